@@ -1,0 +1,1 @@
+"""The IR levels, one file a dialect."""

@@ -1,0 +1,1 @@
+"""Driver and command lines, ONNX import, compression schemes and reports."""

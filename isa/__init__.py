@@ -1,0 +1,1 @@
+"""What compiler and machine must agree on: instructions, data formats, machine description, binary container."""

@@ -1,0 +1,124 @@
+"""Where every byte of an activation lies: records in ACT, lines in DRAM, parameter blocks in PAR.
+
+Vocabulary. A *chunk* is the run of channels that share one bitmap (target parameter `chunk`, 64). A *record* is one
+position's chunk in ACT: bitmap, then a slot of which the first `popcount(bitmap)` bytes are the packed non-zeros in
+channel order; the rest of the slot is undefined. A *line* is the unit of a BITMAP tensor in DRAM: `segment` consecutive
+positions of one row and one chunk: all bitmaps, then all non-zeros of the line packed in position-then-channel order.
+A line owns a fixed slot of worst-case size, so that its address is static while the bytes moved are data-dependent.
+Bit i of a bitmap (bit i % 8 of byte i // 8) is channel i of the chunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isa.instructions import TensorFormat
+
+DRAM_ALIGN = 64
+"""Tensors, lines and constants in DRAM begin at multiples of this (one LPDDR4 x32 BL16 burst)."""
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b."""
+    return -(-a // b)
+
+
+def align(n: int, to: int = DRAM_ALIGN) -> int:
+    """Smallest multiple of `to` not below n."""
+    return ceil_div(n, to) * to
+
+
+@dataclass(frozen=True)
+class RecordLayout:
+    """Geometry of the records of a tile with `c` channels in ACT."""
+
+    c: int
+    chunk: int
+
+    @property
+    def chunks(self) -> int:
+        """Records per position."""
+        return ceil_div(self.c, self.chunk)
+
+    @property
+    def slot(self) -> int:
+        """Value bytes reserved per record."""
+        return min(self.c, self.chunk)
+
+    @property
+    def bitmap_bytes(self) -> int:
+        """Bytes of one bitmap."""
+        return ceil_div(self.slot, 8)
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of one record."""
+        return self.bitmap_bytes + self.slot
+
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of all records of one position."""
+        return self.chunks * self.record_bytes
+
+    def tile_bytes(self, h: int, w: int) -> int:
+        """Bytes of a tile of h x w positions, row-major, chunk innermost."""
+        return h * w * self.position_bytes
+
+
+@dataclass(frozen=True)
+class TensorLayout:
+    """An activation tensor [h][w][c] of bytes in DRAM. `segment` and `chunk` matter for BITMAP only.
+
+    RAW: plain NHWC bytes. BITMAP: lines ordered [row][chunk][segment], each in a slot of `line_bytes`.
+    """
+
+    h: int
+    w: int
+    c: int
+    format: TensorFormat
+    segment: int
+    chunk: int
+
+    @property
+    def records(self) -> RecordLayout:
+        """Record geometry of a tile that holds all channels; its bitmap and slot sizes are those of the lines too."""
+        return RecordLayout(self.c, self.chunk)
+
+    @property
+    def segments(self) -> int:
+        """Lines per row and chunk."""
+        return ceil_div(self.w, self.segment)
+
+    @property
+    def line_bytes(self) -> int:
+        """Slot of one line: worst case, aligned."""
+        return align(self.segment * self.records.record_bytes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensor reserves in DRAM."""
+        if self.format is TensorFormat.RAW:
+            return align(self.h * self.w * self.c)
+        return self.h * self.records.chunks * self.segments * self.line_bytes
+
+    def line_offset(self, y: int, chunk: int, segment: int) -> int:
+        """Offset of a line from the tensor's address."""
+        return ((y * self.records.chunks + chunk) * self.segments + segment) * self.line_bytes
+
+
+def requant_block_bytes(kn: int) -> int:
+    """PAR bytes of int32 bias[kn], int32 mult[kn], uint8 shift[kn]."""
+    return 9 * kn
+
+
+ADD_BLOCK_BYTES = 13
+"""PAR bytes of int32 ma, int32 mb, int16 lo, int16 hi, uint8 shift (little-endian, packed)."""
+
+TABLE_BYTES = 256
+"""PAR bytes of a lookup table, indexed by the stored byte."""
+
+
+def coefficient_bytes(kn: int, v: int, c: int, chunk: int) -> int:
+    """COEF bytes of expanded coefficients [kn][v][chunk] of (bitmap, sign bitmap; sign bit 1 is -1)."""
+    records = RecordLayout(c, chunk)
+    return kn * v * records.chunks * 2 * records.bitmap_bytes

@@ -1,0 +1,94 @@
+"""A compiled program as plain data: what the container, the assembler, the `eisa` dialect and the emulator exchange."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from isa.instructions import Instruction, TensorFormat
+from isa.layout import TensorLayout, align
+from isa.target import Target
+
+PAGE = 4096
+"""The arena begins at the first multiple of this after `.rodata`, which lies at DRAM address 0."""
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """An activation tensor in DRAM: stored byte b (int8 if `signed`, else uint8) means the real number b * scale."""
+
+    name: str
+    address: int
+    h: int
+    w: int
+    c: int
+    format: TensorFormat
+    segment: int
+    signed: bool
+    scale: float
+
+    def layout(self, chunk: int) -> TensorLayout:
+        """Geometry of the bytes in DRAM."""
+        return TensorLayout(self.h, self.w, self.c, self.format, self.segment, chunk)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the model. `shape` is the float NCHW (or flattened) shape that the user sees, batch 1.
+
+    Input: q = clamp(round_half_even(x / scale)), laid out NHWC. Output: x = q * scale, NHWC -> NCHW, reshaped to `shape`, then a
+    Softmax over `softmax_axis` of that shape when it is not None. `mean`, `std` (per channel, of 0..255 images, in the order of
+    the channels) and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    tensor: TensorRef
+    softmax_axis: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    channel_order: str = ""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Instructions [start, end) that compute one tensor. `nodes` are the ONNX nodes that went into it, main node first.
+
+    `kind`: "dense", "depthwise", "escalate", "pool", "add", "map" ... (for people and for grouping).
+    `macs`: multiply-accumulates of the original dense operation; `weights`: its number of weights;
+    `rodata`: (address, size) pairs of the constants that the layer alone reads.
+    """
+
+    name: str
+    kind: str
+    start: int
+    end: int
+    nodes: tuple[str, ...]
+    output: TensorRef
+    macs: int = 0
+    weights: int = 0
+    rodata: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that a binary holds. `sample` is one calibration input, quantised: the NHWC bytes of every input in order."""
+
+    target: Target
+    instructions: tuple[Instruction, ...]
+    rodata: bytes
+    arena_bytes: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    layers: tuple[Layer, ...]
+    sample: bytes = b""
+    producer: str = field(default="")
+
+    @property
+    def arena_base(self) -> int:
+        """DRAM address of the activation arena."""
+        return align(len(self.rodata), PAGE)
+
+    @property
+    def dram_bytes(self) -> int:
+        """DRAM that the program addresses: constants and arena."""
+        return self.arena_base + self.arena_bytes

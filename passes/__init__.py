@@ -1,0 +1,1 @@
+"""IR passes, one file a pass, and the pipelines as data."""
