@@ -1,0 +1,1 @@
+"""Command lines. Importing one imports nothing heavy; `--help` answers at once."""

@@ -1,0 +1,299 @@
+"""What every command line shares: options, diagnostics, exit codes, files written atomically, reproducers.
+
+A command line is `main(argv=None) -> int` that builds a `CommandParser` and returns `run(parser, body, argv)`, where
+`body(args)` does the work, prints results on standard output and returns None (or an exit code other than 0). It raises
+`UserError` for what the user can mend; any exception that is no such fault is a bug of ours and ends in `EXIT_BUG`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import shlex
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from isa.errors import UserError
+
+EXIT_OK = 0
+EXIT_INPUT = 1
+"""The input is at fault."""
+EXIT_USAGE = 2
+EXIT_BUG = 70
+"""The fault is ours; a reproducer was saved."""
+EXIT_INTERRUPT = 130
+EXIT_PIPE = 141
+
+REPORT_URL_HINT = "report it together with that file; --debug shows the traceback"
+
+
+class InternalError(Exception):
+    """A bug of ours, with the IR text that shows it: goes into the reproducer."""
+
+    def __init__(self, message: str, ir: str = ""):
+        super().__init__(message)
+        self.ir = ir
+
+
+@dataclass
+class Console:
+    """Standard error of a command line: `info` unless quiet, `detail` if verbose, warnings once each."""
+
+    quiet: bool = False
+    verbose: bool = False
+    warnings: list[str] = field(default_factory=list[str])
+
+    def info(self, text: str) -> None:
+        """Print unless -q."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def detail(self, text: str) -> None:
+        """Print if -v."""
+        if self.verbose:
+            print(text, file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Print `warning: ...` the first time this text comes."""
+        text = " ".join(text.split())
+        if text not in self.warnings:
+            self.warnings.append(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Argument parser with our diagnostics on usage errors (exit code 2) and the options common to all commands."""
+
+    def __init__(self, prog: str, description: str, **options: Any):
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **options)
+
+    def add_common_arguments(self) -> None:
+        """Add -v, -q, --debug and --version; call it last so that they close the help."""
+        group = self.add_argument_group("general")
+        level = group.add_mutually_exclusive_group()
+        level.add_argument(
+            "-v", "--verbose", action="store_true", help="tell more on standard error (flag; default off)"
+        )
+        level.add_argument(
+            "-q", "--quiet", action="store_true", help="only errors and warnings on standard error (flag; default off)"
+        )
+        group.add_argument(
+            "--debug", action="store_true", help="show the Python traceback of any error (flag; default off)"
+        )
+        group.add_argument("--version", action=_Version, help="print the version and exit")
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\nnote: run '{self.prog} --help' for the options", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
+        super().__init__(
+            option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=options.get("help")
+        )
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"{parser.prog} {version('escc')}")
+        parser.exit()
+
+
+def version(distribution: str) -> str:
+    """Installed version of a distribution, or "unknown"."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    body: Callable[[argparse.Namespace], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse `argv` (default: the process's), call `body(args)` with `args.console` set.
+
+    Exceptions become diagnostics. Returns the exit code. Usage errors, --help and --version leave through SystemExit as usual with argparse.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(arguments)
+    debug = bool(getattr(args, "debug", False))
+    console = Console(bool(getattr(args, "quiet", False)), bool(getattr(args, "verbose", False)))
+    args.console = console
+    return guard(parser.prog, arguments, lambda: body(args), console, debug=debug)
+
+
+def guard(
+    prog: str, arguments: Sequence[str], body: Callable[[], int | None], console: Console, *, debug: bool = False
+) -> int:
+    """Call `body` and turn whatever it raises into diagnostics and an exit code."""
+    try:
+        with _warnings_on(console):
+            code = body() or EXIT_OK
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # The reader went away; give the interpreter a place to flush to at exit.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPT
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        fault = user_fault(error)
+        if fault is not None:
+            print_error(fault)
+            return EXIT_INPUT
+        reason = " ".join(str(error).split())
+        print(f"error: internal: {type(error).__name__}: {reason}"[:400], file=sys.stderr)
+        saved = _save_reproducer(prog, arguments, error)
+        print(f"note: this is a bug; saved '{saved}'; {REPORT_URL_HINT}", file=sys.stderr)
+        return EXIT_BUG
+
+
+def print_error(error: UserError, stream: TextIO | None = None) -> None:
+    """Print every cause as `error: ...`, then the note."""
+    out = sys.stderr if stream is None else stream
+    for cause in error.causes:
+        print(f"error: {cause}", file=out)
+    if error.note:
+        print(f"note: {error.note}", file=out)
+
+
+def user_fault(error: BaseException) -> UserError | None:
+    """The diagnostic of an exception that means a fault of the input, None for a bug of ours.
+
+    IR text that does not parse or verify and passes that refuse are faults of the input; whoever runs a pass on IR of our
+    own making wraps what goes wrong in `InternalError` first.
+    """
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError):
+        what = error.strerror or str(error)
+        return UserError(f"{error.filename}: {what}" if error.filename else what)
+    if isinstance(error, MemoryError):
+        return UserError("out of memory", "the model is too large for this machine")
+    # Only if xDSL is loaded can the exception be one of its own: do not load it for a command that needs none.
+    if "xdsl.utils.exceptions" not in sys.modules:
+        return None
+    from xdsl.utils.exceptions import DiagnosticException, ParseError, UnregisteredConstructException
+
+    if isinstance(error, ParseError):
+        line, column = _position(error)
+        return UserError(
+            f"{error.span.input.name}:{line}:{column}: {_one_line(error.msg)}", "the IR text does not parse"
+        )
+    if isinstance(error, DiagnosticException | UnregisteredConstructException):
+        name = _drawn_operation(error)
+        return UserError((f"'{name}': " if name else "") + _one_line(str(error)))
+    return None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _drawn_operation(error: BaseException) -> str:
+    """Name of the operation that xDSL underlines in the IR dump which it attaches to a diagnostic, or ""."""
+    for note in getattr(error, "__notes__", ()):
+        lines = str(note).splitlines()
+        for above, line in pairwise(lines):
+            if line.strip().startswith("^^") and (quoted := re.search(r'"([\w.]+)"\(', above)):
+                return quoted.group(1)
+    return ""
+
+
+@contextlib.contextmanager
+def _warnings_on(console: Console) -> Generator[None]:
+    """Show `UserWarning`s as diagnostics; those of libraries for developers only with -v."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, UserWarning):
+            console.warn(str(message))
+        else:
+            console.detail(f"warning: {category.__name__}: {_one_line(str(message))}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def read_input(path: str) -> bytes:
+    """Bytes of a file, or of standard input for "-". Raises UserError."""
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from e
+
+
+def write_output(path: str, data: bytes | str) -> None:
+    """Write a file in one step (a reader never sees half of it), or to standard output for "-". Raises UserError."""
+    raw = data.encode() if isinstance(data, str) else data
+    if path == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+        return
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        if target.is_dir():
+            raise UserError(f"{path}: Is a directory")
+        _write(target, raw, path)  # a device or a pipe: nothing to rename over
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        _write(temporary, raw, path)
+        temporary.replace(target)
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror or e}") from e
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(target: Path, raw: bytes, shown: str) -> None:
+    try:
+        target.write_bytes(raw)
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        raise UserError(f"{shown}: {e.strerror or e}") from e
+
+
+def _save_reproducer(prog: str, arguments: Sequence[str], error: BaseException) -> str:
+    """Write what is needed to repeat a failure; returns the file name (or why there is none)."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("escc", "xdsl", "onnx", "numpy", "numba"))
+    lines = [
+        f"// command: {shlex.join([prog, *arguments])}",
+        f"// directory: {Path.cwd()}",
+        f"// versions: {versions}, python {platform.python_version()}, {platform.platform()}",
+        *(f"// {line}" for line in "".join(traceback.format_exception(error)).splitlines()),
+    ]
+    ir = getattr(error, "ir", "")
+    text = "\n".join(lines) + "\n" + (f"\n{ir}\n" if ir else "")
+    for folder in (None, tempfile.gettempdir()):
+        try:
+            handle, name = tempfile.mkstemp(prefix=f"{prog}-crash-", suffix=".mlir", dir=folder or Path.cwd())
+            with os.fdopen(handle, "w", encoding="utf-8") as f:
+                f.write(text)
+        except OSError:
+            continue
+        return os.path.relpath(name) if folder is None else name
+    return "nothing (no writable directory)"
