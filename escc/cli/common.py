@@ -126,7 +126,8 @@ def run(
 ) -> int:
     """Parse `argv` (default: the process's), call `body(args)` with `args.console` set.
 
-    Exceptions become diagnostics. Returns the exit code. Usage errors, --help and --version leave through SystemExit as usual with argparse.
+    Exceptions become diagnostics. Returns the exit code. Usage errors, --help and --version
+    leave through SystemExit as usual with argparse.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(arguments)
@@ -178,8 +179,8 @@ def print_error(error: UserError, stream: TextIO | None = None) -> None:
 def user_fault(error: BaseException) -> UserError | None:
     """The diagnostic of an exception that means a fault of the input, None for a bug of ours.
 
-    IR text that does not parse or verify and passes that refuse are faults of the input; whoever runs a pass on IR of our
-    own making wraps what goes wrong in `InternalError` first.
+    IR text that does not parse or verify and passes that refuse are faults of the input; whoever runs a pass on IR
+    of our own making wraps what goes wrong in `InternalError` first.
     """
     if isinstance(error, UserError):
         return error
@@ -194,10 +195,7 @@ def user_fault(error: BaseException) -> UserError | None:
     from xdsl.utils.exceptions import DiagnosticException, ParseError, UnregisteredConstructException
 
     if isinstance(error, ParseError):
-        line, column = _position(error)
-        return UserError(
-            f"{error.span.input.name}:{line}:{column}: {_one_line(error.msg)}", "the IR text does not parse"
-        )
+        return UserError(f"{error.span.get_location()}: {_one_line(error.msg)}", "the IR text does not parse")
     if isinstance(error, DiagnosticException | UnregisteredConstructException):
         name = _drawn_operation(error)
         return UserError((f"'{name}': " if name else "") + _one_line(str(error)))
