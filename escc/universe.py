@@ -1,0 +1,67 @@
+"""Our dialects and passes as an xDSL universe: lazy factories, found by `xdsl-opt` and by our own command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from xdsl.ir import Dialect
+from xdsl.passes import ModulePass
+from xdsl.universe import Universe
+
+from isa.errors import UserError
+
+DIALECTS = {
+    "blob": "dialects.blob:Blob",
+    "onnx": "dialects.onnx:Onnx",
+    "esc": "dialects.esc:Esc",
+    "bfs": "dialects.bfs:Bfs",
+    "eisa": "dialects.eisa:Eisa",
+}
+
+PASSES = {
+    "onnx-canonicalize": "passes.onnx_canonicalize:OnnxCanonicalizePass",
+    "onnx-legalize": "passes.onnx_legalize:OnnxLegalizePass",
+    "quantize": "passes.quantize:QuantizePass",
+    "fuse-epilogues": "passes.fuse_epilogues:FuseEpiloguesPass",
+    "decompose-conv": "passes.decompose_conv:DecomposeConvPass",
+    "esc-legalize": "passes.esc_legalize:EscLegalizePass",
+    "tile-basis-first": "passes.tile_basis_first:TileBasisFirstPass",
+    "plan-memory": "passes.plan_memory:PlanMemoryPass",
+    "double-buffer": "passes.double_buffer:DoubleBufferPass",
+    "pack-coefficients": "passes.pack_coefficients:PackCoefficientsPass",
+    "lower-to-eisa": "passes.lower_to_eisa:LowerToEisaPass",
+    "insert-sync": "passes.insert_sync:InsertSyncPass",
+    "eisa-legalize": "passes.eisa_legalize:EisaLegalizePass",
+}
+"""Every pass of ours, in the order of the default pipeline."""
+
+
+def _load(where: str) -> object:
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _dialect(where: str) -> Callable[[], Dialect]:
+    return lambda: cast(Dialect, _load(where))
+
+
+def _pass(where: str) -> Callable[[], type[ModulePass]]:
+    return lambda: cast(type[ModulePass], _load(where))
+
+
+ESCC_UNIVERSE = Universe(
+    all_dialects={name: _dialect(where) for name, where in DIALECTS.items()},
+    all_passes={name: _pass(where) for name, where in PASSES.items()},
+)
+
+
+def multiverse() -> Universe:
+    """Everything installed: xDSL's, ours and the extensions'. Raises UserError if an extension does not load."""
+    try:
+        return Universe.get_multiverse()
+    except (ImportError, AttributeError, ValueError) as e:
+        raise UserError(
+            f"an extension (entry point group 'xdsl.universe') does not load: {e}", "reinstall or uninstall it"
+        ) from e
