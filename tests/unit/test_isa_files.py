@@ -1,0 +1,61 @@
+"""Atomic output files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from isa.errors import UserError
+from isa.files import write_atomic
+
+
+def test_writes_bytes_and_text(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a.bin", b"\x00\x01")
+    write_atomic(str(tmp_path / "b.txt"), "é\n")
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00\x01"
+    assert (tmp_path / "b.txt").read_text(encoding="utf-8") == "é\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.bin", "b.txt"]
+
+
+def test_keeps_the_mode_of_an_existing_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_follows_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    write_atomic(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_device() -> None:
+    write_atomic(os.devnull, b"x")
+
+
+def test_missing_directory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"directory '.*nowhere' does not exist"):
+        write_atomic(tmp_path / "nowhere" / "a", b"")
+
+
+def test_directory_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a directory"):
+        write_atomic(tmp_path, b"")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot write"):
+        write_atomic(tmp_path / "file" / "a", b"")
+
+
+def test_nothing_is_left_behind_when_the_move_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(UserError, match="Permission denied"):
+        write_atomic(tmp_path / "a", b"x")
+    assert list(tmp_path.iterdir()) == []
