@@ -46,7 +46,7 @@ def fused_names(names: Iterable[str]) -> LocationAttr:
     parts = [named(n) for n in dict.fromkeys(names)]
     if not parts:
         return UNKNOWN_LOC
-    return parts[0] if len(parts) == 1 else FusedLoc(parts, NoneAttr())
+    return parts[0] if len(parts) == 1 else FusedLoc(tuple(parts), NoneAttr())
 
 
 def fused(*ops: Operation | LocationAttr) -> LocationAttr:
@@ -55,6 +55,6 @@ def fused(*ops: Operation | LocationAttr) -> LocationAttr:
 
 
 def describe(op: Operation) -> str:
-    """How diagnostics call an operation: `node '/layer1/Conv' (Conv)`, or `op 'onnx.Conv'` when no node name is known."""
+    """How diagnostics call an operation: `node '/layer1/Conv' (Conv)`, or `op 'onnx.Conv'` without a node name."""
     names = node_names(op)
     return f"node '{names[0]}' ({op.name.rpartition('.')[2]})" if names else f"op '{op.name}'"
