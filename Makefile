@@ -1,0 +1,65 @@
+# Everything a developer runs. Works from a bare clone with Python >= 3.11 and make: an environment is made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= out
+JOBS ?= 2
+
+# One thread a process: the test workers are the parallelism.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@echo "usage: make TARGET [PYTHON=python3] [VENV=.venv]"
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+.PHONY: install
+install: $(VENV)/.installed-dev ## Install the project for development into VENV
+
+.PHONY: demo
+demo: $(VENV)/.installed ## Compile the example network and run it on the emulator
+	@mkdir -p $(OUT)
+	$(BIN)/escc examples/models/resnet8_cifar10.onnx -o $(OUT)/resnet8.bin
+	$(BIN)/esc-emu $(OUT)/resnet8.bin --stats
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev ## Check formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+.PHONY: lit
+lit: $(VENV)/.installed-dev ## Run the IR tests (tests/lit)
+	$(BIN)/lit -sv -j $(JOBS) tests/lit
+
+.PHONY: test
+test: lint lit ## Run every check and test
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## Run the benchmarks
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+.PHONY: docs
+docs: $(VENV)/.installed ## Write the generated pages of docs/ again
+	$(BIN)/python -m escc.docs docs
+
+.PHONY: clean
+clean: ## Remove the environment and everything generated
+	rm -rf .venv $(OUT) build dist .lit-output .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

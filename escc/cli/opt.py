@@ -1,0 +1,63 @@
+"""`esc-opt`: IR text through a pass pipeline to IR text; xDSL's driver with our dialects, passes and diagnostics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from escc.cli.common import CommandParser, Console, guard
+from isa.errors import UserError
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+DESCRIPTION = "Read IR text of any level, run passes over it, print the result. Everything of xdsl-opt works here too."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `esc-opt`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    return guard("esc-opt", arguments, lambda: _run(arguments), Console(), debug=debug)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    from xdsl.utils.exceptions import ArgSpecParseError, PassFailedException
+    from xdsl.xdsl_opt_main import xDSLOptMain
+
+    from escc.irtext import has_locations
+    from escc.universe import multiverse
+
+    class EscOpt(xDSLOptMain):
+        version_format: ClassVar[str] = "esc-opt of escc, built on xdsl {xdsl_version}"
+
+        def register_all_dialects(self) -> None:
+            multiverse()  # reports an extension that does not load as a fault of the installation
+            super().register_all_dialects()
+
+        def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
+            super().register_all_arguments(arg_parser)
+            arg_parser.prog = "esc-opt"
+            arg_parser.add_argument("--debug", action="store_true", help="Show the Python traceback of any error")
+
+        def setup_pipeline(self) -> None:
+            if self.args.input_file == "-":
+                self.args.input_file = None
+            try:
+                super().setup_pipeline()
+            except (ArgSpecParseError, ValueError) as e:
+                CommandParser("esc-opt", DESCRIPTION).error(f"-p/--passes: {' '.join(str(e).split())}")
+
+        def apply_passes(self, prog: ModuleOp) -> None:
+            self.args.print_debuginfo = self.args.print_debuginfo or has_locations(prog)
+            try:
+                super().apply_passes(prog)
+            except UserError as e:
+                if not self.args.verify_diagnostics:
+                    raise
+                lines = [f"error: {cause}" for cause in e.causes] + ([f"note: {e.note}"] if e.note else [])
+                raise PassFailedException("\n".join(lines)) from e
+
+    EscOpt(DESCRIPTION, arguments).run()
