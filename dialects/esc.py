@@ -1,14 +1,15 @@
 """The `esc` dialect: quantised, hardware-independent tensors of a CNN, dense and decomposed.
 
 Values are NHWC tensors of `!esc.q<u8 | i8, scale>` (zero point 0: a stored 0 is the real 0) and int32 accumulators. All
-arithmetic is exact integer arithmetic as written in each operation; `esc.quantize`, `esc.dequantize` and `esc.softmax` are the only
-operations that know floats, and the host runs them at the boundary of the model.
+arithmetic is exact integer arithmetic as written in each operation; `esc.quantize`, `esc.dequantize` and
+`esc.softmax` are the only operations that know floats, and the host runs them at the boundary of the model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.blob import DenseAttr
+from isa.reference import Addition, pool_counts
 
 
 @irdl_attr_definition
@@ -87,30 +89,38 @@ class QType(Data[tuple[bool, float]], TypeAttribute):
         printer.print_string(f"<{'i8' if self.signed else 'u8'}, {scale}>")
 
 
-def q_tensor(shape: Iterable[int], signed: bool, scale: float) -> TensorType:
+def q_tensor(shape: Iterable[int], signed: bool, scale: float) -> TensorType[Attribute]:
     """Type of a quantised NHWC tensor."""
     return TensorType(QType.of(signed, scale), tuple(shape))
 
 
-def i64_array(values: Sequence[int]) -> DenseArrayBase:
+def i64_array(values: Sequence[int]) -> DenseArrayBase[Any]:
     """`array<i64: ...>` from plain integers."""
     return DenseArrayBase.from_list(i64, list(values))
 
 
+def tensor_type(value: SSAValue) -> TensorType[Attribute]:
+    """Type of a tensor value. Raises VerifyException if it is none."""
+    kind: Attribute = value.type
+    if not isinstance(kind, TensorType):
+        raise VerifyException(f"expected a tensor, found {kind}")
+    return cast("TensorType[Attribute]", kind)
+
+
 def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """Static shape of a tensor value."""
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
+    """Static shape of a tensor value. Raises VerifyException if it is no tensor."""
+    return tensor_type(value).get_shape()
 
 
 def q_of(value: SSAValue) -> QType:
     """Quantised element type of a tensor value. Raises VerifyException if it has another."""
-    if isinstance(value.type, TensorType) and isinstance(value.type.element_type, QType):
-        return value.type.element_type
+    element = tensor_type(value).element_type
+    if isinstance(element, QType):
+        return element
     raise VerifyException(f"expected a tensor of !esc.q, found {value.type}")
 
 
-def ints(attr: DenseArrayBase) -> tuple[int, ...]:
+def ints(attr: DenseArrayBase[Any]) -> tuple[int, ...]:
     """Plain integers of an array attribute."""
     return tuple(int(v) for v in attr.get_values())
 
@@ -121,15 +131,14 @@ def window_output(size: int, kernel: int, stride: int, before: int, after: int) 
 
 
 def _nhwc(value: SSAValue, what: str) -> tuple[int, int, int, int]:
-    t = value.type
-    if not isinstance(t, TensorType) or len(t.get_shape()) != 4 or t.get_shape()[0] != 1 or min(t.get_shape()) < 1:
-        raise VerifyException(f"{what} must be a static tensor<1xHxWxC>, found {t}")
-    n, h, w, c = t.get_shape()
-    return n, h, w, c
+    shape = shape_of(value)
+    if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
+        raise VerifyException(f"{what} must be a static tensor<1xHxWxC>, found {value.type}")
+    return shape[0], shape[1], shape[2], shape[3]
 
 
 def _element(value: SSAValue, want: Attribute, what: str) -> None:
-    if not isinstance(value.type, TensorType) or value.type.element_type != want:
+    if tensor_type(value).element_type != want:
         raise VerifyException(f"{what} must have elements of {want}, found {value.type}")
 
 
@@ -145,7 +154,9 @@ def _blob(attr: DenseAttr, dtype: str, shape: tuple[int, ...], what: str) -> NDA
     return a
 
 
-def _window(strides: DenseArrayBase, pads: DenseArrayBase) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+def _window(
+    strides: DenseArrayBase[Any], pads: DenseArrayBase[Any]
+) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
     st, pd = ints(strides), ints(pads)
     if len(st) != 2 or min(st) < 1:
         raise VerifyException(f"strides must be two positive integers, found {list(st)}")
@@ -164,6 +175,16 @@ def _clamp(lo: IntegerAttr, hi: IntegerAttr, q: QType) -> None:
         raise VerifyException(f"clamp [{lo.value.data}, {hi.value.data}] must lie in [{q.low}, {q.high}]")
 
 
+def _addition(a: Addition, q: QType) -> None:
+    if not 1 <= a.shift <= 62:
+        raise VerifyException(f"shift of the addition must be in [1, 62], found {a.shift}")
+    for m in (a.mult_a, a.mult_b):
+        if not 0 <= m < 1 << 31:
+            raise VerifyException(f"multiplier must be in [0, 2^31), found {m}")
+    if not q.low <= a.lo <= a.hi <= q.high:
+        raise VerifyException(f"clamp [{a.lo}, {a.hi}] of the addition must lie in [{q.low}, {q.high}]")
+
+
 class EscOp(IRDLOperation):
     """Base of all operations of the dialect."""
 
@@ -179,7 +200,7 @@ class QuantizeOp(EscOp):
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
-    def __init__(self, x: SSAValue, result: TensorType):
+    def __init__(self, x: SSAValue, result: TensorType[Attribute]):
         super().__init__(operands=[x], result_types=[result])
 
     def verify_(self) -> None:
@@ -204,7 +225,7 @@ class DequantizeOp(EscOp):
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
-    def __init__(self, x: SSAValue, result: TensorType):
+    def __init__(self, x: SSAValue, result: TensorType[Attribute]):
         super().__init__(operands=[x], result_types=[result])
 
     def verify_(self) -> None:
@@ -241,7 +262,8 @@ class SoftmaxOp(EscOp):
 
 @irdl_op_definition
 class Conv2dOp(EscOp):
-    """Dense convolution, int32: acc[y,x,k] = sum weight[k,r,s,j] * input[y*sy-pt+r, x*sx-pl+s, (k // (K/groups))*(C/groups) + j].
+    """Dense convolution, int32: acc[y,x,k] = sum weight[k,r,s,j] * input[y*sy-pt+r, x*sx-pl+s, (k //
+    (K/groups))*(C/groups) + j].
 
     `weight` int8 [K][R][S][C/groups]; `pads` [top, left, bottom, right] of zeros.
     """
@@ -300,7 +322,8 @@ class Conv2dOp(EscOp):
 
 @irdl_op_definition
 class CoeffCombineOp(EscOp):
-    """Coefficient stage: ic[y,x,k,v] = saturate_icbits((sum_c T[k,v,c] * input[y,x,c] + round) >> ic_shift), round half up.
+    """Coefficient stage: ic[y,x,k,v] = saturate_icbits((sum_c T[k,v,c] * input[y,x,c] + round) >> ic_shift), round
+    half up.
 
     `coefficients` int8 [K][V][C] in {-1, 0, 1}; the result is tensor<1xHxWxKxVxi32> holding `ic_bits`-bit values.
     """
@@ -392,9 +415,10 @@ class BasisConv2dOp(EscOp):
 class RequantizeOp(EscOp):
     """q = clamp(((acc + bias[k])*mult[k] + 2^(shift[k]-1)) >> shift[k], lo, hi) in int64.
 
-    Then, if `table` (256 bytes, read as the mid type's bytes) is given, q = table[q & 255]; then, if `residual` is given,
-    q = clamp((q*mult_a + residual*mult_b + 2^(add_shift-1)) >> add_shift, add_lo, add_hi). Without a residual the result has the mid
-    type; with one, `mid` is the type of q before the addition (its scale is informative). `bias`, `mult` int32 [K], `shift` uint8 [K].
+    Then, if `table` (256 bytes, read as the mid type's bytes) is given, q = table[q & 255]; then, if `residual` is
+    given, q = clamp((q*mult_a + residual*mult_b + 2^(add_shift-1)) >> add_shift, add_lo, add_hi). Without a residual
+    the result has the mid type; with one, `mid` is the type of q before the addition (its scale is informative).
+    `bias`, `mult` int32 [K], `shift` uint8 [K].
     """
 
     name = "esc.requantize"
@@ -425,24 +449,44 @@ class RequantizeOp(EscOp):
         shift: NDArray[np.generic],
         lo: int,
         hi: int,
-        result: TensorType,
+        result: TensorType[Attribute],
+        table: NDArray[np.generic] | None = None,
+        residual: SSAValue | None = None,
+        mid: QType | None = None,
+        addition: Addition | None = None,
     ):
+        properties: dict[str, Attribute] = {
+            "bias": DenseAttr.of(np.asarray(bias, np.int32)),
+            "mult": DenseAttr.of(np.asarray(mult, np.int32)),
+            "shift": DenseAttr.of(np.asarray(shift, np.uint8)),
+            "lo": IntegerAttr(lo, i64),
+            "hi": IntegerAttr(hi, i64),
+        }
+        if table is not None:
+            properties["table"] = DenseAttr.of(table)
+        if mid is not None:
+            properties["mid"] = mid
+        if addition is not None:
+            a = addition
+            numbers = {"mult_a": a.mult_a, "mult_b": a.mult_b, "add_shift": a.shift, "add_lo": a.lo, "add_hi": a.hi}
+            properties |= {name: IntegerAttr(v, i64) for name, v in numbers.items()}
         super().__init__(
-            operands=[acc, []],
-            result_types=[result],
-            properties={
-                "bias": DenseAttr.of(np.asarray(bias, np.int32)),
-                "mult": DenseAttr.of(np.asarray(mult, np.int32)),
-                "shift": DenseAttr.of(np.asarray(shift, np.uint8)),
-                "lo": IntegerAttr(lo, i64),
-                "hi": IntegerAttr(hi, i64),
-            },
+            operands=[acc, [] if residual is None else [residual]], result_types=[result], properties=properties
         )
 
     @property
     def mid_type(self) -> QType:
         """Type of q before the residual is added (after the table)."""
         return self.mid if self.mid is not None else q_of(self.output)
+
+    @property
+    def addition(self) -> Addition | None:
+        """Parameters of the residual addition, None without one."""
+        a, b, shift, lo, hi = self.mult_a, self.mult_b, self.add_shift, self.add_lo, self.add_hi
+        if a is None or b is None or shift is None or lo is None or hi is None:
+            return None
+        numbers = (x.value.data for x in (a, b, shift, lo, hi))
+        return Addition(*numbers, signed=q_of(self.output).signed)
 
     def verify_(self) -> None:
         k = shape_of(self.input)[-1]
@@ -458,19 +502,19 @@ class RequantizeOp(EscOp):
             raise VerifyException("shift must be in [1, 62]")
         if self.table is None:
             _clamp(self.lo, self.hi, self.mid_type)
-        elif self.table.array.size != 256 or self.table.array.dtype.itemsize != 1:
-            raise VerifyException("table must have 256 bytes")
+        else:
+            _blob(self.table, self.mid_type.dtype.name, (256,), "table")
+            _clamp(self.lo, self.hi, QType.of(self.lo.value.data < 0, 1.0))  # so that q & 255 is unambiguous
         add = (self.mult_a, self.mult_b, self.add_shift, self.add_lo, self.add_hi, self.mid)
         if self.residual is None:
             if any(a is not None for a in add):
                 raise VerifyException("addition parameters given without a residual")
             return
-        if self.add_shift is None or self.add_lo is None or self.add_hi is None or any(a is None for a in add):
+        if any(a is None for a in add) or self.addition is None:
             raise VerifyException("a residual needs mid, mult_a, mult_b, add_shift, add_lo and add_hi")
         q_of(self.residual)
         _same_shape(self.residual, self.output, "residual")
-        _shift(self.add_shift, "add_shift")
-        _clamp(self.add_lo, self.add_hi, q)
+        _addition(self.addition, q)
 
 
 @irdl_op_definition
@@ -491,28 +535,41 @@ class AddOp(EscOp):
     assembly_format = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs) `->` type($output)"
 
     def __init__(
-        self, a: SSAValue, b: SSAValue, mult_a: int, mult_b: int, shift: int, lo: int, hi: int, result: TensorType
+        self,
+        a: SSAValue,
+        b: SSAValue,
+        mult_a: int,
+        mult_b: int,
+        shift: int,
+        lo: int,
+        hi: int,
+        result: TensorType[Attribute],
     ):
         values = {"mult_a": mult_a, "mult_b": mult_b, "shift": shift, "lo": lo, "hi": hi}
         super().__init__(
             operands=[a, b], result_types=[result], properties={n: IntegerAttr(v, i64) for n, v in values.items()}
         )
 
+    @property
+    def addition(self) -> Addition:
+        """The parameters as one value."""
+        numbers = (x.value.data for x in (self.mult_a, self.mult_b, self.shift, self.lo, self.hi))
+        return Addition(*numbers, signed=q_of(self.output).signed)
+
     def verify_(self) -> None:
-        q_of(self.lhs), q_of(self.rhs)
+        q_of(self.lhs)
+        q_of(self.rhs)
         _nhwc(self.lhs, "lhs")
         _same_shape(self.lhs, self.rhs, "add")
         _same_shape(self.lhs, self.output, "add")
-        _shift(self.shift, "shift")
-        for m in (self.mult_a, self.mult_b):
-            if not 0 <= m.value.data < 1 << 31:
-                raise VerifyException(f"multiplier must be in [0, 2^31), found {m.value.data}")
-        _clamp(self.lo, self.hi, q_of(self.output))
+        _addition(self.addition, q_of(self.output))
 
 
 @irdl_op_definition
 class MaxPoolOp(EscOp):
-    """Maximum over the valid positions of each window. The output extent comes from the result type (ceil_mode included)."""
+    """Maximum over the valid positions of each window. The output extent comes from the result type (ceil_mode
+    included).
+    """
 
     name = "esc.max_pool"
     input = operand_def(TensorType)
@@ -525,7 +582,12 @@ class MaxPoolOp(EscOp):
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
     def __init__(
-        self, x: SSAValue, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], result: TensorType
+        self,
+        x: SSAValue,
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        pads: Sequence[int],
+        result: TensorType[Attribute],
     ):
         super().__init__(
             operands=[x],
@@ -541,7 +603,8 @@ class MaxPoolOp(EscOp):
 
 @irdl_op_definition
 class AvgPoolOp(EscOp):
-    """Average: clamp((sum*mult[n-count0] + 2^(shift-1)) >> shift, lo, hi); sum over valid positions, n the counted positions.
+    """Average: clamp((sum*mult[n-count0] + 2^(shift-1)) >> shift, lo, hi); sum over valid positions, n the counted
+    positions.
 
     Counted are the positions of the window inside the tensor, or inside the padded tensor when `count_include_pad`.
     `mult` int32 holds one multiplier for each count from `count0` up.
@@ -575,7 +638,7 @@ class AvgPoolOp(EscOp):
         shift: int,
         lo: int,
         hi: int,
-        result: TensorType,
+        result: TensorType[Attribute],
     ):
         values = {"count0": count0, "shift": shift, "lo": lo, "hi": hi}
         super().__init__(
@@ -596,12 +659,21 @@ class AvgPoolOp(EscOp):
         q_of(self.input)
         _shift(self.shift, "shift")
         _clamp(self.lo, self.hi, q_of(self.output))
-        if self.mult.array.dtype != np.int32 or self.mult.array.ndim != 1 or self.mult.array.size < 1:
-            raise VerifyException("mult must be a non-empty int32 vector")
+        mult = self.mult.array
+        if mult.dtype != np.int32 or mult.ndim != 1 or mult.size < 1 or bool((mult < np.int32(0)).any()):
+            raise VerifyException("mult must be a non-empty vector of non-negative int32")
+        _, h, w, _ = shape_of(self.input)
+        _, oh, ow, _ = shape_of(self.output)
+        include = bool(self.count_include_pad.value.data)
+        counts = pool_counts((h, w), ints(self.kernel), ints(self.strides), ints(self.pads), include, (oh, ow))
+        low, high = int(counts.min()), int(counts.max())
+        first = self.count0.value.data
+        if not first <= low <= high < first + mult.size:
+            raise VerifyException(f"mult must cover counts {low}..{high}, found {first}..{first + mult.size - 1}")
 
 
 def verify_pool(
-    x: SSAValue, y: SSAValue, kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase
+    x: SSAValue, y: SSAValue, kernel: DenseArrayBase[Any], strides: DenseArrayBase[Any], pads: DenseArrayBase[Any]
 ) -> None:
     """Check the geometry of a pooling: every window must hold at least one valid position."""
     _, h, w, c = _nhwc(x, "input")
@@ -633,7 +705,7 @@ class LookupOp(EscOp):
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
-    def __init__(self, x: SSAValue, table: NDArray[np.generic], result: TensorType):
+    def __init__(self, x: SSAValue, table: NDArray[np.generic], result: TensorType[Attribute]):
         super().__init__(operands=[x], result_types=[result], properties={"table": DenseAttr.of(table)})
 
     def verify_(self) -> None:
@@ -655,8 +727,7 @@ class ConcatOp(EscOp):
     assembly_format = "$inputs attr-dict `:` type($inputs) `->` type($output)"
 
     def __init__(self, inputs: Sequence[SSAValue]):
-        first = inputs[0].type
-        assert isinstance(first, TensorType)
+        first = tensor_type(inputs[0])
         _, h, w, _ = first.get_shape()
         c = sum(shape_of(x)[3] for x in inputs)
         super().__init__(operands=[list(inputs)], result_types=[TensorType(first.element_type, (1, h, w, c))])
@@ -692,7 +763,7 @@ class SliceOp(EscOp):
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
-    def __init__(self, x: SSAValue, offsets: Sequence[int], strides: Sequence[int], result: TensorType):
+    def __init__(self, x: SSAValue, offsets: Sequence[int], strides: Sequence[int], result: TensorType[Attribute]):
         super().__init__(
             operands=[x],
             result_types=[result],
