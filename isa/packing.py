@@ -1,0 +1,233 @@
+"""Packed ternary coefficients: packer and unpacker side by side.
+
+A blob holds T[k][v][c] in {-1, 0, +1}, flattened row-major to n coefficients. Bit i of a bit stream is bit i % 8 of
+byte i // 8; every stream begins on a byte and the bits after its end are 0. A sign bit is 1 for -1 and stands for each
+non-zero in order. A blob has no other bytes than these:
+
+FLAT       bitmap of n bits; signs.
+TWO_LEVEL  uint8 g: groups of 2^g coefficients (the last one padded with zeros); one occupancy bit per group; the
+           bitmaps of the occupied groups, 2^g bits each; signs.
+DELTA      Golomb-coded gaps. uint16: bits 0-14 the divisor m >= 1, bit 15 set if the marks are the zeros instead of the
+           non-zeros; uint32: number of marks; uint32: bytes of the quotient stream. A gap is the number of unmarked
+           coefficients before a mark; gap = q*m + r. With b = ceil(log2 m) and cut = 2^b - m, a remainder below cut is
+           the prefix r; any other is the prefix (r + cut) >> 1 and the extra bit (r + cut) & 1. Streams: prefixes
+           (b-1 bits each, none if b = 0); signs; quotients in unary, q zeros and a one; extra bits, one for each prefix
+           that is not below cut.
+
+The streams of DELTA are apart so that a decoder reads all of them at once.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.errors import UserError
+from isa.instructions import CoefficientFormat
+from isa.layout import ceil_div
+
+MAX_COEFFICIENTS = 1 << 26
+"""Coefficients of a blob: what the largest scratchpad (16 MiB, two bits each) can hold."""
+
+_Bits = NDArray[np.uint8]
+_GROUP_BITS = range(1, 9)
+_DELTA_HEADER = np.dtype([("divisor", "<u2"), ("marks", "<u4"), ("quotient_bytes", "<u4")])
+_INVERTED = 1 << 15
+
+
+class PackingError(UserError):
+    """A blob that no packer has written."""
+
+
+def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
+    """Pack int8[K, V, C] (or any shape, row-major). Raises ValueError if a coefficient is not -1, 0 or 1."""
+    flat = np.ascontiguousarray(t, np.int8).reshape(-1)
+    if flat.size > MAX_COEFFICIENTS:
+        raise ValueError(f"{flat.size} coefficients exceed {MAX_COEFFICIENTS}")
+    if flat.size and (int(flat.min()) < -1 or int(flat.max()) > 1):
+        raise ValueError("coefficients must be -1, 0 or 1")
+    bitmap = (flat != 0).view(np.uint8)
+    signs = (flat[flat != 0] < 0).view(np.uint8)
+    if coding is CoefficientFormat.FLAT:
+        return _bytes(bitmap) + _bytes(signs)
+    if coding is CoefficientFormat.TWO_LEVEL:
+        return _pack_two_level(bitmap, signs)
+    return _pack_delta(bitmap, signs)
+
+
+def best(t: NDArray[np.int8]) -> tuple[CoefficientFormat, bytes]:
+    """The smallest packing of int8[K, V, C]; among equals the first format."""
+    packed = [(coding, pack(t, coding)) for coding in CoefficientFormat]
+    return min(packed, key=lambda item: len(item[1]))
+
+
+def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> NDArray[np.int8]:
+    """Unpack to int8[k, v, c]. Raises `PackingError` if `data` is not exactly one blob of that shape."""
+    n = k * v * c
+    if n > MAX_COEFFICIENTS:
+        raise PackingError(f"packed coefficients: [{k}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
+    reader = _Reader(data, coding.name)
+    if coding is CoefficientFormat.FLAT:
+        bitmap = reader.bits(n)
+        signs = reader.bits(int(bitmap.sum(dtype=np.int64)))
+    elif coding is CoefficientFormat.TWO_LEVEL:
+        bitmap, signs = _unpack_two_level(reader, n)
+    else:
+        bitmap, signs = _unpack_delta(reader, n)
+    reader.finish()
+    t = bitmap.astype(np.int8)
+    t[bitmap != 0] -= (2 * signs).astype(np.int8)
+    return t.reshape(k, v, c)
+
+
+def entropy_bits(t: NDArray[np.int8]) -> float:
+    """Zero-order entropy of all coefficients together, in bits: what an ideal memoryless coder would need."""
+    if not t.size:
+        return 0.0
+    counts = np.array([np.count_nonzero(t == value) for value in (-1, 0, 1)], np.float64)
+    share = counts[counts > 0] / t.size
+    return float(-t.size * (share * np.log2(share)).sum())
+
+
+def _bytes(bits: _Bits) -> bytes:
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+class _Reader:
+    """Takes streams off the front of a blob."""
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = np.frombuffer(data, np.uint8)
+        self._at = 0
+        self._what = what
+
+    def error(self, why: str) -> PackingError:
+        return PackingError(f"packed coefficients ({self._what}): {why}")
+
+    def take(self, count: int) -> NDArray[np.uint8]:
+        """The next `count` bytes."""
+        if count > self._data.size - self._at:
+            raise self.error(f"{self._data.size} bytes are too few")
+        taken = self._data[self._at : self._at + count]
+        self._at += count
+        return taken
+
+    def bits(self, count: int) -> _Bits:
+        """The next stream, of `count` bits."""
+        bits = np.unpackbits(self.take(ceil_div(count, 8)), bitorder="little")
+        if bits[count:].any():
+            raise self.error("bits are set after the end of a stream")
+        return bits[:count]
+
+    def numbers(self, count: int, width: int) -> NDArray[np.int64]:
+        """The next stream, of `count` numbers of `width` bits, least significant first."""
+        if width == 0:
+            return np.zeros(count, np.int64)
+        return self.bits(count * width).reshape(count, width) @ (np.int64(1) << np.arange(width, dtype=np.int64))
+
+    def finish(self) -> None:
+        if self._at != self._data.size:
+            raise self.error(f"{self._data.size - self._at} bytes follow the last stream")
+
+
+def _pack_two_level(bitmap: _Bits, signs: _Bits) -> bytes:
+    def size(g: int) -> int:
+        starts = np.arange(0, bitmap.size, 1 << g)
+        occupied = int(np.count_nonzero(np.add.reduceat(bitmap, starts, dtype=np.int64))) if bitmap.size else 0
+        return ceil_div(starts.size, 8) + ceil_div(occupied << g, 8)
+
+    g = min(_GROUP_BITS, key=size)
+    groups = np.zeros((ceil_div(bitmap.size, 1 << g), 1 << g), np.uint8)
+    groups.reshape(-1)[: bitmap.size] = bitmap
+    occupied = groups.max(axis=1)
+    return bytes([g]) + _bytes(occupied) + _bytes(groups[occupied != 0]) + _bytes(signs)
+
+
+def _unpack_two_level(reader: _Reader, n: int) -> tuple[_Bits, _Bits]:
+    g = int(reader.take(1)[0])
+    if g not in _GROUP_BITS:
+        raise reader.error(f"groups of 2^{g} coefficients are undefined")
+    groups = np.zeros((ceil_div(n, 1 << g), 1 << g), np.uint8)
+    occupied = reader.bits(len(groups)).astype(bool)
+    count = int(np.count_nonzero(occupied))
+    bitmaps = reader.bits(count << g).reshape(count, 1 << g)
+    if not bitmaps.any(axis=1).all():
+        raise reader.error("an occupied group is empty")
+    groups[occupied] = bitmaps
+    if groups.reshape(-1)[n:].any():
+        raise reader.error("coefficients beyond the last one are set")
+    bitmap = groups.reshape(-1)[:n]
+    return bitmap, reader.bits(int(bitmap.sum(dtype=np.int64)))
+
+
+def _golomb_widths(m: int) -> tuple[int, int]:
+    """Prefix width in bits and `cut` of the truncated binary code of remainders modulo m."""
+    b = (m - 1).bit_length()
+    return max(b - 1, 0), (1 << b) - m
+
+
+def _golomb_split(gaps: NDArray[np.int64], m: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Quotients, prefixes and extra bits."""
+    quotients, r = np.divmod(gaps, m)
+    _, cut = _golomb_widths(m)
+    long = r >= cut
+    prefixes = np.where(long, (r + cut) >> 1, r)
+    # A divisor of one has no remainder at all: cut is 0 and every "prefix" would call for an extra bit.
+    return quotients, prefixes, (r + cut)[long] & 1 if m > 1 else r[:0]
+
+
+def _best_divisor(gaps: NDArray[np.int64]) -> int:
+    if not gaps.size:
+        return 1
+    mean = float(gaps.mean())
+    guess = 1  # the best divisor for geometric gaps: Gallager and van Voorhis, 1975
+    if mean > 0:
+        p = 1 / (1 + mean)
+        guess = ceil(-log2(2 - p) / log2(1 - p))
+
+    def size(m: int) -> int:
+        quotients, prefixes, extra = _golomb_split(gaps, m)
+        return int(quotients.sum()) + prefixes.size * _golomb_widths(m)[0] + extra.size
+
+    near = (guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess)
+    return min(sorted({min(max(1, m), _INVERTED - 1) for m in near}), key=size)
+
+
+def _pack_delta(bitmap: _Bits, signs: _Bits) -> bytes:
+    inverted = 2 * signs.size > bitmap.size
+    marks = np.flatnonzero(bitmap == 0 if inverted else bitmap).astype(np.int64)
+    gaps = np.diff(marks, prepend=-1) - 1
+    m = _best_divisor(gaps)
+    width, _ = _golomb_widths(m)
+    quotients, prefixes, extra = _golomb_split(gaps, m)
+    unary = np.zeros(int(quotients.sum()) + quotients.size, np.uint8)
+    unary[np.cumsum(quotients + 1) - 1] = 1
+    prefix_bits = (prefixes[:, None] >> np.arange(width) & 1).astype(np.uint8)
+    quotient_stream = _bytes(unary)
+    header = np.array((m | (_INVERTED if inverted else 0), marks.size, len(quotient_stream)), _DELTA_HEADER)
+    return header.tobytes() + _bytes(prefix_bits) + _bytes(signs) + quotient_stream + _bytes(extra.astype(np.uint8))
+
+
+def _unpack_delta(reader: _Reader, n: int) -> tuple[_Bits, _Bits]:
+    header = reader.take(_DELTA_HEADER.itemsize).view(_DELTA_HEADER)[0]
+    inverted, m = divmod(int(header["divisor"]), _INVERTED)
+    count, quotient_bytes = int(header["marks"]), int(header["quotient_bytes"])
+    if m == 0 or count > n:
+        raise reader.error(f"divisor {m} with {count} marks among {n} coefficients is impossible")
+    width, cut = _golomb_widths(m)
+    r = reader.numbers(count, width)
+    signs = reader.bits(n - count if inverted else count)
+    ones = np.flatnonzero(np.unpackbits(reader.take(quotient_bytes), bitorder="little"))
+    if ones.size != count or quotient_bytes != (ceil_div(int(ones[-1]) + 1, 8) if count else 0):
+        raise reader.error(f"the quotient stream does not hold {count} numbers")
+    if m > 1:
+        long = r >= cut
+        r[long] = 2 * r[long] + reader.bits(int(np.count_nonzero(long))) - cut
+    marks = np.cumsum((np.diff(ones, prepend=-1) - 1) * m + r + 1) - 1
+    if count and int(marks[-1]) >= n:
+        raise reader.error(f"a mark lies beyond the last of {n} coefficients")
+    bitmap = np.full(n, inverted, np.uint8)
+    bitmap[marks] = 1 - inverted
+    return bitmap, signs
