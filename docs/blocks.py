@@ -1,0 +1,204 @@
+"""Run the command blocks of Markdown files: `python docs/blocks.py [--update] FILE.md...`.
+
+A ```sh block is a script. In a ```console block every line that starts with `$ ` is a command (a trailing backslash
+continues it) and the lines below it are the output it must print, standard output and error together; `...` stands for
+any text within a line and, alone on a line, for any number of lines. With --update outputs that differ are rewritten.
+
+The blocks of one file run in order, in one scratch directory that links to what the checkout holds. Not run:
+- blocks with a command that starts with make, git, pip or `python -m venv`: they build or test the checkout itself;
+- blocks that mention $ESCC_DATA, where that folder (default ../shared/data) does not exist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT_S = 600
+_FENCE = re.compile(r"^```(\w*)\s*$")
+_SETUP = re.compile(r"^\s*(make|git|pip|python -m venv)\b", re.MULTILINE)
+
+
+@dataclass
+class Command:
+    """A command and what it must print (None: anything)."""
+
+    text: str
+    expected: list[str] | None = None
+
+
+@dataclass
+class Block:
+    """A command block; `line` is the number of its opening fence, `end` that of its closing one (from 1)."""
+
+    path: Path
+    line: int
+    end: int
+    commands: list[Command] = field(default_factory=list[Command])
+
+    @property
+    def where(self) -> str:
+        """`README.md:12`."""
+        return f"{self.path.name}:{self.line}"
+
+
+def parse(path: Path) -> list[Block]:
+    """The ```sh and ```console blocks of a Markdown file, in order. Raises ValueError for output before any command."""
+    blocks: list[Block] = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    at = 0
+    while at < len(lines):
+        fence = _FENCE.match(lines[at])
+        if fence is None:
+            at += 1
+            continue
+        end = next(i for i in range(at + 1, len(lines)) if lines[i].rstrip() == "```")
+        body = lines[at + 1 : end]
+        if fence[1] == "sh":
+            blocks.append(Block(path, at + 1, end + 1, [Command("\n".join(body))]))
+        elif fence[1] == "console":
+            blocks.append(Block(path, at + 1, end + 1, list(_console(body, f"{path}:{at + 1}"))))
+        at = end + 1
+    return blocks
+
+
+def _console(body: Sequence[str], where: str) -> Iterator[Command]:
+    command: Command | None = None
+    for line in body:
+        if command is not None and command.text.endswith("\\") and not command.expected:
+            command.text += "\n" + line
+        elif line.startswith("$ "):
+            if command is not None:
+                yield command
+            command = Command(line[2:], [])
+        elif command is None or command.expected is None:
+            raise ValueError(f"{where}: output before the first command")
+        else:
+            command.expected.append(line)
+    if command is not None:
+        yield command
+
+
+def matches(expected: Sequence[str], printed: Sequence[str]) -> bool:
+    """Whether the printed lines fit the expected ones, `...` being any text in a line or, alone, any lines."""
+    pattern = ""
+    for line in expected:
+        if line.strip() == "...":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += ".*?".join(re.escape(part.rstrip()) for part in line.rstrip().split("...")) + r"[ \t]*\n"
+    return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed)) is not None
+
+
+def data_folder() -> Path | None:
+    """Folder of the real models and images, None where it is absent."""
+    folder = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data")).resolve()
+    return folder if (folder / "models").is_dir() else None
+
+
+def skip_reason(block: Block) -> str | None:
+    """Why a block is not run here, None if it is."""
+    text = "\n".join(c.text for c in block.commands)
+    if _SETUP.search(text):
+        return "builds or tests the checkout itself"
+    if "$ESCC_DATA" in text and data_folder() is None:
+        return "needs the models and images of $ESCC_DATA"
+    return None
+
+
+def prepare(scratch: Path) -> dict[str, str]:
+    """Link the checkout's entries into `scratch`; returns the environment for `run`."""
+    for entry in ROOT.iterdir():
+        if not entry.name.startswith(".") and entry.name != "out":
+            (scratch / entry.name).symlink_to(entry)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    folder = data_folder()
+    if folder is not None:
+        env["ESCC_DATA"] = str(folder)
+    return env
+
+
+def run(command: Command, scratch: Path, env: dict[str, str]) -> list[str]:
+    """Lines that a command prints. Raises ValueError with its output if it fails (the last command of a `$` line may
+    be followed by `; echo $?` to show a failure on purpose)."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command.text],
+        cwd=scratch,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise ValueError(f"`{command.text}` ended with exit code {done.returncode}:\n{done.stdout}")
+    return done.stdout.splitlines()
+
+
+def check(path: Path, scratch: Path, update: bool = False) -> tuple[list[str], list[str]]:
+    """Run the blocks of a file in `scratch`: failures and skipped blocks, a line or more each.
+
+    With `update`, outputs that differ are rewritten in the file instead of being reported.
+    """
+    failures: list[str] = []
+    skipped: list[str] = []
+    replaced: dict[int, list[str]] = {}
+    env = prepare(scratch)
+    blocks = parse(path)
+    for block in blocks:
+        reason = skip_reason(block)
+        if reason is not None:
+            skipped.append(f"{block.where}: {reason}")
+            continue
+        for command in block.commands:
+            try:
+                printed = run(command, scratch, env)
+            except (ValueError, subprocess.TimeoutExpired) as e:
+                failures.append(f"{block.where}: {e}")
+                continue
+            if command.expected is None or matches(command.expected, printed):
+                continue
+            if update:
+                command.expected = printed
+                replaced[block.line] = [x for c in block.commands for x in (f"$ {c.text}", *(c.expected or []))]
+            else:
+                expected, found = "\n".join(command.expected), "\n".join(printed)
+                failures.append(f"{block.where}: `{command.text}` should print\n{expected}\nbut printed\n{found}")
+    if replaced:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for block in reversed(blocks):
+            if block.line in replaced:
+                lines[block.line : block.end - 1] = replaced[block.line]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return failures, skipped
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--update", action="store_true", help="rewrite outputs that differ")
+    parser.add_argument("files", nargs="+", type=Path)
+    args = parser.parse_args()
+    failed = False
+    for path in args.files:
+        with tempfile.TemporaryDirectory() as scratch:
+            failures, skipped = check(path, Path(scratch), args.update)
+        for text in failures:
+            print(text)
+        for text in skipped:
+            print(f"not run: {text}", file=sys.stderr)
+        failed = failed or bool(failures)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Every command block of the README, of docs/ and of the examples runs and prints what the text says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import blocks  # noqa: E402
+
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/**/README.md"))]
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks.parse(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def test_command_blocks(path: Path, tmp_path: Path) -> None:
+    failures, skipped = blocks.check(path, tmp_path)
+    assert not failures, "\n\n".join(failures)
+    missing_data = [reason for reason in skipped if "ESCC_DATA" in reason]
+    if missing_data:
+        pytest.skip("the other blocks passed; not run: " + "; ".join(missing_data))
+
+
+def test_wildcards() -> None:
+    assert blocks.matches(["a ... b", "...", "z"], ["a 1 2 b", "x", "y", "z"])
+    assert blocks.matches(["...", "z"], ["z"])
+    assert not blocks.matches(["a", "z"], ["a", "y", "z"])
+    assert not blocks.matches(["a ... b"], ["a 1 c"])
+
+
+def test_console_block_is_parsed_into_commands_and_outputs(tmp_path: Path) -> None:
+    text = "text\n```console\n$ echo a \\\n  b\na b\n$ true\n```\n```sh\ntrue\nfalse\n```\n```text\nno\n```\n"
+    (tmp_path / "x.md").write_text(text)
+    console, script = blocks.parse(tmp_path / "x.md")
+    assert [(c.text, c.expected) for c in console.commands] == [("echo a \\\n  b", ["a b"]), ("true", [])]
+    assert [(c.text, c.expected) for c in script.commands] == [("true\nfalse", None)]
+
+
+def test_wrong_output_and_failing_commands_are_reported_and_update_mends_outputs(tmp_path: Path) -> None:
+    page = tmp_path / "x.md"
+    page.write_text("```console\n$ echo a\nb\n$ echo c\n...\n```\n```sh\nfalse\n```\n```sh\nmake test\n```\n")
+    (tmp_path / "one").mkdir()
+    failures, skipped = blocks.check(page, tmp_path / "one")
+    assert [f.splitlines()[0].split(" ")[0] for f in failures] == ["x.md:1:", "x.md:7:"]
+    assert skipped == ["x.md:10: builds or tests the checkout itself"]
+    (tmp_path / "two").mkdir()
+    failures, _ = blocks.check(page, tmp_path / "two", update=True)
+    assert len(failures) == 1
+    assert page.read_text().startswith("```console\n$ echo a\na\n$ echo c\n...\n```\n")
