@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from isa.errors import UserError
+from isa.files import write_atomic
 
 EXIT_OK = 0
 EXIT_INPUT = 1
@@ -244,35 +245,12 @@ def read_input(path: str) -> bytes:
 
 def write_output(path: str, data: bytes | str) -> None:
     """Write a file in one step (a reader never sees half of it), or to standard output for "-". Raises UserError."""
-    raw = data.encode() if isinstance(data, str) else data
     if path == "-":
         sys.stdout.flush()
-        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.write(data.encode() if isinstance(data, str) else data)
         sys.stdout.buffer.flush()
         return
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        if target.is_dir():
-            raise UserError(f"{path}: Is a directory")
-        _write(target, raw, path)  # a device or a pipe: nothing to rename over
-        return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        _write(temporary, raw, path)
-        temporary.replace(target)
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(target: Path, raw: bytes, shown: str) -> None:
-    try:
-        target.write_bytes(raw)
-    except BrokenPipeError:
-        raise
-    except OSError as e:
-        raise UserError(f"{shown}: {e.strerror or e}") from e
+    write_atomic(path, data)
 
 
 def _save_reproducer(prog: str, arguments: Sequence[str], error: BaseException) -> str:
