@@ -1,0 +1,1 @@
+"""Interpreters of the dialects: every level runs on NumPy arrays."""
