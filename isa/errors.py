@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 
 class UserError(ValueError):
-    """Something the user can mend: each cause is one line (`file: node 'n' (Op): what; requires what`), `note` says what to do."""
+    """Something the user can mend.
+
+    Each cause is one line (`file: node 'n' (Op): what; requires what`), `note` says what to do.
+    """
 
     def __init__(self, causes: str | Sequence[str], note: str = ""):
         self.causes: tuple[str, ...] = (causes,) if isinstance(causes, str) else tuple(causes)

@@ -100,7 +100,7 @@ _DRAM_TENSOR = (
     Field("segment", 16, "positions per line of a BITMAP tensor"),
     Field("y", 16, "first row of the region"),
     Field("x", 16, "first column of the region"),
-    Field("c", 16, "first channel of the region, a multiple of the chunk"),
+    Field("c", 16, "first channel of the region; a multiple of the chunk in a BITMAP tensor"),
     Field("h", 16, "rows of the region"),
     Field("w", 16, "columns of the region"),
     Field("cn", 16, "channels of the region"),
@@ -198,7 +198,8 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         "load.bytes",
         0x03,
         Queue.LOAD,
-        "Copy bytes unchanged: dense weights int8 [kn][r][s][cpg] to COEF; bases, per-channel parameters and tables to PAR.",
+        "Copy bytes unchanged: dense weights int8 [kn][r][s][cpg] to COEF; bases, per-channel parameters and tables to "
+        "PAR.",
         (
             Field("dram", 40, "byte address of the source"),
             Field("size", 24, "bytes"),
@@ -242,8 +243,8 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         "conv.esc",
         0x12,
         Queue.COMPUTE,
-        "Decomposed convolution, Basis-First: ic[i,b,p] = saturate((sum_c T[i,b,c] * act[p,c] + round) >> ic_shift) and "
-        "psum[y,x,k+i] = sum over b and window of basis[b,r,s] * ic[i,b,(y*sy-pt+r, x*sx-pl+s)].",
+        "Decomposed convolution, Basis-First: ic[i,b,p] = saturate((sum_c T[i,b,c] * act[p,c] + round) >> ic_shift) "
+        "and psum[y,x,k+i] = sum over b and window of basis[b,r,s] * ic[i,b,(y*sy-pt+r, x*sx-pl+s)].",
         (
             *_ACT_TILE,
             *_WINDOW,
@@ -300,8 +301,8 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         "post.map",
         0x22,
         Queue.POST,
-        "Move and map: out[y,x,i] = f(act[y*sy+dy, x*sx+dx, i+dc]), 0 where that lies outside the tile; f is the identity "
-        "or a 256-byte table indexed by the stored byte (the fill value 0 is mapped too).",
+        "Move and map: out[y,x,i] = f(act[y*sy+dy, x*sx+dx, i+dc]), 0 where that lies outside the tile; f is the "
+        "identity or a 256-byte table indexed by the stored byte (the fill value 0 is mapped too).",
         (
             *_ACT_TILE,
             Field("oh", 16, "rows of the output"),
@@ -322,8 +323,8 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         0x23,
         Queue.POST,
         "Pooling over valid positions of each window. MAX: the maximum. AVERAGE: "
-        "clamp((sum*mult[n-count0] + 2^(shift-1)) >> shift, lo, hi), n = number of counted positions: those of the window "
-        "inside rows [-bt, ih+bb) and columns [-bl, iw+br) of the tile.",
+        "clamp((sum*mult[n-count0] + 2^(shift-1)) >> shift, lo, hi), n = number of counted positions: those of the "
+        "window inside rows [-bt, ih+bb) and columns [-bl, iw+br) of the tile.",
         (
             *_ACT_TILE,
             *_WINDOW,
@@ -348,8 +349,8 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         "store.act",
         0x30,
         Queue.STORE,
-        "Write a tile of plain bytes [h][w][out_c] from OUT to a region of a DRAM tensor; BITMAP tensors are compressed on the "
-        "way, and the region then covers whole segments and whole chunks.",
+        "Write a tile of plain bytes [h][w][out_c] from OUT to a region of a DRAM tensor; BITMAP tensors are "
+        "compressed on the way, and the region then covers whole segments and whole chunks.",
         (
             *_DRAM_TENSOR,
             Field("out", 24, "byte address of the tile in OUT"),

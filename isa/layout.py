@@ -4,7 +4,9 @@ Vocabulary. A *chunk* is the run of channels that share one bitmap (target param
 position's chunk in ACT: bitmap, then a slot of which the first `popcount(bitmap)` bytes are the packed non-zeros in
 channel order; the rest of the slot is undefined. A *line* is the unit of a BITMAP tensor in DRAM: `segment` consecutive
 positions of one row and one chunk: all bitmaps, then all non-zeros of the line packed in position-then-channel order.
-A line owns a fixed slot of worst-case size, so that its address is static while the bytes moved are data-dependent.
+The last line of a row holds fewer positions where `segment` does not divide the width. A line owns a fixed slot of
+worst-case size, so that its address is static while the bytes moved are data-dependent; what follows its last non-zero
+is undefined.
 Bit i of a bitmap (bit i % 8 of byte i // 8) is channel i of the chunk.
 """
 

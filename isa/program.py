@@ -35,9 +35,10 @@ class TensorRef:
 class Port:
     """An input or output of the model. `shape` is the float NCHW (or flattened) shape that the user sees, batch 1.
 
-    Input: q = clamp(round_half_even(x / scale)), laid out NHWC. Output: x = q * scale, NHWC -> NCHW, reshaped to `shape`, then a
-    Softmax over `softmax_axis` of that shape when it is not None. `mean`, `std` (per channel, of 0..255 images, in the order of
-    the channels) and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
+    Input: q = clamp(round_half_even(x / scale)), laid out NHWC. Output: x = q * scale, NHWC -> NCHW, reshaped to
+    `shape`, then a Softmax over `softmax_axis` of that shape when it is not None. `mean`, `std` (per channel, of 0..255
+    images, in the order of the channels) and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x;
+    empty where unknown.
     """
 
     name: str
@@ -71,7 +72,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything that a binary holds. `sample` is one calibration input, quantised: the NHWC bytes of every input in order."""
+    """Everything that a binary holds.
+
+    `sample` is one calibration input, quantised: the NHWC bytes of every input in order.
+    """
 
     target: Target
     instructions: tuple[Instruction, ...]

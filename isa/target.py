@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -9,7 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from isa.errors import UserError
 
@@ -146,21 +148,16 @@ class Target:
 _T = TypeVar("_T")
 # Parameters that may be zero; every other number must be positive.
 _MAY_BE_ZERO = {
-    "issue_cycles",
-    "add_int8",
-    "add_int32",
-    "mul_int8",
-    "mul_int32",
-    "dram_byte",
-    "act",
-    "out",
-    "coef",
-    "par",
-    "psum",
-    "tRRD",
-    "tFAW",
-    "tWTR",
-    "tRFCab",
+    "array.issue_cycles",
+    "post.issue_cycles",
+    "dma.issue_cycles",
+    *(f"dram.{name}" for name in ("tRRD", "tFAW", "tWTR", "tRFCab")),
+    *(f"energy.{f.name}" for f in fields(Energy) if f.name != "technology_nm"),
+    *(
+        f"energy.{table}.{f.name}"
+        for table in ("sram_read_byte", "sram_write_byte", "leakage_mw")
+        for f in fields(PerScratchpad)
+    ),
 }
 
 
@@ -184,7 +181,9 @@ def _build(cls: type[_T], data: Mapping[str, Any], where: str, path: str) -> _T:
             value = float(value)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TargetError(f"{where}: '{path}{name}' must be of type {kind.__name__}, found {value!r}")
-        if isinstance(value, int | float) and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TargetError(f"{where}: '{path}{name}' must be finite, found {value!r}")
+        if isinstance(value, int | float) and (value < 0 or (value == 0 and f"{path}{name}" not in _MAY_BE_ZERO)):
             raise TargetError(f"{where}: '{path}{name}' must be positive, found {value!r}")
         values[name] = value
     return cls(**values)
@@ -216,8 +215,8 @@ def _to_toml(value: Any, prefix: str = "") -> str:
         if is_dataclass(item):
             tables.append(_to_toml(item, f"{prefix}{f.name}."))
         elif isinstance(item, str):
-            escaped = item.replace("\\", "\\\\").replace('"', '\\"')
-            scalars.append(f'{f.name} = "{escaped}"')
+            text = json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")  # the strings of JSON, nearly
+            scalars.append(f"{f.name} = {text}")
         else:
             scalars.append(f"{f.name} = {item!r}")
     head = f"[{prefix[:-1]}]\n" if prefix and scalars else ""
@@ -228,7 +227,10 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(cast(dict[str, Any], old), cast(dict[str, Any], value))
+        else:
+            merged[key] = value
     return merged
 
 
@@ -241,7 +243,7 @@ def _builtin_files() -> dict[str, Path]:
 
 
 def list_targets() -> dict[str, str]:
-    """Names and descriptions of the installed targets (ours and those of the entry points `isa.targets`, each a path)."""
+    """Names and descriptions of the installed targets: ours and those of the entry points `isa.targets` (paths)."""
     return {name: load_target(name).description for name in sorted(_builtin_files())}
 
 
@@ -257,14 +259,14 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = data.pop("base", None)
     if base is None:
         return data
-    return _merge(_read(_locate(str(base)), (*seen, path)), data)
+    return _merge(_read(_locate(str(base), path.parent), (*seen, path)), data)
 
 
-def _locate(name_or_file: str) -> Path:
+def _locate(name_or_file: str, folder: Path = Path()) -> Path:
     builtin = _builtin_files()
     if name_or_file in builtin:
         return builtin[name_or_file]
-    path = Path(name_or_file)
+    path = folder / name_or_file
     if path.suffix == ".toml" or path.exists():
         return path
     raise TargetError(f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file")
@@ -272,7 +274,7 @@ def _locate(name_or_file: str) -> Path:
 
 @cache
 def load_target(name_or_file: str = "esc1") -> Target:
-    """Load a target by installed name or by file, merged over its `base`. Raises `TargetError` with one line of cause."""
+    """Load a target by installed name or by file, merged over its `base`. Raises `TargetError` with one cause."""
     path = _locate(name_or_file)
     return _check(_build(Target, _read(path, ()), str(path), ""), str(path))
 
