@@ -1,0 +1,157 @@
+"""Float CNN kernels on NumPy arrays, NCHW with any batch: what the `onnx` interpreter computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def padded(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
+    """x [N,C,H,W] with `pads` [top, left, bottom, right] of `value` around it; x itself when there are none."""
+    top, left, bottom, right = pads
+    if not any(pads):
+        return x
+    n, c, h, w = x.shape
+    out = np.full((n, c, h + top + bottom, w + left + right), value, x.dtype)
+    out[:, :, top : top + h, left : left + w] = x
+    return out
+
+
+def _depthwise(x: Array, w: Array, strides: Sequence[int], extent: tuple[int, int]) -> Array:
+    # One multiply-add over whole maps for each tap of the window, image by image so that the maps stay in cache.
+    (kh, kw), (sy, sx), (oh, ow) = w.shape[2:], strides, extent
+    out = np.empty((x.shape[0], w.shape[0], oh, ow), np.float32)
+    product = np.empty(out.shape[1:], np.float32)
+    for image, y in zip(x, out, strict=True):
+        y[...] = 0
+        for r in range(kh):
+            for s in range(kw):
+                taps = image[:, r : r + (oh - 1) * sy + 1 : sy, s : s + (ow - 1) * sx + 1 : sx]
+                np.multiply(taps, w[:, 0, r, s, None, None], out=product)
+                y += product
+    return out
+
+
+def conv(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    strides: Sequence[int],
+    pads: Sequence[int],
+    group: int,
+    extent: tuple[int, int],
+) -> Array:
+    """2-D convolution of x [N,C,H,W] with w [M,C/group,kH,kW] to [N,M,*extent]."""
+    n, c = x.shape[:2]
+    m, cpg, kh, kw = w.shape
+    sy, sx = strides
+    oh, ow = extent
+    x = padded(x, pads)
+    if cpg == 1 and group == c:
+        out = _depthwise(x if m == c else np.repeat(x, m // c, axis=1), w, strides, extent)
+    elif (kh, kw) == (1, 1):
+        taps = x[:, :, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx].reshape(n, group, cpg, oh * ow)
+        out = np.matmul(w.reshape(group, m // group, cpg), taps).reshape(n, m, oh, ow)
+    else:
+        out = np.empty((n, m, oh, ow), np.float32)
+        matrix = w.reshape(group, m // group, cpg * kh * kw)
+        for image, y in zip(x, out, strict=True):
+            view = np.lib.stride_tricks.sliding_window_view(image, (kh, kw), axis=(1, 2))
+            view = view[:, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
+            columns = view.transpose(0, 3, 4, 1, 2).reshape(group, cpg * kh * kw, oh * ow)
+            np.matmul(matrix, columns, out=y.reshape(group, m // group, oh * ow))
+    if bias is not None:
+        out += bias[:, None, None]
+    return out
+
+
+def _windows(
+    x: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], extent: tuple[int, int], value: float
+) -> list[Array]:
+    """One strided view of the padded x for each tap of the window, each [N,C,*extent]."""
+    (kh, kw), (sy, sx), (oh, ow) = kernel, strides, extent
+    top, left, _, _ = pads
+    bottom = max((oh - 1) * sy + kh - top - x.shape[2], 0)  # with ceil_mode more than the declared padding
+    right = max((ow - 1) * sx + kw - left - x.shape[3], 0)
+    p = padded(x, (top, left, bottom, right), value)
+    return [
+        p[:, :, r : r + (oh - 1) * sy + 1 : sy, s : s + (ow - 1) * sx + 1 : sx] for r in range(kh) for s in range(kw)
+    ]
+
+
+def max_pool(
+    x: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], extent: tuple[int, int]
+) -> Array:
+    """Maximum over the positions of each window inside x."""
+    if tuple(kernel) == x.shape[2:] and not any(pads):
+        return x.max(axis=(2, 3), keepdims=True)
+    first, *rest = _windows(x, kernel, strides, pads, extent, -np.inf)
+    out = first.copy()
+    for taps in rest:
+        np.maximum(out, taps, out=out)
+    return out
+
+
+def counted(
+    size: int, kernel: int, stride: int, before: int, after: int, out: int, include_pad: bool
+) -> NDArray[np.int64]:
+    """How many positions each window of one axis counts: those inside the input, or inside the padded input."""
+    start = np.arange(out) * stride - before
+    low, high = (-before, size + after) if include_pad else (0, size)
+    return np.minimum(start + kernel, high) - np.maximum(start, low)
+
+
+def average_pool(
+    x: Array,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    extent: tuple[int, int],
+    count_include_pad: bool,
+) -> Array:
+    """Mean over each window."""
+    if tuple(kernel) == x.shape[2:] and not any(pads):
+        return x.mean(axis=(2, 3), keepdims=True, dtype=np.float32)
+    first, *rest = _windows(x, kernel, strides, pads, extent, 0.0)
+    out = first.copy()
+    for taps in rest:
+        out += taps
+    rows, columns = (
+        counted(x.shape[2 + i], kernel[i], strides[i], pads[i], pads[2 + i], extent[i], count_include_pad)
+        for i in (0, 1)
+    )
+    out /= np.multiply.outer(rows, columns).astype(np.float32)
+    return out
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """Stabilised by the maximum."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) without overflow."""
+    return np.float32(0.5) * (np.tanh(x * np.float32(0.5)) + np.float32(1))
+
+
+def along(vector: NDArray[np.generic], axis: int, rank: int) -> NDArray[np.generic]:
+    """A scalar as it is, a vector shaped to broadcast along `axis` of a tensor of `rank` dimensions."""
+    return vector if vector.ndim == 0 else vector.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def quantize(x: Array, scale: NDArray[np.generic], zero_point: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
+    """saturate(round_half_even(x / scale) + zero_point) in the type of zero_point, int8 or uint8."""
+    low, high = (-128, 127) if zero_point.dtype == np.int8 else (0, 255)
+    q = np.rint(x / along(scale, axis, x.ndim).astype(np.float32)) + along(zero_point, axis, x.ndim).astype(np.float32)
+    return np.clip(q, low, high).astype(zero_point.dtype)
+
+
+def dequantize(x: NDArray[np.generic], scale: NDArray[np.generic], zero_point: NDArray[np.generic], axis: int) -> Array:
+    """(x - zero_point) * scale."""
+    difference = x.astype(np.int32) - along(zero_point, axis, x.ndim).astype(np.int32)
+    return difference.astype(np.float32) * along(scale, axis, x.ndim).astype(np.float32)
