@@ -4,8 +4,10 @@ A ```sh block is a script. In a ```console block every line that starts with `$ 
 continues it) and the lines below it are the output it must print, standard output and error together; `...` stands for
 any text within a line and, alone on a line, for any number of lines. With --update outputs that differ are rewritten.
 
-The blocks of one file run in order, in one scratch directory that links to what the checkout holds. Not run:
-- blocks with a command that starts with make, git, pip or `python -m venv`: they build or test the checkout itself;
+The blocks of one file run in order, as if typed into one shell, in a scratch directory that links to what the checkout
+holds. Not run:
+- blocks with a command that starts with make, git, `python -m venv` or `pip install` (unless with --no-index): they set
+  up or test the checkout itself;
 - blocks that mention $ESCC_DATA, where that folder (default ../shared/data) does not exist.
 """
 
@@ -24,7 +26,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600
 _FENCE = re.compile(r"^```(\w*)\s*$")
-_SETUP = re.compile(r"^\s*(make|git|pip|python -m venv)\b", re.MULTILINE)
+_SETUP = re.compile(r"^\s*(make|git|python -m venv|pip install(?!.*--no-index))\b", re.MULTILINE)
+# Environment and directory that a command leaves are those that the next one finds.
+_SHELL = """
+state="$ESCC_BLOCKS_STATE"
+[ -e "$state" ] && source "$state"
+{command}
+{{ export -p; printf 'cd %q\\n' "$PWD"; }} > "$state"
+"""
 
 
 @dataclass
@@ -115,11 +124,13 @@ def skip_reason(block: Block) -> str | None:
 
 
 def prepare(scratch: Path) -> dict[str, str]:
-    """Link the checkout's entries into `scratch`; returns the environment for `run`."""
+    """Link the checkout's entries into `scratch`, with an empty out/; returns the environment for `run`."""
     for entry in ROOT.iterdir():
         if not entry.name.startswith(".") and entry.name != "out":
             (scratch / entry.name).symlink_to(entry)
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    (scratch / "out").mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "COLUMNS": "120", "ESCC_BLOCKS_STATE": str(scratch / ".state")}
     folder = data_folder()
     if folder is not None:
         env["ESCC_DATA"] = str(folder)
@@ -127,10 +138,9 @@ def prepare(scratch: Path) -> dict[str, str]:
 
 
 def run(command: Command, scratch: Path, env: dict[str, str]) -> list[str]:
-    """Lines that a command prints. Raises ValueError with its output if it fails (the last command of a `$` line may
-    be followed by `; echo $?` to show a failure on purpose)."""
+    """Lines that a command prints. Raises ValueError with its output if it fails."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command.text],
+        ["bash", "-euo", "pipefail", "-c", _SHELL.format(command=command.text)],
         cwd=scratch,
         env=env,
         stdin=subprocess.DEVNULL,

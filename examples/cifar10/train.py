@@ -96,12 +96,13 @@ def load_npz(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         return data["images"], data["labels"].astype(np.int64)
 
 
-def load_jpeg(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The same from a zip of `.../<class name>/<number>.jpg`."""
+def load_jpeg(path: Path, limit: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The same from a zip of `.../<class name>/<number>.jpg`; about `limit` of them, of all classes."""
     from PIL import Image
 
     with zipfile.ZipFile(path) as archive:
         names = sorted(n for n in archive.namelist() if n.endswith(".jpg"))
+        names = names[:: 1 if limit is None else max(1, len(names) // limit)]
         images = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(n))).convert("RGB")) for n in names])
     return images, np.array([CLASSES.index(Path(n).parent.name) for n in names])
 
@@ -111,13 +112,10 @@ def load_training(data: Path, lossless_repeats: int, limit: int | None) -> tuple
 
     A `limit` takes about so many images of each source.
     """
-    jpeg_x, jpeg_y = load_jpeg(data / "images/cifar10_train_jpeg.zip")
+    jpeg_x, jpeg_y = load_jpeg(data / "images/cifar10_train_jpeg.zip", limit)
     clean_x, clean_y = load_npz(data / "images/cifar10_train_lossless.npz")
-    if limit is not None:
-        step = max(1, len(jpeg_x) // limit)  # the archive is sorted by class
-        jpeg_x, jpeg_y, clean_x, clean_y = jpeg_x[::step], jpeg_y[::step], clean_x[:limit], clean_y[:limit]
-    x = np.concatenate([jpeg_x, *[clean_x] * lossless_repeats])
-    y = np.concatenate([jpeg_y, *[clean_y] * lossless_repeats])
+    x = np.concatenate([jpeg_x, *[clean_x[:limit]] * lossless_repeats])
+    y = np.concatenate([jpeg_y, *[clean_y[:limit]] * lossless_repeats])
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
@@ -184,7 +182,7 @@ def train(model: nn.Module, args: argparse.Namespace, device: torch.device) -> N
         first = state["epoch"]
         print(f"resuming after epoch {first}", flush=True)
     steps = len(x) // args.batch_size
-    for epoch in range(first, args.epochs):
+    for epoch in range(first, args.epochs if args.stop_after is None else min(args.epochs, args.stop_after)):
         started = time.monotonic()
         rng = torch.Generator().manual_seed(args.seed * 1_000_003 + epoch)
         model.train()
@@ -222,6 +220,7 @@ def main() -> None:
         help="state of the run; resumed when it exists",
     )
     p.add_argument("--epochs", type=int, default=36)
+    p.add_argument("--stop-after", type=int, help="end after this epoch; a later run goes on")
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--lr", type=float, default=0.1, help="peak learning rate (default: %(default)s)")
     p.add_argument("--weight-decay", type=float, default=2e-4)

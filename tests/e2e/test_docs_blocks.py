@@ -50,3 +50,19 @@ def test_wrong_output_and_failing_commands_are_reported_and_update_mends_outputs
     failures, _ = blocks.check(page, tmp_path / "two", update=True)
     assert len(failures) == 1
     assert page.read_text().startswith("```console\n$ echo a\na\n$ echo c\n...\n```\n")
+
+
+def test_commands_of_a_document_share_one_shell(tmp_path: Path) -> None:
+    page = tmp_path / "x.md"
+    page.write_text("```sh\nexport A=1\nmkdir -p out/b\ncd out/b\n```\n```console\n$ echo $A ${PWD##*/}\n1 b\n```\n")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert blocks.check(page, scratch) == ([], [])
+
+
+def test_blocks_that_set_up_the_checkout_are_not_run(tmp_path: Path) -> None:
+    texts = {"make demo": True, "git clone x": True, "pip install -e .": True, "python -m venv v": True}
+    texts |= {"pip install --no-index x": False, "escc m.onnx": False, "echo make": False}
+    for text, skipped in texts.items():
+        block = blocks.Block(tmp_path, 1, 3, [blocks.Command(text)])
+        assert (blocks.skip_reason(block) is not None) == skipped, text
