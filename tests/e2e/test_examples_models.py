@@ -27,6 +27,16 @@ def test_tiny_conv_is_what_its_script_makes(tmp_path: Path) -> None:
     assert (tmp_path / "tiny_conv.onnx").read_bytes() == (MODELS / "tiny_conv.onnx").read_bytes()
 
 
+def test_calibration_images_are_what_their_script_makes(tmp_path: Path) -> None:
+    script = tmp_path / "make_calibration.py"
+    script.write_bytes((MODELS / "make_calibration.py").read_bytes())
+    subprocess.run([sys.executable, str(script)], check=True)
+    with np.load(tmp_path / "calibration.npz") as made, np.load(MODELS / "calibration.npz") as committed:
+        assert made["x"].shape == committed["x"].shape == (64, 3, 32, 32) and committed["x"].dtype == np.float32
+        # Another FFT may round a pixel the other way.
+        assert np.mean(made["x"] != committed["x"]) < 1e-3 and np.abs(made["x"] - committed["x"]).max() <= 1
+
+
 def test_resnet8_has_the_accuracy_that_it_states(data_dir: Path) -> None:
     ort = pytest.importorskip("onnxruntime")
     session = ort.InferenceSession(str(MODELS / "resnet8_cifar10.onnx"), providers=["CPUExecutionProvider"])
