@@ -1,7 +1,7 @@
-"""Time the compiler and the emulator against onnxruntime on the same machine: `python benchmarks/run.py [MODEL.onnx...]`.
+"""Time compiler and emulator against onnxruntime on the same machine: `python benchmarks/run.py [MODEL.onnx...]`.
 
-Models default to ResNet-20 of the data folder ($ESCC_DATA, else ../shared/data) and to our ResNet-8. Times are wall clock,
-the median of --repeats runs after one that warms caches. Printed for each model:
+Models default to ResNet-20 of the data folder ($ESCC_DATA, else ../shared/data) and to our ResNet-8. Times are wall
+clock, the median of --repeats runs after one that warms caches. Printed for each model:
 
 compile        `escc MODEL -o model.bin --scheme dense -q`, the whole process
 emulate        `esc-emu model.bin --stats`: one image with full statistics, the whole process
