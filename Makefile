@@ -34,7 +34,7 @@ install: $(VENV)/.installed-dev ## Install the project for development into VENV
 .PHONY: demo
 demo: $(VENV)/.installed ## Compile the example network and run it on the emulator
 	@mkdir -p $(OUT)
-	$(BIN)/escc examples/models/resnet8_cifar10.onnx -o $(OUT)/resnet8.bin
+	$(BIN)/escc examples/models/resnet8_cifar10.onnx --calibration examples/models/calibration.npz -o $(OUT)/resnet8.bin
 	$(BIN)/esc-emu $(OUT)/resnet8.bin --stats
 
 .PHONY: lint
