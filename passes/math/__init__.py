@@ -1,0 +1,1 @@
+"""Mathematics of the passes over plain numbers and arrays; nothing here knows the IR."""

@@ -1,0 +1,105 @@
+"""Fixed-point parameters of operations on quantised activations: clamps, tables, additions, averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.reference import Addition, byte_dtype, fixed_point
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a tensor is stored: int8 (`signed`) or uint8 with zero point 0, and the integers [low, high] it may hold."""
+
+    signed: bool
+    scale: float
+    low: int
+    high: int
+
+    @classmethod
+    def full(cls, signed: bool, scale: float) -> Storage:
+        """The whole range of the type."""
+        return cls(signed, scale, *((-128, 127) if signed else (0, 255)))
+
+    @property
+    def limit(self) -> int:
+        """Largest magnitude that the type can hold."""
+        return 128 if self.signed else 255
+
+    def clamp(self, low: float, high: float) -> tuple[int, int]:
+        """Integer bounds of the real interval [low, high], rounded, within the storage; either may be infinite."""
+
+        def bound(real: float) -> int:
+            if math.isinf(real):
+                return self.low if real < 0 else self.high
+            return min(max(round(real / self.scale), self.low), self.high)
+
+        return bound(low), bound(high)
+
+
+def reexpress(qmin: int, qmax: int, zero_point: int, scale: float, non_negative: bool) -> tuple[Storage, bool]:
+    """Zero-point-0 storage of an affine 8-bit tensor, and whether every value keeps its exact meaning.
+
+    Stored integers in [qmin, qmax] mean (q - zero_point) * scale; `non_negative` says that no value is below zero.
+    If the shifted integers fit int8 or uint8 they are kept; otherwise the same range is covered by int8 with a
+    coarser scale.
+    """
+    low, high = qmin - zero_point, qmax - zero_point
+    if non_negative:
+        low = max(low, 0)
+    if low >= 0 and high <= 255:
+        return Storage(False, scale, low, high), True
+    if low >= -128 and high <= 127:
+        return Storage(True, scale, low, high), True
+    coarse = scale * max(low / -128, high / 127)
+    wide = Storage.full(True, coarse)
+    return Storage(True, coarse, *wide.clamp(low * scale, high * scale)), False
+
+
+def lookup_table(function: Callable[[Array], Array], source: Storage, target: Storage) -> Array:
+    """Table of 256 target bytes, indexed by the stored source byte, of an elementwise real function.
+
+    Rounds half to even and clamps to the target's range; a NaN of the function becomes 0.
+    """
+    stored = np.arange(256, dtype=np.uint8).view(byte_dtype(source.signed)).astype(np.float64)
+    with np.errstate(all="ignore"):
+        real = np.asarray(function(stored * source.scale), np.float64)
+    q = np.rint(np.nan_to_num(real, nan=0.0, posinf=math.inf, neginf=-math.inf) / target.scale)
+    return np.clip(q, target.low, target.high).astype(byte_dtype(target.signed))
+
+
+def identity(x: Array) -> Array:
+    """The function of a table that only changes the scale."""
+    return x
+
+
+def _with_shift(factors: Array, shift: int) -> NDArray[np.int32]:
+    return np.minimum(np.rint(np.ldexp(factors, shift)), (1 << 31) - 1).astype(np.int32)
+
+
+def addition(scale_a: float, scale_b: float, target: Storage, low: int, high: int) -> Addition:
+    """Addition of tensors of two scales into `target`, clamped to [low, high]; the larger factor has 31 significant
+    bits.
+    """
+    factors = np.array([scale_a, scale_b], np.float64) / target.scale
+    shift = int(fixed_point(factors.max(keepdims=True))[1][0])
+    mult_a, mult_b = (int(m) for m in _with_shift(factors, shift))
+    return Addition(mult_a, mult_b, shift, low, high, target.signed)
+
+
+def average_multipliers(counts: Array, source_scale: float, target_scale: float) -> tuple[NDArray[np.int32], int, int]:
+    """Multipliers of an average pooling for every count from the smallest of `counts` up: (mult int32 [n], count0,
+    shift).
+    """
+    low, high = int(counts.min()), int(counts.max())
+    factors = source_scale / target_scale / np.arange(low, high + 1, dtype=np.float64)
+    shift = int(fixed_point(factors.max(keepdims=True))[1][0])
+    return _with_shift(factors, shift), low, shift

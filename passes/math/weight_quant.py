@@ -1,0 +1,87 @@
+"""Symmetric per-channel quantisation of convolution weights and their int32 bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from passes.math.calibration import Method
+
+Array: TypeAlias = NDArray[Any]
+
+_BIAS_LIMIT = 1 << 30
+_ACCUMULATOR_LIMIT = (1 << 31) - 1
+_FRACTIONS = np.linspace(1.0, 0.7, 16)
+
+
+@dataclass(frozen=True)
+class ConvIntegers:
+    """Integers of a quantised convolution: acc + bias means the real number (acc + bias) * scale.
+
+    `weight` int8 [K,R,S,C/groups], `bias` int32 [K], `scale` float64 [K] = input scale * weight scale of each channel.
+    """
+
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    scale: NDArray[np.float64]
+
+
+def weight_scales(weight: Array, method: Method) -> NDArray[np.float64]:
+    """Scale of each output channel for int8 in [-127, 127]; 0 for channels of zeros.
+
+    `weight` float [K, ...]. "mse" minimises the squared rounding and clipping error per channel over fractions of
+    the min-max scale (weights that already lie on an int8 grid keep it); the other methods represent the largest
+    weight.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    widest: NDArray[np.float64] = np.abs(flat).max(axis=1) / 127
+    if method != "mse":
+        return widest
+    safe = np.where(widest > 0, widest, 1.0)
+    best = widest.copy()
+    best_error = np.full(len(flat), np.inf)
+    for fraction in _FRACTIONS:
+        scale = (safe * fraction)[:, None]
+        error = np.clip(np.rint(flat / scale), -127, 127) * scale - flat
+        total = np.einsum("ki,ki->k", error, error)
+        better = total < best_error * (1 - 1e-9)
+        best = np.where(better, widest * fraction, best)
+        best_error = np.minimum(best_error, total)
+    return best
+
+
+def quantize_conv(
+    weight: Array,
+    bias: Array,
+    input_scale: float,
+    input_limit: int,
+    scales: Array,
+) -> ConvIntegers:
+    """Integers of a convolution with the given weight scales, raised where int32 would overflow.
+
+    `weight` float [K,R,S,C/groups]; `bias` float [K]; `input_limit` the largest magnitude of an input (255 or 128);
+    `scales` float [K], 0 for a channel of zeros. |bias| stays below 2^30 and |bias| + sum |weight| * input_limit
+    fits int32.
+    """
+    floor = np.abs(bias) / (input_scale * (_BIAS_LIMIT - 1))
+    s = np.maximum(scales, floor)
+    s = np.where(s > 0, s, 1.0)
+    while True:
+        q = np.clip(np.rint(weight / s[:, None, None, None]), -128, 127).astype(np.int8)
+        b = np.rint(bias / (input_scale * s))
+        bound = np.abs(b) + np.abs(q.astype(np.int64)).sum(axis=(1, 2, 3)) * input_limit
+        if not (bound > _ACCUMULATOR_LIMIT).any():
+            return ConvIntegers(q, b.astype(np.int32), input_scale * s)
+        s = np.where(bound > _ACCUMULATOR_LIMIT, s * (bound / _ACCUMULATOR_LIMIT) * 1.01, s)
+
+
+def corrected_bias(integers: ConvIntegers, shift: Array, input_limit: int) -> NDArray[np.int32]:
+    """Bias plus the real per-channel correction `shift` float [K], limited so that int32 accumulators cannot
+    overflow.
+    """
+    sums = np.abs(integers.weight.astype(np.int64)).sum(axis=(1, 2, 3)) * input_limit
+    room = np.minimum(_ACCUMULATOR_LIMIT - sums, _ACCUMULATOR_LIMIT)
+    return np.clip(np.rint(integers.bias + shift / integers.scale), -room, room).astype(np.int32)

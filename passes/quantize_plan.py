@@ -1,0 +1,296 @@
+"""How every tensor of a legal `onnx` function will be stored in 8 bits: fused epilogues, shared scales, QDQ
+parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects import func
+from xdsl.ir import Operation, SSAValue
+
+from dialects import onnx
+from dialects.locations import describe, node_names
+from isa.errors import UserError
+from passes.math.activation_quant import Array, Storage, reexpress
+
+REQUANTISED = (onnx.ConvOp, onnx.AddOp, onnx.AveragePoolOp)
+"""Operations whose integer result is rounded into any storage, with clamps at no cost."""
+PRESERVING = (onnx.MaxPoolOp, onnx.SliceOp, onnx.PadOp, onnx.ReshapeOp)
+"""Operations that move bytes: the result is stored as the operand."""
+HOST = (onnx.SoftmaxOp,)
+"""Operations that the host runs in floating point at an output."""
+AFFINE = (onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
+
+
+def elementwise(op: Operation) -> Callable[[Array], Array] | None:
+    """The real function of an elementwise operation, None for any other operation."""
+    match op:
+        case onnx.ReluOp():
+            return lambda x: np.maximum(x, 0)
+        case onnx.ClipOp():
+            low, high = op.low, op.high
+            return lambda x: np.clip(x, low, high)
+        case onnx.LeakyReluOp():
+            alpha = op.alpha.value.data
+            return lambda x: np.where(x >= 0, x, alpha * x)
+        case onnx.EluOp():
+            alpha = op.alpha.value.data
+            return lambda x: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+        case onnx.SigmoidOp():
+            return lambda x: 1 / (1 + np.exp(-x))
+        case onnx.TanhOp():
+            return np.tanh
+        case onnx.HardSigmoidOp():
+            alpha, beta = op.alpha.value.data, op.beta.value.data
+            return lambda x: np.clip(alpha * x + beta, 0, 1)
+        case onnx.HardSwishOp():
+            return lambda x: x * np.clip(x / 6 + 0.5, 0, 1)
+        case _:
+            return None
+
+
+def constant(value: SSAValue) -> NDArray[np.float64] | None:
+    """Numbers of a constant, directly or through `onnx.DequantizeLinear`; None if the value is computed."""
+    op = value.owner
+    if isinstance(op, onnx.ConstantOp):
+        return op.value.array.astype(np.float64)
+    if isinstance(op, onnx.DequantizeLinearOp):
+        stored = constant(op.input)
+        if stored is not None:
+            return (stored - _along(op.zero_point.array, op, stored.ndim)) * _along(op.scale.array, op, stored.ndim)
+    return None
+
+
+def _along(parameter: NDArray[np.generic], op: onnx.DequantizeLinearOp, rank: int) -> NDArray[np.float64]:
+    """A scalar or per-axis parameter, shaped to broadcast over a tensor of the given rank."""
+    if parameter.ndim == 0 or parameter.size == 1:
+        return parameter.reshape(()).astype(np.float64)
+    shape = [1] * rank
+    shape[op.axis.value.data] = -1
+    return parameter.reshape(shape).astype(np.float64)
+
+
+def symmetric_scales(weight: SSAValue, channels: int) -> NDArray[np.float64] | None:
+    """Scales float64 [channels] of a weight that the model stores as int8 with zero point 0; None for any other."""
+    op = weight.owner
+    if not isinstance(op, onnx.DequantizeLinearOp) or op.zero_point.array.dtype != np.int8:
+        return None
+    scale = op.scale.array.astype(np.float64)
+    if op.zero_point.array.any() or (scale.size != 1 and op.axis.value.data != 0):
+        return None
+    return np.broadcast_to(scale.reshape(-1), (channels,)).copy()
+
+
+def only_user(value: SSAValue) -> Operation | None:
+    """The one operation that uses the value (perhaps several times), None if there is none or more than one."""
+    users = {use.operation for use in value.uses}
+    return users.pop() if len(users) == 1 else None
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """Clamps absorbed into the operation before them: the value that results, its real bounds, the operations
+    absorbed.
+    """
+
+    result: SSAValue
+    low: float
+    high: float
+    ops: tuple[Operation, ...]
+
+
+def _epilogue(op: Operation) -> Epilogue:
+    value: SSAValue = op.results[0]
+    low, high = -math.inf, math.inf
+    absorbed: list[Operation] = []
+    while (user := only_user(value)) is not None and isinstance(user, onnx.ReluOp | onnx.ClipOp):
+        least, most = (0.0, math.inf) if isinstance(user, onnx.ReluOp) else (user.low, user.high)
+        low, high = min(max(low, least), most), min(max(high, least), most)
+        absorbed.append(user)
+        value = user.results[0]
+    return Epilogue(value, low, high, tuple(absorbed))
+
+
+class QuantizationPlan:
+    """Storage of every tensor of a legal function.
+
+    `inputs_low`: smallest value seen of each input, which decides its sign. Raises UserError listing every operation
+    that cannot be quantised. After `settle`, `storage` answers for every value that is computed on the machine.
+    """
+
+    def __init__(self, function: func.FuncOp, inputs_low: Iterable[float]):
+        self.block = function.body.block
+        self.epilogues: dict[Operation, Epilogue] = {}
+        self.absorbed: set[Operation] = set()
+        self.reexpressed: list[str] = []
+        self._fixed: dict[SSAValue, Storage] = {}
+        self._non_negative: dict[SSAValue, bool] = {
+            arg: low >= 0 for arg, low in zip(self.block.args, inputs_low, strict=True)
+        }
+        self._owners: dict[SSAValue, SSAValue] = {}
+        self._settled: dict[SSAValue, Storage] = {}
+        self._check()
+        for op in self.block.ops:
+            if isinstance(op, REQUANTISED) and op not in self.absorbed:
+                self.epilogues[op] = _epilogue(op)
+                self.absorbed.update(self.epilogues[op].ops)
+            for result in op.results:
+                self._non_negative[result] = self._is_non_negative(op)
+            self._fix(op)
+        self._fix_sources()
+
+    def _check(self) -> None:
+        """Raise for operations that have no counterpart."""
+        causes: list[str] = []
+        known = (*REQUANTISED, *PRESERVING, *HOST, *AFFINE, onnx.ConcatOp, onnx.ConstantOp, func.ReturnOp)
+        for op in self.block.ops:
+            if not isinstance(op, known) and elementwise(op) is None:
+                causes.append(f"{describe(op)}: cannot be quantised; requires a graph that passed onnx-legalize")
+            if isinstance(op, onnx.ConvOp):
+                parameters = [op.weight] + ([op.bias] if op.bias is not None else [])
+                if any(constant(p) is None for p in parameters):
+                    causes.append(f"{describe(op)}: weight or bias is computed; requires constants")
+            elif not isinstance(op, onnx.DequantizeLinearOp):
+                causes += [
+                    f"{describe(op)}: operand {i} is a constant; requires computed tensors"
+                    for i, operand in enumerate(op.operands)
+                    if constant(operand) is not None
+                ]
+        if causes:
+            raise UserError(causes, "run onnx-canonicalize and onnx-legalize before quantize")
+
+    def _is_non_negative(self, op: Operation) -> bool:
+        if isinstance(op, onnx.ReluOp | onnx.SigmoidOp | onnx.HardSigmoidOp | onnx.SoftmaxOp):
+            return True
+        if isinstance(op, onnx.ClipOp) and op.low >= 0:
+            return True
+        if isinstance(op, onnx.ConvOp | onnx.ConstantOp):
+            return False
+        if isinstance(op, onnx.QuantizeLinearOp) and op.zero_point.array.size == 1:
+            zero, least, _ = _zero_point(op)
+            if zero == least:
+                return True
+        return all(self._non_negative[operand] for operand in op.operands)
+
+    def _fix(self, op: Operation) -> None:
+        """Storage that the model itself prescribes."""
+        if isinstance(op, onnx.QuantizeLinearOp):
+            if op.scale.array.size != 1:
+                raise UserError(f"{describe(op)}: scale per channel of an activation; requires one scale per tensor")
+            zero, least, most = _zero_point(op)
+            scale = float(op.scale.array.reshape(()).astype(np.float64))
+            non_negative = self._non_negative[op.input]
+            self._fixed[op.output], exact = reexpress(least, most, zero, scale, non_negative)
+            if not exact:
+                self.reexpressed += node_names(op)[:1] or [op.name]
+        elif isinstance(op, onnx.DequantizeLinearOp) and constant(op.output) is None:
+            source = op.input.owner
+            if not isinstance(source, onnx.QuantizeLinearOp) or not _same_parameters(source, op):
+                raise UserError(
+                    f"{describe(op)}: requires the QuantizeLinear before it with equal scale and zero point"
+                )
+            self._fixed[op.output] = self._fixed[op.input]
+
+    def _fix_sources(self) -> None:
+        """A tensor that only equal QuantizeLinear nodes read is stored their way at once."""
+        values = [*self.block.args, *(r for op in self.block.ops for r in op.results)]
+        for value in values:
+            users = [use.operation for use in value.uses]
+            targets = {self._fixed[u.output] for u in users if isinstance(u, onnx.QuantizeLinearOp)}
+            if users and all(isinstance(u, onnx.QuantizeLinearOp) for u in users) and len(targets) == 1:
+                self._fixed.setdefault(value, targets.pop())
+
+    def owner(self, value: SSAValue) -> SSAValue:
+        """The value whose storage this one shares: itself, the tensor it is moved from, or the concatenation it goes
+        into.
+        """
+        found = self._owners.get(value)
+        if found is None:
+            found = self._owners[value] = self._find_owner(value)
+        return found
+
+    def _find_owner(self, value: SSAValue) -> SSAValue:
+        op = value.owner
+        if isinstance(op, PRESERVING) and not self._follows(op.input):
+            return self.owner(op.input)
+        if self._follows(value):
+            user = only_user(value)
+            assert user is not None
+            return self.owner(user.results[0])
+        return value
+
+    def _follows(self, value: SSAValue) -> bool:
+        """Whether the storage of a value may be chosen for the sake of the one operation that reads it."""
+        user = only_user(value)
+        if value in self._fixed or not isinstance(user, (*PRESERVING, onnx.ConcatOp)):
+            return False
+        op = value.owner
+        return not isinstance(op, PRESERVING) or self._follows(op.input)
+
+    def stored(self) -> list[SSAValue]:
+        """Values that the machine keeps as tensors, in program order."""
+        values: list[SSAValue] = list(self.block.args)
+        for op in self.block.ops:
+            if op in self.epilogues:
+                values.append(self.epilogues[op].result)
+            elif op not in self.absorbed and not isinstance(op, (*HOST, onnx.ConstantOp, func.ReturnOp)):
+                values += [r for r in op.results if constant(r) is None]
+        return values
+
+    def observed(self) -> set[SSAValue]:
+        """Values whose distribution decides a scale."""
+        return {owner for owner in map(self.owner, self.stored()) if owner not in self._fixed}
+
+    def settle(self, choose: Callable[[SSAValue, bool], float]) -> None:
+        """Fix all scales: `choose(value, signed)` gives that of an observed value."""
+        for value in self.observed():
+            signed = not self._non_negative[value]
+            self._settled[value] = Storage.full(signed, choose(value, signed))
+
+    def storage(self, value: SSAValue) -> Storage:
+        """Storage of a value, once settled."""
+        owner = self.owner(value)
+        fixed = self._fixed.get(owner)
+        return self._settled[owner] if fixed is None else fixed
+
+
+def _zero_point(op: onnx.QuantizeLinearOp) -> tuple[int, int, int]:
+    """Zero point of a per-tensor quantisation, with the smallest and largest integer of its type."""
+    a = op.zero_point.array
+    least, most = (-128, 127) if a.dtype == np.int8 else (0, 255)
+    return int(a.astype(np.int64).reshape(())), least, most
+
+
+def _same_parameters(a: onnx.QuantizeLinearOp, b: onnx.DequantizeLinearOp) -> bool:
+    return a.scale == b.scale and a.zero_point == b.zero_point
+
+
+def host_tail(value: SSAValue) -> tuple[SSAValue, onnx.SoftmaxOp | None]:
+    """What the machine computes of an output, and the Softmax that the host applies to it, if any.
+
+    Reshapes behind the last computed tensor are the host's. Raises UserError for a Softmax that is not at an output.
+    """
+    softmax: onnx.SoftmaxOp | None = None
+    while True:
+        op = value.owner
+        if isinstance(op, onnx.SoftmaxOp) and softmax is None:
+            softmax, value = op, op.input
+        elif isinstance(op, onnx.ReshapeOp):
+            value = op.input
+        elif softmax is None and isinstance(op, AFFINE) and _after_softmax(value):
+            value = op.operands[0]
+        else:
+            return value, softmax
+
+
+def _after_softmax(value: SSAValue) -> bool:
+    """Whether only re-quantisation and reshaping lie between a Softmax and the value."""
+    op = value.owner
+    while isinstance(op, (*AFFINE, onnx.ReshapeOp)):
+        op = op.operands[0].owner
+    return isinstance(op, onnx.SoftmaxOp)
