@@ -23,7 +23,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "bfs": ("tile-basis-first", "plan-memory", "double-buffer", "pack-coefficients"),
     "eisa": ("lower-to-eisa", "insert-sync", "eisa-legalize"),
 }
-"""Passes that a module runs through to be finished at a level; the first of each stage but `onnx` lowers into the level."""
+"""Passes that finish a module at a level; the first of each stage but `onnx` lowers into the level."""
 
 Registry = Mapping[str, Callable[[], type[ModulePass]]]
 """Pass names and what loads the pass."""
@@ -63,7 +63,7 @@ def build(
 
 
 def before(level: str) -> tuple[str, ...]:
-    """Passes that a module which stands at `level` has behind it in any case: those up to the one that lowers into it."""
+    """Passes that a module at `level` has behind it in any case: those up to the one that lowers into the level."""
     index = LEVELS.index(level)
     passed = [name for stage in LEVELS[:index] for name in STAGES[stage]]
     return (*passed, STAGES[level][0]) if index else ()

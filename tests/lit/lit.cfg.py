@@ -17,4 +17,3 @@ config.environment["PATH"] = os.pathsep.join(  # noqa: F821
 )
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     config.environment[variable] = "1"  # noqa: F821
-config.substitutions.append(("%data", str(Path(__file__).parents[1] / "data")))  # noqa: F821

@@ -1,0 +1,205 @@
+"""`escc`: compile an ONNX model, or IR text of any level, to a binary or to any level below."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from escc.cli.common import EXIT_OK, CommandParser, Console, run, write_output
+from escc.cli.compile_options import make_parser
+from isa.errors import UserError
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.passes import ModulePass
+
+    from escc.driver import Observer
+    from escc.report import Report
+    from escc.verify import Verification
+    from isa.program import Program
+    from passes.pipelines import PipelineOptions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `escc`."""
+    parser = make_parser()
+    return run(parser, lambda args: _body(parser, args), argv)
+
+
+def _body(parser: CommandParser, args: argparse.Namespace) -> int:
+    if args.list_targets or args.print_target or args.supported_ops:
+        _print_information(args)
+        return EXIT_OK
+    if args.model is None and not args.dump_pass_pipeline:
+        parser.error("the following argument is required: MODEL")
+    if args.model == "-" and args.output is None and args.emit == "bin" and not args.dump_pass_pipeline:
+        parser.error("the binary of standard input needs a name: -o FILE")
+    return _compile(parser, args)
+
+
+def _print_information(args: argparse.Namespace) -> None:
+    if args.list_targets:
+        from isa.target import list_targets
+
+        for name, description in list_targets().items():
+            print(f"{name:12} {description}")
+    if args.print_target:
+        from isa.target import load_target
+
+        print(load_target(args.target).text, end="")
+    if args.supported_ops:
+        from escc.importer import supported_operations
+
+        print(supported_operations(), end="")
+
+
+def _options(args: argparse.Namespace) -> PipelineOptions:
+    from passes.pipelines import PipelineOptions
+
+    return PipelineOptions(
+        calibration=args.calibration,
+        samples=args.samples,
+        seed=args.seed,
+        method=args.range,
+        percentile=args.percentile,
+        scheme=args.scheme,
+        basis=args.basis,
+        planes=args.planes,
+        target=args.target,
+    )
+
+
+def _plan(parser: CommandParser, args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
+    """Passes to run on a module, or on any ONNX model where there is none."""
+    from escc.driver import level_of, provenance
+    from escc.universe import multiverse
+    from passes.pipelines import LEVELS, before, build, parse
+
+    registry = multiverse().all_passes
+    if args.passes is not None:
+        try:
+            return parse(registry, args.passes)
+        except UserError as e:
+            parser.error("; ".join(e.causes))
+    level = args.emit if args.emit in LEVELS else LEVELS[-1]
+    done: tuple[str, ...] = ()
+    if module is not None:
+        start = level_of(module)
+        if LEVELS.index(start) > LEVELS.index(level):
+            raise UserError(f"{args.model}: stands at level '{start}', below --emit {level}", f"use --emit {start}")
+        done = (*before(start), *provenance(module))
+        if "decompose-conv" in done and (args.scheme or args.basis or args.planes):
+            args.console.warn(
+                f"{args.model} is behind the pass 'decompose-conv': --scheme, --basis, --planes do nothing"
+            )
+    return build(registry, _options(args), level, done)
+
+
+def _check_pass_names(parser: CommandParser, args: argparse.Namespace) -> None:
+    if args.print_ir_after:
+        from escc.universe import multiverse
+
+        known = multiverse().all_passes
+        unknown = [name for name in args.print_ir_after if name not in known]
+        if unknown:
+            parser.error(f"argument --print-ir-after: no pass '{unknown[0]}'")
+
+
+def _printers(args: argparse.Namespace) -> list[Observer]:
+    from escc.printing import print_after, write_after
+
+    observers: list[Observer] = []
+    if args.print_ir_after_all:
+        observers.append(print_after(sys.stderr, None))
+    elif args.print_ir_after:
+        observers.append(print_after(sys.stderr, args.print_ir_after))
+    if args.print_ir_tree_dir:
+        observers.append(write_after(Path(args.print_ir_tree_dir)))
+    return observers
+
+
+def _report(args: argparse.Namespace, observers: list[Observer]) -> Report | None:
+    if not args.report:
+        return None
+    from escc.report import Report
+
+    report = Report()
+    observers.append(report.observe)
+    return report
+
+
+def _verification(args: argparse.Namespace, module: ModuleOp, observers: list[Observer]) -> Verification | None:
+    if not args.verify_numerics:
+        return None
+    from escc.verify import Verification
+
+    verification = Verification(module, args.calibration, args.seed or 0, args.tolerance)
+    observers.append(verification.observe)
+    return verification
+
+
+def _finish_verification(verification: Verification, program: Program | None, stream: TextIO, console: Console) -> None:
+    """Print what was compared. Raises InternalError if levels that must agree do not."""
+    print(verification.finish(program), file=stream)
+    for text in verification.warnings:
+        console.warn(text)
+    if verification.fault is not None:
+        raise verification.fault
+
+
+def _output(args: argparse.Namespace) -> str:
+    if args.output is not None:
+        return args.output
+    return f"{Path(args.model).stem}.bin" if args.emit == "bin" else "-"
+
+
+def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
+    from escc import driver
+    from escc.irtext import make_context, print_module
+    from escc.printing import summary, timing_table
+    from isa.target import load_target
+    from passes.pipelines import LEVELS, to_text
+
+    console: Console = args.console
+    load_target(args.target)  # better to learn of a wrong target now than after minutes
+    _check_pass_names(parser, args)
+    if args.model is None:
+        print(to_text(_plan(parser, args, None)))
+        return EXIT_OK
+    start = time.perf_counter()
+    context = make_context()
+    module = driver.load(context, args.model)
+    driver.set_image_options(module, driver.ImageOptions(args.image_mean, args.image_std, args.channel_order))
+    load_time = time.perf_counter() - start
+    passes = _plan(parser, args, module)
+    if args.dump_pass_pipeline:
+        print(to_text(passes))
+        return EXIT_OK
+    observers = _printers(args)
+    report = _report(args, observers)
+    verification = _verification(args, module, observers)
+    console.detail(f"{args.model}: {to_text(passes)}")
+    try:
+        timings = driver.run_passes(context, module, passes, observers)
+    except driver.PassError as error:
+        driver.attach_input(error, context, args.model, passes)
+        raise
+    driver.require_level(module, args.emit)
+    start = time.perf_counter()
+    program = driver.to_program(module) if driver.level_of(module) == LEVELS[-1] else None
+    result = print_module(module) if program is None or args.emit == LEVELS[-1] else driver.encode(program, args.emit)
+    emit_time = time.perf_counter() - start
+    output = _output(args)
+    if verification is not None:
+        _finish_verification(verification, program, sys.stderr if output == "-" else sys.stdout, console)
+    write_output(output, result)
+    if args.timing:
+        print(timing_table(timings, load_time, emit_time), file=sys.stderr)
+    if report is not None:
+        write_output(args.report, report.text(program, Path(args.report).suffix, args.model))
+    console.info(summary(output, len(result), program, len(console.warnings)))
+    return EXIT_OK

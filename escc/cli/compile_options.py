@@ -1,0 +1,239 @@
+"""Options of `escc`, each with its type, default, choices and an example."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from escc.cli.common import CommandParser
+
+DESCRIPTION = """\
+Compile a trained CNN to a binary for the kernel-decomposition accelerator.
+
+MODEL is an ONNX file, or IR text of any level (a .mlir file, or - for standard input), from which
+compilation goes on. Without options: escc model.onnx writes model.bin into the current directory."""
+
+EPILOG = """\
+examples:
+  escc model.onnx --calibration images.npz             8-bit, every layer dense or decomposed, whichever pays
+  escc model.onnx --scheme escalate --basis 9 --planes 2 --report report.html
+  escc model.onnx --emit esc | esc-opt -p canonicalize | escc - -o model.bin
+  escc model.onnx -p "$(escc model.onnx --dump-pass-pipeline)"
+
+exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
+
+KINDS = ("onnx", "esc", "bfs", "eisa", "asm", "bin")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
+    return int(text)
+
+
+def _percentile(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 50 < value <= 100:
+        raise argparse.ArgumentTypeError(f"expected a number above 50 and up to 100, found '{text}'")
+    return value
+
+
+def _report_file(text: str) -> str:
+    if Path(text).suffix not in (".json", ".html"):
+        raise argparse.ArgumentTypeError(f"expected a file name ending in .json or .html, found '{text}'")
+    return text
+
+
+def make_parser() -> CommandParser:
+    """The command line of `escc`."""
+    parser = CommandParser("escc", DESCRIPTION, epilog=EPILOG)
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="an .onnx or .mlir file, or - for IR text on standard input"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="file to write, - for standard output (default: MODEL.bin in the current directory, standard output for "
+        "the other kinds of --emit; example: -o out/model.bin)",
+    )
+    parser.add_argument(
+        "--emit",
+        choices=KINDS,
+        default="bin",
+        help="what to write: IR text of a finished level, assembly, or the ELF binary (default: bin; "
+        "example: --emit esc)",
+    )
+    parser.add_argument(
+        "--target",
+        default="esc1",
+        metavar="NAME|FILE",
+        help="machine: an installed target or a .toml file (default: esc1; example: --target small.toml)",
+    )
+    _add_quantisation(parser)
+    _add_compression(parser)
+    _add_image(parser)
+    _add_inspection(parser)
+    _add_information(parser)
+    parser.add_common_arguments()
+    return parser
+
+
+def _add_quantisation(parser: CommandParser) -> None:
+    group = parser.add_argument_group("quantisation")
+    group.add_argument(
+        "--calibration",
+        metavar="DATA.npz",
+        help="sample inputs, float32 [N,C,H,W] under the key x or the name of the input "
+        "(default: synthetic, with a warning; example: --calibration images.npz)",
+    )
+    group.add_argument(
+        "--samples",
+        type=_positive,
+        metavar="N",
+        help="calibrate on N of the inputs, evenly spread (integer; default: of the passes; example: --samples 128)",
+    )
+    group.add_argument(
+        "--range",
+        choices=("mse", "minmax", "percentile"),
+        help="how the range of an activation is chosen (default: mse; example: --range minmax)",
+    )
+    group.add_argument(
+        "--percentile",
+        type=_percentile,
+        metavar="P",
+        help="share of the values that --range percentile keeps, in percent (number; example: --percentile 99.99)",
+    )
+    group.add_argument(
+        "--seed",
+        type=_natural,
+        metavar="N",
+        help="seed of everything random: synthetic inputs, starts of the decomposition (integer; default: 0; "
+        "example: --seed 7)",
+    )
+
+
+def _add_compression(parser: CommandParser) -> None:
+    group = parser.add_argument_group("compression")
+    group.add_argument(
+        "--scheme",
+        metavar="NAME",
+        help="dense, escalate (decompose every layer that can be), auto (where it pays), or an installed scheme "
+        "(default: auto; example: --scheme dense)",
+    )
+    group.add_argument(
+        "--basis",
+        type=_positive,
+        metavar="M",
+        help="basis kernels a layer (integer; default: chosen by the scheme; example: --basis 9)",
+    )
+    group.add_argument(
+        "--planes",
+        type=_positive,
+        metavar="P",
+        help="ternary planes over the bases (integer; default: chosen by the scheme; example: --planes 2)",
+    )
+
+
+def _add_image(parser: CommandParser) -> None:
+    group = parser.add_argument_group(
+        "images", "how esc-emu turns an image into an input: (pixel - mean) / std, pixels 0..255"
+    )
+    group.add_argument(
+        "--image-mean",
+        type=_numbers,
+        default=(),
+        metavar="M,...",
+        help="mean of each channel (default: unknown; example: --image-mean 123.675,116.28,103.53)",
+    )
+    group.add_argument(
+        "--image-std",
+        type=_numbers,
+        default=(),
+        metavar="S,...",
+        help="divisor of each channel (default: unknown; example: --image-std 58.395,57.12,57.375)",
+    )
+    group.add_argument(
+        "--channel-order",
+        choices=("rgb", "bgr"),
+        default="",
+        help="order of the input's channels (default: unknown; example: --channel-order bgr)",
+    )
+
+
+def _add_inspection(parser: CommandParser) -> None:
+    group = parser.add_argument_group("inspection")
+    group.add_argument(
+        "--report",
+        type=_report_file,
+        metavar="FILE.{json,html}",
+        help="write sizes, densities and mapping of every layer (default: none; example: --report report.html)",
+    )
+    group.add_argument(
+        "--verify-numerics",
+        action="store_true",
+        help="run one input through every level and print the deviation of every node (flag; default off)",
+    )
+    group.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.05,
+        metavar="FRACTION",
+        help="mean deviation from float that --verify-numerics accepts, as a share of a tensor's largest value "
+        "(number; default: 0.05; example: --tolerance 0.02)",
+    )
+    group.add_argument(
+        "-p",
+        "--passes",
+        metavar="PIPELINE",
+        help='run these passes instead of the default pipeline (example: -p "onnx-canonicalize,onnx-legalize")',
+    )
+    group.add_argument(
+        "--print-ir-after-all",
+        action="store_true",
+        help="print the IR after every pass to standard error (flag; default off)",
+    )
+    group.add_argument(
+        "--print-ir-after",
+        action="append",
+        default=[],
+        metavar="PASS",
+        help="print the IR after this pass to standard error, large constants left out (repeatable; "
+        "example: --print-ir-after=quantize)",
+    )
+    group.add_argument(
+        "--print-ir-tree-dir",
+        metavar="DIR",
+        help="write the whole IR after every pass to a file in DIR (default: none; example: --print-ir-tree-dir ir)",
+    )
+    group.add_argument(
+        "--timing", action="store_true", help="print the time of every pass to standard error (flag; default off)"
+    )
+
+
+def _add_information(parser: CommandParser) -> None:
+    group = parser.add_argument_group("information (printed on standard output, then exit)")
+    group.add_argument(
+        "--dump-pass-pipeline",
+        action="store_true",
+        help="print the pipeline that the other options give; escc -p and esc-opt -p read it",
+    )
+    group.add_argument("--supported-ops", action="store_true", help="list the ONNX operators and what each requires")
+    group.add_argument("--list-targets", action="store_true", help="list the installed targets")
+    group.add_argument("--print-target", action="store_true", help="print all parameters of --target")

@@ -1,0 +1,283 @@
+"""`--verify-numerics`: one input through every level; which node is the first to differ, and by how much?
+
+The float values of the imported model are the reference down to the `onnx -> esc` boundary, where quantisation (and
+later decomposition) may deviate within a tolerance. From there on, all levels and the emulator must agree to the bit.
+
+A value is identified by the ONNX node that it is the result of: the last, in the order of the model, of those that an
+operation stands for (a convolution that absorbed a BatchNorm and a Relu holds the result of the Relu).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
+from xdsl.ir import Attribute, Operation
+from xdsl.passes import ModulePass
+
+from dialects import esc
+from dialects.blob import DenseAttr
+from dialects.interpreters.run import main_function, run_module
+from dialects.locations import node_names
+from escc.cli.common import InternalError
+from escc.driver import level_of
+from isa.errors import UserError
+from isa.program import Program
+from passes.math.calibration import load_inputs
+
+Array: TypeAlias = NDArray[Any]
+
+FLOAT_TOLERANCE = 1e-3
+"""Largest deviation that rewriting float operations may cause, as a share of a tensor's largest value."""
+
+LOSSY = ("quantize", "decompose-conv")
+"""Passes that change values on purpose."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Deviation of one node: maximum and mean of |value - reference|; `step` is the quantisation step (0: float)."""
+
+    node: str
+    op: str
+    maximum: float
+    mean: float
+    step: float
+    largest: float
+
+    @property
+    def share(self) -> float:
+        """Mean deviation as a share of the largest reference value."""
+        return self.mean / self.largest if self.largest else self.mean
+
+
+@dataclass(frozen=True)
+class Values:
+    """Values of a level by node: stored integers NHWC with their scale, or floats NCHW with scale None."""
+
+    by_node: dict[str, tuple[str, Array, float | None]]
+    outputs: list[Array]
+
+
+class Verification:
+    """Observes a compilation; `finish` runs the emulator and gives the text, `warnings` and `fault` what is wrong."""
+
+    def __init__(self, module: ModuleOp, calibration: str | None, seed: int, tolerance: float):
+        if level_of(module) not in ("onnx", "esc"):
+            raise UserError("--verify-numerics needs a model, or IR of level onnx or esc", "give the original model")
+        self._tolerance = tolerance
+        self._inputs = _inputs(module, calibration, seed)
+        self._order: dict[str, int] = {}
+        for op in module.walk():
+            for name in node_names(op):
+                self._order.setdefault(name, len(self._order))
+        first = self._run(module)
+        self._float = first if level_of(module) == "onnx" else None
+        self._exact = None if level_of(module) == "onnx" else first
+        self._tables: list[tuple[str, list[Row]]] = []
+        self._agreeing: list[str] = []
+        self._warnings: list[str] = []
+        self._fault = ""
+
+    def observe(self, step: ModulePass, module: ModuleOp) -> None:
+        """Observer of `escc.driver.run_passes`: run what a pass left, where the level executes."""
+        level = level_of(module)
+        if level not in ("onnx", "esc") or self._fault:
+            return
+        values = self._run(module)
+        if level == "onnx":
+            self._compare_floats(step.name, values)
+        elif self._exact is None or step.name in LOSSY:
+            self._compare_quantised(step.name, values)
+        else:
+            self._compare_exactly(f"after '{step.name}'", values)
+
+    def finish(self, program: Program | None) -> str:
+        """Run the emulator on the program; text of all comparisons."""
+        if program is not None and self._exact is not None and not self._fault:
+            from emulator.machine import Machine
+
+            found: dict[str, tuple[str, Array, float | None]] = {}
+
+            def observe(layer: Any, tensor: Array) -> None:
+                if key := self._key(layer.nodes):
+                    found[key] = (layer.kind, tensor.copy(), layer.output.scale)
+
+            outputs = Machine(program).run(self._inputs, observer=observe).outputs
+            self._compare_exactly("emulator", Values(found, [cast(Array, o) for o in outputs]))
+        return self._text()
+
+    @property
+    def fault(self) -> InternalError | None:
+        """What differs that must not, None if nothing does."""
+        return InternalError(f"--verify-numerics: {self._fault}") if self._fault else None
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """The first node of each lossy pass that exceeds the tolerance."""
+        return tuple(self._warnings)
+
+    def _key(self, names: Iterable[str]) -> str:
+        return max((n for n in names if n in self._order), key=lambda n: self._order[n], default="")
+
+    def _run(self, module: ModuleOp) -> Values:
+        found: dict[str, tuple[str, Array, float | None]] = {}
+
+        def observe(op: Operation, results: Sequence[Array]) -> None:
+            key = self._key(node_names(op))
+            if not key or not results:
+                return
+            kind = cast("TensorType[Attribute]", op.results[0].type).element_type
+            if isinstance(kind, esc.QType):
+                found[key] = (op.name, results[0], kind.scale)
+            elif results[0].dtype.kind == "f":
+                found[key] = (op.name, results[0], None)
+
+        outputs = run_module(module, self._inputs, observe)
+        return Values(found, outputs)
+
+    def _compare_floats(self, name: str, values: Values) -> None:
+        assert self._float is not None
+        rows = _deviations(values, self._float)
+        for row in rows:
+            if row.maximum > FLOAT_TOLERANCE * max(row.largest, 1e-6):
+                self._fault = f"after '{name}' {_named(row)} deviates by {row.maximum:.3g} of {row.largest:.3g}"
+                return
+        worst = max((row.maximum for row in rows), default=0.0)
+        self._agreeing.append(f"{name}: {len(rows)} nodes within {worst:.2g} of the imported model")
+
+    def _compare_quantised(self, name: str, values: Values) -> None:
+        if self._exact is not None and _first_difference(values, self._exact) is None:
+            self._agreeing.append(f"{name}: changes nothing")
+            return
+        self._exact = values
+        if self._float is None:
+            return
+        rows = _deviations(values, self._float)
+        self._tables.append((name, rows))
+        beyond = next((row for row in rows if row.share > self._tolerance), None)
+        if beyond is not None:
+            self._warnings.append(
+                f"--verify-numerics: after '{name}' {_named(beyond)} is the first whose mean deviation "
+                f"({beyond.share:.1%} of its largest value) exceeds {self._tolerance:.1%}"
+            )
+
+    def _compare_exactly(self, where: str, values: Values) -> None:
+        assert self._exact is not None
+        difference = _first_difference(values, self._exact, self._order)
+        if difference is not None:
+            self._fault = f"{where}: {difference}"
+            return
+        common = sum(node in self._exact.by_node for node in values.by_node)
+        self._agreeing.append(f"{where}: {common} nodes and {len(values.outputs)} outputs equal, bit for bit")
+
+    def _text(self) -> str:
+        lines: list[str] = []
+        for name, rows in self._tables:
+            lines += [f"deviation from float after {name}:", *_table(rows), ""]
+        lines += self._agreeing
+        if self._fault:
+            lines.append(f"DIFFERS {self._fault}")
+        return "\n".join(lines)
+
+
+def _inputs(module: ModuleOp, calibration: str | None, seed: int) -> list[Array]:
+    main = main_function(module)
+    arguments = main.body.block.args
+    shapes = [cast("TensorType[Attribute]", a.type).get_shape() for a in arguments]
+    sample = main.attributes.get("sample") or main.properties.get("sample")
+    if calibration is None and isinstance(sample, DenseAttr):
+        return _stored_sample(sample.array.reshape(-1), [next(iter(a.uses)).operation for a in arguments], shapes)
+    attribute = main.attributes.get("input_names")
+    items = cast(ArrayAttr[Attribute], attribute) if isinstance(attribute, ArrayAttr) else ()
+    names = [item.data for item in items if isinstance(item, StringAttr)] or [f"x{i}" for i in range(len(shapes))]
+    return [cast(Array, x[:1]) for x in load_inputs(calibration, names, shapes, 1, seed)]
+
+
+def _stored_sample(stored: Array, users: Sequence[Operation], shapes: Sequence[Sequence[int]]) -> list[Array]:
+    """Floats that quantise to the bytes of a sample."""
+    inputs: list[Array] = []
+    position = 0
+    for user, shape in zip(users, shapes, strict=True):
+        if not isinstance(user, esc.QuantizeOp):
+            raise UserError(f"an input of @main is used by {user.name}, not by esc.quantize", "give --calibration")
+        q = esc.q_of(user.output)
+        n, h, w, c = esc.shape_of(user.output)
+        raw = stored[position : position + h * w * c].view(np.uint8).view(q.dtype)
+        position += h * w * c
+        x = raw.reshape(n, h, w, c).transpose(0, 3, 1, 2).astype(np.float64) * q.scale
+        inputs.append(x.astype(np.float32).reshape(tuple(shape)))
+    return inputs
+
+
+def _real(value: Array, scale: float | None) -> Array:
+    """Floats of a value, channels first."""
+    if scale is None:
+        return value.astype(np.float64)
+    return np.moveaxis(value.astype(np.float64) * scale, -1, 1)
+
+
+def _deviations(values: Values, reference: Values) -> list[Row]:
+    """Deviation of every node that both sides know, in order of `reference`; shapes may differ by axes of size 1."""
+    rows: list[Row] = []
+    for node, (op, wanted, _) in reference.by_node.items():
+        if node not in values.by_node:
+            continue
+        _, value, scale = values.by_node[node]
+        found = _real(value, scale)
+        if _squeezed(found) != _squeezed(wanted):
+            continue
+        difference = np.abs(found.reshape(-1) - wanted.reshape(-1).astype(np.float64))
+        largest = float(np.abs(wanted).max(initial=0.0))
+        rows.append(Row(node, op, float(difference.max(initial=0.0)), float(difference.mean()), scale or 0.0, largest))
+    return rows
+
+
+def _squeezed(value: Array) -> tuple[int, ...]:
+    return tuple(d for d in value.shape if d != 1)
+
+
+def _first_difference(values: Values, exact: Values, order: dict[str, int] | None = None) -> str | None:
+    """What the first node (or output) that differs shows, None if all agree."""
+    nodes = [node for node in values.by_node if node in exact.by_node and values.by_node[node][2] is not None]
+    for node in sorted(nodes, key=lambda n: order[n] if order else 0):
+        op, found, _ = values.by_node[node]
+        _, wanted, _ = exact.by_node[node]
+        text = _unequal(found, wanted)
+        if text:
+            return f"node '{node}' ({op}) {text}"
+    for index, (found, wanted) in enumerate(zip(values.outputs, exact.outputs, strict=True)):
+        text = _unequal(found, wanted)
+        if text:
+            return f"output {index} {text}"
+    return None
+
+
+def _unequal(found: Array, wanted: Array) -> str:
+    if found.shape != wanted.shape:
+        return f"has shape {list(found.shape)}, expected {list(wanted.shape)}"
+    different = found != wanted
+    count = int(np.count_nonzero(different))
+    if not count:
+        return ""
+    at = tuple(int(i) for i in np.argwhere(different)[0])
+    return f"differs in {count} of {found.size} values; first at {list(at)}: {found[at]}, expected {wanted[at]}"
+
+
+def _named(row: Row) -> str:
+    return f"node '{row.node}' ({row.op})"
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    width = min(48, max((len(row.node) for row in rows), default=4))
+    lines = [
+        f"{'node':<{width}}  {'max |d|':>10} {'mean |d|':>10} {'max steps':>10} {'mean steps':>10} {'mean/max':>9}"
+    ]
+    for row in rows:
+        steps = f"{row.maximum / row.step:10.2f} {row.mean / row.step:10.3f}" if row.step else f"{'-':>10} {'-':>10}"
+        lines.append(f"{row.node:<{width}}  {row.maximum:10.4g} {row.mean:10.4g} {steps} {row.share:9.2%}")
+    return lines
