@@ -1,0 +1,7 @@
+"""Import of ONNX models: `import_model` gives a module of the `onnx` dialect, `supported_ops` says what it takes."""
+
+from __future__ import annotations
+
+from escc.onnx_import.importer import import_model
+
+__all__ = ["import_model"]

@@ -1,0 +1,296 @@
+"""What the importer requires of each operator.
+
+A constraint is a function of a node that returns None, or what was found and what is required. The first line of its
+docstring says the requirement in words: `escc --supported-ops` prints exactly the checks that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from escc.onnx_import.node import Node, Value, is_float, text
+
+Constraint = Callable[[Node], str | None]
+
+
+def _name(value: Value) -> str:
+    return f"'{value.name}'"
+
+
+def float_inputs(node: Node) -> str | None:
+    """Tensors are floating point (float32; float16, bfloat16 and float64 are converted)"""
+    for value in node.inputs:
+        if value is not None and value.is_activation and value.dtype is not None and not is_float(value.dtype):
+            return f"input {_name(value)} has type {value.dtype}; requires float"
+    return None
+
+
+def rank_4(node: Node) -> str | None:
+    """The input has 4 dimensions [N,C,H,W]"""
+    shape = node.shape()
+    if shape is not None and len(shape) != 4:
+        return f"input of shape {text(shape)} unsupported; requires 4 dimensions [N,C,H,W]"
+    return None
+
+
+def batch_stays(node: Node) -> str | None:
+    """The batch axis is left alone"""
+    shape = node.shape()
+    if shape is None:
+        return None
+    if node.op_type == "Concat" and node.axis(1, len(shape)) == 0 and len(shape) > 1:
+        return "concatenates the batch axis; requires axis 1 to 3"
+    if node.op_type == "Softmax" and node.axis(1 if node.opset < 13 else -1, len(shape)) == 0 and len(shape) > 1:
+        return "axis=0 is the batch axis; requires another"
+    if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):
+        return "reduces the batch axis; requires axes H,W"
+    return None
+
+
+def weights_are_constant(node: Node) -> str | None:
+    """Weights and biases are constants"""
+    for value in node.inputs[1:]:
+        if value is not None and value.is_activation:
+            return f"input {_name(value)} is computed from the model's input; requires a constant"
+    return None
+
+
+def parameters_are_constant(node: Node) -> str | None:
+    """Inputs beyond the first (axes, bounds, shapes, scales, ...) are constants"""
+    return weights_are_constant(node)
+
+
+def conv_has_no_dilation(node: Node) -> str | None:
+    """Dilations are 1"""
+    dilations = node.ints("dilations")
+    if any(d != 1 for d in dilations):
+        return f"dilations={text(dilations)} unsupported; requires {text([1] * len(dilations))}"
+    return None
+
+
+def conv_groups_match(node: Node) -> str | None:
+    """group x weight channels = input channels, and group divides the output channels"""
+    x, w, group = node.shape(0), node.shape(1), int(node.attr("group", 1))
+    if x is None or w is None or len(x) != 4 or len(w) != 4:
+        return None
+    if group < 1 or w[1] * group != x[1] or w[0] % group:
+        return (
+            f"group={group} with weights {text(w)} and {x[1]} input channels; "
+            "requires group x weights[1] = input channels, and group dividing weights[0]"
+        )
+    return None
+
+
+def conv_kernel_matches(node: Node) -> str | None:
+    """kernel_shape, if given, is that of the weights"""
+    w, kernel = node.shape(1), node.ints("kernel_shape")
+    if w is not None and len(w) == 4 and kernel and kernel != w[2:]:
+        return f"kernel_shape={text(kernel)} differs from the weights {text(w)}; requires {text(w[2:])}"
+    return None
+
+
+def pads_are_explicit(node: Node) -> str | None:
+    """pads are not negative; auto_pad is NOTSET, VALID, SAME_UPPER or SAME_LOWER"""
+    pads, auto = node.ints("pads"), node.attr("auto_pad", "NOTSET")
+    if auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        return f"auto_pad={auto} unsupported; requires NOTSET, VALID, SAME_UPPER or SAME_LOWER"
+    if any(p < 0 for p in pads):
+        return f"pads={text(pads)} unsupported; requires non-negative pads"
+    return None
+
+
+def pool_has_no_indices(node: Node) -> str | None:
+    """The second output (Indices) is unused"""
+    return "output Indices is used; requires only the first output" if node.has_output(1) else None
+
+
+def not_training(node: Node) -> str | None:
+    """Inference mode: training_mode=0, outputs beyond the first unused"""
+    if node.flag("training_mode"):
+        return "training_mode=1 unsupported; requires 0: export the model for inference"
+    if any(node.outputs[1:]):
+        return (
+            f"{len([o for o in node.outputs if o])} outputs (training mode); requires 1: export the model for inference"
+        )
+    return None
+
+
+def dropout_is_inactive(node: Node) -> str | None:
+    """Inference mode: training_mode is absent or false, the mask is unused"""
+    mode = node.input(2)
+    if mode is not None and (mode.const is None or bool(np.any(mode.const))):
+        return "training_mode may be true; requires false: export the model for inference"
+    return "output mask is used; requires only the first output" if node.has_output(1) else None
+
+
+def operand_is_per_channel(node: Node) -> str | None:
+    """One operand is a constant, single or per channel (Add, Sub: or two activations of one shape)"""
+    a, b = node.input(0), node.input(1)
+    if a is None or b is None:
+        return "has fewer than 2 inputs; requires 2"
+    if a.is_activation and b.is_activation:
+        if node.op_type in ("Mul", "Div"):
+            return "has two computed operands; requires one constant operand"
+        if a.shape is not None and b.shape is not None and a.shape != b.shape:
+            return f"adds shapes {text(a.shape)} and {text(b.shape)}; requires one shape, or a constant operand"
+        return None
+    if node.op_type == "Div" and b.is_activation:
+        return "divides a constant; requires a constant divisor"
+    const, other = (a, b) if b.is_activation else (b, a)
+    if const.shape is not None and (
+        sum(d > 1 for d in const.shape) > 1 or const.shape[:1] not in ((), (1,), const.shape)
+    ):
+        return f"constant operand of shape {text(const.shape)} unsupported; requires one value, or one per channel"
+    if const.shape is not None and other.shape is not None and len(const.shape) > len(other.shape):
+        return (
+            f"constant operand of shape {text(const.shape)} unsupported; requires at most {len(other.shape)} dimensions"
+        )
+    return None
+
+
+def divisor_is_not_zero(node: Node) -> str | None:
+    """A constant divisor holds no zero"""
+    divisor = node.const(1)
+    if divisor is not None and not np.all(divisor):
+        return "divides by zero; requires a divisor without zeros"
+    return None
+
+
+def operands_have_one_shape(node: Node) -> str | None:
+    """All operands are activations of one shape"""
+    known = [v.shape for v in node.inputs if v is not None and v.shape is not None]
+    if any(v is not None and not v.is_activation for v in node.inputs):
+        return "has a constant operand; requires computed operands"
+    if len(set(known)) > 1:
+        return f"adds shapes {', '.join(text(s) for s in known)}; requires one shape"
+    return None
+
+
+def operands_are_computed(node: Node) -> str | None:
+    """No operand is a constant"""
+    for value in node.inputs:
+        if value is not None and not value.is_activation:
+            return f"operand {_name(value)} is a constant; requires tensors computed from the model's input"
+    return None
+
+
+def second_matrix_is_constant(node: Node) -> str | None:
+    """The second operand is a constant matrix"""
+    b = node.input(1)
+    if b is None or b.is_activation:
+        return "second operand is computed from the model's input; requires a constant matrix"
+    if b.shape is not None and len(b.shape) != 2:
+        return f"second operand of shape {text(b.shape)} unsupported; requires a constant matrix"
+    return None
+
+
+def rows_are_one(node: Node) -> str | None:
+    """The first operand is [1,K], or a map [1,H,W,K] for MatMul"""
+    shape = node.shape()
+    if shape is None:
+        return None
+    if node.flag("transA"):
+        shape = shape[::-1]
+    if len(shape) == 2 and shape[0] == 1:
+        return None
+    if node.op_type == "MatMul" and len(shape) == 4 and shape[0] == 1:
+        return None
+    return f"first operand of shape {text(shape)} unsupported; requires [1,K]"
+
+
+def pad_is_constant(node: Node) -> str | None:
+    """mode is constant; pads are not negative and leave the batch axis alone"""
+    mode = node.attr("mode", "constant")
+    if mode != "constant":
+        return f"mode={mode} unsupported; requires constant"
+    pads = node.parameter_ints("pads", 1)
+    if pads is None:
+        return None  # parameters_are_constant has said it
+    if min(pads, default=0) < 0:
+        return f"pads={text(pads)} unsupported; requires non-negative pads"
+    shape = node.shape()
+    if shape is not None:
+        axes = node.axes("axes", 3, len(shape)) or tuple(range(len(shape)))
+        if len(pads) != 2 * len(axes):
+            return f"pads={text(pads)} for {len(axes)} axes; requires {2 * len(axes)} values"
+        if any(a == 0 and pads[i] + pads[i + len(axes)] for i, a in enumerate(axes)):
+            return "pads the batch axis; requires pads on C, H or W"
+    return None
+
+
+def slice_goes_forward(node: Node) -> str | None:
+    """steps are positive, the result is not empty"""
+    shape, steps = node.shape(), node.parameter_ints("steps", 4)
+    if steps is not None and min(steps, default=1) < 1:
+        return f"steps={text(steps)} unsupported; requires positive steps"
+    starts, ends = node.parameter_ints("starts", 1), node.parameter_ints("ends", 2)
+    if shape is None or starts is None or ends is None:
+        return None
+    axes = node.axes("axes", 3, len(shape)) or tuple(range(len(starts)))
+    for s, e, a, st in zip(starts, ends, axes, steps or (1,) * len(starts), strict=True):
+        low, high, step = slice(s, e, st).indices(shape[a])
+        if low >= high:
+            return f"slice {s}:{e}:{st} of axis {a} with {shape[a]} elements is empty; requires a non-empty result"
+        if a == 0 and (low, high) != (0, shape[0]) and step:
+            return "slices the batch axis; requires axes C, H or W"
+    return None
+
+
+def cast_is_between_floats(node: Node) -> str | None:
+    """Converts between floating-point types (converting constants is always possible)"""
+    import onnx
+
+    to = int(node.attr("to", 0))
+    dtype = (
+        np.dtype(onnx.helper.tensor_dtype_to_np_dtype(to)) if to in onnx.TensorProto.DataType.values() and to else None
+    )
+    if dtype is None or not is_float(dtype):
+        return f"converts to {dtype if dtype is not None else to}; requires a floating-point type"
+    return None
+
+
+def quantised_to_8_bits(node: Node) -> str | None:
+    """int8 or uint8 (int32 constants as biases), scales positive, per tensor or per axis, no blocks"""
+    if int(node.attr("block_size", 0)):
+        return f"block_size={node.attr('block_size')} unsupported; requires per-tensor or per-axis scales"
+    value, scale, zero_point = node.input(0), node.const(1), node.const(2)
+    if scale is not None and not (np.all(np.isfinite(scale)) and np.all(scale > 0)):
+        return "has scales that are not positive; requires positive scales"
+    if node.op_type == "QuantizeLinear":
+        to = int(node.attr("output_dtype", 0))
+        dtype = (
+            zero_point.dtype
+            if zero_point is not None
+            else {0: np.dtype(np.uint8), 2: np.dtype(np.uint8), 3: np.dtype(np.int8)}.get(to)
+        )
+        if dtype is None or dtype.name not in ("int8", "uint8"):
+            return f"quantises to {dtype if dtype is not None else to}; requires int8 or uint8"
+        return None
+    if value is not None and value.dtype is not None:
+        allowed = ("int8", "uint8") if value.is_activation else ("int8", "uint8", "int32")
+        if value.dtype.name not in allowed:
+            return f"dequantises {value.dtype}; requires {' or '.join(allowed)}"
+    return None
+
+
+def scale_shape_matches(node: Node) -> str | None:
+    """Scale and zero point are scalars, or vectors along `axis`"""
+    shape, scale = node.shape(), node.const(1)
+    if shape is None or scale is None or scale.size == 1:
+        return None
+    axis = node.axis(1, len(shape))
+    if scale.ndim != 1 or not 0 <= axis < len(shape) or scale.shape[0] != shape[axis]:
+        return (
+            f"scale of shape {text(scale.shape)} for axis {axis} of {text(shape)}; requires one scale, or one per index"
+        )
+    return None
+
+
+def shape_is_constant(node: Node) -> str | None:
+    """The new shape is a constant"""
+    value = node.input(1)
+    if value is not None and value.is_activation:
+        return f"shape {_name(value)} is computed from the model's input; requires a constant"
+    return None

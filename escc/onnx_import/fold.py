@@ -1,0 +1,102 @@
+"""Evaluation of nodes whose inputs are constants."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from escc.onnx_import.node import Array, Node, Quantised
+
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+
+
+def is_foldable(node: Node, proto: onnx.NodeProto) -> bool:
+    """Whether the node can be evaluated at import: constant inputs, no subgraph, no randomness."""
+    if node.op_type in _RANDOM or any(a.HasField("g") or a.graphs for a in proto.attribute):
+        return False
+    if node.op_type in ("Shape", "Size"):
+        return node.shape() is not None
+    return all(v is None or v.const is not None for v in node.inputs)
+
+
+def constant_attribute(node: Node) -> Array:
+    """Value of a Constant node in any of its forms. Raises ValueError for sparse tensors."""
+    for form, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
+        if form in node.attributes:
+            return np.asarray(node.attributes[form], dtype)
+    if "value" not in node.attributes:
+        raise ValueError(
+            f"constant given as {', '.join(node.attributes) or 'nothing'} unsupported; requires a dense tensor or numbers"
+        )
+    return numpy_helper.to_array(node.attributes["value"])
+
+
+def evaluate(node: Node, proto: onnx.NodeProto) -> list[Array]:
+    """Outputs of a foldable node. Raises ValueError with the reason when it cannot be evaluated."""
+    if node.op_type == "Constant":
+        return [constant_attribute(node)]
+    if node.op_type in ("Shape", "Size"):
+        shape = np.asarray(node.shape(), np.int64)
+        if node.op_type == "Size":
+            return [np.asarray(shape.prod(), np.int64)]
+        return [shape[slice(node.attr("start", 0), node.attr("end"))]]
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {v.name: v.const for v in node.inputs if v is not None}
+    try:
+        evaluator = ReferenceEvaluator(proto, opsets={"": node.opset})
+        results = cast("list[Any]", evaluator.run(None, feeds))
+    except Exception as error:  # the evaluator raises whatever its NumPy code does
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"cannot be evaluated on its constant inputs: {reason}") from error
+    return [np.asarray(r) for r in results]
+
+
+def dequantized(node: Node) -> tuple[Array, Quantised]:
+    """Value of DequantizeLinear of constants, with the integers behind it."""
+    x, scale, zero_point = node.const(0), node.const(1), node.const(2)
+    assert x is not None and scale is not None
+    quantised = normalised(x, scale, zero_point, node.axis(1, x.ndim))
+    return real(quantised), quantised
+
+
+def normalised(x: Array, scale: Array, zero_point: Array | None, axis: int) -> Quantised:
+    """Scale and zero point as f32 and integers of one shape, both scalar or both vectors."""
+    zeros = np.zeros(scale.shape, x.dtype) if zero_point is None else zero_point
+    if scale.size == 1:
+        return Quantised(x, scale.reshape(()).astype(np.float32), zeros.reshape(()), axis)
+    return Quantised(x, scale.astype(np.float32), np.broadcast_to(zeros, scale.shape), axis)
+
+
+def real(q: Quantised) -> Array:
+    """The real numbers a quantised constant stands for."""
+    form = [-1 if i == q.axis else 1 for i in range(q.data.ndim)] if q.scale.ndim else []
+    difference = q.data.astype(np.int32) - q.zero_point.reshape(form).astype(np.int32)
+    return difference.astype(np.float32) * q.scale.reshape(form)
+
+
+def moved(node: Node, result: Array) -> Quantised | None:
+    """Quantised form of the result of a node that only moves the elements of a quantised constant, if it has one."""
+    value = node.input(0)
+    if value is None or value.quantised is None or value.const is None:
+        return None
+    q = value.quantised
+    if node.op_type == "Identity" or (node.op_type == "Cast" and result.dtype == np.float32):
+        return q
+    if node.op_type == "Transpose":
+        perm = node.ints("perm", range(q.data.ndim)[::-1])
+        axis = perm.index(q.axis) if q.scale.ndim else q.axis
+        return Quantised(q.data.transpose(perm), q.scale, q.zero_point, axis)
+    if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") and q.scale.ndim == 0:
+        return Quantised(q.data.reshape(result.shape), q.scale, q.zero_point, 1 if result.ndim > 1 else 0)
+    return None

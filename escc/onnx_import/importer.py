@@ -1,0 +1,281 @@
+"""From an ONNX graph to a module of the `onnx` dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx as onnx_proto
+from xdsl.builder import Builder
+from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Region, SSAValue
+from xdsl.rewriter import InsertPoint
+from xdsl.utils.exceptions import VerifyException
+
+from dialects import onnx
+from dialects.locations import named
+from escc.onnx_import import fold, reader
+from escc.onnx_import.node import Array, Node, Quantised, Value, is_float
+from escc.onnx_import.operators import OPERATORS
+from isa.errors import UserError
+
+NOTE = "escc --supported-ops lists what is supported"
+
+
+def _attribute(attribute: onnx_proto.AttributeProto) -> Any:
+    value = onnx_proto.helper.get_attribute_value(attribute)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def unique_names(nodes: Iterable[onnx_proto.NodeProto]) -> list[str]:
+    """One name per node: its own, `<OpType>_<index>` if it has none, made unique by a suffix if it is taken."""
+    taken: set[str] = set()
+    names: list[str] = []
+    for index, node in enumerate(nodes):
+        base = node.name or f"{node.op_type}_{index}"
+        name, n = base, 1
+        while name in taken:
+            name, n = f"{base}_{n}", n + 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def needed_nodes(graph: onnx_proto.GraphProto) -> set[int]:
+    """Indices of the nodes that some output of the graph depends on."""
+    producers = {o: i for i, node in enumerate(graph.node) for o in node.output if o}
+    todo, needed = [o.name for o in graph.output], set[int]()
+    while todo:
+        index = producers.get(todo.pop())
+        if index is not None and index not in needed:
+            needed.add(index)
+            todo.extend(i for i in graph.node[index].input if i)
+    return needed
+
+
+class Importer:
+    """Walks the nodes once; collects every fault before it gives up."""
+
+    def __init__(self, model: onnx_proto.ModelProto):
+        self.model = model
+        self.opset = reader.opset_of(model)
+        self.values: dict[str, Value] = {}
+        self.causes: list[str] = []
+        self.block = Block()
+        self.builder = Builder(InsertPoint.at_end(self.block))
+        self._inferred: dict[str, tuple[int, ...]] | None = None
+
+    # What converters call.
+
+    def _constant(self, array: Array, origin: str) -> SSAValue:
+        op = onnx.ConstantOp(array)
+        op.location = named(origin)
+        return self.builder.insert(op).output
+
+    def operand(self, node: Node, index: int, array: Array | None = None) -> SSAValue:
+        """SSA value of an input; constants are created on first use, floats as f32, quantised ones behind their integers."""
+        value = node.inputs[index]
+        assert value is not None
+        if value.ssa is None:
+            assert value.const is not None
+            q = value.quantised
+            if q is not None and q.data.dtype != np.int32:
+                integers = self._constant(q.data, value.origin)
+                op = onnx.DequantizeLinearOp(integers, q.scale, q.zero_point, q.axis)
+                op.location = named(value.origin)
+                value.ssa = self.builder.insert(op).output
+            else:
+                value.ssa = self._constant(self._widened(node, value), value.origin)
+        return value.ssa
+
+    def _widened(self, node: Node, value: Value) -> Array:
+        assert value.const is not None
+        if not is_float(value.const.dtype):
+            return value.const
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = value.const.astype(np.float32)
+        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+        if bad:
+            raise ValueError(
+                f"'{value.name}' holds {bad} values of {array.size} that are NaN or infinite; requires finite values"
+            )
+        return array
+
+    def optional(self, node: Node, index: int) -> SSAValue | None:
+        """SSA value of an input that may be absent."""
+        return None if node.input(index) is None else self.operand(node, index)
+
+    def emit(self, node: Node, op: onnx.OnnxOp) -> SSAValue:
+        """Append an operation that carries the node's name."""
+        op.location = named(node.name)
+        return self.builder.insert(op).results[0]
+
+    # The walk.
+
+    def _read_initializers(self) -> None:
+        for tensor in self.model.graph.initializer:
+            try:
+                array = reader.to_array(tensor)
+            except ValueError as error:
+                self.causes.append(f"initializer '{tensor.name}' is damaged: {error}")
+                self.values[tensor.name] = Value(tensor.name, tuple(tensor.dims))
+                continue
+            self.values[tensor.name] = Value.constant(tensor.name, array, tensor.name)
+        for tensor in self.model.graph.sparse_initializer:
+            self.causes.append(f"initializer '{tensor.values.name}' is sparse; requires dense initializers")
+
+    def _read_inputs(self) -> list[str]:
+        names: list[str] = []
+        for info in self.model.graph.input:
+            if info.name in self.values:
+                continue  # old exporters list initializers as inputs too
+            try:
+                shape, dtype = reader.input_shape(info), reader.element_dtype(info)
+                if not is_float(dtype):
+                    raise ValueError(f"input '{info.name}' has type {dtype}; requires float")
+            except ValueError as error:
+                self.causes.append(str(error))
+                self.values[info.name] = Value(info.name)
+                continue
+            argument = self.block.insert_arg(TensorType(f32, shape), len(self.block.args))
+            argument.location = named(info.name)
+            self.values[info.name] = Value(info.name, shape, np.dtype(np.float32), ssa=argument)
+            names.append(info.name)
+        return names
+
+    def _inferred_shape(self, name: str) -> tuple[int, ...] | None:
+        """What ONNX shape inference says of a tensor; asked only for results of nodes that could not be imported."""
+        if self._inferred is None:
+            graph = self.model.graph
+            for info in graph.input:
+                value = self.values.get(info.name)
+                if value is not None and value.ssa is not None and value.shape is not None:
+                    for dim, size in zip(info.type.tensor_type.shape.dim, value.shape, strict=True):
+                        dim.dim_value = size
+            try:
+                graph = onnx_proto.shape_inference.infer_shapes(self.model, data_prop=True).graph
+            except Exception:  # inference is a courtesy to later diagnostics; without it their shapes are unknown
+                graph = onnx_proto.GraphProto()
+            self._inferred = {
+                info.name: tuple(int(d.dim_value) for d in info.type.tensor_type.shape.dim)
+                for info in graph.value_info
+                if info.type.tensor_type.HasField("shape")
+                and all(d.dim_value > 0 for d in info.type.tensor_type.shape.dim)
+            }
+        return self._inferred.get(name)
+
+    def _fail(self, node: Node, *reasons: str) -> None:
+        self.causes.extend(f"{node}: {reason}" for reason in reasons)
+        for output in node.outputs:
+            self.values[output] = Value(output, self._inferred_shape(output))
+
+    def _fold(self, node: Node, proto: onnx_proto.NodeProto) -> None:
+        try:
+            quantised: Quantised | None = None
+            if node.op_type == "DequantizeLinear":
+                array, quantised = fold.dequantized(node)
+                results = [array]
+            else:
+                results = fold.evaluate(node, proto)
+                quantised = fold.moved(node, results[0])
+        except ValueError as error:
+            self._fail(node, str(error))
+            return
+        for output, result in zip(node.outputs, results, strict=False):
+            self.values[output] = Value.constant(output, result, node.name, quantised)
+
+    def _convert(self, node: Node) -> None:
+        operator = OPERATORS[node.op_type]
+        reasons = [r for r in (check(node) for check in operator.constraints) if r is not None]
+        if reasons:
+            self._fail(node, *dict.fromkeys(reasons))
+            return
+        if any(v is not None and not v.known for v in node.inputs):
+            self._fail(node)  # the cause lies upstream and has been said
+            return
+        try:
+            result = operator.convert(self, node)
+        except (ValueError, VerifyException) as error:
+            self._fail(node, str(error))
+            return
+        dtype = np.dtype({"i8": np.int8, "ui8": np.uint8}.get(str(onnx.element_of(result)), np.float32))
+        self.values[node.outputs[0]] = Value(node.outputs[0], onnx.shape_of(result), dtype, ssa=result)
+
+    def _visit(self, proto: onnx_proto.NodeProto, name: str) -> None:
+        missing = [i for i in proto.input if i and i not in self.values]
+        inputs = [self.values.get(i) if i else None for i in proto.input]
+        node = Node(name, proto.op_type, self.opset, inputs, list(proto.output))
+        node.attributes = {a.name: _attribute(a) for a in proto.attribute}
+        if missing:
+            self._fail(
+                node, f"input '{missing[0]}' is produced by no earlier node; requires nodes in topological order"
+            )
+        elif proto.domain not in ("", "ai.onnx"):
+            self._fail(node, f"operator of domain '{proto.domain}' unsupported; requires standard ONNX operators")
+        elif any(a.HasField("g") or a.graphs for a in proto.attribute):
+            self._fail(node, "control flow with subgraphs unsupported; requires a plain graph")
+        elif fold.is_foldable(node, proto) and (node.inputs or node.op_type == "Constant"):
+            self._fold(node, proto)
+        elif node.op_type not in OPERATORS:
+            self._fail(node, "operator unsupported")
+        else:
+            self._convert(node)
+
+    def _outputs(self) -> list[SSAValue]:
+        results: list[SSAValue] = []
+        if not self.model.graph.output:
+            self.causes.append("the graph has no outputs; requires at least one")
+        for info in self.model.graph.output:
+            value = self.values.get(info.name)
+            if value is None:
+                self.causes.append(f"output '{info.name}' is produced by no node")
+            elif value.const is not None:
+                self.causes.append(f"output '{info.name}' does not depend on the input of the model")
+            elif value.ssa is not None:
+                if onnx.element_of(value.ssa) != f32:
+                    self.causes.append(
+                        f"output '{info.name}' has type {value.dtype}; requires float: end with DequantizeLinear"
+                    )
+                results.append(value.ssa)
+        return results
+
+    def run(self) -> ModuleOp:
+        """The imported module. Raises UserError listing every fault."""
+        graph = self.model.graph
+        self._read_initializers()
+        input_names = self._read_inputs()
+        needed = needed_nodes(graph)
+        for index, (proto, name) in enumerate(zip(graph.node, unique_names(graph.node), strict=True)):
+            if index in needed:
+                self._visit(proto, name)
+        results = self._outputs()
+        if not self.causes and not input_names:
+            self.causes.append("the graph has no inputs; requires at least one")
+        if self.causes:
+            raise UserError(self.causes, NOTE)
+        self.builder.insert(ReturnOp(*results))
+        signature = FunctionType.from_lists([a.type for a in self.block.args], [r.type for r in results])
+        function = FuncOp("main", signature, Region(self.block))
+        function.attributes["input_names"] = ArrayAttr([StringAttr(n) for n in input_names])
+        function.attributes["output_names"] = ArrayAttr([StringAttr(o.name) for o in graph.output])
+        return ModuleOp([function])
+
+
+def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
+    """Import an ONNX model from a path or its bytes as a verified module of the `onnx` dialect.
+
+    `@main` takes and returns float32 NCHW tensors of batch 1, carries the names of inputs and outputs, and every operation has
+    its ONNX node name as location. `name` is how diagnostics call the model; the path by default. Raises UserError listing all
+    that is unsupported or broken.
+    """
+    name = name or ("model" if isinstance(source, bytes) else str(source))
+    model = reader.load_model(source, name)
+    try:
+        module = Importer(model).run()
+    except UserError as error:
+        raise UserError([f"{name}: {cause}" for cause in error.causes], error.note) from None
+    module.verify()
+    return module

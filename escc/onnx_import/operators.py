@@ -1,0 +1,300 @@
+"""The table of operators: how each ONNX node becomes an operation of the `onnx` dialect, and under which constraints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dialects import onnx
+from dialects.onnx_shapes import same_pads
+from escc.onnx_import import constraints as c
+from escc.onnx_import.fold import normalised
+from escc.onnx_import.node import Array, Node, Value
+
+
+class Emitter(Protocol):
+    """What converters need of the importer."""
+
+    def operand(self, node: Node, index: int, array: Array | None = None) -> SSAValue:
+        """SSA value of an input (or of `array` in its place); constants are created on first use."""
+        ...
+
+    def optional(self, node: Node, index: int) -> SSAValue | None:
+        """SSA value of an input that may be absent."""
+        ...
+
+    def emit(self, node: Node, op: onnx.OnnxOp) -> SSAValue:
+        """Append an operation that carries the node's name; its result."""
+        ...
+
+
+Convert = Callable[[Emitter, Node], SSAValue]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How to import one ONNX operator."""
+
+    convert: Convert
+    constraints: tuple[c.Constraint, ...]
+
+
+def _geometry(node: Node, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides and explicit pads of a window operator on [N,C,H,W]."""
+    shape = node.shape()
+    assert shape is not None
+    strides = node.ints("strides") or (1,) * len(kernel)
+    auto = node.attr("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        sides = [same_pads(d, k, s, auto == "SAME_UPPER") for d, k, s in zip(shape[2:], kernel, strides, strict=True)]
+        return strides, (*(a for a, _ in sides), *(b for _, b in sides))
+    if auto == "VALID":
+        return strides, (0,) * (2 * len(kernel))
+    return strides, node.ints("pads") or (0,) * (2 * len(kernel))
+
+
+def _unary(op: type[onnx.UnaryOp]) -> Convert:
+    return lambda e, n: e.emit(n, op(e.operand(n, 0)))
+
+
+def _binary(op: type[onnx.BinaryOp]) -> Convert:
+    return lambda e, n: e.emit(n, op(e.operand(n, 0), e.operand(n, 1)))
+
+
+def _sum(e: Emitter, n: Node) -> SSAValue:
+    total = e.operand(n, 0)
+    for i in range(1, len(n.inputs)):
+        total = e.emit(n, onnx.AddOp(total, e.operand(n, i)))
+    return total if len(n.inputs) > 1 else e.emit(n, onnx.IdentityOp(total))
+
+
+def _leaky_relu(e: Emitter, n: Node) -> SSAValue:
+    return e.emit(n, onnx.LeakyReluOp(e.operand(n, 0), {"alpha": onnx.float_attr(n.attr("alpha", 0.01))}))
+
+
+def _elu(e: Emitter, n: Node) -> SSAValue:
+    return e.emit(n, onnx.EluOp(e.operand(n, 0), {"alpha": onnx.float_attr(n.attr("alpha", 1.0))}))
+
+
+def _hard_sigmoid(e: Emitter, n: Node) -> SSAValue:
+    slope = {"alpha": onnx.float_attr(n.attr("alpha", 0.2)), "beta": onnx.float_attr(n.attr("beta", 0.5))}
+    return e.emit(n, onnx.HardSigmoidOp(e.operand(n, 0), slope))
+
+
+def _clip(e: Emitter, n: Node) -> SSAValue:
+    low, high = n.parameter("min", 1), n.parameter("max", 2)
+    bounds = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+    # ONNX spells "no bound" as the largest float in old opsets.
+    limit = float(np.finfo(np.float32).max)
+    return e.emit(
+        n, onnx.ClipOp.of(e.operand(n, 0), *(b if abs(b) < limit else math.copysign(math.inf, b) for b in bounds))
+    )
+
+
+def _conv(e: Emitter, n: Node) -> SSAValue:
+    weights = n.shape(1)
+    assert weights is not None
+    strides, pads = _geometry(n, weights[2:])
+    operands = (e.operand(n, 0), e.operand(n, 1), e.optional(n, 2))
+    return e.emit(n, onnx.ConvOp(*operands, strides=strides, pads=pads, group=int(n.attr("group", 1))))
+
+
+def _batch_normalization(e: Emitter, n: Node) -> SSAValue:
+    parameters = [e.operand(n, i) for i in range(1, 5)]
+    return e.emit(n, onnx.BatchNormalizationOp(e.operand(n, 0), parameters, float(n.attr("epsilon", 1e-5))))
+
+
+def _gemm(e: Emitter, n: Node) -> SSAValue:
+    op = onnx.GemmOp(
+        e.operand(n, 0),
+        e.operand(n, 1),
+        e.optional(n, 2),
+        alpha=float(n.attr("alpha", 1.0)),
+        beta=float(n.attr("beta", 1.0)),
+        trans_a=n.flag("transA"),
+        trans_b=n.flag("transB"),
+    )
+    return e.emit(n, op)
+
+
+def _matmul(e: Emitter, n: Node) -> SSAValue:
+    return e.emit(n, onnx.MatMulOp(e.operand(n, 0), e.operand(n, 1)))
+
+
+def _max_pool(e: Emitter, n: Node) -> SSAValue:
+    kernel = n.ints("kernel_shape")
+    strides, pads = _geometry(n, kernel)
+    return e.emit(n, onnx.MaxPoolOp(e.operand(n, 0), kernel, strides, pads, n.flag("ceil_mode")))
+
+
+def _average_pool(e: Emitter, n: Node) -> SSAValue:
+    kernel = n.ints("kernel_shape")
+    strides, pads = _geometry(n, kernel)
+    flags = (n.flag("ceil_mode"), n.flag("count_include_pad"))
+    return e.emit(n, onnx.AveragePoolOp.of(e.operand(n, 0), kernel, strides, pads, *flags))
+
+
+def _global_pool(op: type[onnx.GlobalPoolOp]) -> Convert:
+    return lambda e, n: e.emit(n, op(e.operand(n, 0)))
+
+
+def _reduce_mean(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    rank = len(onnx.shape_of(x))
+    axes = n.axes("axes", 1, rank)
+    if not axes:
+        if n.flag("noop_with_empty_axes"):
+            return e.emit(n, onnx.IdentityOp(x))
+        axes = tuple(range(rank))
+    return e.emit(n, onnx.ReduceMeanOp(x, sorted(axes), n.flag("keepdims", 1)))
+
+
+def _concat(e: Emitter, n: Node) -> SSAValue:
+    operands = [e.operand(n, i) for i in range(len(n.inputs))]
+    return e.emit(n, onnx.ConcatOp(operands, n.axis(1, len(onnx.shape_of(operands[0])))))
+
+
+def _slice(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    shape = onnx.shape_of(x)
+    starts, ends = n.parameter_ints("starts", 1), n.parameter_ints("ends", 2)
+    assert starts is not None and ends is not None
+    axes = n.axes("axes", 3, len(shape)) or tuple(range(len(starts)))
+    steps = n.parameter_ints("steps", 4) or (1,) * len(starts)
+    bounds = [(a, *slice(s, t, k).indices(shape[a])) for s, t, a, k in zip(starts, ends, axes, steps, strict=True)]
+    kept = [b for b in sorted(bounds) if b[1:] != (0, shape[b[0]], 1)]
+    if not kept:
+        return e.emit(n, onnx.IdentityOp(x))
+    axes, starts, ends, steps = zip(*kept, strict=True)
+    return e.emit(n, onnx.SliceOp(x, starts, ends, axes, steps))
+
+
+def _pad(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    rank = len(onnx.shape_of(x))
+    given = n.parameter_ints("pads", 1)
+    assert given is not None
+    axes = n.axes("axes", 3, rank) or tuple(range(rank))
+    pads = [0] * (2 * rank)
+    for i, a in enumerate(axes):
+        pads[a], pads[a + rank] = given[i], given[i + len(axes)]
+    value = n.parameter("value", 2)
+    fill = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
+    return e.emit(n, onnx.PadOp(x, pads, fill))
+
+
+def _flatten(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    return e.emit(n, onnx.FlattenOp(x, n.axis(1, len(onnx.shape_of(x)))))
+
+
+def _reshape(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    old = onnx.shape_of(x)
+    wanted = n.parameter_ints("shape", 1)
+    assert wanted is not None
+    shape = [old[i] if d == 0 and not n.flag("allowzero") and i < len(old) else d for i, d in enumerate(wanted)]
+    if -1 in shape:
+        rest = math.prod(d for d in shape if d != -1)
+        shape[shape.index(-1)] = math.prod(old) // rest if rest else 0
+    return e.emit(n, onnx.ReshapeOp(x, shape))
+
+
+def _squeeze(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    shape = onnx.shape_of(x)
+    axes = n.axes("axes", 1, len(shape))
+    return e.emit(n, onnx.SqueezeOp(x, [i for i, d in enumerate(shape) if d == 1] if axes is None else sorted(axes)))
+
+
+def _unsqueeze(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    given = n.parameter_ints("axes", 1) or ()
+    rank = len(onnx.shape_of(x)) + len(given)
+    return e.emit(n, onnx.UnsqueezeOp(x, sorted(a % rank for a in given)))
+
+
+def _transpose(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    return e.emit(n, onnx.TransposeOp(x, n.ints("perm", range(len(onnx.shape_of(x)))[::-1])))
+
+
+def _softmax(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    shape = onnx.shape_of(x)
+    axis = n.axis(1 if n.opset < 13 else -1, len(shape))
+    if n.opset >= 13 or math.prod(shape[axis:]) == shape[axis]:
+        return e.emit(n, onnx.SoftmaxOp(x, {"axis": onnx.int_attr(axis)}))
+    # Before opset 13 everything from `axis` on counts as one axis.
+    flat = e.emit(n, onnx.FlattenOp(x, axis))
+    return e.emit(n, onnx.ReshapeOp(e.emit(n, onnx.SoftmaxOp(flat, {"axis": onnx.int_attr(1)})), shape))
+
+
+def _linear(n: Node, dtype: np.dtype[np.generic]) -> tuple[Array, Array, int]:
+    shape, scale, zero_point = n.shape(), n.const(1), n.const(2)
+    assert shape is not None and scale is not None
+    zeros = np.zeros(scale.shape, dtype) if zero_point is None else zero_point
+    q = normalised(np.empty(0, dtype), scale, zeros, n.axis(1, len(shape)) if scale.size > 1 else 1)
+    return q.scale, q.zero_point, q.axis
+
+
+def _quantize(e: Emitter, n: Node) -> SSAValue:
+    dtype = np.dtype(np.int8 if int(n.attr("output_dtype", 0)) == 3 else np.uint8)
+    return e.emit(n, onnx.QuantizeLinearOp(e.operand(n, 0), *_linear(n, dtype)))
+
+
+def _dequantize(e: Emitter, n: Node) -> SSAValue:
+    value = n.input(0)
+    assert isinstance(value, Value) and value.dtype is not None
+    return e.emit(n, onnx.DequantizeLinearOp(e.operand(n, 0), *_linear(n, value.dtype)))
+
+
+_ELEMENTWISE = (c.float_inputs,)
+_ARITHMETIC = (c.float_inputs, c.operand_is_per_channel)
+_WINDOW = (c.float_inputs, c.rank_4, c.pads_are_explicit, c.conv_has_no_dilation)
+_CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
+_LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
+
+OPERATORS: dict[str, Operator] = {
+    "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC),
+    "AveragePool": Operator(_average_pool, _WINDOW),
+    "BatchNormalization": Operator(_batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant)),
+    "Cast": Operator(_unary(onnx.IdentityOp), (c.float_inputs, c.cast_is_between_floats)),
+    "Clip": Operator(_clip, _CONSTANT_PARAMETERS),
+    "Concat": Operator(_concat, (c.float_inputs, c.operands_are_computed, c.batch_stays)),
+    "Conv": Operator(_conv, (*_WINDOW, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match)),
+    "DequantizeLinear": Operator(_dequantize, _LINEAR),
+    "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero)),
+    "Dropout": Operator(_unary(onnx.DropoutOp), (c.float_inputs, c.dropout_is_inactive)),
+    "Elu": Operator(_elu, _ELEMENTWISE),
+    "Flatten": Operator(_flatten, _ELEMENTWISE),
+    "Gemm": Operator(_gemm, (c.float_inputs, c.weights_are_constant, c.second_matrix_is_constant, c.rows_are_one)),
+    "GlobalAveragePool": Operator(_global_pool(onnx.GlobalAveragePoolOp), (c.float_inputs, c.rank_4)),
+    "GlobalMaxPool": Operator(_global_pool(onnx.GlobalMaxPoolOp), (c.float_inputs, c.rank_4)),
+    "HardSigmoid": Operator(_hard_sigmoid, _ELEMENTWISE),
+    "HardSwish": Operator(_unary(onnx.HardSwishOp), _ELEMENTWISE),
+    "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),
+    "LeakyRelu": Operator(_leaky_relu, _ELEMENTWISE),
+    "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
+    "MaxPool": Operator(_max_pool, (*_WINDOW, c.pool_has_no_indices)),
+    "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
+    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pad_is_constant)),
+    "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
+    "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),
+    "Relu": Operator(_unary(onnx.ReluOp), _ELEMENTWISE),
+    "Reshape": Operator(_reshape, (c.float_inputs, c.shape_is_constant)),
+    "Sigmoid": Operator(_unary(onnx.SigmoidOp), _ELEMENTWISE),
+    "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, c.slice_goes_forward)),
+    "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
+    "Squeeze": Operator(_squeeze, _CONSTANT_PARAMETERS),
+    "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC),
+    "Sum": Operator(_sum, (c.float_inputs, c.operands_have_one_shape)),
+    "Tanh": Operator(_unary(onnx.TanhOp), _ELEMENTWISE),
+    "Transpose": Operator(_transpose, _ELEMENTWISE),
+    "Unsqueeze": Operator(_unsqueeze, _CONSTANT_PARAMETERS),
+}
