@@ -1,0 +1,390 @@
+"""The `bfs` dialect: Basis-First streaming. A program of layers; a layer is a loop nest of tile operations on scratchpads.
+
+Tile operations name *what* they touch by half-open ranges `[%y : %h]` (first index and extent) in the coordinates of the tensors;
+*where* it lies follows from what their buffers hold. A load fills the next instance of its buffer (one address: always the same
+place; two: alternating), `bfs.open_tile` turns to the next instance of an OUT buffer, and a convolution with a reduction range
+that starts at 0 turns to the next instance of its PSUM buffer. Loops (`bfs.for`) hand their body the clipped extent of each
+step, so edge tiles need no separate code. Program order is the order of meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DenseArrayBase,
+    FlatSymbolRefAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+)
+from xdsl.ir import Block, Dialect, Operation, Region, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    ParsePropInAttrDict,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, SymbolOpInterface, SymbolTable
+from xdsl.utils.exceptions import VerifyException
+
+from dialects.bfs_tiles import INDEX, TILE_OPS, BufferType
+from dialects.blob import DenseAttr
+from dialects.esc import QType, i64_array, ints
+from dialects.machine import PortDecl, TensorDecl, checked_target, integer, strings
+from isa.target import Target
+
+LAYER_KINDS = ("dense", "depthwise", "escalate", "pool", "add", "map")
+
+
+_Op = TypeVar("_Op", bound=Operation)
+
+
+def _symbol(op: Operation, ref: SymbolRefAttr, kind: type[_Op]) -> _Op:
+    found = SymbolTable.lookup_symbol(op, ref)
+    if not isinstance(found, kind):
+        raise VerifyException(f"{ref} is not a {kind.name}")
+    return found
+
+
+# Declarations --------------------------------------------------------------------------------------------------------
+
+
+@irdl_op_definition
+class TensorOp(TensorDecl):
+    """An activation tensor in DRAM; `offset` from the base of the arena is added by plan-memory."""
+
+    name = "bfs.tensor"
+    offset = opt_prop_def(IntegerAttr)
+
+    def __init__(self, name: str, shape: Sequence[int], element: QType, format: str, segment: int):
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "shape": i64_array(shape),
+                "element": element,
+                "format": StringAttr(format),
+                "segment": integer(segment),
+            }
+        )
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_symbol_name(self.sym_name.data)
+        printer.print_string(f" : {'x'.join(map(str, self.extents))} ")
+        printer.print_attribute(self.element)
+        printer.print_string(f" {self.format.data}")
+        if self.format.data == "bitmap":
+            printer.print_string(f" segment {self.segment.value.data}")
+        if self.offset is not None:
+            printer.print_string(f" at {self.offset.value.data}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> TensorOp:
+        name = parser.parse_symbol_name().data
+        parser.parse_punctuation(":")
+        shape = parser.parse_dimension_list()
+        element = parser.parse_attribute()
+        if not isinstance(element, QType):
+            parser.raise_error("expected !esc.q<...>")
+        form = parser.parse_identifier()
+        segment = parser.parse_integer() if parser.parse_optional_keyword("segment") else (shape or [1, 1])[-2]
+        op = cls(name, shape, element, form, segment)
+        if parser.parse_optional_keyword("at"):
+            op.offset = integer(parser.parse_integer())
+        return op
+
+    def verify_(self) -> None:
+        super().verify_()
+        if self.offset is not None and self.offset.value.data < 0:
+            raise VerifyException("offset must not be negative")
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """A constant of the layers: int8 weights [K][R][S][C/groups], ternary coefficients [K][V][C], bases [V][R][S], requantisation
+    parameters int32 [3][K] (bias, mult, shift), tables and parameter blocks.
+
+    pack-coefficients replaces `value` by the bytes that the machine reads, `packed`, at DRAM `address`; `pieces` holds
+    (first output channel, first input channel, offset, size, coding) for each transfer.
+    """
+
+    name = "bfs.constant"
+    sym_name = prop_def(SymbolNameConstraint())
+    value = opt_prop_def(DenseAttr)
+    packed = opt_prop_def(DenseAttr)
+    pieces = opt_prop_def(DenseArrayBase)
+    address = opt_prop_def(IntegerAttr)
+    irdl_options = (ParsePropInAttrDict(),)
+    traits = traits_def(SymbolOpInterface())
+    assembly_format = "$sym_name attr-dict"
+
+    def __init__(self, name: str, value: DenseAttr):
+        super().__init__(properties={"sym_name": StringAttr(name), "value": value})
+
+    @property
+    def transfers(self) -> dict[tuple[int, int], tuple[int, int, int]]:
+        """(first output channel, first input channel) -> (offset, size, coding) of the packed constant."""
+        flat = ints(self.pieces) if self.pieces is not None else ()
+        rows = [flat[i : i + 5] for i in range(0, len(flat), 5)]
+        return {(k, c): (offset, size, coding) for k, c, offset, size, coding in rows}
+
+    def verify_(self) -> None:
+        if (self.value is None) == (self.packed is None):
+            raise VerifyException("constant needs either a value or its packed bytes")
+        if self.packed is None:
+            return
+        if self.pieces is None or len(ints(self.pieces)) % 5 or self.packed.array.ndim != 1:
+            raise VerifyException("packed bytes need pieces of five integers each")
+        size = self.packed.array.size
+        if any(offset < 0 or offset + n > size for offset, n, _ in self.transfers.values()):
+            raise VerifyException(f"a piece lies outside the {size} packed bytes")
+
+
+@irdl_op_definition
+class InputOp(PortDecl):
+    """A model input: the host quantises it into the tensor before the program runs."""
+
+    name = "bfs.input"
+    tensor = prop_def(FlatSymbolRefAttr)
+    assembly_format = "$port_name $tensor attr-dict"
+
+    def verify_(self) -> None:
+        _symbol(self, self.tensor, TensorOp)
+
+
+@irdl_op_definition
+class OutputOp(PortDecl):
+    """A model output: the host dequantises the tensor after the program has run."""
+
+    name = "bfs.output"
+    tensor = prop_def(FlatSymbolRefAttr)
+    assembly_format = "$port_name $tensor attr-dict"
+
+    def verify_(self) -> None:
+        _symbol(self, self.tensor, TensorOp)
+
+
+@irdl_op_definition
+class ProgramOp(IRDLOperation):
+    """A tiled program: tensors, constants and ports, then layers in order. `target` is the canonical text of the machine."""
+
+    name = "bfs.program"
+    target = prop_def(StringAttr)
+    sample = opt_prop_def(DenseAttr)
+    arena = opt_prop_def(IntegerAttr)
+    body = region_def("single_block")
+    irdl_options = (ParsePropInAttrDict(),)
+    traits = traits_def(IsolatedFromAbove(), NoTerminator(), SymbolTable())
+    assembly_format = "attr-dict-with-keyword $body"
+
+    def __init__(self, target: Target, ops: Sequence[Operation], sample: DenseAttr | None = None):
+        properties = {"target": StringAttr(target.text)}
+        super().__init__(
+            properties=properties if sample is None else {**properties, "sample": sample},
+            regions=[Region(Block(ops))],
+        )
+
+    @property
+    def machine(self) -> Target:
+        """The machine that the program is tiled for."""
+        return checked_target(self.target)
+
+    def _all(self, kind: type[_Op]) -> Iterator[_Op]:
+        return (op for op in self.body.block.ops if isinstance(op, kind))
+
+    @property
+    def tensors(self) -> dict[str, TensorOp]:
+        return {op.sym_name.data: op for op in self._all(TensorOp)}
+
+    @property
+    def constants(self) -> dict[str, ConstantOp]:
+        return {op.sym_name.data: op for op in self._all(ConstantOp)}
+
+    @property
+    def inputs(self) -> list[InputOp]:
+        return list(self._all(InputOp))
+
+    @property
+    def outputs(self) -> list[OutputOp]:
+        return list(self._all(OutputOp))
+
+    @property
+    def layers(self) -> list[LayerOp]:
+        return list(self._all(LayerOp))
+
+    def verify_(self) -> None:
+        target = self.machine
+        for layer in self.layers:
+            for buffer in layer.buffers:
+                capacity = int(getattr(target.scratchpad, buffer.space))
+                if any(not 0 <= a <= capacity - buffer.nbytes for a in buffer.places):
+                    raise VerifyException(
+                        f"layer '{layer.layer_name.data}': buffer of {buffer.nbytes} bytes at {list(buffer.places)} does not "
+                        f"fit the {capacity} bytes of {buffer.space}"
+                    )
+
+
+@irdl_op_definition
+class LayerOp(IRDLOperation):
+    """Computes one tensor. `nodes` are the ONNX nodes that went into it, main node first; `macs` and `weights` count the
+    multiply-accumulates and weights of the original dense operation."""
+
+    name = "bfs.layer"
+    layer_name = prop_def(StringAttr)
+    kind = prop_def(StringAttr)
+    output = prop_def(FlatSymbolRefAttr)
+    nodes = prop_def(ArrayAttr[StringAttr])
+    macs = prop_def(IntegerAttr)
+    weights = prop_def(IntegerAttr)
+    body = region_def("single_block")
+    irdl_options = (ParsePropInAttrDict(),)
+    traits = traits_def(IsolatedFromAbove(), NoTerminator(), HasParent(ProgramOp))
+    assembly_format = "$layer_name $kind `->` $output attr-dict-with-keyword $body"
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        output: str,
+        nodes: Sequence[str],
+        macs: int,
+        weights: int,
+        ops: Sequence[Operation],
+    ):
+        super().__init__(
+            properties={
+                "layer_name": StringAttr(name),
+                "kind": StringAttr(kind),
+                "output": SymbolRefAttr(output),
+                "nodes": strings(nodes),
+                "macs": integer(macs),
+                "weights": integer(weights),
+            },
+            regions=[Region(Block(ops))],
+        )
+
+    @property
+    def buffers(self) -> list[BufferOp]:
+        """The scratchpad buffers of the layer."""
+        return [op for op in self.body.block.ops if isinstance(op, BufferOp)]
+
+    def verify_(self) -> None:
+        _symbol(self, self.output, TensorOp)
+        if self.kind.data not in LAYER_KINDS:
+            raise VerifyException(f"kind must be one of {', '.join(LAYER_KINDS)}, found '{self.kind.data}'")
+
+
+@irdl_op_definition
+class BufferOp(IRDLOperation):
+    """Reserves bytes of a scratchpad for the layer; plan-memory gives the address, double-buffer a second one."""
+
+    name = "bfs.buffer"
+    bytes = prop_def(IntegerAttr)
+    addresses = opt_prop_def(DenseArrayBase)
+    result = result_def(BufferType)
+
+    def __init__(self, type: BufferType, size: int):
+        super().__init__(result_types=[type], properties={"bytes": integer(size)})
+
+    @property
+    def space(self) -> str:
+        """Name of the scratchpad."""
+        assert isinstance(self.result.type, BufferType)
+        return self.result.type.data
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one instance."""
+        return self.bytes.value.data
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Addresses of the instances; empty before plan-memory."""
+        return () if self.addresses is None else ints(self.addresses)
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" {self.space} {self.nbytes}")
+        if self.addresses is not None:
+            printer.print_string(f" at {list(self.places)}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> BufferOp:
+        op = cls(BufferType(parser.parse_identifier()), parser.parse_integer())
+        if parser.parse_optional_keyword("at"):
+            places = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
+            op.addresses = i64_array(places)
+        return op
+
+    def verify_(self) -> None:
+        places = self.places
+        if self.nbytes < 1:
+            raise VerifyException("buffer must have at least one byte")
+        if any(abs(a - b) < self.nbytes for i, a in enumerate(places) for b in places[:i]):
+            raise VerifyException(f"instances of {self.nbytes} bytes at {list(places)} overlap")
+
+
+@irdl_op_definition
+class ForOp(IRDLOperation):
+    """Loop over [first, first + extent) in steps: the body sees the index i and min(step, first + extent - i)."""
+
+    name = "bfs.for"
+    first = operand_def(INDEX)
+    extent = operand_def(INDEX)
+    step = prop_def(IntegerAttr)
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator())
+
+    def __init__(self, first: SSAValue, extent: SSAValue, step: int, body: Block):
+        super().__init__(operands=[first, extent], properties={"step": integer(step)}, regions=[Region(body)])
+
+    def print(self, printer: Printer) -> None:
+        index, size = self.body.block.args
+        printer.print_string(" ")
+        with printer.in_parens():
+            printer.print_ssa_value(index)
+            printer.print_string(", ")
+            printer.print_ssa_value(size)
+        printer.print_string(" = ")
+        printer.print_ssa_value(self.first)
+        printer.print_string(" size ")
+        printer.print_ssa_value(self.extent)
+        printer.print_string(f" step {self.step.value.data} ")
+        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ForOp:
+        names = parser.parse_comma_separated_list(
+            parser.Delimiter.PAREN, lambda: parser.parse_argument(expect_type=False)
+        )
+        parser.parse_punctuation("=")
+        first = parser.parse_operand()
+        parser.parse_keyword("size")
+        extent = parser.parse_operand()
+        parser.parse_keyword("step")
+        step = parser.parse_integer()
+        region = parser.parse_region([name.resolve(INDEX) for name in names])
+        return cls(first, extent, step, region.detach_block(0))
+
+    def verify_(self) -> None:
+        if self.step.value.data < 1:
+            raise VerifyException(f"step must be positive, found {self.step.value.data}")
+        if [a.type for a in self.body.block.args] != [INDEX, INDEX]:
+            raise VerifyException("body must take two indices: first and extent of the step")
+
+
+Bfs = Dialect(
+    "bfs",
+    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, LayerOp, BufferOp, ForOp, *TILE_OPS],
+    [BufferType],
+)

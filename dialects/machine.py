@@ -1,0 +1,137 @@
+"""What the levels that know the machine, `bfs` and `eisa`, share: target text, DRAM tensors, model ports, layer facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (ArrayAttr, DenseArrayBase, FloatAttr, IntegerAttr, StringAttr, SymbolNameConstraint, f64, i64)
+from xdsl.ir import Attribute
+from xdsl.irdl import (
+    IRDLOperation,
+    ParsePropInAttrDict,
+    opt_prop_def,
+    prop_def,
+    traits_def,
+)
+from xdsl.traits import SymbolOpInterface
+from xdsl.utils.exceptions import VerifyException
+
+from dialects.esc import QType, i64_array, ints
+from isa.instructions import TensorFormat
+from isa.layout import TensorLayout
+from isa.target import Target, TargetError, parse_target
+
+FORMATS = {"raw": TensorFormat.RAW, "bitmap": TensorFormat.BITMAP}
+
+
+def integer(value: int) -> IntegerAttr:
+    """An i64 attribute."""
+    return IntegerAttr(value, i64)
+
+
+def strings(values: Sequence[str]) -> ArrayAttr[StringAttr]:
+    """An array of strings."""
+    return ArrayAttr([StringAttr(v) for v in values])
+
+
+def floats(values: Sequence[float]) -> ArrayAttr[FloatAttr]:
+    """An array of doubles."""
+    return ArrayAttr([FloatAttr(v, f64) for v in values])
+
+
+def checked_target(attr: StringAttr) -> Target:
+    """The machine that a program names. Raises VerifyException if the text does not describe one."""
+    try:
+        return parse_target(attr.data, "target")
+    except TargetError as e:
+        raise VerifyException(str(e)) from e
+
+
+class TensorDecl(IRDLOperation):
+    """An activation tensor [h][w][c] in DRAM; `segment` is the number of positions of a line of a bitmap tensor."""
+
+    sym_name = prop_def(SymbolNameConstraint())
+    shape = prop_def(DenseArrayBase)
+    element = prop_def(QType)
+    format = prop_def(StringAttr)
+    segment = prop_def(IntegerAttr)
+    irdl_options = (ParsePropInAttrDict(),)
+    traits = traits_def(SymbolOpInterface())
+
+    @property
+    def extents(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        h, w, c = ints(self.shape)
+        return h, w, c
+
+    @property
+    def tensor_format(self) -> TensorFormat:
+        return FORMATS[self.format.data]
+
+    def layout(self, chunk: int) -> TensorLayout:
+        """Geometry of the bytes in DRAM for a machine of this chunk."""
+        return TensorLayout(*self.extents, self.tensor_format, self.segment.value.data, chunk)
+
+    def verify_(self) -> None:
+        shape = ints(self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise VerifyException(f"shape must be three positive extents [h, w, c], found {list(shape)}")
+        if self.format.data not in FORMATS:
+            raise VerifyException(f"format must be raw or bitmap, found '{self.format.data}'")
+        if not 1 <= self.segment.value.data <= shape[1]:
+            raise VerifyException(f"segment must be in 1..{shape[1]}, found {self.segment.value.data}")
+
+
+class PortDecl(IRDLOperation):
+    """An input or output of the model: the float shape that its user sees, and the tensor that holds its bytes.
+
+    Inputs may say how an image becomes the tensor (`mean`, `std`, `channel_order`); outputs may end in a Softmax over
+    `softmax_axis` of `shape`, computed by the host.
+    """
+
+    port_name = prop_def(StringAttr)
+    shape = prop_def(DenseArrayBase)
+    softmax_axis = opt_prop_def(IntegerAttr)
+    mean = opt_prop_def(ArrayAttr[FloatAttr])
+    std = opt_prop_def(ArrayAttr[FloatAttr])
+    channel_order = opt_prop_def(StringAttr)
+    irdl_options = (ParsePropInAttrDict(),)
+
+
+def port_properties(
+    name: str,
+    shape: Sequence[int],
+    softmax_axis: int | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    channel_order: str = "",
+) -> dict[str, Attribute]:
+    """Properties of a `PortDecl`; what is absent is left out."""
+    properties: dict[str, Attribute] = {"port_name": StringAttr(name), "shape": i64_array(shape)}
+    if softmax_axis is not None:
+        properties["softmax_axis"] = integer(softmax_axis)
+    if mean:
+        properties["mean"] = floats(mean)
+    if std:
+        properties["std"] = floats(std)
+    if channel_order:
+        properties["channel_order"] = StringAttr(channel_order)
+    return properties
+
+
+def float_values(attr: ArrayAttr[FloatAttr] | None) -> tuple[float, ...]:
+    """Plain numbers of an optional array of floats."""
+    return () if attr is None else tuple(v.value.data for v in attr.data)
+
+
+__all__ = [
+    "FORMATS",
+    "PortDecl",
+    "TensorDecl",
+    "checked_target",
+    "float_values",
+    "floats",
+    "integer",
+    "port_properties",
+    "strings",
+]

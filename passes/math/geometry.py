@@ -1,0 +1,104 @@
+"""Which part of an input an output range needs: clipped windows, channel ranges, and the pieces of a tiled extent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from isa.layout import align
+
+
+class Span(NamedTuple):
+    """`extent` consecutive indices from `first`."""
+
+    first: int
+    extent: int
+
+    @property
+    def end(self) -> int:
+        """One past the last index."""
+        return self.first + self.extent
+
+
+def window_span(out: Span, kernel: int, stride: int, pad: int, size: int) -> Span:
+    """Input indices that the windows of output indices `out` touch, clipped to [0, size); never empty.
+
+    Window i covers [i*stride - pad, i*stride - pad + kernel). Windows that lie wholly outside leave the nearest index.
+    """
+    first = min(max(out.first * stride - pad, 0), size - 1)
+    end = min(max((out.end - 1) * stride - pad + kernel, first + 1), size)
+    return Span(first, end - first)
+
+
+class ChannelMap(NamedTuple):
+    """Output channels [first, first + count) read input channel i // per + offset."""
+
+    first: int
+    count: int
+    offset: int
+    per: int
+
+    def inside(self, out: Span) -> Span:
+        """The part of `out` that the map covers; may be empty."""
+        low = max(out.first, self.first)
+        return Span(low, max(0, min(out.end, self.first + self.count) - low))
+
+    def source(self, out: Span, channels: int, chunk: int) -> Span:
+        """Input channels that output channels `out` read, from a multiple of the chunk, clipped to [0, channels).
+
+        Empty if the map covers none of `out`; channels that all lie outside the input leave its nearest chunk.
+        """
+        covered = self.inside(out)
+        if not covered.extent:
+            return Span(0, 0)
+        low = min(max(covered.first // self.per + self.offset, 0), channels - 1)
+        high = min(max((covered.end - 1) // self.per + self.offset + 1, low + 1), channels)
+        first = low // chunk * chunk
+        return Span(first, high - first)
+
+
+def steps(first: int, extent: int, step: int) -> Iterator[Span]:
+    """[first, first + extent) in pieces of `step`, the last one clipped."""
+    for i in range(first, first + extent, step):
+        yield Span(i, min(step, first + extent - i))
+
+
+@lru_cache(maxsize=4096)
+def pieces(extent: int, outer: int, inner: int) -> tuple[tuple[int, int], ...]:
+    """Sizes and their counts when `extent` is cut into `outer` pieces and each of those into `inner` pieces."""
+    found: dict[int, int] = {}
+    for o in (outer, extent % outer):
+        times = extent // outer if o == outer else 1
+        for size, count in ((inner, o // inner), (o % inner, 1)):
+            if size and count and times:
+                found[size] = found.get(size, 0) + count * times
+    return tuple(found.items())
+
+
+@lru_cache(maxsize=4096)
+def total_span(out: int, step: int, kernel: int, stride: int, pad: int, size: int) -> int:
+    """Sum of the extents of `window_span` over all steps of an output axis: input rows fetched in all."""
+    return sum(window_span(s, kernel, stride, pad, size).extent for s in steps(0, out, step))
+
+
+@lru_cache(maxsize=4096)
+def widest_span(out: int, step: int, kernel: int, stride: int, pad: int, size: int) -> int:
+    """Largest extent of `window_span` over all steps of an output axis."""
+    return max(window_span(s, kernel, stride, pad, size).extent for s in steps(0, out, step))
+
+
+def balanced(extent: int, largest: int) -> int:
+    """Step that cuts `extent` into the fewest pieces of at most `largest`, as equal as possible."""
+    count = -(-extent // max(1, min(largest, extent)))
+    return -(-extent // count)
+
+
+@lru_cache(maxsize=4096)
+def step_choices(extent: int, multiple: int = 1) -> tuple[int, ...]:
+    """Steps that cut `extent` into 1, 2, 3, ... pieces (sparser beyond 32) in whole multiples, largest first."""
+    units = -(-extent // multiple)
+    counts = [*range(1, min(units, 32) + 1)]
+    while counts[-1] < units:
+        counts.append(min(units, counts[-1] * 5 // 4))
+    return tuple(dict.fromkeys(min(extent, multiple * -(-units // n)) for n in counts))
