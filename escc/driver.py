@@ -57,7 +57,7 @@ def load(context: Context, source: str) -> ModuleOp:
     data = read_input(source)
     if source == "-" or Path(source).suffix == ".mlir":
         return parse_module(context, data, "stdin" if source == "-" else source)
-    from escc.importer import import_model
+    from escc.onnx_import import import_model
 
     return import_model(data, source)
 

@@ -52,9 +52,9 @@ def _print_information(args: argparse.Namespace) -> None:
 
         print(load_target(args.target).text, end="")
     if args.supported_ops:
-        from escc.importer import supported_operations
+        from escc.onnx_import import supported_ops
 
-        print(supported_operations(), end="")
+        print(supported_ops(), end="")
 
 
 def _options(args: argparse.Namespace) -> PipelineOptions:

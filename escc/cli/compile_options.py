@@ -107,7 +107,7 @@ def _add_quantisation(parser: CommandParser) -> None:
         "--samples",
         type=_positive,
         metavar="N",
-        help="calibrate on N of the inputs, evenly spread (integer; default: of the passes; example: --samples 128)",
+        help="use at most N of the calibration inputs (integer; default: chosen by each pass; example: --samples 128)",
     )
     group.add_argument(
         "--range",
