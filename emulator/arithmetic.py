@@ -1,0 +1,251 @@
+"""Convolutions of the functional machine: exact integer results from BLAS products.
+
+A matrix product of integers is exact in floating point, whatever the order of summation, while every partial sum stays
+below 2^24 (float32) or 2^53 (float64); the bound `max_k sum_j |w[k,j]| * max|x|` proves it before a format is chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.kernels import Bytes, Words, gather
+from isa.errors import UserError
+from isa.layout import RecordLayout, ceil_div
+
+Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
+_EXACT_FLOAT32 = 1 << 24
+_EXACT_FLOAT64 = 1 << 53
+_INT32_HIGH = (1 << 31) - 1
+_INT32_LOW = -(1 << 31)
+_BLOCK_ELEMENTS = 1 << 20
+"""Window patches are gathered for as many images at a time as fit this many elements (at least one image)."""
+
+
+class Window(NamedTuple):
+    """Geometry of a convolution over a tile: fields of the instruction of the same names."""
+
+    ih: int
+    iw: int
+    ic: int
+    r: int
+    s: int
+    sy: int
+    sx: int
+    pt: int
+    pl: int
+    oh: int
+    ow: int
+
+    @property
+    def pointwise(self) -> bool:
+        """The patches are the tile itself."""
+        return self[3:] == (1, 1, 1, 1, 0, 0, self.ih, self.iw)
+
+
+class PsumTile(NamedTuple):
+    """Partial sums [oh*ow][kt] at word `base` of PSUM, of which channels [k, k+kn) are touched."""
+
+    psum: Words
+    base: int
+    positions: int
+    kt: int
+    k: int
+    kn: int
+
+    @property
+    def view(self) -> Words:
+        """[N, positions, kn] of PSUM itself."""
+        flat = self.psum[:, self.base : self.base + self.positions * self.kt]
+        return flat.reshape(flat.shape[0], self.positions, self.kt)[:, :, self.k : self.k + self.kn]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight matrix [inputs, kn] in a float format that makes its product with activations exact."""
+
+    matrix: Floats
+    bound: int
+
+    @classmethod
+    def of(cls, w: NDArray[Any], largest: int) -> Weights:
+        """From integers [kn, inputs] and the largest magnitude of an activation."""
+        bound = int(np.abs(w).sum(axis=1, dtype=np.int64).max(initial=0)) * largest
+        if bound >= _EXACT_FLOAT64:
+            raise UserError(f"partial sums up to {bound} cannot be represented")
+        return cls(np.ascontiguousarray(w.T, np.float32 if bound < _EXACT_FLOAT32 else np.float64), bound)
+
+
+def largest_activation(signed: int) -> int:
+    """Largest magnitude of a stored activation."""
+    return 128 if signed else 255
+
+
+def plain(tile: Bytes, signed: int) -> NDArray[np.float32]:
+    """Bytes as numbers."""
+    return (tile.view(np.int8) if signed else tile).astype(np.float32)
+
+
+def patches(tile: Bytes, window: Window, signed: int, cs: int, cn: int) -> NDArray[np.float32]:
+    """Window patches float32 [N*oh*ow, r*s*cn] of channels [cs, cs+cn) of plain tiles [N, ih*iw*ic], zero outside."""
+    if window.pointwise and cn == window.ic:
+        return plain(tile, signed).reshape(-1, cn)
+    out = np.empty((tile.shape[0], window.oh, window.ow, window.r, window.s, cn), np.float32)
+    gather(
+        tile,
+        window.ih,
+        window.iw,
+        window.ic,
+        128 if signed else 0,
+        window.r,
+        window.s,
+        window.sy,
+        window.sx,
+        window.pt,
+        window.pl,
+        window.oh,
+        window.ow,
+        cs,
+        cn,
+        out,
+    )
+    return out.reshape(-1, window.r * window.s * cn)
+
+
+def convolve(
+    tile: Bytes, window: Window, signed: int, groups: list[tuple[int, int, Weights]], target: PsumTile, accumulate: bool
+) -> None:
+    """Write (or add) a convolution to partial sums.
+
+    `groups`: (first input channel, input channels, weights [r*s*channels, outputs]) of consecutive runs of output channels.
+    Raises `UserError` if a sum leaves int32.
+    """
+    size = window.oh * window.ow * window.r * window.s * max(cn for _, cn, _ in groups)
+    step = max(1, _BLOCK_ELEMENTS // size)
+    for n in range(0, tile.shape[0], step):
+        part = target._replace(psum=target.psum[n : n + step])
+        k = target.k
+        for cs, cn, weights in groups:
+            x = patches(tile[n : n + step], window, signed, cs, cn)
+            kn = weights.matrix.shape[1]
+            result = x.astype(weights.matrix.dtype, copy=False) @ weights.matrix
+            write_psum(part._replace(k=k, kn=kn), result, weights.bound, accumulate)
+            k += kn
+
+
+def write_psum(target: PsumTile, values: NDArray[Any], bound: int, accumulate: bool) -> None:
+    """Store sums [N*positions, kn] of magnitude up to `bound`, added to the old ones if `accumulate`."""
+    view = target.view
+    fresh = values.reshape(view.shape)
+    if not accumulate and bound <= _INT32_HIGH:
+        view[...] = fresh
+        return
+    total = fresh.astype(np.int64)
+    if accumulate:
+        total += view
+    if total.size and (int(total.max()) > _INT32_HIGH or int(total.min()) < _INT32_LOW):
+        raise UserError("a partial sum leaves int32")
+    view[...] = total
+
+
+def dense_groups(
+    w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int
+) -> list[tuple[int, int, Weights]]:
+    """Weights int8 [kn, r*s*cpg] of a grouped convolution, split into its groups."""
+    largest = largest_activation(signed)
+    return [
+        (cs + g * cpg, cpg, Weights.of(w[g * kpg : (g + 1) * kpg], largest)) for g in range(ceil_div(len(w), kpg))
+    ]
+
+
+def ternary(coef: Bytes, kn: int, v: int, c: int, chunk: int) -> NDArray[np.int8]:
+    """Coefficients int8 [kn, v, c] from their expanded form in COEF."""
+    records = RecordLayout(c, chunk)
+    bits = np.unpackbits(coef.reshape(kn, v, records.chunks, 2, records.bitmap_bytes), axis=4, bitorder="little")
+    some = bits[:, :, :, 0, : records.slot].view(np.int8)
+    minus = bits[:, :, :, 1, : records.slot].view(np.int8)
+    return (some - 2 * minus).reshape(kn, v, -1)[:, :, :c]
+
+
+def expanded(t: NDArray[np.int8], chunk: int) -> Bytes:
+    """Inverse of `ternary`: the bytes of COEF."""
+    kn, v, c = t.shape
+    records = RecordLayout(c, chunk)
+    padded = np.zeros((kn, v, records.chunks * records.slot), np.int8)
+    padded[:, :, :c] = t
+    lanes = padded.reshape(kn, v, records.chunks, 1, records.slot)
+    bits = np.concatenate([lanes != 0, lanes < 0], axis=3)
+    return np.packbits(bits, axis=4, bitorder="little").reshape(-1)
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """A decomposed convolution in two stages: `t` float32 [c, kn*v], `bases` float64 [v, r*s]."""
+
+    t: NDArray[np.float32]
+    bases: NDArray[np.float64]
+    bound: int
+    shift: int
+    low: int
+    high: int
+
+
+def fold(
+    t: NDArray[np.int8], bases: NDArray[np.int8], ic_shift: int, ic_bits: int, signed: int
+) -> Weights | Decomposed:
+    """Prepare a decomposed convolution: `t` int8 [kn, v, c], `bases` int8 [v, r*s].
+
+    While no intermediate value is shifted or can saturate, the two stages are one convolution with the weights
+    sum_v t * basis, in exact integers. Otherwise both stages are kept.
+    """
+    kn, v, c = t.shape
+    largest = largest_activation(signed)
+    most = int(np.count_nonzero(t, axis=2).max(initial=0)) * largest
+    high = (1 << (ic_bits - 1)) - 1
+    if ic_shift == 0 and most <= high:
+        w = np.einsum("kvc,vt->ktc", t.astype(np.float64), bases.astype(np.float64), optimize=True)
+        return Weights.of(w.reshape(kn, -1), largest)
+    bound = min((most + (1 << ic_shift >> 1)) >> ic_shift, high + 1)
+    total = int(np.abs(bases.astype(np.int64)).sum()) * bound
+    flat = np.ascontiguousarray(t.reshape(kn * v, c).T, np.float32)
+    return Decomposed(flat, bases.astype(np.float64), total, ic_shift, -high - 1, high)
+
+
+def convolve_decomposed(
+    tile: Bytes, window: Window, signed: int, weights: Decomposed, target: PsumTile
+) -> None:
+    """Both stages of a decomposed convolution, with rounding and saturation of the intermediate values."""
+    v, taps = weights.bases.shape
+    images = tile.shape[0]
+    step = max(1, _BLOCK_ELEMENTS // (window.ih * window.iw * target.kn * max(v, taps)))
+    half = 1 << weights.shift >> 1
+    for n in range(0, images, step):
+        x = plain(tile[n : n + step], signed).reshape(-1, window.ic)
+        ic = x @ weights.t
+        np.floor((ic + np.float32(half)) * np.float32(2.0**-weights.shift), out=ic)
+        np.clip(ic, weights.low, weights.high, out=ic)
+        products = (ic.reshape(-1, v).astype(np.float64) @ weights.bases).reshape(
+            -1, window.ih, window.iw, target.kn, taps
+        )
+        sums = np.zeros((len(products), window.oh, window.ow, target.kn), np.float64)
+        for i in range(window.r):
+            ys, rows = _overlap(window.oh, window.sy, i - window.pt, window.ih)
+            for j in range(window.s):
+                xs, columns = _overlap(window.ow, window.sx, j - window.pl, window.iw)
+                sums[:, ys, xs] += products[:, rows, columns, :, i * window.s + j]
+        part = target._replace(psum=target.psum[n : n + step])
+        write_psum(part, sums.reshape(-1, target.kn), weights.bound, False)
+
+
+def _overlap(outputs: int, stride: int, offset: int, size: int) -> tuple[slice, slice]:
+    """Outputs y whose input y*stride + offset lies in [0, size), and those inputs."""
+    first = max(0, ceil_div(-offset, stride))
+    end = min(outputs, (size - 1 - offset) // stride + 1)
+    if end <= first:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride + offset
+    return slice(first, end), slice(start, start + (end - 1 - first) * stride + 1, stride)

@@ -1,0 +1,20 @@
+"""The one place that knows Numba: compiled functions with their Python types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numba  # type: ignore[import-untyped]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def jit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile on first call, keep the machine code on disk, and run without holding the interpreter lock.
+
+    The cache of a function is renewed only when its own file changes: helpers that a kernel calls must stand in the
+    same file, and numbers that another module defines must come in as arguments.
+    """
+    return cast("Callable[P, R]", cast(Any, numba).njit(nogil=True, cache=True)(function))

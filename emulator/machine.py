@@ -1,0 +1,93 @@
+"""The machine's public face: a program, checked once, that runs batches of images.
+
+A program runs on a batch: every memory that holds activations has a leading image dimension, while coefficients, weights and
+parameters are common to all images. Instructions run in program order, which is the order of meaning; how long they take
+on the four queues is worked out from recorded events afterwards (`emulator.timing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.execution import Constants, Execution
+from emulator.host import dequantise, quantise, split_sample
+from emulator.kernels import Bytes
+from emulator.validity import check_accesses
+from isa.errors import UserError
+from isa.hazards import check_races
+from isa.legality import check_program
+from isa.program import Layer, Program
+
+if TYPE_CHECKING:
+    from emulator.statistics import Statistics
+
+Observer: TypeAlias = Callable[[Layer, NDArray[Any]], None]
+"""Called after each layer with its output tensor [N, h, w, c] of int8 or uint8."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Outputs of a run: float32 [N, *port.shape[1:]] for every output port, and the statistics if they were asked for."""
+
+    outputs: list[NDArray[np.float32]]
+    statistics: Statistics | None
+
+
+class Machine:
+    """A program, checked once, that can run any number of times, from several threads at once.
+
+    Raises `UserError` if the program is not executable: an illegal instruction, an access that leaves its memory or reads
+    what nothing has written, a race between queues.
+    """
+
+    def __init__(self, program: Program):
+        check_program(program)
+        check_accesses(program)
+        check_races(program)
+        self.program = program
+        self._constants = Constants()
+        self._ends: dict[int, list[Layer]] = {}
+        for layer in program.layers:
+            self._ends.setdefault(layer.end, []).append(layer)
+
+    def run(self, inputs: Sequence[NDArray[Any]], stats: bool = False, observer: Observer | None = None) -> RunResult:
+        """Run float inputs [N, *port.shape[1:]], one array for each input port. Statistics are those of the first image."""
+        ports = self.program.inputs
+        if len(inputs) != len(ports):
+            raise UserError(f"{len(inputs)} inputs given; requires {len(ports)}: {', '.join(p.name for p in ports)}")
+        return self.run_stored([quantise(p, x) for p, x in zip(ports, inputs, strict=True)], stats, observer)
+
+    def run_sample(self, stats: bool = False, observer: Observer | None = None) -> RunResult:
+        """Run the embedded sample. Raises `UserError` if the program has none."""
+        return self.run_stored(split_sample(self.program.inputs, self.program.sample), stats, observer)
+
+    def run_stored(self, inputs: Sequence[Bytes], stats: bool = False, observer: Observer | None = None) -> RunResult:
+        """Run quantised inputs: stored NHWC bytes [N, h*w*c] of each input port."""
+        images = {len(x) for x in inputs}
+        if len(images) != 1:
+            raise UserError(f"the inputs have different numbers of images: {sorted(images)}")
+        recorder = None
+        if stats:
+            from emulator.events import Recorder
+
+            recorder = Recorder(self.program)
+        execution = Execution(self.program, images.pop(), self._constants, recorder)
+        for port, x in zip(self.program.inputs, inputs, strict=True):
+            execution.write_input(port.tensor, x)
+        for index in range(len(self.program.instructions)):
+            execution.step(index)
+            if observer is not None:
+                for layer in self._ends.get(index + 1, ()):
+                    observer(layer, execution.read_tensor(layer.output))
+        outputs = [dequantise(p, execution.read_tensor(p.tensor)) for p in self.program.outputs]
+        statistics = None
+        if recorder is not None:
+            from emulator.statistics import collect
+
+            statistics = collect(self.program, recorder)
+        return RunResult(outputs, statistics)

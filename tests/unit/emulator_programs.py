@@ -1,0 +1,232 @@
+"""Programs of one layer, assembled by hand for the emulator's tests, and slow plain models of what they compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from isa.hazards import dependencies
+from isa.instructions import CoefficientFormat, Instruction, PoolKind, Queue, Scratchpad, TensorFormat
+from isa.layout import align
+from isa.packing import pack
+from isa.program import Layer, Port, Program, TensorRef
+from isa.target import Target, load_target
+
+
+@dataclass
+class Builder:
+    """Collects instructions and constants; `finish` places the waits that hazards require."""
+
+    target: Target = field(default_factory=load_target)
+    rodata: bytearray = field(default_factory=bytearray)
+    arena: int = 0
+    code: list[tuple[str, dict]] = field(default_factory=list)
+    layers: list[tuple[str, str, int, str]] = field(default_factory=list)
+    tensors: dict[str, tuple] = field(default_factory=dict)
+
+    def constant(self, data: bytes) -> int:
+        at = align(len(self.rodata))
+        self.rodata += b"\0" * (at - len(self.rodata)) + data
+        return at
+
+    def tensor(self, name, h, w, c, fmt=TensorFormat.RAW, segment=4, signed=False, scale=1.0):
+        """Reserve a tensor in the arena; its address is relative to the arena until `finish`."""
+        ref = TensorRef(name, self.arena, h, w, c, fmt, segment, signed, scale)
+        self.arena += ref.layout(self.target.array.chunk).nbytes
+        return ref
+
+    def emit(self, mnemonic: str, tensor: TensorRef | None = None, **values: int) -> None:
+        if tensor is not None:
+            region = {
+                "dram": tensor.address, "format": tensor.format, "tensor_w": tensor.w, "tensor_c": tensor.c,
+                "segment": tensor.segment, "h": tensor.h, "w": tensor.w, "cn": tensor.c, "_arena": 1,
+            }  # fmt: skip
+            values = {**region, **values}
+        self.code.append((mnemonic, values))
+
+    def layer(self, name: str, output: TensorRef, kind: str = "dense", macs: int = 0, weights: int = 0) -> None:
+        """Close a layer: all instructions since the last one."""
+        start = self.layers[-1][3] if self.layers else 0
+        self.layers.append((name, output, start, len(self.code), kind, macs, weights))
+
+    def finish(self, inputs, outputs, sample=b"", synchronise=True) -> Program:
+        base = align(len(self.rodata), 4096)
+        code = []
+        for mnemonic, values in [*self.code, ("end", {})]:
+            values = dict(values)
+            if values.pop("_arena", 0):
+                values["dram"] += base
+            code.append(Instruction.make(mnemonic, signal=1, **values))
+        if synchronise:
+            wait(code, self.target)
+
+        def place(ref):
+            return replace(ref, address=ref.address + base)
+
+        def port(ref):
+            return Port(ref.name, (1, ref.c, ref.h, ref.w), place(ref))
+
+        layers = tuple(
+            Layer(name, kind, start, end, (name,), place(out), macs, weights)
+            for name, out, start, end, kind, macs, weights in self.layers
+        )
+        return Program(
+            self.target, tuple(code), bytes(self.rodata), self.arena, tuple(map(port, inputs)),
+            tuple(map(port, outputs)), layers, sample,
+        )  # fmt: skip
+
+
+def wait(code, target) -> None:
+    """Make every instruction wait for the latest conflicting one of every other queue."""
+    counts, reached = [0] * 4, []
+    for instruction in code:
+        counts[instruction.spec.queue] += 1
+        reached.append(counts[instruction.spec.queue])
+    for instruction, depends in zip(code, dependencies(code, target), strict=True):
+        for queue, earlier in zip(Queue, depends, strict=True):
+            instruction.values[f"wait_{queue.name.lower()}"] = reached[earlier] if earlier >= 0 else 0
+
+
+def identity_requant(kn: int, shift: int = 1) -> bytes:
+    """PAR block that divides by 2^(shift - 1): (acc * 2 + half) >> shift with shift >= 1."""
+    return (
+        np.zeros(kn, "<i4").tobytes() + np.full(kn, 2, "<i4").tobytes() + np.full(kn, shift, np.uint8).tobytes()
+    )
+
+
+def requant_block(bias, mult, shift) -> bytes:
+    return np.asarray(bias, "<i4").tobytes() + np.asarray(mult, "<i4").tobytes() + np.asarray(shift, np.uint8).tobytes()
+
+
+def add_block(ma, mb, lo, hi, shift) -> bytes:
+    return np.array([ma, mb], "<i4").tobytes() + np.array([lo, hi], "<i2").tobytes() + bytes([shift])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution: input h x w x c, window, output channels."""
+
+    h: int
+    w: int
+    c: int
+    r: int
+    s: int
+    sy: int
+    sx: int
+    pads: tuple[int, int, int, int]
+    kn: int
+
+    @property
+    def oh(self) -> int:
+        return (self.h + self.pads[0] + self.pads[2] - self.r) // self.sy + 1
+
+    @property
+    def ow(self) -> int:
+        return (self.w + self.pads[1] + self.pads[3] - self.s) // self.sx + 1
+
+    @property
+    def window(self) -> dict:
+        return {
+            "r": self.r, "s": self.s, "sy": self.sy, "sx": self.sx, "pt": self.pads[0], "pl": self.pads[1],
+            "oh": self.oh, "ow": self.ow,
+        }  # fmt: skip
+
+    @property
+    def tile(self) -> dict:
+        return {"ih": self.h, "iw": self.w, "ic": self.c}
+
+
+def slow_conv(x, w, g: Geometry, cpg: int, kpg: int, cs: int = 0):
+    """int64 [oh, ow, kn] of x [h, w, c] and w [kn, r, s, cpg], tap by tap."""
+    out = np.zeros((g.oh, g.ow, g.kn), np.int64)
+    for y in range(g.oh):
+        for z in range(g.ow):
+            for i in range(g.r):
+                for j in range(g.s):
+                    a, b = y * g.sy - g.pads[0] + i, z * g.sx - g.pads[1] + j
+                    if 0 <= a < g.h and 0 <= b < g.w:
+                        for k in range(g.kn):
+                            first = cs + (k // kpg) * cpg
+                            out[y, z, k] += int(np.dot(w[k, i, j].astype(np.int64), x[a, b, first : first + cpg].astype(np.int64)))
+    return out
+
+
+def slow_esc(x, t, basis, g: Geometry, ic_shift: int, ic_bits: int):
+    """int64 [oh, ow, kn] of x [h, w, c], t [kn, v, c], basis [v, r, s]: both stages as written in the instruction set."""
+    s = np.einsum("hwc,kvc->hwkv", x.astype(np.int64), t.astype(np.int64))
+    ic = (s + (1 << ic_shift >> 1)) >> ic_shift
+    ic = np.clip(ic, -(1 << (ic_bits - 1)), (1 << (ic_bits - 1)) - 1)
+    out = np.zeros((g.oh, g.ow, g.kn), np.int64)
+    for y in range(g.oh):
+        for z in range(g.ow):
+            for i in range(g.r):
+                for j in range(g.s):
+                    a, b = y * g.sy - g.pads[0] + i, z * g.sx - g.pads[1] + j
+                    if 0 <= a < g.h and 0 <= b < g.w:
+                        out[y, z] += ic[a, b] @ basis[:, i, j].astype(np.int64)
+    return out
+
+
+def slow_requant(acc, bias, mult, shift, lo, hi):
+    acc = acc.astype(object)
+    out = np.zeros(acc.shape, np.int64)
+    for index in np.ndindex(*acc.shape):
+        k = index[-1]
+        q = ((int(acc[index]) + int(bias[k])) * int(mult[k]) + (1 << (int(shift[k]) - 1))) >> int(shift[k])
+        out[index] = min(max(q, lo), hi)
+    return out
+
+
+def sparse(rng, shape, density, signed=False):
+    """Stored activations with the given share of non-zeros."""
+    values = rng.integers(-128, 128, shape) if signed else rng.integers(1, 256, shape)
+    return np.where(rng.random(shape) < density, values, 0).astype(np.int8 if signed else np.uint8)
+
+
+def nchw(x):
+    """Float network input of stored NHWC integers (scale 1)."""
+    return x.astype(np.float64).transpose(2, 0, 1)[None]
+
+
+def conv_program(
+    g: Geometry, kind: str, constants: dict, *, fmt=TensorFormat.RAW, out_fmt=TensorFormat.RAW, segment=3, signed=False,
+    groups=1, ic_shift=0, v=1, cpg=None, kpg=None, requant=None, lo=0, hi=255, target=None, two_step=False,
+    coding=CoefficientFormat.FLAT, macs=0,
+) -> Program:  # fmt: skip
+    """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`."""
+    b = Builder(target or load_target())
+    x = b.tensor("x", g.h, g.w, g.c, signed=signed)
+    source = x
+    if two_step:
+        source = b.tensor("mid", g.h, g.w, g.c, fmt, segment, signed)
+        b.emit("load.act", x)
+        b.emit("post.map", **g.tile, oh=g.h, ow=g.w, kn=g.c, sy=1, sx=1, signed=signed, out_w=g.w, out_c=g.c)
+        b.emit("store.act", source, out_w=g.w, out_c=g.c)
+        b.layer("copy", source, "map")
+    y = b.tensor("y", g.oh, g.ow, g.kn, out_fmt, segment, signed=lo < 0)
+    par = b.constant(requant or identity_requant(g.kn))
+    b.emit("load.bytes", dram=par, size=9 * g.kn, pad=Scratchpad.PAR, dst=0)
+    psum = {"kt": g.kn, "kn": g.kn}
+    if kind == "esc":
+        t, basis = constants["t"], constants["basis"]
+        blob = pack(t, coding)
+        b.emit("load.coef", dram=b.constant(blob), size=len(blob), coding=coding, kn=g.kn, v=v, c=g.c)
+        b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=9 * g.kn)
+        extra = {"v": v, "basis": 9 * g.kn, "ic_shift": ic_shift, "groups": groups}
+    else:
+        w = constants["w"]
+        b.emit("load.bytes", dram=b.constant(w.tobytes()), size=w.size, pad=Scratchpad.COEF, dst=0)
+        extra = {"cpg": cpg, "kpg": kpg, "groups": groups} if kind == "dense" else {"kpg": kpg}
+    b.emit("load.act", source, act=0)
+    b.emit(f"conv.{kind}", **g.tile, **g.window, **psum, **extra, signed=signed)
+    b.emit("post.requant", oh=g.oh, ow=g.ow, **psum, par=0, lo=lo, hi=hi, out_w=g.ow, out_c=g.kn)
+    b.emit("store.act", y, out_w=g.ow, out_c=g.kn)
+    b.layer("conv", y, kind, macs=macs)
+    return b.finish([x], [y])
+
+
+__all__ = [
+    "Builder", "Geometry", "PoolKind", "add_block", "conv_program", "identity_requant", "nchw", "requant_block",
+    "slow_conv", "slow_esc", "slow_requant", "sparse", "wait",
+]  # fmt: skip
