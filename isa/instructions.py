@@ -70,6 +70,11 @@ class Field:
     enum: type[IntEnum] | None = None
 
     @property
+    def is_address(self) -> bool:
+        """Whether the value is an address, printed in hexadecimal."""
+        return self.doc.startswith("byte address")
+
+    @property
     def low(self) -> int:
         """Smallest encodable value."""
         return -(1 << (self.bits - 1)) if self.signed else 0

@@ -1,0 +1,285 @@
+"""What a program must obey beyond being encodable, checked before anything runs.
+
+`check_instruction` holds the rules of one instruction, `check_program` those of a whole program: memory bounds, the
+final `end`, semaphores, layers and the tensors of inputs and outputs. Whether waits order all conflicting accesses is
+`isa.hazards.check_races`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from isa.errors import UserError
+from isa.hazards import accesses, check_semaphores, describe, window_counts
+from isa.instructions import Instruction, PoolKind, TensorFormat
+from isa.layout import DRAM_ALIGN, ceil_div
+from isa.program import Port, Program, TensorRef
+from isa.target import Target
+
+_Values = Mapping[str, int]
+
+# Extents, strides and counts: zero would make an instruction meaningless.
+_POSITIVE = frozenset(
+    (
+        *("size", "h", "w", "cn", "tensor_w", "tensor_c"),
+        *("ih", "iw", "ic", "r", "s", "sy", "sx", "oh", "ow", "kt", "kn"),
+        *("v", "cpg", "kpg", "groups", "out_w", "out_c"),
+    )
+)
+
+
+def _load_coef(v: _Values, _: Target) -> list[str]:
+    return [] if v["c"] else ["c must be positive"]
+
+
+def _region(v: _Values, chunk: int) -> list[str]:
+    """The region of a tensor in DRAM."""
+    found: list[str] = []
+    if v["dram"] % DRAM_ALIGN:
+        found.append(f"dram={v['dram']:#x} is not a multiple of {DRAM_ALIGN}")
+    if v["x"] + v["w"] > v["tensor_w"] or v["c"] + v["cn"] > v["tensor_c"]:
+        found.append("the region exceeds the tensor")
+    if v["format"] == TensorFormat.BITMAP:
+        if not v["segment"]:
+            found.append("segment must be positive")
+        if v["c"] % chunk:
+            found.append(f"c={v['c']} is not a multiple of the chunk, {chunk}")
+    return found
+
+
+def _load_act(v: _Values, target: Target) -> list[str]:
+    return _region(v, target.array.chunk)
+
+
+def _store_act(v: _Values, target: Target) -> list[str]:
+    chunk = target.array.chunk
+    found = _region(v, chunk)
+    if not found and v["format"] == TensorFormat.BITMAP:
+        end_x, end_c = v["x"] + v["w"], v["c"] + v["cn"]
+        if v["x"] % v["segment"] or (end_x % v["segment"] and end_x != v["tensor_w"]):
+            found.append("the region must cover whole segments")
+        if end_c % chunk and end_c != v["tensor_c"]:
+            found.append("the region must cover whole chunks")
+    if v["w"] > v["out_w"] or v["cn"] > v["out_c"]:
+        found.append("rows or positions of the OUT tile overlap")
+    return found
+
+
+def _psum_tile(v: _Values) -> list[str]:
+    found: list[str] = []
+    if v["psum"] % 4:
+        found.append(f"psum={v['psum']:#x} is not a multiple of 4")
+    if v["k"] + v["kn"] > v["kt"]:
+        found.append(f"channels {v['k']}..{v['k'] + v['kn'] - 1} exceed kt={v['kt']}")
+    return found
+
+
+def _out_tile(v: _Values) -> list[str]:
+    return ["rows or positions of the OUT tile overlap"] if v["ow"] > v["out_w"] or v["kn"] > v["out_c"] else []
+
+
+def _groups(v: _Values, target: Target) -> list[str]:
+    if v["groups"] > target.array.blocks:
+        return [f"groups={v['groups']} exceed the {target.array.blocks} blocks"]
+    return []
+
+
+def _channels(first: int, count: int, ic: int) -> list[str]:
+    return [f"channels {first}..{first + count - 1} exceed ic={ic}"] if first + count > ic else []
+
+
+def _conv_dense(v: _Values, target: Target) -> list[str]:
+    return [*_psum_tile(v), *_groups(v, target), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]) * v["cpg"], v["ic"])]
+
+
+def _conv_dw(v: _Values, _: Target) -> list[str]:
+    return [*_psum_tile(v), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]), v["ic"])]
+
+
+def _conv_esc(v: _Values, target: Target) -> list[str]:
+    return [*_psum_tile(v), *_groups(v, target)]
+
+
+def _post_requant(v: _Values, _: Target) -> list[str]:
+    found = [*_psum_tile(v), *_out_tile(v)]
+    if v["lo"] > v["hi"]:
+        found.append(f"lo={v['lo']} exceeds hi={v['hi']}")
+    if v["add"]:
+        found += _channels(v["res_k"], v["kn"], v["res_c"])
+    return found
+
+
+def _post_add(v: _Values, _: Target) -> list[str]:
+    return _out_tile(v)
+
+
+def _post_map(v: _Values, _: Target) -> list[str]:
+    return _out_tile(v)
+
+
+def _post_pool(v: _Values, _: Target) -> list[str]:
+    found = [*_out_tile(v), *_channels(v["cs"], v["kn"], v["ic"])]
+    if v["kind"] == PoolKind.MAX:
+        if not window_counts({**v, "bt": 0, "bl": 0, "bb": 0, "br": 0})[0]:
+            found.append("a window holds no position of the tile")
+        return found
+    if v["lo"] > v["hi"]:
+        found.append(f"lo={v['lo']} exceeds hi={v['hi']}")
+    if not 1 <= v["shift"] <= 62:
+        found.append(f"shift={v['shift']} is not in [1, 62]")
+    least = window_counts(v)[0]
+    if least < max(1, v["count0"]):
+        found.append(f"a window counts {least} positions, fewer than {max(1, v['count0'])}")
+    return found
+
+
+def _end(_: _Values, __: Target) -> list[str]:
+    return []
+
+
+_RULES: Mapping[str, Callable[[_Values, Target], list[str]]] = MappingProxyType(
+    {
+        "load.act": _load_act,
+        "load.coef": _load_coef,
+        "load.bytes": _end,
+        "conv.dense": _conv_dense,
+        "conv.dw": _conv_dw,
+        "conv.esc": _conv_esc,
+        "post.requant": _post_requant,
+        "post.add": _post_add,
+        "post.map": _post_map,
+        "post.pool": _post_pool,
+        "store.act": _store_act,
+        "end": _end,
+    }
+)
+
+
+def check_instruction(instruction: Instruction, target: Target) -> list[str]:
+    """Rules of the instruction that it breaks, one line each; empty if it is legal.
+
+    An instruction that breaks none has well-defined byte ranges (`isa.hazards.accesses`). Scratchpad sizes are checked
+    here, DRAM bounds with the program.
+    """
+    values = instruction.values
+    found = [f"{name} must be positive" for name in instruction.spec.offsets if name in _POSITIVE and not values[name]]
+    found = found or _RULES[instruction.spec.mnemonic](values, target)
+    if found:
+        return found
+    for space, _, high, _ in accesses(instruction, target):
+        if space != "dram" and high > getattr(target.scratchpad, space):
+            size = getattr(target.scratchpad, space)
+            found.append(f"{space.upper()} is touched up to byte {high:#x}, it has {size:#x}")
+    return found
+
+
+def check_program(program: Program) -> None:
+    """Check everything that the loader promises about a program. Raises `UserError` with all causes."""
+    causes = [*_memory(program), *_instructions(program), *_layers(program), *_ports(program)]
+    if causes:
+        raise UserError(causes, "the program is not executable")
+    check_semaphores(program.instructions)
+
+
+def _memory(program: Program) -> list[str]:
+    capacity = program.target.dram.capacity_mib << 20
+    if program.arena_bytes < 0 or program.dram_bytes > capacity:
+        return [f"constants and arena need {program.dram_bytes} bytes of DRAM; target has {capacity}"]
+    return []
+
+
+def _instructions(program: Program) -> list[str]:
+    causes: list[str] = []
+    for index, instruction in enumerate(program.instructions):
+        problems = check_instruction(instruction, program.target)
+        if not problems:
+            problems = _dram_bounds(program, instruction)
+        causes += [f"{describe(program.instructions, index)}: {problem}" for problem in problems]
+    ends = [i for i, instruction in enumerate(program.instructions) if instruction.spec.mnemonic == "end"]
+    if ends != [len(program.instructions) - 1]:
+        causes.append(f"'end' must be the last instruction and no other; found {len(ends)}: {ends[:4]}")
+    return causes
+
+
+def _dram_bounds(program: Program, instruction: Instruction) -> list[str]:
+    base, end = program.arena_base, program.dram_bytes
+    for space, low, high, write in accesses(instruction, program.target):
+        if space != "dram" or (base <= low and high <= end):
+            continue
+        if write:
+            return [f"writes DRAM [{low:#x}, {high:#x}), not all of it in the arena [{base:#x}, {end:#x})"]
+        if high > len(program.rodata):
+            places = f"constants [0, {len(program.rodata):#x}) nor arena [{base:#x}, {end:#x})"
+            return [f"reads DRAM [{low:#x}, {high:#x}), neither in {places}"]
+    return []
+
+
+def _layers(program: Program) -> list[str]:
+    causes: list[str] = []
+    position = 0
+    for layer in program.layers:
+        what = f"layer {layer.name!r}"
+        if layer.start != position or layer.end < layer.start:
+            causes.append(f"{what}: covers instructions [{layer.start}, {layer.end}), expected a range from {position}")
+        position = layer.end
+        causes += _tensor(program, layer.output, what)
+        for address, size in layer.rodata:
+            if address < 0 or size < 0 or address + size > len(program.rodata):
+                causes.append(f"{what}: constants [{address:#x}, {address + size:#x}) lie outside .rodata")
+        if layer.macs < 0 or layer.weights < 0:
+            causes.append(f"{what}: macs and weights must not be negative")
+    total = len(program.instructions)
+    if program.layers and position not in (total - 1, total):
+        causes.append(f"layers cover {position} of {total} instructions")
+    return causes
+
+
+def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
+    what = f"{what}: tensor {tensor.name!r}"
+    if min(tensor.h, tensor.w, tensor.c) < 1 or (tensor.format is TensorFormat.BITMAP and tensor.segment < 1):
+        return [f"{what}: extents must be positive, found {tensor.h}x{tensor.w}x{tensor.c}, segment {tensor.segment}"]
+    causes: list[str] = []
+    low, high = tensor.address, tensor.address + tensor.layout(program.target.array.chunk).nbytes
+    if low % DRAM_ALIGN:
+        causes.append(f"{what}: address {low:#x} is not a multiple of {DRAM_ALIGN}")
+    if low < program.arena_base or high > program.dram_bytes:
+        arena = f"[{program.arena_base:#x}, {program.dram_bytes:#x})"
+        causes.append(f"{what}: bytes [{low:#x}, {high:#x}) lie outside the arena {arena}")
+    if not (math.isfinite(tensor.scale) and tensor.scale > 0):
+        causes.append(f"{what}: scale must be positive and finite, found {tensor.scale}")
+    return causes
+
+
+def _ports(program: Program) -> list[str]:
+    causes: list[str] = []
+    for kind, ports in (("input", program.inputs), ("output", program.outputs)):
+        for port in ports:
+            causes += _tensor(program, port.tensor, f"{kind} {port.name!r}")
+            causes += [f"{kind} {port.name!r}: {problem}" for problem in _port(port)]
+        names = [port.name for port in ports]
+        causes += [f"two {kind}s are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+    for port in program.inputs:
+        if port.tensor.format is not TensorFormat.RAW:
+            causes.append(f"input {port.name!r}: must be a RAW tensor")
+    size = sum(port.tensor.h * port.tensor.w * port.tensor.c for port in program.inputs)
+    if len(program.sample) not in (0, size):
+        causes.append(f"the sample has {len(program.sample)} bytes; the inputs take {size}")
+    return causes
+
+
+def _port(port: Port) -> Sequence[str]:
+    t = port.tensor
+    if min(port.shape, default=1) < 1 or math.prod(port.shape) != t.h * t.w * t.c:
+        return [f"shape {list(port.shape)} does not fit the tensor {t.h}x{t.w}x{t.c}"]
+    problems: list[str] = []
+    if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.shape):
+        problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.shape)}")
+    if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):
+        problems.append(f"mean and std must have {t.c} values or none")
+    if not all(math.isfinite(x) for x in (*port.mean, *port.std)) or 0 in port.std:
+        problems.append("mean must be finite, std finite and not zero")
+    if port.channel_order not in ("", "rgb", "bgr"):
+        problems.append(f"channel order {port.channel_order!r} is neither 'rgb' nor 'bgr'")
+    return problems
