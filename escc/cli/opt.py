@@ -24,11 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    from xdsl.utils.exceptions import ArgSpecParseError, PassFailedException
+    from xdsl.utils.exceptions import PassFailedException
     from xdsl.xdsl_opt_main import xDSLOptMain
 
+    from escc.driver import provenance, record
     from escc.irtext import has_locations
     from escc.universe import multiverse
+    from passes.pipelines import parse
 
     class EscOpt(xDSLOptMain):
         version_format: ClassVar[str] = "esc-opt of escc, built on xdsl {xdsl_version}"
@@ -46,14 +48,17 @@ def _run(arguments: Sequence[str]) -> None:
             if self.args.input_file == "-":
                 self.args.input_file = None
             try:
-                super().setup_pipeline()
-            except (ArgSpecParseError, ValueError) as e:
-                CommandParser("esc-opt", DESCRIPTION).error(f"-p/--passes: {' '.join(str(e).split())}")
+                parse(self.available_passes, self.args.passes)
+            except UserError as e:
+                CommandParser("esc-opt", DESCRIPTION).error("; ".join(e.causes))
+            super().setup_pipeline()
 
         def apply_passes(self, prog: ModuleOp) -> None:
             self.args.print_debuginfo = self.args.print_debuginfo or has_locations(prog)
             try:
                 super().apply_passes(prog)
+                if provenance(prog):
+                    record(prog, [step.name for step in self.pipeline.passes])
             except UserError as e:
                 if not self.args.verify_diagnostics:
                     raise

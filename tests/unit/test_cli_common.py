@@ -1,0 +1,149 @@
+"""Exit codes and diagnostics shared by the command lines."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from escc.cli.common import (
+    EXIT_BUG,
+    EXIT_INPUT,
+    EXIT_INTERRUPT,
+    EXIT_OK,
+    EXIT_PIPE,
+    EXIT_USAGE,
+    CommandParser,
+    InternalError,
+    read_input,
+    run,
+    write_output,
+)
+from isa.errors import UserError
+
+
+def call(body: Callable[[argparse.Namespace], int | None], *argv: str) -> int:
+    parser = CommandParser("esc-test", "A command for tests.")
+    parser.add_common_arguments()
+    return run(parser, body, argv)
+
+
+def raising(error: BaseException) -> Callable[[argparse.Namespace], None]:
+    def body(args: argparse.Namespace) -> None:
+        raise error
+
+    return body
+
+
+def test_success_and_chosen_exit_codes() -> None:
+    assert call(lambda args: None) == EXIT_OK
+    assert call(lambda args: 1) == EXIT_INPUT
+
+
+def test_user_error_prints_every_cause_and_one_note(capsys: pytest.CaptureFixture[str]) -> None:
+    code = call(
+        raising(UserError(["m.onnx: node 'a' (Foo): unsupported", "m.onnx: node 'b' (Bar): unsupported"], "fix it"))
+    )
+    captured = capsys.readouterr()
+    assert code == EXIT_INPUT and captured.out == ""
+    assert captured.err.splitlines() == [
+        "error: m.onnx: node 'a' (Foo): unsupported",
+        "error: m.onnx: node 'b' (Bar): unsupported",
+        "note: fix it",
+    ]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file or directory", "x.npz"), MemoryError()])
+def test_faults_of_the_system_are_no_bugs(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(raising(error)) == EXIT_INPUT
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as e:
+        call(lambda args: None, "--unknown")
+    assert e.value.code == EXIT_USAGE
+    assert capsys.readouterr().err.startswith("error: unrecognized arguments: --unknown\nnote: ")
+
+
+def test_bug_saves_a_reproducer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(raising(InternalError("pass 'x': ZeroDivisionError", "builtin.module {\n}")), "-v") == EXIT_BUG
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("error: internal: InternalError: pass 'x'")
+    (saved,) = tmp_path.iterdir()
+    assert saved.name in lines[1]
+    text = saved.read_text()
+    assert "// command: esc-test -v" in text and "xdsl 0." in text and "// Traceback" in text
+    assert text.endswith("builtin.module {\n}\n")
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
+    assert code.strip() == "builtin.module {\n}"
+
+
+def test_traceback_only_with_debug(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(raising(ValueError("x")), "--debug") == EXIT_BUG
+    assert "Traceback" in capsys.readouterr().err
+    assert call(raising(UserError("x")), "--debug") == EXIT_INPUT
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupt_is_quiet_and_leaves_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def body(args: argparse.Namespace) -> None:
+        raise KeyboardInterrupt
+
+    assert call(body) == EXIT_INTERRUPT
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == "" and not list(tmp_path.iterdir())
+
+
+def test_broken_pipe_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    # The guard redirects standard output; give it a copy so that the test's own survives.
+    saved = os.dup(1)
+    try:
+        assert call(raising(BrokenPipeError(32, "Broken pipe"))) == EXIT_PIPE
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+    assert capfd.readouterr().err == ""
+
+
+def test_warnings_once_each_and_none_of_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(args: argparse.Namespace) -> None:
+        for _ in range(2):
+            warnings.warn("no calibration", UserWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    assert call(body) == EXIT_OK
+    assert capsys.readouterr().err == "warning: no calibration\n"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as e:
+        call(lambda args: None, "--version")
+    assert e.value.code == 0 and capsys.readouterr().out.startswith("esc-test 0.")
+
+
+def test_files(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    path = tmp_path / "x.bin"
+    write_output(str(path), b"abc")
+    assert read_input(str(path)) == b"abc" and [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+    write_output(str(path), "übung")
+    assert path.read_text(encoding="utf-8") == "übung"
+    write_output("-", b"\x00\xff")
+    assert capfdbinary.readouterr().out == b"\x00\xff"
+    write_output(os.devnull, b"x")
+    with pytest.raises(UserError, match="no/such"):
+        write_output(str(tmp_path / "no/such/x.bin"), b"")
+    with pytest.raises(UserError, match="directory"):
+        write_output(str(tmp_path), b"")
+    with pytest.raises(UserError, match=r"absent\.bin: No such file"):
+        read_input(str(tmp_path / "absent.bin"))
