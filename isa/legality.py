@@ -18,6 +18,24 @@ from isa.layout import DRAM_ALIGN, ceil_div
 from isa.program import Port, Program, TensorRef
 from isa.target import Target
 
+RULES = """\
+The loader rejects a program that breaks one of these, before anything runs.
+
+- Extents, strides, sizes, counts and groups are positive. Row groups do not exceed the PE blocks of the target.
+- Every byte range that an instruction may touch lies within its scratchpad; in DRAM, reads lie wholly in `.rodata` or
+  wholly in the arena, writes wholly in the arena.
+- A region lies within its tensor in width and channels; the tensor begins at a multiple of 64. In a BITMAP tensor, the
+  first channel is a multiple of the chunk, and a region that is stored covers whole segments and whole chunks.
+- PSUM addresses are multiples of 4. Channels that are read or written exist in their tile. Rows and positions of an OUT
+  tile do not overlap.
+- Every window of a maximum holds a position of the tile; every window of an average counts at least one position and at
+  least `count0`. Clamps are not empty; the shift of an average is in 1..62.
+- `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals.
+- Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs, outputs and layers lie
+  in the arena; inputs are RAW; shapes, scales and the size of the sample agree with them.
+"""
+"""The rules, for people."""
+
 _Values = Mapping[str, int]
 
 # Extents, strides and counts: zero would make an instruction meaningless.
@@ -184,7 +202,7 @@ def check_program(program: Program) -> None:
 
 
 def _memory(program: Program) -> list[str]:
-    capacity = program.target.dram.capacity_mib << 20
+    capacity = min(program.target.dram.capacity_mib << 20, 1 << 40)
     if program.arena_bytes < 0 or program.dram_bytes > capacity:
         return [f"constants and arena need {program.dram_bytes} bytes of DRAM; target has {capacity}"]
     return []

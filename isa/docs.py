@@ -1,0 +1,212 @@
+"""`docs/isa.md`, made from the declarations: `python -m isa.docs > docs/isa.md`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from enum import IntEnum
+from importlib.resources import files
+
+from isa import assembly, container, hazards, layout, legality, packing
+from isa.instructions import (
+    INSTRUCTION_BYTES,
+    INSTRUCTIONS,
+    OPCODE,
+    SYNC_FIELDS,
+    CoefficientFormat,
+    Field,
+    Instruction,
+    InstructionSpec,
+    PoolKind,
+    Queue,
+    Scratchpad,
+    TensorFormat,
+)
+from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES
+from isa.program import PAGE
+from isa.target import load_target
+
+_INTRODUCTION = f"""\
+# The ESC-1 instruction set
+
+Generated from the declarations in `isa/` by `python -m isa.docs`; do not edit.
+
+An instruction has {INSTRUCTION_BYTES} bytes, little-endian, and is complete in itself: it names the tiles that it reads and
+writes, their geometry, and the semaphores that it waits for. `.text` holds instructions only; there are no branches.
+"""
+
+_SYNCHRONISATION = """\
+## Queues and synchronisation
+
+| queue | executes |
+|---|---|
+{queues}
+
+A queue takes its instructions in program order and completes one before it starts the next. Different queues run
+independently and meet only at semaphores. Each queue owns one semaphore, a counter that starts at 0 and is incremented
+when an instruction with `signal=1` completes. `wait_<queue>=n` with n > 0 holds an instruction back until the
+semaphore of that queue has reached n. A wait must be satisfied by signals that stand before it in program order; so no
+program can hang.
+
+Program order is the order of meaning. A program is correct if semaphores order every two instructions of different
+queues that touch the same bytes, at least one of them writing, as they are ordered in `.text`. An instruction counts as
+touching every byte from the first to the last that it may touch whatever the data. The emulator checks this before it
+runs a program and names both instructions of a race.
+"""
+
+_MEMORIES = """\
+## Memories
+
+| space | bytes (`esc1`) | holds |
+|---|---|---|
+{rows}
+
+Addresses are in bytes, and each space begins at 0. Constants (`.rodata`) lie at DRAM address 0; the arena of
+activations begins at the next multiple of {page}. Tensors and the constants of a layer begin at multiples of {align} in
+DRAM.
+"""
+
+_HOLDS = {
+    "act": "activation tiles as records",
+    "out": "output tiles as plain bytes",
+    "coef": "expanded ternary coefficients, dense weights",
+    "par": "bases, requantisation parameters, tables",
+    "psum": "partial sums, int32",
+}
+
+_BLOCKS = f"""\
+Parameters in PAR are packed without gaps, little-endian:
+
+| block | bytes | contents |
+|---|---|---|
+| requantisation | 9 * kn | int32 bias[kn], int32 mult[kn], uint8 shift[kn] |
+| addition | {ADD_BLOCK_BYTES} | int32 ma, int32 mb, int16 lo, int16 hi, uint8 shift |
+| table | {TABLE_BYTES} | result by stored byte |
+| average | 4 * counts | int32 mult[], one for each window count from count0 up |
+| bases | v * r * s | int8 [v][r][s] |
+
+COEF holds dense weights as int8 [kn][r][s][cpg], depthwise weights as int8 [kn][r][s], and ternary coefficients as
+[kn][v][chunk] of (bitmap, sign bitmap), sign bit 1 for -1. PSUM tiles are int32 [oh][ow][kt]; OUT tiles are bytes
+[rows][out_w][out_c].
+"""
+
+
+def page() -> str:
+    """The whole of docs/isa.md."""
+    parts = [
+        _INTRODUCTION,
+        _synchronisation(),
+        _memories(),
+        _word(),
+        "## Instructions\n",
+        *(_instruction(spec) for spec in INSTRUCTIONS),
+        "## Enumerations\n",
+        *(_enumeration(kind) for kind in (TensorFormat, CoefficientFormat, Scratchpad, PoolKind)),
+        "## Legality\n",
+        _prose(legality.RULES),
+        "## Layouts\n",
+        _prose(_body(layout)),
+        _BLOCKS,
+        "## Packed coefficients\n",
+        _listing(_body(packing)),
+        "## Binary\n",
+        _listing(_body(container)),
+        "## Assembly\n",
+        _listing(_body(assembly)),
+        "The grammar, for [lark](https://github.com/lark-parser/lark):\n",
+        _listing(files("isa").joinpath("assembly.lark").read_text(encoding="utf-8")),
+    ]
+    return "\n".join(parts)
+
+
+def _body(module: object) -> str:
+    """Docstring of a module without its first line."""
+    return (inspect.getdoc(module) or "").partition("\n")[2].strip()
+
+
+def _prose(text: str) -> str:
+    return text.strip() + "\n"
+
+
+def _listing(text: str) -> str:
+    return f"```text\n{text.strip()}\n```\n"
+
+
+def _synchronisation() -> str:
+    rows = [
+        f"| {queue.name.lower()} | {', '.join(f'`{spec.mnemonic}`' for spec in INSTRUCTIONS if spec.queue is queue)} |"
+        for queue in Queue
+    ]
+    return _SYNCHRONISATION.format(queues="\n".join(rows))
+
+
+def _memories() -> str:
+    target = load_target()
+    rows = [
+        f"| {f.name.upper()} | {getattr(target.scratchpad, f.name)} | {_HOLDS[f.name]} |"
+        for f in fields(target.scratchpad)
+    ]
+    rows.append(f"| DRAM | {target.dram.capacity_mib << 20} | constants and the arena of activations |")
+    return _MEMORIES.format(rows="\n".join(rows), page=PAGE, align=DRAM_ALIGN)
+
+
+def _word() -> str:
+    spec = INSTRUCTIONS[0]
+    rows = [_row(OPCODE, 0), *(_row(f, spec.offsets[f.name]) for f in SYNC_FIELDS)]
+    return (
+        "## The instruction word\n\n"
+        "Bit i of the word is bit i % 8 of byte i // 8. All instructions begin with these fields; their own follow\n"
+        "without gaps, and all bits after the last field are 0. Fields marked `signed` are in two's complement.\n\n"
+        f"{_TABLE_HEAD}\n" + "\n".join(rows) + "\n"
+    )
+
+
+_TABLE_HEAD = "| bits | field | values | |\n|---|---|---|---|"
+
+
+def _row(f: Field, offset: int) -> str:
+    bits = str(offset) if f.bits == 1 else f"{offset + f.bits - 1}:{offset}"
+    values = f"{f.low} .. {f.high}"
+    if f.enum is not None:
+        values = ", ".join(f"{member.value} {name.lower()}" for name, member in f.enum.__members__.items())
+    elif f.is_address:
+        values = f"address, {f.bits} bits"
+    return f"| {bits} | `{f.name}` | {values}{', signed' if f.signed else ''} | {f.doc} |"
+
+
+def _instruction(spec: InstructionSpec) -> str:
+    lines = [
+        f"### `{spec.mnemonic}`",
+        "",
+        f"Opcode {spec.opcode:#04x}, {spec.queue.name.lower()} queue. {_memory(spec)}",
+    ]
+    lines += ["", spec.doc, ""]
+    if spec.own_fields:
+        lines += [_TABLE_HEAD, *(_row(f, spec.offsets[f.name]) for f in spec.own_fields), ""]
+    return "\n".join(lines)
+
+
+def _memory(spec: InstructionSpec) -> str:
+    """Which spaces the instruction touches, as the hazard analysis has it."""
+    target = load_target()
+    spaces: dict[bool, set[str]] = {False: set(), True: set()}
+    for choice in (0, 1):
+        values = {f.name: choice if f.enum is not None else 1 for f in spec.own_fields}
+        for access in hazards.accesses(Instruction.make(spec.mnemonic, **values), target):
+            spaces[access.write].add(access.space)
+    told = [
+        f"{verb} {', '.join(space.upper() for space in hazards.SPACES if space in spaces[write])}"
+        for write, verb in ((False, "reads"), (True, "writes"))
+        if spaces[write]
+    ]
+    return "It " + " and ".join(told) + "." if told else "It touches no memory."
+
+
+def _enumeration(kind: type[IntEnum]) -> str:
+    rows = [f"| {member.value} | `{name.lower()}` |" for name, member in kind.__members__.items()]
+    head = f"`{kind.__name__}`: {inspect.getdoc(kind)}"
+    return "\n".join([head, "", "| value | name |", "|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    print(page(), end="")
