@@ -1,0 +1,43 @@
+"""Energy: counted events times the energies of the target, in microjoule by component."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from emulator.events import Count, Longs
+from isa.target import PerScratchpad, Target
+
+SCRATCHPADS = ("act", "out", "coef", "par", "psum")
+DRAM_COUNTS = {
+    "activations_in": Count.DRAM_ACTIVATIONS_IN,
+    "activations_out": Count.DRAM_ACTIVATIONS_OUT,
+    "weights": Count.DRAM_WEIGHTS,
+    "parameters": Count.DRAM_PARAMETERS,
+}
+COMPONENTS = ("dram", *SCRATCHPADS, "accumulators", "mac_rows", "post", "leakage")
+
+
+def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target) -> dict[str, float]:
+    """Microjoule of every component of `COMPONENTS` for event counts [len(Count)] and a stretch of `cycles`."""
+    e = target.energy
+
+    def n(count: Count) -> float:
+        return float(counts[count])
+
+    def pad(table: PerScratchpad, name: str) -> float:
+        return float(getattr(table, name))
+
+    picojoule = {"dram": e.dram_byte * (sum(n(c) for c in DRAM_COUNTS.values()) + instruction_bytes)}
+    for name in SCRATCHPADS:
+        read, write = Count[f"{name.upper()}_READ"], Count[f"{name.upper()}_WRITE"]
+        picojoule[name] = pad(e.sram_read_byte, name) * n(read) + pad(e.sram_write_byte, name) * n(write)
+    picojoule["accumulators"] = e.add_int8 * n(Count.CA_ADD_INT8) + e.add_int32 * n(Count.CA_ADD_INT32)
+    picojoule["mac_rows"] = e.mul_int8 * n(Count.MAC_MUL_INT8) + e.add_int32 * n(Count.MAC_ADD_INT32)
+    picojoule["post"] = (
+        e.add_int8 * n(Count.POST_ADD_INT8)
+        + e.add_int32 * n(Count.POST_ADD_INT32)
+        + e.mul_int32 * n(Count.POST_MUL_INT32)
+    )
+    milliwatt = sum(pad(e.leakage_mw, f.name) for f in fields(PerScratchpad))
+    picojoule["leakage"] = milliwatt * cycles / target.clock.frequency_mhz * 1e3
+    return {name: value * 1e-6 for name, value in picojoule.items()}

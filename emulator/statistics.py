@@ -1,0 +1,243 @@
+"""Statistics of a run: what every layer and the whole program cost, and where the time went.
+
+Every number is defined in docs/performance.md. `Statistics.data` is what `esc-emu --stats-json` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.energy import DRAM_COUNTS, SCRATCHPADS, energy
+from emulator.events import Count, Recorder
+from emulator.timing import Timeline, replay
+from isa.instructions import INSTRUCTION_BYTES, Queue
+from isa.program import Layer, Program
+from isa.target import Target
+
+Longs: TypeAlias = NDArray[np.int64]
+Data: TypeAlias = dict[str, Any]
+
+SCHEMA_VERSION = 1
+STALLS = ("load", "post", "store", "drain")
+"""Why the compute unit stands still: the unit that it waits for, or nothing left to compute."""
+SLICE_CYCLES = {
+    "work": Count.CA_WORK,
+    "broadcast": Count.CA_BROADCAST,
+    "fifo": Count.CA_FIFO,
+    "mac": Count.CA_MAC,
+    "adder_tree": Count.CA_ADDER_TREE,
+    "imbalance": Count.CA_IMBALANCE,
+    "issue": Count.CA_ISSUE,
+}
+_STALL_OF_QUEUE = {Queue.LOAD: "load", Queue.POST: "post", Queue.STORE: "store"}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """`data`: plain numbers, lists and dictionaries; `timeline`: when every instruction ran."""
+
+    data: Data
+    timeline: Timeline
+
+
+def collect(program: Program, recorder: Recorder) -> Statistics:
+    """Replay a recorded run and sum up."""
+    timeline = replay(recorder)
+    layers = program.layers or (_whole(program),)
+    ends = layer_ends(layers, timeline)
+    stalls = {name: _per_window(*spans, ends) for name, spans in stall_spans(timeline).items()}
+    busy = {
+        q.name.lower(): _per_window(timeline.start[timeline.queue == q], timeline.end[timeline.queue == q], ends)
+        for q in Queue
+    }
+    starts = np.concatenate([[0], ends[:-1]])
+    rows: list[Data] = []
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        part = slice(layer.start, len(program.instructions) if last else layer.end)
+        figures = _figures(
+            recorder,
+            part,
+            int(ends[number] - starts[number]),
+            timeline.total,
+            {name: int(values[number]) for name, values in busy.items()},
+            {name: int(values[number]) for name, values in stalls.items()},
+            layer.macs,
+        )
+        head: Data = {"name": layer.name, "kind": layer.kind, "nodes": list(layer.nodes), "weights": layer.weights}
+        rows.append({**head, "start_cycle": int(starts[number]), **figures})
+    totals = _figures(
+        recorder,
+        slice(0, len(program.instructions)),
+        timeline.total,
+        timeline.total,
+        {name: int(values.sum()) for name, values in busy.items()},
+        {name: int(values.sum()) for name, values in stalls.items()},
+        sum(layer.macs for layer in layers),
+    )
+    totals.update(_rates(totals, timeline, program.target))
+    machine = {
+        "target": program.target.name,
+        "frequency_mhz": program.target.clock.frequency_mhz,
+        "multipliers": _multipliers(program.target),
+        "accumulator_lanes": _lanes(program.target),
+        "dram_peak_gb_per_s": _peak(program.target),
+    }
+    data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
+    return Statistics(data, timeline)
+
+
+def layer_ends(layers: Sequence[Layer], timeline: Timeline) -> Longs:
+    """End of every layer's window: when its last instruction and all layers before are done; the last one ends the run."""
+    own = [int(timeline.end[layer.start : layer.end].max(initial=0)) for layer in layers]
+    own[-1] = timeline.total
+    return np.maximum.accumulate(np.array(own, np.int64))
+
+
+def stall_spans(timeline: Timeline) -> dict[str, tuple[Longs, Longs]]:
+    """Spans (starts, ends) in which the compute unit stands still, by cause.
+
+    A gap is charged to the unit that was at work on what the next compute instruction waited for: following the
+    instructions that released one another back from the end of the gap leaves no time unexplained.
+    """
+    spans: dict[str, list[tuple[int, int]]] = {name: [] for name in STALLS}
+    start, end, binder = timeline.start.tolist(), timeline.end.tolist(), timeline.binder.tolist()
+    queue = timeline.queue.tolist()
+    free = 0
+    for i in np.flatnonzero(timeline.queue == Queue.COMPUTE).tolist():
+        until, cause = start[i], binder[i]
+        while until > free:
+            since = max(free, start[cause])
+            if since < until:
+                spans[_STALL_OF_QUEUE[Queue(queue[cause])]].append((since, until))
+            until, cause = since, binder[cause]
+        free = end[i]
+    if free < timeline.total:
+        spans["drain"].append((free, timeline.total))
+    table = {name: np.array(found, np.int64).reshape(-1, 2) for name, found in spans.items()}
+    return {name: (t[:, 0], t[:, 1]) for name, t in table.items()}
+
+
+def _per_window(starts: Longs, ends: Longs, window_ends: Longs) -> Longs:
+    """How much of spans that do not overlap one another lies in every window."""
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], ends[order]
+    before = np.concatenate([[0], np.cumsum(ends - starts)])
+    index = np.searchsorted(starts, window_ends, side="right")
+    covered = before[index]
+    inside = index > 0
+    covered[inside] -= np.maximum(ends[index[inside] - 1] - window_ends[inside], 0)
+    return np.diff(covered, prepend=0)
+
+
+def _whole(program: Program) -> Layer:
+    """Stands for the layers of a program that names none."""
+    return Layer("program", "program", 0, len(program.instructions), (), program.outputs[0].tensor)
+
+
+def _multipliers(target: Target) -> int:
+    return target.array.blocks * target.array.slices * target.array.macs
+
+
+def _lanes(target: Target) -> int:
+    return target.array.blocks * target.array.slices * target.array.ca_lanes
+
+
+def _peak(target: Target) -> float:
+    return target.dram.clock_mhz * target.dram.bytes_per_clock * 1e-3
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _figures(
+    recorder: Recorder,
+    part: slice,
+    cycles: int,
+    total: int,
+    busy: Mapping[str, int],
+    stalls: Mapping[str, int],
+    macs: int,
+) -> Data:
+    """The figures of instructions `part`, to which a window of `cycles` belongs."""
+    target = recorder.target
+    counts: Longs = recorder.counts[part].sum(axis=0)
+    instructions = recorder.program.instructions[part]
+    computing = np.array([i.spec.queue == Queue.COMPUTE for i in instructions], bool)
+    streaming = np.array([i.spec.mnemonic == "conv.esc" for i in instructions], bool)
+    compute_cycles = int(recorder.cycles[part][computing].sum())
+    streaming_cycles = int(recorder.cycles[part][streaming].sum())
+    fetched = len(instructions) * INSTRUCTION_BYTES
+    dram = {name: int(counts[count]) for name, count in DRAM_COUNTS.items()} | {"instructions": fetched}
+    multiplications, matches = int(counts[Count.MULTIPLICATIONS]), int(counts[Count.MATCHES])
+    joule = energy(counts, cycles, fetched, target)
+    return {
+        "instructions": len(instructions),
+        "cycles": cycles,
+        "share": _ratio(cycles, total),
+        "time_us": cycles / target.clock.frequency_mhz,
+        "busy_cycles": dict(busy),
+        "stall_cycles": dict(stalls),
+        "compute_cycles": compute_cycles,
+        "multiplier_utilisation": _ratio(multiplications, _multipliers(target) * compute_cycles),
+        "accumulator_utilisation": _ratio(matches, _lanes(target) * streaming_cycles),
+        "slice_cycles": {name: int(counts[count]) for name, count in SLICE_CYCLES.items()},
+        "dense_macs": macs,
+        "multiplications": multiplications,
+        "matches": matches,
+        "effective_operations": multiplications + matches,
+        "input_density": _ratio(int(counts[Count.INPUT_NONZEROS]), int(counts[Count.INPUT_VALUES])),
+        "weight_density": _ratio(int(counts[Count.WEIGHT_NONZEROS]), int(counts[Count.WEIGHT_VALUES])),
+        "dram_bytes": {**dram, "total": sum(dram.values())},
+        "scratchpad_bytes": {
+            name: {"read": int(counts[Count[f"{name.upper()}_READ"]]), "write": int(counts[Count[f"{name.upper()}_WRITE"]])}
+            for name in SCRATCHPADS
+        },
+        "energy_uj": {**joule, "total": sum(joule.values())},
+    }
+
+
+def _rates(totals: Mapping[str, Any], timeline: Timeline, target: Target) -> Data:
+    """Figures that only the whole run has."""
+    seconds = float(totals["time_us"]) * 1e-6
+    moved = int(totals["dram_bytes"]["total"]) - int(totals["dram_bytes"]["instructions"])
+    use = timeline.dram
+    return {
+        "time_ms": seconds * 1e3,
+        "images_per_s": _ratio(1.0, seconds),
+        "effective_tops": _ratio(2e-12 * float(totals["dense_macs"]), seconds),
+        "average_power_mw": _ratio(float(totals["energy_uj"]["total"]) * 1e-3, seconds),
+        "dram": {
+            "row_hits": use.row_hits,
+            "row_misses": use.row_misses,
+            "refreshes": use.refreshes,
+            "data_cycles": use.data_cycles,
+            "effective_gb_per_s": _ratio(moved * 1e-9, seconds),
+            "bus_utilisation": _ratio(use.data_cycles, float(totals["cycles"])),
+        },
+    }
+
+
+def average(samples: Sequence[Data]) -> Data:
+    """The mean of the statistics of several images of one program; text and lists of names are those of the first."""
+    merged = cast(Data, _mean(list(samples)))
+    return {**merged, "schema_version": SCHEMA_VERSION, "images": len(samples)}
+
+
+def _mean(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, dict):
+        keys = cast("dict[str, Any]", first)
+        return {key: _mean([value[key] for value in values]) for key in keys}
+    if isinstance(first, list):
+        return [_mean([value[i] for value in values]) for i in range(len(cast("list[Any]", first)))]
+    if isinstance(first, int | float):
+        mean = sum(values) / len(values)
+        return int(mean) if isinstance(first, int) and mean == int(mean) else mean
+    return first
