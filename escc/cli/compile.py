@@ -73,7 +73,7 @@ def _options(args: argparse.Namespace) -> PipelineOptions:
     )
 
 
-def _plan(parser: CommandParser, args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
+def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
     """Passes to run on a module, or on any ONNX model where there is none."""
     from escc.driver import level_of, provenance
     from escc.universe import multiverse
@@ -81,10 +81,7 @@ def _plan(parser: CommandParser, args: argparse.Namespace, module: ModuleOp | No
 
     registry = multiverse().all_passes
     if args.passes is not None:
-        try:
-            return parse(registry, args.passes)
-        except UserError as e:
-            parser.error("; ".join(e.causes))
+        return parse(registry, args.passes)
     level = args.emit if args.emit in LEVELS else LEVELS[-1]
     done: tuple[str, ...] = ()
     if module is not None:
@@ -99,14 +96,27 @@ def _plan(parser: CommandParser, args: argparse.Namespace, module: ModuleOp | No
     return build(registry, _options(args), level, done)
 
 
-def _check_pass_names(parser: CommandParser, args: argparse.Namespace) -> None:
-    if args.print_ir_after:
-        from escc.universe import multiverse
+def _check_names(parser: CommandParser, args: argparse.Namespace) -> None:
+    """Usage errors that need a look at what is installed."""
+    if args.scheme is not None:
+        from importlib.metadata import entry_points
 
-        known = multiverse().all_passes
-        unknown = [name for name in args.print_ir_after if name not in known]
-        if unknown:
-            parser.error(f"argument --print-ir-after: no pass '{unknown[0]}'")
+        schemes = sorted(set(entry_points(group="escc.schemes").names))
+        if args.scheme not in schemes:
+            parser.error(f"argument --scheme: no scheme '{args.scheme}'; installed: {', '.join(schemes)}")
+    if not (args.print_ir_after or args.passes):
+        return
+    from escc.universe import multiverse
+    from passes.pipelines import parse
+
+    known = multiverse().all_passes
+    unknown = [name for name in args.print_ir_after if name not in known]
+    if unknown:
+        parser.error(f"argument --print-ir-after: no pass '{unknown[0]}'")
+    try:
+        parse(known, args.passes or "")
+    except UserError as e:
+        parser.error("; ".join(e.causes))
 
 
 def _printers(args: argparse.Namespace) -> list[Observer]:
@@ -165,17 +175,17 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     from passes.pipelines import LEVELS, to_text
 
     console: Console = args.console
+    _check_names(parser, args)
     load_target(args.target)  # better to learn of a wrong target now than after minutes
-    _check_pass_names(parser, args)
     if args.model is None:
-        print(to_text(_plan(parser, args, None)))
+        print(to_text(_plan(args, None)))
         return EXIT_OK
     start = time.perf_counter()
     context = make_context()
     module = driver.load(context, args.model)
     driver.set_image_options(module, driver.ImageOptions(args.image_mean, args.image_std, args.channel_order))
     load_time = time.perf_counter() - start
-    passes = _plan(parser, args, module)
+    passes = _plan(args, module)
     if args.dump_pass_pipeline:
         print(to_text(passes))
         return EXIT_OK

@@ -1,0 +1,155 @@
+"""Options of `escc` that need no whole compilation; how fast it answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from escc.cli.compile import main
+from escc.cli.compile_options import make_parser
+
+ESC = """
+builtin.module {
+  func.func @main(%x : tensor<1x1x2x2xf32>) -> tensor<1x1x2x2xf32> {
+    %q = esc.quantize %x : tensor<1x1x2x2xf32> -> tensor<1x2x2x1x!esc.q<u8, 0.5>>
+    %y = esc.dequantize %q : tensor<1x2x2x1x!esc.q<u8, 0.5>> -> tensor<1x1x2x2xf32>
+    func.return %y : tensor<1x1x2x2xf32>
+  }
+}
+"""
+
+
+@pytest.fixture
+def esc_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Path("a.mlir").write_text(ESC)
+    return "a.mlir"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom escc.cli.compile import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'onnx', 'xdsl', 'numba', 'torch', 'lark'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "examples:" in done.stdout and "exit codes:" in done.stdout
+
+
+def test_every_option_is_documented() -> None:
+    information = ("help", "version", "dump_pass_pipeline", "supported_ops", "list_targets", "print_target")
+    for action in make_parser()._actions:
+        if action.option_strings and action.dest not in information:
+            assert action.help and "default" in action.help, action.option_strings
+            assert action.nargs == 0 or "example" in action.help, action.option_strings
+
+
+def usage(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    with pytest.raises(SystemExit) as e:
+        main(argv)
+    assert e.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and lines[1].startswith("note: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "cause"),
+    [
+        ((), "MODEL"),
+        (("-",), "-o FILE"),
+        (("m.onnx", "--emit", "elf"), "invalid choice: 'elf'"),
+        (("m.onnx", "--basis", "0"), "positive integer"),
+        (("m.onnx", "--percentile", "40"), "above 50"),
+        (("m.onnx", "--image-mean", "1;2"), "separated by commas"),
+        (("m.onnx", "--report", "r.txt"), ".json or .html"),
+        (("m.onnx", "-p", "nonsense"), "no pass 'nonsense'"),
+        (("m.onnx", "--print-ir-after", "nonsense"), "no pass 'nonsense'"),
+        (("m.onnx", "--scheme", "nonsense"), "'nonsense'"),
+        (("m.onnx", "-v", "-q"), "not allowed with"),
+    ],
+)
+def test_usage_errors(argv: tuple[str, ...], cause: str, capsys: pytest.CaptureFixture[str], esc_file: str) -> None:
+    Path("m.onnx").write_bytes(b"")
+    assert cause in usage(capsys, *argv)
+
+
+def test_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--list-targets"]) == 0
+    assert capsys.readouterr().out.startswith("esc1 ")
+    assert main(["--print-target"]) == 0
+    printed = capsys.readouterr().out
+    assert "[array]" in printed and "blocks = 32" in printed
+    (tmp_path / "copy.toml").write_text(printed)
+    assert main(["--print-target", "--target", str(tmp_path / "copy.toml")]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["--print-target", "--target", "nonsense"]) == 1
+    assert "unknown target 'nonsense'" in capsys.readouterr().err
+
+
+def test_supported_operators_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--supported-ops"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("Conv", "AveragePool", "QuantizeLinear"))
+
+
+def test_emitting_text_goes_to_standard_output_with_the_summary_apart(
+    esc_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([esc_file, "--emit", "esc", "-p", "canonicalize"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("builtin.module attributes {escc.passes = [")
+    assert captured.err.startswith("standard output: ") and len(captured.err.splitlines()) == 1
+    assert main([esc_file, "--emit", "esc", "-p", "canonicalize", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_level_above_cannot_be_emitted(esc_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([esc_file, "--emit", "onnx"]) == 1
+    assert "stands at level 'esc'" in capsys.readouterr().err
+    assert main([esc_file, "--emit", "bin", "-p", "canonicalize"]) == 1
+    assert "the pipeline ends at level 'esc', --emit bin needs 'eisa'" in capsys.readouterr().err
+    assert not Path("a.bin").exists()
+
+
+def test_ir_after_passes_and_timing(esc_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["-p", "canonicalize,dce", "--emit", "esc", "-o", "out.mlir", "-q"]
+    assert main([esc_file, *options, "--print-ir-after", "dce"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("// ----- IR after") == 1
+    assert main([esc_file, *options, "--print-ir-after-all", "--timing"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("// ----- IR after") == 2
+    assert [line.split()[0] for line in captured.err.splitlines()[-5:]] == [
+        "load",
+        "canonicalize",
+        "dce",
+        "emit",
+        "total",
+    ]
+    assert main([esc_file, *options, "--print-ir-tree-dir", "tree"]) == 0
+    assert sorted(p.name for p in Path("tree").iterdir()) == ["01-canonicalize.mlir", "02-dce.mlir"]
+    assert Path("tree/02-dce.mlir").read_text() == Path("out.mlir").read_text()
+
+
+def test_image_options_are_checked_against_the_input(esc_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--emit", "esc", "-p", "canonicalize"]
+    assert main([esc_file, *options, "--image-mean", "1,2,3"]) == 1
+    assert "--image-mean: 3 values for an input of [1] channels" in capsys.readouterr().err
+    assert main([esc_file, *options, "--image-mean", "1", "--image-std=2.5", "--channel-order", "rgb"]) == 0
+    out = capsys.readouterr().out
+    assert "image_mean = [1.0" in out and "image_std = [2.5" in out and 'channel_order = "rgb"' in out
+
+
+def test_pipeline_of_a_level_starts_where_the_text_stands(esc_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dump-pass-pipeline"]) == 0
+    whole = capsys.readouterr().out
+    assert whole.startswith("onnx-canonicalize,onnx-legalize,quantize") and whole.count("\n") == 1
+    assert main([esc_file, "--dump-pass-pipeline"]) == 0
+    assert capsys.readouterr().out == whole[whole.index("fuse-epilogues") :]
+    assert main(["--dump-pass-pipeline", "--emit", "esc", "--scheme", "dense", "--range", "minmax"]) == 0
+    text = capsys.readouterr().out
+    assert 'scheme="dense"' in text and 'method="minmax"' in text and "tile-basis-first" not in text
