@@ -1,10 +1,10 @@
 """The `onnx` dialect: the imported graph, NCHW, one operation per ONNX node under the ONNX operator's name.
 
 Attribute names are those of ONNX (and of onnx-mlir's dialect of the same name). What ONNX lets a model give as an
-optional constant input (bounds of Clip, axes of Slice, Pad, ReduceMean, ...; scale and zero point of QuantizeLinear) is an
-attribute here. Weights stay operands, fed by `onnx.Constant`, in QDQ models by `onnx.Constant` -> `onnx.DequantizeLinear`.
-Absent optional operands are simply missing. Shapes are static; each operation infers its result type from operands and
-attributes, and its verifier checks that.
+optional constant input (bounds of Clip, axes of Slice, Pad, ReduceMean, ...; scale and zero point of QuantizeLinear) is
+an attribute here. Weights stay operands, fed by `onnx.Constant`, in QDQ models by `onnx.Constant` ->
+`onnx.DequantizeLinear`. Absent optional operands are simply missing. Shapes are static; each operation infers its
+result type from operands and attributes, and its verifier checks that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,14 @@ class OnnxOp(IRDLOperation, ABC):
         except ValueError as error:
             self.drop_all_references()
             raise VerifyException(str(error)) from error
+
+    def on(self, operands: Sequence[SSAValue], properties: Mapping[str, Attribute] | None = None) -> Self:
+        """The same operation on other operands, with some properties changed; result type inferred, location kept."""
+        op = object.__new__(type(self))
+        slots: Sequence[SSAValue | Sequence[SSAValue]] = [operands] if isinstance(self, ConcatOp) else operands
+        OnnxOp.__init__(op, slots, self.properties | dict(properties or {}))
+        op.location = self.location
+        return op
 
     @abstractmethod
     def infer(self) -> TensorType[Attribute]:

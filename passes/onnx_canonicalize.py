@@ -1,0 +1,31 @@
+"""`onnx-canonicalize`: the imported graph in the few forms that the rest of the compiler knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWalker
+
+from passes.onnx_patterns import affine, dense, layout, shapes, simplify, windows
+
+
+@dataclass(frozen=True)
+class OnnxCanonicalizePass(ModulePass):
+    """Bring the `onnx` level into canonical form.
+
+    Removes Identity and Dropout and folds constants; folds BatchNormalization and arithmetic with a constant per
+    channel into neighbouring Conv (or makes it a depthwise 1x1 Conv); turns Gemm and MatMul by a constant, also after
+    Flatten, into Conv; turns global pools and ReduceMean over H and W into AveragePool and MaxPool; folds explicit Pad
+    into Conv and pools; cancels Transpose pairs; sinks Reshape to the outputs. Node names of everything folded stay in
+    the locations.
+    """
+
+    name = "onnx-canonicalize"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        groups = (simplify, windows, layout, shapes, affine, dense)
+        patterns = [pattern for group in groups for pattern in group.PATTERNS]
+        PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)

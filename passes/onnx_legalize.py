@@ -1,0 +1,214 @@
+"""`onnx-legalize`: the boundary of the `onnx` level; lists everything that cannot be quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from dialects import onnx
+from dialects.interpreters.run import main_function
+from dialects.locations import describe
+from dialects.onnx import ints, shape_of
+from isa.errors import UserError
+from passes.onnx_patterns.common import constant_array, producer
+
+Check = Callable[[Any], str | None]
+
+
+def text(shape: tuple[int, ...]) -> str:
+    """`[1,3,224,224]`."""
+    return "[" + ",".join(map(str, shape)) + "]"
+
+
+def _only_returned(value: SSAValue) -> bool:
+    return all(isinstance(use.operation, ReturnOp) for use in value.uses)
+
+
+def is_map(op: onnx.OnnxOp) -> str | None:
+    """Activations are maps [1,C,H,W]"""
+    for value in (*op.operands, *op.results):
+        if constant_array(value) is None and (len(shape_of(value)) != 4 or shape_of(value)[0] != 1):
+            return f"tensor of shape {text(shape_of(value))} unsupported here; requires a map [1,C,H,W]"
+    return None
+
+
+def weights_are_constant(op: onnx.ConvOp) -> str | None:
+    """Weights and bias are constants"""
+    for what, value in (("weight", op.weight), ("bias", op.bias)):
+        if value is not None and constant_array(value) is None:
+            return f"{what} is computed; requires a constant"
+    return None
+
+
+def adds_two_activations(op: onnx.AddOp) -> str | None:
+    """Both operands are computed and have one shape"""
+    if constant_array(op.lhs) is not None or constant_array(op.rhs) is not None:
+        return "adds a constant that is not one value per channel; requires one value, or one per channel"
+    if shape_of(op.lhs) != shape_of(op.rhs):
+        return f"adds shapes {text(shape_of(op.lhs))} and {text(shape_of(op.rhs))}; requires one shape"
+    return None
+
+
+def concatenates_channels(op: onnx.ConcatOp) -> str | None:
+    """axis is 1 (channels), all operands are computed"""
+    if op.axis.value.data != 1:
+        return f"axis={op.axis.value.data} unsupported; requires 1 (channels)"
+    return (
+        "has a constant operand; requires computed operands"
+        if any(constant_array(x) is not None for x in op.inputs)
+        else None
+    )
+
+
+def pads_with_zero(op: onnx.PadOp) -> str | None:
+    """Pads C, H or W with 0 (with any value where it folds into a following MaxPool)"""
+    if op.constant_value.value.data != 0:
+        return f"pads with {op.constant_value.value.data:g}; requires 0"
+    pads = ints(op.pads)
+    return "pads the batch axis; requires pads on C, H or W" if pads[0] or pads[len(pads) // 2] else None
+
+
+def slices_maps(op: onnx.SliceOp) -> str | None:
+    """Slices C (step 1), H or W"""
+    for axis, step in zip(ints(op.axes), ints(op.steps), strict=True):
+        if axis == 0 or (axis == 1 and step != 1):
+            return f"step {step} on axis {axis} unsupported; requires axes C (step 1), H, W"
+    return None
+
+
+def reshapes_at_boundary(op: onnx.ReshapeOp) -> str | None:
+    """Reshapes only an output, or a vector input [1,C] to [1,C,1,1]"""
+    users = [use.operation for use in op.output.uses]
+    at_output = all(
+        isinstance(u, ReturnOp) or (isinstance(u, onnx.SoftmaxOp) and _only_returned(u.output)) for u in users
+    )
+    old, new = shape_of(op.input), shape_of(op.output)
+    if isinstance(op.input.owner, Block) and len(old) == 2 and new == (*old, 1, 1):
+        return None
+    if not at_output:
+        return (
+            f"reshapes {text(old)} to {text(new)} in the middle of the graph; requires Flatten before Gemm or an output"
+        )
+    return None if len(old) == 4 else f"reshapes {text(old)}; requires a map [1,C,H,W]"
+
+
+def softmax_is_last(op: onnx.SoftmaxOp) -> str | None:
+    """Only at an output"""
+    return None if _only_returned(op.output) else "stands before other operators; requires an output of the model"
+
+
+def quantises_an_activation(op: onnx.QuantizeLinearOp) -> str | None:
+    """Per tensor, on activations"""
+    if op.scale.array.ndim:
+        return "quantises activations per axis; requires one scale"
+    users = [use.operation for use in op.output.uses]
+    if not all(isinstance(u, onnx.DequantizeLinearOp) for u in users):
+        return "result is read by something else than DequantizeLinear; requires QuantizeLinear -> DequantizeLinear"
+    return None
+
+
+def dequantises_activation_or_weight(op: onnx.DequantizeLinearOp) -> str | None:
+    """Of the result of QuantizeLinear with the same scale per tensor, or of constant weights of Conv"""
+    source = producer(op.input)
+    if isinstance(source, onnx.ConstantOp):
+        if all(isinstance(u.operation, onnx.ConvOp) and u.index == 1 for u in op.output.uses):
+            return None
+        return "dequantises a constant that is no weight of a Conv; requires constants of Conv, Gemm or MatMul"
+    if not isinstance(source, onnx.QuantizeLinearOp) or op.scale.array.ndim:
+        return "input does not come from QuantizeLinear; requires QuantizeLinear -> DequantizeLinear per tensor"
+    same = source.scale == op.scale and source.zero_point == op.zero_point
+    return None if same else "scale or zero point differs from its QuantizeLinear; requires the same"
+
+
+def is_known(op: onnx.OnnxOp) -> str | None:
+    """Nothing more"""
+    return None
+
+
+_MAP: tuple[Check, ...] = (is_map,)
+LEGAL: dict[type[Operation], tuple[Check, ...]] = {
+    onnx.ConstantOp: (is_known,),
+    onnx.ConvOp: (is_map, weights_are_constant),
+    onnx.ReluOp: _MAP,
+    onnx.LeakyReluOp: _MAP,
+    onnx.ClipOp: _MAP,
+    onnx.SigmoidOp: _MAP,
+    onnx.HardSigmoidOp: _MAP,
+    onnx.HardSwishOp: _MAP,
+    onnx.TanhOp: _MAP,
+    onnx.EluOp: _MAP,
+    onnx.AddOp: (is_map, adds_two_activations),
+    onnx.MaxPoolOp: _MAP,
+    onnx.AveragePoolOp: _MAP,
+    onnx.ConcatOp: (is_map, concatenates_channels),
+    onnx.SliceOp: (is_map, slices_maps),
+    onnx.PadOp: (is_map, pads_with_zero),
+    onnx.ReshapeOp: (reshapes_at_boundary,),
+    onnx.SoftmaxOp: (softmax_is_last,),
+    onnx.QuantizeLinearOp: (is_map, quantises_an_activation),
+    onnx.DequantizeLinearOp: (dequantises_activation_or_weight,),
+    ReturnOp: (is_known,),
+}
+
+_REASONS: dict[type[Operation], str] = {
+    onnx.TransposeOp: "moves data ({}); requires transposes that cancel or only relabel the layout",
+    onnx.MulOp: "multiplies by a constant that is not one value per channel; requires one value, or one per channel",
+    onnx.DivOp: "divides by a constant that is not one value per channel; requires one value, or one per channel",
+    onnx.ReduceMeanOp: "reduces other axes than H and W; requires axes H,W",
+}
+
+
+def offence(op: Operation) -> str | None:
+    """Why an operation may not pass the boundary; None if it may."""
+    checks = LEGAL.get(type(op))
+    if checks is None:
+        reason = _REASONS.get(
+            type(op),
+            "cannot be brought into canonical form; requires constant parameters and [1,C,H,W] or [1,C] tensors",
+        )
+        return reason.format(f"perm={text(ints(op.perm))}" if isinstance(op, onnx.TransposeOp) else "")
+    return next((reason for reason in (check(op) for check in checks) if reason is not None), None)
+
+
+def boundary_offences(function: FuncOp) -> list[str]:
+    """What is wrong with the signature of @main."""
+    causes: list[str] = []
+    for i, argument in enumerate(function.body.block.args):
+        shape = shape_of(argument)
+        if len(shape) not in (2, 4) or shape[0] != 1:
+            causes.append(f"input {i} has shape {text(shape)}; requires [1,C,H,W] or [1,C]")
+        if not argument.uses.get_length():
+            causes.append(f"input {i} is not used; requires a model that reads its inputs")
+    terminator = function.body.block.last_op
+    if isinstance(terminator, ReturnOp):
+        for i, value in enumerate(terminator.operands):
+            if isinstance(value.owner, Block) or (constant_array(value) is not None and producer(value) is None):
+                causes.append(f"output {i} is an input of the model; requires something to compute")
+    return causes
+
+
+@dataclass(frozen=True)
+class OnnxLegalizePass(ModulePass):
+    """Check that only canonical, supported operations are left; changes nothing.
+
+    Raises UserError listing every offender by its ONNX node name, with what was found and what is required.
+    """
+
+    name = "onnx-legalize"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        function = main_function(op)
+        causes = boundary_offences(function)
+        for inner in function.body.block.ops:
+            reason = offence(inner)
+            if reason is not None:
+                causes.append(f"{describe(inner)}: {reason}")
+        if causes:
+            raise UserError(causes, "escc --supported-ops lists what is supported")

@@ -1,0 +1,1 @@
+"""Rewrite patterns of `onnx-canonicalize`, grouped by what they bring into canonical form."""

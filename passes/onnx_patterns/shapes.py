@@ -1,0 +1,110 @@
+"""Flatten, Squeeze, Unsqueeze and Reshape: vectors become maps [1,C,1,1], what reshapes sinks to the outputs."""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+
+from dialects import onnx
+from dialects.onnx import shape_of
+from passes.onnx_patterns.common import Elementwise, producer, replace
+
+
+class ToReshape(RewritePattern):
+    """Flatten, Squeeze and Unsqueeze are Reshape."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if isinstance(op, onnx.FlattenOp | onnx.SqueezeOp | onnx.UnsqueezeOp):
+            replace(rewriter, op, [onnx.ReshapeOp(op.input, shape_of(op.output))])
+
+
+class MergeReshapes(RewritePattern):
+    """Reshape of Reshape is one; Reshape to the same shape is none."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.ReshapeOp, rewriter: PatternRewriter) -> None:
+        if shape_of(op.input) == shape_of(op.output):
+            replace(rewriter, op, [], value=op.input)
+            return
+        first = producer(op.input)
+        if isinstance(first, onnx.ReshapeOp):
+            replace(rewriter, op, [onnx.ReshapeOp(first.input, shape_of(op.output))], first)
+
+
+class SinkReshape(RewritePattern):
+    """f(reshape(x)) -> reshape(f(x)) for elementwise f."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        chain = Elementwise.of(op)
+        if chain is None:
+            return
+        reshape = producer(chain.source)
+        if not isinstance(reshape, onnx.ReshapeOp):
+            return
+        new, value = chain.on(reshape.input)
+        replace(rewriter, op, [*new, reshape.on([value])])
+
+
+class SinkReshapesOfSum(RewritePattern):
+    """reshape(x) + reshape(y) -> reshape(x + y) when x and y have one shape."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.AddOp, rewriter: PatternRewriter) -> None:
+        a, b = producer(op.lhs), producer(op.rhs)
+        if not (isinstance(a, onnx.ReshapeOp) and isinstance(b, onnx.ReshapeOp)):
+            return
+        if shape_of(a.input) != shape_of(b.input) or shape_of(op.lhs) != shape_of(op.rhs):
+            return
+        total = op.on([a.input, b.input])
+        replace(rewriter, op, [total, a.on([total.output])])
+
+
+class VectorsAsMaps(RewritePattern):
+    """An activation function, Add or Concat of vectors [1,C] works on maps [1,C,1,1]."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        chain = Elementwise.of(op)
+        if chain is not None:
+            operands = [chain.source]
+        elif isinstance(op, onnx.AddOp) or (isinstance(op, onnx.ConcatOp) and op.axis.value.data == 1):
+            operands = list(op.operands)
+        else:
+            return
+        if any(len(shape_of(x)) != 2 or shape_of(x)[0] != 1 for x in (*operands, op.results[0])):
+            return
+        maps = [onnx.ReshapeOp(x, (*shape_of(x), 1, 1)) for x in operands]
+        if isinstance(op, onnx.AddOp | onnx.ConcatOp):
+            if isinstance(op, onnx.AddOp) and shape_of(op.lhs) != shape_of(op.rhs):
+                return
+            again = op.on([m.output for m in maps])
+            new, value = [again], again.output
+        else:
+            assert chain is not None
+            new, value = chain.on(maps[0].output)
+        replace(rewriter, op, [*maps, *new, onnx.ReshapeOp(value, shape_of(op.results[0]))])
+
+
+class SoftmaxLast(RewritePattern):
+    """reshape(softmax(x)) -> softmax(reshape(x)) when only the axis of the Softmax is longer than 1."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.ReshapeOp, rewriter: PatternRewriter) -> None:
+        softmax = producer(op.input)
+        if not isinstance(softmax, onnx.SoftmaxOp):
+            return
+        old, new, axis = shape_of(op.input), shape_of(op.output), softmax.axis.value.data
+        if any(d != 1 for i, d in enumerate(old) if i != axis) or old[axis] not in new:
+            return
+        reshape = op.on([softmax.input])
+        again = softmax.on([reshape.output], {"axis": onnx.int_attr(new.index(old[axis]))})
+        replace(rewriter, op, [reshape, again])
+
+
+PATTERNS: tuple[RewritePattern, ...] = (
+    ToReshape(),
+    MergeReshapes(),
+    SinkReshape(),
+    SinkReshapesOfSum(),
+    VectorsAsMaps(),
+    SoftmaxLast(),
+)

@@ -1,0 +1,89 @@
+"""Operations that do nothing, constants, bounds, chains of slices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import Interpreter
+from xdsl.ir import Operation
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+
+from dialects import onnx
+from dialects.interpreters.onnx import OnnxFunctions
+from dialects.onnx import ints, shape_of
+from passes.onnx_patterns.common import constant_array, float_constant, producer, replace
+
+
+class DropNoOps(RewritePattern):
+    """Identity, Dropout, Clip without bounds, Pad by nothing: the input itself."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        match op:
+            case onnx.IdentityOp() | onnx.DropoutOp():
+                source = op.input
+            case onnx.ClipOp() if op.min is None and op.max is None:
+                source = op.input
+            case onnx.PadOp() if not any(ints(op.pads)):
+                source = op.input
+            case _:
+                return
+        replace(rewriter, op, [], value=source)
+
+
+class FoldConstants(RewritePattern):
+    """An operation on constants alone is a constant. Dequantised 8-bit weights stay: quantisation reads them."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, onnx.OnnxOp) or isinstance(op, onnx.ConstantOp) or not op.operands:
+            return
+        if isinstance(op, onnx.DequantizeLinearOp):
+            value = constant_array(op.output)
+            if value is not None and onnx.element_of(op.input) == onnx.i32:
+                replace(rewriter, op, [float_constant(value, op)])
+            return
+        arrays = [constant_array(o) for o in op.operands]
+        if any(a is None for a in arrays):
+            return
+        interpreter = Interpreter(ModuleOp([]))
+        interpreter.register_implementations(OnnxFunctions())
+        (result,) = interpreter.run_op(op, tuple(arrays))
+        replace(rewriter, op, [onnx.ConstantOp(np.ascontiguousarray(result))])
+
+
+class ClipToRelu(RewritePattern):
+    """Clip from 0 up, LeakyRelu with slope 0: Relu."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        match op:
+            case onnx.ClipOp() if op.low == 0 and op.high == math.inf:
+                replace(rewriter, op, [onnx.ReluOp(op.input)])
+            case onnx.LeakyReluOp() if op.alpha.value.data == 0:
+                replace(rewriter, op, [onnx.ReluOp(op.input)])
+            case _:
+                return
+
+
+class MergeSlices(RewritePattern):
+    """Slice of Slice: one Slice."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.SliceOp, rewriter: PatternRewriter) -> None:
+        first = producer(op.input)
+        if not isinstance(first, onnx.SliceOp):
+            return
+        bounds = dict.fromkeys((*ints(first.axes), *ints(op.axes)), (0, 1))
+        for part in (first, op):
+            for start, axis, step in zip(ints(part.starts), ints(part.axes), ints(part.steps), strict=True):
+                offset, stride = bounds[axis]
+                bounds[axis] = (offset + start * stride, stride * step)
+        shape = shape_of(op.output)
+        axes = sorted(bounds)
+        starts = [bounds[a][0] for a in axes]
+        steps = [bounds[a][1] for a in axes]
+        ends = [s + (shape[a] - 1) * st + 1 for s, a, st in zip(starts, axes, steps, strict=True)]
+        replace(rewriter, op, [onnx.SliceOp(first.input, starts, ends, axes, steps)], first)
+
+
+PATTERNS: tuple[RewritePattern, ...] = (DropNoOps(), FoldConstants(), ClipToRelu(), MergeSlices())
