@@ -31,8 +31,9 @@ _INTRODUCTION = f"""\
 
 Generated from the declarations in `isa/` by `python -m isa.docs`; do not edit.
 
-An instruction has {INSTRUCTION_BYTES} bytes, little-endian, and is complete in itself: it names the tiles that it reads and
-writes, their geometry, and the semaphores that it waits for. `.text` holds instructions only; there are no branches.
+An instruction has {INSTRUCTION_BYTES} bytes, little-endian, and is complete in itself: it names the tiles that it
+reads and writes, their geometry, and the semaphores that it waits for. `.text` holds instructions only; there are no
+branches.
 """
 
 _SYNCHRONISATION = """\
@@ -121,7 +122,7 @@ def page() -> str:
 
 def _body(module: object) -> str:
     """Docstring of a module without its first line."""
-    return (inspect.getdoc(module) or "").partition("\n")[2].strip()
+    return (inspect.getdoc(module) or "").partition("\n")[2].strip("\n")
 
 
 def _prose(text: str) -> str:
@@ -129,7 +130,7 @@ def _prose(text: str) -> str:
 
 
 def _listing(text: str) -> str:
-    return f"```text\n{text.strip()}\n```\n"
+    return f"```text\n{text.rstrip()}\n```\n"
 
 
 def _synchronisation() -> str:

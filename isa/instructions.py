@@ -394,6 +394,11 @@ class EncodingError(UserError):
     """A field value or an instruction word that the instruction set does not allow."""
 
 
+def _check_defined(spec: InstructionSpec, f: Field, value: int) -> None:
+    if f.enum is not None and value not in f.enum.__members__.values():
+        raise EncodingError(f"{spec.mnemonic}: {f.name}={value} is undefined")
+
+
 def encode(instruction: Instruction) -> bytes:
     """Encode to `INSTRUCTION_BYTES` little-endian bytes. Raises `EncodingError` naming the field that does not fit."""
     spec = instruction.spec
@@ -402,6 +407,7 @@ def encode(instruction: Instruction) -> bytes:
         value = instruction.values[f.name]
         if not f.low <= value <= f.high:
             raise EncodingError(f"{spec.mnemonic}: {f.name}={value} does not fit [{f.low}, {f.high}]")
+        _check_defined(spec, f, value)
         word |= (value & ((1 << f.bits) - 1)) << spec.offsets[f.name]
     return word.to_bytes(INSTRUCTION_BYTES, "little")
 
@@ -419,8 +425,7 @@ def decode(raw: bytes) -> Instruction:
         position += f.bits
         if f.signed and value > f.high:
             value -= 1 << f.bits
-        if f.enum is not None and value not in f.enum.__members__.values():
-            raise EncodingError(f"{spec.mnemonic}: {f.name}={value} is undefined")
+        _check_defined(spec, f, value)
         values[f.name] = value
     if word >> position:
         raise EncodingError(f"{spec.mnemonic}: bits beyond the last field are set")

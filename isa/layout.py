@@ -6,8 +6,7 @@ channel order; the rest of the slot is undefined. A *line* is the unit of a BITM
 positions of one row and one chunk: all bitmaps, then all non-zeros of the line packed in position-then-channel order.
 The last line of a row holds fewer positions where `segment` does not divide the width. A line owns a fixed slot of
 worst-case size, so that its address is static while the bytes moved are data-dependent; what follows its last non-zero
-is undefined.
-Bit i of a bitmap (bit i % 8 of byte i // 8) is channel i of the chunk.
+is undefined. Bit i of a bitmap (bit i % 8 of byte i // 8) is channel i of the chunk.
 """
 
 from __future__ import annotations
