@@ -104,7 +104,8 @@ class OnnxOp(IRDLOperation, ABC):
     def on(self, operands: Sequence[SSAValue], properties: Mapping[str, Attribute] | None = None) -> Self:
         """The same operation on other operands, with some properties changed; result type inferred, location kept."""
         op = object.__new__(type(self))
-        slots: Sequence[SSAValue | Sequence[SSAValue]] = [operands] if isinstance(self, ConcatOp) else operands
+        slots: list[SSAValue | Sequence[SSAValue] | None] = [operands] if isinstance(self, ConcatOp) else [*operands]
+        slots += [None] * (len(self.get_irdl_definition().operands) - len(slots))
         OnnxOp.__init__(op, slots, self.properties | dict(properties or {}))
         op.location = self.location
         return op

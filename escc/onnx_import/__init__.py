@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from escc.onnx_import.importer import import_model
+from escc.onnx_import.supported import supported_ops
 
-__all__ = ["import_model"]
+__all__ = ["import_model", "supported_ops"]

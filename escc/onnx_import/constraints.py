@@ -187,7 +187,7 @@ def second_matrix_is_constant(node: Node) -> str | None:
 
 
 def rows_are_one(node: Node) -> str | None:
-    """The first operand is [1,K], or a map [1,H,W,K] for MatMul"""
+    """The first operand is a vector [1,K] (MatMul: or a map [1,H,W,K])"""
     shape = node.shape()
     if shape is None:
         return None

@@ -35,9 +35,8 @@ def constant_attribute(node: Node) -> Array:
         if form in node.attributes:
             return np.asarray(node.attributes[form], dtype)
     if "value" not in node.attributes:
-        raise ValueError(
-            f"constant given as {', '.join(node.attributes) or 'nothing'} unsupported; requires a dense tensor or numbers"
-        )
+        form = ", ".join(node.attributes) or "nothing"
+        raise ValueError(f"constant given as {form} unsupported; requires a dense tensor or numbers")
     return numpy_helper.to_array(node.attributes["value"])
 
 
@@ -54,8 +53,8 @@ def evaluate(node: Node, proto: onnx.NodeProto) -> list[Array]:
 
     feeds = {v.name: v.const for v in node.inputs if v is not None}
     try:
-        evaluator = ReferenceEvaluator(proto, opsets={"": node.opset})
-        results = cast("list[Any]", evaluator.run(None, feeds))
+        evaluator = cast(Any, ReferenceEvaluator(proto, opsets={"": node.opset}))
+        results: list[Any] = evaluator.run(None, feeds)
     except Exception as error:  # the evaluator raises whatever its NumPy code does
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"cannot be evaluated on its constant inputs: {reason}") from error

@@ -21,6 +21,7 @@ from escc.onnx_import import fold, reader
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float
 from escc.onnx_import.operators import OPERATORS
 from isa.errors import UserError
+from passes.onnx_patterns.boundary import relabel_boundary
 
 NOTE = "escc --supported-ops lists what is supported"
 
@@ -75,8 +76,8 @@ class Importer:
         op.location = named(origin)
         return self.builder.insert(op).output
 
-    def operand(self, node: Node, index: int, array: Array | None = None) -> SSAValue:
-        """SSA value of an input; constants are created on first use, floats as f32, quantised ones behind their integers."""
+    def operand(self, node: Node, index: int) -> SSAValue:
+        """SSA value of an input; constants appear on first use, floats as f32, quantised ones behind their integers."""
         value = node.inputs[index]
         assert value is not None
         if value.ssa is None:
@@ -267,9 +268,10 @@ class Importer:
 def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
     """Import an ONNX model from a path or its bytes as a verified module of the `onnx` dialect.
 
-    `@main` takes and returns float32 NCHW tensors of batch 1, carries the names of inputs and outputs, and every operation has
-    its ONNX node name as location. `name` is how diagnostics call the model; the path by default. Raises UserError listing all
-    that is unsupported or broken.
+    `@main` takes and returns float32 NCHW tensors of batch 1 (where the model has NHWC ones, attributes `input_layouts`
+    and `output_layouts` say so), carries the names of inputs and outputs, and every operation has its ONNX node name as
+    location. `name` is how diagnostics call the model; the path by default. Raises
+    UserError listing all that is unsupported or broken.
     """
     name = name or ("model" if isinstance(source, bytes) else str(source))
     model = reader.load_model(source, name)
@@ -277,5 +279,6 @@ def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
         module = Importer(model).run()
     except UserError as error:
         raise UserError([f"{name}: {cause}" for cause in error.causes], error.note) from None
+    relabel_boundary(module)
     module.verify()
     return module

@@ -102,7 +102,7 @@ class Node:
         return bool(self.attributes.get(name, default))
 
     def parameter(self, name: str, index: int) -> Array | None:
-        """A parameter that older opsets keep in attribute `name`, newer ones in constant input `index`; None when absent."""
+        """A parameter that old opsets keep in attribute `name`, newer in constant input `index`; None if absent."""
         if name in self.attributes:
             return np.asarray(self.attributes[name])
         return self.const(index)

@@ -1,4 +1,4 @@
-"""The table of operators: how each ONNX node becomes an operation of the `onnx` dialect, and under which constraints."""
+"""The table of operators: how an ONNX node becomes an operation of the `onnx` dialect, under which constraints."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from escc.onnx_import.node import Array, Node, Value
 class Emitter(Protocol):
     """What converters need of the importer."""
 
-    def operand(self, node: Node, index: int, array: Array | None = None) -> SSAValue:
-        """SSA value of an input (or of `array` in its place); constants are created on first use."""
+    def operand(self, node: Node, index: int) -> SSAValue:
+        """SSA value of an input; constants are created on first use."""
         ...
 
     def optional(self, node: Node, index: int) -> SSAValue | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -71,7 +71,8 @@ def all_tensors(model: onnx.ModelProto) -> Iterable[onnx.TensorProto]:
 def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
     """A parsed model with external data loaded and local functions inlined. `name` is how diagnostics call the file.
 
-    Raises UserError for a missing, unreadable, empty, damaged or foreign file, missing external data, and opsets outside OPSETS.
+    Raises UserError for a missing, unreadable, empty, damaged or foreign file, missing external data, and opsets
+    outside OPSETS.
     """
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
     model = _parse(data, name)
@@ -96,13 +97,13 @@ def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
 def to_array(tensor: onnx.TensorProto) -> NDArray[Any]:
     """NumPy array of a tensor. Raises ValueError when its data does not fit its shape or type."""
     try:
-        return np.asarray(cast("NDArray[Any]", numpy_helper.to_array(tensor)))
+        return np.asarray(numpy_helper.to_array(tensor))
     except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from None
 
 
 def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Static shape of a graph input, a dynamic batch set to 1. Raises ValueError naming the dimension that is not static."""
+    """Static shape of a graph input, a dynamic batch set to 1. Raises ValueError naming what is not static."""
     tensor = info.type.tensor_type
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise ValueError(f"input '{info.name}' has no shape; requires a static one")

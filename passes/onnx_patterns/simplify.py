@@ -73,7 +73,7 @@ class MergeSlices(RewritePattern):
         first = producer(op.input)
         if not isinstance(first, onnx.SliceOp):
             return
-        bounds = dict.fromkeys((*ints(first.axes), *ints(op.axes)), (0, 1))
+        bounds: dict[int, tuple[int, int]] = dict.fromkeys((*ints(first.axes), *ints(op.axes)), (0, 1))
         for part in (first, op):
             for start, axis, step in zip(ints(part.starts), ints(part.axes), ints(part.steps), strict=True):
                 offset, stride = bounds[axis]

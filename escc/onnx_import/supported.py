@@ -1,0 +1,45 @@
+"""`escc --supported-ops`: a table made from the checks that the importer and `onnx-legalize` run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from escc.onnx_import.constraints import float_inputs
+from escc.onnx_import.operators import OPERATORS
+from escc.onnx_import.reader import OPSETS
+
+_HEAD = f"""\
+# Supported ONNX operators
+
+Opsets {OPSETS.start} to {OPSETS.stop - 1}, default domain. Shapes are static; a dynamic batch becomes 1. Weights are
+finite floats, or 8-bit integers behind DequantizeLinear. Operators whose inputs are all constants are evaluated.
+"""
+
+
+def summary(check: Callable[[Any], Any]) -> str:
+    """First line of the docstring of a check."""
+    first = (check.__doc__ or "").strip().splitlines()[0]
+    return first if first[1:2].isupper() else first[:1].lower() + first[1:]
+
+
+def _row(name: str, checks: Iterable[Callable[[Any], Any]]) -> str:
+    return f"| {name} | {'; '.join(dict.fromkeys(summary(c) for c in checks))} |"
+
+
+def supported_ops() -> str:
+    """Markdown text: every operator with its constraints, and what must hold after canonicalisation."""
+    from passes.onnx_legalize import LEGAL
+
+    lines = [_HEAD, f"All operators: {summary(float_inputs)}.", "", "| operator | requires |", "|---|---|"]
+    for name, operator in sorted(OPERATORS.items()):
+        lines.append(_row(name, [c for c in operator.constraints if c is not float_inputs]))
+    lines += [
+        "",
+        "After `onnx-canonicalize` these are left, as `onnx-legalize` checks:",
+        "",
+        "| operation | requires |",
+        "|---|---|",
+    ]
+    lines += [_row(op.name, checks) for op, checks in LEGAL.items() if op.name.startswith("onnx.")]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,84 @@
+"""NHWC inputs and outputs of models converted from channels-last frameworks: the signature becomes NCHW."""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWalker
+from xdsl.rewriter import Rewriter
+
+from dialects import onnx
+from dialects.interpreters.run import main_function
+from dialects.onnx import ints, shape_of
+from passes.onnx_patterns import layout
+from passes.onnx_patterns.common import ELEMENTWISE, producer
+
+NHWC_TO_NCHW = (0, 3, 1, 2)
+NCHW_TO_NHWC = (0, 2, 3, 1)
+_PASSES_LAYOUT = (*ELEMENTWISE, onnx.BinaryOp, onnx.PadOp, onnx.SliceOp, onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
+
+
+def _reads_channels_last(argument: BlockArgument) -> bool:
+    """Whether the model transposes an input from NHWC to NCHW, at once or after elementwise operations."""
+    todo: list[SSAValue] = [argument]
+    seen: set[Operation] = set()
+    while todo:
+        for use in todo.pop().uses:
+            op = use.operation
+            if isinstance(op, onnx.TransposeOp) and ints(op.perm) == NHWC_TO_NCHW:
+                return True
+            if isinstance(op, _PASSES_LAYOUT) and op not in seen:
+                seen.add(op)
+                todo.extend(op.results)
+    return False
+
+
+def _relabel_input(function: FuncOp, argument: BlockArgument) -> None:
+    n, h, w, c = shape_of(argument)
+    location = argument.location
+    relabelled = Rewriter.replace_value_with_new_type(argument, TensorType(f32, (n, c, h, w)))
+    assert isinstance(relabelled, BlockArgument)
+    relabelled.location = location
+    transpose = onnx.TransposeOp(relabelled, NCHW_TO_NHWC)
+    transpose.location = location
+    first = function.body.block.first_op
+    assert first is not None
+    function.body.block.insert_op_before(transpose, first)
+    relabelled.replace_uses_with_if(transpose.output, lambda use: use.operation is not transpose)
+
+
+def relabel_boundary(module: ModuleOp) -> None:
+    """Give @main NCHW inputs and outputs where the model has NHWC ones, and cancel the transposes between.
+
+    `input_layouts` and `output_layouts` of @main then say for each what the ONNX model has: "NCHW" or "NHWC".
+    Models without such inputs and outputs stay untouched.
+    """
+    function = main_function(module)
+    block = function.body.block
+    layouts = ["NHWC" if len(shape_of(a)) == 4 and _reads_channels_last(a) else "NCHW" for a in block.args]
+    for argument, named in zip(tuple(block.args), layouts, strict=True):
+        if named == "NHWC":
+            _relabel_input(function, argument)
+    if not any(isinstance(op, onnx.TransposeOp) for op in block.ops):
+        return
+    patterns = GreedyRewritePatternApplier(list(layout.PATTERNS), dce_enabled=True)
+    PatternRewriteWalker(patterns).rewrite_module(module)
+    terminator = block.last_op
+    assert isinstance(terminator, ReturnOp)
+    outputs = list[str]()
+    for i, value in enumerate(terminator.operands):
+        transpose = producer(value)
+        channels_last = isinstance(transpose, onnx.TransposeOp) and ints(transpose.perm) == NCHW_TO_NHWC
+        outputs.append("NHWC" if channels_last else "NCHW")
+        if isinstance(transpose, onnx.TransposeOp) and channels_last:
+            terminator.operands[i] = transpose.input
+            if not transpose.output.uses.get_length():
+                transpose.detach()
+                transpose.erase()
+    if "NHWC" in (*layouts, *outputs):
+        function.attributes["input_layouts"] = ArrayAttr([StringAttr(s) for s in layouts])
+        function.attributes["output_layouts"] = ArrayAttr([StringAttr(s) for s in outputs])
+    function.properties["function_type"] = FunctionType.from_lists(
+        [a.type for a in block.args], [v.type for v in terminator.operands]
+    )
