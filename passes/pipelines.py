@@ -101,7 +101,11 @@ def parse(registry: Registry, text: str) -> tuple[ModulePass, ...]:
         specs = tuple(parse_pipeline(text.strip()))
     except ArgSpecParseError as e:
         lines = [line.strip() for line in str(e).splitlines() if line.strip(" ^")]
-        raise UserError(f"pass pipeline: {lines[-1]}: '{lines[-2]}'") from e
+        column = int(lines[-3].rpartition(":")[2])
+        near = text.strip()[max(0, column - 1) :][:20] or "the end"
+        raise UserError(
+            f"pass pipeline: column {column}, at '{near}': {lines[-1]} (strings go in double quotes)"
+        ) from e
     unknown = [spec.name for spec in specs if spec.name not in registry]
     if unknown:
         raise UserError(
