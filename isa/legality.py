@@ -89,9 +89,7 @@ def _psum_tile(v: _Values) -> list[str]:
     found: list[str] = []
     if v["psum"] % 4:
         found.append(f"psum={v['psum']:#x} is not a multiple of 4")
-    if v["k"] + v["kn"] > v["kt"]:
-        found.append(f"channels {v['k']}..{v['k'] + v['kn'] - 1} exceed kt={v['kt']}")
-    return found
+    return [*found, *_channels(v["k"], v["kn"], "kt", v)]
 
 
 def _out_tile(v: _Values) -> list[str]:
@@ -104,16 +102,17 @@ def _groups(v: _Values, target: Target) -> list[str]:
     return []
 
 
-def _channels(first: int, count: int, ic: int) -> list[str]:
-    return [f"channels {first}..{first + count - 1} exceed ic={ic}"] if first + count > ic else []
+def _channels(first: int, count: int, extent: str, v: _Values) -> list[str]:
+    last = first + count - 1
+    return [f"channels {first}..{last} exceed {extent}={v[extent]}"] if last >= v[extent] else []
 
 
 def _conv_dense(v: _Values, target: Target) -> list[str]:
-    return [*_psum_tile(v), *_groups(v, target), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]) * v["cpg"], v["ic"])]
+    return [*_psum_tile(v), *_groups(v, target), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]) * v["cpg"], "ic", v)]
 
 
 def _conv_dw(v: _Values, _: Target) -> list[str]:
-    return [*_psum_tile(v), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]), v["ic"])]
+    return [*_psum_tile(v), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]), "ic", v)]
 
 
 def _conv_esc(v: _Values, target: Target) -> list[str]:
@@ -125,7 +124,7 @@ def _post_requant(v: _Values, _: Target) -> list[str]:
     if v["lo"] > v["hi"]:
         found.append(f"lo={v['lo']} exceeds hi={v['hi']}")
     if v["add"]:
-        found += _channels(v["res_k"], v["kn"], v["res_c"])
+        found += _channels(v["res_k"], v["kn"], "res_c", v)
     return found
 
 
@@ -138,7 +137,7 @@ def _post_map(v: _Values, _: Target) -> list[str]:
 
 
 def _post_pool(v: _Values, _: Target) -> list[str]:
-    found = [*_out_tile(v), *_channels(v["cs"], v["kn"], v["ic"])]
+    found = [*_out_tile(v), *_channels(v["cs"], v["kn"], "ic", v)]
     if v["kind"] == PoolKind.MAX:
         if not window_counts({**v, "bt": 0, "bl": 0, "bb": 0, "br": 0})[0]:
             found.append("a window holds no position of the tile")

@@ -1,0 +1,191 @@
+"""Rules of instructions and programs: each broken on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from isa_programs import small_program, with_instruction
+
+from isa.errors import UserError
+from isa.instructions import INSTRUCTIONS, Instruction, InstructionSpec, TensorFormat
+from isa.legality import check_instruction, check_program
+from isa.program import Program
+from isa.target import load_target
+
+TARGET = load_target()
+
+REGION = {"dram": 4096, "tensor_w": 8, "tensor_c": 128, "h": 2, "w": 4, "cn": 64}
+BITMAP = {**REGION, "format": 1, "segment": 4}
+ACT = {"ih": 4, "iw": 4, "ic": 16}
+WINDOW = {"r": 3, "s": 3, "sy": 1, "sx": 1, "pt": 1, "pl": 1}
+PSUM = {"oh": 4, "ow": 4, "kt": 16, "kn": 16}
+OUT = {"out_w": 4, "out_c": 16}
+POOL = {**ACT, **WINDOW, "oh": 4, "ow": 4, "kn": 16, **OUT}
+AVERAGE = {**POOL, "kind": 1, "count0": 4, "shift": 8, "lo": 0, "hi": 255}
+LEGAL: dict[str, dict[str, int]] = {
+    "load.act": BITMAP,
+    "load.coef": {"size": 9, "kn": 4, "v": 2, "c": 16},
+    "load.bytes": {"size": 9},
+    "conv.dense": {**ACT, **WINDOW, **PSUM, "cpg": 16, "kpg": 16, "groups": 1},
+    "conv.dw": {**ACT, **WINDOW, **PSUM, "kpg": 1},
+    "conv.esc": {**ACT, **WINDOW, **PSUM, "v": 6, "groups": 1},
+    "post.requant": {**PSUM, **OUT, "lo": -128, "hi": 127, "add": 1, "res_c": 32, "res_k": 16},
+    "post.add": {"oh": 4, "ow": 4, "kn": 16, **OUT},
+    "post.map": {**ACT, "oh": 4, "ow": 4, "kn": 16, "sy": 1, "sx": 1, "dc": -3, **OUT},
+    "post.pool": AVERAGE,
+    "store.act": {**BITMAP, "out_w": 4, "out_c": 64},
+    "end": {},
+}
+
+
+def problems(mnemonic: str, **changes: int) -> list[str]:
+    return check_instruction(Instruction.make(mnemonic, **{**LEGAL[mnemonic], **changes}), TARGET)
+
+
+@pytest.mark.parametrize("spec", INSTRUCTIONS, ids=lambda s: s.mnemonic)
+def test_legal(spec: InstructionSpec) -> None:
+    assert problems(spec.mnemonic) == []
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "changes", "problem"),
+    [
+        ("load.act", {"dram": 4097}, "dram=0x1001 is not a multiple of 64"),
+        ("load.act", {"h": 0}, "h must be positive"),
+        ("load.act", {"segment": 0}, "segment must be positive"),
+        ("load.act", {"x": 5}, "the region exceeds the tensor"),
+        ("load.act", {"c": 65}, "the region exceeds the tensor"),
+        ("load.act", {"c": 8}, "c=8 is not a multiple of the chunk, 64"),
+        ("load.act", {"act": 65536 - 575}, "ACT is touched up to byte 0x10001, it has 0x10000"),
+        ("load.coef", {"c": 0}, "c must be positive"),
+        ("load.coef", {"coef": 32768 - 31}, "COEF is touched up to byte 0x8001, it has 0x8000"),
+        ("load.bytes", {"size": 0}, "size must be positive"),
+        ("load.bytes", {"pad": 1, "dst": 4090}, "PAR is touched up to byte 0x1003, it has 0x1000"),
+        ("conv.dense", {"groups": 0}, "groups must be positive"),
+        ("conv.dense", {"groups": 33}, "groups=33 exceed the 32 blocks"),
+        ("conv.dense", {"psum": 2}, "psum=0x2 is not a multiple of 4"),
+        ("conv.dense", {"k": 1}, "channels 1..16 exceed kt=16"),
+        ("conv.dense", {"cs": 1}, "channels 1..16 exceed ic=16"),
+        ("conv.dense", {"kpg": 8}, "channels 0..31 exceed ic=16"),
+        ("conv.dense", {"psum": 32768 - 1020}, "PSUM is touched up to byte 0x8004, it has 0x8000"),
+        ("conv.dw", {"kpg": 0}, "kpg must be positive"),
+        ("conv.dw", {"cs": 1}, "channels 1..16 exceed ic=16"),
+        ("conv.esc", {"groups": 33}, "groups=33 exceed the 32 blocks"),
+        ("conv.esc", {"v": 0}, "v must be positive"),
+        ("conv.esc", {"basis": 4096}, "PAR is touched up to byte 0x1036, it has 0x1000"),
+        ("post.requant", {"lo": 127, "hi": -1}, "lo=127 exceeds hi=-1"),
+        ("post.requant", {"res_k": 17}, "channels 17..32 exceed res_c=32"),
+        ("post.requant", {"out_c": 15}, "rows or positions of the OUT tile overlap"),
+        ("post.requant", {"out_w": 3}, "rows or positions of the OUT tile overlap"),
+        ("post.add", {"out_w": 3}, "rows or positions of the OUT tile overlap"),
+        ("post.map", {"sy": 0}, "sy must be positive"),
+        ("post.map", {"out": 65536 - 255}, "OUT is touched up to byte 0x10001, it has 0x10000"),
+        ("post.pool", {"cs": 1}, "channels 1..16 exceed ic=16"),
+        ("post.pool", {"shift": 0}, "shift=0 is not in [1, 62]"),
+        ("post.pool", {"count0": 5}, "a window counts 4 positions, fewer than 5"),
+        ("post.pool", {"count0": 0, "pt": 3}, "a window counts 0 positions, fewer than 1"),
+        ("post.pool", {"kind": 0, "pt": 3}, "a window holds no position of the tile"),
+        ("post.pool", {"lo": 1, "hi": 0}, "lo=1 exceeds hi=0"),
+        ("store.act", {"x": 2}, "the region must cover whole segments"),
+        ("store.act", {"cn": 40}, "the region must cover whole chunks"),
+        ("store.act", {"out_c": 63}, "rows or positions of the OUT tile overlap"),
+    ],
+)
+def test_broken_rule(mnemonic: str, changes: dict[str, int], problem: str) -> None:
+    assert problem in problems(mnemonic, **changes)
+
+
+def test_counted_padding_makes_windows_count() -> None:
+    assert problems("post.pool", count0=9, bt=1, bl=1, bb=1, br=1) == []
+
+
+def test_raw_tensors_may_begin_at_any_channel() -> None:
+    assert problems("load.act", format=0, c=8, segment=0) == []
+
+
+def test_the_small_program_is_legal() -> None:
+    check_program(small_program())
+
+
+def tensor(program: Program, **changes: Any) -> Program:
+    port = program.inputs[0]
+    return replace(program, inputs=(replace(port, tensor=replace(port.tensor, **changes)),))
+
+
+def port(program: Program, **changes: Any) -> Program:
+    return replace(program, inputs=(replace(program.inputs[0], **changes),))
+
+
+def layer(program: Program, index: int, **changes: Any) -> Program:
+    layers = list(program.layers)
+    layers[index] = replace(layers[index], **changes)
+    return replace(program, layers=tuple(layers))
+
+
+P = small_program()
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        (replace(P, instructions=P.instructions[:-1]), "'end' must be the last"),
+        (replace(P, instructions=(*P.instructions, P.instructions[-1])), "'end' must be the last"),
+        (replace(P, instructions=(P.instructions[-1], *P.instructions)), "'end' must be the last"),
+        (replace(P, instructions=()), "'end' must be the last"),
+        (with_instruction(P, 0, size=201), "neither in constants [0, 0xc8) nor arena [0x1000, 0x1400)"),
+        (with_instruction(P, 5, dram=0), "writes DRAM [0x0, 0x80), not all of it in the arena"),
+        (with_instruction(P, 5, dram=4096 + 1024), "not all of it in the arena"),
+        (with_instruction(P, 2, dram=4096 + 1024), "neither in constants"),
+        (with_instruction(P, 2, act=65500), "ACT is touched up to byte"),
+        (with_instruction(P, 3, wait_load=7), "waits for load>=7"),
+        (replace(P, arena_bytes=2 << 30), "bytes of DRAM"),
+        (replace(P, arena_bytes=-1), "bytes of DRAM"),
+        (layer(P, 0, start=1), "expected a range from 0"),
+        (layer(P, 0, end=5), "expected a range from 5"),
+        (layer(P, 1, end=3), "expected a range from 6"),
+        (layer(P, 1, end=8), "layers cover 8 of 11 instructions"),
+        (layer(P, 0, rodata=((190, 11),)), "lie outside .rodata"),
+        (layer(P, 0, rodata=((-1, 1),)), "lie outside .rodata"),
+        (layer(P, 0, macs=-1), "must not be negative"),
+        (tensor(P, address=4100), "address 0x1004 is not a multiple of 64"),
+        (tensor(P, address=0), "lie outside the arena"),
+        (tensor(P, address=4096 + 960), "lie outside the arena"),
+        (tensor(P, h=0), "extents must be positive"),
+        (tensor(P, scale=0.0), "scale must be positive"),
+        (tensor(P, scale=float("nan")), "scale must be positive"),
+        (tensor(P, format=TensorFormat.BITMAP), "segment 0"),
+        (tensor(P, format=TensorFormat.BITMAP, segment=4), "must be a RAW tensor"),
+        (port(P, shape=(1, 8, 4, 5)), "shape [1, 8, 4, 5] does not fit"),
+        (port(P, shape=()), "shape [] does not fit"),
+        (port(P, shape=(-1, 8, -4, 4)), "does not fit"),
+        (port(P, softmax_axis=4), "softmax axis 4 is outside rank 4"),
+        (port(P, mean=(1.0,)), "mean and std must have 8 values"),
+        (port(P, std=(0.0,) * 8), "std finite and not zero"),
+        (port(P, mean=(float("inf"),) * 8), "mean must be finite"),
+        (port(P, channel_order="hsv"), "neither 'rgb' nor 'bgr'"),
+        (replace(P, outputs=P.outputs * 2), "two outputs are named 'scores é'"),
+        (replace(P, sample=bytes(127)), "the sample has 127 bytes; the inputs take 128"),
+    ],
+)
+def test_broken_program(program: Program, problem: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_program(program)
+    assert any(problem in cause for cause in caught.value.causes), caught.value.causes
+
+
+def test_all_faults_are_listed_with_the_instruction() -> None:
+    program = with_instruction(with_instruction(P, 2, act=65500), 4, lo=5, hi=4)
+    with pytest.raises(UserError) as caught:
+        check_program(program)
+    assert [cause.split(":")[0] for cause in caught.value.causes] == [
+        "instruction 2 'load.act dram=0x1000, format=raw, tensor_w=4, tensor_c=8, h=2, w=4, cn=8, act=0xffdc ; signal'",
+        "instruction 4 'post.requant oh=2, ow=4, kt=8, kn=8, out_w=4, out_c=8, lo=5, hi=4 "
+        "; wait load>=1, compute>=1, signal'",
+    ]
+
+
+def test_end_may_stand_outside_the_layers() -> None:
+    check_program(layer(P, 1, end=len(P.instructions) - 1))
+    check_program(replace(P, layers=(), sample=b""))
