@@ -77,7 +77,9 @@ class Weights:
         bound = int(np.abs(w).sum(axis=1, dtype=np.int64).max(initial=0)) * largest
         if bound >= _EXACT_FLOAT64:
             raise UserError(f"partial sums up to {bound} cannot be represented")
-        return cls(np.ascontiguousarray(w.T, np.float32 if bound < _EXACT_FLOAT32 else np.float64), bound)
+        if bound < _EXACT_FLOAT32:
+            return cls(np.ascontiguousarray(w.T, np.float32), bound)
+        return cls(np.ascontiguousarray(w.T, np.float64), bound)
 
 
 def largest_activation(signed: int) -> int:
@@ -121,7 +123,7 @@ def convolve(
 ) -> None:
     """Write (or add) a convolution to partial sums.
 
-    `groups`: (first input channel, input channels, weights [r*s*channels, outputs]) of consecutive runs of output channels.
+    `groups`: (first input channel, input channels, weights [r*s*channels, outputs]) of consecutive output channels.
     Raises `UserError` if a sum leaves int32.
     """
     size = window.oh * window.ow * window.r * window.s * max(cn for _, cn, _ in groups)
@@ -152,14 +154,10 @@ def write_psum(target: PsumTile, values: NDArray[Any], bound: int, accumulate: b
     view[...] = total
 
 
-def dense_groups(
-    w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int
-) -> list[tuple[int, int, Weights]]:
+def dense_groups(w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int) -> list[tuple[int, int, Weights]]:
     """Weights int8 [kn, r*s*cpg] of a grouped convolution, split into its groups."""
     largest = largest_activation(signed)
-    return [
-        (cs + g * cpg, cpg, Weights.of(w[g * kpg : (g + 1) * kpg], largest)) for g in range(ceil_div(len(w), kpg))
-    ]
+    return [(cs + g * cpg, cpg, Weights.of(w[g * kpg : (g + 1) * kpg], largest)) for g in range(ceil_div(len(w), kpg))]
 
 
 def ternary(coef: Bytes, kn: int, v: int, c: int, chunk: int) -> NDArray[np.int8]:
@@ -215,9 +213,7 @@ def fold(
     return Decomposed(flat, bases.astype(np.float64), total, ic_shift, -high - 1, high)
 
 
-def convolve_decomposed(
-    tile: Bytes, window: Window, signed: int, weights: Decomposed, target: PsumTile
-) -> None:
+def convolve_decomposed(tile: Bytes, window: Window, signed: int, weights: Decomposed, target: PsumTile) -> None:
     """Both stages of a decomposed convolution, with rounding and saturation of the intermediate values."""
     v, taps = weights.bases.shape
     images = tile.shape[0]

@@ -1,7 +1,7 @@
 """What a run leaves behind for timing, energy and statistics: durations, DRAM requests and event counts.
 
-The functional machine calls one method of `Recorder` for each instruction, with the data-dependent quantities of image 0.
-Formulas are explained in docs/performance.md.
+The functional machine calls one method of `Recorder` for each instruction, with the data-dependent quantities of image
+0. Formulas are explained in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Recorder:
     # Loads and stores -------------------------------------------------------------------------------------------------
 
     def load_act(self, index: int, v: _Values, moved: Longs | None, written: int) -> None:
-        """`moved`: bytes of each BITMAP line, None for a RAW tensor; `written`: bitmap and value bytes written to ACT."""
+        """`moved`: bytes of each BITMAP line, None for a RAW tensor; `written`: bytes of bitmaps and values in ACT."""
         fetched = self._transfer(index, v, moved, Count.DRAM_ACTIVATIONS_IN)
         self.cycles[index] = ceil_div(max(fetched, written), self.target.dma.bytes_per_cycle)
         positions = v["h"] * v["w"]
@@ -206,7 +206,17 @@ class Recorder:
         cycles = stream(
             bits,
             masks,
-            *(v[name] for name in ("ih", "iw", "r", "s", "sy", "sx", "pt", "pl", "oh", "ow", "groups")),
+            v["ih"],
+            v["iw"],
+            v["r"],
+            v["s"],
+            v["sy"],
+            v["sx"],
+            v["pt"],
+            v["pl"],
+            v["oh"],
+            v["ow"],
+            v["groups"],
             a.blocks,
             a.slices,
             a.macs,

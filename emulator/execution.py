@@ -26,7 +26,7 @@ from emulator.validity import multipliers
 from isa.errors import UserError
 from isa.hazards import describe
 from isa.instructions import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
-from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, TensorLayout, align, ceil_div, requant_block_bytes
+from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, TensorLayout, ceil_div, requant_block_bytes
 from isa.packing import unpack
 from isa.program import Program, TensorRef
 
@@ -142,7 +142,18 @@ class Execution:
             first = source + v["y"] * row + v["x"] * position + v["c"]
             moved = None
             written = kernels.load_raw(
-                self.arena, first, row, position, h, w, cn, self.act, low, self._chunk, records.slot, records.bitmap_bytes
+                self.arena,
+                first,
+                row,
+                position,
+                h,
+                w,
+                cn,
+                self.act,
+                low,
+                self._chunk,
+                records.slot,
+                records.bitmap_bytes,
             )
         else:
             moved = self._lines(v)

@@ -63,7 +63,7 @@ def load_raw(
                     if n == 0:
                         written += bitmap_bytes + k - values
                     at += record
-    return written
+    return int(written)
 
 
 @jit
@@ -139,7 +139,7 @@ def load_bitmap(
                     if n == 0:
                         moved[index] = values - line
                     index += 1
-    return written
+    return int(written)
 
 
 @jit
@@ -170,7 +170,7 @@ def expand(
                 if n == 0:
                     nonzero += k - at - bitmap_bytes
                 at += record
-    return nonzero
+    return int(nonzero)
 
 
 @jit
@@ -192,7 +192,7 @@ def gather(
     cn: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Window patches `out` [N, oh, ow, r, s, cn] of plain tiles `tile` [N, ih * iw * ic]; `flip` 128: signed, 0: not."""
+    """Window patches `out` [N, oh, ow, r, s, cn] of plain tiles `tile` [N, ih * iw * ic]; `flip`: 128 if signed."""
     for n in range(tile.shape[0]):
         for y in range(oh):
             for x in range(ow):
@@ -391,7 +391,7 @@ def pool(
     out_c: int,
     sums: Longs,
 ) -> None:
-    """post.pool. `counted`: first row, end row, first column, end column that count for an average; `sums` [kn] scratch."""
+    """post.pool. `counted`: first and end row, first and end column that count in an average; `sums` [kn]: scratch."""
     for n in range(tile.shape[0]):
         for y in range(oh):
             for x in range(ow):

@@ -1,8 +1,8 @@
 """The machine's public face: a program, checked once, that runs batches of images.
 
-A program runs on a batch: every memory that holds activations has a leading image dimension, while coefficients, weights and
-parameters are common to all images. Instructions run in program order, which is the order of meaning; how long they take
-on the four queues is worked out from recorded events afterwards (`emulator.timing`).
+A program runs on a batch: every memory that holds activations has a leading image dimension, while coefficients,
+weights and parameters are common to all images. Instructions run in program order, which is the order of meaning; how
+long they take on the four queues is worked out from recorded events afterwards (`emulator.timing`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Observer: TypeAlias = Callable[[Layer, NDArray[Any]], None]
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs of a run: float32 [N, *port.shape[1:]] for every output port, and the statistics if they were asked for."""
+    """Outputs of a run: float32 [N, *port.shape[1:]] for every output port; statistics if they were asked for."""
 
     outputs: list[NDArray[np.float32]]
     statistics: Statistics | None
@@ -41,8 +41,8 @@ class RunResult:
 class Machine:
     """A program, checked once, that can run any number of times, from several threads at once.
 
-    Raises `UserError` if the program is not executable: an illegal instruction, an access that leaves its memory or reads
-    what nothing has written, a race between queues.
+    Raises `UserError` if the program is not executable: an illegal instruction, an access that leaves its memory or
+    reads what nothing has written, a race between queues.
     """
 
     def __init__(self, program: Program):
@@ -56,7 +56,7 @@ class Machine:
             self._ends.setdefault(layer.end, []).append(layer)
 
     def run(self, inputs: Sequence[NDArray[Any]], stats: bool = False, observer: Observer | None = None) -> RunResult:
-        """Run float inputs [N, *port.shape[1:]], one array for each input port. Statistics are those of the first image."""
+        """Run float inputs [N, *port.shape[1:]], one for each input port. Statistics are those of the first image."""
         ports = self.program.inputs
         if len(inputs) != len(ports):
             raise UserError(f"{len(inputs)} inputs given; requires {len(ports)}: {', '.join(p.name for p in ports)}")

@@ -63,7 +63,9 @@ def _short(name: str) -> str:
 def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
-        "  ".join(text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
 
@@ -72,15 +74,19 @@ def _summary(data: Data) -> list[str]:
     totals, machine = data["totals"], data["machine"]
     dram, energy = totals["dram"], totals["energy_uj"]
     images = data["images"]
-    moved = ", ".join(f"{name.replace('_', ' ')} {_bytes(n)}" for name, n in totals["dram_bytes"].items() if name != "total")
+    moved = ", ".join(
+        f"{name.replace('_', ' ')} {_bytes(n)}" for name, n in totals["dram_bytes"].items() if name != "total"
+    )
     pads = "; ".join(
-        f"{name} {_bytes(n['read'])} read, {_bytes(n['write'])} written" for name, n in totals["scratchpad_bytes"].items()
+        f"{name} {_bytes(n['read'])} read, {_bytes(n['write'])} written"
+        for name, n in totals["scratchpad_bytes"].items()
     )
     parts = sorted(((n, name) for name, n in energy.items() if name != "total"), reverse=True)
     power = ", ".join(f"{name.replace('_', ' ')} {n:.2f}" for n, name in parts)
     lines = [
-        f"time       {round(totals['cycles'])} cycles = {totals['time_ms']:.3f} ms at {machine['frequency_mhz']:g} MHz: "
-        f"{totals['images_per_s']:.1f} images/s, {totals['effective_tops']:.3f} TOPS on dense operations ({machine['target']})",
+        f"time       {round(totals['cycles'])} cycles = {totals['time_ms']:.3f} ms at {machine['frequency_mhz']:g} MHz "
+        f"({machine['target']}): {totals['images_per_s']:.1f} images/s, "
+        f"{totals['effective_tops']:.3f} TOPS on dense operations",
         f"energy     {energy['total']:.2f} uJ an image, {totals['average_power_mw']:.1f} mW on average; uJ: {power}",
         f"DRAM       {_bytes(totals['dram_bytes']['total'])}: {moved}; {dram['effective_gb_per_s']:.2f} of "
         f"{machine['dram_peak_gb_per_s']:.1f} GB/s, {dram['row_hits']:.0f} row hits, {dram['row_misses']:.0f} misses",

@@ -93,7 +93,7 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
 
 
 def layer_ends(layers: Sequence[Layer], timeline: Timeline) -> Longs:
-    """End of every layer's window: when its last instruction and all layers before are done; the last one ends the run."""
+    """End of every layer's window: its last instruction and all layers before are done; the last one ends the run."""
     own = [int(timeline.end[layer.start : layer.end].max(initial=0)) for layer in layers]
     own[-1] = timeline.total
     return np.maximum.accumulate(np.array(own, np.int64))
@@ -196,7 +196,10 @@ def _figures(
         "weight_density": _ratio(int(counts[Count.WEIGHT_NONZEROS]), int(counts[Count.WEIGHT_VALUES])),
         "dram_bytes": {**dram, "total": sum(dram.values())},
         "scratchpad_bytes": {
-            name: {"read": int(counts[Count[f"{name.upper()}_READ"]]), "write": int(counts[Count[f"{name.upper()}_WRITE"]])}
+            name: {
+                "read": int(counts[Count[f"{name.upper()}_READ"]]),
+                "write": int(counts[Count[f"{name.upper()}_WRITE"]]),
+            }
             for name in SCRATCHPADS
         },
         "energy_uj": {**joule, "total": sum(joule.values())},

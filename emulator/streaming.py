@@ -2,10 +2,10 @@
 
 Time is counted from the moment the first position may be broadcast. Per row group (docs/performance.md, "conv.esc"):
 
-- The bus sends needed positions in row-major order, each for `broadcast` cycles, once every block has room for it in its
-  FIFO of `fifo_depth` positions. A block releases a position when its accumulators have finished all items of it.
-- Items of a block, for one position: (pass, round) in order. In an item every slice combines one (output channel, basis):
-  for each chunk with a non-empty coefficient bitmap max(1, ceil(matches / ca_lanes)) cycles.
+- The bus sends needed positions in row-major order, each for `broadcast` cycles, once every block has room for it in
+  its FIFO of `fifo_depth` positions. A block releases a position when its accumulators have finished all its items.
+- Items of a block, for one position: (pass, round) in order. In an item every slice combines one (output channel,
+  basis): for each chunk with a non-empty coefficient bitmap max(1, ceil(matches / ca_lanes)) cycles.
 - MAC rows of a block take an item together, when the slowest slice has finished it (adder tree), for
   ceil(taps / macs) cycles, taps being the window taps in which the position takes part. An accumulator may be
   `ic_fifo_depth` items ahead of them.
@@ -44,7 +44,7 @@ def _popcount(x: np.uint64) -> int:
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+    return int((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 @jit
@@ -72,7 +72,7 @@ def stream(
     bitmap_bytes: int,
     counts: Longs,
 ) -> int:
-    """Cycles of the slowest row group. `bits` [ih*iw, chunks], `coef` [kn, v, chunks]; adds to `counts` (see `Streamed`)."""
+    """Cycles of the slowest row group. `bits` [ih*iw, chunks], `coef` [kn, v, chunks]; adds to `counts`."""
     kn, v, chunks = coef.shape
     group_blocks = blocks // groups
     group_rows = (oh + groups - 1) // groups

@@ -1,8 +1,8 @@
 """Replay of a recorded run on the four queues, with two DMA engines that share the DRAM channel.
 
 Times are core cycles. An instruction starts when its queue is free and its waits are satisfied. Compute and post
-instructions take their recorded cycles. DMA instructions move their requests in pieces that do not cross a DRAM page; the
-channel serves the pieces of both engines first come, first served (docs/performance.md, "DMA and DRAM").
+instructions take their recorded cycles. DMA instructions move their requests in pieces that do not cross a DRAM page;
+the channel serves the pieces of both engines first come, first served (docs/performance.md, "DMA and DRAM").
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def _access(
 ) -> None:
     """Serve one piece within a page. Results in `channel`: [0] first column command, [1] end of the data.
 
-    `banks` [n, 4]: open row (-1: closed), earliest precharge, earliest column command, 0. `channel` also holds [2] last column
-    command, [3] end of the last read's data, [4] end of the last write's data, [5] last activation, [6] next refresh,
-    [7] next of the four activation slots [8..11]. `counts`: row hits, row misses (bursts), refreshes, bursts.
+    `banks` [n, 3]: open row (-1: closed), earliest precharge, earliest column command. `channel` also holds [2] last
+    column command, [3] end of the last read's data, [4] end of the last write's data, [5] last activation, [6] next
+    refresh, [7] next of the four activation slots [8..11]. `counts`: row hits, row misses (bursts), refreshes, bursts.
     """
     burst_bytes, page = int(d[0]), int(d[1])
     count = (address + size - 1) // burst_bytes - address // burst_bytes + 1
@@ -131,7 +131,7 @@ def _replay(
     binder: Longs,
     counts: Longs,
 ) -> int:
-    """Fill `start`, `end` and `binder` (the instruction whose end set the start; -1: none). Returns instructions done."""
+    """Fill `start`, `end` and `binder` (the instruction whose end set the start; -1: none); returns their number."""
     n = queue.size
     following = np.full(n, -1, np.int64)
     head = np.full(4, -1, np.int64)
@@ -152,7 +152,7 @@ def _replay(
     pad_rate = np.zeros(2, np.float64)  # scratchpad cycles a byte
     data_end = np.zeros(2, np.float64)
     page = int(d[1])
-    banks = np.zeros((int(d[2]), 4), np.float64)
+    banks = np.zeros((int(d[2]), 3), np.float64)
     banks[:, 0] = -1.0
     channel = np.zeros(12, np.float64)
     channel[2] = -1e18
@@ -302,4 +302,6 @@ def replay(recorder: Recorder) -> Timeline:
     )
     assert done == n, "a wait is never satisfied"
     hits, misses, refreshes, bursts = (int(x) for x in used)
-    return Timeline(queue, start, end, binder, DramUse(hits, misses, refreshes, bursts * float(parameters[_Dram.BURST])))
+    return Timeline(
+        queue, start, end, binder, DramUse(hits, misses, refreshes, bursts * float(parameters[_Dram.BURST]))
+    )

@@ -1,9 +1,9 @@
 """Which bytes every instruction reads and writes exactly, and the proof that none is out of place or undefined.
 
 Programs have no control flow, so the bytes that are touched do not depend on data (the values of a compressed record
-do, its slot does not). One pass over all instructions before the first runs therefore proves, for every input: no access
-leaves its memory, constants are read from `.rodata` only and activations live in the arena only, and nothing is read
-that has not been written. Kernels rely on it.
+do, its slot does not). One pass over all instructions before the first runs therefore proves, for every input: no
+access leaves its memory, constants are read from `.rodata` only and activations live in the arena only, and nothing is
+read that has not been written. Kernels rely on it.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def extents(instruction: Instruction, chunk: int) -> list[Extent]:
 
 @jit
 def _first_undefined(rows: Longs, maps: NDArray[np.uint8], starts: Longs, faults: Longs) -> int:
-    """Replay all accesses on one map of written bytes; `faults` [n, 2] receives (row, byte address). Returns their number."""
+    """Replay all accesses on one map of written bytes; `faults` [n, 2] receives (row, byte address)."""
     found = 0
     for e in range(rows.shape[0]):
         space, write, base, outer, outer_stride, inner, inner_stride, run = rows[e]
@@ -256,7 +256,8 @@ def check_accesses(program: Program) -> None:
     table = np.array(rows, np.int64).reshape(-1, len(Extent._fields))
     faults = np.zeros((_REPORTED, 2), np.int64)
     found = _first_undefined(table, np.zeros(sum(sizes), np.uint8), starts, faults)
-    for row, address in faults[:found].tolist():
+    for fault in faults[:found]:
+        row, address = int(fault[0]), int(fault[1])
         what = f"reads {SPACES[rows[row].space]}[{address:#x}], which nothing has written"
         causes.append(f"{who(owners[row])}: {what}")
     if causes:

@@ -90,9 +90,7 @@ def wait(code, target) -> None:
 
 def identity_requant(kn: int, shift: int = 1) -> bytes:
     """PAR block that divides by 2^(shift - 1): (acc * 2 + half) >> shift with shift >= 1."""
-    return (
-        np.zeros(kn, "<i4").tobytes() + np.full(kn, 2, "<i4").tobytes() + np.full(kn, shift, np.uint8).tobytes()
-    )
+    return np.zeros(kn, "<i4").tobytes() + np.full(kn, 2, "<i4").tobytes() + np.full(kn, shift, np.uint8).tobytes()
 
 
 def requant_block(bias, mult, shift) -> bytes:
@@ -148,12 +146,14 @@ def slow_conv(x, w, g: Geometry, cpg: int, kpg: int, cs: int = 0):
                     if 0 <= a < g.h and 0 <= b < g.w:
                         for k in range(g.kn):
                             first = cs + (k // kpg) * cpg
-                            out[y, z, k] += int(np.dot(w[k, i, j].astype(np.int64), x[a, b, first : first + cpg].astype(np.int64)))
+                            out[y, z, k] += int(
+                                np.dot(w[k, i, j].astype(np.int64), x[a, b, first : first + cpg].astype(np.int64))
+                            )
     return out
 
 
 def slow_esc(x, t, basis, g: Geometry, ic_shift: int, ic_bits: int):
-    """int64 [oh, ow, kn] of x [h, w, c], t [kn, v, c], basis [v, r, s]: both stages as written in the instruction set."""
+    """int64 [oh, ow, kn] of x [h, w, c], t [kn, v, c], basis [v, r, s]: both stages one by one."""
     s = np.einsum("hwc,kvc->hwkv", x.astype(np.int64), t.astype(np.int64))
     ic = (s + (1 << ic_shift >> 1)) >> ic_shift
     ic = np.clip(ic, -(1 << (ic_bits - 1)), (1 << (ic_bits - 1)) - 1)
