@@ -243,6 +243,12 @@ def read_input(path: str) -> bytes:
         raise UserError(f"{path}: {e.strerror or e}") from e
 
 
+def check_output(path: str) -> None:
+    """Raise UserError if a file can surely not be written: better known before the work than after it."""
+    if path != "-" and not Path(path).parent.is_dir():
+        raise UserError(f"{path}: cannot write: directory '{Path(path).parent}' does not exist")
+
+
 def write_output(path: str, data: bytes | str) -> None:
     """Write a file in one step (a reader never sees half of it), or to standard output for "-". Raises UserError."""
     if path == "-":

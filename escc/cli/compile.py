@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from escc.cli.common import EXIT_OK, CommandParser, Console, run, write_output
+from escc.cli.common import EXIT_OK, CommandParser, Console, check_output, run, write_output
 from escc.cli.compile_options import make_parser
 from isa.errors import UserError
 
@@ -180,6 +180,9 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     if args.model is None:
         print(to_text(_plan(args, None)))
         return EXIT_OK
+    output = _output(args)
+    for path in filter(None, (output, args.report)):
+        check_output(path)
     start = time.perf_counter()
     context = make_context()
     module = driver.load(context, args.model)
@@ -203,7 +206,6 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     program = driver.to_program(module) if driver.level_of(module) == LEVELS[-1] else None
     result = print_module(module) if program is None or args.emit == LEVELS[-1] else driver.encode(program, args.emit)
     emit_time = time.perf_counter() - start
-    output = _output(args)
     if verification is not None:
         _finish_verification(verification, program, sys.stderr if output == "-" else sys.stdout, console)
     write_output(output, result)

@@ -118,7 +118,8 @@ def _add_quantisation(parser: CommandParser) -> None:
         "--percentile",
         type=_percentile,
         metavar="P",
-        help="share of the values that --range percentile keeps, in percent (number; default: 99.99; example: --percentile 99.99)",
+        help="share of the values that --range percentile keeps, in percent (number; default: 99.99; "
+        "example: --percentile 99.9)",
     )
     group.add_argument(
         "--seed",

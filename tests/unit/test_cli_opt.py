@@ -48,7 +48,7 @@ def test_passes_run_are_recorded_where_escc_asked_for_it(tmp_path: Path, capsys:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (TEXT.replace("esc.conv2d", "esc.conv9"), "a.mlir:4:10: Operation esc.conv9 is not registered"),
+        (TEXT.replace("esc.conv2d", "esc.conv9"), "a.mlir:4:20: Operation esc.conv9 is not registered"),
         (TEXT.replace("1x2x2x1xi32", "1x2x2x2xi32"), "esc.conv2d': output must be [1, 2, 2, 1], found [1, 2, 2, 2]"),
     ],
 )
