@@ -215,12 +215,24 @@ class LoadBytesOp(TileOp):
 # Convolutions --------------------------------------------------------------------------------------------------------
 
 
-class ConvTileOp(TileOp):
-    """Base of the convolutions: partial sums of output rows, columns and channels `[y, x, k]` into a PSUM buffer.
+def _window(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) -> dict[str, Attribute]:
+    return {"kernel": i64_array(kernel), "strides": i64_array(strides), "pads": i64_array(pads)}
 
-    `kernel`, `strides` and `pads` (top, left) are the window in tensor coordinates.
+
+def _verify_window(kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase) -> None:
+    _numbers(kernel, 2, 1, "kernel")
+    _numbers(strides, 2, 1, "strides")
+    _numbers(pads, 2, 0, "pads")
+
+
+@irdl_op_definition
+class ConvOp(TileOp):
+    """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0, else adds.
+
+    `kpg` output channels share a group; `row_groups` of PE blocks take different output rows.
     """
 
+    name = "bfs.conv"
     psum = operand_def(PSUM)
     act = operand_def(ACT)
     coef = operand_def(COEF)
@@ -230,30 +242,11 @@ class ConvTileOp(TileOp):
     columns = operand_def(INDEX)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
+    c = operand_def(INDEX)
+    depth = operand_def(INDEX)
     kernel = prop_def(DenseArrayBase)
     strides = prop_def(DenseArrayBase)
     pads = prop_def(DenseArrayBase)
-
-    def verify_(self) -> None:
-        _numbers(self.kernel, 2, 1, "kernel")
-        _numbers(self.strides, 2, 1, "strides")
-        _numbers(self.pads, 2, 0, "pads")
-
-
-def _window(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) -> dict[str, Attribute]:
-    return {"kernel": i64_array(kernel), "strides": i64_array(strides), "pads": i64_array(pads)}
-
-
-@irdl_op_definition
-class ConvOp(ConvTileOp):
-    """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0, else adds.
-
-    `kpg` output channels share a group; `row_groups` of PE blocks take different output rows.
-    """
-
-    name = "bfs.conv"
-    c = operand_def(INDEX)
-    depth = operand_def(INDEX)
     kpg = prop_def(IntegerAttr)
     cpg = prop_def(IntegerAttr)
     row_groups = prop_def(IntegerAttr)
@@ -285,12 +278,27 @@ class ConvOp(ConvTileOp):
             },
         )
 
+    def verify_(self) -> None:
+        _verify_window(self.kernel, self.strides, self.pads)
+
 
 @irdl_op_definition
-class ConvDwOp(ConvTileOp):
+class ConvDwOp(TileOp):
     """Depthwise convolution: output channel k reads input channel k // kpg."""
 
     name = "bfs.conv_dw"
+    psum = operand_def(PSUM)
+    act = operand_def(ACT)
+    coef = operand_def(COEF)
+    y = operand_def(INDEX)
+    rows = operand_def(INDEX)
+    x = operand_def(INDEX)
+    columns = operand_def(INDEX)
+    k = operand_def(INDEX)
+    channels = operand_def(INDEX)
+    kernel = prop_def(DenseArrayBase)
+    strides = prop_def(DenseArrayBase)
+    pads = prop_def(DenseArrayBase)
     kpg = prop_def(IntegerAttr)
     assembly_format = "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
 
@@ -312,13 +320,28 @@ class ConvDwOp(ConvTileOp):
             properties={**_window(kernel, strides, pads), "kpg": integer(kpg)},
         )
 
+    def verify_(self) -> None:
+        _verify_window(self.kernel, self.strides, self.pads)
+
 
 @irdl_op_definition
-class ConvEscOp(ConvTileOp):
+class ConvEscOp(TileOp):
     """Decomposed convolution: ternary combinations of all input channels, then `v` bases; `row_groups` as in bfs.conv."""
 
     name = "bfs.conv_esc"
+    psum = operand_def(PSUM)
+    act = operand_def(ACT)
+    coef = operand_def(COEF)
     basis = operand_def(PAR)
+    y = operand_def(INDEX)
+    rows = operand_def(INDEX)
+    x = operand_def(INDEX)
+    columns = operand_def(INDEX)
+    k = operand_def(INDEX)
+    channels = operand_def(INDEX)
+    kernel = prop_def(DenseArrayBase)
+    strides = prop_def(DenseArrayBase)
+    pads = prop_def(DenseArrayBase)
     v = prop_def(IntegerAttr)
     ic_shift = prop_def(IntegerAttr)
     row_groups = prop_def(IntegerAttr)
@@ -343,7 +366,7 @@ class ConvEscOp(ConvTileOp):
         row_groups: int,
     ):
         super().__init__(
-            operands=[psum, act, coef, *_flat(y, x, k), basis],
+            operands=[psum, act, coef, basis, *_flat(y, x, k)],
             properties={
                 **_window(kernel, strides, pads),
                 "v": integer(v),
@@ -351,6 +374,13 @@ class ConvEscOp(ConvTileOp):
                 "row_groups": integer(row_groups),
             },
         )
+
+    def verify_(self) -> None:
+        _verify_window(self.kernel, self.strides, self.pads)
+
+
+ConvTileOp = ConvOp | ConvDwOp | ConvEscOp
+"""Partial sums of output rows, columns and channels `[y, x, k]` into a PSUM buffer; the window is in tensor coordinates."""
 
 
 # Post unit -----------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from isa.layout import align
-
 
 class Span(NamedTuple):
     """`extent` consecutive indices from `first`."""

@@ -1,0 +1,68 @@
+"""`double-buffer`: a second instance for buffers that are filled in a loop, so that one is filled while the other is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+
+from dialects.bfs import BufferOp, LayerOp
+from dialects.bfs_tiles import SPACES, ConvTileOp, LoadBytesOp, OpenTileOp, TileOp
+from dialects.esc import i64_array
+from isa.errors import UserError
+from isa.target import Target
+from passes.bfs_module import bfs_program
+from passes.math.memory import pairs, stack
+from passes.nest import in_loop
+
+
+def _fills(op: Operation, buffer: BufferOp) -> bool:
+    """Whether the operation fills the buffer (a tile operation's first operand is what it writes)."""
+    if not isinstance(op, TileOp) or not op.operands or op.operands[0] is not buffer.result:
+        return False
+    return buffer.space not in ("out", "psum") or isinstance(op, OpenTileOp | ConvTileOp)
+
+
+def is_streamed(buffer: BufferOp) -> bool:
+    """Whether a buffer is filled more than once: by an operation in a loop, or by several."""
+    filling = [use.operation for use in buffer.result.uses if _fills(use.operation, buffer)]
+    filling = [op for op in filling if not isinstance(op, LoadBytesOp)]
+    return len(filling) > 1 or any(in_loop(op) for op in filling)
+
+
+def double_buffers(layer: LayerOp, target: Target, from_top: bool) -> None:
+    """Give streamed buffers of a placed layer a second address as far as the scratchpads allow."""
+    buffers = layer.buffers
+    wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
+    counts = pairs(wanted, target)
+    for space in SPACES:
+        group = [(b, counts[str(i)]) for i, b in enumerate(buffers) if b.space == space]
+        sizes = [b.nbytes for b, _ in group] + [b.nbytes for b, n in group if n == 2]
+        addresses = stack(sizes, getattr(target.scratchpad, space), from_top)
+        second = iter(addresses[len(group) :])
+        for (buffer, count), address in zip(group, addresses, strict=False):
+            buffer.addresses = i64_array([address, next(second)] if count == 2 else [address])
+
+
+@dataclass(frozen=True)
+class DoubleBufferPass(ModulePass):
+    """Turn single buffers into pairs where they fit: first the input tiles, then the order of the layer's declarations.
+
+    The machine's queues run ahead of each other only as far as buffers allow; without this pass the program is the same, slower.
+    """
+
+    name = "double-buffer"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        program = bfs_program(op)
+        target = program.machine
+        unplaced = [x.layer_name.data for x in program.layers if any(not b.places for b in x.buffers)]
+        if unplaced:
+            raise UserError(
+                [f"layer '{name}': buffers have no addresses" for name in unplaced], "run plan-memory first"
+            )
+        for i, layer in enumerate(program.layers):
+            double_buffers(layer, target, from_top=i % 2 == 1)

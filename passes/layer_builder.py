@@ -1,0 +1,204 @@
+"""Building the loop nest of a `bfs.layer` from a tiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr
+from xdsl.ir import Block, Operation, SSAValue
+
+from dialects.bfs import BufferOp, ForOp
+from dialects.bfs_tiles import (
+    INDEX,
+    BufferType,
+    ConvDwOp,
+    ConvEscOp,
+    ConvOp,
+    LoadCoefficientsOp,
+    LoadParametersOp,
+    LoadTileOp,
+    LoadWeightsOp,
+    OpenTileOp,
+    Range,
+    StoreTileOp,
+)
+from passes.math.geometry import ChannelMap
+from passes.math.tiling import Buffer, Loop, Problem, Tiling, dependencies, loops, placement
+
+Ranges = dict[str, Range]
+Emit = Callable[[Ranges], Sequence[Operation]]
+
+
+@dataclass
+class _Item:
+    depth: int
+    emit: Emit
+
+
+@dataclass
+class LayerBuilder:
+    """Collects the operations of a layer, each in the loop it belongs to; `build` returns the body of the `bfs.layer`."""
+
+    problem: Problem
+    tiling: Tiling
+    needed: Sequence[Buffer]
+    _top: list[Operation] = field(default_factory=list)
+    _constants: dict[int, SSAValue] = field(default_factory=dict)
+    _before: list[_Item] = field(default_factory=list)
+    _after: list[_Item] = field(default_factory=list)
+    _innermost: list[Emit] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.nest: tuple[Loop, ...] = tuple(loop for loop in loops(self.problem, self.tiling) if loop.trips > 1)
+        self.depends = dependencies(self.problem, self.tiling)
+        self.whole = {axis: self.range(0, n) for axis, n in self._extents().items()}
+        self.buffer: dict[str, SSAValue] = {}
+        for b in self.needed:
+            op = BufferOp(BufferType(b.space), b.nbytes)
+            op.result.name_hint = b.name
+            self._top.append(op)
+            self.buffer[b.name] = op.result
+
+    def _extents(self) -> dict[str, int]:
+        p = self.problem
+        return {"y": p.oh, "x": p.ow, "k": p.k, "c": p.cpg}
+
+    def index(self, value: int) -> SSAValue:
+        """An index constant."""
+        if value not in self._constants:
+            op = arith.ConstantOp(IntegerAttr(value, INDEX))
+            op.result.name_hint = f"c{value}"
+            self._top.append(op)
+            self._constants[value] = op.result
+        return self._constants[value]
+
+    def range(self, first: int, extent: int) -> Range:
+        """A constant range."""
+        return self.index(first), self.index(extent)
+
+    # Where operations stand ---------------------------------------------------------------------------------------
+
+    def before(self, kind: str, emit: Emit) -> None:
+        """Operations that prepare a transfer of `kind` (a key of `dependencies`), before the loops inside."""
+        self._before.append(_Item(placement(self.nest, self.depends[kind]), emit))
+
+    def after(self, kind: str, emit: Emit) -> None:
+        """Operations that follow the loops inside."""
+        self._after.append(_Item(placement(self.nest, self.depends[kind]), emit))
+
+    def innermost(self, emit: Emit) -> None:
+        """Operations in the innermost loop."""
+        self._innermost.append(emit)
+
+    # Common parts -------------------------------------------------------------------------------------------------
+
+    def load_act(self, tensor: str, channels: ChannelMap) -> Emit:
+        """Load of the input window of the OUT tile."""
+        p, t = self.problem, self.tiling
+
+        def emit(at: Ranges) -> Sequence[Operation]:
+            c, used = at["k"], channels
+            if p.kind in ("dense", "escalate"):
+                source = p.sources[0].c
+                c = at["c"] if t.split_input else self.range(0, source)
+                used = ChannelMap(0, source, 0, 1)
+            buffer = self.buffer["act"]
+            return [LoadTileOp(buffer, tensor, at["y"], at["x"], c, p.kernel, p.strides, p.pads, used)]
+
+        if p.kind in ("dense", "escalate") and not t.split_input:
+            self.range(0, p.sources[0].c)  # constants stand before all loops
+        return emit
+
+    def load_tile(self, buffer: SSAValue, tensor: str, channels: ChannelMap) -> Emit:
+        """Load of exactly the positions of the OUT tile."""
+        one, zero = (1, 1), (0, 0)
+        return lambda at: [LoadTileOp(buffer, tensor, at["y"], at["x"], at["k"], one, one, zero, channels)]
+
+    def load_weights(self, constant: str) -> None:
+        """Load of weights or coefficients."""
+        t = self.tiling
+
+        def emit(at: Ranges) -> Sequence[Operation]:
+            k = self._channel_range(t.weights, at)
+            buffer = self.buffer["weights"]
+            if self.problem.kind == "escalate":
+                return [LoadCoefficientsOp(buffer, constant, k)]
+            return [LoadWeightsOp(buffer, constant, k, at["c"])]
+
+        self.before("weights", emit)
+
+    def load_parameters(self, constant: str) -> None:
+        """Load of requantisation parameters."""
+        t = self.tiling
+
+        def emit(at: Ranges) -> Sequence[Operation]:
+            k = self._channel_range(t.parameters, at)
+            return [LoadParametersOp(self.buffer["parameters"], constant, k, t.psum_channels)]
+
+        self.before("parameters", emit)
+
+    def _channel_range(self, channels: int, at: Ranges) -> Range:
+        if channels == self.problem.k:
+            return self.whole["k"]
+        return at["k"] if channels == self.tiling.channels else at["pk"]
+
+    def open_and_store(self, tensor: str) -> None:
+        """Turn to the next OUT tile before, store it after the loops inside."""
+        out = self.buffer["out"]
+        self.before("out", lambda at: [OpenTileOp(out, at["y"], at["x"], at["k"])])
+        self.after("out", lambda _: [StoreTileOp(tensor, out)])
+
+    def convolve(self, ic_shift: int, basis: SSAValue | None) -> None:
+        """The convolution in the innermost loop."""
+        p, t, buffer = self.problem, self.tiling, self.buffer
+        psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
+        window = (p.kernel, p.strides, p.pads)
+
+        def emit(at: Ranges) -> Sequence[Operation]:
+            y, x, k = at["py"], at["x"], at["pk"]
+            if p.kind == "depthwise":
+                return [ConvDwOp(psum, act, coef, y, x, k, *window, p.kpg)]
+            if basis is not None:
+                return [ConvEscOp(psum, act, coef, basis, y, x, k, *window, p.v, ic_shift, t.row_groups)]
+            return [ConvOp(psum, act, coef, y, x, k, at["c"], *window, p.kpg, p.cpg, t.row_groups)]
+
+        self.innermost(emit)
+
+    # Assembly -----------------------------------------------------------------------------------------------------
+
+    def build(self) -> list[Operation]:
+        """The operations of the layer's body."""
+        at = {**self.whole, "pk": self.whole["k"], "py": self.whole["y"]}
+        body = self._level(0, at)
+        return [*self._top, *body]
+
+    def _level(self, depth: int, at: Ranges) -> list[Operation]:
+        ops = [op for item in self._before if item.depth == depth for op in item.emit(at)]
+        if depth < len(self.nest):
+            ops.append(self._loop(depth, at))
+        else:
+            ops += [op for emit in self._innermost for op in emit(at)]
+        return [*ops, *(op for item in self._after if item.depth == depth for op in item.emit(at))]
+
+    def _loop(self, depth: int, at: Ranges) -> ForOp:
+        t = self.tiling
+        axis = self.nest[depth].axis
+        step = {
+            "y": t.rows,
+            "x": t.columns,
+            "k": t.channels,
+            "pk": t.psum_channels,
+            "py": t.psum_rows,
+            "c": t.depth,
+        }[axis]
+        block = Block(arg_types=[INDEX, INDEX])
+        index, size = block.args
+        index.name_hint, size.name_hint = axis, f"{axis}n"
+        inner = {**at, axis: (index, size)}
+        if axis in ("k", "y"):
+            inner["p" + axis] = (index, size)
+        block.add_ops(self._level(depth + 1, inner))
+        first, extent = at[axis]
+        return ForOp(first, extent, step, block)

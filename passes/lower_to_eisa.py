@@ -1,0 +1,107 @@
+"""`lower-to-eisa`: bfs -> eisa. Unrolls the loops into instructions; transfers of what a buffer already holds disappear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Attribute, Block, Operation, Region
+from xdsl.passes import ModulePass
+
+from dialects import bfs, eisa
+from dialects.machine import PortDecl
+from isa.errors import UserError
+from isa.instructions import Instruction
+from isa.layout import align
+from isa.program import PAGE, TensorRef
+from passes.bfs_module import bfs_program
+from passes.lower_tiles import TileLowering
+
+
+def rodata_image(program: bfs.ProgramOp) -> bytes:
+    """`.rodata`: every packed constant at its address. Raises `UserError` if constants are not packed or overlap."""
+    image = bytearray()
+    for name, constant in program.constants.items():
+        if constant.packed is None or constant.address is None:
+            raise UserError(f"constant @{name} is not packed", "run pack-coefficients first")
+        data, address = constant.packed.data.data, constant.address.value.data
+        image += bytes(max(0, align(address + len(data)) - len(image)))
+        old = image[address : address + len(data)]
+        if any(old) and old != data:
+            raise UserError(f"constant @{name} overlaps another one", "run pack-coefficients again")
+        image[address : address + len(data)] = data
+    return bytes(image)
+
+
+def _tensor(op: bfs.TensorOp, name: str, arena_base: int) -> eisa.TensorOp:
+    if op.offset is None:
+        raise UserError(f"tensor @{op.sym_name.data} has no offset", "run plan-memory first")
+    h, w, c = op.extents
+    q = op.element
+    address = arena_base + op.offset.value.data
+    ref = TensorRef(name, address, h, w, c, op.tensor_format, op.segment.value.data, q.signed, q.scale)
+    return eisa.TensorOp.of(op.sym_name.data, ref)
+
+
+def _port(op: PortDecl, kind: type[eisa.InputOp] | type[eisa.OutputOp]) -> Operation:
+    return kind.create(properties=dict(op.properties))
+
+
+def lower_program(program: bfs.ProgramOp, producer: str = "") -> eisa.ProgramOp:
+    """The machine program of a tiled, placed and packed program, without synchronisation."""
+    if program.arena is None:
+        raise UserError("the program has no arena", "run plan-memory first")
+    rodata = rodata_image(program)
+    arena_base = align(len(rodata), PAGE)
+    tensors, constants = program.tensors, program.constants
+    names = {op.tensor.string_value(): op.port_name.data for op in program.inputs}
+    names |= {layer.output.string_value(): layer.layer_name.data for layer in program.layers}
+    ops: list[Operation] = [_tensor(op, names.get(s, s), arena_base) for s, op in tensors.items()]
+    ops += [_port(op, eisa.InputOp) for op in program.inputs]
+    ops += [_port(op, eisa.OutputOp) for op in program.outputs]
+    for layer in program.layers:
+        lowering = TileLowering(layer, tensors, constants, program.machine, arena_base)
+        instructions = lowering.run()
+        ops.append(
+            eisa.layer_op(
+                layer.layer_name.data,
+                layer.kind.data,
+                layer.output.string_value(),
+                [n.data for n in layer.nodes.data],
+                layer.macs.value.data,
+                layer.weights.value.data,
+                [_extent(constants[name]) for name in lowering.used],
+                instructions,
+                layer.location,
+            )
+        )
+    ops.append(eisa.InstructionOp.of(Instruction.make("end")))
+    properties: dict[str, Attribute] = {
+        "target": program.target,
+        "rodata": eisa.blob_of(rodata),
+        "arena": program.arena,
+    }
+    if program.sample is not None:
+        properties["sample"] = eisa.blob_of(program.sample.data.data)
+    if producer:
+        properties["producer"] = StringAttr(producer)
+    return eisa.ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
+
+
+def _extent(constant: bfs.ConstantOp) -> tuple[int, int]:
+    assert constant.packed is not None and constant.address is not None
+    return constant.address.value.data, len(constant.packed.data.data)
+
+
+@dataclass(frozen=True)
+class LowerToEisaPass(ModulePass):
+    """Unroll every layer into machine instructions in program order, without waits and signals (see insert-sync)."""
+
+    name = "lower-to-eisa"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        program = bfs_program(op)
+        lowered = lower_program(program)
+        op.body.block.erase_op(program)
+        op.body.block.add_op(lowered)

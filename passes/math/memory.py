@@ -1,0 +1,83 @@
+"""Placement in memory: scratchpad buffers of a layer, second instances for double buffering, and the DRAM arena by lifetime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from isa.layout import align
+from isa.target import Target
+
+SCRATCHPAD_ALIGN = 16
+"""Scratchpad buffers begin at multiples of this: the width of a DMA transfer."""
+
+
+def reserve(nbytes: int) -> int:
+    """Bytes that a scratchpad buffer takes."""
+    return align(nbytes, SCRATCHPAD_ALIGN)
+
+
+Wanted = tuple[str, str, int, bool]
+"""Name, scratchpad, bytes, and whether a second instance would be used."""
+
+
+def pairs(wanted: Sequence[Wanted], target: Target) -> Mapping[str, int]:
+    """Instances of each buffer, 1 or 2: second ones in the given order as far as they fit beside all first ones."""
+    free = {space: getattr(target.scratchpad, space) for _, space, _, _ in wanted}
+    for _, space, nbytes, _ in wanted:
+        free[space] -= reserve(nbytes)
+    found: dict[str, int] = {}
+    for name, space, nbytes, streamed in wanted:
+        fits = streamed and reserve(nbytes) <= free[space]
+        if fits:
+            free[space] -= reserve(nbytes)
+        found[name] = 2 if fits else 1
+    return found
+
+
+def stack(sizes: Sequence[int], capacity: int, from_top: bool) -> list[int]:
+    """Addresses of buffers laid one after the other from one end of a scratchpad. Raises ValueError if they do not fit."""
+    total = sum(reserve(n) for n in sizes)
+    if total > capacity:
+        raise ValueError(f"buffers need {total} bytes; {capacity} available")
+    addresses: list[int] = []
+    at = 0
+    top = capacity - capacity % SCRATCHPAD_ALIGN
+    for n in sizes:
+        at += reserve(n)
+        addresses.append(top - at if from_top else at - reserve(n))
+    return addresses
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A DRAM tensor: bytes and the first and last step of its life, both included."""
+
+    name: str
+    nbytes: int
+    first: int
+    last: int
+
+
+def plan_arena(intervals: Sequence[Interval]) -> tuple[dict[str, int], int]:
+    """Offsets for all tensors such that no two that live at the same time overlap, and the total.
+
+    Greedy by size: large tensors first, each into the smallest sufficient gap (best fit) between those already placed.
+    """
+    placed: list[tuple[int, Interval]] = []
+    for item in sorted(intervals, key=lambda i: (-i.nbytes, i.first, i.name)):
+        rivals = sorted(
+            (offset, offset + other.nbytes)
+            for offset, other in placed
+            if other.first <= item.last and item.first <= other.last
+        )
+        best: tuple[int, int] | None = None
+        end = 0
+        for low, high in rivals:
+            gap = low - end
+            if gap >= item.nbytes and (best is None or gap < best[0]):
+                best = (gap, end)
+            end = max(end, align(high))
+        placed.append((end if best is None else best[1], item))
+    offsets = {item.name: offset for offset, item in placed}
+    return offsets, max((offset + item.nbytes for offset, item in placed), default=0)

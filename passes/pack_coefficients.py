@@ -1,0 +1,114 @@
+"""`pack-coefficients`: the constants of every layer as the bytes that each transfer reads, and their addresses in `.rodata`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from dialects.bfs import ConstantOp, LayerOp
+from dialects.bfs_tiles import LoadBytesOp, LoadCoefficientsOp, LoadParametersOp, LoadWeightsOp
+from dialects.blob import DenseAttr
+from dialects.esc import i64_array
+from dialects.machine import integer
+from isa.errors import UserError
+from isa.layout import align
+from isa.packing import best
+from passes.bfs_module import bfs_program
+from passes.math.geometry import Span, steps
+from passes.nest import executions, span
+
+Array = NDArray[np.generic]
+
+
+def parameter_blocks(parameters: Array, channels: Span, block: int) -> bytes:
+    """Requantisation blocks (bias, mult int32, shift uint8) of int32 parameters [3][K], one for each `block` channels."""
+    found: list[bytes] = []
+    for s in steps(channels.first, channels.extent, block):
+        bias, mult, shift = np.asarray(parameters[:, s.first : s.end], "<i4")
+        found += [bias.tobytes(), mult.tobytes(), shift.astype(np.uint8).tobytes()]
+    return b"".join(found)
+
+
+def transfers(layer: LayerOp) -> Iterator[tuple[str, str, int, Span, Span]]:
+    """Constant, kind of load, block, output and input channels of every transfer of a layer's constants."""
+    none = Span(0, 0)
+    for op, at in executions(layer):
+        if isinstance(op, LoadWeightsOp):
+            yield op.constant.string_value(), "weights", 0, span(at, op.k, op.channels), span(at, op.c, op.depth)
+        elif isinstance(op, LoadCoefficientsOp):
+            yield op.constant.string_value(), "coefficients", 0, span(at, op.k, op.channels), none
+        elif isinstance(op, LoadParametersOp):
+            k = span(at, op.k, op.channels)
+            yield op.constant.string_value(), "parameters", op.block.value.data, k, none
+        elif isinstance(op, LoadBytesOp):
+            yield op.constant.string_value(), "bytes", 0, none, none
+
+
+def pack_transfer(value: Array, kind: str, block: int, k: Span, c: Span) -> tuple[bytes, int]:
+    """The bytes of one transfer of a constant, and their coding (0 unless packed coefficients)."""
+    if kind == "weights":
+        return np.ascontiguousarray(value[k.first : k.end, :, :, c.first : c.end]).tobytes(), 0
+    if kind == "coefficients":
+        coding, data = best(np.asarray(value[k.first : k.end], np.int8))
+        return data, int(coding)
+    if kind == "parameters":
+        return parameter_blocks(value, k, block), 0
+    return value.tobytes(), 0
+
+
+@dataclass(frozen=True)
+class PackCoefficientsPass(ModulePass):
+    """Replace the constants by the bytes that the machine reads: ternary coefficients in the smallest format for each
+    transfer, weights in the order of the accumulation steps, parameter blocks. Equal constants share an address.
+    """
+
+    name = "pack-coefficients"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        program = bfs_program(op)
+        constants = program.constants
+        wanted: dict[str, dict[tuple[str, int, Span, Span], None]] = {name: {} for name in constants}
+        for layer in program.layers:
+            for name, *transfer in transfers(layer):
+                if name not in constants:
+                    raise UserError(f"layer '{layer.layer_name.data}': no constant @{name}")
+                kind, block, k, c = transfer
+                wanted[name][(kind, block, k, c)] = None
+        places: dict[bytes, int] = {}
+        end = 0
+        for name, constant in constants.items():
+            if constant.value is None:
+                raise UserError(f"constant @{name} is packed already", "run pack-coefficients once")
+            data, pieces = _pack(name, constant.value.array, list(wanted[name]))
+            if data not in places:
+                places[data] = end
+                end = align(end + len(data))
+            _replace(constant, data, pieces, places[data])
+
+
+def _pack(name: str, value: Array, wanted: list[tuple[str, int, Span, Span]]) -> tuple[bytes, list[int]]:
+    data = bytearray()
+    pieces: list[int] = []
+    seen: set[tuple[int, int]] = set()
+    for kind, block, k, c in wanted:
+        if (k.first, c.first) in seen:
+            raise UserError(f"constant @{name} is loaded in two different ways")
+        seen.add((k.first, c.first))
+        packed, coding = pack_transfer(value, kind, block, k, c)
+        data += bytes(align(len(data)) - len(data))
+        pieces += [k.first, c.first, len(data), len(packed), coding]
+        data += packed
+    return bytes(data), pieces
+
+
+def _replace(constant: ConstantOp, data: bytes, pieces: list[int], address: int) -> None:
+    constant.value = None
+    constant.packed = DenseAttr.of(np.frombuffer(data, np.uint8))
+    constant.pieces = i64_array(pieces)
+    constant.address = integer(address)

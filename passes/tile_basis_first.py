@@ -1,0 +1,131 @@
+"""`tile-basis-first`: esc -> bfs. Every computed tensor becomes a layer, a loop nest of tile operations chosen by search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, ModuleOp, StringAttr, SymbolRefAttr
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+
+from dialects import bfs, esc
+from dialects.blob import DenseAttr
+from dialects.esc import shape_of
+from dialects.interpreters.run import main_function
+from dialects.locations import describe
+from dialects.machine import port_properties
+from isa.errors import UserError
+from isa.instructions import TensorFormat
+from isa.target import Target, load_target
+from passes.tile_layers import STAGES, Declarations, LayerTiler
+
+_HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
+
+
+class _FunctionTiler:
+    """Turns one function into a `bfs.program`."""
+
+    def __init__(self, function: func.FuncOp, target: Target) -> None:
+        self.function = function
+        self.target = target
+        self.declared = Declarations()
+        self.tiler = LayerTiler(target, self.declared)
+
+    def program(self) -> bfs.ProgramOp:
+        """The program. Raises `UserError` naming all nodes that cannot be tiled."""
+        causes = self.tiler.causes
+        inputs = self._inputs()
+        for op in self.function.body.block.ops:
+            if isinstance(op, STAGES):
+                self._check_stage(op)
+            elif not isinstance(op, _HOST):
+                self.tiler.add(op)
+        outputs = [] if causes else self._outputs()
+        if causes:
+            raise UserError(causes, "enlarge the scratchpads in the target file, or change the model")
+        sample = self.function.attributes.get("sample")
+        declared = self.declared
+        ops = [*declared.tensor_ops, *inputs, *outputs, *declared.constant_ops, *self.tiler.layers]
+        return bfs.ProgramOp(self.target, ops, sample if isinstance(sample, DenseAttr) else None)
+
+    def _port_names(self, which: str, count: int) -> list[str]:
+        attr = self.function.attributes.get(which)
+        if isinstance(attr, ArrayAttr) and len(attr.data) == count:
+            return [a.data if isinstance(a, StringAttr) else str(a) for a in attr.data]
+        return [f"{which.removesuffix('_names')}{i}" for i in range(count)]
+
+    def _numbers(self, which: str) -> tuple[float, ...]:
+        attr = self.function.attributes.get(which)
+        if not isinstance(attr, ArrayAttr):
+            return ()
+        return tuple(a.value.data for a in attr.data if isinstance(a, FloatAttr))
+
+    def _inputs(self) -> list[Operation]:
+        args = self.function.body.block.args
+        order = self.function.attributes.get("channel_order")
+        ports: list[Operation] = []
+        for arg, name in zip(args, self._port_names("input_names", len(args)), strict=True):
+            readers = [use.operation for use in arg.uses]
+            if len(readers) != 1 or not isinstance(readers[0], esc.QuantizeOp):
+                self.tiler.causes.append(
+                    f"input '{name}' must be read by one esc.quantize alone, found {len(readers)} uses"
+                )
+                continue
+            value = readers[0].output
+            tensor = self.declared.tensor(value, TensorFormat.RAW, shape_of(value)[2])
+            mean, std = self._numbers("image_mean"), self._numbers("image_std")
+            image = tensor.shape[2] in (len(mean), len(std))
+            properties = port_properties(
+                name,
+                shape_of(arg),
+                mean=mean if image else (),
+                std=std if image else (),
+                channel_order=order.data if image and isinstance(order, StringAttr) else "",
+            )
+            ports.append(bfs.InputOp.create(properties={**properties, "tensor": SymbolRefAttr(tensor.name)}))
+        return ports
+
+    def _outputs(self) -> list[Operation]:
+        last = self.function.body.block.last_op
+        values = [] if last is None else list(last.operands)
+        ports: list[Operation] = []
+        for value, name in zip(values, self._port_names("output_names", len(values)), strict=True):
+            op, axis = value.owner, None
+            if isinstance(op, esc.SoftmaxOp):
+                axis = op.axis.value.data
+                op = op.input.owner
+            tensor = self.declared.tensors.get(op.input) if isinstance(op, esc.DequantizeOp) else None
+            if tensor is None:
+                self.tiler.causes.append(f"output '{name}' must come from esc.dequantize")
+                continue
+            properties = port_properties(name, shape_of(value), axis)
+            ports.append(bfs.OutputOp.create(properties={**properties, "tensor": SymbolRefAttr(tensor.name)}))
+        return ports
+
+    def _check_stage(self, op: Operation) -> None:
+        wanted = esc.BasisConv2dOp if isinstance(op, esc.CoeffCombineOp) else esc.RequantizeOp
+        users = [use.operation for result in op.results for use in result.uses]
+        if len(users) != 1 or not isinstance(users[0], wanted) or users[0].operands[0] not in op.results:
+            self.tiler.causes.append(f"{describe(op)}: its result must be read by one {wanted.name} alone")
+
+
+@dataclass(frozen=True)
+class TileBasisFirstPass(ModulePass):
+    """Tile every layer for a machine and lay out its loops: esc -> bfs.
+
+    The tiles of a layer are the cheapest of all that fit the scratchpads, by an estimate of DRAM bytes and cycles (`passes.math.tiling`).
+    """
+
+    name = "tile-basis-first"
+
+    target: str = "esc1"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        function = main_function(op)
+        program = _FunctionTiler(function, load_target(self.target)).program()
+        block = op.body.block
+        for old in list(block.ops):
+            block.erase_op(old)
+        block.add_op(program)

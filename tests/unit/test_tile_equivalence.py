@@ -1,0 +1,225 @@
+"""The core property of the back end: what the esc interpreter computes, the machine computes, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tile_models import MAIN, Graph, lower
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+
+from dialects.eisa import to_program
+from dialects.esc import shape_of
+from dialects.interpreters.run import run_module
+from emulator.machine import Machine
+from isa.errors import UserError
+
+FAST = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+
+TARGETS = {
+    "small": "[scratchpad]\nact = 8192\nout = 4096\ncoef = 2048\npar = 1024\npsum = 2048\n",
+    "narrow": "[array]\nblocks = 8\nslices = 3\nchunk = 32\n[scratchpad]\nact = 16384\ncoef = 4096\n",
+    "odd": "[array]\nblocks = 5\nslices = 7\nmacs = 3\nchunk = 16\n[scratchpad]\nact = 9001\nout = 3003\ncoef = 2222\n",
+}
+
+
+@pytest.fixture(scope="session")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder: Path = tmp_path_factory.mktemp("targets")
+    found = {"esc1": "esc1"}
+    for name, text in TARGETS.items():
+        path = folder / f"{name}.toml"
+        path.write_text(f'base = "esc1"\nname = "{name}"\n{text}')
+        found[name] = str(path)
+    return found
+
+
+def check(module: ModuleOp, target: str, passes: tuple[str, ...] = MAIN) -> None:
+    """Lower, run two random inputs on the machine and in the interpreter, compare all outputs."""
+    program = to_program(lower(module, target, passes))
+    port = program.inputs[0]
+    random = np.random.default_rng(1)
+    low, high = (-128, 128) if port.tensor.signed else (0, 256)
+    x = random.integers(low, high, (2, *port.shape[1:])).astype(np.float32)
+    x[random.random(x.shape) < 0.3] = 0
+    want = run_module(module, [x])
+    got = Machine(program).run([x]).outputs
+    for a, b in zip(want, got, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@st.composite
+def conv_cases(draw: st.DrawFn) -> dict[str, object]:
+    kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    return {
+        "h": draw(st.integers(kernel[0], 19)),
+        "w": draw(st.integers(kernel[1], 19)),
+        "c": draw(st.sampled_from([1, 2, 3, 8, 16, 31, 33, 64, 65, 130])),
+        "k": draw(st.sampled_from([1, 3, 8, 16, 32, 40, 64, 70, 129])),
+        "kernel": kernel,
+        "strides": (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+        "pads": tuple(draw(st.integers(0, 2)) for _ in range(4)),
+        "signed": draw(st.booleans()),
+        "out_signed": draw(st.booleans()),
+        "target": draw(st.sampled_from(["esc1", "small", "narrow", "odd"])),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+@FAST
+@given(case=conv_cases(), residual=st.booleans(), table=st.booleans())
+def test_dense_convolution(targets: dict[str, str], case: dict, residual: bool, table: bool) -> None:
+    g = Graph(case["h"], case["w"], case["c"], case["signed"], case["seed"])
+    other = g.conv(g.x, case["k"], case["kernel"], case["strides"], case["pads"]) if residual else None
+    y = g.conv(
+        g.x, case["k"], case["kernel"], case["strides"], case["pads"], 1, case["out_signed"], other, table
+    )
+    check(g.module(y), targets[case["target"]])
+
+
+@FAST
+@given(case=conv_cases(), multiplier=st.integers(1, 3))
+def test_depthwise_convolution(targets: dict[str, str], case: dict, multiplier: int) -> None:
+    c = max(2, case["c"])
+    g = Graph(case["h"], case["w"], c, case["signed"], case["seed"])
+    y = g.conv(g.x, c * multiplier, case["kernel"], case["strides"], case["pads"], c, case["out_signed"])
+    check(g.module(y), targets[case["target"]])
+
+
+@FAST
+@given(case=conv_cases(), groups=st.integers(2, 5), per=st.sampled_from([1, 3, 8, 20]), out=st.sampled_from([1, 4, 9, 33]))
+def test_grouped_convolution(targets: dict[str, str], case: dict, groups: int, per: int, out: int) -> None:
+    g = Graph(case["h"], case["w"], groups * per, case["signed"], case["seed"])
+    y = g.conv(g.x, groups * out, case["kernel"], case["strides"], case["pads"], groups, case["out_signed"])
+    check(g.module(y), targets[case["target"]])
+
+
+@FAST
+@given(case=conv_cases(), v=st.integers(1, 8), residual=st.booleans(), ic_shift=st.integers(0, 4))
+def test_decomposed_convolution(targets: dict[str, str], case: dict, v: int, residual: bool, ic_shift: int) -> None:
+    g = Graph(case["h"], case["w"], case["c"], case["signed"], case["seed"])
+    other = g.conv(g.x, case["k"], case["kernel"], case["strides"], case["pads"]) if residual else None
+    y = g.decomposed(
+        g.x, case["k"], v, case["kernel"], case["strides"], case["pads"], case["out_signed"], other, ic_shift
+    )
+    check(g.module(y), targets[case["target"]])
+
+
+@FAST
+@given(case=conv_cases(), average=st.booleans(), include=st.booleans(), ceil=st.tuples(st.booleans(), st.booleans()))
+def test_pooling(targets: dict[str, str], case: dict, average: bool, include: bool, ceil: tuple[bool, bool]) -> None:
+    g = Graph(case["h"], case["w"], case["c"], case["signed"], case["seed"])
+    pads = tuple(min(p, k - 1) for p, k in zip(case["pads"], case["kernel"] * 2, strict=True))
+    x = g.conv(g.x, case["k"], (1, 1), (1, 1), (0, 0, 0, 0), signed=case["out_signed"])
+    _, h, w, _ = shape_of(x)
+    more = []
+    for size, k, s, before, after, wanted in (
+        (h, case["kernel"][0], case["strides"][0], pads[0], pads[2], ceil[0]),
+        (w, case["kernel"][1], case["strides"][1], pads[1], pads[3], ceil[1]),
+    ):
+        floor = (size + before + after - k) // s + 1
+        more.append(int(wanted and floor * s - before < size and floor * s - before + k > size + after))
+    y = g.pool(x, average, case["kernel"], case["strides"], pads, tuple(more), include)
+    check(g.module(y), targets[case["target"]])
+
+
+@FAST
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 5, 16, 64, 70])),
+    parts=st.lists(st.sampled_from([1, 7, 32, 60, 64, 65, 128]), min_size=1, max_size=4),
+    signed=st.booleans(),
+    target=st.sampled_from(["esc1", "small", "narrow", "odd"]),
+)
+def test_concatenation(targets: dict[str, str], shape: tuple[int, int, int], parts: list[int], signed: bool, target: str) -> None:
+    g = Graph(*shape)
+    ys = [g.conv(g.x, k, (1, 1), pads=(0, 0, 0, 0), signed=signed) for k in parts]
+    check(g.module(g.concat(*ys)), targets[target])
+
+
+@FAST
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 5, 16, 64, 130])),
+    out=st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 5, 16, 64, 130])),
+    offsets=st.tuples(st.integers(-4, 4), st.integers(-4, 4), st.integers(-70, 70)),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    signed=st.booleans(),
+    target=st.sampled_from(["esc1", "small", "narrow", "odd"]),
+)
+def test_slicing_and_padding(targets: dict[str, str], shape: tuple, out: tuple, offsets: tuple, strides: tuple, signed: bool, target: str) -> None:
+    g = Graph(*shape)
+    x = g.conv(g.x, shape[2], (1, 1), pads=(0, 0, 0, 0), signed=signed)
+    check(g.module(g.slice(x, offsets, strides, out)), targets[target])
+
+
+def random_graph(draw: st.DrawFn, g: Graph) -> list[SSAValue]:
+    """A chain with branches: every new tensor reads random earlier ones."""
+    values = [g.x]
+    for _ in range(draw(st.integers(1, 6))):
+        x = draw(st.sampled_from(values))
+        _, h, w, c = shape_of(x)
+        kind = draw(st.sampled_from(["conv", "dw", "esc", "add", "pool", "lookup", "concat", "slice", "residual"]))
+        signed = draw(st.booleans())
+        k = draw(st.sampled_from([4, 16, 20, 64, 72]))
+        same = [v for v in values if shape_of(v) == shape_of(x)]
+        if kind == "conv":
+            y = g.conv(x, k, signed=signed, strides=(draw(st.integers(1, 2)), 1), table=draw(st.booleans()))
+        elif kind == "dw" and c > 1:
+            y = g.conv(x, c, groups=c, signed=signed)
+        elif kind == "esc":
+            y = g.decomposed(x, k, draw(st.integers(1, 7)), signed=signed)
+        elif kind == "add":
+            y = g.add(x, draw(st.sampled_from(same)), signed)
+        elif kind == "pool" and min(h, w) > 1:
+            y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
+        elif kind == "concat":
+            matching = [v for v in values if shape_of(v)[:3] == (1, h, w) and v.type.element_type == x.type.element_type]
+            y = g.concat(x, *draw(st.lists(st.sampled_from(matching), max_size=2)))
+        elif kind == "slice":
+            y = g.slice(x, (0, 1 - w % 2, -3), (2, 1), ((h + 1) // 2, w, c + 6))
+        elif kind == "residual":
+            y = g.conv(x, c, signed=signed, residual=draw(st.sampled_from(same)))
+        else:
+            y = g.lookup(x, signed)
+        values.append(y)
+    unread = [v for v in values[1:] if not v.uses]
+    return unread or [values[-1]]
+
+
+@FAST
+@given(data=st.data(), target=st.sampled_from(["esc1", "small", "narrow"]))
+def test_random_graph(targets: dict[str, str], data: st.DataObject, target: str) -> None:
+    size = st.integers(1, 14)
+    g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([1, 3, 16, 64, 80])))
+    check(g.module(*random_graph(data.draw, g)), targets[target])
+
+
+@pytest.mark.parametrize("target", ["esc1", "small"])
+def test_single_buffers_compute_the_same(targets: dict[str, str], target: str) -> None:
+    g = Graph(20, 20, 16)
+    y = g.conv(g.x, 40, strides=(1, 2))
+    y = g.decomposed(y, 32, 4)
+    y = g.pool(y, False, (3, 3), (2, 2))
+    passes = tuple(p for p in MAIN if p != "double-buffer")
+    check(g.module(y, softmax=True), targets[target], passes)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: (g := Graph(24, 24, 600)) and g.module(g.conv(g.x, 24)),
+        lambda: (g := Graph(7, 7, 192)) and g.module(g.conv(g.x, 300, (7, 7), pads=(0, 0, 0, 0))),
+        lambda: (g := Graph(1, 1, 2600)) and g.module(g.conv(g.x, 130, (1, 1), pads=(0, 0, 0, 0), signed=True)),
+        lambda: (g := Graph(40, 300, 8)) and g.module(g.conv(g.conv(g.x, 16, strides=(2, 1)), 16)),
+        lambda: (g := Graph(7, 7, 1280)) and g.module(g.pool(g.x, True, (7, 7), (7, 7))),
+    ],
+    ids=["channel-tiles", "large-kernel", "fully-connected", "wide", "global-pool"],
+)
+@pytest.mark.parametrize("target", ["esc1", "small"])
+def test_large_layers(targets: dict[str, str], build, target: str) -> None:
+    check(build(), targets[target])

@@ -1,0 +1,183 @@
+"""Small esc-level graphs with random integers, for tests of tiling and lowering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.ir import Operation, SSAValue
+
+from dialects import esc
+from dialects.blob import DenseAttr
+from dialects.esc import QType, q_of, q_tensor, shape_of, window_output
+from dialects.locations import named
+from dialects.machine import strings
+from isa.reference import pool_counts
+
+MAIN = ("tile-basis-first", "plan-memory", "double-buffer", "pack-coefficients", "lower-to-eisa", "insert-sync", "eisa-legalize")
+
+
+class Graph:
+    """Builds one function of level esc; every method appends an operation and returns its result."""
+
+    def __init__(self, h: int, w: int, c: int, signed: bool = True, seed: int = 0, sparsity: float = 0.4):
+        self.random = np.random.default_rng(seed)
+        self.sparsity = sparsity
+        self.ops: list[Operation] = []
+        self.names = 0
+        self.input_type = TensorType(f32, (1, c, h, w))
+        self.function = func.FuncOp("main", ((self.input_type,), ()))
+        self.x = self._add(
+            esc.QuantizeOp(self.function.body.block.args[0], q_tensor((1, h, w, c), signed, 1.0)), "input"
+        )
+
+    def _add(self, op: Operation, name: str = "") -> SSAValue:
+        op.location = named(name or f"node{self.names}")
+        self.names += 1
+        self.ops.append(op)
+        return op.results[0]
+
+    def requantize(self, acc: SSAValue, signed: bool, residual: SSAValue | None = None, table: bool = False) -> SSAValue:
+        """Requantise so that results spread over the whole range."""
+        k = shape_of(acc)[-1]
+        q = QType.of(signed, 1.0)
+        bias = self.random.integers(-200, 200, k)
+        mult = self.random.integers(1 << 20, 1 << 24, k)
+        shift = self.random.integers(26, 31, k)
+        op = esc.RequantizeOp(acc, bias, mult, shift, q.low, q.high, TensorType(q, shape_of(acc)))
+        if table:
+            op.table = DenseAttr.of(self.random.integers(q.low, q.high + 1, 256).astype(q.dtype))
+        if residual is not None:
+            op.operands = [*op.operands, residual]
+            op.mid = q
+            from xdsl.dialects.builtin import IntegerAttr, i64
+
+            op.mult_a, op.mult_b = IntegerAttr(3 << 10, i64), IntegerAttr(1 << 11, i64)
+            op.add_shift = IntegerAttr(12, i64)
+            op.add_lo, op.add_hi = IntegerAttr(q.low, i64), IntegerAttr(q.high, i64)
+        return self._add(op)
+
+    def conv(
+        self,
+        x: SSAValue,
+        k: int,
+        kernel: tuple[int, int] = (3, 3),
+        strides: tuple[int, int] = (1, 1),
+        pads: tuple[int, int, int, int] = (1, 1, 1, 1),
+        groups: int = 1,
+        signed: bool = False,
+        residual: SSAValue | None = None,
+        table: bool = False,
+    ) -> SSAValue:
+        """Dense, grouped or depthwise convolution and requantisation."""
+        c = shape_of(x)[3]
+        weight = self.random.integers(-127, 128, (k, *kernel, c // groups)).astype(np.int8)
+        acc = self._add(esc.Conv2dOp(x, weight, strides, pads, groups))
+        return self.requantize(acc, signed, residual, table)
+
+    def decomposed(
+        self,
+        x: SSAValue,
+        k: int,
+        v: int,
+        kernel: tuple[int, int] = (3, 3),
+        strides: tuple[int, int] = (1, 1),
+        pads: tuple[int, int, int, int] = (1, 1, 1, 1),
+        signed: bool = False,
+        residual: SSAValue | None = None,
+        ic_shift: int = 1,
+        ic_bits: int = 16,
+    ) -> SSAValue:
+        """Decomposed convolution and requantisation."""
+        c = shape_of(x)[3]
+        t = self.random.integers(-1, 2, (k, v, c)).astype(np.int8)
+        t[self.random.random(t.shape) < self.sparsity] = 0
+        ic = self._add(esc.CoeffCombineOp(x, t, ic_shift, ic_bits))
+        basis = self.random.integers(-100, 101, (v, *kernel)).astype(np.int8)
+        acc = self._add(esc.BasisConv2dOp(ic, basis, strides, pads))
+        return self.requantize(acc, signed, residual)
+
+    def add(self, a: SSAValue, b: SSAValue, signed: bool) -> SSAValue:
+        """Addition of two tensors."""
+        q = QType.of(signed, 1.0)
+        return self._add(esc.AddOp(a, b, 700, 500, 10, q.low, q.high, TensorType(q, shape_of(a))))
+
+    def pool(
+        self,
+        x: SSAValue,
+        average: bool,
+        kernel: tuple[int, int],
+        strides: tuple[int, int],
+        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+        ceil: tuple[int, int] = (0, 0),
+        include_pad: bool = False,
+    ) -> SSAValue:
+        """Maximum or average pooling; `ceil` adds a window at the end of an axis."""
+        _, h, w, c = shape_of(x)
+        oh = window_output(h, kernel[0], strides[0], pads[0], pads[2]) + ceil[0]
+        ow = window_output(w, kernel[1], strides[1], pads[1], pads[3]) + ceil[1]
+        q = q_of(x)
+        result = TensorType(q, (1, oh, ow, c))
+        if not average:
+            return self._add(esc.MaxPoolOp(x, kernel, strides, pads, result))
+        counts = pool_counts((h, w), kernel, strides, pads, include_pad, (oh, ow))
+        low, high = int(counts.min()), int(counts.max())
+        mult = np.round((1 << 20) / np.arange(low, high + 1)).astype(np.int32)
+        return self._add(
+            esc.AvgPoolOp(x, kernel, strides, pads, include_pad, mult, low, 20, q.low, q.high, result)
+        )
+
+    def lookup(self, x: SSAValue, signed: bool) -> SSAValue:
+        """A random table."""
+        q = QType.of(signed, 1.0)
+        table = self.random.integers(q.low, q.high + 1, 256).astype(q.dtype)
+        return self._add(esc.LookupOp(x, table, TensorType(q, shape_of(x))))
+
+    def concat(self, *xs: SSAValue) -> SSAValue:
+        """Concatenation over channels."""
+        return self._add(esc.ConcatOp(xs))
+
+    def slice(
+        self, x: SSAValue, offsets: Sequence[int], strides: tuple[int, int], shape: tuple[int, int, int]
+    ) -> SSAValue:
+        """Slice or pad."""
+        return self._add(esc.SliceOp(x, offsets, strides, TensorType(q_of(x), (1, *shape))))
+
+    def module(self, *outputs: SSAValue, softmax: bool = False) -> ModuleOp:
+        """Close the function; outputs are [1, C, H, W]."""
+        values: list[SSAValue] = []
+        for x in outputs:
+            _, h, w, c = shape_of(x)
+            value = self._add(esc.DequantizeOp(x, TensorType(f32, (1, c, h, w))))
+            values.append(self._add(esc.SoftmaxOp(value, 1)) if softmax else value)
+        block = self.function.body.block
+        block.add_ops([*self.ops, func.ReturnOp(*values)])
+        types = [v.type for v in values]
+        self.function.function_type = func.FunctionType.from_lists([self.input_type], types)
+        self.function.attributes["input_names"] = strings(["x"])
+        self.function.attributes["output_names"] = strings([f"y{i}" for i in range(len(values))])
+        _, h, w, c = shape_of(self.x)
+        sample = self.random.integers(q_of(self.x).low, q_of(self.x).high + 1, (h, w, c)).astype(q_of(self.x).dtype)
+        sample[self.random.random(sample.shape) < 0.4] = 0
+        self.function.attributes["sample"] = DenseAttr.of(sample)
+        return ModuleOp([self.function])
+
+
+Builder = Callable[[Graph], SSAValue]
+
+
+def lower(module: ModuleOp, target: str = "esc1", passes: Sequence[str] = MAIN) -> ModuleOp:
+    """Run passes by name on a copy of a module."""
+    from xdsl.context import Context
+
+    from escc.universe import PASSES, _load
+
+    result = module.clone()
+    result.verify()
+    for name in passes:
+        kind = _load(PASSES[name])
+        kind(**({"target": target} if name == "tile-basis-first" else {})).apply(Context(), result)
+        result.verify()
+    return result
