@@ -198,7 +198,8 @@ def _parse(text: str, start: str, where: str) -> object:
         raise AssemblyError(f"{where}:{e.line}:{e.column}: unexpected {found}; expected {expected}") from e
     except UnexpectedToken as e:
         token = cast("Token", e.token)
-        found = "end of the text" if token.type == "$END" else repr(str(token)[:40])
+        ends = {"$END": "end of the text", "_NL": "end of the line"}
+        found = ends.get(token.type) or repr(str(token).splitlines()[0][:40])
         raise AssemblyError(f"{where}:{e.line}:{e.column}: unexpected {found}; expected {_expected(e.expected)}") from e
 
 
@@ -213,14 +214,15 @@ _TERMINALS = MappingProxyType(
         "OBJECT": "a JSON object",
         "TARGET_LINES": "lines that begin with '|'",
         "HEX": "hexadecimal digits",
-        "$END": "the end of the text",
     }
 )
 
 
 def _expected(terminals: Iterable[str]) -> str:
-    names = sorted(_TERMINALS.get(name) or repr(_parser().get_terminal(name).pattern.value) for name in set(terminals))
-    return " or ".join(names)
+    literal = {terminal.name: repr(terminal.pattern.value) for terminal in _parser().terminals}
+    # Lark has several names for the end of the text; none of them is a terminal of the grammar.
+    names = {_TERMINALS.get(name) or literal.get(name, "the end of the text") for name in terminals}
+    return " or ".join(sorted(names))
 
 
 _OPERAND = re.compile(r"([a-z_][a-z0-9_]*)[ \t]*=[ \t]*(-?[a-z0-9_]+)")
