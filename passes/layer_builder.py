@@ -31,6 +31,10 @@ Ranges = dict[str, Range]
 Emit = Callable[[Ranges], Sequence[Operation]]
 
 
+_INNER = {"k": "pk", "y": "py", "a": "c"}
+"""Axes that are tiled twice, and the axis of their inner loop."""
+
+
 @dataclass
 class _Item:
     depth: int
@@ -63,7 +67,7 @@ class LayerBuilder:
 
     def _extents(self) -> dict[str, int]:
         p = self.problem
-        return {"y": p.oh, "x": p.ow, "k": p.k, "c": p.cpg}
+        return {"y": p.oh, "x": p.ow, "k": p.k, "a": p.cpg, "c": p.cpg}
 
     def index(self, value: int) -> SSAValue:
         """An index constant."""
@@ -102,13 +106,11 @@ class LayerBuilder:
             c, used = at["k"], channels
             if p.kind in ("dense", "escalate"):
                 source = p.sources[0].c
-                c = at["c"] if t.split_input else self.range(0, source)
+                c = at["a"] if t.input_channels < p.cpg else self.range(0, source)
                 used = ChannelMap(0, source, 0, 1)
             buffer = self.buffer["act"]
             return [LoadTileOp(buffer, tensor, at["y"], at["x"], c, p.kernel, p.strides, p.pads, used)]
 
-        if p.kind in ("dense", "escalate") and not t.split_input:
-            self.range(0, p.sources[0].c)  # constants stand before all loops
         return emit
 
     def load_tile(self, buffer: SSAValue, tensor: str, channels: ChannelMap) -> Emit:
@@ -191,14 +193,15 @@ class LayerBuilder:
             "k": t.channels,
             "pk": t.psum_channels,
             "py": t.psum_rows,
+            "a": t.input_channels,
             "c": t.depth,
         }[axis]
         block = Block(arg_types=[INDEX, INDEX])
         index, size = block.args
         index.name_hint, size.name_hint = axis, f"{axis}n"
         inner = {**at, axis: (index, size)}
-        if axis in ("k", "y"):
-            inner["p" + axis] = (index, size)
+        if axis in _INNER:
+            inner[_INNER[axis]] = (index, size)
         block.add_ops(self._level(depth + 1, inner))
         first, extent = at[axis]
         return ForOp(first, extent, step, block)

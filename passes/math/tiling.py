@@ -76,8 +76,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A schedule. `rows`, `columns`, `channels`: OUT tile; `psum_rows`, `psum_channels`: PSUM tile; `depth`: input channels
-    of an accumulation step; `split_input`: ACT holds only those; `weights`, `parameters`: output channels of one load of weights and
+    """A schedule. `rows`, `columns`, `channels`: OUT tile; `psum_rows`, `psum_channels`: PSUM tile; `input_channels`: channels
+    (of a group) in an ACT tile; `depth`: those of one accumulation step; `weights`, `parameters`: output channels of one load of weights and
     of requantisation parameters; `order`: "spatial" (y, x, k) or "channel" (k, y, x); `row_groups`: groups of PE blocks.
     """
 
@@ -86,8 +86,8 @@ class Tiling:
     channels: int
     psum_rows: int
     psum_channels: int
+    input_channels: int
     depth: int
-    split_input: bool
     weights: int
     parameters: int
     order: str
@@ -124,19 +124,20 @@ def loops(p: Problem, t: Tiling) -> tuple[Loop, ...]:
         *outer,
         Loop("pk", ceil_div(t.channels, t.psum_channels)),
         Loop("py", ceil_div(t.rows, t.psum_rows)),
-        Loop("c", ceil_div(p.cpg, t.depth)),
+        Loop("a", ceil_div(p.cpg, t.input_channels)),
+        Loop("c", ceil_div(t.input_channels, t.depth)),
     )
 
 
 def dependencies(p: Problem, t: Tiling) -> Mapping[str, frozenset[str]]:
     """Loop axes that each transfer of a layer depends on."""
     follows_channels = p.kind not in ("dense", "escalate")
-    act = {"y", "x"} | ({"k"} if follows_channels else set()) | ({"c"} if t.split_input else set())
+    act = {"y", "x"} | ({"k"} if follows_channels else set()) | ({"a"} if t.input_channels < p.cpg else set())
     of_channels = {p.k: set[str](), t.channels: {"k"}}
     return {
         "act": frozenset(act),
         "residual": frozenset({"y", "x", "k"}),
-        "weights": frozenset(of_channels.get(t.weights, {"k", "pk"}) | {"c"}),
+        "weights": frozenset(of_channels.get(t.weights, {"k", "pk"}) | {"a", "c"}),
         "parameters": frozenset(of_channels.get(t.parameters, {"k", "pk"})),
         "resident": frozenset(),
         "out": frozenset({"y", "x", "k"}),
@@ -159,8 +160,8 @@ def act_bytes(p: Problem, t: Tiling, source: Source, chunk: int) -> int:
     """Largest ACT tile of a source."""
     h = widest_span(p.oh, t.rows, p.kernel[0], p.strides[0], p.pads[0], p.h)
     w = widest_span(p.ow, t.columns, p.kernel[1], p.strides[1], p.pads[1], p.w)
-    if t.split_input:
-        widest = min(t.depth, source.c)
+    if p.is_convolution and t.input_channels < p.cpg:
+        widest = t.input_channels
     elif p.kind in ("dense", "escalate"):
         widest = source.c
     else:
@@ -282,7 +283,7 @@ class CostModel:
         act_loads = executions(nest, depends["act"])
         act_cycles = 0.0
         for s in p.sources:
-            deep = min(t.depth, s.c) if t.split_input else s.c
+            deep = t.input_channels if p.is_convolution and t.input_channels < p.cpg else s.c
             if p.kind not in ("dense", "escalate"):
                 deep = ceil_div(s.c, n_k)
             tile = self._tile_traffic(s, ceil_div(rows_in, n_y), ceil_div(columns_in, n_x), deep, 32)
@@ -311,11 +312,11 @@ class CostModel:
             for rows, many in pieces(p.oh, t.rows, t.psum_rows):
                 for columns, wide in pieces(p.ow, t.columns, t.columns):
                     for channels, deep in pieces(p.k, t.channels, t.psum_channels):
-                        for depth, times in pieces(p.cpg, p.cpg, t.depth):
+                        for depth, times in pieces(p.cpg, t.input_channels, t.depth):
                             count = many * wide * deep * times
                             instructions += count
                             compute += count * self.compute(rows, columns, channels, depth, t.row_groups)
-            posts = instructions // ceil_div(p.cpg, t.depth)
+            posts = instructions // sum(count for _, count in pieces(p.cpg, t.input_channels, t.depth))
         elif p.kind == "pool":
             post_work *= p.taps
         post = posts * target.post.issue_cycles + post_work / target.post.lanes
@@ -362,7 +363,7 @@ def segment_choices(width: int) -> list[int]:
 
 
 def _conv_inner(
-    p: Problem, rows: int, columns: int, channels: int, target: Target
+    p: Problem, rows: int, columns: int, channels: int, input_channels: int, target: Target
 ) -> Iterator[tuple[int, int, int, int]]:
     """PSUM rows, PSUM channels, depth and weights of one load to try for an OUT tile."""
     chunk = target.array.chunk
@@ -372,12 +373,12 @@ def _conv_inner(
         heights = dict.fromkeys(
             balanced(rows, limit // (columns * pn)) for limit in (psum_words // 2, psum_words) if limit >= columns * pn
         )
-        depths = [p.cpg]
+        depths = [input_channels]
         if p.kind == "dense" and p.kpg == p.k:
             per_channel = pn * p.taps
             for limit in (coef // 2, coef):
-                if per_channel <= limit < per_channel * p.cpg:
-                    depths.append(balanced(p.cpg, limit // per_channel))
+                if per_channel <= limit < per_channel * input_channels:
+                    depths.append(balanced(input_channels, limit // per_channel))
         for ph in heights:
             for depth in dict.fromkeys(depths):
                 options = (p.k, channels, pn) if depth == p.cpg else (pn,)
@@ -430,38 +431,39 @@ def _candidates(p: Problem, segment: int, target: Target) -> Iterator[Tiling]:
     for rows, columns, channels in _outer(p, segment, chunk):
         if rows * columns * channels > out:
             continue
-        whole = Tiling(rows, columns, channels, rows, channels, p.cpg, False, channels, channels, "spatial", 1, segment)
+        whole = Tiling(rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels, "spatial", 1, segment)
         orders = ORDERS if channels < p.k and (rows < p.oh or columns < p.ow) else ORDERS[:1]
         if not p.is_convolution:
             yield from (replace(whole, order=order) for order in orders)
             continue
-        splits = max(act_bytes(p, whole, s, chunk) for s in p.sources) > act
-        for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, target):
-            split = splits
-            if split:
-                depth = depth if depth == p.cpg else depth // chunk * chunk
-                if p.kind != "dense" or p.kpg != p.k or depth < 1:
+        room = target.scratchpad.par - fixed
+        for inputs in _input_channel_choices(p, whole, act, chunk):
+            for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
+                par = next((n for n in (p.k, channels, pn) if reserve(requant_block_bytes(n)) <= room), 0)
+                if not par:
                     continue
-                depth = min(depth, _split_depth(p, whole, act, chunk))
-                if depth < 1:
-                    continue
-            room = target.scratchpad.par - fixed
-            par = next((n for n in (p.k, channels, pn) if reserve(requant_block_bytes(n)) <= room), 0)
-            if not par:
-                continue
-            if split and depth < p.cpg:
-                weights = pn
-            base = replace(
-                whole, psum_rows=ph, psum_channels=pn, depth=depth, split_input=split, weights=weights, parameters=par
-            )
-            yield from (replace(base, order=order) for order in orders)
+                base = replace(
+                    whole,
+                    psum_rows=ph,
+                    psum_channels=pn,
+                    input_channels=inputs,
+                    depth=depth,
+                    weights=weights,
+                    parameters=par,
+                )
+                yield from (replace(base, order=order) for order in orders)
 
 
-def _split_depth(p: Problem, whole: Tiling, act: int, chunk: int) -> int:
-    """Input channels (whole chunks) of which two ACT tiles fit, else one; 0 if none does."""
-    one = act_bytes(p, replace(whole, depth=min(chunk, p.cpg), split_input=True), p.sources[0], chunk)
-    count = (act // 2) // one or act // one
-    return min(p.cpg, count * chunk)
+def _input_channel_choices(p: Problem, whole: Tiling, act: int, chunk: int) -> list[int]:
+    """Input channels of an ACT tile: all where they fit; else whole chunks, as many as leave room for two tiles, or one."""
+    source = p.sources[0]
+    if act_bytes(p, whole, source, chunk) <= act:
+        return [p.cpg]
+    if p.kind != "dense" or p.kpg != p.k or p.cpg <= chunk:
+        return []
+    one = act_bytes(p, replace(whole, input_channels=chunk), source, chunk)
+    counts = dict.fromkeys(room // one for room in (act // 2, act) if room >= one)
+    return [balanced(ceil_div(p.cpg, chunk), count) * chunk for count in counts]
 
 
 def search(p: Problem, target: Target) -> Tiling | None:
@@ -491,10 +493,11 @@ def search(p: Problem, target: Target) -> Tiling | None:
 def smallest_need(p: Problem, target: Target) -> tuple[str, int, int]:
     """For a layer that does not tile: the scratchpad that its smallest tile exceeds most, needed and available bytes."""
     chunk = target.array.chunk
-    k = min(p.k, chunk if p.output_format is TensorFormat.BITMAP or p.residual is not None else chunk)
+    k = min(p.k, chunk)
     pn = 1 if p.kpg == p.k else min(p.kpg, k)
-    depth = min(p.cpg, chunk) if p.kind == "dense" and p.kpg == p.k else p.cpg
-    t = Tiling(1, 1, k, 1, pn, depth, depth < p.cpg, pn, pn, "spatial", 1, 1)
+    splits = p.kind == "dense" and p.kpg == p.k
+    inputs = min(p.cpg, chunk) if splits else p.cpg
+    t = Tiling(1, 1, k, 1, pn, inputs, 1 if splits else p.cpg, pn, pn, "spatial", 1, 1)
     used: dict[str, int] = {}
     for b in buffers(p, t, chunk):
         used[b.space] = used.get(b.space, 0) + reserve(b.nbytes)
