@@ -1,0 +1,418 @@
+"""The timing model: conv.esc against an independent simulation, DRAM, and the invariants of the whole machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from emulator_programs import Builder, Geometry, conv_program, identity_requant, nchw, sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.events import Count, Recorder
+from emulator.machine import Machine
+from emulator.statistics import layer_ends, stall_spans
+from emulator.streaming import Streamed, stream
+from emulator.timing import Timeline, replay
+from isa.hazards import WAITS
+from isa.instructions import Queue, Scratchpad, TensorFormat
+from isa.layout import ceil_div
+from isa.packing import best
+from isa.target import load_target
+
+ESC1 = load_target()
+
+
+def simulate(bits, coef, g, groups, blocks, slices, macs, lanes, fifo_depth, ic_depth, broadcast):
+    """conv.esc as a network of processes that exchange timestamped events: cycles of the slowest row group, work.
+
+    `bits` bool [h, w, chunks, chunk], `coef` bool [kn, v, chunks, chunk].
+    """
+    rows_each = ceil_div(g.oh, groups)
+    results = []
+    for group in range(groups):
+        rows = range(group * rows_each, min(g.oh, (group + 1) * rows_each))
+        items = block_items(*coef.shape[:2], blocks // groups, slices)
+        positions = needed_positions(g, rows)
+
+        def cost(position, k, basis):
+            a, b, _ = position
+            pairs = zip(coef[k, basis], bits[a, b], strict=True)
+            return sum(max(1, ceil_div(int((t & x).sum()), lanes)) for t, x in pairs if t.any())
+
+        results.append(simulate_group(positions, items, cost, macs, fifo_depth, ic_depth, broadcast))
+    return max(cycles for cycles, _ in results), sum(work for _, work in results)
+
+
+def needed_positions(g, rows):
+    """(row, column, window taps) of the positions that some output of the group covers, row-major."""
+    found = []
+    for a, b in np.ndindex(g.h, g.w):
+        vertical = sum(y * g.sy - g.pads[0] + i == a for y in rows for i in range(g.r))
+        horizontal = sum(x * g.sx - g.pads[1] + j == b for x in range(g.ow) for j in range(g.s))
+        if vertical * horizontal:
+            found.append((a, b, vertical * horizontal))
+    return found
+
+
+def block_items(kn, v, blocks, slices):
+    """For each block that has work, its items: lists of (slice, output channel, basis)."""
+    together = max(1, slices // v)
+    found = []
+    for block in range(blocks):
+        mine = []
+        for first in range(block * together, kn, blocks * together):
+            for start in range(0, v, slices):
+                width = min(slices, v - start)
+                channels = enumerate(range(first, min(first + together, kn)))
+                mine.append([(n * width + z, k, start + z) for n, k in channels for z in range(width)])
+        if mine:
+            found.append(mine)
+    return found
+
+
+def simulate_group(positions, items, cost, macs, fifo_depth, ic_depth, broadcast):
+    """Run the processes of one row group until none can go on; each waits for events whose times others set."""
+    events = {}
+    work = 0
+
+    def bus():
+        clock = 0
+        for p in range(len(positions)):
+            for block, mine in enumerate(items):
+                for z in {z for item in mine for z, _, _ in item}:
+                    if p >= fifo_depth:
+                        clock = max(clock, (yield ("released", block, z, p - fifo_depth)))
+            clock += broadcast
+            events["sent", p] = clock
+
+    def accumulator(block, z):
+        nonlocal work
+        clock = 0
+        for p, position in enumerate(positions):
+            clock = max(clock, (yield ("sent", p)))
+            for n, item in enumerate(items[block]):
+                index = p * len(items[block]) + n
+                for slot, k, basis in item:
+                    if slot == z:
+                        if index >= ic_depth:
+                            clock = max(clock, (yield ("taken", block, index - ic_depth)))
+                        clock += cost(position, k, basis)
+                        work += cost(position, k, basis)
+                        events["combined", block, index, z] = clock
+            events["released", block, z, p] = clock
+
+    def mac_row(block):
+        clock = 0
+        for p, position in enumerate(positions):
+            for n, item in enumerate(items[block]):
+                index = p * len(items[block]) + n
+                for z, _, _ in item:
+                    clock = max(clock, (yield ("combined", block, index, z)))
+                events["taken", block, index] = clock
+                clock += ceil_div(position[2], macs)
+        events["finished", block] = clock
+
+    processes = [bus()]
+    for block, mine in enumerate(items):
+        processes += [accumulator(block, z) for z in sorted({z for item in mine for z, _, _ in item})]
+        processes.append(mac_row(block))
+    waiting = [(process, next(process, None)) for process in processes]
+    while waiting:
+        assert any(key is None or key in events for _, key in waiting), "deadlock"
+        waiting = [
+            (process, advance(process, events[key]) if key in events else key) for process, key in waiting if key
+        ]
+    return max(events["finished", block] for block in range(len(items))), work
+
+
+def advance(process, value):
+    """Continue a process; the event that it waits for next, None when it is done."""
+    try:
+        return process.send(value)
+    except StopIteration:
+        return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30),
+    g=st.builds(
+        Geometry,
+        st.integers(2, 5),
+        st.integers(2, 5),
+        st.sampled_from([5, 8, 20]),
+        st.integers(1, 3),
+        st.integers(1, 2),
+        st.integers(1, 2),
+        st.integers(1, 2),
+        st.just((1, 0, 1, 0)),
+        st.integers(1, 9),
+    ),
+    v=st.integers(1, 7),
+    groups=st.integers(1, 2),
+    shape=st.tuples(st.integers(2, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 4)),
+    depths=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    broadcast=st.integers(1, 3),
+)
+def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, depths, broadcast):
+    rng = np.random.default_rng(seed)
+    chunk = 8
+    chunks = ceil_div(g.c, chunk)
+    density = rng.random(2)
+    bits = rng.random((g.h, g.w, chunks, chunk)) < density[0]
+    coef = rng.random((g.kn, v, chunks, chunk)) < density[1]
+    blocks, slices, macs, lanes = shape
+    weight = np.uint64(1) << np.arange(chunk, dtype=np.uint64)
+    counts = np.zeros(len(Streamed), np.int64)
+    cycles = stream(
+        (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks), (coef * weight).sum(axis=3, dtype=np.uint64),
+        g.h, g.w, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow, groups, blocks, slices, macs, lanes,
+        *depths, broadcast, 1, counts,
+    )  # fmt: skip
+    want, work = simulate(bits, coef, g, groups, blocks, slices, macs, lanes, *depths, broadcast)
+    assert cycles == want
+    assert counts[Streamed.WORK] == work
+    waits = counts[Streamed.WORK : Streamed.ADDER_TREE + 1]
+    assert waits.min() >= 0
+    assert waits.sum() <= blocks * slices * cycles
+
+
+def tiled_program(seed, target=ESC1):
+    """Two layers in row tiles with double buffers, the second decomposed: all four queues overlap."""
+    rng = np.random.default_rng(seed)
+    b = Builder(target)
+    h, w, c, kn, v = 12, 8, 24, 16, 5
+    x = b.tensor("x", h, w, c)
+    mid = b.tensor("mid", h, w, kn, TensorFormat.BITMAP)
+    y = b.tensor("y", h, w, kn, TensorFormat.BITMAP)
+    dense = rng.integers(-9, 9, (kn, 1, 1, c)).astype(np.int8)
+    coding, blob = best(np.where(rng.random((kn, v, kn)) < 0.4, rng.integers(-1, 2, (kn, v, kn)), 0).astype(np.int8))
+    basis = rng.integers(-9, 9, (v, 3, 3)).astype(np.int8)
+    b.emit("load.bytes", dram=b.constant(identity_requant(kn, 5)), size=9 * kn, pad=Scratchpad.PAR, dst=0)
+    b.emit("load.bytes", dram=b.constant(dense.tobytes()), size=dense.size, pad=Scratchpad.COEF, dst=0)
+    tile = {"kt": kn, "kn": kn}
+    for n, y0 in enumerate(range(0, h, 4)):
+        even, shape = n % 2, {"oh": 4, "ow": w}
+        b.emit("load.act", x, y=y0, h=4, act=8192 * even)
+        b.emit(
+            "conv.dense", act=8192 * even, ih=4, iw=w, ic=c, r=1, s=1, sy=1, sx=1, psum=8192 * even, **shape, **tile,
+            cpg=c, kpg=kn, groups=2,
+        )  # fmt: skip
+        b.emit("post.requant", psum=8192 * even, **shape, **tile, hi=255, out=8192 * even, out_w=w, out_c=kn)
+        b.emit("store.act", mid, y=y0, h=4, out=8192 * even, out_w=w, out_c=kn)
+    b.layer("first", mid, macs=h * w * c * kn)
+    b.emit("load.coef", dram=b.constant(blob), size=len(blob), coding=coding, kn=kn, v=v, c=kn, coef=16384)
+    b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=1024)
+    for n, y0 in enumerate(range(0, h, 4)):
+        even, top, end = n % 2, max(0, y0 - 1), min(h, y0 + 5)
+        shape = {"oh": 4, "ow": w}
+        b.emit("load.act", mid, y=top, h=end - top, act=16384 + 8192 * even)
+        b.emit(
+            "conv.esc", act=16384 + 8192 * even, ih=end - top, iw=w, ic=kn, r=3, s=3, sy=1, sx=1, pt=top - y0 + 1, pl=1,
+            psum=16384 + 8192 * even, **shape, **tile, coef=16384, v=v, basis=1024, groups=2,
+        )  # fmt: skip
+        at = {"out": 16384 + 8192 * even, "out_w": w, "out_c": kn}
+        b.emit("post.requant", psum=16384 + 8192 * even, **shape, **tile, hi=255, **at)
+        b.emit("store.act", y, y=y0, h=4, **at)
+    b.layer("second", y, "escalate", macs=h * w * 9 * kn * kn)
+    return b.finish([x], [y]), nchw(sparse(rng, (h, w, c), 0.5))
+
+
+def measure(program, x):
+    return Machine(program).run([x], stats=True).statistics
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return [(program, measure(program, x)) for program, x in map(tiled_program, range(4))]
+
+
+def test_queues_are_in_order_and_wait(measured):
+    for program, statistics in measured:
+        t = statistics.timeline
+        signals = {q: [] for q in Queue}
+        free = dict.fromkeys(Queue, 0)
+        for i, instruction in enumerate(program.instructions):
+            q = instruction.spec.queue
+            assert t.start[i] >= free[q]
+            for other, name in WAITS:
+                if instruction[name]:
+                    assert t.start[i] >= signals[other][instruction[name] - 1]
+            free[q] = t.end[i]
+            signals[q].append(t.end[i])
+
+
+def test_total_is_bounded(measured):
+    for program, statistics in measured:
+        t, totals = statistics.timeline, statistics.data["totals"]
+        for q in Queue:
+            assert totals["cycles"] >= totals["busy_cycles"][q.name.lower()] > 0
+        assert totals["cycles"] <= int((t.end - t.start).sum())
+        moved = totals["dram_bytes"]["total"] - totals["dram_bytes"]["instructions"]
+        peak = program.target.dram.clock_mhz * program.target.dram.bytes_per_clock / program.target.clock.frequency_mhz
+        assert totals["cycles"] >= moved / peak
+        assert totals["dram"]["data_cycles"] == pytest.approx(moved / peak)
+
+
+def test_layers_and_causes_sum_to_the_total(measured):
+    for _, statistics in measured:
+        layers, totals = statistics.data["layers"], statistics.data["totals"]
+        assert sum(d["cycles"] for d in layers) == totals["cycles"]
+        assert sum(d["share"] for d in layers) == pytest.approx(1)
+        for d in [*layers, totals]:
+            assert d["busy_cycles"]["compute"] + sum(d["stall_cycles"].values()) == d["cycles"]
+            slices = ESC1.array.blocks * ESC1.array.slices
+            assert sum(d["slice_cycles"].values()) in (0, slices * d["compute_cycles"]) or d is totals
+            assert 0 <= d["multiplier_utilisation"] <= 1
+            assert 0 <= d["accumulator_utilisation"] <= 1
+        for key in ("dense_macs", "multiplications", "matches", "instructions"):
+            assert sum(d[key] for d in layers) == totals[key]
+        for key in ("busy_cycles", "stall_cycles", "dram_bytes", "energy_uj"):
+            for name, value in totals[key].items():
+                assert sum(d[key][name] for d in layers) == pytest.approx(value)
+
+
+def scaled(**changes):
+    """ESC-1 with some parameters changed: `array.macs=10` is given as array_macs=10."""
+    target = ESC1
+    for name, value in changes.items():
+        part, key = name.split("_", 1)
+        target = replace(target, **{part: replace(getattr(target, part), **{key: value})})
+    return target
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"array_ca_lanes": 32},
+        {"array_macs": 10},
+        {"array_slices": 12},
+        {"array_blocks": 64},
+        {"array_fifo_depth": 8},
+        {"array_ic_fifo_depth": 8},
+        {"array_broadcast_chunks": 2},
+        {"post_lanes": 64},
+        {"dma_bytes_per_cycle": 32},
+        {"dram_clock_mhz": 3200.0},
+        {"dram_tRCD": 10, "dram_tRPpb": 10},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_better_machine_is_not_slower(changes, seed):
+    base = measure(*tiled_program(seed)).timeline.total
+    better = measure(*tiled_program(seed, scaled(**changes))).timeline.total
+    # The DRAM channel may meet reads and writes in another order: allow for one more turnaround and row.
+    assert better <= 1.01 * base + 60
+
+
+def test_cycles_follow_the_data():
+    """The same program is faster on sparser input, and never because of fewer multiplications."""
+    g = Geometry(8, 8, 64, 1, 1, 1, 1, (0, 0, 0, 0), 32)
+    rng = np.random.default_rng(0)
+    constants = {"t": rng.integers(-1, 2, (32, 6, 64)).astype(np.int8), "basis": np.ones((6, 1, 1), np.int8)}
+    machine = Machine(conv_program(g, "esc", constants, v=6))
+    x = np.zeros((1, 64, 8, 8))
+    full = machine.run([x + 3.0], stats=True).statistics.data["totals"]
+    empty = machine.run([x], stats=True).statistics.data["totals"]
+    assert empty["cycles"] < full["cycles"]
+    assert empty["input_density"] == 0 < full["input_density"]
+    assert empty["multiplications"] == full["multiplications"]
+    assert empty["matches"] == 0 < full["matches"]
+
+
+def test_dense_cycles_follow_the_formula():
+    g = Geometry(5, 6, 8, 3, 3, 1, 1, (1, 1, 1, 1), 20)
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.integers(-9, 9, (20, 3, 3, 8)).astype(np.int8)}
+    program = conv_program(g, "dense", weights, cpg=8, kpg=20, groups=2)
+    recorder = recorded(program, sparse(rng, (5, 6, 8), 0.5))
+    index = [i.spec.mnemonic for i in program.instructions].index("conv.dense")
+    assert recorder.cycles[index] == 8 + 3 * 6 * ceil_div(20, 16) * ceil_div(72, 30)
+    taps = sum(len(range(max(0, y - 1), min(5, y + 2))) for y in range(5))
+    taps *= sum(len(range(max(0, x - 1), min(6, x + 2))) for x in range(6))
+    assert recorder.counts[index, Count.MULTIPLICATIONS] == taps * 8 * 20
+
+
+def recorded(program, x):
+    from emulator.execution import Constants, Execution
+
+    recorder = Recorder(program)
+    execution = Execution(program, 1, Constants(), recorder)
+    execution.write_input(program.inputs[0].tensor, np.ascontiguousarray(x).view(np.uint8).reshape(1, -1))
+    for index in range(len(program.instructions)):
+        execution.step(index)
+    return recorder
+
+
+def copy_program(requests, target=ESC1):
+    """Loads of single constants at chosen addresses and sizes."""
+    b = Builder(target)
+    x = b.tensor("x", 1, 1, 1)
+    b.constant(bytes(max(a + n for a, n in requests)))
+    for address, size in requests:
+        b.emit("load.bytes", dram=address, size=size, pad=Scratchpad.COEF, dst=0)
+    return b.finish([x], [x])
+
+
+def time_of(requests, target=ESC1):
+    program = copy_program(requests, target)
+    return replay(recorded(program, np.zeros((1, 1, 1), np.uint8)))
+
+
+def test_long_transfers_reach_the_peak_bandwidth():
+    target = scaled(dma_bytes_per_cycle=64, dram_tREFI=1 << 30)
+    timeline = time_of([(0, 32768)], target)
+    assert timeline.dram.row_misses == 32768 // target.dram.page_bytes
+    cycles = 32768 / 16
+    assert cycles < timeline.total < 1.06 * cycles
+
+
+def test_scratchpad_side_limits_transfers():
+    assert time_of([(0, 32768)], scaled(dma_bytes_per_cycle=4)).total >= 32768 / 4
+
+
+def test_open_rows_are_faster_than_conflicts():
+    page = ESC1.dram.page_bytes
+    same = time_of([(64 * i, 64) for i in range(16)])
+    other = time_of([(page * ESC1.dram.banks * (i % 2), 64) for i in range(16)])
+    assert (same.dram.row_misses, same.dram.row_hits) == (1, 15)
+    assert other.dram.row_misses == 16
+    d = ESC1.dram
+    assert other.total - same.total >= 15 * (d.tRPpb + d.tRCD) * 800 / d.clock_mhz - 16
+
+
+def test_refresh_costs_its_share():
+    requests = [(0, 32768)] * 16
+    without = time_of(requests, scaled(dram_tREFI=1 << 30))
+    timeline = time_of(requests)
+    d = ESC1.dram
+    assert without.dram.refreshes == 0
+    assert abs(timeline.dram.refreshes - timeline.total * (d.clock_mhz / 800) // d.tREFI) <= 1
+    assert timeline.total - without.total >= 0.8 * timeline.dram.refreshes * d.tRFCab * 800 / d.clock_mhz
+
+
+def test_engines_share_the_channel():
+    """Loads and stores at the same time move no more than the channel can."""
+    program, x = tiled_program(0, scaled(dma_bytes_per_cycle=256))
+    totals = measure(program, x).data["totals"]
+    assert totals["dram"]["bus_utilisation"] <= 1
+
+
+def test_gaps_are_charged_to_the_unit_at_work():
+    """compute 0..10; the next compute at 40 waited for a post 30..40 that waited for a load 5..30; then a store."""
+    queue = np.array([Queue.COMPUTE, Queue.LOAD, Queue.POST, Queue.COMPUTE, Queue.STORE])
+    start, end = np.array([0, 5, 30, 40, 60]), np.array([10, 30, 40, 60, 75])
+    timeline = Timeline(queue, start, end, np.array([-1, -1, 1, 2, 3]), None)
+    spans = {name: list(zip(*map(np.ndarray.tolist, t), strict=True)) for name, t in stall_spans(timeline).items()}
+    assert spans == {"load": [(10, 30)], "post": [(30, 40)], "store": [], "drain": [(60, 75)]}
+
+
+def test_windows_never_go_back():
+    program, _ = tiled_program(0)
+    n = len(program.instructions)
+    end = np.arange(n, 0, -1)
+    timeline = Timeline(np.zeros(n), end - 1, end, np.full(n, -1), None)
+    assert layer_ends(program.layers, timeline).tolist() == [n, n]
