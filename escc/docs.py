@@ -14,6 +14,7 @@ from xdsl.passes import ModulePass
 from xdsl.utils.hints import type_repr
 
 from escc.universe import ESCC_UNIVERSE
+from isa.docs import page as isa_page
 from isa.files import write_atomic
 from passes.pipelines import LEVELS, STAGES, PipelineOptions, build, to_text
 
@@ -75,7 +76,7 @@ def option_texts(cls: type[ModulePass]) -> Mapping[str, str]:
 
 def pages() -> dict[str, str]:
     """File name and text of every generated page."""
-    return {"passes.md": passes_page()}
+    return {"isa.md": isa_page(), "passes.md": passes_page()}
 
 
 def main(folder: str) -> None:

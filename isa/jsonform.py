@@ -15,6 +15,7 @@ from isa.errors import UserError
 
 _T = TypeVar("_T")
 _hints = cache(get_type_hints)
+_INT_MAX = (1 << 63) - 1
 
 
 class FormError(UserError):
@@ -66,6 +67,8 @@ def _build(kind: Any, value: object, where: str) -> object:
         raise FormError(f"{where}: must be one of {', '.join(members)}; found {value!r}")
     if kind is float and type(value) is int and -(1 << 53) < value < 1 << 53:
         return float(value)
+    if isinstance(value, int) and abs(value) > _INT_MAX:
+        raise FormError(f"{where}: exceeds 64 bits")
     if type(value) is not kind or (isinstance(value, float) and not isfinite(value)):
         raise FormError(f"{where}: must be of type {kind.__name__}, found {value!r}"[:300])
     return value

@@ -146,6 +146,7 @@ class Target:
 
 
 _T = TypeVar("_T")
+_INT_MAX = (1 << 31) - 1
 # Parameters that may be zero; every other number must be positive.
 _MAY_BE_ZERO = {
     "array.issue_cycles",
@@ -183,6 +184,8 @@ def _build(cls: type[_T], data: Mapping[str, Any], where: str, path: str) -> _T:
             raise TargetError(f"{where}: '{path}{name}' must be of type {kind.__name__}, found {value!r}")
         if isinstance(value, float) and not math.isfinite(value):
             raise TargetError(f"{where}: '{path}{name}' must be finite, found {value!r}")
+        if isinstance(value, int) and value > _INT_MAX:
+            raise TargetError(f"{where}: '{path}{name}' must be below 2^31")
         if isinstance(value, int | float) and (value < 0 or (value == 0 and f"{path}{name}" not in _MAY_BE_ZERO)):
             raise TargetError(f"{where}: '{path}{name}' must be positive, found {value!r}")
         values[name] = value
@@ -254,7 +257,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise TargetError(f"{path}: {e.strerror or e}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (ValueError, RecursionError) as e:
         raise TargetError(f"{path}: not a TOML file: {e}") from e
     base = data.pop("base", None)
     if base is None:
@@ -283,6 +286,6 @@ def parse_target(text: str, where: str = ".esc.target") -> Target:
     """Parse the canonical text that a binary carries. Raises `TargetError`."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:  # tomllib lets numbers of thousands of digits and deep nesting through
         raise TargetError(f"{where}: not TOML: {e}") from e
     return _check(_build(Target, data, where, ""), where)

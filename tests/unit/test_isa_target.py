@@ -61,6 +61,9 @@ def test_zero_is_allowed_where_it_means_something() -> None:
         ("[clock]\nfrequency_mhz = 800.0\n", "", "missing parameter 'clock'"),
         ("[clock]\nfrequency_mhz = 800.0\n", "clock = 3\n", "'clock' must be a table"),
         ("[clock]", "[clock", "not TOML"),
+        ("blocks = 32", "blocks = " + "9" * 5000, "not TOML"),
+        ("blocks = 32", "blocks = 0x80000000", "must be below 2^31"),
+        ("blocks = 32", "blocks = " + "[" * 5000, "not TOML"),
     ],
 )
 def test_faults(old: str, new: str, message: str) -> None:
