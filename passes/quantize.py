@@ -178,7 +178,7 @@ class _Emitter:
         bias = None if op.bias is None else constant(op.bias)
         if bias is None:
             bias = np.zeros(len(weight))
-        given = symmetric_scales(op.weight, len(weight))
+        given = symmetric_scales(op.weight)
         scales = weight_scales(weight, self._method) if given is None else given
         integers = quantize_conv(weight, bias, source.scale, source.limit, scales)
         strides, pads = esc.ints(op.strides), esc.ints(op.pads)
@@ -333,7 +333,7 @@ class QuantizePass(ModulePass):
             raise UserError(causes)
         statistics = _Statistics(op, inputs)
         convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if self.bias_correction else []
-        averaged: set[SSAValue] = {o.output for o in convs if symmetric_scales(o.weight, 1) is None}
+        averaged: set[SSAValue] = {o.output for o in convs if symmetric_scales(o.weight) is None}
         statistics.collect(plan.observed(), averaged)
         percentile = self.percentile
         plan.settle(lambda value, signed: statistics.histograms[value].scale(signed, method, percentile))

@@ -75,15 +75,15 @@ def _along(parameter: NDArray[np.generic], op: onnx.DequantizeLinearOp, rank: in
     return parameter.reshape(shape).astype(np.float64)
 
 
-def symmetric_scales(weight: SSAValue, channels: int) -> NDArray[np.float64] | None:
-    """Scales float64 [channels] of a weight that the model stores as int8 with zero point 0; None for any other."""
+def symmetric_scales(weight: SSAValue) -> NDArray[np.float64] | None:
+    """Scales float64 [K] of a weight [K, ...] that the model stores as int8 with zero point 0; None for any other."""
     op = weight.owner
     if not isinstance(op, onnx.DequantizeLinearOp) or op.zero_point.array.dtype != np.int8:
         return None
     scale = op.scale.array.astype(np.float64)
     if op.zero_point.array.any() or (scale.size != 1 and op.axis.value.data != 0):
         return None
-    return np.broadcast_to(scale.reshape(-1), (channels,)).copy()
+    return np.broadcast_to(scale.reshape(-1), onnx.shape_of(weight)[:1]).copy()
 
 
 def only_user(value: SSAValue) -> Operation | None:

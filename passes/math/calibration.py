@@ -113,7 +113,9 @@ class Histogram:
         while max(-low, high) >= self._limit:
             self._grow()
         per_sample = x.size // len(x)
-        step = -(-per_sample // _VALUES_PER_SAMPLE) | 1  # odd: does not fall into step with even widths
+        step = -(-per_sample // _VALUES_PER_SAMPLE)
+        while math.gcd(step, per_sample) > 1:  # else only some rows, columns or channels would be seen
+            step += 1
         values = x.reshape(len(x), -1)[:, ::step].reshape(-1)
         index = ((values + self._limit) * (_BINS / (2 * self._limit))).astype(np.int32)
         np.clip(index, 0, _BINS - 1, out=index)
@@ -145,9 +147,9 @@ def choose_scale(
 ) -> float:
     """Scale for int8 (`signed`) or uint8 of a weighted sample `values`/`counts` whose extremes are `low` and `high`.
 
-    "minmax" represents the extremes; "percentile" the given percentage of the values by magnitude; "mse" minimises
-    the mean squared rounding and clipping error over fractions of the min-max scale. Returns 1.0 for an all-zero
-    sample.
+    "minmax" represents the extremes; "percentile" the given percentage of the non-zero values by magnitude (zeros are
+    exact at any scale, and a sparse tensor has little else); "mse" minimises the mean squared rounding and clipping
+    error over fractions of the min-max scale. Returns 1.0 for an all-zero sample.
     """
     floor, ceiling = (-128, 127) if signed else (0, 255)
     widest = max(high / ceiling, low / floor if signed else 0.0)
@@ -156,11 +158,14 @@ def choose_scale(
     if method == "minmax":
         return widest
     if method == "percentile":
+        values, counts = values[values != 0], counts[values != 0]
+        if not values.size:
+            return widest
         order = np.argsort(np.abs(values), kind="stable")
         cumulative: Array = np.cumsum(counts[order])
-        cut = int(np.searchsorted(cumulative, percentile / 100 * cumulative[-1]))
+        cut = int((cumulative < percentile / 100 * float(cumulative[-1])).sum())
         reach = float(np.abs(values[order[min(cut, len(order) - 1)]]))
-        return min(widest, reach / ceiling) if reach > 0 else widest
+        return min(widest, reach / ceiling)
     best, best_error = widest, math.inf
     for fraction in np.linspace(1.0, 0.2, 81):
         scale = widest * float(fraction)
