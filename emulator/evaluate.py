@@ -15,7 +15,8 @@ from isa.program import Program
 
 _BATCH_BYTES = 1 << 26
 """Memory for the activations of a batch."""
-_MOST_IMAGES = 64
+_MOST_IMAGES = 16
+"""Larger batches leave the processor's caches and gain nothing."""
 
 
 def batch_size(program: Program) -> int:

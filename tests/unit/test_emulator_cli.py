@@ -1,0 +1,215 @@
+"""`esc-emu`: results, statistics, traces, accuracy, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from emulator_programs import Geometry, conv_program, requant_block, sparse
+
+from emulator.evaluate import batch_size
+from emulator.machine import Machine
+from escc.cli.emulate import main
+from isa.container import write_elf
+
+CLASSES = 4
+
+
+@pytest.fixture(scope="module")
+def program():
+    """A classifier of 3 x 6 x 6 images: one convolution over the whole map."""
+    rng = np.random.default_rng(0)
+    g = Geometry(6, 6, 3, 6, 6, 1, 1, (0, 0, 0, 0), CLASSES)
+    w = rng.integers(-20, 20, (CLASSES, 6, 6, 3)).astype(np.int8)
+    q = requant_block(np.zeros(CLASSES), np.full(CLASSES, 1 << 20), np.full(CLASSES, 28))
+    p = conv_program(g, "dense", {"w": w}, cpg=3, kpg=CLASSES, requant=q, lo=-128, hi=127, macs=432)
+    port = replace(p.outputs[0], shape=(1, CLASSES))
+    return replace(p, outputs=(port,), sample=sparse(rng, (6, 6, 3), 0.9).tobytes())
+
+
+@pytest.fixture(scope="module")
+def model(program, tmp_path_factory):
+    path = tmp_path_factory.mktemp("emu") / "model.bin"
+    path.write_bytes(write_elf(program))
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(program):
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (37, 3, 6, 6)).astype(np.float32)
+
+
+def fails(capsys, *arguments):
+    """Run expecting exit code 1; the diagnostics."""
+    assert main([str(a) for a in arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_sample_gives_the_best_classes(model, program, capsys):
+    assert main([str(model)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    scores = Machine(program).run_sample().outputs[0][0]
+    assert lines[0] == "y: class, score"
+    assert [int(line.split()[0]) for line in lines[1:]] == np.argsort(-scores, kind="stable").tolist()
+    assert [float(line.split()[1]) for line in lines[1:]] == sorted(scores.tolist(), reverse=True)
+
+
+def test_input_and_output_files(model, program, images, tmp_path, capsys):
+    want = Machine(program).run([images[:3]]).outputs[0]
+    np.save(tmp_path / "x.npy", images[:3])
+    np.savez(tmp_path / "x.npz", x=images[:3])
+    np.savez(tmp_path / "named.npz", **{program.inputs[0].name: images[:3]})
+    for name in ("x.npy", "x.npz", "named.npz"):
+        assert main([str(model), "--input", str(tmp_path / name), "--output", str(tmp_path / "y.npy")]) == 0
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), want)
+    assert main([str(model), "--input", str(tmp_path / "x.npy"), "--output", str(tmp_path / "y.npz")]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], want)
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert [int(line.split("class ")[1].split(",")[0]) for line in lines] == want.argmax(axis=1).tolist()
+
+
+def test_table_and_json_agree(model, tmp_path, capsys):
+    assert main([str(model), "--stats", "--stats-json", str(tmp_path / "s.json")]) == 0
+    out = capsys.readouterr().out
+    data = json.loads((tmp_path / "s.json").read_text())
+    assert data["schema_version"] == 1
+    assert data["images"] == 1
+    assert [d["name"] for d in data["layers"]] == ["conv"]
+    total = next(line for line in out.splitlines() if line.startswith("total"))
+    assert total.split()[1] == str(data["totals"]["cycles"])
+    assert f"{data['totals']['cycles']} cycles = " in out
+
+
+def test_json_alone_on_standard_output(model, capsys):
+    assert main([str(model), "--stats-json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["dense_macs"] == 432
+
+
+def test_every_number_of_the_json_is_documented(model, capsys, request):
+    main([str(model), "--stats-json", "-"])
+    data = json.loads(capsys.readouterr().out)
+    text = (request.config.rootpath / "docs" / "performance.md").read_text()
+    for part in (data["totals"], data["layers"][0]):
+        for key in set(part) - {"name", "kind", "nodes", "weights"}:
+            assert f"`{key}" in text, key
+        for group in (
+            "busy_cycles",
+            "stall_cycles",
+            "slice_cycles",
+            "dram_bytes",
+            "scratchpad_bytes",
+            "energy_uj",
+            "dram",
+        ):
+            for key in part.get(group, ()):
+                assert any(form in text for form in (f".{key}`", f"`{key}`", key.upper())), key
+
+
+def test_trace(model, program, tmp_path):
+    assert main([str(model), "--trace", str(tmp_path / "t.json")]) == 0
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    tracks = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert tracks == {"load", "compute", "post", "store"}
+    runs = [e for e in events if e["ph"] == "X"]
+    assert len(runs) == len(program.instructions) - 1
+    assert {e["name"] for e in runs} == {"conv"}
+    assert all(e["dur"] > 0 for e in runs)
+
+
+def test_statistics_of_several_images_are_means(model, images, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", images[:6])
+    assert main([str(model), "--input", str(tmp_path / "x.npy"), "--stats-json", "-"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["images"] == 4
+    single = []
+    for i in range(4):
+        np.save(tmp_path / "x.npy", images[i : i + 1])
+        main([str(model), "--input", str(tmp_path / "x.npy"), "--stats-json", "-"])
+        single.append(json.loads(capsys.readouterr().out)["totals"]["cycles"])
+    assert data["totals"]["cycles"] == pytest.approx(np.mean(single))
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_accuracy(model, program, images, tmp_path, capsys, jobs):
+    best = Machine(program).run([images]).outputs[0].argmax(axis=1)
+    labels = np.where(np.arange(len(best)) % 4 == 0, (best + 1) % CLASSES, best)
+    np.savez(tmp_path / "d.npz", x=images, y=labels)
+    assert main([str(model), "--eval", str(tmp_path / "d.npz"), "--jobs", jobs]) == 0
+    assert capsys.readouterr().out == "top-1 72.97 % (27 of 37)\n"
+    assert main([str(model), "--eval", str(tmp_path / "d.npz"), "--limit", "4", "--stats"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("top-1 75.00 % (3 of 4)\n")
+    assert "means over 4 images" in out
+    assert 1 <= batch_size(program) <= len(images)
+
+
+def test_image_files(model, program, tmp_path, capsys):
+    image_module = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (6, 12, 3)).astype(np.uint8)
+    path = tmp_path / "i.png"
+    image_module.fromarray(pixels).save(path)
+    assert "mean, std, channel order unknown" in fails(capsys, model, "--input", path)
+    port = replace(program.inputs[0], mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 4.0), channel_order="bgr")
+    known = replace(program, inputs=(port,))
+    (tmp_path / "known.bin").write_bytes(write_elf(known))
+    assert main([str(tmp_path / "known.bin"), "--input", str(path), "--output", str(tmp_path / "y.npy")]) == 0
+    x = (pixels[:, 3:9, ::-1].astype(np.float64) - port.mean) / port.std
+    want = Machine(known).run([x.transpose(2, 0, 1)[None]]).outputs[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), want)
+    capsys.readouterr()
+    path.write_text("not an image")
+    assert "neither .npy, .npz nor an image" in fails(capsys, tmp_path / "known.bin", "--input", path)
+
+
+def test_faults_of_inputs(model, images, tmp_path, capsys):
+    def saved(name, **arrays):
+        np.savez(tmp_path / name, **arrays)
+        return tmp_path / name
+
+    np.save(tmp_path / "wrong.npy", images[:, :2])
+    assert "shape [37, 2, 6, 6] does not fit; requires [N, 3, 6, 6]" in fails(
+        capsys, model, "--input", tmp_path / "wrong.npy"
+    )
+    assert "No such file" in fails(capsys, model, "--input", tmp_path / "none.npy")
+    (tmp_path / "text.npy").write_text("hello")
+    assert "not a NumPy .npy file" in fails(capsys, model, "--input", tmp_path / "text.npy")
+    (tmp_path / "text.npz").write_text("hello")
+    assert "not a NumPy .npz file" in fails(capsys, model, "--eval", tmp_path / "text.npz")
+    assert "no array 'x'; it holds a; requires x or x" in fails(capsys, model, "--input", saved("a.npz", a=images))
+    assert "no array 'y'; it holds x" in fails(capsys, model, "--eval", saved("x.npz", x=images))
+    wrong = np.arange(37)
+    assert "33 of 37 labels are outside [0, 4), the first is y[4] = 4" in fails(
+        capsys, model, "--eval", saved("d.npz", x=images, y=wrong)
+    )
+    assert "requires integers [37]" in fails(capsys, model, "--eval", saved("d.npz", x=images, y=wrong[:5]))
+    assert "d.npz: input 'x': shape" in fails(capsys, model, "--eval", saved("d.npz", x=images[:, :1], y=wrong % 4))
+    buffer = io.BytesIO()
+    np.save(buffer, images)
+    (tmp_path / "cut.npy").write_bytes(buffer.getvalue()[:300])
+    assert "not a NumPy .npy file" in fails(capsys, model, "--input", tmp_path / "cut.npy")
+
+
+def test_faults_of_models(model, tmp_path, capsys):
+    assert "No such file" in fails(capsys, tmp_path / "none.bin")
+    (tmp_path / "empty.bin").write_bytes(b"")
+    assert "empty.bin" in fails(capsys, tmp_path / "empty.bin")
+    (tmp_path / "cut.bin").write_bytes(model.read_bytes()[:-100])
+    assert "cut.bin" in fails(capsys, tmp_path / "cut.bin")
+
+
+@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--jobs", "x"], ["--unknown"]])
+def test_usage(model, arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(model), *arguments])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
