@@ -1,10 +1,12 @@
-"""The `bfs` dialect: Basis-First streaming. A program of layers; a layer is a loop nest of tile operations on scratchpads.
+"""The `bfs` dialect: Basis-First streaming. A program of layers; a layer is a loop nest of tile operations on
+scratchpads.
 
-Tile operations name *what* they touch by half-open ranges `[%y : %h]` (first index and extent) in the coordinates of the tensors;
-*where* it lies follows from what their buffers hold. A load fills the next instance of its buffer (one address: always the same
-place; two: alternating), `bfs.open_tile` turns to the next instance of an OUT buffer, and a convolution with a reduction range
-that starts at 0 turns to the next instance of its PSUM buffer. Loops (`bfs.for`) hand their body the clipped extent of each
-step, so edge tiles need no separate code. Program order is the order of meaning.
+Tile operations name *what* they touch by half-open ranges `[%y : %h]` (first index and extent) in the coordinates of
+the tensors; *where* it lies follows from what their buffers hold. A load fills the next instance of its buffer (one
+address: always the same place; two: alternating), `bfs.open_tile` turns to the next instance of an OUT buffer, and a
+convolution with a reduction range that starts at 0 turns to the next instance of its PSUM buffer. Loops (`bfs.for`)
+hand their body the clipped extent of each step, so edge tiles need no separate code. Program order is the order of
+meaning.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, SymbolOpInterface, SymbolTable
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.bfs_tiles import INDEX, TILE_OPS, BufferType
+from dialects.bfs_compute import COMPUTE
+from dialects.bfs_tiles import INDEX, TRANSFERS, BufferType
 from dialects.blob import DenseAttr
 from dialects.esc import QType, i64_array, ints
 from dialects.machine import PortDecl, TensorDecl, checked_target, integer, strings
@@ -112,11 +115,11 @@ class TensorOp(TensorDecl):
 
 @irdl_op_definition
 class ConstantOp(IRDLOperation):
-    """A constant of the layers: int8 weights [K][R][S][C/groups], ternary coefficients [K][V][C], bases [V][R][S], requantisation
-    parameters int32 [3][K] (bias, mult, shift), tables and parameter blocks.
+    """A constant of the layers: int8 weights [K][R][S][C/groups], ternary coefficients [K][V][C], bases [V][R][S],
+    requantisation parameters int32 [3][K] (bias, mult, shift), tables and parameter blocks.
 
-    pack-coefficients replaces `value` by the bytes that the machine reads, `packed`, at DRAM `address`; `pieces` holds
-    (first output channel, first input channel, offset, size, coding) for each transfer.
+    pack-coefficients replaces `value` by the bytes that the machine reads, `packed`, at DRAM `address`; `pieces`
+    holds (first output channel, first input channel, offset, size, coding) for each transfer.
     """
 
     name = "bfs.constant"
@@ -136,8 +139,8 @@ class ConstantOp(IRDLOperation):
     def transfers(self) -> dict[tuple[int, int], tuple[int, int, int]]:
         """(first output channel, first input channel) -> (offset, size, coding) of the packed constant."""
         flat = ints(self.pieces) if self.pieces is not None else ()
-        rows = [flat[i : i + 5] for i in range(0, len(flat), 5)]
-        return {(k, c): (offset, size, coding) for k, c, offset, size, coding in rows}
+        columns = [flat[i::5] for i in range(5)]
+        return {(k, c): (offset, size, coding) for k, c, offset, size, coding in zip(*columns, strict=True)}
 
     def verify_(self) -> None:
         if (self.value is None) == (self.packed is None):
@@ -177,7 +180,9 @@ class OutputOp(PortDecl):
 
 @irdl_op_definition
 class ProgramOp(IRDLOperation):
-    """A tiled program: tensors, constants and ports, then layers in order. `target` is the canonical text of the machine."""
+    """A tiled program: tensors, constants and ports, then layers in order. `target` is the canonical text of the
+    machine.
+    """
 
     name = "bfs.program"
     target = prop_def(StringAttr)
@@ -230,15 +235,16 @@ class ProgramOp(IRDLOperation):
                 capacity = int(getattr(target.scratchpad, buffer.space))
                 if any(not 0 <= a <= capacity - buffer.nbytes for a in buffer.places):
                     raise VerifyException(
-                        f"layer '{layer.layer_name.data}': buffer of {buffer.nbytes} bytes at {list(buffer.places)} does not "
-                        f"fit the {capacity} bytes of {buffer.space}"
+                        f"layer '{layer.layer_name.data}': buffer of {buffer.nbytes} bytes at {list(buffer.places)} "
+                        f"does not fit the {capacity} bytes of {buffer.space}"
                     )
 
 
 @irdl_op_definition
 class LayerOp(IRDLOperation):
-    """Computes one tensor. `nodes` are the ONNX nodes that went into it, main node first; `macs` and `weights` count the
-    multiply-accumulates and weights of the original dense operation."""
+    """Computes one tensor. `nodes` are the ONNX nodes that went into it, main node first; `macs` and `weights` count
+    the multiply-accumulates and weights of the original dense operation.
+    """
 
     name = "bfs.layer"
     layer_name = prop_def(StringAttr)
@@ -368,9 +374,9 @@ class ForOp(IRDLOperation):
             parser.Delimiter.PAREN, lambda: parser.parse_argument(expect_type=False)
         )
         parser.parse_punctuation("=")
-        first = parser.parse_operand()
+        first = parser.parse_operand(INDEX)
         parser.parse_keyword("size")
-        extent = parser.parse_operand()
+        extent = parser.parse_operand(INDEX)
         parser.parse_keyword("step")
         step = parser.parse_integer()
         region = parser.parse_region([name.resolve(INDEX) for name in names])
@@ -385,6 +391,6 @@ class ForOp(IRDLOperation):
 
 Bfs = Dialect(
     "bfs",
-    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, LayerOp, BufferOp, ForOp, *TILE_OPS],
+    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, LayerOp, BufferOp, ForOp, *TRANSFERS, *COMPUTE],
     [BufferType],
 )

@@ -1,7 +1,9 @@
-"""Tile operations of the `bfs` dialect: transfers into scratchpad buffers, convolutions, the post unit, transfers out.
+"""Tile operations of the `bfs` dialect: transfers into scratchpad buffers, convolutions, the post unit, transfers
+out.
 
-Ranges `[%y : %h]` are (first, extent) in the coordinates of the tensors, clipped by the loops around. What a buffer holds (which
-rows, columns and channels of which tensor) follows from the operation that filled it last; see `dialects.bfs`.
+Ranges `[%y : %h]` are (first, extent) in the coordinates of the tensors, clipped by the loops around. What a buffer
+holds (which rows, columns and channels of which tensor) follows from the operation that filled it last; see
+`dialects.bfs`.
 """
 
 from __future__ import annotations
@@ -9,24 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
-    BoolAttr,
     DenseArrayBase,
     FlatSymbolRefAttr,
     IndexType,
     IntegerAttr,
-    StringAttr,
     SymbolRefAttr,
 )
-from xdsl.ir import Attribute, Data, Operation, SSAValue, TypeAttribute
+from xdsl.ir import Data, Operation, SSAValue, TypeAttribute
 from xdsl.irdl import (
-    AttrSizedOperandSegments,
     IRDLOperation,
     ParsePropInAttrDict,
     irdl_attr_definition,
     irdl_op_definition,
     operand_def,
-    opt_operand_def,
-    opt_prop_def,
     prop_def,
 )
 from xdsl.parser import AttrParser
@@ -66,15 +63,13 @@ Range = tuple[SSAValue, SSAValue]
 """First index and extent."""
 
 
-def _flag(value: bool) -> BoolAttr:
-    return BoolAttr.from_bool(value)
-
-
-def _flat(*ranges: Range) -> list[SSAValue]:
+def flat(*ranges: Range) -> list[SSAValue]:
+    """Operands of ranges."""
     return [value for pair in ranges for value in pair]
 
 
-def _numbers(attr: DenseArrayBase, count: int, low: int, what: str) -> None:
+def numbers(attr: DenseArrayBase, count: int, low: int, what: str) -> None:
+    """Check an array of `count` integers of at least `low`. Raises VerifyException."""
     values = ints(attr)
     if len(values) != count or min(values) < low:
         raise VerifyException(f"{what} must be {count} integers of at least {low}, found {list(values)}")
@@ -93,9 +88,10 @@ class TileOp(IRDLOperation):
 class LoadTileOp(TileOp):
     """Fill an ACT buffer with the part of a tensor that output rows, columns and channels `[y, x, c]` need.
 
-    Rows: those that windows of `kernel[0]` rows, `strides[0]` apart and moved up by `pads[0]`, touch, clipped to the tensor;
-    columns likewise. Channels: outputs i of the range inside [first, first + count) need channel i // per + offset, where
-    `channels` is [first, count, offset, per]; widened downwards to a multiple of the chunk. Loads nothing when that is empty.
+    Rows: those that windows of `kernel[0]` rows, `strides[0]` apart and moved up by `pads[0]`, touch, clipped to the
+    tensor; columns likewise. Channels: outputs i of the range inside [first, first + count) need channel i // per +
+    offset, where `channels` is [first, count, offset, per]; widened downwards to a multiple of the chunk. Loads
+    nothing when that is empty.
     """
 
     name = "bfs.load_tile"
@@ -126,7 +122,7 @@ class LoadTileOp(TileOp):
         channels: Sequence[int],
     ):
         super().__init__(
-            operands=[buffer, *_flat(y, x, c)],
+            operands=[buffer, *flat(y, x, c)],
             properties={
                 "tensor": SymbolRefAttr(tensor),
                 "kernel": i64_array(kernel),
@@ -137,9 +133,9 @@ class LoadTileOp(TileOp):
         )
 
     def verify_(self) -> None:
-        _numbers(self.kernel, 2, 1, "kernel")
-        _numbers(self.strides, 2, 1, "strides")
-        _numbers(self.pads, 2, -(1 << 15), "pads")
+        numbers(self.kernel, 2, 1, "kernel")
+        numbers(self.strides, 2, 1, "strides")
+        numbers(self.pads, 2, -(1 << 15), "pads")
         first, count, _, per = (*ints(self.channels), 0, 0, 0, 0)[:4]
         if len(ints(self.channels)) != 4 or first < 0 or count < 1 or per < 1:
             raise VerifyException(f"channels must be [first, count, offset, per], found {list(ints(self.channels))}")
@@ -159,12 +155,14 @@ class LoadWeightsOp(TileOp):
     assembly_format = "$buffer `,` $constant `[` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
 
     def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range):
-        super().__init__(operands=[buffer, *_flat(k, c)], properties={"constant": SymbolRefAttr(constant)})
+        super().__init__(operands=[buffer, *flat(k, c)], properties={"constant": SymbolRefAttr(constant)})
 
 
 @irdl_op_definition
 class LoadCoefficientsOp(TileOp):
-    """Fill a COEF buffer with the expanded ternary coefficients of output channels `k`: [k][V][chunk] of bitmap and signs."""
+    """Fill a COEF buffer with the expanded ternary coefficients of output channels `k`: [k][V][chunk] of bitmap and
+    signs.
+    """
 
     name = "bfs.load_coefficients"
     buffer = operand_def(COEF)
@@ -201,7 +199,7 @@ class LoadParametersOp(TileOp):
 
 @irdl_op_definition
 class LoadBytesOp(TileOp):
-    """Fill a PAR buffer with the bytes of a constant: bases, a table, the parameters of an addition or of an average."""
+    """Fill a PAR buffer with the bytes of a constant: bases, a table, parameters of an addition or an average."""
 
     name = "bfs.load_bytes"
     buffer = operand_def(PAR)
@@ -212,178 +210,7 @@ class LoadBytesOp(TileOp):
         super().__init__(operands=[buffer], properties={"constant": SymbolRefAttr(constant)})
 
 
-# Convolutions --------------------------------------------------------------------------------------------------------
-
-
-def _window(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) -> dict[str, Attribute]:
-    return {"kernel": i64_array(kernel), "strides": i64_array(strides), "pads": i64_array(pads)}
-
-
-def _verify_window(kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase) -> None:
-    _numbers(kernel, 2, 1, "kernel")
-    _numbers(strides, 2, 1, "strides")
-    _numbers(pads, 2, 0, "pads")
-
-
-@irdl_op_definition
-class ConvOp(TileOp):
-    """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0, else adds.
-
-    `kpg` output channels share a group; `row_groups` of PE blocks take different output rows.
-    """
-
-    name = "bfs.conv"
-    psum = operand_def(PSUM)
-    act = operand_def(ACT)
-    coef = operand_def(COEF)
-    y = operand_def(INDEX)
-    rows = operand_def(INDEX)
-    x = operand_def(INDEX)
-    columns = operand_def(INDEX)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    c = operand_def(INDEX)
-    depth = operand_def(INDEX)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    kpg = prop_def(IntegerAttr)
-    cpg = prop_def(IntegerAttr)
-    row_groups = prop_def(IntegerAttr)
-    assembly_format = "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
-
-    def __init__(
-        self,
-        psum: SSAValue,
-        act: SSAValue,
-        coef: SSAValue,
-        y: Range,
-        x: Range,
-        k: Range,
-        c: Range,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        kpg: int,
-        cpg: int,
-        row_groups: int,
-    ):
-        super().__init__(
-            operands=[psum, act, coef, *_flat(y, x, k, c)],
-            properties={
-                **_window(kernel, strides, pads),
-                "kpg": integer(kpg),
-                "cpg": integer(cpg),
-                "row_groups": integer(row_groups),
-            },
-        )
-
-    def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads)
-
-
-@irdl_op_definition
-class ConvDwOp(TileOp):
-    """Depthwise convolution: output channel k reads input channel k // kpg."""
-
-    name = "bfs.conv_dw"
-    psum = operand_def(PSUM)
-    act = operand_def(ACT)
-    coef = operand_def(COEF)
-    y = operand_def(INDEX)
-    rows = operand_def(INDEX)
-    x = operand_def(INDEX)
-    columns = operand_def(INDEX)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    kpg = prop_def(IntegerAttr)
-    assembly_format = "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
-
-    def __init__(
-        self,
-        psum: SSAValue,
-        act: SSAValue,
-        coef: SSAValue,
-        y: Range,
-        x: Range,
-        k: Range,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        kpg: int,
-    ):
-        super().__init__(
-            operands=[psum, act, coef, *_flat(y, x, k)],
-            properties={**_window(kernel, strides, pads), "kpg": integer(kpg)},
-        )
-
-    def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads)
-
-
-@irdl_op_definition
-class ConvEscOp(TileOp):
-    """Decomposed convolution: ternary combinations of all input channels, then `v` bases; `row_groups` as in bfs.conv."""
-
-    name = "bfs.conv_esc"
-    psum = operand_def(PSUM)
-    act = operand_def(ACT)
-    coef = operand_def(COEF)
-    basis = operand_def(PAR)
-    y = operand_def(INDEX)
-    rows = operand_def(INDEX)
-    x = operand_def(INDEX)
-    columns = operand_def(INDEX)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    v = prop_def(IntegerAttr)
-    ic_shift = prop_def(IntegerAttr)
-    row_groups = prop_def(IntegerAttr)
-    assembly_format = (
-        "$psum `,` $act `,` $coef `,` $basis `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
-    )
-
-    def __init__(
-        self,
-        psum: SSAValue,
-        act: SSAValue,
-        coef: SSAValue,
-        basis: SSAValue,
-        y: Range,
-        x: Range,
-        k: Range,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        v: int,
-        ic_shift: int,
-        row_groups: int,
-    ):
-        super().__init__(
-            operands=[psum, act, coef, basis, *_flat(y, x, k)],
-            properties={
-                **_window(kernel, strides, pads),
-                "v": integer(v),
-                "ic_shift": integer(ic_shift),
-                "row_groups": integer(row_groups),
-            },
-        )
-
-    def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads)
-
-
-ConvTileOp = ConvOp | ConvDwOp | ConvEscOp
-"""Partial sums of output rows, columns and channels `[y, x, k]` into a PSUM buffer; the window is in tensor coordinates."""
-
-
-# Post unit -----------------------------------------------------------------------------------------------------------
+# Transfers out ------------------------------------------------------------------------------------------------------
 
 
 @irdl_op_definition
@@ -401,158 +228,7 @@ class OpenTileOp(TileOp):
     assembly_format = "$buffer `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
 
     def __init__(self, buffer: SSAValue, y: Range, x: Range, k: Range):
-        super().__init__(operands=[buffer, *_flat(y, x, k)])
-
-
-@irdl_op_definition
-class RequantOp(TileOp):
-    """Requantise what the PSUM buffer holds into the OUT tile, as esc.requantize; `table`, `residual` and `addition` buffers
-    are present as there. `q_signed`: type of q before the addition."""
-
-    name = "bfs.requant"
-    out = operand_def(OUT)
-    psum = operand_def(PSUM)
-    parameters = operand_def(PAR)
-    table = opt_operand_def(PAR)
-    residual = opt_operand_def(ACT)
-    addition = opt_operand_def(PAR)
-    lo = prop_def(IntegerAttr)
-    hi = prop_def(IntegerAttr)
-    q_signed = prop_def(BoolAttr)
-    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
-    assembly_format = (
-        "$out `,` $psum `,` $parameters (`table` $table^)? (`residual` $residual^)? (`addition` $addition^)? attr-dict"
-    )
-
-    def __init__(
-        self,
-        out: SSAValue,
-        psum: SSAValue,
-        parameters: SSAValue,
-        table: SSAValue | None,
-        residual: SSAValue | None,
-        addition: SSAValue | None,
-        lo: int,
-        hi: int,
-        q_signed: bool,
-    ):
-        super().__init__(
-            operands=[out, psum, parameters, table, residual, addition],
-            properties={"lo": integer(lo), "hi": integer(hi), "q_signed": _flag(q_signed)},
-        )
-
-    def verify_(self) -> None:
-        if (self.residual is None) != (self.addition is None):
-            raise VerifyException("a residual needs the parameters of the addition, and they a residual")
-
-
-@irdl_op_definition
-class AddOp(TileOp):
-    """Add two ACT tiles of the geometry of the OUT tile, as esc.add; `parameters` hold multipliers, clamp and shift."""
-
-    name = "bfs.add"
-    out = operand_def(OUT)
-    lhs = operand_def(ACT)
-    rhs = operand_def(ACT)
-    parameters = operand_def(PAR)
-    assembly_format = "$out `,` $lhs `,` $rhs `,` $parameters attr-dict"
-
-    def __init__(self, out: SSAValue, lhs: SSAValue, rhs: SSAValue, parameters: SSAValue):
-        super().__init__(operands=[out, lhs, rhs, parameters])
-
-
-@irdl_op_definition
-class MapOp(TileOp):
-    """Move and map: out[y,x,i] = f(act[y*sy + oy, x*sx + ox, i + oc]), 0 outside the tensor, for the output channels i of the
-    OUT tile inside [first, first + count); f is the identity or the table. `offsets` [oy, ox, oc], `channels` [first, count]."""
-
-    name = "bfs.map"
-    out = operand_def(OUT)
-    act = operand_def(ACT)
-    table = opt_operand_def(PAR)
-    strides = prop_def(DenseArrayBase)
-    offsets = prop_def(DenseArrayBase)
-    channels = prop_def(DenseArrayBase)
-    assembly_format = "$out `,` $act (`table` $table^)? attr-dict"
-
-    def __init__(
-        self,
-        out: SSAValue,
-        act: SSAValue,
-        table: SSAValue | None,
-        strides: Sequence[int],
-        offsets: Sequence[int],
-        channels: Sequence[int],
-    ):
-        super().__init__(
-            operands=[out, act, table],
-            properties={
-                "strides": i64_array(strides),
-                "offsets": i64_array(offsets),
-                "channels": i64_array(channels),
-            },
-        )
-
-    def verify_(self) -> None:
-        _numbers(self.strides, 2, 1, "strides")
-        _numbers(self.offsets, 3, -(1 << 16), "offsets")
-        _numbers(self.channels, 2, 0, "channels")
-
-
-@irdl_op_definition
-class PoolOp(TileOp):
-    """Pooling of all windows of the OUT tile. `kind` max or average; average divides by a multiplier of `parameters`, indexed by
-    the counted positions from `count0` up, and counts `pads` [top, left, bottom, right] if `count_include_pad`."""
-
-    name = "bfs.pool"
-    out = operand_def(OUT)
-    act = operand_def(ACT)
-    parameters = opt_operand_def(PAR)
-    kind = prop_def(StringAttr)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    count_include_pad = prop_def(BoolAttr)
-    count0 = opt_prop_def(IntegerAttr)
-    shift = opt_prop_def(IntegerAttr)
-    lo = opt_prop_def(IntegerAttr)
-    hi = opt_prop_def(IntegerAttr)
-    assembly_format = "$out `,` $act (`parameters` $parameters^)? attr-dict"
-
-    def __init__(
-        self,
-        out: SSAValue,
-        act: SSAValue,
-        kind: str,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        count_include_pad: bool = False,
-        parameters: SSAValue | None = None,
-        average: tuple[int, int, int, int] | None = None,
-    ):
-        """`average`: count0, shift, lo, hi."""
-        properties: dict[str, Attribute] = {
-            **_window(kernel, strides, pads),
-            "kind": StringAttr(kind),
-            "count_include_pad": _flag(count_include_pad),
-        }
-        if average is not None:
-            properties |= dict(zip(("count0", "shift", "lo", "hi"), map(integer, average), strict=True))
-        super().__init__(operands=[out, act, parameters], properties=properties)
-
-    def verify_(self) -> None:
-        _numbers(self.kernel, 2, 1, "kernel")
-        _numbers(self.strides, 2, 1, "strides")
-        _numbers(self.pads, 4, 0, "pads")
-        if self.kind.data not in ("max", "average"):
-            raise VerifyException(f"kind must be max or average, found '{self.kind.data}'")
-        average = (self.parameters, self.count0, self.shift, self.lo, self.hi)
-        if any((a is None) != (self.kind.data == "max") for a in average):
-            raise VerifyException("an average, and only it, has parameters, count0, shift, lo and hi")
-
-
-# Transfers out -------------------------------------------------------------------------------------------------------
+        super().__init__(operands=[buffer, *flat(y, x, k)])
 
 
 @irdl_op_definition
@@ -568,19 +244,12 @@ class StoreTileOp(TileOp):
         super().__init__(operands=[buffer], properties={"tensor": SymbolRefAttr(tensor)})
 
 
-TILE_OPS: list[type[Operation]] = [
+TRANSFERS: list[type[Operation]] = [
     LoadTileOp,
     LoadWeightsOp,
     LoadCoefficientsOp,
     LoadParametersOp,
     LoadBytesOp,
-    ConvOp,
-    ConvDwOp,
-    ConvEscOp,
     OpenTileOp,
-    RequantOp,
-    AddOp,
-    MapOp,
-    PoolOp,
     StoreTileOp,
 ]

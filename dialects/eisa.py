@@ -1,7 +1,8 @@
 """The `eisa` dialect: one operation for each machine instruction, derived from `isa.instructions`, grouped by layer.
 
-The text after the operation's name is the assembler's: `eisa.load.act signal=1, dram=0x1000, ...`. A module of this level and an
-`isa.program.Program` hold the same information: `to_program` and `from_program` are inverse to each other.
+The text after the operation's name is the assembler's: `eisa.load.act signal=1, dram=0x1000, ...`. A module of this
+level and an `isa.program.Program` hold the same information: `to_program` and `from_program` are inverse to each
+other.
 """
 
 from __future__ import annotations
@@ -274,7 +275,9 @@ class ProgramOp(IRDLOperation):
 
 @irdl_op_definition
 class LayerOp(IRDLOperation):
-    """The instructions that compute one tensor; properties as `isa.program.Layer`, `rodata` as flat (address, size) pairs."""
+    """The instructions that compute one tensor; properties as `isa.program.Layer`, `rodata` as flat (address, size)
+    pairs.
+    """
 
     name = "eisa.layer"
     layer_name = prop_def(StringAttr)

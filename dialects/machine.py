@@ -1,4 +1,6 @@
-"""What the levels that know the machine, `bfs` and `eisa`, share: target text, DRAM tensors, model ports, layer facts."""
+"""What the levels that know the machine, `bfs` and `eisa`, share: target text, DRAM tensors, model ports, layer
+facts.
+"""
 
 from __future__ import annotations
 

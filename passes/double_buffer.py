@@ -1,4 +1,6 @@
-"""`double-buffer`: a second instance for buffers that are filled in a loop, so that one is filled while the other is read."""
+"""`double-buffer`: a second instance for buffers that are filled in a loop, so that one is filled while the other is
+read.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from dialects.bfs import BufferOp, LayerOp
-from dialects.bfs_tiles import SPACES, ConvTileOp, LoadBytesOp, OpenTileOp, TileOp
+from dialects.bfs_compute import ConvTileOp
+from dialects.bfs_tiles import SPACES, LoadBytesOp, OpenTileOp, TileOp
 from dialects.esc import i64_array
 from isa.errors import UserError
 from isa.target import Target
@@ -49,9 +52,11 @@ def double_buffers(layer: LayerOp, target: Target, from_top: bool) -> None:
 
 @dataclass(frozen=True)
 class DoubleBufferPass(ModulePass):
-    """Turn single buffers into pairs where they fit: first the input tiles, then the order of the layer's declarations.
+    """Turn single buffers into pairs where they fit: first the input tiles, then the order of the layer's
+    declarations.
 
-    The machine's queues run ahead of each other only as far as buffers allow; without this pass the program is the same, slower.
+    The machine's queues run ahead of each other only as far as buffers allow; without this pass the program is the
+    same, slower.
     """
 
     name = "double-buffer"

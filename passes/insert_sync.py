@@ -16,7 +16,8 @@ from passes.math.sync import synchronise
 
 @dataclass(frozen=True)
 class InsertSyncPass(ModulePass):
-    """Order every two instructions of different queues that touch the same bytes, at least one writing, as the program does.
+    """Order every two instructions of different queues that touch the same bytes, at least one writing, as the
+    program does.
 
     Waits that earlier waits imply are left out, and only instructions that are waited for signal. Replaces any
     synchronisation that was there.

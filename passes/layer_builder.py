@@ -10,12 +10,10 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from dialects.bfs import BufferOp, ForOp
+from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import (
     INDEX,
     BufferType,
-    ConvDwOp,
-    ConvEscOp,
-    ConvOp,
     LoadCoefficientsOp,
     LoadParametersOp,
     LoadTileOp,
@@ -43,16 +41,18 @@ class _Item:
 
 @dataclass
 class LayerBuilder:
-    """Collects the operations of a layer, each in the loop it belongs to; `build` returns the body of the `bfs.layer`."""
+    """Collects the operations of a layer, each in the loop it belongs to; `build` returns the body of the
+    `bfs.layer`.
+    """
 
     problem: Problem
     tiling: Tiling
     needed: Sequence[Buffer]
-    _top: list[Operation] = field(default_factory=list)
-    _constants: dict[int, SSAValue] = field(default_factory=dict)
-    _before: list[_Item] = field(default_factory=list)
-    _after: list[_Item] = field(default_factory=list)
-    _innermost: list[Emit] = field(default_factory=list)
+    _top: list[Operation] = field(default_factory=list[Operation])
+    _constants: dict[int, SSAValue] = field(default_factory=dict[int, SSAValue])
+    _before: list[_Item] = field(default_factory=list[_Item])
+    _after: list[_Item] = field(default_factory=list[_Item])
+    _innermost: list[Emit] = field(default_factory=list[Emit])
 
     def __post_init__(self) -> None:
         self.nest: tuple[Loop, ...] = tuple(loop for loop in loops(self.problem, self.tiling) if loop.trips > 1)

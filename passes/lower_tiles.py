@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import SSAValue
 
+from dialects import bfs_compute as compute
 from dialects import bfs_tiles as tiles
 from dialects.bfs import BufferOp, ConstantOp, LayerOp, TensorOp
 from dialects.esc import ints
@@ -18,14 +19,14 @@ from isa.target import Target
 from passes.math.geometry import ChannelMap, Span, window_span
 from passes.nest import Indices, executions, span
 
-
 _NONE = Span(0, 0)
 
 
 @dataclass(frozen=True)
 class Region:
-    """What a buffer holds: rows, columns and channels of a tensor (ACT), of the output (OUT, PSUM), or output and input channels of
-    a constant (COEF, PAR; in `k` and `c`)."""
+    """What a buffer holds: rows, columns and channels of a tensor (ACT), of the output (OUT, PSUM), or output and
+    input channels of a constant (COEF, PAR; in `k` and `c`).
+    """
 
     source: str
     y: Span = _NONE
@@ -39,7 +40,7 @@ class _State:
     """A buffer: what each of its instances holds, and which one is current."""
 
     op: BufferOp
-    held: list[Region | None] = field(default_factory=list)
+    held: list[Region | None] = field(init=False)
     current: int = -1
 
     def __post_init__(self) -> None:
@@ -94,14 +95,14 @@ class TileLowering:
             tiles.LoadCoefficientsOp: self._load_coefficients,
             tiles.LoadParametersOp: self._load_parameters,
             tiles.LoadBytesOp: self._load_bytes,
-            tiles.ConvOp: self._conv,
-            tiles.ConvDwOp: self._conv_dw,
-            tiles.ConvEscOp: self._conv_esc,
+            compute.ConvOp: self._conv,
+            compute.ConvDwOp: self._conv_dw,
+            compute.ConvEscOp: self._conv_esc,
             tiles.OpenTileOp: self._open,
-            tiles.RequantOp: self._requant,
-            tiles.AddOp: self._add,
-            tiles.MapOp: self._map,
-            tiles.PoolOp: self._pool,
+            compute.RequantOp: self._requant,
+            compute.AddOp: self._add,
+            compute.MapOp: self._map,
+            compute.PoolOp: self._pool,
             tiles.StoreTileOp: self._store,
         }
 
@@ -194,7 +195,8 @@ class TileLowering:
         (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
         y = window_span(span(at, op.y, op.rows), r, sy, pt, h)
         x = window_span(span(at, op.x, op.columns), s, sx, pl, w)
-        c = ChannelMap(*ints(op.channels)).source(span(at, op.c, op.depth), channels, self.chunk)
+        first, count, offset, per = ints(op.channels)
+        c = ChannelMap(first, count, offset, per).source(span(at, op.c, op.depth), channels, self.chunk)
         if not c.extent:
             return
         self._room(op.buffer, RecordLayout(c.extent, self.chunk).tile_bytes(y.extent, x.extent))
@@ -231,7 +233,7 @@ class TileLowering:
     def _load_coefficients(self, op: tiles.LoadCoefficientsOp, at: Indices) -> None:
         k = span(at, op.k, op.channels)
         convolution = next(
-            (use.operation for use in op.buffer.uses if isinstance(use.operation, tiles.ConvEscOp)), None
+            (use.operation for use in op.buffer.uses if isinstance(use.operation, compute.ConvEscOp)), None
         )
         if convolution is None:
             raise self._fault("coefficients are loaded that no convolution reads")
@@ -252,7 +254,7 @@ class TileLowering:
                 coef=state.address,
             )
 
-    def _input_channels(self, op: tiles.ConvEscOp) -> int:
+    def _input_channels(self, op: compute.ConvEscOp) -> int:
         """Channels of the tensor that a decomposed convolution reads."""
         for use in op.act.uses:
             if isinstance(use.operation, tiles.LoadTileOp):
@@ -268,7 +270,7 @@ class TileLowering:
 
     # Convolutions -------------------------------------------------------------------------------------------------
 
-    def _window(self, op: tiles.ConvTileOp, region: Region, part: Region) -> dict[str, int]:
+    def _window(self, op: compute.ConvTileOp, region: Region, part: Region) -> dict[str, int]:
         """Window fields: the padding seen from the tile, checked against what the tile holds."""
         (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
         h, w, _ = self.tensors[region.source].extents
@@ -283,7 +285,7 @@ class TileLowering:
             "pl": region.x.first - (part.x.first * sx - pl),
         }
 
-    def _partial_sums(self, op: tiles.ConvTileOp, at: Indices, first: bool) -> tuple[Region, dict[str, int]]:
+    def _partial_sums(self, op: compute.ConvTileOp, at: Indices, first: bool) -> tuple[Region, dict[str, int]]:
         """The PSUM tile of a convolution: the next instance if `first`, else the current one."""
         part = Region("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
         self._room(op.psum, 4 * part.y.extent * part.x.extent * part.k.extent)
@@ -295,7 +297,7 @@ class TileLowering:
         n = part.k.extent
         return part, {"psum": state.address, "oh": part.y.extent, "ow": part.x.extent, "kt": n, "kn": n}
 
-    def _conv(self, op: tiles.ConvOp, at: Indices) -> None:
+    def _conv(self, op: compute.ConvOp, at: Indices) -> None:
         act, act_address = self._held(op.act)
         weights, coef = self._held(op.coef)
         c = span(at, op.c, op.depth)
@@ -323,7 +325,7 @@ class TileLowering:
             groups=op.row_groups.value.data,
         )
 
-    def _conv_dw(self, op: tiles.ConvDwOp, at: Indices) -> None:
+    def _conv_dw(self, op: compute.ConvDwOp, at: Indices) -> None:
         act, act_address = self._held(op.act)
         weights, coef = self._held(op.coef)
         part, psum = self._partial_sums(op, at, first=True)
@@ -344,10 +346,10 @@ class TileLowering:
             kpg=kpg if channels.extent > 1 else part.k.extent,
         )
 
-    def _conv_esc(self, op: tiles.ConvEscOp, at: Indices) -> None:
+    def _conv_esc(self, op: compute.ConvEscOp, at: Indices) -> None:
         act, act_address = self._held(op.act)
         coefficients, coef = self._held(op.coef)
-        _, basis = self._held(op.basis)
+        basis = self._held(op.basis)[1]
         part, psum = self._partial_sums(op, at, first=True)
         self._covers(coefficients.k, part.k, "coefficients of channels")
         self._covers(act.c, Span(0, self._input_channels(op)), "input channels")
@@ -371,7 +373,7 @@ class TileLowering:
         self._room(op.buffer, region.y.extent * region.x.extent * region.k.extent)
         self._states[op.buffer].turn(region)
 
-    def _requant(self, op: tiles.RequantOp, _: Indices) -> None:
+    def _requant(self, op: compute.RequantOp, _: Indices) -> None:
         out, out_address = self._held(op.out)
         part, psum = self._held(op.psum)
         parameters, par = self._held(op.parameters)
@@ -407,7 +409,7 @@ class TileLowering:
             }
         self._emit("post.requant", **values, **self._out_tile(out, out_address, part))
 
-    def _add(self, op: tiles.AddOp, _: Indices) -> None:
+    def _add(self, op: compute.AddOp, _: Indices) -> None:
         out, out_address = self._held(op.out)
         (lhs, a), (rhs, b) = self._held(op.lhs), self._held(op.rhs)
         if any((tile.y, tile.x, tile.c) != (out.y, out.x, out.k) for tile in (lhs, rhs)):
@@ -425,10 +427,11 @@ class TileLowering:
             **self._out_tile(out, out_address, out),
         )
 
-    def _map(self, op: tiles.MapOp, _: Indices) -> None:
+    def _map(self, op: compute.MapOp, _: Indices) -> None:
         out, out_address = self._held(op.out)
         (sy, sx), (oy, ox, oc) = ints(op.strides), ints(op.offsets)
-        covered = ChannelMap(*ints(op.channels), oc, 1).inside(out.k)
+        first, count = ints(op.channels)
+        covered = ChannelMap(first, count, oc, 1).inside(out.k)
         if not covered.extent:
             return
         act, address = self._held(op.act)
@@ -449,11 +452,11 @@ class TileLowering:
             **values,
         )
 
-    def _pool(self, op: tiles.PoolOp, _: Indices) -> None:
+    def _pool(self, op: compute.PoolOp, _: Indices) -> None:
         out, out_address = self._held(op.out)
         act, address = self._held(op.act)
         (r, s), (sy, sx), (pt, pl, pb, pr) = ints(op.kernel), ints(op.strides), ints(op.pads)
-        h, w, _ = self.tensors[act.source].extents
+        h, w = self.tensors[act.source].extents[:2]
         self._covers(act.y, window_span(out.y, r, sy, pt, h), "rows")
         self._covers(act.x, window_span(out.x, s, sx, pl, w), "columns")
         self._covers(act.c, out.k, "channels")

@@ -1,4 +1,6 @@
-"""`lower-to-eisa`: bfs -> eisa. Unrolls the loops into instructions; transfers of what a buffer already holds disappear."""
+"""`lower-to-eisa`: bfs -> eisa. Unrolls the loops into instructions; transfers of what a buffer already holds
+disappear.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ def rodata_image(program: bfs.ProgramOp) -> bytes:
         data, address = constant.packed.data.data, constant.address.value.data
         image += bytes(max(0, align(address + len(data)) - len(image)))
         old = image[address : address + len(data)]
-        if any(old) and old != data:
+        if any(old) and bytes(old) != data:
             raise UserError(f"constant @{name} overlaps another one", "run pack-coefficients again")
         image[address : address + len(data)] = data
     return bytes(image)

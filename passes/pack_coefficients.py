@@ -1,4 +1,6 @@
-"""`pack-coefficients`: the constants of every layer as the bytes that each transfer reads, and their addresses in `.rodata`."""
+"""`pack-coefficients`: the constants of every layer as the bytes that each transfer reads, and their addresses in
+`.rodata`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Array = NDArray[np.generic]
 
 
 def parameter_blocks(parameters: Array, channels: Span, block: int) -> bytes:
-    """Requantisation blocks (bias, mult int32, shift uint8) of int32 parameters [3][K], one for each `block` channels."""
+    """Requantisation blocks (bias, mult int32, shift uint8) of int32 parameters [3][K], one for each `block`
+    channels.
+    """
     found: list[bytes] = []
     for s in steps(channels.first, channels.extent, block):
         bias, mult, shift = np.asarray(parameters[:, s.first : s.end], "<i4")
@@ -75,10 +79,9 @@ class PackCoefficientsPass(ModulePass):
         constants = program.constants
         wanted: dict[str, dict[tuple[str, int, Span, Span], None]] = {name: {} for name in constants}
         for layer in program.layers:
-            for name, *transfer in transfers(layer):
+            for name, kind, block, k, c in transfers(layer):
                 if name not in constants:
                     raise UserError(f"layer '{layer.layer_name.data}': no constant @{name}")
-                kind, block, k, c = transfer
                 wanted[name][(kind, block, k, c)] = None
         places: dict[bytes, int] = {}
         end = 0

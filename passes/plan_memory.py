@@ -58,8 +58,9 @@ def lifetimes(program: ProgramOp) -> list[Interval]:
 class PlanMemoryPass(ModulePass):
     """Place scratchpad buffers and the activation arena.
 
-    Buffers of even layers grow from the bottom of a scratchpad, those of odd layers from the top, so that a layer's first
-    loads need not wait for the last tile of the layer before. Tensors in DRAM share space when no layer needs both.
+    Buffers of even layers grow from the bottom of a scratchpad, those of odd layers from the top, so that a layer's
+    first loads need not wait for the last tile of the layer before. Tensors in DRAM share space when no layer needs
+    both.
     """
 
     name = "plan-memory"

@@ -1,13 +1,16 @@
-"""`tile-basis-first`: esc -> bfs. Every computed tensor becomes a layer, a loop nest of tile operations chosen by search."""
+"""`tile-basis-first`: esc -> bfs. Every computed tensor becomes a layer, a loop nest of tile operations chosen by
+search.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, FloatAttr, ModuleOp, StringAttr, SymbolRefAttr
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 
 from dialects import bfs, esc
@@ -51,16 +54,17 @@ class _FunctionTiler:
         return bfs.ProgramOp(self.target, ops, sample if isinstance(sample, DenseAttr) else None)
 
     def _port_names(self, which: str, count: int) -> list[str]:
-        attr = self.function.attributes.get(which)
-        if isinstance(attr, ArrayAttr) and len(attr.data) == count:
-            return [a.data if isinstance(a, StringAttr) else str(a) for a in attr.data]
+        names = [a.data for a in self._array(which) if isinstance(a, StringAttr)]
+        if len(names) == count:
+            return names
         return [f"{which.removesuffix('_names')}{i}" for i in range(count)]
 
     def _numbers(self, which: str) -> tuple[float, ...]:
+        return tuple(a.value.data for a in self._array(which) if isinstance(a, FloatAttr))
+
+    def _array(self, which: str) -> tuple[Attribute, ...]:
         attr = self.function.attributes.get(which)
-        if not isinstance(attr, ArrayAttr):
-            return ()
-        return tuple(a.value.data for a in attr.data if isinstance(a, FloatAttr))
+        return cast("ArrayAttr[Attribute]", attr).data if isinstance(attr, ArrayAttr) else ()
 
     def _inputs(self) -> list[Operation]:
         args = self.function.body.block.args
@@ -115,7 +119,8 @@ class _FunctionTiler:
 class TileBasisFirstPass(ModulePass):
     """Tile every layer for a machine and lay out its loops: esc -> bfs.
 
-    The tiles of a layer are the cheapest of all that fit the scratchpads, by an estimate of DRAM bytes and cycles (`passes.math.tiling`).
+    The tiles of a layer are the cheapest of all that fit the scratchpads, by an estimate of DRAM bytes and cycles
+    (`passes.math.tiling`).
     """
 
     name = "tile-basis-first"

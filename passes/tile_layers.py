@@ -1,4 +1,6 @@
-"""From one operation of level `esc` to one `bfs.layer`: the tiling problem it poses, and the loop nest that solves it."""
+"""From one operation of level `esc` to one `bfs.layer`: the tiling problem it poses, and the loop nest that solves
+it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import Operation, SSAValue
 
-from dialects import bfs, bfs_tiles, esc
+from dialects import bfs, bfs_compute, bfs_tiles, esc
 from dialects.blob import DenseAttr
 from dialects.esc import ints, q_of, shape_of
 from dialects.locations import describe, fused, node_names
@@ -19,7 +21,8 @@ from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES
 from isa.target import Target
 from passes.layer_builder import LayerBuilder
 from passes.math.geometry import ChannelMap
-from passes.math.tiling import Problem, Source, buffers, search, smallest_need
+from passes.math.tile_search import search, smallest_need
+from passes.math.tiling import Problem, Source, buffers
 
 DENSITY = 0.5
 """Expected share of non-zeros of an activation after a ReLU; schedules do not depend on calibration."""
@@ -73,10 +76,10 @@ class Tensor:
 class Declarations:
     """Tensors and constants of the program under construction."""
 
-    tensors: dict[SSAValue, Tensor] = field(default_factory=dict)
-    tensor_ops: list[Operation] = field(default_factory=list)
-    constant_ops: list[Operation] = field(default_factory=list)
-    _constants: dict[DenseAttr, str] = field(default_factory=dict)
+    tensors: dict[SSAValue, Tensor] = field(default_factory=dict[SSAValue, Tensor])
+    tensor_ops: list[Operation] = field(default_factory=list[Operation])
+    constant_ops: list[Operation] = field(default_factory=list[Operation])
+    _constants: dict[DenseAttr, str] = field(default_factory=dict[DenseAttr, str])
 
     def tensor(self, value: SSAValue, format: TensorFormat, segment: int) -> Tensor:
         """Declare the tensor of an esc value."""
@@ -108,7 +111,9 @@ class LayerTiler:
         self._names: set[str] = set()
 
     def add(self, op: Operation) -> None:
-        """Append the layer of an operation that computes a tensor. Operations whose inputs have failed are passed over."""
+        """Append the layer of an operation that computes a tensor. Operations whose inputs have failed are passed
+        over.
+        """
         if isinstance(op, esc.RequantizeOp):
             self._convolution(op)
         elif isinstance(op, esc.AddOp):
@@ -142,7 +147,8 @@ class LayerTiler:
         if tiling is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(
-                f"{describe(op)}: its smallest tile needs {need} bytes of {space}; target '{self.target.name}' has {have}"
+                f"{describe(op)}: its smallest tile needs {need} bytes of {space}; "
+                f"target '{self.target.name}' has {have}"
             )
             return None
         return LayerBuilder(p, tiling, buffers(p, tiling, self.target.array.chunk))
@@ -236,7 +242,7 @@ class LayerTiler:
         lo, hi, q_signed = op.lo.value.data, op.hi.value.data, op.mid_type.signed
         build.after(
             "psum",
-            lambda _: [bfs_tiles.RequantOp(out, psum, par, table, residual, addition, lo, hi, q_signed)],
+            lambda _: [bfs_compute.RequantOp(out, psum, par, table, residual, addition, lo, hi, q_signed)],
         )
         self._finish(build, op.output, [*stages, op], macs, p.k * p.taps * p.cpg)
 
@@ -311,7 +317,7 @@ class LayerTiler:
         out, lhs, rhs = build.buffer["out"], build.buffer["act"], build.buffer["residual"]
         build.before("act", build.load_tile(lhs, inputs[0].name, same))
         build.before("residual", build.load_tile(rhs, inputs[1].name, same))
-        build.innermost(lambda _: [bfs_tiles.AddOp(out, lhs, rhs, parameters)])
+        build.innermost(lambda _: [bfs_compute.AddOp(out, lhs, rhs, parameters)])
         self._finish(build, op.output, [op])
 
     def _pool(self, op: esc.MaxPoolOp | esc.AvgPoolOp) -> None:
@@ -342,13 +348,16 @@ class LayerTiler:
         build.before("act", build.load_act(inputs[0].name, p.sources[0].channels))
         if isinstance(op, esc.AvgPoolOp):
             parameters = self._resident(build, 0, op.mult)
-            count, padded = [a.value.data for a in (op.count0, op.shift, op.lo, op.hi)], op.count_include_pad.value.data != 0
+            count, padded = (
+                [a.value.data for a in (op.count0, op.shift, op.lo, op.hi)],
+                op.count_include_pad.value.data != 0,
+            )
             settings = (count[0], count[1], count[2], count[3])
             build.innermost(
-                lambda _: [bfs_tiles.PoolOp(out, act, "average", kernel, strides, pads, padded, parameters, settings)]
+                lambda _: [bfs_compute.PoolOp(out, act, "average", kernel, strides, pads, padded, parameters, settings)]
             )
         else:
-            build.innermost(lambda _: [bfs_tiles.PoolOp(out, act, "max", kernel, strides, pads)])
+            build.innermost(lambda _: [bfs_compute.PoolOp(out, act, "max", kernel, strides, pads)])
         self._finish(build, op.output, [op])
 
     def _map(self, op: esc.LookupOp | esc.ConcatOp | esc.SliceOp) -> None:
@@ -381,7 +390,7 @@ class LayerTiler:
             moved = (offsets[0], offsets[1], m.offset)
 
             def move(moved: tuple[int, int, int] = moved, m: ChannelMap = m) -> Operation:
-                return bfs_tiles.MapOp(out, act, table, strides, moved, (m.first, m.count))
+                return bfs_compute.MapOp(out, act, table, strides, moved, (m.first, m.extent))
 
             if len(inputs) == 1:
                 build.before("act", load)

@@ -30,17 +30,17 @@ def window_span(out: Span, kernel: int, stride: int, pad: int, size: int) -> Spa
 
 
 class ChannelMap(NamedTuple):
-    """Output channels [first, first + count) read input channel i // per + offset."""
+    """Output channels [first, first + extent) read input channel i // per + offset."""
 
     first: int
-    count: int
+    extent: int
     offset: int
     per: int
 
     def inside(self, out: Span) -> Span:
         """The part of `out` that the map covers; may be empty."""
         low = max(out.first, self.first)
-        return Span(low, max(0, min(out.end, self.first + self.count) - low))
+        return Span(low, max(0, min(out.end, self.first + self.extent) - low))
 
     def source(self, out: Span, channels: int, chunk: int) -> Span:
         """Input channels that output channels `out` read, from a multiple of the chunk, clipped to [0, channels).

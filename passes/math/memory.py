@@ -1,4 +1,6 @@
-"""Placement in memory: scratchpad buffers of a layer, second instances for double buffering, and the DRAM arena by lifetime."""
+"""Placement in memory: scratchpad buffers of a layer, second instances for double buffering, and the DRAM arena by
+lifetime.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def pairs(wanted: Sequence[Wanted], target: Target) -> Mapping[str, int]:
 
 
 def stack(sizes: Sequence[int], capacity: int, from_top: bool) -> list[int]:
-    """Addresses of buffers laid one after the other from one end of a scratchpad. Raises ValueError if they do not fit."""
+    """Addresses of buffers laid one after the other from one end of a scratchpad. Raises ValueError if they do not
+    fit.
+    """
     total = sum(reserve(n) for n in sizes)
     if total > capacity:
         raise ValueError(f"buffers need {total} bytes; {capacity} available")

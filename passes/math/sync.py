@@ -10,18 +10,20 @@ Vector = tuple[int, ...]
 
 @dataclass
 class Sync:
-    """Synchronisation of one instruction: whether it signals, and for each queue the semaphore count it waits for (0: none)."""
+    """Synchronisation of one instruction: whether it signals, and for each queue the semaphore count it waits for (0:
+    none).
+    """
 
     signal: bool = False
-    waits: list[int] = field(default_factory=list)
+    waits: list[int] = field(default_factory=list[int])
 
 
 def synchronise(queues: Sequence[int], dependencies: Sequence[Sequence[int]], count: int) -> list[Sync]:
     """Place waits and signals.
 
-    `queues[i]` is the queue of instruction i, `dependencies[i][q]` the latest earlier instruction of queue q that i must follow (-1:
-    none), `count` the number of queues. A wait is left out when what the queue has waited for before, and the order inside
-    queues, imply it; only instructions that somebody waits for signal.
+    `queues[i]` is the queue of instruction i, `dependencies[i][q]` the latest earlier instruction of queue q that i
+    must follow (-1: none), `count` the number of queues. A wait is left out when what the queue has waited for
+    before, and the order inside queues, imply it; only instructions that somebody waits for signal.
     """
     position: list[int] = []
     lengths = [0] * count

@@ -16,7 +16,6 @@ from dialects.eisa import to_program
 from dialects.esc import shape_of
 from dialects.interpreters.run import run_module
 from emulator.machine import Machine
-from isa.errors import UserError
 
 FAST = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -77,9 +76,7 @@ def conv_cases(draw: st.DrawFn) -> dict[str, object]:
 def test_dense_convolution(targets: dict[str, str], case: dict, residual: bool, table: bool) -> None:
     g = Graph(case["h"], case["w"], case["c"], case["signed"], case["seed"])
     other = g.conv(g.x, case["k"], case["kernel"], case["strides"], case["pads"]) if residual else None
-    y = g.conv(
-        g.x, case["k"], case["kernel"], case["strides"], case["pads"], 1, case["out_signed"], other, table
-    )
+    y = g.conv(g.x, case["k"], case["kernel"], case["strides"], case["pads"], 1, case["out_signed"], other, table)
     check(g.module(y), targets[case["target"]])
 
 
@@ -93,7 +90,9 @@ def test_depthwise_convolution(targets: dict[str, str], case: dict, multiplier: 
 
 
 @FAST
-@given(case=conv_cases(), groups=st.integers(2, 5), per=st.sampled_from([1, 3, 8, 20]), out=st.sampled_from([1, 4, 9, 33]))
+@given(
+    case=conv_cases(), groups=st.integers(2, 5), per=st.sampled_from([1, 3, 8, 20]), out=st.sampled_from([1, 4, 9, 33])
+)
 def test_grouped_convolution(targets: dict[str, str], case: dict, groups: int, per: int, out: int) -> None:
     g = Graph(case["h"], case["w"], groups * per, case["signed"], case["seed"])
     y = g.conv(g.x, groups * out, case["kernel"], case["strides"], case["pads"], groups, case["out_signed"])
@@ -136,7 +135,9 @@ def test_pooling(targets: dict[str, str], case: dict, average: bool, include: bo
     signed=st.booleans(),
     target=st.sampled_from(["esc1", "small", "narrow", "odd"]),
 )
-def test_concatenation(targets: dict[str, str], shape: tuple[int, int, int], parts: list[int], signed: bool, target: str) -> None:
+def test_concatenation(
+    targets: dict[str, str], shape: tuple[int, int, int], parts: list[int], signed: bool, target: str
+) -> None:
     g = Graph(*shape)
     ys = [g.conv(g.x, k, (1, 1), pads=(0, 0, 0, 0), signed=signed) for k in parts]
     check(g.module(g.concat(*ys)), targets[target])
@@ -151,7 +152,9 @@ def test_concatenation(targets: dict[str, str], shape: tuple[int, int, int], par
     signed=st.booleans(),
     target=st.sampled_from(["esc1", "small", "narrow", "odd"]),
 )
-def test_slicing_and_padding(targets: dict[str, str], shape: tuple, out: tuple, offsets: tuple, strides: tuple, signed: bool, target: str) -> None:
+def test_slicing_and_padding(
+    targets: dict[str, str], shape: tuple, out: tuple, offsets: tuple, strides: tuple, signed: bool, target: str
+) -> None:
     g = Graph(*shape)
     x = g.conv(g.x, shape[2], (1, 1), pads=(0, 0, 0, 0), signed=signed)
     check(g.module(g.slice(x, offsets, strides, out)), targets[target])
@@ -178,7 +181,9 @@ def random_graph(draw: st.DrawFn, g: Graph) -> list[SSAValue]:
         elif kind == "pool" and min(h, w) > 1:
             y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
         elif kind == "concat":
-            matching = [v for v in values if shape_of(v)[:3] == (1, h, w) and v.type.element_type == x.type.element_type]
+            matching = [
+                v for v in values if shape_of(v)[:3] == (1, h, w) and v.type.element_type == x.type.element_type
+            ]
             y = g.concat(x, *draw(st.lists(st.sampled_from(matching), max_size=2)))
         elif kind == "slice":
             y = g.slice(x, (0, 1 - w % 2, -3), (2, 1), ((h + 1) // 2, w, c + 6))

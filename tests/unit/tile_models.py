@@ -16,7 +16,15 @@ from dialects.locations import named
 from dialects.machine import strings
 from isa.reference import pool_counts
 
-MAIN = ("tile-basis-first", "plan-memory", "double-buffer", "pack-coefficients", "lower-to-eisa", "insert-sync", "eisa-legalize")
+MAIN = (
+    "tile-basis-first",
+    "plan-memory",
+    "double-buffer",
+    "pack-coefficients",
+    "lower-to-eisa",
+    "insert-sync",
+    "eisa-legalize",
+)
 
 
 class Graph:
@@ -39,7 +47,9 @@ class Graph:
         self.ops.append(op)
         return op.results[0]
 
-    def requantize(self, acc: SSAValue, signed: bool, residual: SSAValue | None = None, table: bool = False) -> SSAValue:
+    def requantize(
+        self, acc: SSAValue, signed: bool, residual: SSAValue | None = None, table: bool = False
+    ) -> SSAValue:
         """Requantise so that results spread over the whole range."""
         k = shape_of(acc)[-1]
         q = QType.of(signed, 1.0)
@@ -125,9 +135,7 @@ class Graph:
         counts = pool_counts((h, w), kernel, strides, pads, include_pad, (oh, ow))
         low, high = int(counts.min()), int(counts.max())
         mult = np.round((1 << 20) / np.arange(low, high + 1)).astype(np.int32)
-        return self._add(
-            esc.AvgPoolOp(x, kernel, strides, pads, include_pad, mult, low, 20, q.low, q.high, result)
-        )
+        return self._add(esc.AvgPoolOp(x, kernel, strides, pads, include_pad, mult, low, 20, q.low, q.high, result))
 
     def lookup(self, x: SSAValue, signed: bool) -> SSAValue:
         """A random table."""

@@ -1,0 +1,180 @@
+"""The search for the cheapest tiling: a small, ordered set of candidates, each checked against the scratchpads and
+costed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from isa.instructions import TensorFormat
+from isa.layout import ceil_div, coefficient_bytes, requant_block_bytes
+from isa.target import Target
+from passes.math.geometry import balanced, step_choices
+from passes.math.memory import reserve
+from passes.math.tile_cost import CostModel
+from passes.math.tiling import Problem, Tiling, act_bytes, buffers, fits
+
+ORDERS = ("spatial", "channel")
+
+
+def segment_choices(width: int) -> list[int]:
+    """Segments of a bitmap tensor in order of preference: whole rows when narrow, else about 32 positions; then halves.
+
+    Long lines pack better and cost fewer bursts; short ones let tiles be narrow.
+    """
+    first = width if width <= 64 else balanced(width, 32)
+    found = [first]
+    while found[-1] > 1:
+        found.append(ceil_div(found[-1], 2))
+    return found
+
+
+def _conv_inner(
+    p: Problem, rows: int, columns: int, channels: int, input_channels: int, target: Target
+) -> Iterator[tuple[int, int, int, int]]:
+    """PSUM rows, PSUM channels, depth and weights of one load to try for an OUT tile."""
+    chunk = target.array.chunk
+    psum_words = target.scratchpad.psum // 4
+    coef = target.scratchpad.coef
+    for pn in _psum_channel_choices(p, channels, target):
+        heights = dict.fromkeys(
+            balanced(rows, limit // (columns * pn)) for limit in (psum_words // 2, psum_words) if limit >= columns * pn
+        )
+        depths = [input_channels]
+        if p.kind == "dense" and p.kpg == p.k:
+            per_channel = pn * p.taps
+            for limit in (coef // 2, coef):
+                if per_channel <= limit < per_channel * input_channels:
+                    depths.append(balanced(input_channels, limit // per_channel))
+        for ph in heights:
+            for depth in dict.fromkeys(depths):
+                options = (p.k, channels, pn) if depth == p.cpg else (pn,)
+                for weights in dict.fromkeys(options):
+                    size = (
+                        coefficient_bytes(weights, p.v, p.cpg, chunk)
+                        if p.kind == "escalate"
+                        else weights * p.taps * (depth if p.kind == "dense" else 1)
+                    )
+                    if size <= coef:
+                        yield ph, pn, depth, weights
+
+
+def _psum_channel_choices(p: Problem, channels: int, target: Target) -> list[int]:
+    """Channels of a PSUM tile: whole groups or parts of one, and whole numbers of them in an OUT tile unless it is
+    the last.
+    """
+    blocks = target.array.blocks
+    wanted = {channels, 1, 2, 4, 8, 16, 32, 64, 128, 256, blocks, 2 * blocks, 4 * blocks}
+    if p.kind == "escalate":
+        slots = blocks * max(1, target.array.slices // p.v)
+        wanted |= {slots, 2 * slots, ceil_div(channels, 2), ceil_div(channels, 3)}
+    if p.kpg != p.k:
+        wanted |= {p.kpg * n for n in (1, 2, 4, 8, 16, 32, 64)}
+    whole = channels == p.k
+    found = [
+        n
+        for n in wanted
+        if n <= channels and (whole or channels % n == 0) and (p.kpg == p.k or n % p.kpg == 0 or p.kpg % n == 0)
+    ]
+    return sorted(found, reverse=True)
+
+
+def _outer(p: Problem, segment: int, chunk: int) -> Iterator[tuple[int, int, int]]:
+    """Rows, columns and channels of OUT tiles to try."""
+    multiple = segment if p.output_format is TensorFormat.BITMAP else 1
+    widths = step_choices(p.ow, multiple)
+    if p.output_format is TensorFormat.RAW:
+        widths = [w for w in widths if w == p.ow or w <= 128]
+    for channels in step_choices(p.k, chunk):
+        if p.kpg != p.k and channels != p.k and channels % p.kpg and p.kpg % channels:
+            continue
+        for columns in widths:
+            for rows in step_choices(p.oh):
+                yield rows, columns, channels
+
+
+def _candidates(p: Problem, segment: int, target: Target) -> Iterator[Tiling]:
+    chunk = target.array.chunk
+    fixed = sum(reserve(n) for n in p.parameter_bytes)
+    act, out = target.scratchpad.act, target.scratchpad.out
+    for rows, columns, channels in _outer(p, segment, chunk):
+        if rows * columns * channels > out:
+            continue
+        whole = Tiling(rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels, "spatial", 1, segment)
+        orders = ORDERS if channels < p.k and (rows < p.oh or columns < p.ow) else ORDERS[:1]
+        if not p.is_convolution:
+            yield from (replace(whole, order=order) for order in orders)
+            continue
+        room = target.scratchpad.par - fixed
+        for inputs in _input_channel_choices(p, whole, act, chunk):
+            for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
+                par = next((n for n in (p.k, channels, pn) if reserve(requant_block_bytes(n)) <= room), 0)
+                if not par:
+                    continue
+                base = replace(
+                    whole,
+                    psum_rows=ph,
+                    psum_channels=pn,
+                    input_channels=inputs,
+                    depth=depth,
+                    weights=weights,
+                    parameters=par,
+                )
+                yield from (replace(base, order=order) for order in orders)
+
+
+def _input_channel_choices(p: Problem, whole: Tiling, act: int, chunk: int) -> list[int]:
+    """Input channels of an ACT tile: all where they fit; else whole chunks, as many as leave room for two tiles, or
+    one.
+    """
+    source = p.sources[0]
+    if act_bytes(p, whole, source, chunk) <= act:
+        return [p.cpg]
+    if p.kind != "dense" or p.kpg != p.k or p.cpg <= chunk:
+        return []
+    one = act_bytes(p, replace(whole, input_channels=chunk), source, chunk)
+    counts = dict.fromkeys(room // one for room in (act // 2, act) if room >= one)
+    return [balanced(ceil_div(p.cpg, chunk), count) * chunk for count in counts]
+
+
+@lru_cache(maxsize=1024)
+def search(p: Problem, target: Target) -> Tiling | None:
+    """The cheapest tiling of a layer; None if none fits the scratchpads.
+
+    Deterministic: ties go to the candidate that comes first. Bitmap outputs try narrower segments only when wider
+    ones do not fit.
+    """
+    model = CostModel(p, target)
+    segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
+    for segment in segments:
+        best: tuple[float, Tiling] | None = None
+        for t in _candidates(p, segment, target):
+            if p.is_convolution:
+                _, groups = model.best_groups(t.psum_rows, t.columns, t.psum_channels, t.depth)
+                t = replace(t, row_groups=groups)
+            needed = buffers(p, t, target.array.chunk)
+            if not fits(needed, target):
+                continue
+            cost = model.cycles(t, needed)
+            if best is None or cost < best[0]:
+                best = (cost, t)
+        if best is not None:
+            return best[1]
+    return None
+
+
+def smallest_need(p: Problem, target: Target) -> tuple[str, int, int]:
+    """For a layer that does not tile: the scratchpad its smallest tile exceeds most, needed and available bytes."""
+    chunk = target.array.chunk
+    k = min(p.k, chunk)
+    pn = 1 if p.kpg == p.k else min(p.kpg, k)
+    splits = p.kind == "dense" and p.kpg == p.k
+    inputs = min(p.cpg, chunk) if splits else p.cpg
+    t = Tiling(1, 1, k, 1, pn, inputs, 1 if splits else p.cpg, pn, pn, "spatial", 1, 1)
+    used: dict[str, int] = {}
+    for b in buffers(p, t, chunk):
+        used[b.space] = used.get(b.space, 0) + reserve(b.nbytes)
+    space = max(used, key=lambda s: used[s] / getattr(target.scratchpad, s))
+    return space, used[space], getattr(target.scratchpad, space)
