@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from xdsl.passes import ModulePass
-from xdsl.utils.hints import type_repr
 
 from escc.universe import ESCC_UNIVERSE
 from isa.docs import page as isa_page
@@ -51,7 +50,7 @@ def _pass_section(cls: type[ModulePass]) -> str:
         lines += ["| option | type | default | |", "|---|---|---|---|"]
         for f in options:
             default = "" if f.default is dataclasses.MISSING or f.default is None else f"`{_value(f.default)}`"
-            kind = type_repr(f.type).replace("|", "or")
+            kind = str(f.type).replace("|", "or")
             lines.append(f"| `{f.name.replace('_', '-')}` | {kind} | {default} | {texts.get(f.name, '')} |")
         lines.append("")
     return "\n".join(lines)

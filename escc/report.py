@@ -14,7 +14,9 @@ from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from dialects import bfs, bfs_tiles, esc
+from dialects import bfs, esc
+from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
+from dialects.bfs_tiles import OpenTileOp
 from dialects.locations import node_names
 from isa.errors import UserError
 from isa.program import Layer, Program
@@ -174,18 +176,18 @@ def _tile_of(layer: bfs.LayerOp) -> Tile:
     for buffer in layer.buffers:
         buffers[buffer.space] = buffers.get(buffer.space, 0) + buffer.nbytes * max(1, len(buffer.places))
     for op in layer.walk():
-        if isinstance(op, bfs_tiles.ConvTileOp):
+        if isinstance(op, ConvOp | ConvDwOp | ConvEscOp):
             groups = op.properties.get("row_groups")
             return Tile(
                 _extent(op.rows),
                 _extent(op.columns),
                 _extent(op.channels),
-                _extent(op.depth) if isinstance(op, bfs_tiles.ConvOp) else None,
+                _extent(op.depth) if isinstance(op, ConvOp) else None,
                 groups.value.data if isinstance(groups, IntegerAttr) else None,
                 buffers,
             )
     for op in layer.walk():
-        if isinstance(op, bfs_tiles.OpenTileOp):
+        if isinstance(op, OpenTileOp):
             return Tile(_extent(op.rows), _extent(op.columns), _extent(op.channels), buffers=buffers)
     return Tile(buffers=buffers)
 

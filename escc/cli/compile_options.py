@@ -215,7 +215,7 @@ def _add_inspection(parser: CommandParser) -> None:
         action="append",
         default=[],
         metavar="PASS",
-        help="print the IR after this pass to standard error, large constants left out (repeatable; "
+        help="print the IR after this pass to standard error, large constants left out (repeatable; default: none; "
         "example: --print-ir-after=quantize)",
     )
     group.add_argument(

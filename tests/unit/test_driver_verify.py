@@ -1,0 +1,114 @@
+"""`--verify-numerics` finds the node that a faulty pass, or a faulty binary, gets wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from sample_models import residual_model
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from dialects import esc, onnx
+from dialects.blob import DenseAttr
+from dialects.locations import node_names
+from escc.driver import run_passes, to_program
+from escc.irtext import make_context
+from escc.onnx_import import import_model
+from escc.universe import ESCC_UNIVERSE
+from escc.verify import Verification
+from isa.program import Program
+from passes.pipelines import PipelineOptions, build
+
+
+@dataclass(frozen=True)
+class Wrong(ModulePass):
+    """Changes one constant at a node, under the name of a pass that must keep values."""
+
+    name: ClassVar[str] = "esc-legalize"
+    node: str = ""
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for found in op.walk():
+            if isinstance(found, esc.RequantizeOp) and self.node in node_names(found):
+                found.bias = DenseAttr.of(np.asarray(found.bias.array) + 20000)
+                return
+        raise AssertionError(f"no requantisation at '{self.node}'")
+
+
+@dataclass(frozen=True)
+class WrongFloats(ModulePass):
+    """Changes the weights of the first convolution of the onnx level."""
+
+    name: ClassVar[str] = "onnx-legalize"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        constant = next(o for o in op.walk() if isinstance(o, onnx.ConstantOp) and o.value.array.ndim == 4)
+        constant.value = DenseAttr.of(constant.value.array * np.float32(1.1))
+
+
+def compile_observed(replace: ModulePass | None = None, tolerance: float = 0.5) -> tuple[Verification, ModuleOp]:
+    passes = [
+        replace if replace is not None and p.name == replace.name else p
+        for p in build(ESCC_UNIVERSE.all_passes, PipelineOptions(scheme="dense", samples=4))
+    ]
+    module = import_model(residual_model(), "m.onnx")
+    verification = Verification(module, None, 0, tolerance)
+    run_passes(make_context(), module, passes, [verification.observe])
+    return verification, module
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:no calibration data")
+
+
+def test_all_is_well() -> None:
+    verification, module = compile_observed()
+    text = verification.finish(to_program(module))
+    assert verification.fault is None and not verification.warnings
+    assert "deviation from float after quantize" in text and "emulator: " in text
+    table = {
+        line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith(("stem", "block", "fc"))
+    }
+    assert set(table) >= {"stem_relu", "block_relu", "fc"}
+    maximum, mean, steps, mean_steps = map(float, table["stem_relu"][:4])
+    assert 0 < mean <= maximum and 0 < mean_steps < 1 and mean_steps <= steps
+
+
+def test_a_pass_that_changes_integers_is_named_with_the_node() -> None:
+    verification, _ = compile_observed(Wrong("down"))
+    text = verification.finish(None)
+    assert verification.fault is not None
+    message = str(verification.fault)
+    assert "after 'esc-legalize'" in message and "node 'down_relu'" in message and "expected" in message
+    assert "DIFFERS" in text
+
+
+def test_a_pass_that_changes_floats_is_named_with_the_node() -> None:
+    verification, _ = compile_observed(WrongFloats())
+    assert verification.fault is not None
+    assert "after 'onnx-legalize' node 'stem'" in str(verification.fault)
+
+
+def test_a_binary_that_computes_something_else_is_found() -> None:
+    verification, module = compile_observed()
+    program = to_program(module)
+    layer = next(layer for layer in program.layers if "block" in layer.nodes)
+    address, size = max(layer.rodata, key=lambda piece: piece[1])
+    rodata = bytearray(program.rodata)
+    for i in range(address, address + size, 7):
+        rodata[i] ^= 0x40
+    damaged: Program = dataclasses.replace(program, rodata=bytes(rodata))
+    verification.finish(damaged)
+    assert verification.fault is not None and "emulator: node 'block_relu'" in str(verification.fault)
+
+
+def test_the_first_node_beyond_the_tolerance_is_named() -> None:
+    verification, module = compile_observed(tolerance=1e-6)
+    verification.finish(to_program(module))
+    assert verification.fault is None
+    (warning,) = verification.warnings
+    assert "after 'quantize' node 'stem" in warning
