@@ -139,9 +139,7 @@ def operand_is_per_channel(node: Node) -> str | None:
     if node.op_type == "Div" and b.is_activation:
         return "divides a constant; requires a constant divisor"
     const, other = (a, b) if b.is_activation else (b, a)
-    if const.shape is not None and (
-        sum(d > 1 for d in const.shape) > 1 or const.shape[:1] not in ((), (1,), const.shape)
-    ):
+    if const.shape is not None and sum(d > 1 for d in const.shape) > 1:
         return f"constant operand of shape {text(const.shape)} unsupported; requires one value, or one per channel"
     if const.shape is not None and other.shape is not None and len(const.shape) > len(other.shape):
         return (

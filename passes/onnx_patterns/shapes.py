@@ -32,14 +32,14 @@ class MergeReshapes(RewritePattern):
 
 
 class SinkReshape(RewritePattern):
-    """f(reshape(x)) -> reshape(f(x)) for elementwise f."""
+    """f(reshape(x)) -> reshape(f(x)) for elementwise f; a vector made a map stays one."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         chain = Elementwise.of(op)
         if chain is None:
             return
         reshape = producer(chain.source)
-        if not isinstance(reshape, onnx.ReshapeOp):
+        if not isinstance(reshape, onnx.ReshapeOp) or len(shape_of(reshape.input)) == 2:
             return
         new, value = chain.on(reshape.input)
         replace(rewriter, op, [*new, reshape.on([value])])
