@@ -112,14 +112,19 @@ def set_image_options(module: ModuleOp, options: ImageOptions) -> None:
 
 
 def run_passes(
-    context: Context, module: ModuleOp, passes: Sequence[ModulePass], observers: Sequence[Observer] = ()
+    context: Context,
+    module: ModuleOp,
+    passes: Sequence[ModulePass],
+    observers: Sequence[Observer] = (),
+    announce: Callable[[str], None] = lambda text: None,
 ) -> list[Timing]:
-    """Run passes in place, verify after each. Returns the time that each took.
+    """Run passes in place, verify after each; `announce` is told what runs. Returns the time that each took.
 
     Raises UserError where a pass refuses the input, `PassError` where one fails or leaves an invalid module.
     """
     timings: list[Timing] = []
     for number, step in enumerate(passes):
+        announce(f"[{number + 1}/{len(passes)}] {step.name}")
         start = time.perf_counter()
         try:
             step.apply(context, module)
@@ -138,6 +143,7 @@ def run_passes(
         timings.append(Timing(step.name, middle - start, time.perf_counter() - middle))
         for observer in observers:
             observer(step, module)
+    announce("")
     return timings
 
 

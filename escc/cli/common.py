@@ -64,11 +64,17 @@ class Console:
         if self.verbose:
             print(text, file=sys.stderr)
 
+    def progress(self, text: str) -> None:
+        """Show a passing line on a terminal ("" takes it away); nothing elsewhere."""
+        if not self.quiet and sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
     def warn(self, text: str) -> None:
         """Print `warning: ...` the first time this text comes."""
         text = " ".join(text.split())
         if text not in self.warnings:
             self.warnings.append(text)
+            self.progress("")
             print(f"warning: {text}", file=sys.stderr)
 
 
@@ -153,8 +159,10 @@ def guard(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except KeyboardInterrupt:
+        console.progress("")
         return EXIT_INTERRUPT
     except Exception as error:
+        console.progress("")
         if debug:
             traceback.print_exc()
         fault = user_fault(error)

@@ -197,7 +197,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     verification = _verification(args, module, observers)
     console.detail(f"{args.model}: {to_text(passes)}")
     try:
-        timings = driver.run_passes(context, module, passes, observers)
+        timings = driver.run_passes(context, module, passes, observers, console.progress)
     except driver.PassError as error:
         driver.attach_input(error, context, args.model, passes)
         raise
