@@ -2,7 +2,9 @@
 
 A ```sh block is a script. In a ```console block every line that starts with `$ ` is a command (a trailing backslash
 continues it) and the lines below it are the output it must print, standard output and error together; `...` stands for
-any text within a line and, alone on a line, for any number of lines. With --update outputs that differ are rewritten.
+any text within a line and, alone on a line, for any number of lines. In a ```console ~2% block numbers may differ by
+2 % and by two units of their last digit, and spacing is free: for results that hang on how a CPU rounds. With --update
+outputs that differ are rewritten.
 
 The blocks of one file run in order, as if typed into one shell, in a scratch directory that links to what the checkout
 holds. Not run:
@@ -25,14 +27,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600
-_FENCE = re.compile(r"^```(\w*)\s*$")
+_FENCE = re.compile(r"^```(\w*)(?: ~(\d+)%)?\s*$")
+_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 _SETUP = re.compile(r"^\s*(make|git|python -m venv|pip install(?!.*--no-index))\b", re.MULTILINE)
-# Environment and directory that a command leaves are those that the next one finds.
+# Environment, functions and directory that a command leaves are those that the next one finds.
 _SHELL = """
 state="$ESCC_BLOCKS_STATE"
 [ -e "$state" ] && source "$state"
 {command}
-{{ export -p; printf 'cd %q\\n' "$PWD"; }} > "$state"
+{{ declare -f; export -p; printf 'cd %q\\n' "$PWD"; }} > "$state"
 """
 
 
@@ -52,6 +55,7 @@ class Block:
     line: int
     end: int
     commands: list[Command] = field(default_factory=list[Command])
+    tolerance: float | None = None
 
     @property
     def where(self) -> str:
@@ -74,7 +78,8 @@ def parse(path: Path) -> list[Block]:
         if fence[1] == "sh":
             blocks.append(Block(path, at + 1, end + 1, [Command("\n".join(body))]))
         elif fence[1] == "console":
-            blocks.append(Block(path, at + 1, end + 1, list(_console(body, f"{path}:{at + 1}"))))
+            tolerance = int(fence[2]) / 100 if fence[2] else None
+            blocks.append(Block(path, at + 1, end + 1, list(_console(body, f"{path}:{at + 1}")), tolerance))
         at = end + 1
     return blocks
 
@@ -96,15 +101,41 @@ def _console(body: Sequence[str], where: str) -> Iterator[Command]:
         yield command
 
 
-def matches(expected: Sequence[str], printed: Sequence[str]) -> bool:
-    """Whether the printed lines fit the expected ones, `...` being any text in a line or, alone, any lines."""
+def matches(expected: Sequence[str], printed: Sequence[str], tolerance: float | None = None) -> bool:
+    """Whether the printed lines fit the expected ones, `...` being any text in a line or, alone, any lines.
+
+    With a tolerance, numbers fit that differ by this share of the larger one and two units of their last digit, runs of
+    spaces fit each other, and so do rules of any length.
+    """
     pattern = ""
     for line in expected:
         if line.strip() == "...":
             pattern += r"(?:.*\n)*?"
         else:
-            pattern += ".*?".join(re.escape(part.rstrip()) for part in line.rstrip().split("...")) + r"[ \t]*\n"
-    return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed)) is not None
+            pattern += ".*?".join(_literal(part.rstrip(), tolerance) for part in line.rstrip().split("..."))
+            pattern += r"[ \t]*\n"
+    found = re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed))
+    if found is None or tolerance is None:
+        return found is not None
+    wanted = [
+        n for line in expected if line.strip() != "..." for part in line.split("...") for n in _NUMBER.findall(part)
+    ]
+    return all(_close(a, b, tolerance) for a, b in zip(wanted, found.groups(), strict=True))
+
+
+def _literal(text: str, tolerance: float | None) -> str:
+    """Pattern for text without wildcards; with a tolerance, each number in it becomes a group."""
+    if tolerance is None:
+        return re.escape(text)
+    number = f"({_NUMBER.pattern})"
+    parts = [re.sub(r"-{3,}", "---", re.sub(r"\s+", " ", part)) for part in _NUMBER.split(text)]
+    return number.join(re.escape(p).replace("\\ ", r"\s+").replace(r"\-\-\-", "-+") for p in parts)
+
+
+def _close(a: str, b: str, tolerance: float) -> bool:
+    x, y = (float(n.replace(",", "")) for n in (a, b))
+    last_digit = 10.0 ** -max(len(n.partition(".")[2]) for n in (a, b))
+    return abs(x - y) <= tolerance * max(abs(x), abs(y)) + 2.001 * last_digit
 
 
 def data_folder() -> Path | None:
@@ -176,7 +207,7 @@ def check(path: Path, scratch: Path, update: bool = False) -> tuple[list[str], l
             except (ValueError, subprocess.TimeoutExpired) as e:
                 failures.append(f"{block.where}: {e}")
                 continue
-            if command.expected is None or matches(command.expected, printed):
+            if command.expected is None or matches(command.expected, printed, block.tolerance):
                 continue
             if update:
                 command.expected = printed

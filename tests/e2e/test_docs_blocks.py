@@ -31,6 +31,14 @@ def test_wildcards() -> None:
     assert not blocks.matches(["a ... b"], ["a 1 c"])
 
 
+def test_tolerance_is_for_numbers_and_spacing_only() -> None:
+    assert blocks.matches(["a  1,000 b 0.50 %", "-----"], ["a 1,015   b 0.52 %", "----------"], 0.02)
+    assert blocks.matches(["n -3.0 ...", "5"], ["n  -2.9 and 7 more", "5"], 0.02)
+    assert not blocks.matches(["a 1,000 b"], ["a 1,030 b"], 0.02)
+    assert not blocks.matches(["a 1 b"], ["a 1 c"], 0.02)
+    assert not blocks.matches(["a 1"], ["a"], 0.02)
+
+
 def test_console_block_is_parsed_into_commands_and_outputs(tmp_path: Path) -> None:
     text = "text\n```console\n$ echo a \\\n  b\na b\n$ true\n```\n```sh\ntrue\nfalse\n```\n```text\nno\n```\n"
     (tmp_path / "x.md").write_text(text)
@@ -54,7 +62,8 @@ def test_wrong_output_and_failing_commands_are_reported_and_update_mends_outputs
 
 def test_commands_of_a_document_share_one_shell(tmp_path: Path) -> None:
     page = tmp_path / "x.md"
-    page.write_text("```sh\nexport A=1\nmkdir -p out/b\ncd out/b\n```\n```console\n$ echo $A ${PWD##*/}\n1 b\n```\n")
+    script = "export A=1\nf() { echo f; }\nmkdir -p out/b\ncd out/b"
+    page.write_text(f"```sh\n{script}\n```\n```console\n$ echo $A $(f) ${{PWD##*/}}\n1 f b\n```\n")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert blocks.check(page, scratch) == ([], [])
