@@ -7,7 +7,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 
 from dialects import onnx
 from dialects.onnx import shape_of
-from passes.onnx_patterns.common import Elementwise, producer, replace
+from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
 
 
 class ToReshape(RewritePattern):
@@ -55,6 +55,8 @@ class SinkReshapesOfSum(RewritePattern):
             return
         if shape_of(a.input) != shape_of(b.input) or shape_of(op.lhs) != shape_of(op.rhs):
             return
+        if len(shape_of(a.input)) == 2:
+            return  # vectors made maps stay maps
         total = op.on([a.input, b.input])
         replace(rewriter, op, [total, a.on([total.output])])
 
@@ -72,10 +74,12 @@ class VectorsAsMaps(RewritePattern):
             return
         if any(len(shape_of(x)) != 2 or shape_of(x)[0] != 1 for x in (*operands, op.results[0])):
             return
+        if isinstance(op, onnx.AddOp) and shape_of(op.lhs) != shape_of(op.rhs):
+            return
+        if any(constant_array(x) is not None for x in operands):
+            return
         maps = [onnx.ReshapeOp(x, (*shape_of(x), 1, 1)) for x in operands]
         if isinstance(op, onnx.AddOp | onnx.ConcatOp):
-            if isinstance(op, onnx.AddOp) and shape_of(op.lhs) != shape_of(op.rhs):
-                return
             again = op.on([m.output for m in maps])
             new, value = [again], again.output
         else:

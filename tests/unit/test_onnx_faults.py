@@ -1,0 +1,248 @@
+"""What is wrong with a model is said in one line each, all at once, by node name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_graphs import canonical, constant, model, node, random
+
+from escc.onnx_import import import_model, supported_ops
+from escc.onnx_import.constraints import Constraint
+from escc.onnx_import.operators import OPERATORS
+from isa.errors import UserError
+from passes.onnx_legalize import LEGAL
+
+
+def causes(source: onnx.ModelProto | bytes | Path, legalize: bool = False) -> list[str]:
+    """Lines of the UserError that import (or legalisation) raises."""
+    data = source.SerializeToString() if isinstance(source, onnx.ModelProto) else source
+    with pytest.raises(UserError) as fault:
+        module = import_model(data, "m.onnx")
+        assert legalize, "the import succeeded"
+        canonical(module)
+    assert fault.value.note
+    assert all("\n" not in cause for cause in fault.value.causes)
+    return [c.removeprefix("m.onnx: ") for c in fault.value.causes]
+
+
+CONV = model([node("Conv", ["x", "w"], ["y"], name="/a/Conv")], [1, 2, 8, 8], {"w": random(3, 2, 3, 3)})
+
+
+def test_all_offenders_are_listed_at_once() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="/layer1/Conv", dilations=[2, 2]),
+        node("LSTM", ["a", "w", "w"], ["b"], name="/rnn"),
+        node("Relu", ["b"], ["c"]),
+        node("Conv", ["x", "w"], ["d"], name="/layer2/Conv", group=3),
+        node("Einsum", ["d", "c"], ["y"], equation="abcd,abcd->ab"),
+    ]
+    assert causes(model(nodes, [1, 2, 8, 8], {"w": random(3, 2, 3, 3)})) == [
+        "node '/layer1/Conv' (Conv): dilations=[2,2] unsupported; requires [1,1]",
+        "node '/rnn' (LSTM): operator unsupported",
+        "node '/layer2/Conv' (Conv): group=3 with weights [3,2,3,3] and 2 input channels; requires group x weights[1] = "
+        "input channels, and group dividing weights[0]",
+        "node 'Einsum_4' (Einsum): operator unsupported",
+    ]
+
+
+def test_nodes_that_no_output_needs_do_not_matter() -> None:
+    proto = model([node("LSTM", ["x"], ["z"]), node("Relu", ["x"], ["y"])], [1, 2, 8, 8])
+    assert import_model(proto.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "the file is empty"),
+        (b"hello, this is no model\n" * 9, "is a text file, not an ONNX model"),
+        (CONV.SerializeToString()[:-7], "is damaged, truncated or not an ONNX model"),
+        (CONV.SerializeToString()[:2], "holds no ONNX graph; it is truncated or not an ONNX model"),
+        (bytes(range(128, 256)) * 20, "is damaged, truncated or not an ONNX model"),
+        (b"\x7fELF\x02\x01\x01" + bytes(64), "is damaged, truncated or not an ONNX model"),
+    ],
+)
+def test_damaged_files(data: bytes, what: str) -> None:
+    assert causes(data) == [what]
+
+
+def test_every_truncation_is_noticed() -> None:
+    data = CONV.SerializeToString()
+    for size in range(0, len(data), 7):
+        assert len(causes(data[:size])) >= 1
+
+
+def test_files(tmp_path: Path) -> None:
+    for path, what in ((tmp_path / "none.onnx", "no such file"), (tmp_path, "is a directory; requires an ONNX file")):
+        with pytest.raises(UserError, match=what):
+            import_model(path)
+
+
+def test_external_data(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    # save() rewrites the model it is given.
+    copy = onnx.ModelProto.FromString(CONV.SerializeToString())
+    onnx.save(copy, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert import_model(path)
+    assert causes(path.read_bytes()) == ["refers to external data files"]
+    (tmp_path / "weights.bin").unlink()
+    assert causes(path)[0].startswith("external data cannot be loaded: ")
+
+
+@pytest.mark.parametrize("opset", [7, 8, 24])
+def test_opset(opset: int) -> None:
+    relu = model([node("Relu", ["x"], ["y"])], [1, 2, 3, 3], opset=opset)
+    assert causes(relu) == [f"opset {opset} unsupported; requires 9 to 23"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "what"),
+    [
+        ([1, 3, "height", 8], "input 'x': dimension 2 is dynamic ('height'); requires a static size"),
+        ([None, 3, 8, None], "input 'x': dimension 3 is dynamic (unknown); requires a static size"),
+        ([4, 3, 8, 8], "input 'x' has batch 4; requires batch 1 (or a dynamic one)"),
+    ],
+)
+def test_input_shapes(shape: list[int | str | None], what: str) -> None:
+    assert causes(model([node("Relu", ["x"], ["y"])], shape)) == [what]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_are_finite(value: float) -> None:
+    weights = random(3, 2, 3, 3)
+    weights[0, 0, 0, :2] = value
+    proto = model([node("Conv", ["x", "w"], ["y"], name="c")], [1, 2, 8, 8], {"w": weights})
+    assert causes(proto) == [
+        "node 'c' (Conv): 'w' holds 2 values of 54 that are NaN or infinite; requires finite values"
+    ]
+
+
+def test_damaged_initializer() -> None:
+    proto = onnx.ModelProto.FromString(CONV.SerializeToString())
+    proto.graph.initializer[0].raw_data = b"1234"
+    assert causes(proto)[0].startswith("initializer 'w' is damaged: ")
+
+
+def test_graphs_without_outputs_or_inputs() -> None:
+    proto = onnx.ModelProto.FromString(CONV.SerializeToString())
+    del proto.graph.output[:]
+    assert causes(proto) == ["the graph has no outputs; requires at least one"]
+    proto = model([constant("y", np.ones(3, np.float32))], [1, 3, 4, 4])
+    assert causes(proto) == ["output 'y' does not depend on the input of the model"]
+    proto = model([node("Relu", ["x"], ["z"])], [1, 3, 4, 4])
+    assert causes(proto) == ["output 'y' is produced by no node"]
+
+
+def test_integer_input() -> None:
+    proto = model([node("Cast", ["x"], ["y"], to=1)], [1, 3, 4, 4], dtype=TensorProto.UINT8)
+    assert causes(proto)[0] == "input 'x' has type uint8; requires float"
+
+
+def test_subgraphs_and_foreign_domains() -> None:
+    branch = helper.make_graph([constant("b", 1.0, np.float32)], "g", [], [helper.make_empty_tensor_value_info("b")])
+    nodes = [
+        node("ReduceMax", ["x"], ["m"], keepdims=0),
+        node("If", ["m"], ["z"], name="choose", then_branch=branch, else_branch=branch),
+        node("FusedConv", ["x"], ["f"], name="fused", domain="com.microsoft"),
+        node("Add", ["z", "f"], ["y"]),
+    ]
+    assert causes(model(nodes, [1, 3, 4, 4]))[1:] == [
+        "node 'choose' (If): control flow with subgraphs unsupported; requires a plain graph",
+        "node 'fused' (FusedConv): operator of domain 'com.microsoft' unsupported; requires standard ONNX operators",
+    ]
+
+
+def test_unsorted_nodes() -> None:
+    proto = model([node("Relu", ["z"], ["y"], name="r"), node("Relu", ["x"], ["z"])], [1, 3, 4, 4])
+    assert causes(proto) == [
+        "node 'r' (Relu): input 'z' is produced by no earlier node; requires nodes in topological order"
+    ]
+
+
+FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "what"),
+    [
+        ([node("BatchNormalization", ["x", *"sbmv"], ["y"], training_mode=1)], FOUR, "training_mode=1 unsupported"),
+        ([node("Dropout", ["x", "", "t"], ["y"])], {"t": np.asarray(True)}, "training_mode may be true; requires false"),
+        ([node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])], {}, "output Indices is used"),
+        ([node("Conv", ["x", "x"], ["y"])], {}, "input 'x' is computed from the model's input; requires a constant"),
+        ([node("Conv", ["x", "w"], ["y"])], {"w": random(3, 2, 3)}, "shape"),
+        ([node("Mul", ["x", "x"], ["y"])], {}, "has two computed operands; requires one constant operand"),
+        ([node("Div", ["c", "x"], ["y"])], {"c": np.ones(1, np.float32)}, "divides a constant"),
+        ([node("Div", ["x", "c"], ["y"])], {"c": np.zeros(1, np.float32)}, "divides by zero"),
+        ([node("Add", ["x", "c"], ["y"])], {"c": random(2, 6, 6)}, "constant operand of shape [2,6,6] unsupported"),
+        ([node("MatMul", ["c", "x"], ["y"])], {"c": random(6, 6)}, "second operand is computed"),
+        ([node("Pad", ["x", "p"], ["y"], mode="reflect")], {"p": np.ones(8, np.int64)}, "mode=reflect unsupported"),
+        ([node("Pad", ["x", "p"], ["y"])], {"p": np.ones(8, np.int64)}, "pads the batch axis"),
+        ([node("Slice", ["x", "s", "e"], ["y"])], {"s": np.asarray([1]), "e": np.asarray([1])}, "is empty"),
+        ([node("Concat", ["x", "x"], ["y"], axis=0)], {}, "concatenates the batch axis"),
+        ([node("Concat", ["x", "c"], ["y"], axis=1)], {"c": random(1, 2, 6, 6)}, "operand 'c' is a constant"),
+        ([node("ReduceMean", ["x"], ["y"])], {}, "reduces the batch axis"),
+        ([node("Cast", ["x"], ["y"], to=TensorProto.INT32)], {}, "converts to int32; requires a floating-point type"),
+        ([node("AveragePool", ["x"], ["y"], kernel_shape=[9, 9])], {}, "window of 9 does not fit 6 positions"),
+        ([node("QuantizeLinear", ["x", "s"], ["q"]), node("Relu", ["q"], ["y"])], {"s": np.float32(1)}, "has type uint8"),
+        (
+            [node("QuantizeLinear", ["x", "s", "z"], ["y"])],
+            {"s": np.float32(1), "z": np.int16(0)},
+            "quantises to int16; requires int8 or uint8",
+        ),
+        (
+            [node("QuantizeLinear", ["x", "s", "z"], ["y"])],
+            {"s": np.float32(-1), "z": np.int8(0)},
+            "has scales that are not positive",
+        ),
+    ],
+)
+def test_node_faults(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], what: str) -> None:
+    found = causes(model(nodes, [1, 2, 6, 6], constants, opset=21))
+    assert found[0].startswith("node '")
+    assert what in found[0]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "what"),
+    [
+        ([node("Transpose", ["x"], ["y"], perm=[0, 1, 3, 2])], {}, "node 'Transpose_0' (Transpose): moves data"),
+        (
+            [node("Softmax", ["x"], ["s"], name="s", axis=1), node("Relu", ["s"], ["y"])],
+            {},
+            "node 's' (Softmax): stands before other operators; requires an output of the model",
+        ),
+        (
+            [node("Reshape", ["x", "n"], ["r"], name="r"), node("MaxPool", ["r"], ["y"], kernel_shape=[1, 1])],
+            {"n": np.asarray([1, 8, 3, 3])},
+            "node 'r' (Reshape): reshapes [1,2,6,6] to [1,8,3,3] in the middle of the graph",
+        ),
+        (
+            [node("Add", ["x", "c"], ["y"], name="a")],
+            {"c": np.asarray([1, 2, 3, 4, 5, 6], np.float32)},
+            "node 'a' (Add): adds a constant that is not one value per channel",
+        ),
+        (
+            [node("Pad", ["x", "p", "v"], ["y"], name="p")],
+            {"p": np.asarray([0, 0, 1, 1, 0, 0, 1, 1]), "v": np.asarray(2, np.float32)},
+            "node 'p' (Pad): pads with 2; requires 0",
+        ),
+        ([node("Identity", ["x"], ["y"])], {}, "output 0 is an input of the model"),
+    ],
+)
+def test_what_only_legalisation_can_see(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], what: str) -> None:
+    found = causes(model(nodes, [1, 2, 6, 6], constants), legalize=True)
+    assert found[0].startswith(what)
+
+
+def test_supported_ops_says_what_is_checked() -> None:
+    text = supported_ops()
+    checks: set[Constraint] = {c for operator in OPERATORS.values() for c in operator.constraints}
+    for name in OPERATORS:
+        assert f"\n| {name} |" in text
+    for op in LEGAL:
+        assert op.name == "func.return" or f"\n| {op.name} |" in text
+    for check in checks:
+        assert check.__doc__ and check.__doc__.splitlines()[0][1:] in text
