@@ -66,8 +66,13 @@ def predict(
 
     found: list[NDArray[np.int64]] = []
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        for part, best in zip(parts, pool.map(one, parts), strict=True):
-            found.append(best)
-            if progress is not None:
-                progress(len(part))
+        waiting = [pool.submit(one, part) for part in parts]
+        try:
+            for part, future in zip(parts, waiting, strict=True):
+                found.append(future.result())
+                if progress is not None:
+                    progress(len(part))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return np.concatenate([np.empty(0, np.int64), *found])

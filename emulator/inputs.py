@@ -41,11 +41,14 @@ def load_inputs(path: str, ports: Sequence[Port]) -> list[Array]:
 
 def _load_array(path: str) -> Array:
     try:
-        return cast(Array, np.load(path, allow_pickle=False))
+        array = cast(object, np.load(path, allow_pickle=False))
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, EOFError) as e:
+    except (ValueError, EOFError, zipfile.BadZipFile) as e:
         raise UserError(f"{path}: not a NumPy .npy file of numbers") from e
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an .npz file by its contents", "rename it to .npz")
+    return cast(Array, array)
 
 
 def load_archive(path: str) -> Mapping[str, Array]:
@@ -73,7 +76,10 @@ def load_image(path: str, port: Port) -> Array:
 
     Raises `UserError` if the binary does not say how an image becomes numbers, or if the file is not an image.
     """
-    from PIL import Image, UnidentifiedImageError
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as e:
+        raise UserError(f"{path}: reading images needs Pillow", "install escc[images], or give .npy or .npz") from e
 
     if len(port.shape) != 4 or port.shape[1] not in (1, 3):
         raise UserError(f"{path}: input '{port.name}' of shape {shape_text(port)} takes no image", "give .npy or .npz")
@@ -93,8 +99,8 @@ def load_image(path: str, port: Port) -> Array:
             image = file.convert("L" if c == 1 else "RGB")
     except UnidentifiedImageError as e:
         raise UserError(f"{path}: neither .npy, .npz nor an image") from e
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        raise UserError(f"{path}: {getattr(e, 'strerror', None) or e}") from e
     scale = max(w / image.width, h / image.height)
     size = (max(w, round(image.width * scale)), max(h, round(image.height * scale)))
     if size != image.size:

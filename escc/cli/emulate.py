@@ -39,19 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-emu`."""
     parser = CommandParser("esc-emu", DESCRIPTION)
     parser.add_argument("model", metavar="MODEL.bin", help="a binary of escc or esc-as; - reads standard input")
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--input",
         metavar="X.npy|X.npz|IMAGE",
         help="float input(s) [N,C,H,W]: .npy, .npz with key x or the names of the inputs, or an image file, which is "
         "scaled and cut to size (default: the embedded sample)",
     )
-    parser.add_argument("--output", metavar="Y.npy", help="write the output as .npy, several as .npz by name")
+    parser.add_argument(
+        "--output", metavar="Y.npy", help="write the output as .npy, several as .npz by name; not with --eval"
+    )
     parser.add_argument("--stats", action="store_true", help="print a table of statistics (flag; default off)")
     parser.add_argument(
         "--stats-json", metavar="FILE", help="write the statistics as JSON; - writes them, and nothing else, to stdout"
     )
     parser.add_argument("--trace", metavar="FILE.json", help="write a timeline of the queues for Perfetto")
-    parser.add_argument(
+    source.add_argument(
         "--eval",
         metavar="DATA.npz",
         help=f"top-1 accuracy over inputs x and integer labels y; with --stats also the mean statistics of the first "
@@ -64,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--jobs", type=_positive, metavar="N", help="threads for --eval (integer; default: one for each processor)"
     )
     parser.add_common_arguments()
+    parser.set_defaults(usage_error=parser.error)
     # One BLAS thread: products are small, and --eval runs batches in parallel instead. Set before NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return run(parser, _body, argv)
@@ -76,10 +80,8 @@ def _positive(text: str) -> int:
 
 
 def _body(args: argparse.Namespace) -> None:
-    if args.eval and (args.input or args.output):
-        raise UserError(
-            "--eval takes its inputs from its own file and writes no output", "leave out --input and --output"
-        )
+    if args.eval and args.output:
+        args.usage_error("argument --output: not allowed with argument --eval")
     from emulator.machine import Machine
     from isa.container import read_elf
 
@@ -126,11 +128,11 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
         pick(arrays, args.eval, "x", "x (inputs) and y (labels)"),
         pick(arrays, args.eval, "y", "x (inputs) and y (labels)"),
     )
-    labels = check_labels(y, len(x) if x.ndim else 0, count, args.eval)[: args.limit]
-    x = x[: args.limit]
     port = machine.program.inputs[0]
     with _blame(args.eval):
-        quantise(port, x[:1])
+        quantise(port, x[:1] if x.ndim else x)
+    labels = check_labels(y, len(x), count, args.eval)[: args.limit]
+    x = x[: args.limit]
     jobs = min(args.jobs or os.cpu_count() or 1, len(x))
     with _blame(args.eval), _progress(len(x), args.console) as advance:
         best = predict(machine, x, jobs, advance)

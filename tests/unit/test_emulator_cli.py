@@ -99,7 +99,7 @@ def test_every_number_of_the_json_is_documented(model, capsys, request):
     data = json.loads(capsys.readouterr().out)
     text = (request.config.rootpath / "docs" / "performance.md").read_text()
     for part in (data["totals"], data["layers"][0]):
-        for key in set(part) - {"name", "kind", "nodes", "weights"}:
+        for key in part:
             assert f"`{key}" in text, key
         for group in (
             "busy_cycles",
@@ -193,6 +193,9 @@ def test_faults_of_inputs(model, images, tmp_path, capsys):
     )
     assert "requires integers [37]" in fails(capsys, model, "--eval", saved("d.npz", x=images, y=wrong[:5]))
     assert "d.npz: input 'x': shape" in fails(capsys, model, "--eval", saved("d.npz", x=images[:, :1], y=wrong % 4))
+    assert "requires [N, 3, 6, 6]" in fails(capsys, model, "--eval", saved("d.npz", x=np.array(1.0), y=wrong[:0]))
+    saved("d.npz", x=images).rename(tmp_path / "d.npy")
+    assert "an .npz file by its contents" in fails(capsys, model, "--input", tmp_path / "d.npy")
     buffer = io.BytesIO()
     np.save(buffer, images)
     (tmp_path / "cut.npy").write_bytes(buffer.getvalue()[:300])
@@ -207,7 +210,16 @@ def test_faults_of_models(model, tmp_path, capsys):
     assert "cut.bin" in fails(capsys, tmp_path / "cut.bin")
 
 
-@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--jobs", "x"], ["--unknown"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--limit", "0"],
+        ["--jobs", "x"],
+        ["--unknown"],
+        ["--eval", "d.npz", "--input", "x.npy"],
+        ["--eval", "d.npz", "--output", "y.npy"],
+    ],
+)
 def test_usage(model, arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([str(model), *arguments])
