@@ -88,7 +88,7 @@ def _hard_sigmoid(e: Emitter, n: Node) -> SSAValue:
 
 def _clip(e: Emitter, n: Node) -> SSAValue:
     low, high = n.parameter("min", 1), n.parameter("max", 2)
-    bounds = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+    bounds = (-math.inf if low is None else float(low.item()), math.inf if high is None else float(high.item()))
     # ONNX spells "no bound" as the largest float in old opsets.
     limit = float(np.finfo(np.float32).max)
     return e.emit(
