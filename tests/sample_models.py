@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 def constant(name: str, array: NDArray[np.generic]) -> onnx.TensorProto:
     """An initializer."""
-    return numpy_helper.from_array(np.ascontiguousarray(array), name)
+    return numpy_helper.from_array(np.array(array, order="C"), name)
 
 
 def model(
