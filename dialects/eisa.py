@@ -95,7 +95,12 @@ class InstructionOp(IRDLOperation):
         return _OPS[instruction.spec.mnemonic].create(properties={"fields": attr})
 
     def print(self, printer: Printer) -> None:
-        printer.print_string(format_instruction(self.instruction)[len(self.SPEC.mnemonic) :])
+        text = format_instruction(self.instruction)[len(self.SPEC.mnemonic) :]
+        if text.startswith(" ;"):  # no token of MLIR begins with a semicolon
+            printer.print_string(" ")
+            printer.print_string_literal(text[1:])
+        else:
+            printer.print_string(text)
 
     @classmethod
     def parse(cls, parser: Parser) -> InstructionOp:
@@ -108,11 +113,13 @@ class InstructionOp(IRDLOperation):
         for stop in (" loc(", "//"):
             line = line.partition(stop)[0]
         text = line.rstrip()
+        quoted = parser.parse_optional_str_literal() if text.lstrip().startswith('"') else None
         try:
-            instruction = parse_instruction(cls.SPEC.mnemonic + text)
+            instruction = parse_instruction(cls.SPEC.mnemonic + (text if quoted is None else f" {quoted}"))
         except UserError as e:
             parser.raise_error(str(e))
-        parser._resume_from(name + len(text))  # pyright: ignore[reportPrivateUsage]
+        if quoted is None:
+            parser._resume_from(name + len(text))  # pyright: ignore[reportPrivateUsage]
         return cls.of(instruction)
 
     def verify_(self) -> None:
@@ -287,7 +294,7 @@ class LayerOp(IRDLOperation):
     macs = prop_def(IntegerAttr)
     weights = prop_def(IntegerAttr)
     rodata = prop_def(DenseArrayBase)
-    body = region_def("single_block")
+    body = region_def()
     irdl_options = (ParsePropInAttrDict(),)
     traits = traits_def(IsolatedFromAbove(), NoTerminator(), HasParent(ProgramOp))
     assembly_format = "$layer_name $kind `->` $output attr-dict-with-keyword $body"
@@ -295,13 +302,18 @@ class LayerOp(IRDLOperation):
     @property
     def instruction_ops(self) -> Iterator[InstructionOp]:
         """The instructions of the layer in order."""
-        return (op for op in self.body.block.ops if isinstance(op, InstructionOp))
+        return (op for op in self._ops if isinstance(op, InstructionOp))
+
+    @property
+    def _ops(self) -> Iterator[Operation]:
+        # A layer without instructions prints as `{ }`, which parses as a region without a block.
+        return (op for block in self.body.blocks for op in block.ops)
 
     def verify_(self) -> None:
         _tensor(self, self.output)
         if len(ints(self.rodata)) % 2:
             raise VerifyException("rodata must be pairs of address and size")
-        if any(not isinstance(op, InstructionOp) for op in self.body.block.ops):
+        if any(not isinstance(op, InstructionOp) for op in self._ops):
             raise VerifyException("a layer holds instructions only")
 
 

@@ -30,7 +30,7 @@ from xdsl.utils.exceptions import VerifyException
 from dialects.esc import QType, i64_array, ints
 from isa.instructions import TensorFormat
 from isa.layout import TensorLayout
-from isa.target import Target, TargetError, parse_target
+from isa.target import Target, TargetError, load_target, parse_target
 
 FORMATS = {"raw": TensorFormat.RAW, "bitmap": TensorFormat.BITMAP}
 
@@ -51,9 +51,12 @@ def floats(values: Sequence[float]) -> ArrayAttr[FloatAttr]:
 
 
 def checked_target(attr: StringAttr) -> Target:
-    """The machine that a program names. Raises VerifyException if the text does not describe one."""
+    """The machine of a program: canonical text, or (hand-written modules) the name of an installed target.
+
+    Raises VerifyException if there is no such machine.
+    """
     try:
-        return parse_target(attr.data, "target")
+        return parse_target(attr.data, "target") if "\n" in attr.data else load_target(attr.data)
     except TargetError as e:
         raise VerifyException(str(e)) from e
 

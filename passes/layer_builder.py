@@ -67,7 +67,8 @@ class LayerBuilder:
 
     def _extents(self) -> dict[str, int]:
         p = self.problem
-        return {"y": p.oh, "x": p.ow, "k": p.k, "a": p.cpg, "c": p.cpg}
+        outer = {"y": p.oh, "x": p.ow, "k": p.k}
+        return {**outer, "a": p.cpg, "c": p.cpg} if p.is_convolution else outer
 
     def index(self, value: int) -> SSAValue:
         """An index constant."""

@@ -40,13 +40,17 @@ def tensor_format(signed: bool, averaged: bool) -> TensorFormat:
     return TensorFormat.RAW if signed or averaged else TensorFormat.BITMAP
 
 
-def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int) -> float:
-    """Expected coefficient accumulator cycles of one intermediate value of int8 T[K][V][C]."""
+def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int) -> float:
+    """Expected coefficient accumulator cycles of a round of int8 T[K][V][C]: those of the slowest of its slices, each
+    of which takes a basis.
+    """
     k, v, c = coefficients.shape
     padded = np.zeros((k * v, -(-c // chunk) * chunk), bool)
     padded[:, :c] = (np.asarray(coefficients) != 0).reshape(k * v, c)
     matches = padded.reshape(k * v, -1, chunk).sum(axis=2)
-    return float(np.where(matches > 0, np.maximum(1, np.ceil(matches * density / lanes)), 0).sum(axis=1).mean())
+    cycles = np.where(matches > 0, np.maximum(1, np.ceil(matches * density / lanes)), 0).sum(axis=1).reshape(k, v)
+    rounds = [cycles[:, i : i + slices].max(axis=1) for i in range(0, v, slices)]
+    return float(np.mean(rounds))
 
 
 def add_block(mult_a: int, mult_b: int, shift: int, lo: int, hi: int) -> NDArray[np.uint8]:
@@ -271,7 +275,8 @@ class LayerTiler:
             t = stages[0].coefficients.array
             fixed.append(v * kernel[0] * kernel[1])
             share = 1.0 if inputs[0].format is TensorFormat.RAW else DENSITY
-            cycles = match_cycles(t, share, self.target.array.chunk, self.target.array.ca_lanes)
+            array = self.target.array
+            cycles = match_cycles(t, share, array.chunk, array.ca_lanes, array.slices)
             density = float(np.count_nonzero(t)) / max(1, t.size)
         if op.table is not None:
             fixed.append(TABLE_BYTES)

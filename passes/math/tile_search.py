@@ -70,6 +70,9 @@ def _psum_channel_choices(p: Problem, channels: int, target: Target) -> list[int
     if p.kind == "escalate":
         slots = blocks * max(1, target.array.slices // p.v)
         wanted |= {slots, 2 * slots, ceil_div(channels, 2), ceil_div(channels, 3)}
+        each = coefficient_bytes(1, p.v, p.cpg, target.array.chunk)
+        for room in (target.scratchpad.coef // 2 // each, target.scratchpad.coef // each):
+            wanted |= {balanced(channels, room), next((n for n in range(room, 1, -1) if channels % n == 0), 1)}
     if p.kpg != p.k:
         wanted |= {p.kpg * n for n in (1, 2, 4, 8, 16, 32, 64)}
     whole = channels == p.k

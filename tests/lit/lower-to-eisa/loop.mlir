@@ -1,0 +1,37 @@
+// Loops unroll: the last step is clipped to two rows, instances of buffers alternate.
+// RUN: esc-opt %s -p lower-to-eisa | filecheck %s
+
+bfs.program attributes {target = "esc1", arena = 1024 : i64} {
+  bfs.tensor @in : 8x8x4 !esc.q<u8, 0.5> raw at 0
+  bfs.tensor @out : 8x8x4 !esc.q<i8, 0.5> raw at 256
+  bfs.input "x" @in {shape = array<i64: 1, 4, 8, 8>}
+  bfs.output "y" @out {shape = array<i64: 1, 4, 8, 8>}
+  bfs.constant @table {packed = #blob.dense<4xui8, [1, 2, 3, 4]>, pieces = array<i64: 0, 0, 0, 4, 0>, address = 0 : i64}
+  bfs.layer "/sigmoid" "map" -> @out attributes {nodes = ["/sigmoid"], macs = 0 : i64, weights = 0 : i64} {
+    %c0 = arith.constant 0 : index
+    %c8 = arith.constant 8 : index
+    %c4 = arith.constant 4 : index
+    %act = bfs.buffer act 120 at [0, 128]
+    %out = bfs.buffer out 96 at [0]
+    %table = bfs.buffer par 256 at [0]
+    bfs.load_bytes %table, @table
+    bfs.for (%y, %yn) = %c0 size %c8 step 3 {
+      bfs.load_tile %act, @in[%y : %yn, %c0 : %c8, %c0 : %c4] {kernel = array<i64: 1, 1>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0>, channels = array<i64: 0, 4, 0, 1>}
+      bfs.open_tile %out[%y : %yn, %c0 : %c8, %c0 : %c4]
+      bfs.map %out, %act table %table {strides = array<i64: 1, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 4>}
+      bfs.store_tile @out, %out
+    }
+  }
+}
+
+// CHECK:      eisa.load.bytes size=4, pad=par
+// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, h=3, w=8, cn=4
+// CHECK-NEXT: eisa.post.map ih=3, iw=8, ic=4, oh=3, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4, lut=1
+// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, h=3, w=8, cn=4, out_w=8, out_c=4
+// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, y=3, h=3, w=8, cn=4, act=0x80
+// CHECK-NEXT: eisa.post.map act=0x80, ih=3, iw=8, ic=4, oh=3, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4, lut=1
+// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, y=3, h=3, w=8, cn=4, out_w=8, out_c=4
+// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, y=6, h=2, w=8, cn=4
+// CHECK-NEXT: eisa.post.map ih=2, iw=8, ic=4, oh=2, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4, lut=1
+// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, y=6, h=2, w=8, cn=4, out_w=8, out_c=4
+// CHECK:      eisa.end

@@ -1,0 +1,238 @@
+"""Geometry, cost and search of tiles: plain numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isa.instructions import TensorFormat
+from isa.layout import RecordLayout
+from isa.target import Target, load_target
+from passes.math.geometry import ChannelMap, Span, balanced, pieces, step_choices, steps, total_span, window_span
+from passes.math.tile_cost import CostModel, group_choices
+from passes.math.tile_search import search, segment_choices, smallest_need
+from passes.math.tiling import Problem, Source, buffers, executions, fits, loops
+
+RAW, BITMAP = TensorFormat.RAW, TensorFormat.BITMAP
+
+
+@given(
+    out=st.tuples(st.integers(0, 20), st.integers(1, 9)),
+    kernel=st.integers(1, 7),
+    stride=st.integers(1, 4),
+    pad=st.integers(-9, 9),
+    size=st.integers(1, 30),
+)
+def test_window_span_holds_every_position_that_a_window_reads(out, kernel, stride, pad, size) -> None:
+    span = window_span(Span(*out), kernel, stride, pad, size)
+    assert 0 <= span.first < span.end <= size
+    read = {
+        p
+        for i in range(out[0], out[0] + out[1])
+        for p in range(i * stride - pad, i * stride - pad + kernel)
+        if 0 <= p < size
+    }
+    assert read <= set(range(span.first, span.end))
+    if read and out[0] * stride - pad >= 0:
+        assert span.first == min(read)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
+def test_pieces_sum_to_the_extent(extent: int, outer: int, inner: int) -> None:
+    found = pieces(extent, outer, inner)
+    assert sum(size * count for size, count in found) == extent
+    listed = sorted(s.extent for o in steps(0, extent, outer) for s in steps(o.first, o.extent, inner))
+    assert sorted(size for size, count in found for _ in range(count)) == listed
+
+
+@given(st.integers(1, 5000), st.integers(1, 64))
+def test_step_choices_are_whole_multiples_from_everything_to_one(extent: int, multiple: int) -> None:
+    choices = step_choices(extent, multiple)
+    assert choices[0] == extent
+    assert choices[-1] == min(extent, multiple)
+    assert all(step == extent or step % multiple == 0 for step in choices)
+    assert list(choices) == sorted(set(choices), reverse=True)
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000))
+def test_balanced_takes_no_more_pieces(extent: int, largest: int) -> None:
+    step = balanced(extent, largest)
+    assert 1 <= step <= largest or step == extent <= largest
+    assert math.ceil(extent / step) == math.ceil(extent / largest)
+
+
+@given(
+    out=st.tuples(st.integers(0, 200), st.integers(1, 80)),
+    first=st.integers(0, 100),
+    extent=st.integers(1, 100),
+    offset=st.integers(-90, 90),
+    per=st.integers(1, 4),
+    channels=st.integers(1, 200),
+    chunk=st.sampled_from([8, 32, 64]),
+)
+def test_channel_map_source(out, first, extent, offset, per, channels, chunk) -> None:
+    m = ChannelMap(first, extent, offset, per)
+    source = m.source(Span(*out), channels, chunk)
+    covered = [i for i in range(out[0], out[0] + out[1]) if first <= i < first + extent]
+    assert bool(source.extent) == bool(covered)
+    if covered:
+        assert source.first % chunk == 0
+        assert source.end <= channels
+        wanted = {i // per + offset for i in covered} & set(range(channels))
+        assert wanted <= set(range(source.first, source.end))
+
+
+def test_total_span_counts_halo_rows_twice() -> None:
+    assert total_span(8, 8, 3, 1, 1, 8) == 8
+    assert total_span(8, 4, 3, 1, 1, 8) == 10
+    assert total_span(8, 2, 1, 2, 0, 16) == 4 * 3
+
+
+@pytest.mark.parametrize("width", [1, 7, 28, 64, 65, 112, 224, 227, 1000])
+def test_segments_prefer_whole_rows_and_end_at_one(width: int) -> None:
+    choices = segment_choices(width)
+    assert choices[0] == (width if width <= 64 else choices[0]) <= 64
+    assert choices[-1] == 1
+
+
+def test_row_groups_never_exceed_blocks_or_rows() -> None:
+    assert group_choices(32, 1) == [1]
+    assert max(group_choices(32, 100)) == 32
+    assert max(group_choices(32, 5)) == 5
+
+
+def convolution(
+    kind: str, h: int, w: int, c: int, k: int, r: int, stride: int = 1, pad: int | None = None, v: int = 0
+) -> Problem:
+    pad = r // 2 if pad is None else pad
+    oh, ow = ((n + 2 * pad - r) // stride + 1 for n in (h, w))
+    depthwise = kind == "depthwise"
+    source = Source(c, RAW if c <= 3 else BITMAP, ChannelMap(0, k, 0, k // c if depthwise else k), 0.5)
+    return Problem(
+        kind,
+        h,
+        w,
+        oh,
+        ow,
+        k,
+        (source,),
+        (r, r),
+        (stride, stride),
+        (pad, pad),
+        cpg=1 if depthwise else c,
+        kpg=k // c if depthwise else k,
+        v=v,
+        match_cycles=1.5 if v else 0.0,
+        coefficient_density=0.3,
+        parameter_bytes=(v * r * r,) if v else (),
+        output_format=BITMAP,
+        output_density=0.5,
+    )
+
+
+LAYERS = {
+    "vgg": convolution("dense", 224, 224, 64, 64, 3),
+    "stem7": convolution("dense", 227, 227, 3, 64, 7, 2, 0),
+    "deep": convolution("dense", 7, 7, 512, 512, 3),
+    "wide and deep": convolution("dense", 56, 56, 512, 512, 3),
+    "fc": convolution("dense", 1, 1, 4096, 4096, 1),
+    "fc25088": convolution("dense", 7, 7, 512, 4096, 7, 1, 0),
+    "fc of a large map": convolution("dense", 28, 28, 256, 10, 28, 1, 0),
+    "classifier": convolution("dense", 13, 13, 512, 1000, 1),
+    "depthwise": convolution("depthwise", 112, 112, 96, 96, 3),
+    "depthwise stride": convolution("depthwise", 112, 112, 96, 96, 3, 2),
+    "escalate": convolution("escalate", 56, 56, 64, 64, 3, v=18),
+    "escalate deep": convolution("escalate", 7, 7, 512, 512, 3, v=9),
+    "escalate wide": convolution("escalate", 224, 224, 64, 64, 3, v=9),
+    "escalate small": convolution("escalate", 32, 32, 16, 16, 3, v=9),
+    "global pool": Problem(
+        "pool", 7, 7, 1, 1, 1280, (Source(1280, BITMAP, ChannelMap(0, 1280, 0, 1), 0.5),), (7, 7), (7, 7)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_tiles_and_fits(name: str) -> None:
+    p, target = LAYERS[name], load_target()
+    tiling = search(p, target)
+    assert tiling is not None
+    needed = buffers(p, tiling, target.array.chunk)
+    assert fits(needed, target)
+    if p.output_format is BITMAP:
+        assert tiling.columns % tiling.segment == 0 or tiling.columns == p.ow
+        assert tiling.channels % target.array.chunk == 0 or tiling.channels == p.k
+
+
+@pytest.mark.parametrize("name", ["vgg", "deep", "escalate", "escalate deep", "classifier"])
+def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
+    """The estimated convolution time is near what full use of the array would take: of the multipliers (dense), or of
+    the accumulators and the activation bus (decomposed).
+    """
+    p, target = LAYERS[name], load_target()
+    tiling = search(p, target)
+    assert tiling is not None
+    model, a = CostModel(p, target), target.array
+    cycles = sum(
+        many * wide * deep * times * model.compute(rows, columns, channels, depth, tiling.row_groups)
+        for rows, many in pieces(p.oh, tiling.rows, tiling.psum_rows)
+        for columns, wide in pieces(p.ow, tiling.columns, tiling.columns)
+        for channels, deep in pieces(p.k, tiling.channels, tiling.psum_channels)
+        for depth, times in pieces(p.cpg, tiling.input_channels, tiling.depth)
+    )
+    if p.kind == "dense":
+        ideal = p.oh * p.ow * p.k * p.cpg * p.taps / (a.blocks * a.slices * a.macs)
+    else:
+        rounds = math.ceil(p.v / a.slices) * math.ceil(p.k / a.blocks)
+        ideal = p.h * p.w * rounds * max(p.match_cycles, math.ceil(p.taps / a.macs), math.ceil(p.cpg / a.chunk))
+    assert cycles <= 1.6 * ideal
+
+
+def test_small_layers_use_row_groups() -> None:
+    for name in ("escalate small",):
+        tiling = search(LAYERS[name], load_target())
+        assert tiling is not None
+        assert tiling.row_groups > 1
+
+
+def small(target: Target, **sizes: int) -> Target:
+    return replace(target, scratchpad=replace(target.scratchpad, **sizes))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    name=st.sampled_from(list(LAYERS)),
+    act=st.integers(512, 20000),
+    out=st.integers(256, 20000),
+    coef=st.integers(256, 9000),
+    psum=st.integers(256, 9000),
+)
+def test_what_does_not_fit_says_why(name: str, act: int, out: int, coef: int, psum: int) -> None:
+    p, target = LAYERS[name], small(load_target(), act=act, out=out, coef=coef, psum=psum)
+    tiling = search(p, target)
+    if tiling is not None:
+        assert fits(buffers(p, tiling, target.array.chunk), target)
+        return
+    space, need, have = smallest_need(p, target)
+    assert have == getattr(target.scratchpad, space)
+    assert need > have
+
+
+def test_loops_place_transfers() -> None:
+    p, target = LAYERS["deep"], load_target()
+    tiling = search(p, target)
+    assert tiling is not None
+    nest = loops(p, tiling)
+    assert executions(nest, ()) == 1
+    assert executions(nest, {"y", "x", "k", "pk", "py", "a", "c"}) == math.prod(loop.trips for loop in nest)
+
+
+def test_record_bytes_bound_the_act_tile() -> None:
+    p, target = LAYERS["vgg"], load_target()
+    tiling = search(p, target)
+    assert tiling is not None
+    act = next(b for b in buffers(p, tiling, 64) if b.name == "act")
+    assert act.nbytes == RecordLayout(64, 64).tile_bytes(min(224, tiling.rows + 2), min(224, tiling.columns + 2))

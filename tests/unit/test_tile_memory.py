@@ -1,0 +1,112 @@
+"""Memory planning and synchronisation: plain numbers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isa.target import load_target
+from passes.math.memory import SCRATCHPAD_ALIGN, Interval, pairs, plan_arena, reserve, stack
+from passes.math.sync import synchronise
+
+intervals = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 12), st.integers(0, 6)), max_size=14).map(
+    lambda items: [Interval(f"t{i}", 64 * n, a, a + d) for i, (n, a, d) in enumerate(items)]
+)
+
+
+@given(intervals)
+def test_tensors_that_live_together_do_not_overlap(items: list[Interval]) -> None:
+    offsets, total = plan_arena(items)
+    for i, a in enumerate(items):
+        assert offsets[a.name] % 64 == 0
+        assert offsets[a.name] + a.nbytes <= total
+        for b in items[:i]:
+            if a.first <= b.last and b.first <= a.last:
+                assert offsets[a.name] + a.nbytes <= offsets[b.name] or offsets[b.name] + b.nbytes <= offsets[a.name]
+
+
+@given(intervals)
+def test_the_arena_holds_at_least_the_largest_step_and_at_most_everything(items: list[Interval]) -> None:
+    total = plan_arena(items)[1]
+    steps = {i.first for i in items}
+    assert total >= max((sum(i.nbytes for i in items if i.first <= s <= i.last) for s in steps), default=0)
+    assert total <= sum(i.nbytes for i in items)
+
+
+def test_a_chain_takes_two_tensors() -> None:
+    items = [Interval(f"t{i}", 640, i, i + 1) for i in range(6)]
+    assert plan_arena(items)[1] == 1280
+
+
+@given(st.lists(st.integers(1, 900), max_size=5), st.integers(0, 4000), st.booleans())
+def test_stacked_buffers_do_not_overlap(sizes: list[int], spare: int, from_top: bool) -> None:
+    capacity = sum(reserve(n) for n in sizes) + spare
+    placed = sorted(zip(stack(sizes, capacity, from_top), sizes, strict=True))
+    assert all(a % SCRATCHPAD_ALIGN == 0 and a >= 0 and a + n <= capacity for a, n in placed)
+    assert all(a + n <= b for (a, n), (b, _) in pairwise(placed))
+
+
+def test_stack_names_what_is_missing() -> None:
+    with pytest.raises(ValueError, match="buffers need 208 bytes; 200 available"):
+        stack([100, 90], 200, False)
+
+
+def test_pairs_go_to_streamed_buffers_in_order() -> None:
+    target = load_target()
+    counts = pairs([("a", "act", 20000, True), ("b", "act", 20000, True), ("c", "out", 10, False)], target)
+    assert counts == {"a": 2, "b": 1, "c": 1}
+
+
+programs = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 30), max_size=3)), max_size=30)
+
+
+def _ordered(queues: list[int], waits: list[list[int]], signals: list[bool]) -> list[set[int]]:
+    """For each instruction, all instructions that are certainly complete when it starts."""
+    before: list[set[int]] = []
+    last: dict[int, int] = {}
+    sent: dict[int, list[int]] = {}
+    for i, q in enumerate(queues):
+        known: set[int] = set()
+        if q in last:
+            known |= before[last[q]] | {last[q]}
+        for p, n in enumerate(waits[i]):
+            if n:
+                j = sent[p][n - 1]
+                known |= before[j] | {j}
+        before.append(known)
+        last[q] = i
+        if signals[i]:
+            sent.setdefault(q, []).append(i)
+    return before
+
+
+@given(programs)
+def test_waits_order_all_dependencies_and_none_is_idle(program: list[tuple[int, list[int]]]) -> None:
+    queues = [q for q, _ in program]
+    depends: list[list[int]] = []
+    for i, (q, wanted) in enumerate(program):
+        latest = [-1, -1, -1]
+        for d in wanted:
+            if d < i and queues[d] != q:
+                latest[queues[d]] = max(latest[queues[d]], d)
+        depends.append(latest)
+    syncs = synchronise(queues, depends, 3)
+    waits, signals = [s.waits for s in syncs], [s.signal for s in syncs]
+    before = _ordered(queues, waits, signals)
+    for i, wanted in enumerate(depends):
+        assert all(d < 0 or d in before[i] for d in wanted)
+    for i, row in enumerate(waits):
+        for p, n in enumerate(row):
+            if n:  # without this wait some dependency is not ordered
+                fewer = [list(r) for r in waits]
+                fewer[i][p] = 0
+                known = _ordered(queues, fewer, signals)[i]
+                assert any(d >= 0 and d not in known for d in depends[i])
+    counts = [0, 0, 0]
+    for q, signal in zip(queues, signals, strict=True):
+        if signal:
+            counts[q] += 1
+            assert any(row[q] == counts[q] for row in waits)
