@@ -80,19 +80,19 @@ def operations(module: ModuleOp) -> list[str]:
 
 
 def close(got: Sequence[Array], want: Sequence[Array], tolerance: float = 1e-4) -> None:
-    """Equal shapes; deviation below `tolerance` of the largest magnitude."""
+    """Equal shapes; deviation below `tolerance` of the largest magnitude (of 0.1 where all is small)."""
     assert len(got) == len(want)
     for a, b in zip(got, want, strict=True):
         assert a.shape == b.shape
         finite = np.isfinite(b)
         assert np.array_equal(a[~finite], b[~finite])
-        assert np.abs(a - b, where=finite, out=np.zeros_like(b)).max() <= tolerance * max(np.abs(b[finite]).max(), 1e-3)
+        assert np.abs(a[finite] - b[finite]).max() <= tolerance * max(np.abs(b[finite]).max(), 0.1)
 
 
 def check(
     proto: onnx.ModelProto, x: Array | None = None, legal: bool = True, tolerance: float = 1e-4, seed: int = 1
 ) -> ModuleOp:
-    """Imported and canonicalised module compute what onnxruntime does, also for a batch; every operation has a node name.
+    """Imported and canonicalised module compute what onnxruntime does, also for a batch; every operation has a name.
 
     Returns the canonicalised module.
     """

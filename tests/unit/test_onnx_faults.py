@@ -43,8 +43,8 @@ def test_all_offenders_are_listed_at_once() -> None:
     assert causes(model(nodes, [1, 2, 8, 8], {"w": random(3, 2, 3, 3)})) == [
         "node '/layer1/Conv' (Conv): dilations=[2,2] unsupported; requires [1,1]",
         "node '/rnn' (LSTM): operator unsupported",
-        "node '/layer2/Conv' (Conv): group=3 with weights [3,2,3,3] and 2 input channels; requires group x weights[1] = "
-        "input channels, and group dividing weights[0]",
+        "node '/layer2/Conv' (Conv): group=3 with weights [3,2,3,3] and 2 input channels; "
+        "requires group x weights[1] = input channels, and group dividing weights[0]",
         "node 'Einsum_4' (Einsum): operator unsupported",
     ]
 
@@ -169,7 +169,11 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
     ("nodes", "constants", "what"),
     [
         ([node("BatchNormalization", ["x", *"sbmv"], ["y"], training_mode=1)], FOUR, "training_mode=1 unsupported"),
-        ([node("Dropout", ["x", "", "t"], ["y"])], {"t": np.asarray(True)}, "training_mode may be true; requires false"),
+        (
+            [node("Dropout", ["x", "", "t"], ["y"])],
+            {"t": np.asarray(True)},
+            "training_mode may be true; requires false",
+        ),
         ([node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])], {}, "output Indices is used"),
         ([node("Conv", ["x", "x"], ["y"])], {}, "input 'x' is computed from the model's input; requires a constant"),
         ([node("Conv", ["x", "w"], ["y"])], {"w": random(3, 2, 3)}, "shape"),
@@ -186,7 +190,11 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
         ([node("ReduceMean", ["x"], ["y"])], {}, "reduces the batch axis"),
         ([node("Cast", ["x"], ["y"], to=TensorProto.INT32)], {}, "converts to int32; requires a floating-point type"),
         ([node("AveragePool", ["x"], ["y"], kernel_shape=[9, 9])], {}, "window of 9 does not fit 6 positions"),
-        ([node("QuantizeLinear", ["x", "s"], ["q"]), node("Relu", ["q"], ["y"])], {"s": np.float32(1)}, "has type uint8"),
+        (
+            [node("QuantizeLinear", ["x", "s"], ["q"]), node("Relu", ["q"], ["y"])],
+            {"s": np.float32(1)},
+            "has type uint8",
+        ),
         (
             [node("QuantizeLinear", ["x", "s", "z"], ["y"])],
             {"s": np.float32(1), "z": np.int16(0)},
@@ -232,7 +240,9 @@ def test_node_faults(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarra
         ([node("Identity", ["x"], ["y"])], {}, "output 0 is an input of the model"),
     ],
 )
-def test_what_only_legalisation_can_see(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], what: str) -> None:
+def test_what_only_legalisation_can_see(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], what: str
+) -> None:
     found = causes(model(nodes, [1, 2, 6, 6], constants), legalize=True)
     assert found[0].startswith(what)
 
