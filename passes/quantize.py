@@ -189,7 +189,8 @@ class _Emitter:
         result = self._type(epilogue.result, target)
         requantize = esc.RequantizeOp(acc, integers.bias, mult, shift, low, high, result)
         self._values[epilogue.result] = self._insert(requantize, op, *epilogue.ops)
-        if self._correct and given is None:
+        prescribed = isinstance(op.weight.owner, onnx.DequantizeLinearOp) and integers.represents(weight, source.scale)
+        if self._correct and not prescribed:
             self.corrections[requantize] = Correction(integers, self._means[op.output], source.limit)
 
     def _add(self, op: onnx.AddOp) -> None:
@@ -333,7 +334,7 @@ class QuantizePass(ModulePass):
             raise UserError(causes)
         statistics = _Statistics(op, inputs)
         convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if self.bias_correction else []
-        averaged: set[SSAValue] = {o.output for o in convs if symmetric_scales(o.weight) is None}
+        averaged: set[SSAValue] = {o.output for o in convs}
         statistics.collect(plan.observed(), averaged)
         percentile = self.percentile
         plan.settle(lambda value, signed: statistics.histograms[value].scale(signed, method, percentile))

@@ -14,6 +14,8 @@ Array: TypeAlias = NDArray[Any]
 
 _BIAS_LIMIT = 1 << 30
 _ACCUMULATOR_LIMIT = (1 << 31) - 1
+_GRID_TOLERANCE = 1e-4
+"""Of a step: float32 keeps 128 steps to 2^-17 of one; a chance fit of several weights is out of reach."""
 _FRACTIONS = np.linspace(1.0, 0.7, 16)
 
 
@@ -28,18 +30,24 @@ class ConvIntegers:
     bias: NDArray[np.int32]
     scale: NDArray[np.float64]
 
+    def represents(self, weight: Array, input_scale: float) -> bool:
+        """Whether the integers are the real weights [K,R,S,C/groups] exactly, to the precision of float32."""
+        steps = weight / (self.scale / input_scale)[:, None, None, None]
+        return bool(np.abs(steps - self.weight).max() < _GRID_TOLERANCE)
+
 
 def weight_scales(weight: Array, method: Method) -> NDArray[np.float64]:
-    """Scale of each output channel for int8 in [-127, 127]; 0 for channels of zeros.
+    """Scale of each output channel for int8; 0 for channels of zeros.
 
-    `weight` float [K, ...]. "mse" minimises the squared rounding and clipping error per channel over fractions of
-    the min-max scale (weights that already lie on an int8 grid keep it); the other methods represent the largest
-    weight.
+    `weight` float [K, ...]. A channel that lies on a grid of at most 128 steps a side (weights that were integers once)
+    keeps it. Of the others, "mse" minimises the squared rounding and clipping error per channel over fractions of the
+    min-max scale, the other methods represent the largest weight by 127.
     """
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     widest: NDArray[np.float64] = np.abs(flat).max(axis=1) / 127
+    grid = _grid_scales(flat)
     if method != "mse":
-        return widest
+        return np.where(grid > 0, grid, widest)
     safe = np.where(widest > 0, widest, 1.0)
     best = widest.copy()
     best_error = np.full(len(flat), np.inf)
@@ -47,10 +55,32 @@ def weight_scales(weight: Array, method: Method) -> NDArray[np.float64]:
         scale = (safe * fraction)[:, None]
         error = np.clip(np.rint(flat / scale), -127, 127) * scale - flat
         total = np.einsum("ki,ki->k", error, error)
-        better = total < best_error * (1 - 1e-9)
+        better = total < best_error
         best = np.where(better, widest * fraction, best)
         best_error = np.minimum(best_error, total)
-    return best
+    return np.where(grid > 0, grid, best)
+
+
+def _grid_scales(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Step of the grid that every weight of a channel [K, n] lies on, as fine as int8 allows; 0 where there is none."""
+    largest = np.abs(flat).max(axis=1)
+    steps = np.zeros(len(flat))
+    few = flat[:, :: max(1, flat.shape[1] // 32)]  # enough to rule out nearly every candidate
+    rows = np.flatnonzero(largest > 0)
+    for levels in range(128, 63, -1):  # a coarser grid is a multiple of one of these
+        step = largest[rows] / levels
+        fits = np.flatnonzero(_on_grid(few[rows], step))
+        fits = fits[_on_grid(flat[rows[fits]], step[fits])]
+        steps[rows[fits]] = step[fits]
+        rows = np.delete(rows, fits)
+    return steps
+
+
+def _on_grid(flat: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether all values of each row are integers in [-128, 127] times its step."""
+    units = flat / step[:, None]
+    nearest = np.rint(units)
+    return (np.abs(units - nearest).max(axis=1) < _GRID_TOLERANCE) & (nearest.max(axis=1) <= 127)
 
 
 def quantize_conv(
