@@ -87,7 +87,7 @@ def parse(path: Path) -> list[Block]:
 def _console(body: Sequence[str], where: str) -> Iterator[Command]:
     command: Command | None = None
     for line in body:
-        if command is not None and command.text.endswith("\\") and not command.expected:
+        if command is not None and not command.expected and command.text.endswith("\\"):
             command.text += "\n" + line
         elif line.startswith("$ "):
             if command is not None:

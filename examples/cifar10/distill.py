@@ -1,15 +1,16 @@
 """Draw calibration images out of the trained network: `python -m examples.cifar10.distill`.
 
 Calibrating needs inputs like those that the network was trained on; the network itself tells what they were like: its
-BatchNormalization layers hold the mean and variance of every feature. Starting from coloured 1/f noise, images are moved
-by gradient descent until a batch of them has these statistics and each is classified as a class chosen beforehand
-(data-free calibration as in ZeroQ, Cai et al., 2020, and DeepInversion, Yin et al., 2020). Writes x, float32 pixels
-0..255 [N, 3, 32, 32], and y, the classes.
+BatchNormalization layers hold the mean and variance of every feature. Starting from coloured 1/f noise, images move by
+gradient descent until a batch of them has these statistics and each shows a class chosen beforehand (data-free
+calibration as in ZeroQ, Cai et al., 2020, and DeepInversion, Yin et al., 2020). Writes x, float32 pixels 0..255
+[N, 3, 32, 32], and y, the classes.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +79,14 @@ def distil(model: ResNet8, labels: Tensor, steps: int) -> Tensor:
     return images.detach().round()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", type=Path, default=ROOT / "examples/models/resnet8_cifar10.onnx")
     p.add_argument("--output", type=Path, default=ROOT / "examples/models/calibration.npz")
     p.add_argument("--count", type=int, default=100)
     p.add_argument("--steps", type=int, default=500)
     p.add_argument("--seed", type=int, default=0)
-    args = p.parse_args()
+    args = p.parse_args(argv)
 
     torch.set_num_threads(1)  # one order of additions, hence one result
     torch.use_deterministic_algorithms(True)

@@ -14,7 +14,7 @@ import os
 import random
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +206,7 @@ def train(model: nn.Module, args: argparse.Namespace, device: torch.device) -> N
         print(f"epoch {epoch + 1}/{args.epochs}: loss {mean_loss:.4f}, test {top1:.4f}, {seconds:.0f} s", flush=True)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     default_data = os.environ.get("ESCC_DATA", str(ROOT / "../shared/data"))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", type=Path, default=Path(default_data), help="folder with images/ (default: %(default)s)")
@@ -237,7 +237,7 @@ def main() -> None:
     )
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = p.parse_args()
+    args = p.parse_args(argv)
 
     torch.set_num_threads(args.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS

@@ -37,17 +37,18 @@ def test_calibration_images_look_to_the_network_like_their_classes() -> None:
     assert (session.run(None, {"input": x})[0].argmax(1) == y).mean() > 0.9
 
 
-def test_images_are_distilled_from_the_committed_network(tmp_path: Path) -> None:
+def test_images_are_distilled_from_the_committed_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT))
+    from examples.cifar10.distill import main
+
     outputs = []
     for name in ("a", "b"):
         output = tmp_path / f"{name}.npz"
-        command = [sys.executable, "-m", "examples.cifar10.distill", "--count", "10", "--steps", "12"]
-        done = subprocess.run(
-            [*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        first, last = (float(line.split()[-1]) for line in done.stdout.splitlines())
+        main(["--count", "10", "--steps", "12", "--output", str(output)])
+        first, last = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines())
         assert last < first
         outputs.append(output.read_bytes())
     assert outputs[0] == outputs[1]
@@ -63,18 +64,21 @@ def test_resnet8_has_the_accuracy_that_it_states(data_dir: Path) -> None:
     assert abs(top1 - stated) < 0.002
 
 
-def test_training_goes_on_from_a_checkpoint_with_the_same_result(data_dir: Path, tmp_path: Path) -> None:
+def test_training_goes_on_from_a_checkpoint_with_the_same_result(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("PIL")
+    monkeypatch.syspath_prepend(str(ROOT))
+    from examples.cifar10.train import main
 
-    def train(name: str, *options: str) -> bytes:
+    def train(name: str, checkpoint: str, *options: str) -> bytes:
         output = tmp_path / f"{name}.onnx"
-        command = [sys.executable, "-m", "examples.cifar10.train", "--data", str(data_dir), "--limit", "64"]
-        command += ["--batch-size", "32", "--output", str(output), "--device", "cpu", *options]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        options = ("--epochs", "2", "--checkpoint", str(tmp_path / checkpoint), *options)
+        sizes = ("--limit", "64", "--batch-size", "32")
+        main(["--data", str(data_dir), *sizes, "--device", "cpu", "--output", str(output), *options])
         return output.read_bytes()
 
-    whole = train("whole", "--epochs", "2", "--checkpoint", str(tmp_path / "a.pt"))
-    train("half", "--epochs", "2", "--stop-after", "1", "--checkpoint", str(tmp_path / "b.pt"))
-    assert train("rest", "--epochs", "2", "--checkpoint", str(tmp_path / "b.pt")) == whole
+    whole = train("whole", "a.pt")
+    train("half", "b.pt", "--stop-after", "1")
+    assert train("rest", "b.pt") == whole
