@@ -93,7 +93,9 @@ class OnnxOp(IRDLOperation, ABC):
         operands: Sequence[SSAValue | Sequence[SSAValue] | None],
         properties: Mapping[str, Attribute | None] | None = None,
     ):
-        given = {n: p for n, p in (properties or {}).items() if p is not None}
+        given = dict(properties or {})
+        # In the order of declaration, however they were given: equal operations print equally.
+        given = {name: given[name] for name in self.get_irdl_definition().properties if given.get(name) is not None}
         super().__init__(operands=operands, result_types=[TensorType(f32, ())], properties=given)
         try:
             Rewriter.replace_value_with_new_type(self.results[0], self.infer())

@@ -96,6 +96,8 @@ class FlattenIntoKernel(RewritePattern):
         if isinstance(transpose, onnx.TransposeOp) and len(ints(transpose.perm)) == 4:
             x, perm = transpose.input, ints(transpose.perm)
         shape = shape_of(reshape.input)
+        if shape == shape_of(op.input):
+            return
         if len(shape) != 4 or shape[0] != 1 or perm[0] != 0 or (weight.per_axis and weight.axis != 0):
             return
         m = weight.data.shape[0]
