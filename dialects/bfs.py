@@ -12,6 +12,7 @@ meaning.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 from xdsl.dialects.builtin import (
@@ -289,6 +290,10 @@ class LayerOp(IRDLOperation):
         _symbol(self, self.output, TensorOp)
         if self.kind.data not in LAYER_KINDS:
             raise VerifyException(f"kind must be one of {', '.join(LAYER_KINDS)}, found '{self.kind.data}'")
+        taken = sorted((b.space, place, place + b.nbytes) for b in self.buffers for place in b.places)
+        for (space, low, high), (other, start, _) in pairwise(taken):
+            if space == other and start < high:
+                raise VerifyException(f"buffers of {space} overlap: [{low}, {high}) and one at {start}")
 
 
 @irdl_op_definition

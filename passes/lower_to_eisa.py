@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, Region
 from xdsl.passes import ModulePass
 
@@ -50,7 +50,7 @@ def _port(op: PortDecl, kind: type[eisa.InputOp] | type[eisa.OutputOp]) -> Opera
     return kind.create(properties=dict(op.properties))
 
 
-def lower_program(program: bfs.ProgramOp, producer: str = "") -> eisa.ProgramOp:
+def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     """The machine program of a tiled, placed and packed program, without synchronisation."""
     if program.arena is None:
         raise UserError("the program has no arena", "run plan-memory first")
@@ -86,8 +86,6 @@ def lower_program(program: bfs.ProgramOp, producer: str = "") -> eisa.ProgramOp:
     }
     if program.sample is not None:
         properties["sample"] = eisa.blob_of(program.sample.data.data)
-    if producer:
-        properties["producer"] = StringAttr(producer)
     return eisa.ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
 
 

@@ -69,6 +69,13 @@ def test_everything_that_a_program_may_hold_survives(program: Program) -> None:
     assert to_program(parse(str(from_program(full)))) == full
 
 
+def test_a_model_that_computes_nothing(program: Program) -> None:
+    g = Graph(3, 4, 5)
+    empty = to_program(lower(g.module(g.x)))
+    assert empty.layers == () and empty.rodata == b"" and len(empty.instructions) == 1
+    assert to_program(parse(str(from_program(empty)))) == empty
+
+
 def test_one_operation_for_each_instruction() -> None:
     names = {op.name for op in Eisa.operations}
     assert {f"eisa.{spec.mnemonic}" for spec in INSTRUCTIONS} <= names

@@ -129,3 +129,14 @@ bfs.program attributes {target = "esc1"} {
   }
 }
 // CHECK: strides must be 2 integers of at least 1, found [0, 1]
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.layer "l" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %a = bfs.buffer act 128 at [0]
+    %b = bfs.buffer act 128 at [256, 96]
+  }
+}
+// CHECK: buffers of act overlap: [0, 128) and one at 96
