@@ -72,14 +72,17 @@ def _keys(names: Sequence[str]) -> list[tuple[str, ...]]:
 def _array(path: Path, keys: Sequence[str], shape: Sequence[int]) -> Array:
     wanted = f"needs float32 [N,{','.join(str(d) for d in shape[1:])}]"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path}: not an .npz archive")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UserError(f"{path}: not an .npz archive")
+        with loaded as archive:
             present = list(archive.files)
             key = next((k for k in keys if k in present), None)
             if key is None:
                 here = ", ".join(f"'{k}'" for k in present) or "nothing"
-                raise UserError(f"{path}: no array {' or '.join(repr(k) for k in keys)}; found {here}; {wanted}")
+                raise UserError(
+                    f"{path}: no array {' or '.join(repr(k) for k in dict.fromkeys(keys))}; found {here}; {wanted}"
+                )
             a = cast(Array, archive[key])
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e
