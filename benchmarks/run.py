@@ -3,7 +3,8 @@
 Models default to ResNet-20 of the data folder ($ESCC_DATA, else ../shared/data) and to our ResNet-8. Times are wall
 clock, the median of --repeats runs after one that warms caches. Printed for each model:
 
-compile        `escc MODEL -o model.bin --scheme dense -q`, the whole process
+compile        `escc MODEL -o model.bin --scheme dense --calibration IMAGES`, the whole process (128 images of the data
+               folder; calibration.npz beside our own model)
 emulate        `esc-emu model.bin --stats`: one image with full statistics, the whole process
 emulate, warm  the same inside a running process: what each further image costs
 onnxruntime    one image, float, --threads threads: the peer
@@ -41,6 +42,19 @@ def median_seconds(run: Callable[[], object], repeats: int) -> float:
 def command(*args: str) -> Callable[[], object]:
     """A call of one of our command lines, output discarded."""
     return lambda: subprocess.run([str(BIN / args[0]), *args[1:]], check=True, stdout=subprocess.DEVNULL)
+
+
+def calibration(model: Path, scratch: Path) -> list[str]:
+    """Options that calibrate a model: the file beside it, else images of the data folder for a model of that folder."""
+    beside = model.with_name("calibration.npz")
+    if beside.exists():
+        return ["--calibration", str(beside)]
+    if model.resolve().parent != (DATA / "models").resolve():
+        return []
+    images = scratch / f"{model.stem}.npz"
+    command = [sys.executable, str(DATA / "prepare.py"), model.stem, str(images), "--split", "calib", "--limit", "128"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return ["--calibration", str(images)]
 
 
 def in_process(binary: Path) -> Callable[[], object]:
@@ -89,9 +103,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for model in models:
             binary = Path(scratch) / f"{model.stem}.bin"
-            compile_s = median_seconds(
-                command("escc", str(model), "-o", str(binary), "--scheme", args.scheme, "-q"), args.repeats
-            )
+            options = ["--scheme", args.scheme, *calibration(model, Path(scratch)), "-q"]
+            compile_s = median_seconds(command("escc", str(model), "-o", str(binary), *options), args.repeats)
             emulate_s = median_seconds(command("esc-emu", str(binary), "--stats"), args.repeats)
             warm_s = median_seconds(in_process(binary), args.repeats)
             peer_s = median_seconds(onnxruntime_call(model, args.threads), max(20, args.repeats))
