@@ -1,0 +1,358 @@
+"""Alternating minimisation of || X (W - s T B) ||^2 for one layer: ternary T, int8 B shared by the layer, one scale s
+a channel.
+
+Given the second moments H = E[x x'] of the windows x of the layer, the error of output channel k is (w - ŵ)' H (w -
+ŵ) with ŵ[c, rs] = s[k] * sum_v T[k,v,c] * B[v,rs]. The steps, each of which never raises the sum of the errors (plus
+the price):
+
+* T: feeding errors forward through the input channels (as GPTQ does), and coordinate descent over single and paired
+  coefficients (see `escc.compress.ternary`);
+* B: weighted least squares, rounded to int8 and descended on over integers in the same quadratic form;
+* s: closed form for each channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escc.compress.initial import initial_bases
+
+F = NDArray[np.float64]
+I8 = NDArray[np.int8]
+
+BASIS_LIMIT = 127
+_BLOCK_COLUMNS = 288  # columns of the metric that a compiled sweep updates itself; the rest is one matrix product
+_GRAM_BYTES = 1 << 23  # bound of the temporaries of the basis step
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Knobs of the alternation; the defaults are for accuracy within seconds a layer."""
+
+    starts: int = 2
+    trial_rounds: int = 3
+    rounds: int = 15
+    tolerance: float = 2e-3
+    factors: tuple[float, ...] = (0.8, 1.0, 1.25)
+    price: float = 0.0
+    seed: int = 0
+
+
+@dataclass
+class Fit:
+    """A decomposition in float scale: w ~ s[k] * sum_v t[k,v,c] * b[v,r,s].
+
+    t: int8 [K, V, C]; b: int8 [V, R, S]; s: float64 [K], never negative. `error` is the weighted squared error,
+    `energy` that of the zero approximation, `history` the objective (error plus price) after each step.
+    """
+
+    t: I8
+    b: I8
+    s: F
+    error: float
+    energy: float
+    history: list[float] = field(default_factory=list[float])
+
+    @property
+    def relative_error(self) -> float:
+        """Error over energy; 0 for the layer that computes nothing."""
+        return self.error / self.energy if self.energy > 0 else 0.0
+
+    @property
+    def density(self) -> float:
+        """Share of non-zero coefficients."""
+        return float(np.count_nonzero(self.t)) / max(1, self.t.size)
+
+
+def reconstruct(t: I8, b: I8, s: F) -> F:
+    """Weights float64 [K, R, S, C] of a decomposition."""
+    k, v, c = t.shape
+    _, r, q = b.shape
+    w = t.astype(np.float64).transpose(0, 2, 1).reshape(k * c, v) @ b.reshape(v, r * q).astype(np.float64)
+    return s[:, None, None, None] * w.reshape(k, c, r, q).transpose(0, 2, 3, 1)
+
+
+class _State:
+    """One candidate solution; works on weights [K, C, RS]. `product` is the unscaled approximation times the metric
+    [K, C*RS].
+    """
+
+    def __init__(self, problem: _Problem, bases: F, s: F):
+        k, c, _ = problem.w.shape
+        self.problem = problem
+        self.t: I8 = np.zeros((k, c, bases.shape[0]), np.int8)
+        self.b: F = bases
+        self.s: F = s
+        self.product: F = np.zeros_like(problem.flat)
+        self.measure()
+
+    def unit(self) -> F:
+        """Unscaled approximation [K, C*RS]."""
+        k, c, v = self.t.shape
+        return (self.t.reshape(k * c, v).astype(np.float64) @ self.b).reshape(k, -1)
+
+    def refresh(self) -> None:
+        """Recompute the product, and what follows from it, after t or b changed."""
+        self.product = self.unit() @ self.problem.h
+        self.measure()
+
+    def measure(self) -> None:
+        """Recompute the objective of each output channel from t, s and the product."""
+        pr = self.problem
+        unit = self.unit()
+        cross = np.einsum("kd,kd->k", unit, pr.wh)
+        own = np.einsum("kd,kd->k", unit, self.product)
+        self.cross: F = cross
+        self.own: F = own
+        errors = np.maximum(pr.energies - 2.0 * self.s * cross + self.s * self.s * own, 0.0)
+        self.rows: F = errors + pr.price * np.count_nonzero(self.t, axis=(1, 2))
+        self.error = float(errors.sum())
+        self.objective = float(self.rows.sum())
+
+    def gradient(self) -> F:
+        """Residual times the metric [K, C*RS]."""
+        return self.problem.wh - self.s[:, None] * self.product
+
+    def take_better_rows(self, other: _State) -> None:
+        """Adopt the coefficients and scales of `other` (equal bases) for the output channels that it approximates
+        better.
+        """
+        better = other.rows < self.rows
+        if better.any():
+            self.t[better] = other.t[better]
+            self.s = np.where(better, other.s, self.s)
+            self.product = np.where(better[:, None], other.product, self.product)
+            self.measure()
+
+    def copy(self) -> _State:
+        """Independent copy; arrays that are only ever replaced are shared."""
+        new = _State.__new__(_State)
+        new.__dict__.update(self.__dict__)
+        new.t = self.t.copy()
+        return new
+
+
+class _Problem:
+    """Target weights and metric of a layer, in the order [C, RS], with what several steps share."""
+
+    def __init__(self, w: F, h: F, price: float):
+        self.w = w
+        k, c, rs = w.shape
+        self.flat: F = w.reshape(k, c * rs)
+        self.h = h
+        self.price = price
+        self.wh: F = self.flat @ h
+        self.energies: F = np.einsum("kd,kd->k", self.flat, self.wh)
+        self.energy = float(self.energies.sum())
+        n = max(1, _BLOCK_COLUMNS // rs)
+        self.blocks = [(c0, min(c, c0 + n)) for c0 in range(0, c, n)]
+        self.diagonal: F = np.stack([h[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs] for i in range(c)])
+        self._inverse: tuple[F, F] | None = None
+
+    def inverse_factor(self) -> tuple[F, F]:
+        """Upper Cholesky factor u of the inverse metric (h^-1 = u' u), and the conditional metrics [C, RS, RS]."""
+        if self._inverse is None:
+            _, c, rs = self.w.shape
+            u: F = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(self.h)).T, np.float64)
+            metric: F = np.empty((c, rs, rs))
+            for i in range(c):
+                inv = np.linalg.inv(u[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs])
+                metric[i] = inv @ inv.T
+            self._inverse = (u, metric)
+        return self._inverse
+
+
+def _sweep(state: _State) -> None:
+    """Coordinate descent once over all coefficients."""
+    from escc.compress.ternary import sweep
+
+    pr = state.problem
+    k, _, rs = pr.w.shape
+    gram: F = np.ascontiguousarray(np.einsum("vr,crq,wq->cvw", state.b, pr.diagonal, state.b, optimize=True))
+    gradient = state.gradient()
+    for c0, c1 in pr.blocks:
+        lo, hi = c0 * rs, c1 * rs
+        t = np.ascontiguousarray(state.t[:, c0:c1])
+        p = gradient[:, lo:hi].copy()  # the sweep changes it; the product below changes the gradient
+        dw = np.zeros((k, hi - lo))
+        sweep(t, p, np.ascontiguousarray(pr.h[lo:hi, lo:hi]), state.b, gram[c0:c1], state.s, pr.price, dw)
+        changed = np.flatnonzero(dw.any(axis=1))
+        if changed.size:
+            state.t[:, c0:c1] = t
+            gradient[changed] -= dw[changed] @ pr.h[lo:hi]
+    live = state.s > 0
+    inverse = 1.0 / np.where(live, state.s, 1.0)
+    state.product = np.where(live[:, None], (pr.wh - gradient) * inverse[:, None], state.product)
+    state.measure()
+
+
+def _feed_forward(state: _State) -> None:
+    """Choose all coefficients anew, feeding errors forward."""
+    from escc.compress.ternary import feed_forward
+
+    pr = state.problem
+    k, _, rs = pr.w.shape
+    u, metric = pr.inverse_factor()
+    gram: F = np.ascontiguousarray(np.einsum("vr,crq,wq->cvw", state.b, metric, state.b, optimize=True))
+    w = pr.flat.copy()
+    for c0, c1 in pr.blocks:
+        lo, hi = c0 * rs, c1 * rs
+        t = np.zeros((k, c1 - c0, state.b.shape[0]), np.int8)
+        y = np.zeros((k, hi - lo))
+        part = w[:, lo:hi].copy()
+        feed_forward(
+            t, part, np.ascontiguousarray(u[lo:hi, lo:hi]), metric[c0:c1], state.b, gram[c0:c1], state.s, pr.price, y
+        )
+        state.t[:, c0:c1] = t
+        w[:, hi:] -= y @ u[lo:hi, hi:]
+    state.refresh()
+
+
+def _scale_step(state: _State) -> None:
+    """Closed-form s; a negative one turns the signs of its coefficients instead."""
+    s = np.where(state.own > 0, state.cross / np.where(state.own > 0, state.own, 1.0), state.s)
+    negative = s < 0
+    if negative.any():
+        state.t[negative] = -state.t[negative]
+        state.product = np.where(negative[:, None], -state.product, state.product)
+    state.s = np.abs(s)
+    state.measure()
+
+
+def _basis_normal(state: _State) -> tuple[F, F]:
+    """Normal equations of B: quadratic form float64 [V, RS, V, RS] and right-hand side [V, RS]."""
+    pr = state.problem
+    k, c, rs = pr.w.shape
+    v = state.b.shape[0]
+    st = state.s[:, None, None] * state.t  # [K, C, V]
+    rhs = st.reshape(k * c, v).T @ pr.wh.reshape(k * c, rs)
+    h4: F = pr.h.reshape(c, rs, c, rs)
+    flat = st.reshape(k, c * v)
+    normal = np.zeros((v, rs, v, rs))
+    step = max(1, _GRAM_BYTES // (8 * c * v * v))
+    for c0 in range(0, c, step):
+        c1 = min(c, c0 + step)
+        # m[(a,v),(d,w)] = sum_k st[k,a,v] st[k,d,w], then contracted with h[a,r,d,q] over both input channels.
+        m = flat[:, c0 * v : c1 * v].T @ flat
+        m4 = m.reshape(c1 - c0, v, c, v).transpose(1, 3, 0, 2).reshape(v * v, -1)
+        part = m4 @ h4[c0:c1].transpose(0, 2, 1, 3).reshape(-1, rs * rs)
+        normal += part.reshape(v, v, rs, rs).transpose(0, 2, 1, 3)
+    return normal, rhs
+
+
+def _round_bases(normal: F, rhs: F, b: F) -> tuple[F, float]:
+    """int8 bases near b (float, any scale) and their step: rounding, then integer coordinate descent in the
+    quadratic form.
+    """
+    peak = float(np.abs(b).max())
+    if peak == 0:
+        return b, 1.0
+    step = peak / BASIS_LIMIT
+    n = normal.reshape(b.size, b.size) * (step * step)
+    x = np.rint(b.reshape(-1) / step)
+    grad = rhs.reshape(-1) * step - n @ x
+    diag = np.diag(n).copy()
+    usable = diag > 0
+    for _ in range(4 * b.size):
+        move = np.where(usable, np.rint(grad / np.where(usable, diag, 1.0)), 0.0)
+        move = np.clip(x + move, -BASIS_LIMIT, BASIS_LIMIT) - x
+        gain = 2 * move * grad - move * move * diag
+        i = int(np.argmax(gain))
+        if gain[i] <= 1e-12 * abs(float(gain.sum())) or move[i] == 0:
+            break
+        x[i] += move[i]
+        grad -= n[:, i] * move[i]
+    return x.reshape(b.shape), step
+
+
+def _basis_step(state: _State) -> _State:
+    """A new state with int8 bases from weighted least squares and s refitted; the caller keeps the better one."""
+    normal, rhs = _basis_normal(state)
+    size = rhs.size
+    a = normal.reshape(size, size)
+    ridge = 1e-9 * max(float(np.trace(a)) / size, 1e-300)
+    solution = np.linalg.solve(a + ridge * np.eye(size), rhs.reshape(size))
+    b = np.asarray(solution, np.float64).reshape(rhs.shape)
+    new = state.copy()
+    new.b, step = _round_bases(normal, rhs, b)
+    new.s = state.s * step
+    new.refresh()
+    _scale_step(new)
+    return new
+
+
+def _round(state: _State, factors: Sequence[float]) -> _State:
+    """One alternation. The coefficients are also chosen anew, from scales times each of the factors; better rows
+    stay.
+    """
+    better = _basis_step(state)
+    if better.objective < state.objective:
+        state = better
+    state = state.copy()
+    _sweep(state)
+    for factor in factors:
+        other = state.copy()
+        other.s = other.s * factor
+        _feed_forward(other)
+        _scale_step(other)
+        _sweep(other)
+        _scale_step(other)
+        state.take_better_rows(other)
+    refitted = state.copy()
+    _scale_step(refitted)
+    state.take_better_rows(refitted)
+    return state
+
+
+def _start(problem: _Problem, bases: F, scale: F) -> _State:
+    """A first state: int8 bases, coefficients by feeding errors forward, scales refitted."""
+    step = float(np.abs(bases).max()) / BASIS_LIMIT
+    state = _State(problem, np.rint(bases / step), scale * step)
+    _feed_forward(state)
+    _scale_step(state)
+    _sweep(state)
+    return state
+
+
+def decompose(w: F, h: F, bases: int, settings: Settings = Settings()) -> Fit:
+    """Decompose weights w float64 [K, R, S, C] with `bases` virtual bases, in the metric h float64 [RSC, RSC].
+
+    h is ordered as the weights of one channel ([R, S, C]) and must be positive definite. Deterministic under
+    `settings.seed`.
+    """
+    k, r, s, c = w.shape
+    rs = r * s
+    order: NDArray[np.int64] = np.arange(rs * c, dtype=np.int64).reshape(rs, c).T.reshape(-1)  # [R,S,C] -> [C,RS]
+    problem = _Problem(
+        np.ascontiguousarray(w.reshape(k, rs, c).transpose(0, 2, 1).astype(np.float64)),
+        np.ascontiguousarray(h[np.ix_(order, order)]),
+        settings.price,
+    )
+    if problem.energy <= 0:
+        zero = np.zeros((bases, r, s), np.int8)
+        return Fit(np.zeros((k, bases, c), np.int8), zero, np.zeros((k,)), 0.0, problem.energy, [0.0])
+    rng = np.random.default_rng(settings.seed)
+    best: _State | None = None
+    history: list[float] = []
+    for index in range(max(1, settings.starts)):
+        b0, s0 = initial_bases(problem.w, bases, index, rng)
+        state = _start(problem, b0, s0)
+        trace = [state.objective]
+        for _ in range(settings.trial_rounds):
+            state = _round(state, settings.factors)
+            trace.append(state.objective)
+        if best is None or state.objective < best.objective:
+            best, history = state, trace
+    assert best is not None
+    for _ in range(settings.rounds - settings.trial_rounds):
+        previous = best.objective
+        best = _round(best, settings.factors)
+        history.append(best.objective)
+        if previous - best.objective <= settings.tolerance * previous:
+            break
+    t = np.ascontiguousarray(best.t.transpose(0, 2, 1))
+    return Fit(t, best.b.reshape(bases, r, s).astype(np.int8), best.s, best.error, problem.energy, history)

@@ -1,0 +1,168 @@
+"""Compiled inner loops over ternary coefficients.
+
+All of them solve the same local problem. With every coefficient of one output and one input channel collected in t in
+{-1, 0, 1}^V, the objective changes by ``d' G d - 2 q' d + price (|t + d|_1 - |t|_1)`` when t becomes t + d: q is the
+correlation of the residual with each basis and G the Gram matrix of the bases in the metric of the channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F = NDArray[np.float64]
+I8 = NDArray[np.int8]
+_Fn = TypeVar("_Fn")
+
+
+def _compiled(function: _Fn) -> _Fn:
+    """numba.njit with an on-disk cache, typed."""
+    njit = cast(Any, numba).njit
+    return cast(_Fn, njit(cache=True, fastmath=False)(function))
+
+
+@_compiled
+def improve(t: I8, q: F, g: F, price: float) -> float:
+    """Descend in place over single and pairwise changes, the best one first, until none lowers the objective.
+
+    t: int8 [V]; q: float64 [V], kept up to date; g: float64 [V, V]. Returns the change of the objective, not positive.
+    """
+    v = t.size
+    total = 0.0
+    step = np.empty((v, 2), np.int64)
+    gain = np.empty((v, 2), np.float64)
+    for _ in range(8 * v + 8):
+        best = 0.0
+        bi, bj, bdi, bdj = -1, -1, 0, 0
+        scale = 0.0
+        for i in range(v):
+            ti = t[i]
+            for n in range(2):
+                # The two other values that t[i] can take, as differences.
+                d = (1 - 2 * n) if ti == 0 else -ti * (1 + n)
+                step[i, n] = d
+                gain[i, n] = -2.0 * d * q[i] + d * d * g[i, i] + price * (abs(ti + d) - abs(ti))
+                if gain[i, n] < best:
+                    best, bi, bj, bdi = gain[i, n], i, -1, d
+            scale = max(scale, g[i, i])
+        for i in range(v):
+            for j in range(i + 1, v):
+                c = 2.0 * g[i, j]
+                for n in range(2):
+                    for m in range(2):
+                        f = gain[i, n] + gain[j, m] + c * step[i, n] * step[j, m]
+                        if f < best:
+                            best, bi, bj, bdi, bdj = f, i, j, step[i, n], step[j, m]
+        if best >= -1e-12 * scale or bi < 0:
+            break
+        total += best
+        t[bi] += bdi
+        for i in range(v):
+            q[i] -= g[i, bi] * bdi
+        if bj >= 0:
+            t[bj] += bdj
+            for i in range(v):
+                q[i] -= g[i, bj] * bdj
+    return total
+
+
+@_compiled
+def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
+    """One pass of coordinate descent over a block of input channels, for every output channel.
+
+    t: int8 [K, n, V], changed in place. p: float64 [K, n*RS], the residual times the metric, restricted to the block
+    and changed in place. h: float64 [n*RS, n*RS], the metric within the block. b: float64 [V, RS]. g: float64 [n, V,
+    V]. s: float64 [K]. dw: float64 [K, n*RS], receives the change of the approximated weights.
+    """
+    k_count, n, v = t.shape
+    rs = b.shape[1]
+    q = np.empty(v)
+    q2 = np.empty(v)
+    old = np.empty(v, np.int8)
+    fresh = np.empty(v, np.int8)
+    change = np.empty(rs)
+    for k in range(k_count):
+        dw[k] = 0.0
+        if s[k] <= 0.0:
+            continue
+        for c in range(n):
+            base = c * rs
+            for i in range(v):
+                total = 0.0
+                for r in range(rs):
+                    total += b[i, r] * p[k, base + r]
+                q[i] = total / s[k]
+                old[i] = t[k, c, i]
+            # From where it is, and once more from zero: descent is local, and the better end counts.
+            unit_price = price / (s[k] * s[k])
+            fresh_gain = 0.0
+            for i in range(v):
+                total = 0.0
+                for j in range(v):
+                    total += g[c, i, j] * old[j]
+                q2[i] = q[i] + total
+                fresh_gain += old[i] * (q[i] + q2[i]) - unit_price * abs(old[i])
+            fresh[:] = 0
+            fresh_gain += improve(fresh, q2, g[c], unit_price)
+            if fresh_gain < improve(t[k, c], q, g[c], unit_price):
+                t[k, c] = fresh
+            changed = False
+            change[:] = 0.0
+            for i in range(v):
+                d = t[k, c, i] - old[i]
+                if d != 0:
+                    changed = True
+                    for r in range(rs):
+                        change[r] += s[k] * d * b[i, r]
+            if not changed:
+                continue
+            for r in range(rs):
+                dw[k, base + r] = change[r]
+                for x in range(n * rs):
+                    p[k, x] -= change[r] * h[base + r, x]
+
+
+@_compiled
+def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, price: float, y: F) -> None:
+    """Choose the coefficients of a block of input channels one channel after the other, feeding errors forward.
+
+    Each channel is rounded to the nearest ternary combination in its conditional metric (the later channels free),
+    and its error is compensated in the later channels (the scheme of GPTQ, with a block for each channel).
+
+    t: int8 [K, n, V], result. w: float64 [K, n*RS], compensated targets, changed in place. u: float64 [n*RS, n*RS], the
+    block of the upper Cholesky factor of the inverse metric. metric: float64 [n, RS, RS], conditional metrics. b:
+    float64 [V, RS]. g: float64 [n, V, V] in the conditional metrics. s: float64 [K]. y: float64 [K, n*RS], receives
+    the errors divided by the diagonal blocks of u, for the compensation of later blocks.
+    """
+    k_count, n, v = t.shape
+    rs = b.shape[1]
+    q = np.empty(v)
+    e = np.empty(rs)
+    for k in range(k_count):
+        for c in range(n):
+            base = c * rs
+            t[k, c] = 0
+            for r in range(rs):
+                e[r] = w[k, base + r]
+            if s[k] > 0.0:
+                for i in range(v):
+                    total = 0.0
+                    for r in range(rs):
+                        for x in range(rs):
+                            total += b[i, r] * metric[c, r, x] * e[x]
+                    q[i] = total / s[k]
+                improve(t[k, c], q, g[c], price / (s[k] * s[k]))
+                for i in range(v):
+                    for r in range(rs):
+                        e[r] -= s[k] * t[k, c, i] * b[i, r]
+            for r in range(rs):
+                # Forward substitution through the diagonal block: y u = e.
+                for x in range(r):
+                    e[r] -= y[k, base + x] * u[base + x, base + r]
+                y[k, base + r] = e[r] / u[base + r, base + r]
+            for r in range(rs):
+                for x in range(base + rs, n * rs):
+                    w[k, x] -= y[k, base + r] * u[base + r, x]

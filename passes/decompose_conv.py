@@ -1,0 +1,262 @@
+"""`decompose-conv`: convolutions become a ternary coefficient stage and a small basis stage, layer after layer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects import builtin
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
+
+from dialects import esc
+from dialects.blob import DenseAttr
+from dialects.interpreters.run import main_function
+from dialects.locations import describe, node_names
+from isa.errors import UserError
+from isa.reference import fixed_point
+from isa.target import Target, load_target
+from passes.math.calibration import load_inputs
+from passes.math.decomposition import (
+    ConvLayer,
+    Decomposition,
+    Scheme,
+    SchemeOptions,
+    check,
+    intermediate_shift,
+    requantisation,
+)
+from passes.math.moments import MomentAccumulator, position_budget, window_rows
+from passes.twin_values import TwinValues, accumulate, is_accumulator
+
+Array: TypeAlias = NDArray[Any]
+
+GROUP = "escc.schemes"
+_VALUE_BUDGET = 1 << 28
+"""Bytes of the largest 8-bit value over all samples."""
+
+
+def load_scheme(name: str) -> Scheme:
+    """The installed scheme of that name. Raises UserError listing those there are."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        close = difflib.get_close_matches(name, found, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise UserError(
+            f"unknown compression scheme '{name}'{hint}",
+            f"installed: {', '.join(sorted(found))}; a package adds one through the entry points '{GROUP}'",
+        )
+    return cast(Scheme, found[name].load())
+
+
+def _candidate(op: Operation) -> tuple[esc.Conv2dOp, esc.RequantizeOp] | None:
+    """A convolution without groups whose only reader is the given requantisation."""
+    if not isinstance(op, esc.RequantizeOp) or not isinstance(conv := op.input.owner, esc.Conv2dOp):
+        return None
+    if conv.groups.value.data != 1 or len(list(conv.output.uses)) != 1:
+        return None
+    return conv, op
+
+
+class _Rewriter:
+    """Walks a function, keeps both networks' values and rewrites the convolutions that the scheme decomposes."""
+
+    def __init__(self, values: TwinValues, scheme: Scheme, options: SchemeOptions, target: Target, calibrated: bool):
+        self._values = values
+        self._scheme = scheme
+        self._options = options
+        self._target = target
+        self._calibrated = calibrated
+        self.causes: list[str] = []
+        self.notes: list[str] = []
+
+    def run(self, ops: Sequence[Operation]) -> None:
+        """Process operations in order up to the last candidate."""
+        candidates = [pair is not None for pair in map(_candidate, ops)]
+        last = max((i for i, yes in enumerate(candidates) if yes), default=-1)
+        for index, op in enumerate(ops[: last + 1]):
+            pair = _candidate(op)
+            if pair is None:
+                self._values.step(op)
+            else:
+                self._layer(*pair, index)
+
+    def _layer(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> None:
+        layer = self._describe(conv, requant, index)
+        try:
+            answer = self._scheme(layer, self._options)
+        except UserError as error:
+            self.causes += error.causes
+            self.notes.append(error.note)
+            answer = None
+        if answer is None:
+            self._values.step(requant)
+            return
+        check(layer, answer)
+        q = esc.q_of(conv.input)
+        ic_bits = self._target.array.ic_bits
+        try:
+            ic_shift = intermediate_shift(answer.coefficients, answer.basis, q.low, q.high, ic_bits)
+        except ValueError as error:
+            raise UserError(f"{describe(conv)}: {error}", "use fewer bases or --scheme dense") from error
+        self._replace(conv, requant, layer, answer, ic_shift)
+
+    def _picks(self, conv: esc.Conv2dOp, index: int) -> NDArray[np.int64]:
+        """Output positions of all images that enter the moments, ascending."""
+        _, oh, ow, _ = esc.shape_of(conv.output)
+        total = self._values.count * oh * ow
+        budget = position_budget(conv.weight.array[0].size)
+        if total <= budget:
+            return np.arange(total)
+        rng = np.random.default_rng([self._options.seed, index])
+        return np.sort(rng.choice(total, budget, replace=False))
+
+    def _describe(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> ConvLayer:
+        _, h, w, c = esc.shape_of(conv.input)
+        _, oh, ow, k = esc.shape_of(conv.output)
+        kernel = (conv.weight.array.shape[1], conv.weight.array.shape[2])
+        picks = self._picks(conv, index)
+        wanted = self._wanted(conv, requant, picks)
+        sums = MomentAccumulator(conv.weight.array[0].size, k)
+        x = self._values.current(conv.input)
+        strides, pads = esc.ints(conv.strides), esc.ints(conv.pads)
+        step = 1 << 14
+        for n in range(0, len(picks), step):
+            rows = window_rows(x, kernel, strides, pads, (oh, ow), picks[n : n + step])
+            sums.add(rows, wanted[n : n + step])
+        names = node_names(conv)
+        return ConvLayer(
+            names[0] if names else conv.name,
+            conv.weight.array.astype(np.float64) * _steps(requant)[:, None, None, None],
+            (strides[0], strides[1]),
+            (h, w, c),
+            (oh, ow, k),
+            float(np.count_nonzero(x)) / x.size,
+            sums.result(),
+            self._calibrated,
+            self._target,
+        )
+
+    def _wanted(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, picks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Outputs, in output steps before rounding, that make up for what the rewritten network does so far: [P, K].
+
+        The accumulators of the uncompressed network, plus what its residual operand has and the compressed one's lacks.
+        """
+        _, oh, ow, k = esc.shape_of(conv.output)
+        per_image = oh * ow
+        out = np.empty((len(picks), k))
+        ratio = 0.0
+        residual = requant.residual
+        addition = requant.addition
+        if residual is not None and addition is not None and requant.table is None and addition.mult_a > 0:
+            ratio = addition.mult_b / addition.mult_a
+        for part in self._values.chunks(conv):
+            lo, hi = np.searchsorted(picks, [part.start * per_image, part.stop * per_image])
+            if lo == hi:
+                continue
+            local = picks[lo:hi] - part.start * per_image
+
+            def load(v: Any, part: slice = part) -> Array:
+                return self._values.reference(v)[part]
+
+            acc = accumulate(conv.output, load).reshape(-1, k)[local]
+            y = (acc + requant.bias.array.astype(np.float64)) * _steps(requant)
+            if residual is not None and ratio and self._values.differs(residual):
+                before = self._values.reference(residual)[part].reshape(-1, k)[local].astype(np.float64)
+                y += (before - self._values.current(residual)[part].reshape(-1, k)[local]) * ratio
+            out[lo:hi] = y
+        return out
+
+    def _replace(
+        self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: Decomposition, ic_shift: int
+    ) -> None:
+        """Rewrite a layer and evaluate it in both networks."""
+        values = self._values
+        before = values.evaluate(requant, values.reference)
+        assert layer.moments is not None
+        bias = layer.moments.bias(answer.weights.reshape(len(answer.scale), -1))
+        factor, whole_bias = requantisation(answer.scale, bias, ic_shift)
+        mult, shift = fixed_point(factor)
+        first = esc.CoeffCombineOp(conv.input, answer.coefficients, ic_shift, self._target.array.ic_bits)
+        second = esc.BasisConv2dOp(first.output, answer.basis, esc.ints(conv.strides), esc.ints(conv.pads))
+        first.location = second.location = conv.location
+        requant.operands[0] = second.output
+        Rewriter.replace_op(conv, [first, second], [second.output])
+        requant.bias = DenseAttr.of(whole_bias.astype(np.int32))
+        requant.mult = DenseAttr.of(mult)
+        requant.shift = DenseAttr.of(shift)
+        values.store(requant, before, values.evaluate(requant, values.current))
+
+
+def _steps(requant: esc.RequantizeOp) -> NDArray[np.float64]:
+    """Output steps for each step of the accumulator: mult * 2^-shift, float64 [K]."""
+    return np.ldexp(requant.mult.array.astype(np.float64), -requant.shift.array.astype(np.int64))
+
+
+def _sample_limit(ops: Sequence[Operation]) -> int:
+    """Images whose largest 8-bit value fits the budget."""
+    sizes = [
+        int(np.prod(esc.shape_of(r)))
+        for op in ops
+        for r in op.results
+        if isinstance(op, esc.EscOp) and not is_accumulator(r)
+    ]
+    return max(1, _VALUE_BUDGET // max(sizes, default=1))
+
+
+@dataclass(frozen=True)
+class DecomposeConvPass(ModulePass):
+    """Replaces convolutions by `esc.coeff_combine` + `esc.basis_conv2d` where the compression scheme says so.
+
+    The layers are decided in order. Each is given the second moments of the inputs that the network compressed so far
+    gives it on the calibration data, and the outputs of the uncompressed network to come near, so that it makes up
+    for errors of earlier layers; its bias is corrected last. Without calibration data, seeded synthetic inputs are
+    used. Depthwise and grouped convolutions stay dense.
+
+    `scheme` names an entry point of the group `escc.schemes`; `basis` kernels times `planes` are the virtual bases of
+    a layer.
+    """
+
+    name = "decompose-conv"
+    scheme: str = "auto"
+    basis: int | None = None
+    planes: int | None = None
+    calibration: str | None = None
+    samples: int = 512
+    seed: int = 0
+    target: str = "esc1"
+
+    keeps_dense: ClassVar[str] = "dense"
+
+    def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
+        wrong = [
+            f"decompose-conv: {name} must be at least 1, found {value}"
+            for name, value in (("basis", self.basis), ("planes", self.planes), ("samples", self.samples))
+            if value is not None and value < 1
+        ]
+        if wrong:
+            raise UserError(wrong)
+        scheme, target = load_scheme(self.scheme), load_target(self.target)
+        function = main_function(op)
+        ops = list(function.body.block.ops)
+        if self.scheme == self.keeps_dense or not any(_candidate(o) for o in ops):
+            return
+        block = function.body.block
+        names = [f"input{i}" for i in range(len(block.args))]
+        if isinstance(given := function.attributes.get("input_names"), builtin.ArrayAttr):
+            names = [a.data for a in cast(builtin.ArrayAttr[builtin.StringAttr], given)]
+        shapes = [esc.shape_of(a) for a in block.args]
+        samples = min(self.samples, _sample_limit(ops))
+        inputs = load_inputs(self.calibration, names, shapes, samples, self.seed)
+        options = SchemeOptions(self.basis, self.planes, self.seed)
+        walk = _Rewriter(TwinValues(block, inputs), scheme, options, target, self.calibration is not None)
+        walk.run(ops)
+        if walk.causes:
+            raise UserError(walk.causes, next((n for n in walk.notes if n), ""))

@@ -1,0 +1,167 @@
+"""What a compression scheme is told of a convolution and what it answers, and the integer bounds of a decomposed one.
+
+A scheme is any callable ``(ConvLayer, SchemeOptions) -> Decomposition | None`` that is named in the entry point group
+`escc.schemes`; None keeps the layer dense. See docs of `Scheme`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.layout import coefficient_bytes
+from isa.target import Target
+from passes.math.moments import Moments
+
+F = NDArray[np.float64]
+I8 = NDArray[np.int8]
+
+INT32_MAX = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """One convolution without groups.
+
+    `weights` float64 [K, R, S, C] in output steps for each input step: output integer = weights * window of input
+    integers + bias. `input_shape` [H, W, C] and `output_shape` [OH, OW, K] of one image; `density` is the share of
+    non-zero input values. `moments` are those of the windows that the layer sees in the network compressed so far,
+    and of the outputs of the uncompressed network in output steps; None when there was nothing to calibrate on.
+    `calibrated` is False if the inputs were synthetic.
+    """
+
+    name: str
+    weights: F
+    strides: tuple[int, int]
+    input_shape: tuple[int, int, int]
+    output_shape: tuple[int, int, int]
+    density: float
+    moments: Moments | None
+    calibrated: bool
+    target: Target
+
+    @property
+    def most_bases(self) -> int:
+        """Virtual bases that the scratchpads hold: coefficients of one output channel in half of COEF, bases in
+        half of PAR.
+        """
+        _, r, s, c = self.weights.shape
+        pads = self.target.scratchpad
+        return min(
+            pads.coef // 2 // coefficient_bytes(1, 1, c, self.target.array.chunk),
+            pads.par // 2 // (r * s),
+        )
+
+
+@dataclass(frozen=True)
+class SchemeOptions:
+    """What the user asked for; None leaves the choice to the scheme."""
+
+    basis: int | None = None
+    planes: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """weights[k,r,s,c] ~ scale[k] * sum_v coefficients[k,v,c] * basis[v,r,s].
+
+    `coefficients` int8 [K, V, C] in {-1, 0, 1}; `basis` int8 [V, R, S]; `scale` float64 [K], not negative.
+    `relative_error` is the squared output error over the output's variance, as far as the scheme knows it.
+    """
+
+    coefficients: I8
+    basis: I8
+    scale: F
+    relative_error: float = 0.0
+
+    @property
+    def integer_weights(self) -> NDArray[np.int64]:
+        """int64 [K, R, S, C]: the weights without their scales, exactly."""
+        k, v, c = self.coefficients.shape
+        _, r, s = self.basis.shape
+        flat = self.coefficients.transpose(0, 2, 1).reshape(k * c, v).astype(np.int64)
+        return (flat @ self.basis.reshape(v, r * s).astype(np.int64)).reshape(k, c, r, s).transpose(0, 2, 3, 1)
+
+    @property
+    def weights(self) -> F:
+        """float64 [K, R, S, C]: the approximated weights."""
+        return self.scale[:, None, None, None] * self.integer_weights
+
+
+class Scheme(Protocol):
+    """How to decompose a layer, or None to keep it dense.
+
+    Must be deterministic for equal arguments. Raises `isa.errors.UserError` if the options cannot be met for this
+    layer.
+    """
+
+    def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Decomposition | None: ...
+
+
+def intermediate_range(coefficients: I8, low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Least and greatest sum_c T[k,v,c] * x[c] for x in [low, high]: int64 [K, V] each."""
+    plus = np.count_nonzero(coefficients > 0, axis=2).astype(np.int64)
+    minus = np.count_nonzero(coefficients < 0, axis=2).astype(np.int64)
+    return plus * low - minus * high, plus * high - minus * low
+
+
+def intermediate_shift(coefficients: I8, basis: I8, low: int, high: int, ic_bits: int) -> int:
+    """Smallest right shift with which no intermediate value saturates and no accumulator leaves int32.
+
+    Zeros of the padding are inputs too, so [low, high] must contain 0. Raises ValueError if no shift up to 31 does.
+    """
+    least, most = intermediate_range(coefficients, min(low, 0), max(high, 0))
+    taps_plus = np.maximum(basis, 0).astype(np.int64).sum(axis=(1, 2))
+    taps_minus = -np.minimum(basis, 0).astype(np.int64).sum(axis=(1, 2))
+    limit = (1 << (ic_bits - 1)) - 1
+    for shift in range(32):
+        half = (1 << shift) >> 1
+        small, big = (least + half) >> shift, (most + half) >> shift
+        top = (big * taps_plus - small * taps_minus).sum(axis=1)
+        bottom = (small * taps_plus - big * taps_minus).sum(axis=1)
+        fits = not big.size or (int(big.max()) <= limit and int(small.min()) >= -limit - 1)
+        if fits and (not top.size or (int(top.max()) <= INT32_MAX and int(bottom.min()) >= -INT32_MAX)):
+            return shift
+    raise ValueError("no shift keeps the accumulators within int32")
+
+
+def requantisation(scale: F, bias: F, ic_shift: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Multipliers float64 [K] and integer biases int64 [K] of output = scale * 2^ic_shift * acc + bias, both in
+    output steps.
+
+    A channel without weights still gives its bias: its multiplier is arbitrary, small enough to hold the bias finely.
+    """
+    factor = scale * float(1 << ic_shift)
+    factor = np.where(factor > 2.0**-40, factor, 2.0**-12)
+    return factor, np.clip(np.rint(bias / factor), -INT32_MAX, INT32_MAX).astype(np.int64)
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """NumPy array of a scheme's answer."""
+    return np.asarray(value)
+
+
+def check(layer: ConvLayer, answer: Decomposition) -> None:
+    """Raise TypeError naming the layer if a scheme's answer does not have the documented shapes, types or values."""
+    k, r, s, c = layer.weights.shape
+    t, b, scale = as_array(answer.coefficients), as_array(answer.basis), as_array(answer.scale)
+    v = t.shape[1] if t.ndim == 3 else 0
+    wrong = [
+        f"{name} must be {want}, found {a.dtype}{list(a.shape)}"
+        for name, a, want, good in (
+            ("coefficients", t, f"int8[{k}, V, {c}]", t.dtype == np.int8 and t.shape == (k, v, c) and v > 0),
+            ("basis", b, f"int8[V, {r}, {s}]", b.dtype == np.int8 and b.shape == (v, r, s)),
+            ("scale", scale, f"float64[{k}]", scale.dtype == np.float64 and scale.shape == (k,)),
+        )
+        if not good
+    ]
+    if not wrong and int(np.abs(t.astype(np.int16)).max()) > 1:
+        wrong.append("coefficients must be -1, 0 or 1")
+    if not wrong and not (np.isfinite(scale).all() and float(scale.min()) >= 0):
+        wrong.append("scale must be finite and not negative")
+    if wrong:
+        raise TypeError(f"node '{layer.name}': the scheme's answer is malformed: {'; '.join(wrong)}")
