@@ -1,7 +1,7 @@
 """The `blob` dialect: tensor constants as bytes, shared by every level.
 
-`#blob.dense<16x3x3x3xf32, "0x...">` holds the little-endian row-major bytes of a tensor; small ones print and parse as readable
-lists: `#blob.dense<2x2xi8, [1, -2, 3, 4]>`. Element lists of big tensors are never built.
+`#blob.dense<16x3x3x3xf32, "0x...">` holds the little-endian row-major bytes of a tensor; small ones print and parse as
+readable lists: `#blob.dense<2x2xi8, [1, -2, 3, 4]>`. Element lists of big tensors are never built.
 """
 
 from __future__ import annotations
