@@ -1,0 +1,214 @@
+"""Schemes and their cost estimates; the integer bounds of decomposed layers; the moments they are given."""
+
+from __future__ import annotations
+
+import itertools
+from importlib.metadata import entry_points
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from escc.compress.cost import Geometry, decomposed_bytes, decomposed_cost, dense_cost
+from escc.compress.schemes import auto, dense, escalate, virtual_bases
+from isa import reference
+from isa.errors import UserError
+from isa.layout import coefficient_bytes
+from isa.target import load_target
+from passes.math.decomposition import (
+    ConvLayer,
+    Decomposition,
+    SchemeOptions,
+    check,
+    intermediate_range,
+    intermediate_shift,
+    requantisation,
+)
+from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
+
+
+def layer(
+    weights: np.ndarray, moments: Moments | None = None, calibrated: bool = True, size: int = 8, strides: int = 1
+) -> ConvLayer:
+    k, _, _, c = weights.shape
+    out = (size // strides, size // strides, k)
+    return ConvLayer(
+        "conv", weights, (strides, strides), (size, size, c), out, 0.5, moments, calibrated, load_target("esc1")
+    )
+
+
+def low_rank_weights(seed: int, k: int, c: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((k, c, 3)) @ rng.standard_normal((3, 9)) @ np.eye(9) * 0.01
+
+
+def test_the_installed_schemes_are_found_by_name() -> None:
+    found = {p.name: p.load() for p in entry_points(group="escc.schemes")}
+    assert found["dense"] is dense and found["escalate"] is escalate and found["auto"] is auto
+
+
+def test_dense_keeps_and_escalate_decomposes() -> None:
+    w = np.random.default_rng(0).standard_normal((8, 3, 3, 8))
+    assert dense(layer(w), SchemeOptions()) is None
+    answer = escalate(layer(w), SchemeOptions(basis=4, planes=2))
+    assert answer is not None
+    check(layer(w), answer)
+    assert answer.basis.shape == (8, 3, 3)
+    assert np.linalg.norm(answer.weights - w) < 0.5 * np.linalg.norm(w)
+
+
+@pytest.mark.parametrize(
+    "kernel, basis, planes, bases",
+    [
+        (3, None, None, 9),
+        (3, 9, 2, 18),
+        (3, 4, None, 4),
+        (1, None, None, 2),
+        (1, 9, 2, 5),
+        (5, 6, 3, 18),
+        (3, 40, 9, 45),
+    ],
+)
+def test_virtual_bases(kernel: int, basis: int | None, planes: int | None, bases: int) -> None:
+    described = layer(np.zeros((4, kernel, kernel, 4)))
+    assert virtual_bases(described, SchemeOptions(basis, planes)) == bases
+
+
+def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
+    w = np.zeros((4, 7, 7, 4))
+    most = layer(w).most_bases
+    target = load_target("esc1")
+    assert most * 49 <= target.scratchpad.par // 2 < (most + 1) * 49
+    wide = layer(np.zeros((4, 1, 1, 4096)))
+    assert coefficient_bytes(1, wide.most_bases, 4096, target.array.chunk) <= target.scratchpad.coef // 2
+    with pytest.raises(UserError, match=rf"'conv'.*requires at most {most}"):
+        escalate(layer(w), SchemeOptions(basis=most + 1))
+    assert auto(layer(w), SchemeOptions(basis=most + 1)) is None
+
+
+def test_auto_decomposes_what_pays_and_keeps_what_does_not() -> None:
+    rng = np.random.default_rng(1)
+    wide = (low_rank_weights(1, 64, 64)).reshape(64, 64, 3, 3).transpose(0, 2, 3, 1)
+    answer = auto(layer(np.ascontiguousarray(wide)), SchemeOptions())
+    assert answer is not None and answer.relative_error <= 0.02
+    assert decomposed_bytes(answer.coefficients, answer.basis) < wide.size
+    assert auto(layer(rng.standard_normal((16, 3, 3, 3))), SchemeOptions()) is None  # three channels: dense is faster
+    assert auto(layer(rng.standard_normal((64, 3, 3, 64))), SchemeOptions(basis=1, planes=1)) is None  # too coarse
+
+
+def test_cost_estimates_order_as_the_machine_does() -> None:
+    target = load_target("esc1")
+    g = Geometry(64, 3, 3, 64, (1, 1), (8, 8), (8, 8))
+    assert dense_cost(g, target).nbytes == 64 * 9 * 64
+    assert dense_cost(g, target).cycles >= 64 * 9 * 64 * 64 / 960
+    costs = [decomposed_cost(g, target, v, 0.5, 0.5, 1000).cycles for v in (6, 12, 18)]
+    assert all(a < b for a, b in itertools.pairwise(costs)) and costs[-1] < dense_cost(g, target).cycles
+    sparse = decomposed_cost(g, target, 12, 0.1, 0.5, 1000).cycles
+    assert sparse <= costs[1]
+    # A layer that is all weights is bound by their traffic.
+    fc = Geometry(1000, 1, 1, 512, (1, 1), (1, 1), (1, 1))
+    assert dense_cost(fc, target).cycles >= 512000 / target.dma.bytes_per_cycle
+    assert decomposed_cost(fc, target, 3, 0.6, 0.5, 100000).cycles >= 100000 / target.dma.bytes_per_cycle
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    k=st.integers(1, 3),
+    v=st.integers(1, 3),
+    c=st.integers(1, 80),
+    kernel=st.integers(1, 3),
+    signed=st.booleans(),
+    bits=st.integers(8, 16),
+    seed=st.integers(0, 999),
+)
+def test_no_input_saturates_or_overflows(
+    k: int, v: int, c: int, kernel: int, signed: bool, bits: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    t = rng.integers(-1, 2, (k, v, c)).astype(np.int8)
+    b = rng.integers(-127, 128, (v, kernel, kernel)).astype(np.int8)
+    low, high = (-128, 127) if signed else (0, 255)
+    shift = intermediate_shift(t, b, low, high, bits)
+    least, most = intermediate_range(t, low, high)
+    for i, j in itertools.product(range(k), range(v)):
+        for worst, bound in ((np.where(t[i, j] > 0, high, low), most), (np.where(t[i, j] > 0, low, high), least)):
+            x = worst.reshape(1, 1, 1, c).astype(np.int8 if signed else np.uint8)
+            exact = int((t[i, j].astype(int) * worst).sum())
+            assert exact == bound[i, j]
+            half = (1 << shift) >> 1
+            assert reference.coeff_combine(x, t, shift, bits)[0, 0, 0, i, j] == (exact + half) >> shift
+    if shift:  # the least shift: with one less something saturates
+        half = (1 << (shift - 1)) >> 1
+        limit = 1 << (bits - 1)
+        assert int(((most + half) >> (shift - 1)).max()) >= limit or int(((least + half) >> (shift - 1)).min()) < -limit
+
+
+def test_the_shift_also_keeps_the_basis_stage_within_int32() -> None:
+    t = np.ones((1, 40, 600), np.int8)
+    b = np.full((40, 7, 7), 127, np.int8)
+    shift = intermediate_shift(t, b, 0, 255, 24)
+    assert (600 * 255 >> shift) * 40 * 49 * 127 <= 2**31 - 1 < (600 * 255 >> (shift - 1)) * 40 * 49 * 127
+
+
+def test_requantisation_scales_and_keeps_biases_of_empty_channels() -> None:
+    factor, bias = requantisation(np.array([0.5, 0.0]), np.array([3.0, -7.25]), 2)
+    assert factor[0] == 2.0 and bias[0] == 2
+    assert bias[1] * factor[1] == pytest.approx(-7.25)
+
+
+def test_malformed_answers_name_the_layer_and_everything_wrong() -> None:
+    w = np.zeros((2, 3, 3, 4))
+    good = Decomposition(np.zeros((2, 5, 4), np.int8), np.zeros((5, 3, 3), np.int8), np.zeros(2))
+    check(layer(w), good)
+    with pytest.raises(TypeError, match=r"'conv'.*basis must be.*scale must be"):
+        check(layer(w), Decomposition(good.coefficients, np.zeros((4, 3, 3), np.int8), np.zeros(3)))
+    with pytest.raises(TypeError, match="-1, 0 or 1"):
+        check(layer(w), Decomposition(np.full((2, 5, 4), 2, np.int8), good.basis, good.scale))
+    with pytest.raises(TypeError, match="not negative"):
+        check(layer(w), Decomposition(good.coefficients, good.basis, np.array([1.0, -1.0])))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    h=st.integers(1, 6),
+    w=st.integers(1, 6),
+    c=st.integers(1, 3),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    strides=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+)
+def test_window_rows_are_what_the_convolution_sees(
+    h: int, w: int, c: int, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int]
+) -> None:
+    if h + pads[0] + pads[2] < kernel[0] or w + pads[1] + pads[3] < kernel[1]:
+        return
+    rng = np.random.default_rng(h * 7 + w)
+    x = rng.integers(0, 256, (2, h, w, c)).astype(np.uint8)
+    weight = rng.integers(-127, 128, (4, *kernel, c)).astype(np.int8)
+    acc = reference.conv2d(x, weight, strides, pads)
+    picks = rng.permutation(acc[..., 0].size)
+    rows = window_rows(x, kernel, strides, pads, acc.shape[1:3], picks)
+    assert rows.dtype == np.uint8
+    np.testing.assert_array_equal(rows.astype(int) @ weight.reshape(4, -1).T.astype(int), acc.reshape(-1, 4)[picks])
+
+
+def test_moments_and_regression() -> None:
+    rng = np.random.default_rng(2)
+    x, w, b = rng.integers(0, 256, (500, 6)), rng.standard_normal((3, 6)), np.array([1.0, -2.0, 30.0])
+    y = x @ w.T + b
+    sums = MomentAccumulator(6, 3)
+    for n in range(0, 500, 77):
+        sums.add(x[n : n + 77], y[n : n + 77])
+    m = sums.result()
+    assert m.count == 500
+    np.testing.assert_allclose(m.xx, np.cov(x.T, bias=True), rtol=1e-9)
+    found, metric = m.regression(np.zeros((3, 6)), 1e-12)
+    np.testing.assert_allclose(found, w, atol=1e-6)
+    np.testing.assert_allclose(m.bias(found), b, atol=1e-3)
+    np.testing.assert_allclose(metric, metric.T)
+    pulled, _ = m.regression(w + 1, 1e6)
+    np.testing.assert_allclose(pulled, w + 1, atol=1e-3)
+    with pytest.raises(ValueError, match="no position"):
+        MomentAccumulator(2, 2).result()
+    assert position_budget(9) > position_budget(2304) >= 4 * 2304
