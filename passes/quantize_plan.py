@@ -155,7 +155,7 @@ class QuantizationPlan:
                 parameters = [op.weight] + ([op.bias] if op.bias is not None else [])
                 if any(constant(p) is None for p in parameters):
                     causes.append(f"{describe(op)}: weight or bias is computed; requires constants")
-            elif not isinstance(op, onnx.DequantizeLinearOp):
+            elif not isinstance(op, onnx.DequantizeLinearOp | func.ReturnOp):
                 causes += [
                     f"{describe(op)}: operand {i} is a constant; requires computed tensors"
                     for i, operand in enumerate(op.operands)

@@ -72,10 +72,10 @@ def _keys(names: Sequence[str]) -> list[tuple[str, ...]]:
 def _array(path: Path, keys: Sequence[str], shape: Sequence[int]) -> Array:
     wanted = f"needs float32 [N,{','.join(str(d) for d in shape[1:])}]"
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded: object = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise UserError(f"{path}: not an .npz archive")
-        with loaded as archive:
+        with cast("np.lib.npyio.NpzFile[Any]", loaded) as archive:
             present = list(archive.files)
             key = next((k for k in keys if k in present), None)
             if key is None:
@@ -83,7 +83,7 @@ def _array(path: Path, keys: Sequence[str], shape: Sequence[int]) -> Array:
                 raise UserError(
                     f"{path}: no array {' or '.join(repr(k) for k in dict.fromkeys(keys))}; found {here}; {wanted}"
                 )
-            a = cast(Array, archive[key])
+            a: Array = archive[key]
     except OSError as e:
         raise UserError(f"{path}: {e.strerror or e}") from e
     except (ValueError, EOFError, zipfile.BadZipFile) as e:
