@@ -27,6 +27,33 @@ def float_inputs(node: Node) -> str | None:
     return None
 
 
+_AXES_INPUT = {"Slice": 3, "Pad": 3, "ReduceMean": 1, "Squeeze": 1}
+
+
+def axes_are_in_range(node: Node) -> str | None:
+    """axis and axes lie inside the rank, each once; starts, ends, axes and steps have one length"""
+    shape = node.shape()
+    if shape is None:
+        return None
+    rank = len(shape)
+    axes: tuple[int, ...] | None = None
+    if node.op_type in _AXES_INPUT:
+        axes = node.axes("axes", _AXES_INPUT[node.op_type], rank)
+    elif node.op_type in ("Concat", "Softmax", "Flatten") and "axis" in node.attributes:
+        axes = (node.axis(1, rank + (node.op_type == "Flatten")),)
+        rank += node.op_type == "Flatten"
+    if axes is not None and (any(not 0 <= a < rank for a in axes) or len(set(axes)) != len(axes)):
+        return f"axes {text(axes)} of {rank} dimensions; requires distinct axes below {rank}"
+    if node.op_type == "Slice":
+        starts, ends, steps = (node.parameter_ints(n, i) for n, i in (("starts", 1), ("ends", 2), ("steps", 4)))
+        if starts is None or ends is None:
+            return None
+        lengths = {len(v) for v in (starts, ends, axes, steps) if v is not None}
+        if len(lengths) != 1 or len(starts) > rank:
+            return f"starts={text(starts)}, ends={text(ends)}, axes, steps differ in length; requires one length"
+    return None
+
+
 def rank_4(node: Node) -> str | None:
     """The input has 4 dimensions [N,C,H,W]"""
     shape = node.shape()

@@ -18,6 +18,7 @@ from xdsl.utils.exceptions import VerifyException
 from dialects import onnx
 from dialects.locations import named
 from escc.onnx_import import fold, reader
+from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float
 from escc.onnx_import.operators import OPERATORS
 from isa.errors import UserError
@@ -65,9 +66,12 @@ class Importer:
         self.opset = reader.opset_of(model)
         self.values: dict[str, Value] = {}
         self.causes: list[str] = []
+        self._checker = onnx_proto.checker.C.CheckerContext()
+        self._checker.ir_version = max(int(model.ir_version), 3)
+        self._checker.opset_imports = {"": self.opset}
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))
-        self._inferred: dict[str, tuple[int, ...]] | None = None
+        self._declared: dict[str, onnx_proto.ValueInfoProto] | None = None
 
     # What converters call.
 
@@ -147,31 +151,22 @@ class Importer:
             names.append(info.name)
         return names
 
-    def _inferred_shape(self, name: str) -> tuple[int, ...] | None:
-        """What ONNX shape inference says of a tensor; asked only for results of nodes that could not be imported."""
-        if self._inferred is None:
-            graph = self.model.graph
-            for info in graph.input:
-                value = self.values.get(info.name)
-                if value is not None and value.ssa is not None and value.shape is not None:
-                    for dim, size in zip(info.type.tensor_type.shape.dim, value.shape, strict=True):
-                        dim.dim_value = size
-            try:
-                graph = onnx_proto.shape_inference.infer_shapes(self.model, data_prop=True).graph
-            except Exception:  # inference is a courtesy to later diagnostics; without it their shapes are unknown
-                graph = onnx_proto.GraphProto()
-            self._inferred = {
-                info.name: tuple(int(d.dim_value) for d in info.type.tensor_type.shape.dim)
-                for info in graph.value_info
-                if info.type.tensor_type.HasField("shape")
-                and all(d.dim_value > 0 for d in info.type.tensor_type.shape.dim)
-            }
-        return self._inferred.get(name)
+    def _declared_shape(self, name: str) -> tuple[int, ...] | None:
+        """Shape the model itself declares for a tensor, for the checks behind nodes that could not be imported.
+
+        ONNX shape inference would know more, but its native code may abort on a faulty model.
+        """
+        if self._declared is None:
+            self._declared = {info.name: info for info in self.model.graph.value_info}
+        try:
+            return reader.input_shape(self._declared[name])
+        except (KeyError, ValueError):
+            return None
 
     def _fail(self, node: Node, *reasons: str) -> None:
         self.causes.extend(f"{node}: {reason}" for reason in reasons)
         for output in node.outputs:
-            self.values[output] = Value(output, self._inferred_shape(output))
+            self.values[output] = Value(output, self._declared_shape(output))
 
     def _fold(self, node: Node, proto: onnx_proto.NodeProto) -> None:
         try:
@@ -188,8 +183,22 @@ class Importer:
         for output, result in zip(node.outputs, results, strict=False):
             self.values[output] = Value.constant(output, result, node.name, quantised)
 
+    def _malformed(self, proto: onnx_proto.NodeProto) -> str | None:
+        """What is wrong with the number and types of a node's inputs and attributes, by the schema of its operator."""
+        try:
+            onnx_proto.checker.check_node(proto, self._checker)
+        except onnx_proto.checker.ValidationError as error:
+            return f"is malformed: {str(error).splitlines()[0]}"
+        except UnicodeDecodeError:  # the message of the checker quotes a name that is no text
+            return "is malformed: names are no text"
+        return None
+
     def _convert(self, node: Node) -> None:
         operator = OPERATORS[node.op_type]
+        misplaced = axes_are_in_range(node)
+        if misplaced is not None:
+            self._fail(node, misplaced)
+            return
         reasons = [r for r in (check(node) for check in operator.constraints) if r is not None]
         if reasons:
             self._fail(node, *dict.fromkeys(reasons))
@@ -199,6 +208,7 @@ class Importer:
             return
         try:
             result = operator.convert(self, node)
+            reader.check_size(onnx.shape_of(result))
         except (ValueError, VerifyException) as error:
             self._fail(node, str(error))
             return
@@ -210,6 +220,7 @@ class Importer:
         inputs = [self.values.get(i) if i else None for i in proto.input]
         node = Node(name, proto.op_type, self.opset, inputs, list(proto.output))
         node.attributes = {a.name: _attribute(a) for a in proto.attribute}
+        foldable = fold.is_foldable(node, proto) and bool(node.inputs or node.op_type == "Constant")
         if missing:
             self._fail(
                 node, f"input '{missing[0]}' is produced by no earlier node; requires nodes in topological order"
@@ -218,10 +229,12 @@ class Importer:
             self._fail(node, f"operator of domain '{proto.domain}' unsupported; requires standard ONNX operators")
         elif any(a.HasField("g") or a.graphs for a in proto.attribute):
             self._fail(node, "control flow with subgraphs unsupported; requires a plain graph")
-        elif fold.is_foldable(node, proto) and (node.inputs or node.op_type == "Constant"):
-            self._fold(node, proto)
-        elif node.op_type not in OPERATORS:
+        elif node.op_type not in OPERATORS and not foldable:
             self._fail(node, "operator unsupported")
+        elif malformed := self._malformed(proto):
+            self._fail(node, malformed)
+        elif foldable:
+            self._fold(node, proto)
         else:
             self._convert(node)
 
@@ -278,7 +291,8 @@ def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
     try:
         module = Importer(model).run()
     except UserError as error:
-        raise UserError([f"{name}: {cause}" for cause in error.causes], error.note) from None
+        causes = [" ".join(f"{name}: {cause}".splitlines()) for cause in error.causes]
+        raise UserError(causes, error.note) from None
     relabel_boundary(module)
     module.verify()
     return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from onnx.external_data_helper import load_external_data_for_model, uses_externa
 from isa.errors import UserError
 
 OPSETS = range(9, 24)
+MAX_ELEMENTS = 1 << 30
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"
 
 
@@ -102,6 +104,12 @@ def to_array(tensor: onnx.TensorProto) -> NDArray[Any]:
         raise ValueError(str(error)) from None
 
 
+def check_size(shape: tuple[int, ...]) -> None:
+    """Raise ValueError for a tensor that no machine of ours holds; keeps damaged attributes from exhausting memory."""
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise ValueError(f"tensor of shape {list(shape)} is too large; requires at most {MAX_ELEMENTS} elements")
+
+
 def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
     """Static shape of a graph input, a dynamic batch set to 1. Raises ValueError naming what is not static."""
     tensor = info.type.tensor_type
@@ -116,6 +124,7 @@ def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
         shape.append(max(size, 1))
     if shape and shape[0] != 1:
         raise ValueError(f"input '{info.name}' has batch {shape[0]}; requires batch 1 (or a dynamic one)")
+    check_size(tuple(shape))
     return tuple(shape)
 
 

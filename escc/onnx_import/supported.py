@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from escc.onnx_import.constraints import float_inputs
+from escc.onnx_import.constraints import axes_are_in_range, float_inputs
 from escc.onnx_import.operators import OPERATORS
 from escc.onnx_import.reader import OPSETS
 
@@ -31,7 +31,8 @@ def supported_ops() -> str:
     """Markdown text: every operator with its constraints, and what must hold after canonicalisation."""
     from passes.onnx_legalize import LEGAL
 
-    lines = [_HEAD, f"All operators: {summary(float_inputs)}.", "", "| operator | requires |", "|---|---|"]
+    general = f"All operators: {summary(float_inputs)};\n{summary(axes_are_in_range)}."
+    lines = [_HEAD, general, "", "| operator | requires |", "|---|---|"]
     for name, operator in sorted(OPERATORS.items()):
         lines.append(_row(name, [c for c in operator.constraints if c is not float_inputs]))
     lines += [

@@ -256,3 +256,35 @@ def test_supported_ops_says_what_is_checked() -> None:
         assert op.name == "func.return" or f"\n| {op.name} |" in text
     for check in checks:
         assert check.__doc__ and check.__doc__.splitlines()[0][1:] in text
+
+
+def test_flipped_bytes_never_crash() -> None:
+    """A damaged model is refused or, where the damage makes another model, imported; nothing else happens."""
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        node("Relu", ["a"], ["b"]),
+        node("Slice", ["b", "s", "e", "n"], ["c"]),
+        node("Pad", ["c", "p"], ["d"]),
+        node("Flatten", ["d"], ["f"]),
+        node("Gemm", ["f", "k"], ["y"], alpha=0.5),
+    ]
+    constants = {
+        "w": random(2, 2, 3, 3),
+        "s": np.asarray([1]),
+        "e": np.asarray([3]),
+        "n": np.asarray([2]),
+        "p": np.asarray([0, 0, 1, 1, 0, 0, 1, 1]),
+        "k": random(48, 3),
+    }
+    data = model(nodes, [1, 2, 4, 4], constants).SerializeToString()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(rng.integers(1, 4)):
+            damaged[rng.integers(len(data))] = rng.integers(256)
+        try:
+            canonical(import_model(bytes(damaged)))
+        except UserError:
+            refused += 1
+    assert refused > 50

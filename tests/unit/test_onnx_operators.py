@@ -14,7 +14,7 @@ from dialects.interpreters.run import run_module
 from escc.onnx_import import import_model
 
 Draw = st.DataObject
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25, deadline=None, derandomize=True)
 opsets = st.integers(9, 22)
 flag = st.booleans()
 
@@ -267,8 +267,8 @@ def test_reductions(data: Draw) -> None:
 def test_pad_folds_into_windows(data: Draw) -> None:
     draw = data.draw
     op = draw(st.sampled_from(["MaxPool", "AveragePool", "Conv"]))
-    pads, own = ([draw(upto(2, 0)) for _ in range(4)] for _ in "ab")
-    assume(all(a + b < 3 for a, b in zip(pads, own, strict=True)))
+    pads = [draw(upto(2, 0)) for _ in range(4)]
+    own = [draw(upto(2 - p, 0)) for p in pads]
     ceil = draw(upto(1, 0))
     lowest = op == "MaxPool" and not ceil and draw(flag)  # onnxruntime starts its maximum at the lowest finite float
     constants = {
