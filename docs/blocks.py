@@ -10,14 +10,17 @@ The blocks of one file run in order, as if typed into one shell, in a scratch di
 holds. Not run:
 - blocks with a command that starts with make, git, `python -m venv` or `pip install` (unless with --no-index): they set
   up or test the checkout itself;
-- blocks that mention $ESCC_DATA, where that folder (default ../shared/data) does not exist.
+- blocks that mention $ESCC_DATA, where that folder (default ../shared/data) does not exist, or readelf, where it is not
+  installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -151,6 +154,8 @@ def skip_reason(block: Block) -> str | None:
         return "builds or tests the checkout itself"
     if "$ESCC_DATA" in text and data_folder() is None:
         return "needs the models and images of $ESCC_DATA"
+    if re.search(r"\breadelf\b", text) and shutil.which("readelf") is None:
+        return "needs readelf"
     return None
 
 
@@ -213,8 +218,8 @@ def check(path: Path, scratch: Path, update: bool = False) -> tuple[list[str], l
                 command.expected = printed
                 replaced[block.line] = [x for c in block.commands for x in (f"$ {c.text}", *(c.expected or []))]
             else:
-                expected, found = "\n".join(command.expected), "\n".join(printed)
-                failures.append(f"{block.where}: `{command.text}` should print\n{expected}\nbut printed\n{found}")
+                diff = difflib.unified_diff(command.expected, printed, "expected", "printed", n=1, lineterm="")
+                failures.append(f"{block.where}: `{command.text}` printed something else:\n" + "\n".join(diff))
     if replaced:
         lines = path.read_text(encoding="utf-8").splitlines()
         for block in reversed(blocks):
