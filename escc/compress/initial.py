@@ -68,7 +68,7 @@ def _greedy(unit: F, bases: int, rng: np.random.Generator) -> F:
 
 
 def _shared(unit: F, bases: int, rng: np.random.Generator) -> F:
-    """Directions in which most kernels lie, each with the median length of these kernels; short ones first among equals."""
+    """Directions in which most kernels lie, each with their median length; among equals the short ones come first."""
     sizes = np.linalg.norm(unit, axis=1)
     kernels = unit[sizes > 1e-9 * max(float(sizes.max()), 1e-30)]
     kernels = kernels[rng.permutation(len(kernels))[: 4 * _CANDIDATES]]
