@@ -1,0 +1,211 @@
+"""The pass `decompose-conv`: exact rewriting, compensation, bounded evaluation, determinism, schemes of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from xdsl.context import Context
+from xdsl.dialects import builtin, func
+from xdsl.dialects.builtin import TensorType, f32
+from xdsl.ir import Block, Region
+
+from dialects import esc
+from dialects.interpreters.run import run_module
+from dialects.locations import named, node_names
+from isa import reference
+from isa.errors import UserError
+from isa.reference import Addition, fixed_point
+from passes import decompose_conv, twin_values
+from passes.decompose_conv import DecomposeConvPass, load_scheme
+from passes.math.decomposition import ConvLayer, Decomposition, SchemeOptions
+
+Array = np.ndarray[Any, Any]
+
+
+def requantised(
+    block: Block,
+    x: Any,
+    weight: Array,
+    strides: tuple[int, int],
+    pads: tuple[int, ...],
+    name: str,
+    residual: Any = None,
+) -> Any:
+    """conv2d + requantize to uint8 appended to a block; the result."""
+    conv = esc.Conv2dOp(x, weight, strides, pads)
+    conv.location = named(name)
+    k = weight.shape[0]
+    mult, shift = fixed_point(np.full(k, 2.0 / np.sqrt(weight[0].size) / 127))
+    bias = np.arange(k) * 100 - 50 * k
+    result = esc.q_tensor(esc.shape_of(conv.output), False, 0.05)
+    mid = None if residual is None else esc.QType.of(True, 0.05)
+    addition = None if residual is None else Addition(1 << 20, 1 << 20, 20, 0, 255, False)
+    low, high = (0, 255) if residual is None else (-128, 127)
+    op = esc.RequantizeOp(
+        conv.output, bias, mult, shift, low, high, result, residual=residual, mid=mid, addition=addition
+    )
+    op.location = named(name)
+    block.add_ops([conv, op])
+    return op.output
+
+
+def network(seed: int = 0) -> builtin.ModuleOp:
+    """Two 3x3 convolutions with a residual, a strided 3x3 and a 1x1 on a 6x6 map."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape: int) -> Array:
+        return np.clip(np.rint(rng.standard_normal(shape) * 40), -127, 127).astype(np.int8)
+
+    block = Block(arg_types=[TensorType(f32, (1, 8, 6, 6))])
+    first = esc.QuantizeOp(block.args[0], esc.q_tensor((1, 6, 6, 8), True, 0.02))
+    block.add_op(first)
+    pads = (1, 1, 1, 1)
+    a = requantised(block, first.output, weights(12, 3, 3, 8), (1, 1), pads, "a")
+    b = requantised(block, a, weights(12, 3, 3, 12), (1, 1), pads, "b")
+    c = requantised(block, b, weights(12, 3, 3, 12), (1, 1), pads, "c", residual=a)
+    d = requantised(block, c, weights(16, 3, 3, 12), (2, 2), (0, 0, 1, 1), "d")
+    e = requantised(block, d, weights(10, 1, 1, 16), (1, 1), (0, 0, 0, 0), "e")
+    out = esc.DequantizeOp(e, TensorType(f32, (1, 10, *esc.shape_of(e)[1:3])))
+    block.add_ops([out, func.ReturnOp(out.output)])
+    main = func.FuncOp("main", ((block.args[0].type,), (out.output.type,)), Region(block))
+    module = builtin.ModuleOp([main])
+    module.verify()
+    return module
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> str:
+    path = tmp_path / "calibration.npz"
+    np.savez(path, x=inputs(96, 1))
+    return str(path)
+
+
+def inputs(n: int, seed: int) -> Array:
+    # Images whose channels and neighbours are correlated, as activations are.
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 8, 8, 8)) + 1.5 * rng.standard_normal((n, 1, 8, 8))
+    return (x[:, :, :6, :6] + x[:, :, 1:7, 1:7] + x[:, :, 2:, 2:]).astype(np.float32) * 0.4
+
+
+def compress(module: builtin.ModuleOp, calibration: str | None, **options: Any) -> builtin.ModuleOp:
+    DecomposeConvPass(calibration=calibration, **options).apply(Context(), module)
+    module.verify()
+    return module
+
+
+def test_every_stage_computes_what_its_definition_says(calibration: str) -> None:
+    module = compress(network(), calibration, scheme="escalate", basis=6, planes=1)
+    kinds = [op.name for op in module.walk()]
+    assert kinds.count("esc.coeff_combine") == kinds.count("esc.basis_conv2d") == 5 and "esc.conv2d" not in kinds
+    checked = 0
+
+    def observe(op: Any, results: Any) -> None:
+        nonlocal checked
+        values.update(zip(op.results, results, strict=True))
+        if not isinstance(op, esc.BasisConv2dOp):
+            return
+        first = op.input.owner
+        assert isinstance(first, esc.CoeffCombineOp) and node_names(first) == node_names(op) != ()
+        x = np.asarray(values[first.input]).astype(np.int64)
+        t, b = first.coefficients.array.astype(np.int64), op.basis.array.astype(np.int64)
+        ic = np.einsum("nhwc,kvc->nhwkv", x, t)
+        shift, limit = first.ic_shift.value.data, 1 << (first.ic_bits.value.data - 1)
+        ic = np.clip((ic + ((1 << shift) >> 1)) >> shift, -limit, limit - 1)
+        (sy, sx), (pt, pl, pb, pr) = esc.ints(op.strides), esc.ints(op.pads)
+        ic = np.pad(ic, ((0, 0), (pt, pb), (pl, pr), (0, 0), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(ic, b.shape[1:], axis=(1, 2))[:, ::sy, ::sx]
+        np.testing.assert_array_equal(results[0], np.einsum("nhwkvrs,vrs->nhwk", windows, b))
+        checked += 1
+
+    values: dict[Any, Any] = {}
+    run_module(module, [inputs(3, 2)], observe)
+    assert checked == 5
+
+
+def relative_deviation(module: builtin.ModuleOp, options: dict[str, Any], calibration: str | None) -> float:
+    x = inputs(64, 9)
+    want = run_module(module, [x])[0]
+    got = run_module(compress(module.clone(), calibration, **options), [x])[0]
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want - want.mean(axis=0)))
+
+
+def test_more_bases_come_closer_and_calibration_helps(calibration: str) -> None:
+    module = network()
+    fine = relative_deviation(module, {"scheme": "escalate", "basis": 9, "planes": 3}, calibration)
+    coarse = relative_deviation(module, {"scheme": "escalate", "basis": 6, "planes": 1}, calibration)
+    assert fine < 0.25 and fine < 0.5 * coarse  # outputs span a few steps only: rounding alone is a tenth
+    with pytest.warns(UserWarning, match="no calibration data"):
+        blind = relative_deviation(module, {"scheme": "escalate", "basis": 6, "planes": 1}, None)
+    assert coarse < blind
+
+
+def test_the_output_is_corrected_on_average(calibration: str) -> None:
+    module = network()
+    x = np.load(calibration)["x"]
+    want = run_module(module, [x])[0].mean(axis=(0, 2, 3))
+    got = run_module(compress(module, calibration, scheme="escalate", basis=9), [x])[0].mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(got, want, atol=0.05)  # one output step
+
+
+def test_equal_options_give_equal_modules_however_the_images_are_chunked(
+    calibration: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"scheme": "escalate", "basis": 6, "seed": 5}
+    one = str(compress(network(), calibration, **options))
+    assert one == str(compress(network(), calibration, **options))
+    monkeypatch.setattr(twin_values, "_CHUNK_ELEMENTS", 5000)
+    assert one == str(compress(network(), calibration, **options))
+
+
+def test_the_walk_knows_both_networks(calibration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ConvLayer] = []
+
+    def halve(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+        """One all-ones basis: a bad scheme, so that the networks differ."""
+        seen.append(layer)
+        _, r, s, _ = layer.weights.shape
+        if layer.name not in ("a", "d"):
+            return None
+        t = np.sign(layer.weights.sum(axis=(1, 2))).astype(np.int8)[:, None, :]
+        return Decomposition(t, np.ones((1, r, s), np.int8), np.abs(layer.weights).mean(axis=(1, 2, 3)))
+
+    def load(name: str) -> Any:
+        return halve
+
+    monkeypatch.setattr(decompose_conv, "load_scheme", load)
+    module, untouched = network(), network()
+    compress(module, calibration, scheme="halve")
+    assert [layer.name for layer in seen] == ["a", "b", "c", "d", "e"]
+    assert [op.name for op in module.walk()].count("esc.basis_conv2d") == 2
+    x = np.load(calibration)["x"]
+    maps: dict[str, list[Array]] = {"old": [], "new": []}
+    for which, m in (("old", untouched), ("new", module)):
+
+        def keep(op: Any, results: Any, which: str = which) -> None:
+            if isinstance(op, esc.RequantizeOp):
+                maps[which].append(np.asarray(results[0]))
+
+        run_module(m, [x], keep)
+    # Layer e: windows of the rewritten network, outputs of the old one (before rounding and clamping).
+    last = seen[4]
+    assert last.moments is not None and last.calibrated
+    np.testing.assert_allclose(last.moments.mean_x, maps["new"][3].reshape(-1, 16).mean(axis=0), rtol=1e-12)
+    conv = next(op for op in untouched.walk() if isinstance(op, esc.Conv2dOp) and node_names(op) == ("e",))
+    acc = reference.conv2d(maps["old"][3], conv.weight.array, (1, 1), (0, 0, 0, 0)).reshape(-1, 10)
+    requant = next(iter(conv.output.uses)).operation
+    assert isinstance(requant, esc.RequantizeOp)
+    step = np.ldexp(requant.mult.array.astype(float), -requant.shift.array.astype(int))
+    np.testing.assert_allclose(last.moments.mean_y, ((acc + requant.bias.array) * step).mean(axis=0), rtol=1e-9)
+    assert last.density == pytest.approx(np.count_nonzero(maps["new"][3]) / maps["new"][3].size)
+
+
+def test_unknown_schemes_and_counts_are_refused() -> None:
+    with pytest.raises(UserError, match="unknown compression scheme 'nothing'") as caught:
+        load_scheme("nothing")
+    assert "auto, dense, escalate" in caught.value.note
+    with pytest.raises(UserError) as caught:
+        compress(network(), None, basis=0, samples=0)
+    assert len(caught.value.causes) == 2
