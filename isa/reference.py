@@ -21,6 +21,8 @@ _EXACT_FLOAT32 = 1 << 24
 _EXACT_FLOAT64 = 1 << 53
 _BLOCK_ELEMENTS = 1 << 22
 """Patches are gathered for as many images at a time as fit this many elements (at least one image)."""
+_CACHED_ELEMENTS = 1 << 15
+"""64-bit intermediate values are worked on in pieces that stay in the cache."""
 INT32_LOW, INT32_HIGH = -(1 << 31), (1 << 31) - 1
 
 
@@ -242,16 +244,19 @@ def requantize(
     residual, addition). Returns int8 or uint8.
     """
     s = shift.astype(np.int64)
-    q = acc.astype(np.int64)
-    q += bias.astype(np.int64)
-    q *= mult.astype(np.int64)
-    q += np.left_shift(np.int64(1), s - 1)
-    q >>= s
-    np.clip(q, lo, hi, out=q)
-    if table is not None:
-        q = table.view(byte_dtype(signed))[q & 255]
-    else:
-        q = q.astype(byte_dtype(signed))
+    b, m, rounding = bias.astype(np.int64), mult.astype(np.int64), np.left_shift(np.int64(1), s - 1)
+    rows = acc.reshape(-1, acc.shape[-1])
+    q = np.empty(rows.shape, byte_dtype(signed))
+    step = max(1, _CACHED_ELEMENTS // rows.shape[1])
+    for n in range(0, len(rows), step):
+        wide = rows[n : n + step].astype(np.int64)
+        wide += b
+        wide *= m
+        wide += rounding
+        wide >>= s
+        np.clip(wide, lo, hi, out=wide)
+        q[n : n + step] = wide if table is None else table.view(q.dtype)[wide & 255]
+    q = q.reshape(acc.shape)
     if residual is None:
         return q
     if addition is None:

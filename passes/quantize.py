@@ -21,16 +21,16 @@ from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, fused
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
-from passes.math.activation_quant import Storage, addition, average_multipliers, identity, lookup_table
-from passes.math.calibration import Histogram, Method, load_inputs
+from passes.math.activation_quant import Storage, addition, average_multipliers, bounded, identity, lookup_table
+from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
 from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.quantize_bias import Correction, correct_biases
 from passes.quantize_plan import AFFINE, QuantizationPlan, constant, elementwise, host_tail, symmetric_scales
 
 Array = NDArray[Any]
 
-_FLOAT_BUDGET = 1 << 26
-"""Bytes of float activations (all tensors of the network) per batch of the calibration run."""
+_FLOAT_BUDGET = 1 << 24
+"""Bytes of the largest float activation per batch of the calibration run."""
 _ACCUMULATOR_BUDGET = 3 << 26
 """Bytes of the largest int32 accumulator over all samples of the bias correction."""
 
@@ -45,7 +45,7 @@ class _Statistics:
         self.means: dict[SSAValue, NDArray[np.float64]] = {}
         block = main_function(module).body.block
         sizes = [math.prod(esc.shape_of(r)) for op in block.ops for r in op.results] or [1]
-        self._batch = max(1, min(64, _FLOAT_BUDGET // (4 * sum(sizes))))
+        self._batch = max(1, min(64, _FLOAT_BUDGET // (4 * max(sizes))))
         self.correction_samples = max(1, min(len(inputs[0]), _ACCUMULATOR_BUDGET // (4 * max(sizes))))
 
     def collect(self, observed: set[SSAValue], averaged: set[SSAValue]) -> None:
@@ -184,7 +184,7 @@ class _Emitter:
         strides, pads = esc.ints(op.strides), esc.ints(op.pads)
         conv = esc.Conv2dOp(self._values[op.input], integers.weight, strides, pads, op.group.value.data)
         acc = self._insert(conv, op)
-        mult, shift = fixed_point(integers.scale / target.scale)
+        mult, shift = fixed_point(bounded(integers.scale / target.scale))
         low, high = target.clamp(epilogue.low, epilogue.high)
         result = self._type(epilogue.result, target)
         requantize = esc.RequantizeOp(acc, integers.bias, mult, shift, low, high, result)
@@ -307,7 +307,7 @@ class QuantizePass(ModulePass):
     """Percentage of the values by magnitude that the method percentile represents."""
     bias_correction: bool = True
     """Correct the mean error of each convolution."""
-    samples: int = 256
+    samples: int = 128
     """Calibration inputs used at most."""
     seed: int = 0
     """Seed of the choice of samples and of synthetic input."""
@@ -327,20 +327,26 @@ class QuantizePass(ModulePass):
         function = main_function(op)
         block = function.body.block
         shapes = [esc.shape_of(argument) for argument in block.args]
-        inputs: list[Array] = list(load_inputs(self.calibration, _names(function), shapes, self.samples, self.seed))
+        if self.calibration is None:
+            inputs = synthetic_inputs(shapes, self.samples, self.seed)
+        else:
+            inputs = load_inputs(self.calibration, _names(function), shapes, self.samples, self.seed)
         plan = QuantizationPlan(function, [float(x.min()) for x in inputs])
         causes = _tail_causes(function, plan)
         if causes:
             raise UserError(causes)
+        if self.calibration is None and plan.observed():
+            warnings.warn(SYNTHETIC_WARNING, UserWarning, stacklevel=2)
         statistics = _Statistics(op, inputs)
-        convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if self.bias_correction else []
+        correct = self.bias_correction and self.calibration is not None
+        convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if correct else []
         averaged: set[SSAValue] = {o.output for o in convs}
         statistics.collect(plan.observed(), averaged)
         percentile = self.percentile
         plan.settle(lambda value, signed: statistics.histograms[value].scale(signed, method, percentile))
         if plan.reexpressed:
             warnings.warn(_reexpressed_note(plan.reexpressed), UserWarning, stacklevel=2)
-        emitter = _Emitter(plan, statistics, method, self.bias_correction)
+        emitter = _Emitter(plan, statistics, method, correct)
         emitter.run()
         sample = [_sample(x, plan.storage(argument)) for x, argument in zip(inputs, block.args, strict=True)]
         function.attributes["sample"] = DenseAttr.of(np.concatenate(sample))
@@ -357,4 +363,5 @@ def _sample(x: Array, storage: Storage) -> NDArray[np.uint8]:
 
 def _reexpressed_note(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{n}'" for n in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"{len(names)} tensors are re-expressed with zero point 0 over the same range: {shown}"
+    count = f"{len(names)} tensors are" if len(names) > 1 else "1 tensor is"
+    return f"{count} re-expressed with zero point 0 over the same range: {shown}"

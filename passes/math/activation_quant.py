@@ -81,6 +81,11 @@ def identity(x: Array) -> Array:
     return x
 
 
+def bounded(factors: Array) -> NDArray[np.float64]:
+    """Factors that `fixed_point` can express: beyond 2^29 every non-zero value saturates anyway."""
+    return np.minimum(np.asarray(factors, np.float64), 2.0**29)
+
+
 def _with_shift(factors: Array, shift: int) -> NDArray[np.int32]:
     return np.minimum(np.rint(np.ldexp(factors, shift)), (1 << 31) - 1).astype(np.int32)
 
@@ -89,7 +94,7 @@ def addition(scale_a: float, scale_b: float, target: Storage, low: int, high: in
     """Addition of tensors of two scales into `target`, clamped to [low, high]; the larger factor has 31 significant
     bits.
     """
-    factors = np.array([scale_a, scale_b], np.float64) / target.scale
+    factors = bounded(np.array([scale_a, scale_b]) / target.scale)
     shift = int(fixed_point(factors.max(keepdims=True))[1][0])
     mult_a, mult_b = (int(m) for m in _with_shift(factors, shift))
     return Addition(mult_a, mult_b, shift, low, high, target.signed)
@@ -100,6 +105,6 @@ def average_multipliers(counts: Array, source_scale: float, target_scale: float)
     shift).
     """
     low, high = int(counts.min()), int(counts.max())
-    factors = source_scale / target_scale / np.arange(low, high + 1, dtype=np.float64)
+    factors = bounded(source_scale / target_scale / np.arange(low, high + 1, dtype=np.float64))
     shift = int(fixed_point(factors.max(keepdims=True))[1][0])
     return _with_shift(factors, shift), low, shift

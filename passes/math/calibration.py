@@ -42,9 +42,7 @@ def load_inputs(
     """
     if path is None:
         warnings.warn(SYNTHETIC_WARNING, UserWarning, stacklevel=2)
-        rng = np.random.default_rng(seed)
-        count = max(1, min(samples, 32))
-        return [np.clip(rng.standard_normal((count, *s[1:])), -2, 2).astype(np.float32) for s in shapes]
+        return synthetic_inputs(shapes, samples, seed)
     arrays: list[Array] = [_array(Path(path), keys, shape) for keys, shape in zip(_keys(names), shapes, strict=True)]
     rows = {len(a) for a in arrays}
     if len(rows) > 1:
@@ -62,6 +60,13 @@ def load_inputs(
             raise UserError(f"{path}: values for input '{name}' are not all finite")
         checked.append(x)
     return checked
+
+
+def synthetic_inputs(shapes: Sequence[Sequence[int]], samples: int, seed: int) -> list[NDArray[np.float32]]:
+    """Seeded standard normal numbers clipped to [-2, 2], at most 32 samples, as `load_inputs` without a path."""
+    rng = np.random.default_rng(seed)
+    count = max(1, min(samples, 32))
+    return [np.clip(rng.standard_normal((count, *s[1:])), -2, 2).astype(np.float32) for s in shapes]
 
 
 def _keys(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -21,4 +21,5 @@ func.func @main(%x: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
   func.return %7 : tensor<1x2x4x4xf32>
 }
 
-// NOTE: 1 tensors are re-expressed with zero point 0 over the same range: 'q6'
+// NOTE-NOT: synthetic
+// NOTE: 1 tensor is re-expressed with zero point 0 over the same range: 'q6'
