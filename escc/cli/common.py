@@ -148,6 +148,9 @@ def guard(
     prog: str, arguments: Sequence[str], body: Callable[[], int | None], console: Console, *, debug: bool = False
 ) -> int:
     """Call `body` and turn whatever it raises into diagnostics and an exit code."""
+    # One BLAS thread unless the user says otherwise, set before NumPy loads: the products are small, threads that wait
+    # for each other cost many times what they gain, and float sums would depend on the number of processors.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with _warnings_on(console):
             code = body() or EXIT_OK
