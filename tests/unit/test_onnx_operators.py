@@ -15,7 +15,7 @@ from escc.onnx_import import import_model
 
 Draw = st.DataObject
 few = settings(max_examples=25, deadline=None, derandomize=True)
-opsets = st.integers(9, 22)
+opsets = st.integers(9, 23)
 flag = st.booleans()
 
 
@@ -284,13 +284,13 @@ def test_pad_folds_into_windows(data: Draw) -> None:
         node("Pad", ["r", "p", "v"], ["q"]),
         node(op, ["q", *["w"] * (op == "Conv")], ["y"], pads=own, strides=[2, 2], **attributes),
     ]
-    proto = model(nodes, [1, 3, 7, 8], constants, opset=draw(upto(22, 11)))
+    proto = model(nodes, [1, 3, 7, 8], constants, opset=draw(upto(23, 11)))
     names = operations(check(proto, legal=False))
     if op == "Conv" or (op == "MaxPool" and not ceil):
         assert "Pad" not in names
 
 
-@pytest.mark.parametrize("opset", [9, 11, 13, 21])
+@pytest.mark.parametrize("opset", [9, 11, 13, 21, 23])
 def test_concat_add_and_unsqueeze(opset: int) -> None:
     constants = {"w": random(2, 3, 1, 1), "a": np.asarray([2, 3]), "k": random(4, 7)}
     unsqueeze = node("Unsqueeze", ["f"], ["u"], axes=[2, 3]) if opset < 13 else node("Unsqueeze", ["f", "a"], ["u"])
