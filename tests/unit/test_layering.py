@@ -1,0 +1,73 @@
+"""Packages import in one direction only: escc -> passes -> dialects -> isa <- emulator; command lines start quickly."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ALLOWED = {
+    "isa": {"isa"},
+    "emulator": {"emulator", "isa"},
+    "dialects": {"dialects", "isa"},
+    "passes": {"passes", "dialects", "isa"},
+    "escc": {"escc", "passes", "dialects", "isa", "emulator"},
+}
+FOREIGN = {"isa": {"xdsl", "onnx"}, "emulator": {"xdsl", "onnx"}, "passes": {"onnx"}, "dialects": {"onnx"}}
+COMMANDS = ("compile", "opt", "emulate", "assemble", "disassemble")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all imports of a file, those inside functions too."""
+    for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            assert statement.level == 0 and statement.module, f"{path}: relative import"
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_point_one_way(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    forbidden = ALLOWED.keys() - ALLOWED[package] | FOREIGN.get(package, set())
+    found = [f"{file.relative_to(ROOT)}: {name}" for file in files for name in imports(file)]
+    assert [line for line in found if line.split(": ")[1].split(".")[0] in forbidden] == []
+
+
+def test_nothing_imports_a_command_line() -> None:
+    commands = tuple(f"escc.cli.{name}" for name in COMMANDS)
+    files = [file for package in ALLOWED for file in sorted((ROOT / package).rglob("*.py"))]
+    assert [f"{file.relative_to(ROOT)}: {name}" for file in files for name in imports(file) if name in commands] == []
+    assert all((ROOT / "escc/cli" / f"{name}.py").is_file() for name in COMMANDS)
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}), file=sys.stderr)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_light(command: str) -> None:
+    code = f"import sys\nfrom escc.cli.{command} import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    heavy = {"numpy", "onnx", "numba", "torch", "lark", "elftools", "xdsl"}
+    if command == "opt":  # an xDSL driver: its options are xDSL's
+        heavy -= {"xdsl"}
+    assert loaded(code) & heavy == set()
+
+
+def test_the_machine_needs_no_compiler() -> None:
+    code = "import sys, emulator.machine, emulator.statistics, isa.assembly, isa.container"
+    assert loaded(code) & {"xdsl", "onnx", "torch", "escc", "passes", "dialects"} == set()
