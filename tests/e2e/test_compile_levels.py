@@ -19,7 +19,11 @@ from escc.cli.opt import main as opt
 from isa.container import read_elf
 from passes.pipelines import LEVELS, STAGES
 
-SCHEMES = {"dense": ["--scheme", "dense"], "escalate": ["--scheme", "escalate", "--basis", "3", "--planes", "2"]}
+SCHEMES = {
+    "dense": ["--scheme", "dense"],
+    "escalate": ["--scheme", "escalate", "--basis", "3", "--planes", "2"],
+    "auto": ["--scheme", "auto"],
+}
 
 
 @pytest.fixture(scope="module", params=SCHEMES)
