@@ -129,7 +129,9 @@ def networks(draw: st.DrawFn) -> bytes:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(networks(), st.sampled_from([("dense", None, None), ("escalate", 3, 1), ("escalate", 4, 2)]))
+@given(
+    networks(), st.sampled_from([("dense", None, None), ("escalate", 3, 1), ("escalate", 4, 2), ("auto", None, None)])
+)
 def test_all_levels_agree(data: bytes, scheme: tuple[str, int | None, int | None]) -> None:
     note(onnx.printer.to_text(onnx.load_model_from_string(data).graph)[:2000])
     name, basis, planes = scheme
