@@ -82,15 +82,6 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     return t.reshape(k, v, c)
 
 
-def entropy_bits(t: NDArray[np.int8]) -> float:
-    """Zero-order entropy of all coefficients together, in bits: what an ideal memoryless coder would need."""
-    if not t.size:
-        return 0.0
-    counts = np.array([np.count_nonzero(t == value) for value in (-1, 0, 1)], np.float64)
-    share = counts[counts > 0] / t.size
-    return float(-t.size * (share * np.log2(share)).sum())
-
-
 def _bytes(bits: _Bits) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
