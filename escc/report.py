@@ -28,7 +28,8 @@ SCHEMA_VERSION = 1
 class Weights:
     """What the `esc` level knows of a layer's weights: how many are stored, how many of them are not 0, their entropy.
 
-    `entropy_bytes` is the size that an ideal code for independent values of XX
+    `entropy_bytes`: what an ideal code needs for the weights (or the coefficients, with the bases as they are) if each
+    value is drawn independently from the layer's own distribution.
     """
 
     stored: int
@@ -195,6 +196,7 @@ def _tile_of(layer: bfs.LayerOp) -> Tile:
 def _totals(layers: Sequence[LayerReport], program: Program) -> dict[str, Any]:
     weights = sum(layer.weights for layer in layers)
     packed = sum(layer.packed_bytes for layer in layers)
+    constants = len(program.rodata)  # everything counted: alignment too
     bounds = [layer.entropy_bytes for layer in layers if layer.entropy_bytes is not None]
     return {
         "layers": len(layers),
@@ -203,10 +205,10 @@ def _totals(layers: Sequence[LayerReport], program: Program) -> dict[str, Any]:
         "weights": weights,
         "original_bytes": 4 * weights,
         "packed_bytes": packed,
-        "constant_bytes": len(program.rodata),
+        "constant_bytes": constants,
         "arena_bytes": program.arena_bytes,
-        "bits_per_weight": 8 * packed / weights if weights else None,
-        "compression": 4 * weights / packed if packed else None,
+        "bits_per_weight": 8 * constants / weights if weights else None,
+        "compression": 4 * weights / constants if constants and weights else None,
         "entropy_bytes": sum(bounds) if bounds else None,
     }
 
@@ -217,7 +219,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #2b3240; --back: #12151c; --card: #1a1f29; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 2.5rem 1.5rem; background: var(--back); color: var(--ink);
+body { margin: 0 auto; max-width: 92rem; padding: 2.5rem 1.5rem; background: var(--back); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0; } p { color: var(--soft); margin: .2rem 0 1.6rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem;
@@ -285,7 +287,7 @@ def _html(layers: Sequence[LayerReport], program: Program, title: str) -> str:
     ratio = totals["compression"]
     cards = [
         (_number(ratio, ".1f") + ("x" if ratio else ""), "smaller than float32 weights"),
-        (f"{totals['packed_bytes']:,}", "bytes of packed constants"),
+        (f"{totals['constant_bytes']:,}", "bytes of constants in DRAM"),
         (_number(totals["bits_per_weight"], ".2f"), "bits a weight"),
         (f"{totals['macs'] / 1e6:,.1f} M", "multiply-accumulates"),
         (f"{totals['instructions']:,}", "instructions"),

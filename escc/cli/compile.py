@@ -181,7 +181,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         print(to_text(_plan(args, None)))
         return EXIT_OK
     output = _output(args)
-    for path in filter(None, (output, args.report)):
+    for path in (output, *args.report):
         check_output(path)
     start = time.perf_counter()
     context = make_context()
@@ -211,7 +211,8 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     write_output(output, result)
     if args.timing:
         print(timing_table(timings, load_time, emit_time), file=sys.stderr)
-    if report is not None:
-        write_output(args.report, report.text(program, Path(args.report).suffix, args.model))
+    for path in args.report:
+        assert report is not None
+        write_output(path, report.text(program, Path(path).suffix, Path(args.model).name))
     console.info(summary(output, len(result), program, len(console.warnings)))
     return EXIT_OK

@@ -183,8 +183,10 @@ def _add_inspection(parser: CommandParser) -> None:
     group.add_argument(
         "--report",
         type=_report_file,
+        action="append",
+        default=[],
         metavar="FILE.{json,html}",
-        help="write sizes, densities and mapping of every layer (default: none; example: --report report.html)",
+        help="write sizes, densities and mapping of every layer (repeatable; default: none; example: --report r.html)",
     )
     group.add_argument(
         "--verify-numerics",
