@@ -41,11 +41,12 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, SymbolOpInterface, SymbolTable
 from xdsl.utils.exceptions import VerifyException
 
+from dialects.attributes import i64_array, integer, ints
 from dialects.bfs_compute import COMPUTE
 from dialects.bfs_tiles import INDEX, TRANSFERS, BufferType
 from dialects.blob import DenseAttr
-from dialects.esc import QType, i64_array, ints
-from dialects.machine import PortDecl, TensorDecl, checked_target, integer, strings
+from dialects.esc import QType
+from dialects.machine import PortDecl, TensorDecl, checked_target, strings
 from isa.target import Target
 
 LAYER_KINDS = ("dense", "depthwise", "escalate", "pool", "add", "map")

@@ -19,9 +19,8 @@ from xdsl.irdl import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from dialects.attributes import i64_array, integer
 from dialects.bfs_tiles import ACT, COEF, INDEX, OUT, PAR, PSUM, Range, TileOp, flat, numbers
-from dialects.esc import i64_array
-from dialects.machine import integer
 
 # Convolutions --------------------------------------------------------------------------------------------------------
 

@@ -30,8 +30,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.esc import i64_array, ints
-from dialects.machine import integer
+from dialects.attributes import i64_array, integer, ints
 
 SPACES = ("act", "out", "coef", "par", "psum")
 INDEX = IndexType()

@@ -38,8 +38,9 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, SymbolTable
 from xdsl.utils.exceptions import VerifyException
 
+from dialects.attributes import i64_array, integer, ints
 from dialects.blob import DenseAttr
-from dialects.esc import QType, i64_array, ints
+from dialects.esc import QType
 from dialects.locations import fused_names
 from dialects.machine import (
     FORMATS,
@@ -47,7 +48,6 @@ from dialects.machine import (
     TensorDecl,
     checked_target,
     float_values,
-    integer,
     port_properties,
     strings,
 )

@@ -33,6 +33,7 @@ from xdsl.printer import Printer
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from dialects.attributes import i64_array, ints
 from dialects.blob import DenseAttr
 from isa.reference import Addition, pool_counts
 
@@ -94,11 +95,6 @@ def q_tensor(shape: Iterable[int], signed: bool, scale: float) -> TensorType[Att
     return TensorType(QType.of(signed, scale), tuple(shape))
 
 
-def i64_array(values: Sequence[int]) -> DenseArrayBase[Any]:
-    """`array<i64: ...>` from plain integers."""
-    return DenseArrayBase.from_list(i64, list(values))
-
-
 def tensor_type(value: SSAValue) -> TensorType[Attribute]:
     """Type of a tensor value. Raises VerifyException if it is none."""
     kind: Attribute = value.type
@@ -118,11 +114,6 @@ def q_of(value: SSAValue) -> QType:
     if isinstance(element, QType):
         return element
     raise VerifyException(f"expected a tensor of !esc.q, found {value.type}")
-
-
-def ints(attr: DenseArrayBase[Any]) -> tuple[int, ...]:
-    """Plain integers of an array attribute."""
-    return tuple(int(v) for v in attr.get_values())
 
 
 def window_output(size: int, kernel: int, stride: int, before: int, after: int) -> int:

@@ -14,7 +14,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     f64,
-    i64,
 )
 from xdsl.ir import Attribute
 from xdsl.irdl import (
@@ -27,17 +26,13 @@ from xdsl.irdl import (
 from xdsl.traits import SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.esc import QType, i64_array, ints
+from dialects.attributes import i64_array, integer, ints
+from dialects.esc import QType
 from isa.instructions import TensorFormat
 from isa.layout import TensorLayout
 from isa.target import Target, TargetError, load_target, parse_target
 
 FORMATS = {"raw": TensorFormat.RAW, "bitmap": TensorFormat.BITMAP}
-
-
-def integer(value: int) -> IntegerAttr:
-    """An i64 attribute."""
-    return IntegerAttr(value, i64)
 
 
 def strings(values: Sequence[str]) -> ArrayAttr[StringAttr]:
@@ -145,7 +140,6 @@ __all__ = [
     "checked_target",
     "float_values",
     "floats",
-    "integer",
     "port_properties",
     "strings",
 ]

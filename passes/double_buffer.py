@@ -11,10 +11,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
+from dialects.attributes import i64_array
 from dialects.bfs import BufferOp, LayerOp
 from dialects.bfs_compute import ConvTileOp
 from dialects.bfs_tiles import SPACES, LoadBytesOp, OpenTileOp, TileOp
-from dialects.esc import i64_array
 from isa.errors import UserError
 from isa.target import Target
 from passes.bfs_module import bfs_program

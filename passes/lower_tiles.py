@@ -10,8 +10,8 @@ from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
 from dialects import bfs_tiles as tiles
+from dialects.attributes import ints
 from dialects.bfs import BufferOp, ConstantOp, LayerOp, TensorOp
-from dialects.esc import ints
 from isa.errors import UserError
 from isa.instructions import Instruction, PoolKind, Scratchpad
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes

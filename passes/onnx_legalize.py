@@ -13,9 +13,10 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from dialects import onnx
+from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
-from dialects.onnx import ints, shape_of
+from dialects.onnx import shape_of
 from isa.errors import UserError
 from passes.onnx_patterns.common import constant_array, producer
 

@@ -13,11 +13,10 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from dialects.attributes import i64_array, integer
 from dialects.bfs import ConstantOp, LayerOp
 from dialects.bfs_tiles import LoadBytesOp, LoadCoefficientsOp, LoadParametersOp, LoadWeightsOp
 from dialects.blob import DenseAttr
-from dialects.esc import i64_array
-from dialects.machine import integer
 from isa.errors import UserError
 from isa.layout import align
 from isa.packing import best

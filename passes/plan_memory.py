@@ -8,10 +8,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from dialects.attributes import i64_array, integer
 from dialects.bfs import LayerOp, ProgramOp
 from dialects.bfs_tiles import SPACES, LoadTileOp
-from dialects.esc import i64_array
-from dialects.machine import integer
 from isa.errors import UserError
 from isa.layout import DRAM_ALIGN, align
 from isa.target import Target

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation, SSAValue
 
 from dialects import bfs, bfs_compute, bfs_tiles, esc
+from dialects.attributes import ints
 from dialects.blob import DenseAttr
-from dialects.esc import ints, q_of, shape_of
+from dialects.esc import q_of, shape_of
 from dialects.locations import describe, fused, node_names
 from isa.instructions import TensorFormat
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES

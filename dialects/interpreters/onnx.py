@@ -11,8 +11,9 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, im
 from xdsl.ir import SSAValue
 
 from dialects import onnx
+from dialects.attributes import ints
 from dialects.interpreters import kernels
-from dialects.onnx import ints, shape_of
+from dialects.onnx import shape_of
 
 Array = NDArray[Any]
 

@@ -11,6 +11,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dialects import onnx
+from dialects.attributes import integer
 from dialects.onnx_shapes import same_pads
 from escc.onnx_import import constraints as c
 from escc.onnx_import.fold import normalised
@@ -229,10 +230,10 @@ def _softmax(e: Emitter, n: Node) -> SSAValue:
     shape = onnx.shape_of(x)
     axis = n.axis(1 if n.opset < 13 else -1, len(shape))
     if n.opset >= 13 or math.prod(shape[axis:]) == shape[axis]:
-        return e.emit(n, onnx.SoftmaxOp(x, {"axis": onnx.int_attr(axis)}))
+        return e.emit(n, onnx.SoftmaxOp(x, {"axis": integer(axis)}))
     # Before opset 13 everything from `axis` on counts as one axis.
     flat = e.emit(n, onnx.FlattenOp(x, axis))
-    return e.emit(n, onnx.ReshapeOp(e.emit(n, onnx.SoftmaxOp(flat, {"axis": onnx.int_attr(1)})), shape))
+    return e.emit(n, onnx.ReshapeOp(e.emit(n, onnx.SoftmaxOp(flat, {"axis": integer(1)})), shape))
 
 
 def _linear(n: Node, dtype: np.dtype[np.generic]) -> tuple[Array, Array, int]:

@@ -9,8 +9,9 @@ from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWal
 from xdsl.rewriter import Rewriter
 
 from dialects import onnx
+from dialects.attributes import ints
 from dialects.interpreters.run import main_function
-from dialects.onnx import ints, shape_of
+from dialects.onnx import shape_of
 from passes.onnx_patterns import layout
 from passes.onnx_patterns.common import ELEMENTWISE, producer
 

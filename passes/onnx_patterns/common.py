@@ -13,6 +13,7 @@ from xdsl.ir import Operation, OpResult, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter
 
 from dialects import onnx
+from dialects.attributes import integer
 from dialects.interpreters.kernels import dequantize
 from dialects.locations import fused
 
@@ -153,7 +154,7 @@ class Elementwise:
         new: list[Operation] = []
         for op in self.ops:
             # A scalar scale fits any axis; 0 is inside every rank.
-            extra = {"axis": onnx.ZERO} if "axis" in op.properties else None
+            extra = {"axis": integer(0)} if "axis" in op.properties else None
             again = op.on([value], extra)
             new.append(again)
             value = again.results[0]

@@ -9,7 +9,8 @@ from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from dialects import onnx
-from dialects.onnx import ints, shape_of
+from dialects.attributes import ints
+from dialects.onnx import shape_of
 from passes.onnx_patterns.common import Weight, constant_array, float_constant, floats, producer, replace
 from passes.onnx_patterns.layout import inverse
 

@@ -9,7 +9,8 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from dialects import onnx
-from dialects.onnx import i64_array, int_attr, ints, shape_of
+from dialects.attributes import i64_array, integer, ints
+from dialects.onnx import shape_of
 from passes.onnx_patterns.common import Elementwise, constant_array, float_constant, producer, replace
 
 
@@ -88,7 +89,7 @@ class SinkTransposeOfConcat(RewritePattern):
         if len(transposes) != len(op.inputs) or len({ints(t.perm) for t in transposes}) != 1:
             return
         perm = ints(transposes[0].perm)
-        again = op.on([t.input for t in transposes], {"axis": int_attr(perm[op.axis.value.data])})
+        again = op.on([t.input for t in transposes], {"axis": integer(perm[op.axis.value.data])})
         replace(rewriter, op, [again, transposes[0].on([again.output])])
 
 
@@ -116,7 +117,7 @@ class SinkTransposeOfMovement(RewritePattern):
                 axes, starts, ends, steps = zip(*sorted((perm[a], s, e, st) for a, s, e, st in rows), strict=True)
                 again = onnx.SliceOp(x, starts, ends, axes, steps)
             case onnx.SoftmaxOp():
-                again = op.on([x], {"axis": int_attr(perm[op.axis.value.data])})
+                again = op.on([x], {"axis": integer(perm[op.axis.value.data])})
             case onnx.ReduceMeanOp():
                 axes = sorted(perm[a] for a in ints(op.axes))
                 again = op.on([x], {"axes": i64_array(axes)})

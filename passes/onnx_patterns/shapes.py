@@ -6,6 +6,7 @@ from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from dialects import onnx
+from dialects.attributes import integer
 from dialects.onnx import shape_of
 from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
 
@@ -100,7 +101,7 @@ class SoftmaxLast(RewritePattern):
         if any(d != 1 for i, d in enumerate(old) if i != axis) or old[axis] not in new:
             return
         reshape = op.on([softmax.input])
-        again = softmax.on([reshape.output], {"axis": onnx.int_attr(new.index(old[axis]))})
+        again = softmax.on([reshape.output], {"axis": integer(new.index(old[axis]))})
         replace(rewriter, op, [reshape, again])
 
 

@@ -11,8 +11,9 @@ from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from dialects import onnx
+from dialects.attributes import ints
 from dialects.interpreters.onnx import OnnxFunctions
-from dialects.onnx import ints, shape_of
+from dialects.onnx import shape_of
 from passes.onnx_patterns.common import constant_array, float_constant, producer, replace
 
 

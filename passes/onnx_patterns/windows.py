@@ -9,7 +9,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from dialects import onnx
-from dialects.onnx import i64_array, ints, shape_of
+from dialects.attributes import i64_array, ints
+from dialects.onnx import shape_of
 from passes.onnx_patterns.common import Elementwise, producer, replace
 
 

@@ -232,7 +232,7 @@ def test_outputs(tmp_path):
     x = net.conv(net.inputs[0], 4)
     y = net.relu(x)
     flat = net.add(onnx.ReshapeOp(net.conv(y, 5, 6, pads=(0, 0, 0, 0)), (1, 5)))
-    soft = net.add(onnx.SoftmaxOp(flat, {"axis": onnx.int_attr(1)}))
+    soft = net.add(onnx.SoftmaxOp(flat, {"axis": onnx.integer(1)}))
     module = net.module(net.inputs[0], x, y, y, soft)
     integer = quantized(module, tmp_path)
     assert min(noise(module, integer)) > 25
@@ -243,7 +243,7 @@ def test_outputs(tmp_path):
 def test_softmax_before_the_flattening(tmp_path):
     net = Net((1, 4, 3, 3))
     y = net.conv(net.inputs[0], 5, 3, pads=(0, 0, 0, 0))
-    soft = net.add(onnx.SoftmaxOp(y, {"axis": onnx.int_attr(1)}))
+    soft = net.add(onnx.SoftmaxOp(y, {"axis": onnx.integer(1)}))
     module = net.module(net.add(onnx.ReshapeOp(soft, (1, 5))))
     integer = quantized(module, tmp_path)
     assert noise(module, integer)[0] > 25 and ops(integer, esc.SoftmaxOp)[0].axis.value.data == 1
@@ -363,7 +363,7 @@ def test_faults(tmp_path):
         quantized(module, tmp_path, [np.zeros((4, 6, 6, 3), np.float32)])
     net = Net((1, 3, 6, 6))
     a = net.add(onnx.MulOp(net.inputs[0], net.inputs[0]), "square")
-    b = net.add(onnx.SoftmaxOp(a, {"axis": onnx.int_attr(1)}), "soft")
+    b = net.add(onnx.SoftmaxOp(a, {"axis": onnx.integer(1)}), "soft")
     c = net.add(onnx.GlobalMaxPoolOp(b), "top")
     with pytest.raises(UserError) as caught:
         quantized(net.module(c), tmp_path)
@@ -372,7 +372,7 @@ def test_faults(tmp_path):
         "node 'top' (GlobalMaxPool)",
     ]
     net = Net((1, 3, 6, 6))
-    soft = net.add(onnx.SoftmaxOp(net.inputs[0], {"axis": onnx.int_attr(1)}), "soft")
+    soft = net.add(onnx.SoftmaxOp(net.inputs[0], {"axis": onnx.integer(1)}), "soft")
     with pytest.raises(UserError, match=r"node 'soft' \(Softmax\): Softmax inside the network"):
         quantized(net.module(net.relu(soft)), tmp_path)
     net = Net((1, 3, 6, 6))

@@ -1,0 +1,255 @@
+"""Convolutions, matrix products, normalisation and pooling of the `onnx` dialect."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+
+from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IntegerAttr, TensorType
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, prop_def, result_def, traits_def
+from xdsl.traits import Pure
+
+from dialects import onnx_shapes as shapes
+from dialects.attributes import i64_array, integer, ints
+from dialects.onnx_base import ONE, ZERO, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
+
+
+@irdl_op_definition
+class ConvOp(OnnxOp):
+    """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros."""
+
+    name = "onnx.Conv"
+    input = operand_def(TensorType)
+    weight = operand_def(TensorType)
+    bias = opt_operand_def(TensorType)
+    kernel_shape = prop_def(DenseArrayBase)
+    strides = prop_def(DenseArrayBase, default_value=i64_array([1, 1]))
+    pads = prop_def(DenseArrayBase, default_value=i64_array([0, 0, 0, 0]))
+    dilations = prop_def(DenseArrayBase, default_value=i64_array([1, 1]))
+    group = prop_def(IntegerAttr, default_value=ONE)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(
+        self,
+        x: SSAValue,
+        weight: SSAValue,
+        bias: SSAValue | None = None,
+        *,
+        strides: Sequence[int] = (1, 1),
+        pads: Sequence[int] = (0, 0, 0, 0),
+        group: int = 1,
+    ):
+        properties = {
+            "kernel_shape": i64_array(shape_of(weight)[2:]),
+            "strides": i64_array(strides),
+            "pads": i64_array(pads),
+            "group": integer(group),
+        }
+        super().__init__([x, weight, bias], properties)
+
+    def infer(self) -> TensorType[Attribute]:
+        w = float_shape(self.weight, "weight")
+        if ints(self.dilations) != (1, 1):
+            raise ValueError(f"dilations={list(ints(self.dilations))}; requires [1,1]")
+        result = shapes.conv(float_shape(self.input), w, ints(self.strides), ints(self.pads), self.group.value.data)
+        if ints(self.kernel_shape) != w[2:]:
+            raise ValueError(f"kernel_shape={list(ints(self.kernel_shape))} does not fit weight {list(w)}")
+        if self.bias is not None and float_shape(self.bias, "bias") != (w[0],):
+            raise ValueError(f"bias has shape {list(shape_of(self.bias))}; requires [{w[0]}]")
+        return f32_tensor(result)
+
+
+@irdl_op_definition
+class BatchNormalizationOp(OnnxOp):
+    """Inference: y = (x - mean) / sqrt(var + epsilon) * scale + bias, each parameter a vector over axis 1."""
+
+    name = "onnx.BatchNormalization"
+    input = operand_def(TensorType)
+    scale = operand_def(TensorType)
+    bias = operand_def(TensorType)
+    mean = operand_def(TensorType)
+    var = operand_def(TensorType)
+    epsilon = prop_def(FloatAttr, default_value=float_attr(1e-5))
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, parameters: Sequence[SSAValue], epsilon: float):
+        super().__init__([x, *parameters], {"epsilon": float_attr(epsilon)})
+
+    def infer(self) -> TensorType[Attribute]:
+        x = float_shape(self.input)
+        for name, p in (("scale", self.scale), ("bias", self.bias), ("mean", self.mean), ("var", self.var)):
+            if len(x) < 2 or float_shape(p, name) != (x[1],):
+                raise ValueError(f"{name} has shape {list(shape_of(p))}; requires one value per channel of {list(x)}")
+        return f32_tensor(x)
+
+
+@irdl_op_definition
+class GemmOp(OnnxOp):
+    """y = alpha * a' @ b' + beta * c; a' and b' transposed as `transA`, `transB` say, c broadcast to the result."""
+
+    name = "onnx.Gemm"
+    lhs = operand_def(TensorType)
+    rhs = operand_def(TensorType)
+    bias = opt_operand_def(TensorType)
+    alpha = prop_def(FloatAttr, default_value=float_attr(1.0))
+    beta = prop_def(FloatAttr, default_value=float_attr(1.0))
+    transA = prop_def(IntegerAttr, default_value=ZERO)
+    transB = prop_def(IntegerAttr, default_value=ZERO)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(
+        self,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        bias: SSAValue | None = None,
+        *,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        trans_a: bool = False,
+        trans_b: bool = False,
+    ):
+        properties = {
+            "alpha": float_attr(alpha),
+            "beta": float_attr(beta),
+            "transA": integer(trans_a),
+            "transB": integer(trans_b),
+        }
+        super().__init__([lhs, rhs, bias], properties)
+
+    def infer(self) -> TensorType[Attribute]:
+        a, b = float_shape(self.lhs, "lhs"), float_shape(self.rhs, "rhs")
+        result = shapes.gemm(a, b, bool(self.transA.value.data), bool(self.transB.value.data))
+        if self.bias is not None and shapes.broadcast(float_shape(self.bias, "bias"), result) != result:
+            raise ValueError(
+                f"bias has shape {list(shape_of(self.bias))}; requires one that broadcasts to {list(result)}"
+            )
+        return f32_tensor(result)
+
+
+@irdl_op_definition
+class MatMulOp(OnnxOp):
+    """Matrix product of the last two axes, the others broadcast."""
+
+    name = "onnx.MatMul"
+    lhs = operand_def(TensorType)
+    rhs = operand_def(TensorType)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, lhs: SSAValue, rhs: SSAValue):
+        super().__init__([lhs, rhs])
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.matmul(float_shape(self.lhs, "lhs"), float_shape(self.rhs, "rhs")))
+
+
+class PoolOp(OnnxOp, ABC):
+    """Windows over H and W; `pads` [top, left, bottom, right]; `ceil_mode` rounds the output extent up."""
+
+    input = operand_def(TensorType)
+    kernel_shape = prop_def(DenseArrayBase)
+    strides = prop_def(DenseArrayBase, default_value=i64_array([1, 1]))
+    pads = prop_def(DenseArrayBase, default_value=i64_array([0, 0, 0, 0]))
+    ceil_mode = prop_def(IntegerAttr, default_value=ZERO)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(
+        self,
+        x: SSAValue,
+        kernel_shape: Sequence[int],
+        strides: Sequence[int] = (1, 1),
+        pads: Sequence[int] = (0, 0, 0, 0),
+        ceil_mode: bool = False,
+        properties: Mapping[str, Attribute] | None = None,
+    ):
+        geometry = {
+            "kernel_shape": i64_array(kernel_shape),
+            "strides": i64_array(strides),
+            "pads": i64_array(pads),
+            "ceil_mode": integer(ceil_mode),
+        }
+        super().__init__([x], geometry | dict(properties or {}))
+
+    def infer(self) -> TensorType[Attribute]:
+        kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
+        return f32_tensor(shapes.pool(float_shape(self.input), kernel, strides, pads, bool(self.ceil_mode.value.data)))
+
+
+@irdl_op_definition
+class MaxPoolOp(PoolOp):
+    """Maximum over the positions of each window that lie inside the input."""
+
+    name = "onnx.MaxPool"
+
+
+@irdl_op_definition
+class AveragePoolOp(PoolOp):
+    """Mean over each window: of its positions inside the input, or inside the padded input with `count_include_pad`."""
+
+    name = "onnx.AveragePool"
+    count_include_pad = prop_def(IntegerAttr, default_value=ZERO)
+
+    @classmethod
+    def of(
+        cls,
+        x: SSAValue,
+        kernel_shape: Sequence[int],
+        strides: Sequence[int] = (1, 1),
+        pads: Sequence[int] = (0, 0, 0, 0),
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+    ) -> AveragePoolOp:
+        """From plain values."""
+        return cls(x, kernel_shape, strides, pads, ceil_mode, {"count_include_pad": integer(count_include_pad)})
+
+
+class GlobalPoolOp(OnnxOp, ABC):
+    """Reduction of [N,C,H,W] over H and W to [N,C,1,1]."""
+
+    input = operand_def(TensorType)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue):
+        super().__init__([x])
+
+    def infer(self) -> TensorType[Attribute]:
+        n, c, _, _ = shapes.rank4(float_shape(self.input))
+        return f32_tensor((n, c, 1, 1))
+
+
+@irdl_op_definition
+class GlobalAveragePoolOp(GlobalPoolOp):
+    """Mean over H and W."""
+
+    name = "onnx.GlobalAveragePool"
+
+
+@irdl_op_definition
+class GlobalMaxPoolOp(GlobalPoolOp):
+    """Maximum over H and W."""
+
+    name = "onnx.GlobalMaxPool"
+
+
+@irdl_op_definition
+class ReduceMeanOp(OnnxOp):
+    """Mean over `axes`, which stay with extent 1 when `keepdims` is 1."""
+
+    name = "onnx.ReduceMean"
+    input = operand_def(TensorType)
+    axes = prop_def(DenseArrayBase)
+    keepdims = prop_def(IntegerAttr, default_value=ONE)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, axes: Sequence[int], keepdims: bool):
+        super().__init__([x], {"axes": i64_array(axes), "keepdims": integer(keepdims)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.reduce(float_shape(self.input), ints(self.axes), bool(self.keepdims.value.data)))

@@ -1,0 +1,161 @@
+"""Operations of the `onnx` dialect that move elements without changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IntegerAttr, TensorType
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def, var_operand_def
+from xdsl.traits import Pure
+
+from dialects import onnx_shapes as shapes
+from dialects.attributes import i64_array, integer, ints
+from dialects.onnx_base import ONE, OnnxOp, f32_tensor, float_attr, float_shape
+
+
+@irdl_op_definition
+class ConcatOp(OnnxOp):
+    """Concatenation along `axis`."""
+
+    name = "onnx.Concat"
+    inputs = var_operand_def(TensorType)
+    axis = prop_def(IntegerAttr)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, inputs: Sequence[SSAValue], axis: int):
+        super().__init__([list(inputs)], {"axis": integer(axis)})
+
+    def _slots(self, operands: Sequence[SSAValue]) -> list[SSAValue | Sequence[SSAValue] | None]:
+        return [operands]
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.concat([float_shape(x) for x in self.inputs], self.axis.value.data))
+
+
+@irdl_op_definition
+class SliceOp(OnnxOp):
+    """y = x[start:end:step] along each of `axes`; 0 <= start < end <= extent, positive steps."""
+
+    name = "onnx.Slice"
+    input = operand_def(TensorType)
+    starts = prop_def(DenseArrayBase)
+    ends = prop_def(DenseArrayBase)
+    axes = prop_def(DenseArrayBase)
+    steps = prop_def(DenseArrayBase)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(
+        self, x: SSAValue, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int]
+    ):
+        values = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
+        super().__init__([x], {n: i64_array(v) for n, v in values.items()})
+
+    def infer(self) -> TensorType[Attribute]:
+        bounds = (ints(self.starts), ints(self.ends), ints(self.axes), ints(self.steps))
+        return f32_tensor(shapes.slice_(float_shape(self.input), *bounds))
+
+
+@irdl_op_definition
+class PadOp(OnnxOp):
+    """x surrounded by `constant_value`: `pads` lists the extent before each axis, then the extent after each."""
+
+    name = "onnx.Pad"
+    input = operand_def(TensorType)
+    pads = prop_def(DenseArrayBase)
+    constant_value = prop_def(FloatAttr, default_value=float_attr(0.0))
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, pads: Sequence[int], constant_value: float = 0.0):
+        super().__init__([x], {"pads": i64_array(pads), "constant_value": float_attr(constant_value)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.pad(float_shape(self.input), ints(self.pads)))
+
+
+@irdl_op_definition
+class ReshapeOp(OnnxOp):
+    """The same elements in row-major order under the static `shape`."""
+
+    name = "onnx.Reshape"
+    input = operand_def(TensorType)
+    shape = prop_def(DenseArrayBase)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, shape: Sequence[int]):
+        super().__init__([x], {"shape": i64_array(shape)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.reshape(float_shape(self.input), ints(self.shape)))
+
+
+@irdl_op_definition
+class FlattenOp(OnnxOp):
+    """Matrix of the axes before `axis` by those from it on."""
+
+    name = "onnx.Flatten"
+    input = operand_def(TensorType)
+    axis = prop_def(IntegerAttr, default_value=ONE)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, axis: int = 1):
+        super().__init__([x], {"axis": integer(axis)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.flatten(float_shape(self.input), self.axis.value.data))
+
+
+@irdl_op_definition
+class SqueezeOp(OnnxOp):
+    """Drops `axes`, which have extent 1."""
+
+    name = "onnx.Squeeze"
+    input = operand_def(TensorType)
+    axes = prop_def(DenseArrayBase)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, axes: Sequence[int]):
+        super().__init__([x], {"axes": i64_array(axes)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.squeeze(float_shape(self.input), ints(self.axes)))
+
+
+@irdl_op_definition
+class UnsqueezeOp(OnnxOp):
+    """Inserts axes of extent 1 so that they stand at `axes` of the result."""
+
+    name = "onnx.Unsqueeze"
+    input = operand_def(TensorType)
+    axes = prop_def(DenseArrayBase)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, axes: Sequence[int]):
+        super().__init__([x], {"axes": i64_array(axes)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.unsqueeze(float_shape(self.input), ints(self.axes)))
+
+
+@irdl_op_definition
+class TransposeOp(OnnxOp):
+    """Axis i of the result is axis perm[i] of the input."""
+
+    name = "onnx.Transpose"
+    input = operand_def(TensorType)
+    perm = prop_def(DenseArrayBase)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, x: SSAValue, perm: Sequence[int]):
+        super().__init__([x], {"perm": i64_array(perm)})
+
+    def infer(self) -> TensorType[Attribute]:
+        return f32_tensor(shapes.transpose(float_shape(self.input), ints(self.perm)))
