@@ -1,0 +1,173 @@
+"""What the operations of the `esc` dialect share: the type of quantised tensors, checks of verifiers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType
+from xdsl.ir import Attribute, Data, SSAValue, TypeAttribute
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_attr_definition,
+)
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import VerifyException
+
+from dialects.attributes import ints
+from dialects.blob import DenseAttr
+from isa.reference import Addition
+
+
+@irdl_attr_definition
+class QType(Data[tuple[bool, float]], TypeAttribute):
+    """8-bit activation with zero point 0: `!esc.q<u8, s>` or `!esc.q<i8, s>`; stored b means the real number b * s."""
+
+    name = "esc.q"
+
+    @classmethod
+    def of(cls, signed: bool, scale: float) -> QType:
+        return cls((bool(signed), float(scale)))
+
+    @property
+    def signed(self) -> bool:
+        return self.data[0]
+
+    @property
+    def scale(self) -> float:
+        return self.data[1]
+
+    @property
+    def low(self) -> int:
+        """Smallest storable value."""
+        return -128 if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest storable value."""
+        return 127 if self.signed else 255
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return np.dtype(np.int8 if self.signed else np.uint8)
+
+    def verify(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise VerifyException(f"esc.q: scale must be positive and finite, found {self.scale}")
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> tuple[bool, float]:
+        with parser.in_angle_brackets():
+            kind = parser.parse_identifier()
+            if kind not in ("u8", "i8"):
+                parser.raise_error(f"esc.q: expected u8 or i8, found {kind}")
+            parser.parse_punctuation(",")
+            return kind == "i8", float(parser.parse_number())
+
+    def print_parameter(self, printer: Printer) -> None:
+        scale = repr(self.scale)  # shortest text that reads back to the same double
+        if "." not in scale:
+            scale = scale.replace("e", ".0e")
+        printer.print_string(f"<{'i8' if self.signed else 'u8'}, {scale}>")
+
+
+def q_tensor(shape: Iterable[int], signed: bool, scale: float) -> TensorType[Attribute]:
+    """Type of a quantised NHWC tensor."""
+    return TensorType(QType.of(signed, scale), tuple(shape))
+
+
+def tensor_type(value: SSAValue) -> TensorType[Attribute]:
+    """Type of a tensor value. Raises VerifyException if it is none."""
+    kind: Attribute = value.type
+    if not isinstance(kind, TensorType):
+        raise VerifyException(f"expected a tensor, found {kind}")
+    return cast("TensorType[Attribute]", kind)
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """Static shape of a tensor value. Raises VerifyException if it is no tensor."""
+    return tensor_type(value).get_shape()
+
+
+def q_of(value: SSAValue) -> QType:
+    """Quantised element type of a tensor value. Raises VerifyException if it has another."""
+    element = tensor_type(value).element_type
+    if isinstance(element, QType):
+        return element
+    raise VerifyException(f"expected a tensor of !esc.q, found {value.type}")
+
+
+def window_output(size: int, kernel: int, stride: int, before: int, after: int) -> int:
+    """Output extent of a convolution window (floor)."""
+    return (size + before + after - kernel) // stride + 1
+
+
+def check_nhwc(value: SSAValue, what: str) -> tuple[int, int, int, int]:
+    """Extents [1, H, W, C] of a value. Raises VerifyException if it has no such type."""
+    shape = shape_of(value)
+    if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
+        raise VerifyException(f"{what} must be a static tensor<1xHxWxC>, found {value.type}")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def check_element(value: SSAValue, want: Attribute, what: str) -> None:
+    """Raise VerifyException unless the value is a tensor of these elements."""
+    if tensor_type(value).element_type != want:
+        raise VerifyException(f"{what} must have elements of {want}, found {value.type}")
+
+
+def check_same_shape(a: SSAValue, b: SSAValue, what: str) -> None:
+    """Raise VerifyException unless both tensors have one shape."""
+    if shape_of(a) != shape_of(b):
+        raise VerifyException(f"{what}: shapes {shape_of(a)} and {shape_of(b)} differ")
+
+
+def check_constant(attr: DenseAttr, dtype: str, shape: tuple[int, ...], what: str) -> NDArray[np.generic]:
+    """Values of a constant. Raises VerifyException unless it has this dtype and shape."""
+    a = attr.array
+    if a.dtype != np.dtype(dtype) or a.shape != shape:
+        raise VerifyException(f"{what} must be {dtype}{list(shape)}, found {a.dtype}{list(a.shape)}")
+    return a
+
+
+def check_window(
+    strides: DenseArrayBase[Any], pads: DenseArrayBase[Any]
+) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """Strides [y, x] and pads [top, left, bottom, right]. Raises VerifyException if they are none."""
+    st, pd = ints(strides), ints(pads)
+    if len(st) != 2 or min(st) < 1:
+        raise VerifyException(f"strides must be two positive integers, found {list(st)}")
+    if len(pd) != 4 or min(pd) < 0:
+        raise VerifyException(f"pads must be four non-negative integers [top, left, bottom, right], found {list(pd)}")
+    return (st[0], st[1]), (pd[0], pd[1], pd[2], pd[3])
+
+
+def check_shift(attr: IntegerAttr, what: str, low: int = 1, high: int = 62) -> None:
+    """Raise VerifyException unless a shift lies in [low, high]."""
+    if not low <= attr.value.data <= high:
+        raise VerifyException(f"{what} must be in [{low}, {high}], found {attr.value.data}")
+
+
+def check_clamp(lo: IntegerAttr, hi: IntegerAttr, q: QType) -> None:
+    """Raise VerifyException unless [lo, hi] is a range of stored values of q."""
+    if not q.low <= lo.value.data <= hi.value.data <= q.high:
+        raise VerifyException(f"clamp [{lo.value.data}, {hi.value.data}] must lie in [{q.low}, {q.high}]")
+
+
+def check_addition(a: Addition, q: QType) -> None:
+    """Raise VerifyException unless the parameters of an addition are in range."""
+    if not 1 <= a.shift <= 62:
+        raise VerifyException(f"shift of the addition must be in [1, 62], found {a.shift}")
+    for m in (a.mult_a, a.mult_b):
+        if not 0 <= m < 1 << 31:
+            raise VerifyException(f"multiplier must be in [0, 2^31), found {m}")
+    if not q.low <= a.lo <= a.hi <= q.high:
+        raise VerifyException(f"clamp [{a.lo}, {a.hi}] of the addition must lie in [{q.low}, {q.high}]")
+
+
+class EscOp(IRDLOperation):
+    """Base of all operations of the dialect."""
