@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from escc.onnx_import.node import Array, Node, Quantised
 
@@ -51,14 +51,25 @@ def evaluate(node: Node, proto: onnx.NodeProto) -> list[Array]:
         return [shape[slice(node.attr("start", 0), node.attr("end"))]]
     from onnx.reference import ReferenceEvaluator
 
-    feeds = {v.name: v.const for v in node.inputs if v is not None}
+    feeds = {v.name: v.const for v in node.inputs if v is not None and v.const is not None}
     try:
-        evaluator = cast(Any, ReferenceEvaluator(proto, opsets={"": node.opset}))
+        evaluator = cast(Any, ReferenceEvaluator(_model_of(node, proto, feeds)))
         results: list[Any] = evaluator.run(None, feeds)
     except Exception as error:  # the evaluator raises whatever its NumPy code does
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"cannot be evaluated on its constant inputs: {reason}") from error
     return [np.asarray(r) for r in results]
+
+
+def _model_of(node: Node, proto: onnx.NodeProto, feeds: dict[str, Array]) -> onnx.ModelProto:
+    """A model of one node: the evaluator looks up the version of an operator by opset only in models."""
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in feeds.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
+    graph = helper.make_graph([proto], "node", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
 
 
 def dequantized(node: Node) -> tuple[Array, Quantised]:

@@ -36,6 +36,21 @@ def test_constant_forms(form: dict[str, Any]) -> None:
     check(model(nodes, [1, 3, 4, 4], {"z": np.asarray([0])}))
 
 
+@pytest.mark.parametrize("opset", [9, 11, 12])
+def test_old_versions_of_operators_are_folded(opset: int) -> None:
+    """x.view(x.size(0), -1) as exporters wrote it while axes were attributes."""
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Gather", ["s", "zero"], ["n"], axis=0),
+        node("Unsqueeze", ["n"], ["n1"], axes=[0]),
+        node("Concat", ["n1", "minus"], ["shape"], axis=0),
+        node("Reshape", ["x", "shape"], ["v"]),
+        node("Gemm", ["v", "w", "b"], ["y"]),
+    ]
+    constants = {"zero": np.asarray(0), "minus": np.asarray([-1]), "w": random(48, 5), "b": random(5)}
+    assert operations(check(model(nodes, [1, 3, 4, 4], constants, opset=opset)))
+
+
 def test_shapes_computed_from_the_input_are_folded() -> None:
     """x.view(x.size(0), -1), and an interpolation-like chain of Shape, Gather, Concat, Cast, Floor, Range, Where."""
     nodes = [
