@@ -93,17 +93,16 @@ def _load_bytes(v: _Values, _: Target) -> list[Access]:
 
 
 def _conv_dense(v: _Values, target: Target) -> list[Access]:
-    found = [
-        _act_tile(v, target.array.chunk),
-        _read("coef", v["coef"], v["kn"] * v["r"] * v["s"] * v["cpg"]),
-        _psum(v, True),
-    ]
-    return [*found, _psum(v, False)] if v["accumulate"] else found
+    return _conv(v, target, v["kn"] * v["r"] * v["s"] * v["cpg"])
 
 
 def _conv_dw(v: _Values, target: Target) -> list[Access]:
-    weights = _read("coef", v["coef"], v["kn"] * v["r"] * v["s"])
-    return [_act_tile(v, target.array.chunk), weights, _psum(v, True)]
+    return _conv(v, target, v["kn"] * v["r"] * v["s"])
+
+
+def _conv(v: _Values, target: Target, weights: int) -> list[Access]:
+    found = [_act_tile(v, target.array.chunk), _read("coef", v["coef"], weights), _psum(v, True)]
+    return [*found, _psum(v, False)] if v["accumulate"] else found
 
 
 def _conv_esc(v: _Values, target: Target) -> list[Access]:
@@ -263,13 +262,17 @@ def dependencies(instructions: Sequence[Instruction], target: Target) -> list[De
 def check_semaphores(instructions: Sequence[Instruction]) -> None:
     """Every wait must name a signal that stands earlier in program order, so that no run can deadlock.
 
-    Raises `UserError` naming all waits that do not.
+    Raises `UserError` naming those that do not. One signal too few makes all later waits of a queue fail too, so a wait
+    is only named if it lacks more signals than those of the queue before it.
     """
     signals = [0, 0, 0, 0]
+    lacking = dict.fromkeys(((waiter, queue) for waiter in Queue for queue, _ in WAITS), 0)
     causes: list[str] = []
     for index, instruction in enumerate(instructions):
         for queue, name in WAITS:
-            if instruction[name] > signals[queue]:
+            pair = instruction.spec.queue, queue
+            if instruction[name] - signals[queue] > lacking[pair]:
+                lacking[pair] = instruction[name] - signals[queue]
                 causes.append(
                     f"{describe(instructions, index)}: waits for {queue.name.lower()}>={instruction[name]}, "
                     f"but only {signals[queue]} signals of that queue stand before it"

@@ -216,7 +216,10 @@ def _instructions(program: Program) -> list[str]:
         causes += [f"{describe(program.instructions, index)}: {problem}" for problem in problems]
     ends = [i for i, instruction in enumerate(program.instructions) if instruction.spec.mnemonic == "end"]
     if ends != [len(program.instructions) - 1]:
-        causes.append(f"'end' must be the last instruction and no other; found {len(ends)}: {ends[:4]}")
+        found = f"instructions {', '.join(map(str, ends[:4]))}" if ends else "none"
+        causes.append(
+            f"'end' must be the last instruction, {len(program.instructions) - 1}, and no other; found {found}"
+        )
     return causes
 
 

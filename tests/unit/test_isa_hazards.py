@@ -259,6 +259,15 @@ def test_waits_that_no_earlier_signal_satisfies() -> None:
         check_races(program)
 
 
+def test_a_missing_signal_is_reported_once() -> None:
+    waiter = Instruction.make("conv.dense", wait_load=3)
+    more = Instruction.make("conv.dense", wait_load=5)
+    signal = Instruction.make("load.bytes", size=1, signal=1)
+    with pytest.raises(UserError) as caught:
+        check_semaphores((signal, waiter, signal, Instruction.make("conv.dense", wait_load=4), more))
+    assert [cause.split("'")[0] for cause in caught.value.causes] == ["instruction 1 ", "instruction 4 "]
+
+
 def test_every_instruction_has_accesses() -> None:
     for spec in INSTRUCTIONS:
         ones = {f.name: 1 for f in spec.own_fields}
