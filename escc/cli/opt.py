@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING, ClassVar
 
 from escc.cli.common import CommandParser, Console, guard
 from isa.errors import UserError
@@ -52,6 +52,12 @@ def _run(arguments: Sequence[str]) -> None:
             except UserError as e:
                 CommandParser("esc-opt", DESCRIPTION).error("; ".join(e.causes))
             super().setup_pipeline()
+
+        def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
+            try:
+                return super().parse_chunk(chunk, file_extension, start_offset)
+            except UnicodeDecodeError as e:
+                raise UserError(f"{self.args.input_file or 'stdin'}: not IR text: byte {e.start} is not UTF-8") from e
 
         def apply_passes(self, prog: ModuleOp) -> None:
             self.args.print_debuginfo = self.args.print_debuginfo or has_locations(prog)

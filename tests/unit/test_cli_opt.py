@@ -32,6 +32,13 @@ def test_prints_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert opt(tmp_path, once) == 0 and capsys.readouterr().out == once
 
 
+def test_bytes_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.mlir"
+    path.write_bytes(b"// \xff")
+    assert main([str(path)]) == 1
+    assert capsys.readouterr().err == f"error: {path}: not IR text: byte 3 is not UTF-8\n"
+
+
 def test_locations_are_printed_where_there_are_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert opt(tmp_path, TEXT.replace("xi32>\n    func", 'xi32> loc("/conv")\n    func')) == 0
     assert 'loc("/conv")' in capsys.readouterr().out
