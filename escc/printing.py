@@ -80,7 +80,8 @@ def summary(output: str, size: int, program: Program | None, warnings: int) -> s
     if program is not None:
         weights = 4 * sum(layer.weights for layer in program.layers)
         constants = len(program.rodata)
-        parts += [f"{len(program.layers)} layers", f"{len(program.instructions):,} instructions"]
+        layers = len(program.layers)
+        parts += [f"{layers} layer{'s' if layers != 1 else ''}", f"{len(program.instructions):,} instructions"]
         ratio = (
             f", {weights / constants:.1f}x smaller than {weights:,} of float32 weights" if constants and weights else ""
         )

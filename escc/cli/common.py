@@ -256,8 +256,12 @@ def read_input(path: str) -> bytes:
 
 def check_output(path: str) -> None:
     """Raise UserError if a file can surely not be written: better known before the work than after it."""
-    if path != "-" and not Path(path).parent.is_dir():
+    if path == "-":
+        return
+    if not Path(path).parent.is_dir():
         raise UserError(f"{path}: cannot write: directory '{Path(path).parent}' does not exist")
+    if Path(path).is_dir():
+        raise UserError(f"{path}: cannot write: is a directory")
 
 
 def write_output(path: str, data: bytes | str) -> None:

@@ -91,7 +91,7 @@ def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass
         done = (*before(start), *provenance(module))
         if "decompose-conv" in done and (args.scheme or args.basis or args.planes):
             args.console.warn(
-                f"{args.model} is behind the pass 'decompose-conv': --scheme, --basis, --planes do nothing"
+                f"{args.model} has passed 'decompose-conv' already: --scheme, --basis, --planes have no effect"
             )
     return build(registry, _options(args), level, done)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from escc.cli.common import CommandParser
@@ -27,9 +28,19 @@ KINDS = ("onnx", "esc", "bfs", "eisa", "asm", "bin")
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"expected finite numbers, found '{text}'")
+    return values
+
+
+def _divisors(text: str) -> tuple[float, ...]:
+    values = _numbers(text)
+    if 0 in values:
+        raise argparse.ArgumentTypeError(f"expected divisors other than 0, found '{text}'")
+    return values
 
 
 def _positive(text: str) -> int:
@@ -51,6 +62,16 @@ def _percentile(text: str) -> float:
         value = -1.0
     if not 50 < value <= 100:
         raise argparse.ArgumentTypeError(f"expected a number above 50 and up to 100, found '{text}'")
+    return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number not below 0, found '{text}'")
     return value
 
 
@@ -165,7 +186,7 @@ def _add_image(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--image-std",
-        type=_numbers,
+        type=_divisors,
         default=(),
         metavar="S,...",
         help="divisor of each channel (default: unknown; example: --image-std 58.395,57.12,57.375)",
@@ -195,7 +216,7 @@ def _add_inspection(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--tolerance",
-        type=float,
+        type=_fraction,
         default=0.05,
         metavar="FRACTION",
         help="mean deviation from float that --verify-numerics accepts, as a share of a tensor's largest value "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from escc.cli.common import CommandParser, Console, read_input, run, write_output
+from escc.cli.common import CommandParser, Console, check_output, read_input, run, write_output
 from isa.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,10 +82,15 @@ def _positive(text: str) -> int:
 def _body(args: argparse.Namespace) -> None:
     if args.eval and args.output:
         args.usage_error("argument --output: not allowed with argument --eval")
+    for path in filter(None, (args.output, args.stats_json, args.trace)):
+        check_output(path)
     from emulator.machine import Machine
     from isa.container import read_elf
 
-    machine = Machine(read_elf(read_input(args.model), "stdin" if args.model == "-" else args.model))
+    name = "stdin" if args.model == "-" else args.model
+    program = read_elf(read_input(args.model), name)
+    with _blame(name):
+        machine = Machine(program)
     if args.eval:
         _evaluate(machine, args)
     else:
