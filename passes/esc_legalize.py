@@ -173,11 +173,17 @@ def _needs(op: Operation, target: Target) -> Iterator[tuple[str, int, int]]:
         channels = min(esc.shape_of(op.input)[3], chunk)
         r, s = _kernel(op)
         h, w = esc.shape_of(op.input)[1:3]
-        rows, columns = min(r, h), min(s, w)
-        yield "input of one window", RecordLayout(channels, chunk).tile_bytes(rows, columns), pads.act
+        layout = RecordLayout(channels, chunk)
+        if isinstance(op, esc.Conv2dOp) or (isinstance(op, esc.AvgPoolOp) and uniform_count(op) is not None):
+            # Such windows are accumulated in parts if they must.
+            yield "input of one position", layout.position_bytes, pads.act
+        elif isinstance(op, esc.MaxPoolOp):
+            rows, columns = min(r, h), min(s, w)
+            yield "input of one row or column of a window", layout.tile_bytes(max(rows, columns), 1), pads.act
+        else:
+            yield "input of one window", layout.tile_bytes(min(r, h), min(s, w)), pads.act
         if isinstance(op, esc.Conv2dOp):
-            depth = op.weight.array.shape[3]
-            yield "weights of one channel", r * s * min(depth, chunk), pads.coef
+            yield "weights of one position and channel", min(op.weight.array.shape[3], chunk), pads.coef
     if isinstance(op, esc.AvgPoolOp):
         yield "multipliers", 4 * op.mult.array.size, pads.par
 
@@ -187,7 +193,7 @@ def _target(op: Operation, target: Target) -> Iterator[str]:
         yield f"ic_bits={op.ic_bits.value.data}; requires {target.array.ic_bits} of target '{target.name}'"
     for what, size, capacity in _needs(op, target):
         if size > capacity:
-            yield f"{what} takes {size} bytes; requires at most {capacity} of target '{target.name}'"
+            yield f"{what}: {size} bytes; requires at most {capacity} of target '{target.name}'"
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,13 @@ class _FunctionTiler:
 
     def program(self) -> bfs.ProgramOp:
         """The program. Raises `UserError` naming all nodes that cannot be tiled."""
+        if above := sum(op.dialect_name() == "onnx" for op in self.function.body.block.ops):
+            raise UserError(
+                f"@main holds {above} operations of level 'onnx'; requires level 'esc'", "run quantize before"
+            )
         causes = self.tiler.causes
         inputs = self._inputs()
-        for op in self.function.body.block.ops:
+        for op in list(self.function.body.block.ops):
             if isinstance(op, STAGES):
                 self._check_stage(op)
             elif not isinstance(op, _HOST):

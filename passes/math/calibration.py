@@ -94,9 +94,11 @@ def _array(path: Path, keys: Sequence[str], shape: Sequence[int]) -> Array:
     except (ValueError, EOFError, zipfile.BadZipFile) as e:
         if isinstance(e, UserError):
             raise
-        raise UserError(f"{path}: not an .npz archive of plain arrays: {e}") from e
-    if a.ndim != len(shape) or tuple(a.shape[1:]) != tuple(shape[1:]) or a.dtype.kind not in "fiu" or len(a) == 0:
+        raise UserError(f"{path}: not an .npz archive of numbers") from e
+    if a.ndim != len(shape) or tuple(a.shape[1:]) != tuple(shape[1:]) or a.dtype.kind not in "fiu":
         raise UserError(f"{path}: array '{key}' is {a.dtype}{list(a.shape)}; {wanted}")
+    if len(a) == 0:
+        raise UserError(f"{path}: array '{key}' holds no sample; {wanted}, N at least 1")
     return a
 
 
