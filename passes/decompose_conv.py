@@ -226,12 +226,25 @@ class DecomposeConvPass(ModulePass):
 
     name = "decompose-conv"
     scheme: str = "auto"
+    """Compression scheme: dense, escalate, auto or an installed one."""
+
     basis: int | None = None
+    """Basis kernels a layer; chosen by the scheme without."""
+
     planes: int | None = None
+    """Ternary planes over the bases; chosen by the scheme without."""
+
     calibration: str | None = None
+    """.npz of inputs, as for quantize; seeded synthetic input without."""
+
     samples: int = 512
+    """Calibration inputs used at most."""
+
     seed: int = 0
+    """Seed of the starts of the decomposition and of synthetic input."""
+
     target: str = "esc1"
+    """Installed target or target file."""
 
     keeps_dense: ClassVar[str] = "dense"
 

@@ -130,6 +130,7 @@ class TileBasisFirstPass(ModulePass):
     name = "tile-basis-first"
 
     target: str = "esc1"
+    """Installed target or target file."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)
