@@ -16,7 +16,10 @@ from passes.math.activation_quant import Storage, addition, average_multipliers,
 from passes.math.calibration import Histogram, choose_scale, load_inputs
 from passes.math.weight_quant import corrected_bias, quantize_conv, weight_scales
 
-RNG = np.random.default_rng(0)
+
+def rng() -> np.random.Generator:
+    """The same numbers in every test, whichever ran before."""
+    return np.random.default_rng(0)
 
 
 def histogram(*batches):
@@ -28,7 +31,7 @@ def histogram(*batches):
 
 class TestRanges:
     def test_extremes_and_total_survive_growth(self):
-        x = RNG.standard_normal((8, 100)).astype(np.float32)
+        x = rng().standard_normal((8, 100)).astype(np.float32)
         h = histogram(x[:4] * 1e-3, x[4:] * 1e3)
         assert h.low == pytest.approx(float(x[4:].min() * 1e3)) and h.high == pytest.approx(float(x[4:].max() * 1e3))
         values, counts = h.points()
@@ -42,13 +45,13 @@ class TestRanges:
         assert counts[values == 1].sum() / counts.sum() == pytest.approx(1 / 15, rel=0.1)
 
     def test_integers_up_to_255_get_scale_1(self):
-        x = RNG.integers(0, 256, (4, 500)).astype(np.float32)
+        x = rng().integers(0, 256, (4, 500)).astype(np.float32)
         x[0, 0] = 255
         for method in ("mse", "minmax"):
             assert histogram(x).scale(False, method, 99) == pytest.approx(1.0)
 
     def test_mse_is_no_worse_than_minmax(self):
-        x = RNG.laplace(size=(4, 5000))
+        x = rng().laplace(size=(4, 5000))
         h = histogram(x)
 
         def error(scale):
@@ -102,7 +105,7 @@ class TestInputs:
         ("array", "message"),
         [
             (np.zeros((2, 4, 4, 3), np.float32), r"array 'x' is float32\[2, 4, 4, 3\]; needs float32 \[N,3,4,4\]"),
-            (np.zeros((0, 3, 4, 4), np.float32), r"float32\[0, 3, 4, 4\]"),
+            (np.zeros((0, 3, 4, 4), np.float32), "array 'x' holds no sample"),
             (np.zeros((1, 3, 4, 4), np.complex64), "complex64"),
             (np.full((1, 3, 4, 4), np.nan, np.float32), "not all finite"),
         ],
@@ -152,7 +155,8 @@ class TestWeights:
         np.testing.assert_allclose(result.weight * result.scale[:, None, None, None], weight, rtol=1e-5, atol=1e-9)
 
     def test_mse_is_no_worse_than_minmax(self):
-        weight = RNG.standard_normal((8, 3, 3, 64))
+        weight = rng().uniform(-1, 1, (8, 3, 3, 512))
+        weight[:4, 0, 0, 0] = 1.02  # one value a little off the others: clipping it costs less than it saves
 
         def error(method):
             r = quantize_conv(weight, np.zeros(8), 1.0, 255, weight_scales(weight, method))
@@ -237,7 +241,7 @@ class TestParameters:
         assert np.abs(add(a, b, p) - want).max() <= 0.5 + 1e-6
 
     def test_averages_are_correct_to_rounding(self):
-        x = RNG.integers(0, 256, (2, 7, 7, 3)).astype(np.uint8)
+        x = rng().integers(0, 256, (2, 7, 7, 3)).astype(np.uint8)
         counts = pool_counts((7, 7), (3, 3), (2, 2), (1, 1, 1, 1), False, (4, 4))
         mult, count0, shift = average_multipliers(counts, 0.5, 0.4)
         assert count0 == 4 and len(mult) == 6
