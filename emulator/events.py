@@ -193,6 +193,7 @@ class Recorder:
         row[Count.ACT_READ] = products
         row[Count.COEF_READ] = window * v["kn"] * ceil_div(min(slices, values), v["kn"])
         row[Count.PSUM_WRITE] = 4 * values
+        row[Count.PSUM_READ] = 4 * values * v["accumulate"]
         self._multiply(index, products, 1)
 
     def conv_esc(self, index: int, v: _Values, act: Bytes, coef: Bytes) -> None:

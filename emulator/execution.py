@@ -226,10 +226,12 @@ class Execution:
             return (channels, weights), channels.nbytes + weights.nbytes
 
         channels, weights = self._constants.get(self._index, make)
-        kernels.depthwise(
+        fits = kernels.depthwise(
             tile.data, *_window(v)[:3], _flip(v["signed"]), *_window(v)[3:], channels, weights, self.psum,
-            v["psum"] // 4 + v["k"], v["kt"],
+            v["psum"] // 4 + v["k"], v["kt"], bool(v["accumulate"]),
         )  # fmt: skip
+        if not fits:
+            raise UserError("a partial sum leaves int32")
         if self._recorder is not None:
             self._recorder.conv_dw(self._index, v)
 

@@ -229,21 +229,28 @@ def depthwise(
     psum: Words,
     target: int,
     kt: int,
-) -> None:
-    """psum[target + (y*ow+x)*kt + i] = sum weights[r, s, i] * tile[.., channels[i]]; sums of 2^16 taps fit int32."""
+    accumulate: bool,
+) -> bool:
+    """psum[target + (y*ow+x)*kt + i] (+)= sum weights[r, s, i] * tile[.., channels[i]]; whether all fit int32."""
     kn = channels.size
+    fits = True
+    sums = np.empty(kn, np.int64)
     for n in range(tile.shape[0]):
         for y in range(oh):
             for x in range(ow):
                 to = target + (y * ow + x) * kt
                 for k in range(kn):
-                    psum[n, to + k] = 0
+                    sums[k] = psum[n, to + k] if accumulate else 0
                 for i in range(max(0, pt - y * sy), min(r, ih + pt - y * sy)):
                     for j in range(max(0, pl - x * sx), min(s, iw + pl - x * sx)):
                         at = ((y * sy - pt + i) * iw + x * sx - pl + j) * ic
                         for k in range(kn):
-                            v = (np.int32(tile[n, at + channels[k]]) ^ np.int32(flip)) - np.int32(flip)
-                            psum[n, to + k] += v * weights[i, j, k]
+                            v = (np.int64(tile[n, at + channels[k]]) ^ flip) - flip
+                            sums[k] += v * weights[i, j, k]
+                for k in range(kn):
+                    fits &= -(1 << 31) <= sums[k] < 1 << 31
+                    psum[n, to + k] = sums[k]
+    return fits
 
 
 @jit

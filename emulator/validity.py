@@ -101,7 +101,8 @@ def _conv_dense(v: _Values, chunk: int) -> Iterator[Extent]:
 
 
 def _conv_dw(v: _Values, chunk: int) -> Iterator[Extent]:
-    return _conv(v, chunk, [_linear(_COEF, False, v["coef"], v["kn"] * v["r"] * v["s"])])
+    weights = _linear(_COEF, False, v["coef"], v["kn"] * v["r"] * v["s"])
+    return _conv(v, chunk, [weights], v["accumulate"])
 
 
 def _conv_esc(v: _Values, chunk: int) -> Iterator[Extent]:

@@ -242,6 +242,7 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
             Field("coef", 24, "byte address of the weights int8 [kn][r][s] in COEF"),
             Field("cs", 16, "first channel of the input tile that is read"),
             Field("kpg", 16, "output channels per input channel (depth multiplier)"),
+            Field("accumulate", 1, "1: add to the partial sums, 0: overwrite them"),
         ),
     ),
     InstructionSpec(

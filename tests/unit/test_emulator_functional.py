@@ -408,6 +408,47 @@ def test_partial_sums_must_fit_int32():
         machine.run([np.full((1, 255, 1, 1), 255.0)])
 
 
+def test_depthwise_parts_accumulate():
+    """A depthwise 5x3 convolution in parts of rows 0..1 and 2..4; the second reads the partial sums of the first."""
+    rng = np.random.default_rng(3)
+    g = Geometry(6, 5, 16, 5, 3, 1, 1, (2, 1, 2, 1), 16)
+    x = sparse(rng, (6, 5, 16), 0.7)
+    w = rng.integers(-128, 128, (16, 5, 3, 1)).astype(np.int8)
+    q = requantisation(rng, 16)
+    b = Builder()
+    source, y = b.tensor("x", 6, 5, 16), b.tensor("y", 6, 5, 16)
+    b.emit("load.act", source)
+    b.emit("load.bytes", dram=b.constant(requant_block(*q)), size=16 * 9, pad=Scratchpad.PAR, dst=0)
+    for first, rows in ((0, 2), (2, 3)):
+        part = np.ascontiguousarray(w[:, first : first + rows])
+        b.emit("load.bytes", dram=b.constant(part.tobytes()), size=part.size, pad=Scratchpad.COEF, dst=first * 1024)
+        window = {**g.window, "r": rows, "pt": 2 - first}
+        sums = {"kt": 16, "kn": 16, "kpg": 1, "accumulate": int(first > 0)}
+        b.emit("conv.dw", **g.tile, **window, **sums, coef=first * 1024)
+    b.emit("post.requant", oh=6, ow=5, kt=16, kn=16, lo=-128, hi=127, out_w=5, out_c=16)
+    b.emit("store.act", y, out_w=5, out_c=16)
+    got = run(b.finish([source], [replace(y, signed=True)]), x)
+    np.testing.assert_array_equal(got, slow_requant(slow_conv(x, w, g, 1, 1), *q, -128, 127))
+
+
+def test_depthwise_partial_sums_must_fit_int32():
+    b = Builder()
+    source, y = b.tensor("x", 255, 255, 1), b.tensor("y", 1, 1, 1)
+    weights = np.full(255 * 100, 127, np.int8)
+    b.emit("load.act", source, h=100)
+    b.emit("load.bytes", dram=b.constant(weights.tobytes()), size=weights.size, pad=Scratchpad.COEF, dst=0)
+    b.emit("load.bytes", dram=b.constant(identity_requant(1)), size=9, pad=Scratchpad.PAR, dst=0)
+    window = {"ih": 100, "iw": 255, "ic": 1, "r": 100, "s": 255, "sy": 1, "sx": 1, "oh": 1, "ow": 1}
+    for i in range(3):
+        b.emit("conv.dw", **window, kt=1, kn=1, kpg=1, accumulate=int(i > 0))
+    b.emit("post.requant", oh=1, ow=1, kt=1, kn=1, hi=255, out_w=1, out_c=1)
+    b.emit("store.act", y, out_w=1, out_c=1)
+    machine = Machine(b.finish([source], [y]))
+    assert machine.run([np.full((1, 1, 255, 255), 200.0)]).outputs[0].item() == 255
+    with pytest.raises(UserError, match=r"conv\.dw .*: a partial sum leaves int32"):
+        machine.run([np.full((1, 1, 255, 255), 255.0)])
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [

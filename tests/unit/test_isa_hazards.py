@@ -61,6 +61,7 @@ def test_convolutions() -> None:
     assert found("conv.dense", accumulate=1, **dense) == {ACT_TILE, PSUM, PSUM._replace(write=False), weights}
     dw = found("conv.dw", **CONV, kn=6, coef=50, kpg=1)
     assert dw == {ACT_TILE, PSUM, Access("coef", 50, 50 + 36, False)}
+    assert found("conv.dw", **CONV, kn=6, coef=50, kpg=1, accumulate=1) == {*dw, PSUM._replace(write=False)}
     esc = found("conv.esc", **CONV, kn=6, coef=50, v=9, basis=3, groups=1)
     bases = Access("par", 3, 3 + 9 * 3 * 2, False)
     assert esc == {ACT_TILE, PSUM, bases, Access("coef", 50, 50 + 6 * 9 * 2 * 3, False)}

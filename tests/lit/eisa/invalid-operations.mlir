@@ -33,7 +33,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.dw"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536>}> : () -> ()
+  "eisa.conv.dw"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.dw: kpg=65536 does not fit [0, 65535]
