@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, StringAttr
+from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, StringAttr, UnitAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -29,16 +29,20 @@ def _window(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) 
     return {"kernel": i64_array(kernel), "strides": i64_array(strides), "pads": i64_array(pads)}
 
 
-def _verify_window(kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase) -> None:
+def _verify_window(kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase, least_pad: int = 0) -> None:
     numbers(kernel, 2, 1, "kernel")
     numbers(strides, 2, 1, "strides")
-    numbers(pads, 2, 0, "pads")
+    numbers(pads, 2, least_pad, "pads")
+
+
+_PART_PAD = -(1 << 15)
+"""A part of a window that begins below or right of the whole one has negative pads."""
 
 
 @irdl_op_definition
 class ConvOp(TileOp):
     """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0,
-    else adds.
+    unless it is to `accumulate` (a further part of the window), else adds.
 
     `kpg` output channels share a group; `row_groups` of PE blocks take different output rows.
     """
@@ -61,6 +65,7 @@ class ConvOp(TileOp):
     kpg = prop_def(IntegerAttr)
     cpg = prop_def(IntegerAttr)
     row_groups = prop_def(IntegerAttr)
+    accumulate = opt_prop_def(UnitAttr)
     assembly_format = (
         "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `,` $c `:` $depth `]` "
         "attr-dict"
@@ -81,6 +86,7 @@ class ConvOp(TileOp):
         kpg: int,
         cpg: int,
         row_groups: int,
+        accumulate: bool = False,
     ):
         super().__init__(
             operands=[psum, act, coef, *flat(y, x, k, c)],
@@ -89,16 +95,19 @@ class ConvOp(TileOp):
                 "kpg": integer(kpg),
                 "cpg": integer(cpg),
                 "row_groups": integer(row_groups),
+                "accumulate": UnitAttr() if accumulate else None,
             },
         )
 
     def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads)
+        _verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
 
 
 @irdl_op_definition
 class ConvDwOp(TileOp):
-    """Depthwise convolution: output channel k reads input channel k // kpg."""
+    """Depthwise convolution: output channel k reads input channel k // kpg. Starts new partial sums unless it is to
+    `accumulate` (a further part of the window).
+    """
 
     name = "bfs.conv_dw"
     psum = operand_def(PSUM)
@@ -114,6 +123,7 @@ class ConvDwOp(TileOp):
     strides = prop_def(DenseArrayBase)
     pads = prop_def(DenseArrayBase)
     kpg = prop_def(IntegerAttr)
+    accumulate = opt_prop_def(UnitAttr)
     assembly_format = "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
 
     def __init__(
@@ -128,14 +138,19 @@ class ConvDwOp(TileOp):
         strides: Sequence[int],
         pads: Sequence[int],
         kpg: int,
+        accumulate: bool = False,
     ):
         super().__init__(
             operands=[psum, act, coef, *flat(y, x, k)],
-            properties={**_window(kernel, strides, pads), "kpg": integer(kpg)},
+            properties={
+                **_window(kernel, strides, pads),
+                "kpg": integer(kpg),
+                "accumulate": UnitAttr() if accumulate else None,
+            },
         )
 
     def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads)
+        _verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
 
 
 @irdl_op_definition

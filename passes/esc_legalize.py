@@ -20,6 +20,7 @@ from isa.errors import UserError
 from isa.instructions import BY_MNEMONIC
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
 from isa.target import Target, load_target
+from passes.pool_rewrites import uniform_count
 
 Array: TypeAlias = NDArray[Any]
 
@@ -173,11 +174,17 @@ def _needs(op: Operation, target: Target) -> Iterator[tuple[str, int, int]]:
         channels = min(esc.shape_of(op.input)[3], chunk)
         r, s = _kernel(op)
         h, w = esc.shape_of(op.input)[1:3]
-        rows, columns = min(r, h), min(s, w)
-        yield "input of one window", RecordLayout(channels, chunk).tile_bytes(rows, columns), pads.act
+        layout = RecordLayout(channels, chunk)
+        if isinstance(op, esc.Conv2dOp) or (isinstance(op, esc.AvgPoolOp) and uniform_count(op) is not None):
+            # Such windows are accumulated in parts if they must.
+            yield "input of one position", layout.position_bytes, pads.act
+        elif isinstance(op, esc.MaxPoolOp):
+            rows, columns = min(r, h), min(s, w)
+            yield "input of one row or column of a window", layout.tile_bytes(max(rows, columns), 1), pads.act
+        else:
+            yield "input of one window", layout.tile_bytes(min(r, h), min(s, w)), pads.act
         if isinstance(op, esc.Conv2dOp):
-            depth = op.weight.array.shape[3]
-            yield "weights of one channel", r * s * min(depth, chunk), pads.coef
+            yield "weights of one position and channel", min(op.weight.array.shape[3], chunk), pads.coef
     if isinstance(op, esc.AvgPoolOp):
         yield "multipliers", 4 * op.mult.array.size, pads.par
 

@@ -33,6 +33,15 @@ _INNER = {"k": "pk", "y": "py", "a": "c"}
 """Axes that are tiled twice, and the axis of their inner loop."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a window: its rows and columns, its pads, and the constant that holds its weights."""
+
+    kernel: tuple[int, int]
+    pads: tuple[int, int]
+    weights: str
+
+
 @dataclass
 class _Item:
     depth: int
@@ -99,9 +108,10 @@ class LayerBuilder:
 
     # Common parts -------------------------------------------------------------------------------------------------
 
-    def load_act(self, tensor: str, channels: ChannelMap) -> Emit:
-        """Load of the input window of the OUT tile."""
+    def load_act(self, tensor: str, channels: ChannelMap, part: Part | None = None) -> Emit:
+        """Load of the input window (or of a part of it) of the OUT tile."""
         p, t = self.problem, self.tiling
+        kernel, pads = (p.kernel, p.pads) if part is None else (part.kernel, part.pads)
 
         def emit(at: Ranges) -> Sequence[Operation]:
             c, used = at["k"], channels
@@ -110,7 +120,7 @@ class LayerBuilder:
                 c = at["a"] if t.input_channels < p.cpg else self.range(0, source)
                 used = ChannelMap(0, source, 0, 1)
             buffer = self.buffer["act"]
-            return [LoadTileOp(buffer, tensor, at["y"], at["x"], c, p.kernel, p.strides, p.pads, used)]
+            return [LoadTileOp(buffer, tensor, at["y"], at["x"], c, kernel, p.strides, pads, used)]
 
         return emit
 
@@ -119,7 +129,7 @@ class LayerBuilder:
         one, zero = (1, 1), (0, 0)
         return lambda at: [LoadTileOp(buffer, tensor, at["y"], at["x"], at["k"], one, one, zero, channels)]
 
-    def load_weights(self, constant: str) -> None:
+    def load_weights(self, constant: str) -> Emit:
         """Load of weights or coefficients."""
         t = self.tiling
 
@@ -130,7 +140,7 @@ class LayerBuilder:
                 return [LoadCoefficientsOp(buffer, constant, k)]
             return [LoadWeightsOp(buffer, constant, k, at["c"])]
 
-        self.before("weights", emit)
+        return emit
 
     def load_parameters(self, constant: str) -> None:
         """Load of requantisation parameters."""
@@ -153,21 +163,39 @@ class LayerBuilder:
         self.before("out", lambda at: [OpenTileOp(out, at["y"], at["x"], at["k"])])
         self.after("out", lambda _: [StoreTileOp(tensor, out)])
 
-    def convolve(self, ic_shift: int, basis: SSAValue | None) -> None:
-        """The convolution in the innermost loop."""
+    def convolve(
+        self, tensor: str, parts: Sequence[Part], parameters: str, ic_shift: int, basis: SSAValue | None
+    ) -> None:
+        """The convolution in the innermost loop, and the loads of its constants and input. Several parts of a window
+        accumulate one after the other, each with loads of its own.
+        """
+        channels = self.problem.sources[0].channels
+        if len(parts) == 1:
+            self.before("weights", self.load_weights(parts[0].weights))
+            self.load_parameters(parameters)
+            self.before("act", self.load_act(tensor, channels))
+            self.innermost(self._convolution(parts[0], False, ic_shift, basis))
+            return
+        self.load_parameters(parameters)
+        for i, part in enumerate(parts):
+            self.innermost(self.load_act(tensor, channels, part))
+            self.innermost(self.load_weights(part.weights))
+            self.innermost(self._convolution(part, i > 0, ic_shift, basis))
+
+    def _convolution(self, part: Part, accumulate: bool, ic_shift: int, basis: SSAValue | None) -> Emit:
         p, t, buffer = self.problem, self.tiling, self.buffer
         psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
-        window = (p.kernel, p.strides, p.pads)
+        window = (part.kernel, p.strides, part.pads)
 
         def emit(at: Ranges) -> Sequence[Operation]:
             y, x, k = at["py"], at["x"], at["pk"]
             if p.kind == "depthwise":
-                return [ConvDwOp(psum, act, coef, y, x, k, *window, p.kpg)]
+                return [ConvDwOp(psum, act, coef, y, x, k, *window, p.kpg, accumulate)]
             if basis is not None:
                 return [ConvEscOp(psum, act, coef, basis, y, x, k, *window, p.v, ic_shift, t.row_groups)]
-            return [ConvOp(psum, act, coef, y, x, k, at["c"], *window, p.kpg, p.cpg, t.row_groups)]
+            return [ConvOp(psum, act, coef, y, x, k, at["c"], *window, p.kpg, p.cpg, t.row_groups, accumulate)]
 
-        self.innermost(emit)
+        return emit
 
     # Assembly -----------------------------------------------------------------------------------------------------
 

@@ -301,14 +301,15 @@ class TileLowering:
         act, act_address = self._held(op.act)
         weights, coef = self._held(op.coef)
         c = span(at, op.c, op.depth)
-        part, psum = self._partial_sums(op, at, first=c.first == 0)
+        first = c.first == 0 and op.accumulate is None
+        part, psum = self._partial_sums(op, at, first=first)
         if weights.c != c:
             raise self._fault("a convolution and its weights name different input channels")
         self._covers(weights.k, part.k, "weights of channels")
         kpg, cpg = op.kpg.value.data, op.cpg.value.data
         groups = Span(part.k.first // kpg, -(-part.k.end // kpg) - part.k.first // kpg)
-        first = groups.first * cpg + c.first
-        self._covers(act.c, Span(first, (groups.extent - 1) * cpg + c.extent), "input channels")
+        channel = groups.first * cpg + c.first
+        self._covers(act.c, Span(channel, (groups.extent - 1) * cpg + c.extent), "input channels")
         if groups.extent > 1 and (part.k.first % kpg or c.extent != cpg):
             raise self._fault("a convolution of several groups must take whole ones")
         r, s = ints(op.kernel)
@@ -318,17 +319,17 @@ class TileLowering:
             **self._window(op, act, part),
             **psum,
             coef=coef + (part.k.first - weights.k.first) * r * s * c.extent,
-            cs=first - act.c.first,
+            cs=channel - act.c.first,
             cpg=c.extent,
             kpg=kpg if groups.extent > 1 else part.k.extent,
-            accumulate=int(c.first > 0),
+            accumulate=int(not first),
             groups=op.row_groups.value.data,
         )
 
     def _conv_dw(self, op: compute.ConvDwOp, at: Indices) -> None:
         act, act_address = self._held(op.act)
         weights, coef = self._held(op.coef)
-        part, psum = self._partial_sums(op, at, first=True)
+        part, psum = self._partial_sums(op, at, first=op.accumulate is None)
         self._covers(weights.k, part.k, "weights of channels")
         kpg = op.kpg.value.data
         channels = Span(part.k.first // kpg, -(-part.k.end // kpg) - part.k.first // kpg)
@@ -344,6 +345,7 @@ class TileLowering:
             coef=coef + (part.k.first - weights.k.first) * r * s,
             cs=channels.first - act.c.first,
             kpg=kpg if channels.extent > 1 else part.k.extent,
+            accumulate=int(op.accumulate is not None),
         )
 
     def _conv_esc(self, op: compute.ConvEscOp, at: Indices) -> None:

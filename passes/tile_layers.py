@@ -20,10 +20,11 @@ from dialects.locations import describe, fused, node_names
 from isa.instructions import TensorFormat
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES
 from isa.target import Target
-from passes.layer_builder import LayerBuilder
-from passes.math.geometry import ChannelMap
-from passes.math.tile_search import search, smallest_need
+from passes.layer_builder import LayerBuilder, Part
+from passes.math.geometry import ChannelMap, steps
+from passes.math.tile_search import search, search_parts, smallest_need
 from passes.math.tiling import Problem, Source, buffers
+from passes.pool_rewrites import average_as_convolution, separate_maximum
 
 DENSITY = 0.5
 """Expected share of non-zeros of an activation after a ReLU; schedules do not depend on calibration."""
@@ -84,7 +85,7 @@ class Declarations:
     tensors: dict[SSAValue, Tensor] = field(default_factory=dict[SSAValue, Tensor])
     tensor_ops: list[Operation] = field(default_factory=list[Operation])
     constant_ops: list[Operation] = field(default_factory=list[Operation])
-    _constants: dict[DenseAttr, str] = field(default_factory=dict[DenseAttr, str])
+    _shared: dict[DenseAttr, str] = field(default_factory=dict[DenseAttr, str])
 
     def tensor(self, value: SSAValue, format: TensorFormat, segment: int) -> Tensor:
         """Declare the tensor of an esc value."""
@@ -96,13 +97,19 @@ class Declarations:
         return tensor
 
     def constant(self, array: NDArray[np.generic] | DenseAttr) -> str:
-        """Symbol of a constant; equal constants share one."""
+        """Symbol of a constant of the current layer; equal ones share it. Every layer cuts its constants in its own
+        way.
+        """
         attr = array if isinstance(array, DenseAttr) else DenseAttr.of(array)
-        if attr not in self._constants:
-            name = f"c{len(self._constants)}"
-            self._constants[attr] = name
+        if attr not in self._shared:
+            name = f"c{len(self.constant_ops)}"
+            self._shared[attr] = name
             self.constant_ops.append(bfs.ConstantOp(name, attr))
-        return self._constants[attr]
+        return self._shared[attr]
+
+    def close_layer(self) -> None:
+        """Constants declared from here on belong to another layer."""
+        self._shared.clear()
 
 
 class LayerTiler:
@@ -138,7 +145,7 @@ class LayerTiler:
         return tensors if len(tensors) == len(found) else None
 
     def _start(self, op: Operation, p: Problem) -> LayerBuilder | None:
-        """Search a tiling; None, with a cause, if there is none."""
+        """Search a tiling, with a window in parts if no whole one fits; None, with a cause, if there is none."""
         limits = (
             ("kernel", max(p.kernel), MAX_WINDOW),
             ("stride", max(p.strides), MAX_WINDOW),
@@ -149,14 +156,17 @@ class LayerTiler:
             self.causes += broken
             return None
         tiling = search(p, self.target)
-        if tiling is None:
+        if tiling is not None:
+            return LayerBuilder(p, tiling, buffers(p, tiling, self.target.array.chunk))
+        parts = search_parts(p, self.target)
+        if parts is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(
                 f"{describe(op)}: its smallest tile needs {need} bytes of {space}; "
                 f"target '{self.target.name}' has {have}"
             )
             return None
-        return LayerBuilder(p, tiling, buffers(p, tiling, self.target.array.chunk))
+        return LayerBuilder(*parts, buffers(*parts, self.target.array.chunk))
 
     def _finish(
         self,
@@ -169,6 +179,7 @@ class LayerTiler:
         """Declare the output and close the layer."""
         p = build.problem
         tensor = self.declared.tensor(value, p.output_format, build.tiling.segment)
+        self.declared.close_layer()
         build.open_and_store(tensor.name)
         location = fused(*sources)
         nodes = node_names(location)
@@ -197,7 +208,8 @@ class LayerTiler:
 
     # Layers -------------------------------------------------------------------------------------------------------
 
-    def _convolution(self, op: esc.RequantizeOp) -> None:
+    def _convolution(self, op: esc.RequantizeOp, average: bool = False) -> None:
+        """`average`: the convolution stands for an average pooling, whose weights of 1 count as none."""
         stage = op.input.owner
         if isinstance(stage, esc.Conv2dOp):
             stages: list[Operation] = [stage]
@@ -211,6 +223,8 @@ class LayerTiler:
         if inputs is None:
             return
         problem = self._conv_problem(op, stages, inputs)
+        if average:
+            problem = self._output(problem, op.output, averaged=True)
         build = self._start(stages[0], problem)
         if build is None:
             return
@@ -219,7 +233,7 @@ class LayerTiler:
         index = 0
         basis = table = addition = None
         weight: DenseAttr
-        macs = p.oh * p.ow * p.k * p.taps * p.cpg
+        weights = 0 if average else p.k * problem.taps * p.cpg
         ic_shift = 0
         if isinstance(stages[0], esc.Conv2dOp):
             weight = stages[0].weight
@@ -233,23 +247,34 @@ class LayerTiler:
             index += 1
         if op.residual is not None:
             addition = self._resident(build, index, self._addition(op))
-        build.load_weights(declared.constant(weight))
-        parameters = [op.bias.array, op.mult.array, op.shift.array]
-        build.load_parameters(declared.constant(np.stack([np.asarray(a, np.int32) for a in parameters])))
-        source = inputs[0]
-        build.before("act", build.load_act(source.name, p.sources[0].channels))
+        parts = self._parts(problem, p.kernel, weight)
+        parameters = np.stack([np.asarray(a, np.int32) for a in (op.bias.array, op.mult.array, op.shift.array)])
+        build.convolve(inputs[0].name, parts, declared.constant(parameters), ic_shift, basis)
         residual = None
         if op.residual is not None:
             residual = build.buffer["residual"]
             build.before("residual", build.load_tile(residual, inputs[1].name, ChannelMap(0, p.k, 0, 1)))
-        build.convolve(ic_shift, basis)
         out, psum, par = build.buffer["out"], build.buffer["psum"], build.buffer["parameters"]
         lo, hi, q_signed = op.lo.value.data, op.hi.value.data, op.mid_type.signed
         build.after(
             "psum",
             lambda _: [bfs_compute.RequantOp(out, psum, par, table, residual, addition, lo, hi, q_signed)],
         )
-        self._finish(build, op.output, [*stages, op], macs, p.k * p.taps * p.cpg)
+        self._finish(build, op.output, [*stages, op], p.oh * p.ow * weights, weights)
+
+    def _parts(self, whole: Problem, kernel: tuple[int, int], weight: DenseAttr) -> list[Part]:
+        """The window of a convolution in parts of `kernel`, the last ones clipped."""
+        if kernel == whole.kernel:
+            return [Part(kernel, whole.pads, self.declared.constant(weight))]
+        return [
+            Part(
+                (rows.extent, columns.extent),
+                (whole.pads[0] - rows.first, whole.pads[1] - columns.first),
+                self.declared.constant(weight.array[:, rows.first : rows.end, columns.first : columns.end]),
+            )
+            for rows in steps(0, whole.kernel[0], kernel[0])
+            for columns in steps(0, whole.kernel[1], kernel[1])
+        ]
 
     def _addition(self, op: esc.RequantizeOp) -> NDArray[np.uint8]:
         values = (op.mult_a, op.mult_b, op.add_shift, op.add_lo, op.add_hi)
@@ -347,7 +372,10 @@ class LayerTiler:
             (pads[0], pads[1]),
             parameter_bytes=(op.mult.array.nbytes,) if average else (),
         )
-        build = self._start(op, self._output(p, op.output, averaged=average))
+        p = self._output(p, op.output, averaged=average)
+        if max(kernel) <= MAX_WINDOW and search(p, self.target) is None and self._pool_in_parts(op):
+            return
+        build = self._start(op, p)
         if build is None:
             return
         out, act = build.buffer["out"], build.buffer["act"]
@@ -365,6 +393,18 @@ class LayerTiler:
         else:
             build.innermost(lambda _: [bfs_compute.PoolOp(out, act, "max", kernel, strides, pads)])
         self._finish(build, op.output, [op])
+
+    def _pool_in_parts(self, op: esc.MaxPoolOp | esc.AvgPoolOp) -> bool:
+        """Tile a pooling of which no whole window fits as other operations; False if there are none for it."""
+        if isinstance(op, esc.AvgPoolOp):
+            requantize = average_as_convolution(op)
+            if requantize is not None:
+                self._convolution(requantize, average=True)
+            return requantize is not None
+        passes = separate_maximum(op)
+        for part in passes or ():
+            self._pool(part)
+        return passes is not None
 
     def _map(self, op: esc.LookupOp | esc.ConcatOp | esc.SliceOp) -> None:
         inputs = self._inputs(*op.operands)

@@ -83,7 +83,7 @@ class CostModel:
         columns_in = total_span(p.ow, t.columns, p.kernel[1], p.strides[1], p.pads[1], p.w)
         rows_in = total_span(p.oh, t.rows, p.kernel[0], p.strides[0], p.pads[0], p.h)
         n_y, n_x, n_k = ceil_div(p.oh, t.rows), ceil_div(p.ow, t.columns), ceil_div(p.k, t.channels)
-        act_loads = executions(nest, depends["act"])
+        act_loads = executions(nest, depends["act"]) * p.parts
         act_cycles = 0.0
         for s in p.sources:
             deep = t.input_channels if p.is_convolution and t.input_channels < p.cpg else s.c
@@ -96,11 +96,12 @@ class CostModel:
             act_cycles += n_y * n_x * n_k * (issue + tile / self.bandwidth)
 
         weight_cycles = 0.0
+        loads = 1
         compute = 0.0
         post_work = p.oh * p.ow * p.k
         posts = n_y * n_x * n_k
         if p.is_convolution:
-            loads = executions(nest, depends["weights"])
+            loads = executions(nest, depends["weights"]) * p.parts
             if p.kind == "escalate":
                 count = t.weights * p.v * p.cpg
                 packed = count * min(0.25, 0.02 + 0.6 * p.coefficient_density)
@@ -119,6 +120,7 @@ class CostModel:
                             count = many * wide * deep * times
                             instructions += count
                             compute += count * self.compute(rows, columns, channels, depth, t.row_groups)
+            compute *= p.parts
             posts = instructions // sum(count for _, count in pieces(p.cpg, t.input_channels, t.depth))
         elif p.kind == "pool":
             post_work *= p.taps
@@ -136,7 +138,7 @@ class CostModel:
             total += min(compute, post)
         if "out" in single:
             total += min(post, store)
-        first = act_cycles / max(1, act_loads) + weight_cycles / max(1, executions(nest, depends["weights"]))
+        first = act_cycles / max(1, act_loads) + weight_cycles / max(1, loads)
         return total + first + (post + store) / max(1, n_y * n_x * n_k) + 0.02 * (load + compute + post + store)
 
 

@@ -142,13 +142,46 @@ def _input_channel_choices(p: Problem, whole: Tiling, act: int, chunk: int) -> l
     return [balanced(ceil_div(p.cpg, chunk), count) * chunk for count in counts]
 
 
-@lru_cache(maxsize=1024)
 def search(p: Problem, target: Target) -> Tiling | None:
     """The cheapest tiling of a layer; None if none fits the scratchpads.
 
     Deterministic: ties go to the candidate that comes first. Bitmap outputs try narrower segments only when wider
     ones do not fit.
     """
+    found = _cheapest(p, target)
+    return None if found is None else found[1]
+
+
+def search_parts(p: Problem, target: Target) -> tuple[Problem, Tiling] | None:
+    """For a dense or depthwise convolution of which no whole window fits: the problem of one part of the window, and
+    its cheapest tiling. Parts are whole rows of the window, if those fit, else pieces of one row.
+
+    Among the parts that fit, those up to twice as many as needed are tried: small ones can be double buffered.
+    """
+    if p.kind not in ("dense", "depthwise"):
+        return None
+    r, s = p.kernel
+    best: tuple[float, Problem, Tiling] | None = None
+    fewest = 0
+    for kernel in (*((rows, s) for rows in step_choices(r)), *((1, columns) for columns in step_choices(s))):
+        count = ceil_div(r, kernel[0]) * ceil_div(s, kernel[1])
+        if count == 1:
+            continue
+        if best is not None and count > 2 * fewest:
+            break
+        # Pads of 0 bound the input tiles of every part.
+        part = replace(p, kernel=kernel, pads=(0, 0), parts=count)
+        found = _cheapest(part, target)
+        if found is None:
+            continue
+        fewest = fewest or count
+        if best is None or found[0] < best[0]:
+            best = (found[0], part, found[1])
+    return None if best is None else best[1:]
+
+
+@lru_cache(maxsize=1024)
+def _cheapest(p: Problem, target: Target) -> tuple[float, Tiling] | None:
     model = CostModel(p, target)
     segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
     for segment in segments:
@@ -164,16 +197,20 @@ def search(p: Problem, target: Target) -> Tiling | None:
             if best is None or cost < best[0]:
                 best = (cost, t)
         if best is not None:
-            return best[1]
+            return best
     return None
 
 
 def smallest_need(p: Problem, target: Target) -> tuple[str, int, int]:
-    """For a layer that does not tile: the scratchpad its smallest tile exceeds most, needed and available bytes."""
+    """For a layer that does not tile, in parts of its window neither: the scratchpad its smallest tile exceeds most,
+    needed and available bytes.
+    """
     chunk = target.array.chunk
     k = min(p.k, chunk)
     pn = 1 if p.kpg == p.k else min(p.kpg, k)
     splits = p.kind == "dense" and p.kpg == p.k
+    if p.kind in ("dense", "depthwise"):
+        p = replace(p, kernel=(1, 1), pads=(0, 0))
     inputs = min(p.cpg, chunk) if splits else p.cpg
     t = Tiling(1, 1, k, 1, pn, inputs, 1 if splits else p.cpg, pn, pn, "spatial", 1, 1)
     used: dict[str, int] = {}

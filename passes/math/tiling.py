@@ -41,6 +41,7 @@ class Problem:
     as in `bfs.layer`. Convolutions: `cpg`, `kpg` input and output channels of a group; `v` bases, `match_cycles` mean
     coefficient accumulator cycles of one intermediate value, `coefficient_density` share of non-zero coefficients.
     `residual`: a tensor of the output's extent is added. `parameter_bytes`: PAR blocks that stay for the whole layer.
+    `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Problem:
     parameter_bytes: tuple[int, ...] = ()
     output_format: TensorFormat = TensorFormat.RAW
     output_density: float = 1.0
+    parts: int = 1
 
     @property
     def is_convolution(self) -> bool:
@@ -131,7 +133,10 @@ def loops(p: Problem, t: Tiling) -> tuple[Loop, ...]:
 
 
 def dependencies(p: Problem, t: Tiling) -> Mapping[str, frozenset[str]]:
-    """Loop axes that each transfer of a layer depends on."""
+    """Loop axes that each transfer of a layer depends on. Parts of a window stand in the innermost loop, and so do
+    their input tiles and weights.
+    """
+    every = {"k", "y", "x", "pk", "py", "a", "c"}
     follows_channels = p.kind not in ("dense", "escalate")
     act = {"y", "x"}
     if follows_channels:
@@ -139,10 +144,11 @@ def dependencies(p: Problem, t: Tiling) -> Mapping[str, frozenset[str]]:
     if t.input_channels < p.cpg:
         act.add("a")
     of_channels = {p.k: set[str](), t.channels: {"k"}}
+    weights = of_channels.get(t.weights, {"k", "pk"}) | {"a", "c"}
     return {
-        "act": frozenset(act),
+        "act": frozenset(act if p.parts == 1 else every),
         "residual": frozenset({"y", "x", "k"}),
-        "weights": frozenset(of_channels.get(t.weights, {"k", "pk"}) | {"a", "c"}),
+        "weights": frozenset(weights if p.parts == 1 else every),
         "parameters": frozenset(of_channels.get(t.parameters, {"k", "pk"})),
         "resident": frozenset(),
         "out": frozenset({"y", "x", "k"}),
@@ -192,7 +198,7 @@ def buffers(p: Problem, t: Tiling, chunk: int) -> list[Buffer]:
 
     act = max(act_bytes(p, t, source, chunk) for source in p.sources)
     found = [buffer("act", "act", act, "act")]
-    if len(p.sources) > 1:
+    if len(p.sources) > 1 or p.parts > 1:
         found[0] = replace(found[0], streamed=True)
     if p.residual is not None:
         found.append(
@@ -201,7 +207,8 @@ def buffers(p: Problem, t: Tiling, chunk: int) -> list[Buffer]:
     found.append(buffer("out", "out", t.rows * t.columns * t.channels, "out"))
     if p.is_convolution:
         found.append(buffer("psum", "psum", 4 * t.psum_rows * t.columns * t.psum_channels, "psum"))
-        found.append(buffer("weights", "coef", coefficient_load_bytes(p, t, chunk), "weights"))
+        weights = buffer("weights", "coef", coefficient_load_bytes(p, t, chunk), "weights")
+        found.append(replace(weights, streamed=weights.streamed or p.parts > 1))
         found.append(buffer("parameters", "par", requant_block_bytes(t.parameters), "parameters"))
     found += [buffer(f"parameter{i}", "par", n, "resident") for i, n in enumerate(p.parameter_bytes)]
     return found

@@ -119,12 +119,12 @@ def test_loads_without_halo_cover_whole_inputs() -> None:
 
 def test_faults_are_collected_by_node() -> None:
     g = Graph(300, 300, 64)
-    g.pool(g.x, False, (200, 200), (100, 100))
-    y = g.pool(g.x, True, (250, 250), (50, 50))
+    g.pool(g.x, True, (200, 200), (100, 100), (1, 1, 0, 0))
+    y = g.pool(g.x, True, (250, 250), (50, 50), (1, 1, 0, 0))
     with pytest.raises(UserError) as info:
         lower(g.module(y), passes=MAIN[:1])
     assert len(info.value.causes) == 2
-    assert "node 'node1' (max_pool): its smallest tile needs" in info.value.causes[0]
+    assert "node 'node1' (avg_pool): its smallest tile needs" in info.value.causes[0]
     assert "bytes of act; target 'esc1' has 65536" in info.value.causes[1]
 
 

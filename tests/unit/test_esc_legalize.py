@@ -102,9 +102,16 @@ def test_all_offenders_at_once():
 
 def test_pieces_must_fit_the_scratchpads():
     graph = Graph(120, 120, 64)
-    y = graph.pool(graph.x, True, (120, 120), (1, 1))
+    y = graph.pool(graph.x, True, (120, 120), (1, 1), (1, 1, 1, 1))
     with pytest.raises(UserError, match=r"input of one window: 1036800 bytes; requires at most 65536"):
         legalize(graph.module(y))
+
+
+def test_windows_in_parts_need_no_scratchpad_of_their_size():
+    graph = Graph(120, 120, 64)
+    average = graph.pool(graph.x, True, (120, 120), (1, 1))
+    largest = graph.pool(graph.x, False, (120, 120), (1, 1))
+    legalize(graph.module(average, largest, graph.conv(graph.x, 8, (40, 40))))
 
 
 def test_accumulators_are_requantised_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,46 @@ def test_slicing_and_padding(
     g = Graph(*shape)
     x = g.conv(g.x, shape[2], (1, 1), pads=(0, 0, 0, 0), signed=signed)
     check(g.module(g.slice(x, offsets, strides, out)), targets[target])
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: (g := Graph(32, 32, 512)) and g.module(g.pool(g.x, True, (32, 32), (1, 1))),
+        lambda: (g := Graph(150, 150, 64, False)) and g.module(g.pool(g.x, True, (150, 150), (1, 1))),
+        lambda: (g := Graph(40, 44, 66)) and g.module(g.pool(g.x, False, (36, 35), (5, 3), (2, 3, 4, 5))),
+        lambda: (g := Graph(35, 34, 70)) and g.module(g.conv(g.x, 140, (32, 33), (2, 1), (3, 4, 1, 2), 70)),
+        lambda: (g := Graph(32, 32, 192)) and g.module(g.conv(g.x, 10, (32, 32), pads=(0, 0, 0, 0), signed=True)),
+        lambda: (g := Graph(12, 12, 800)) and g.module(g.conv(g.x, 8, (12, 12), pads=(0, 0, 0, 0), groups=4)),
+    ],
+    ids=["global-average", "large-average", "maximum", "depthwise", "dense", "grouped"],
+)
+@pytest.mark.parametrize("target", ["esc1", "odd"])
+def test_windows_in_parts(targets: dict[str, str], build: Callable[[], ModuleOp], target: str) -> None:
+    check(build(), targets[target])
+
+
+@st.composite
+def tiny_targets(draw: st.DrawFn) -> str:
+    """Scratchpads smaller than most windows, but not than one row or column of them."""
+    sizes = {"act": draw(st.integers(250, 700)), "coef": draw(st.integers(130, 700)), "psum": 256, "out": 512}
+    return "[scratchpad]\n" + "".join(f"{name} = {size}\n" for name, size in sizes.items())
+
+
+@FAST
+@given(case=conv_cases(), kind=st.sampled_from(["dense", "depthwise", "average", "maximum"]), tiny=tiny_targets())
+def test_windows_beyond_tiny_scratchpads(tmp_path: Path, case: dict, kind: str, tiny: str) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(f'base = "esc1"\nname = "tiny"\n{tiny}')
+    c = min(case["c"], 33)
+    g = Graph(case["h"], case["w"], c, case["signed"], case["seed"])
+    kernel, strides = case["kernel"], case["strides"]
+    if kind in ("dense", "depthwise"):
+        groups, k = (c, c) if kind == "depthwise" else (1, min(case["k"], 16))
+        y = g.conv(g.x, k, kernel, strides, case["pads"], groups, case["out_signed"])
+    else:
+        y = g.pool(g.x, kind == "average", kernel, strides)
+    check(g.module(y), str(path))
 
 
 def random_graph(draw: st.DrawFn, g: Graph) -> list[SSAValue]:

@@ -14,7 +14,7 @@ from isa.layout import RecordLayout
 from isa.target import Target, load_target
 from passes.math.geometry import ChannelMap, Span, balanced, pieces, step_choices, steps, total_span, window_span
 from passes.math.tile_cost import CostModel, group_choices
-from passes.math.tile_search import search, segment_choices, smallest_need
+from passes.math.tile_search import search, search_parts, segment_choices, smallest_need
 from passes.math.tiling import Problem, Source, buffers, executions, fits, loops
 
 RAW, BITMAP = TensorFormat.RAW, TensorFormat.BITMAP
@@ -213,8 +213,9 @@ def small(target: Target, **sizes: int) -> Target:
 def test_what_does_not_fit_says_why(name: str, act: int, out: int, coef: int, psum: int) -> None:
     p, target = LAYERS[name], small(load_target(), act=act, out=out, coef=coef, psum=psum)
     tiling = search(p, target)
-    if tiling is not None:
-        assert fits(buffers(p, tiling, target.array.chunk), target)
+    found = search_parts(p, target) if tiling is None else (p, tiling)
+    if found is not None:
+        assert fits(buffers(*found, target.array.chunk), target)
         return
     space, need, have = smallest_need(p, target)
     assert have == getattr(target.scratchpad, space)

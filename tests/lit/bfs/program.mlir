@@ -30,6 +30,7 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
       bfs.open_tile %out[%y : %rows, %c0 : %c8, %c0 : %c16]
       bfs.conv %psum, %act, %coef[%y : %rows, %c0 : %c8, %c0 : %c16, %c0 : %c3] {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1>, kpg = 16 : i64, cpg = 3 : i64, row_groups = 2 : i64}
       bfs.conv_dw %psum, %act, %coef[%y : %rows, %c0 : %c8, %c0 : %c16] {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1>, kpg = 1 : i64}
+      bfs.conv_dw %psum, %act, %coef[%y : %rows, %c0 : %c8, %c0 : %c16] {kernel = array<i64: 2, 3>, strides = array<i64: 1, 1>, pads = array<i64: -2, 1>, kpg = 1 : i64, accumulate}
       bfs.conv_esc %psum, %act, %coef, %par[%y : %rows, %c0 : %c8, %c0 : %c16] {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1>, v = 6 : i64, ic_shift = 1 : i64, row_groups = 2 : i64}
       bfs.requant %out, %psum, %par {lo = 0 : i64, hi = 255 : i64, q_signed = false}
       bfs.requant %out, %psum, %par table %table residual %res addition %par {lo = 0 : i64, hi = 255 : i64, q_signed = true}
@@ -68,6 +69,7 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
 // CHECK-NEXT:        bfs.open_tile [[OUT]]{{\[}}[[Y]] : [[ROWS]], {{.*}}]
 // CHECK-NEXT:        bfs.conv [[PSUM]], [[ACT]], [[COEF]]{{\[}}[[Y]] : [[ROWS]], {{.*}}] {{{.*}}kpg = 16 : i64, cpg = 3 : i64, row_groups = 2 : i64}
 // CHECK-NEXT:        bfs.conv_dw [[PSUM]], [[ACT]], [[COEF]]{{\[}}[[Y]] : [[ROWS]], {{.*}}] {{{.*}}kpg = 1 : i64}
+// CHECK-NEXT:        bfs.conv_dw [[PSUM]], [[ACT]], [[COEF]]{{\[}}[[Y]] : [[ROWS]], {{.*}}] {kernel = array<i64: 2, 3>, strides = array<i64: 1, 1>, pads = array<i64: -2, 1>, kpg = 1 : i64, accumulate}
 // CHECK-NEXT:        bfs.conv_esc [[PSUM]], [[ACT]], [[COEF]], [[PAR]]{{\[}}[[Y]] : [[ROWS]], {{.*}}] {{{.*}}v = 6 : i64, ic_shift = 1 : i64, row_groups = 2 : i64}
 // CHECK-NEXT:        bfs.requant [[OUT]], [[PSUM]], [[PAR]] {lo = 0 : i64, hi = 255 : i64, q_signed = false}
 // CHECK-NEXT:        bfs.requant [[OUT]], [[PSUM]], [[PAR]] table [[TABLE]] residual [[RES]] addition [[PAR]] {lo = 0 : i64, hi = 255 : i64, q_signed = true}
