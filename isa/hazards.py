@@ -93,17 +93,16 @@ def _load_bytes(v: _Values, _: Target) -> list[Access]:
 
 
 def _conv_dense(v: _Values, target: Target) -> list[Access]:
-    found = [
-        _act_tile(v, target.array.chunk),
-        _read("coef", v["coef"], v["kn"] * v["r"] * v["s"] * v["cpg"]),
-        _psum(v, True),
-    ]
-    return [*found, _psum(v, False)] if v["accumulate"] else found
+    return _conv(v, target, v["kn"] * v["r"] * v["s"] * v["cpg"])
 
 
 def _conv_dw(v: _Values, target: Target) -> list[Access]:
-    weights = _read("coef", v["coef"], v["kn"] * v["r"] * v["s"])
-    return [_act_tile(v, target.array.chunk), weights, _psum(v, True)]
+    return _conv(v, target, v["kn"] * v["r"] * v["s"])
+
+
+def _conv(v: _Values, target: Target, weights: int) -> list[Access]:
+    found = [_act_tile(v, target.array.chunk), _read("coef", v["coef"], weights), _psum(v, True)]
+    return [*found, _psum(v, False)] if v["accumulate"] else found
 
 
 def _conv_esc(v: _Values, target: Target) -> list[Access]:

@@ -44,7 +44,7 @@ class _FunctionTiler:
             )
         causes = self.tiler.causes
         inputs = self._inputs()
-        for op in self.function.body.block.ops:
+        for op in list(self.function.body.block.ops):
             if isinstance(op, STAGES):
                 self._check_stage(op)
             elif not isinstance(op, _HOST):
