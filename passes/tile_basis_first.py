@@ -124,7 +124,9 @@ class TileBasisFirstPass(ModulePass):
     """Tile every layer for a machine and lay out its loops: esc -> bfs.
 
     The tiles of a layer are the cheapest of all that fit the scratchpads, by an estimate of DRAM bytes and cycles
-    (`passes.math.tiling`).
+    (`passes.math.tiling`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
+    parts; an average over such windows that all count equally many positions becomes a depthwise convolution, a maximum
+    one over columns and then one over rows.
     """
 
     name = "tile-basis-first"
