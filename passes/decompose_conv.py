@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -39,6 +40,8 @@ from passes.twin_values import TwinValues, accumulate, is_accumulator
 Array: TypeAlias = NDArray[Any]
 
 GROUP = "escc.schemes"
+MOST_WINDOW = 8192
+"""Largest window (R*S*C values) that is decomposed: its matrix of second moments takes half a gigabyte."""
 _VALUE_BUDGET = 1 << 28
 """Bytes of the largest 8-bit value over all samples."""
 
@@ -74,6 +77,7 @@ class _Rewriter:
         self._options = options
         self._target = target
         self._calibrated = calibrated
+        self.too_wide: list[str] = []
         self.causes: list[str] = []
         self.notes: list[str] = []
 
@@ -89,6 +93,10 @@ class _Rewriter:
                 self._layer(*pair, index)
 
     def _layer(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> None:
+        if conv.weight.array[0].size > MOST_WINDOW:
+            self.too_wide.append(describe(conv))
+            self._values.step(requant)
+            return
         layer = self._describe(conv, requant, index)
         try:
             answer = self._scheme(layer, self._options)
@@ -218,7 +226,7 @@ class DecomposeConvPass(ModulePass):
     The layers are decided in order. Each is given the second moments of the inputs that the network compressed so far
     gives it on the calibration data, and the outputs of the uncompressed network to come near, so that it makes up
     for errors of earlier layers; its bias is corrected last. Without calibration data, seeded synthetic inputs are
-    used. Depthwise and grouped convolutions stay dense.
+    used. Depthwise and grouped convolutions, and those with windows of more than 8192 values, stay dense.
 
     `scheme` names an entry point of the group `escc.schemes`; `basis` kernels times `planes` are the virtual bases of
     a layer.
@@ -271,5 +279,11 @@ class DecomposeConvPass(ModulePass):
         options = SchemeOptions(self.basis, self.planes, self.seed)
         walk = _Rewriter(TwinValues(block, inputs), scheme, options, target, self.calibration is not None)
         walk.run(ops)
+        if walk.too_wide:
+            warnings.warn(
+                f"windows of more than {MOST_WINDOW} values stay dense: {', '.join(walk.too_wide)}",
+                UserWarning,
+                stacklevel=2,
+            )
         if walk.causes:
             raise UserError(walk.causes, next((n for n in walk.notes if n), ""))

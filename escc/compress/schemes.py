@@ -13,6 +13,7 @@ the inputs that the already compressed network gives it, and must be determinist
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +39,11 @@ _DECAY = 1.8
 
 _QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
 _THOROUGH = Settings()
+_BRIEF = Settings(starts=1, trial_rounds=1, rounds=2, factors=(1.0,))
+LARGE = 1_000_000_000
+"""Multiply-adds of one pass over the coefficients of a layer above which it gets only a brief search."""
+TOO_LARGE = 50_000_000_000
+"""The same above which `auto` keeps a layer dense, because even the brief search takes minutes."""
 
 
 def geometry(layer: ConvLayer) -> Geometry:
@@ -58,8 +64,19 @@ def virtual_bases(layer: ConvLayer, options: SchemeOptions) -> int:
     return max(1, min(basis * planes, PLANES_OF_A_BYTE * taps))
 
 
+def pass_work(layer: ConvLayer, bases: int) -> int:
+    """Multiply-adds of one pass over the coefficients [K, V, C], each against a window of R*S*C values."""
+    k, r, s, c = layer.weights.shape
+    return k * bases * c * (r * s * c)
+
+
 def _fit(layer: ConvLayer, bases: int, settings: Settings) -> tuple[Fit, float]:
-    """Decomposition in the metric of the layer, and its error relative to the variance of the wanted output."""
+    """Decomposition in the metric of the layer, and its error relative to the variance of the wanted output.
+
+    Large layers are searched briefly whatever the settings.
+    """
+    if pass_work(layer, bases) > LARGE:
+        settings = replace(_BRIEF, seed=settings.seed, price=settings.price)
     w = layer.weights
     k, d = w.shape[0], w[0].size
     m = layer.moments
@@ -118,12 +135,19 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
         bases = ladder.pop(0)
         if bases > layer.most_bases:
             return None
+        if pass_work(layer, bases) > TOO_LARGE:
+            warnings.warn(
+                f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
+                UserWarning,
+                stacklevel=2,
+            )
+            return None
         answer = _answer(*_fit(layer, bases, quick))
         cost = cost_of(layer, answer)
         if cost.nbytes >= now.nbytes or cost.cycles >= now.cycles:
             return None
         if answer.relative_error <= MOST_ERROR:
-            if layer.calibrated:
+            if layer.calibrated and pass_work(layer, bases) <= LARGE:
                 answer = _answer(*_fit(layer, bases, replace(_THOROUGH, seed=options.seed)))
             return answer
         # Go on where the error is expected to suffice, with some allowance for the estimate.

@@ -202,6 +202,15 @@ def test_the_walk_knows_both_networks(calibration: str, monkeypatch: pytest.Monk
     assert last.density == pytest.approx(np.count_nonzero(maps["new"][3]) / maps["new"][3].size)
 
 
+def test_wide_windows_stay_dense_and_are_named(calibration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decompose_conv, "MOST_WINDOW", 9 * 8)
+    module = network()
+    with pytest.warns(UserWarning, match=r"more than 72 values stay dense: .*'b'.*'c'.*'d'"):
+        DecomposeConvPass(scheme="escalate", basis=4, planes=1, calibration=calibration).apply(Context(), module)
+    dense = [node_names(op)[0] for op in module.walk() if isinstance(op, esc.Conv2dOp)]
+    assert dense == ["b", "c", "d"]
+
+
 def test_unknown_schemes_and_counts_are_refused() -> None:
     with pytest.raises(UserError, match="unknown compression scheme 'nothing'") as caught:
         load_scheme("nothing")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from escc.compress import schemes
 from escc.compress.cost import Geometry, decomposed_bytes, decomposed_cost, dense_cost
 from escc.compress.schemes import auto, dense, escalate, virtual_bases
 from isa import reference
@@ -95,6 +96,16 @@ def test_auto_decomposes_what_pays_and_keeps_what_does_not() -> None:
     assert decomposed_bytes(answer.coefficients, answer.basis) < wide.size
     assert auto(layer(rng.standard_normal((16, 3, 3, 3))), SchemeOptions()) is None  # three channels: dense is faster
     assert auto(layer(rng.standard_normal((64, 3, 3, 64))), SchemeOptions(basis=1, planes=1)) is None  # too coarse
+
+
+def test_layers_too_large_for_a_search_stay_dense_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = layer(np.random.default_rng(2).standard_normal((64, 3, 3, 64)))
+    monkeypatch.setattr(schemes, "TOO_LARGE", schemes.pass_work(w, 9) - 1)
+    with pytest.warns(UserWarning, match="stays dense"):
+        assert auto(w, SchemeOptions()) is None
+    monkeypatch.setattr(schemes, "LARGE", schemes.pass_work(w, 9) - 1)
+    brief = escalate(w, SchemeOptions(basis=9, planes=1))
+    assert brief is not None and brief.relative_error < 0.5
 
 
 def test_cost_estimates_order_as_the_machine_does() -> None:
