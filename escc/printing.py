@@ -15,6 +15,7 @@ from xdsl.printer import Printer
 from dialects.blob import DenseAttr
 from escc.driver import Observer, Timing
 from escc.irtext import has_locations, print_module
+from isa.errors import UserError
 from isa.files import write_atomic
 from isa.program import Program
 
@@ -56,7 +57,12 @@ def write_after(folder: Path) -> Observer:
     def observe(step: ModulePass, module: ModuleOp) -> None:
         nonlocal count
         count += 1
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be made a folder: {error.strerror}", "give --print-ir-tree-dir a folder"
+            ) from error
         write_atomic(folder / f"{count:02}-{step.name}.mlir", print_module(module))
 
     return observe

@@ -186,7 +186,7 @@ class Verification:
             self._fault = f"{where}: {difference}"
             return
         common = sum(node in self._exact.by_node for node in values.by_node)
-        self._agreeing.append(f"{where}: {common} nodes and {len(values.outputs)} outputs equal, bit for bit")
+        self._agreeing.append(f"{where}: {common} node(s) and {len(values.outputs)} output(s) equal, bit for bit")
 
     def _text(self) -> str:
         lines: list[str] = []

@@ -44,6 +44,10 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
     if not data:
         raise UserError(f"{name}: the file is empty", _NOTE)
+    if data.startswith(b"\x7fELF"):
+        raise UserError(
+            f"{name}: is an ELF binary, not an ONNX model", "esc-emu runs a compiled model, esc-dis prints it"
+        )
     if _looks_like_text(data):
         raise UserError(f"{name}: is a text file, not an ONNX model", _NOTE)
     model = onnx.ModelProto()

@@ -62,7 +62,7 @@ def test_nodes_that_no_output_needs_do_not_matter() -> None:
         (CONV.SerializeToString()[:-7], "is damaged, truncated or not an ONNX model"),
         (CONV.SerializeToString()[:2], "holds no ONNX graph; it is truncated or not an ONNX model"),
         (bytes(range(128, 256)) * 20, "is damaged, truncated or not an ONNX model"),
-        (b"\x7fELF\x02\x01\x01" + bytes(64), "is damaged, truncated or not an ONNX model"),
+        (b"\x7fELF\x02\x01\x01" + bytes(64), "is an ELF binary, not an ONNX model"),
     ],
 )
 def test_damaged_files(data: bytes, what: str) -> None:
