@@ -183,13 +183,14 @@ class OutputOp(PortDecl):
 @irdl_op_definition
 class ProgramOp(IRDLOperation):
     """A tiled program: tensors, constants and ports, then layers in order. `target` is the canonical text of the
-    machine.
+    machine, `float_weights` the number of weights of the original float model.
     """
 
     name = "bfs.program"
     target = prop_def(StringAttr)
     sample = opt_prop_def(DenseAttr)
     arena = opt_prop_def(IntegerAttr)
+    float_weights = opt_prop_def(IntegerAttr)
     body = region_def("single_block")
     irdl_options = (ParsePropInAttrDict(),)
     traits = traits_def(IsolatedFromAbove(), NoTerminator(), SymbolTable())

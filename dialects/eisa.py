@@ -243,7 +243,9 @@ class OutputOp(PortDecl):
 
 @irdl_op_definition
 class ProgramOp(IRDLOperation):
-    """A machine program: constants, arena, ports and the instructions of every layer, ending in `eisa.end`."""
+    """A machine program: constants, arena, ports and the instructions of every layer, ending in `eisa.end`;
+    `float_weights` is the number of weights of the original float model.
+    """
 
     name = "eisa.program"
     target = prop_def(StringAttr)
@@ -251,6 +253,7 @@ class ProgramOp(IRDLOperation):
     arena = prop_def(IntegerAttr)
     sample = opt_prop_def(DenseAttr)
     producer = opt_prop_def(StringAttr)
+    float_weights = opt_prop_def(IntegerAttr)
     body = region_def("single_block")
     irdl_options = (ParsePropInAttrDict(),)
     traits = traits_def(IsolatedFromAbove(), NoTerminator(), SymbolTable())
@@ -364,6 +367,7 @@ def to_program(module: ModuleOp) -> Program:
         layers=tuple(layers),
         sample=b"" if op.sample is None else op.sample.data.data,
         producer="" if op.producer is None else op.producer.data,
+        float_weights=0 if op.float_weights is None else op.float_weights.value.data,
     )
 
 
@@ -458,6 +462,8 @@ def from_program(program: Program) -> ModuleOp:
         properties["sample"] = blob_of(program.sample)
     if program.producer:
         properties["producer"] = StringAttr(program.producer)
+    if program.float_weights:
+        properties["float_weights"] = integer(program.float_weights)
     op = ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
     return ModuleOp([op])
 

@@ -84,7 +84,7 @@ def summary(output: str, size: int, program: Program | None, warnings: int) -> s
     """One line on what was written: layers, bytes, and constants against the float32 weights of the model."""
     parts: list[str] = []
     if program is not None:
-        weights = 4 * sum(layer.weights for layer in program.layers)
+        weights = 4 * program.original_weights
         constants = len(program.rodata)
         layers = len(program.layers)
         parts += [f"{layers} layer{'s' if layers != 1 else ''}", f"{len(program.instructions):,} instructions"]

@@ -19,21 +19,23 @@ from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import OpenTileOp
 from dialects.locations import node_names
 from isa.errors import UserError
+from isa.instructions import Scratchpad
 from isa.program import Layer, Program
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Weights:
     """What the `esc` level knows of a layer's weights: how many are stored, how many of them are not 0, their entropy.
 
-    `entropy_bytes`: what an ideal code needs for the weights (or the coefficients, with the bases as they are) if each
-    value is drawn independently from the layer's own distribution.
+    `coefficient_entropy_bytes`: what an ideal code needs for the weights or ternary coefficients if each value is drawn
+    independently from the layer's own distribution; `entropy_bytes`: that and the bases as they are.
     """
 
     stored: int
     nonzero: int
+    coefficient_entropy_bytes: float
     entropy_bytes: float
 
 
@@ -68,7 +70,10 @@ class LayerReport:
     original_bytes: int
     packed_bytes: int
     bits_per_weight: float | None
+    coefficients: int | None
     density: float | None
+    coefficient_bytes: int
+    coefficient_entropy_bytes: float | None
     entropy_bytes: float | None
     tile: Tile | None
 
@@ -98,9 +103,9 @@ class Report:
 
     def layers(self, program: Program) -> list[LayerReport]:
         """A line for each layer of a program."""
-        return [self._layer(layer) for layer in program.layers]
+        return [self._layer(layer, program) for layer in program.layers]
 
-    def _layer(self, layer: Layer) -> LayerReport:
+    def _layer(self, layer: Layer, program: Program) -> LayerReport:
         known = next((self._weights[n] for n in layer.nodes if n in self._weights), None) if layer.weights else None
         packed = sum(size for _, size in layer.rodata)
         return LayerReport(
@@ -113,7 +118,10 @@ class Report:
             original_bytes=4 * layer.weights,
             packed_bytes=packed,
             bits_per_weight=8 * packed / layer.weights if layer.weights else None,
+            coefficients=known.stored if known else None,
             density=known.nonzero / known.stored if known else None,
+            coefficient_bytes=_coefficient_bytes(layer, program),
+            coefficient_entropy_bytes=known.coefficient_entropy_bytes if known else None,
             entropy_bytes=known.entropy_bytes if known else None,
             tile=self._tiles.get(layer.name),
         )
@@ -139,6 +147,16 @@ class Report:
         return _html(self.layers(program), program, title)
 
 
+def _coefficient_bytes(layer: Layer, program: Program) -> int:
+    """Bytes of `.rodata` that the layer fetches into COEF: packed coefficients or dense weights, nothing else."""
+    fetched = {
+        (i["dram"], i["size"])
+        for i in program.instructions[layer.start : layer.end]
+        if i.spec.mnemonic == "load.coef" or (i.spec.mnemonic == "load.bytes" and i["pad"] == Scratchpad.COEF)
+    }
+    return sum(size for _, size in fetched)
+
+
 def _weights_of(module: ModuleOp) -> dict[str, Weights]:
     found: dict[str, Weights] = {}
     for op in module.walk():
@@ -147,11 +165,12 @@ def _weights_of(module: ModuleOp) -> dict[str, Weights]:
             continue
         if isinstance(op, esc.Conv2dOp):
             w = op.weight.array
-            found[names[0]] = Weights(w.size, int(np.count_nonzero(w)), entropy_bytes(w))
+            bound = entropy_bytes(w)
+            found[names[0]] = Weights(w.size, int(np.count_nonzero(w)), bound, bound)
         elif isinstance(op, esc.BasisConv2dOp) and isinstance(op.input.owner, esc.CoeffCombineOp):
             t = op.input.owner.coefficients.array
-            bound = entropy_bytes(t) + op.basis.array.nbytes
-            found[names[0]] = Weights(t.size, int(np.count_nonzero(t)), bound)
+            bound = entropy_bytes(t)
+            found[names[0]] = Weights(t.size, int(np.count_nonzero(t)), bound, bound + op.basis.array.nbytes)
     return found
 
 
@@ -194,10 +213,12 @@ def _tile_of(layer: bfs.LayerOp) -> Tile:
 
 
 def _totals(layers: Sequence[LayerReport], program: Program) -> dict[str, Any]:
-    weights = sum(layer.weights for layer in layers)
+    weights = program.original_weights
     packed = sum(layer.packed_bytes for layer in layers)
     constants = len(program.rodata)  # everything counted: alignment too
-    bounds = [layer.entropy_bytes for layer in layers if layer.entropy_bytes is not None]
+    known = [layer for layer in layers if layer.coefficients]
+    stored = sum(layer.coefficients or 0 for layer in known)
+    nonzero = sum((layer.density or 0.0) * (layer.coefficients or 0) for layer in known)
     return {
         "layers": len(layers),
         "instructions": len(program.instructions),
@@ -209,7 +230,11 @@ def _totals(layers: Sequence[LayerReport], program: Program) -> dict[str, Any]:
         "arena_bytes": program.arena_bytes,
         "bits_per_weight": 8 * constants / weights if weights else None,
         "compression": 4 * weights / constants if constants and weights else None,
-        "entropy_bytes": sum(bounds) if bounds else None,
+        "coefficients": stored if known else None,
+        "density": nonzero / stored if known else None,
+        "coefficient_bytes": sum(layer.coefficient_bytes for layer in layers),
+        "coefficient_entropy_bytes": sum(layer.coefficient_entropy_bytes or 0.0 for layer in known) if known else None,
+        "entropy_bytes": sum(layer.entropy_bytes or 0.0 for layer in known) if known else None,
     }
 
 
@@ -248,7 +273,8 @@ _COLUMNS = (
     ("packed bytes", ""),
     ("bits / weight", ""),
     ("density", ""),
-    ("entropy bound", ""),
+    ("coefficient bytes", ""),
+    ("their entropy bound", ""),
     ("tile", "text"),
 )
 
@@ -276,7 +302,8 @@ def _row(layer: LayerReport, largest: int) -> str:
         _cell(f"{layer.packed_bytes:,}{bar}"),
         _cell(_number(layer.bits_per_weight, ".2f")),
         _cell(_number(layer.density, ".1%")),
-        _cell(_number(layer.entropy_bytes, ",.0f")),
+        _cell(f"{layer.coefficient_bytes:,}" if layer.coefficient_bytes else "–"),
+        _cell(_number(layer.coefficient_entropy_bytes, ",.0f")),
         _cell(escape(str(tile)) if tile else "–", "text", buffers),
     ]
     return f"<tr>{''.join(cells)}</tr>"
@@ -305,8 +332,9 @@ def _html(layers: Sequence[LayerReport], program: Program, title: str) -> str:
         _cell(f"{totals['original_bytes']:,}"),
         _cell(f'{totals["packed_bytes"]:,}<span class="track"></span>'),
         _cell(_number(totals["bits_per_weight"], ".2f")),
-        _cell(""),
-        _cell(_number(totals["entropy_bytes"], ",.0f")),
+        _cell(_number(totals["density"], ".1%")),
+        _cell(f"{totals['coefficient_bytes']:,}"),
+        _cell(_number(totals["coefficient_entropy_bytes"], ",.0f")),
         _cell("", "text"),
     ]
     name = escape(title)

@@ -4,6 +4,7 @@
     .target                                  or: .target "esc1", an installed target
     | name = "esc1"                          canonical TOML
     .arena 0x4000                            bytes
+    .float_weights 77360                     of the original model; may be absent
     .input {"name": "x", "shape": [1, 3, 32, 32], "tensor": {...}}
     .output {...}
     .rodata                                  constants in hexadecimal
@@ -90,6 +91,8 @@ def print_assembly(program: Program, *, data: bool = True) -> str:
     lines = [f".producer {json.dumps(program.producer)}", ".target"]
     lines += [f"| {line}" for line in program.target.text.splitlines()]
     lines.append(f".arena {program.arena_bytes:#x}")
+    if program.float_weights:
+        lines.append(f".float_weights {program.float_weights}")
     lines += [f".input {_format_object(port)}" for port in program.inputs]
     lines += [f".output {_format_object(port)}" for port in program.outputs]
     if data:
@@ -373,6 +376,9 @@ class _Actions:
     def arena(self, parts: list[Token]) -> tuple[str, int]:
         return "arena", _value(_ARENA, {}, parts[0], parts[0], 0)
 
+    def float_weights(self, parts: list[Token]) -> tuple[str, int]:
+        return "float_weights", _value(_FLOAT_WEIGHTS, {}, parts[0], parts[0], 0)
+
     def input(self, parts: list[Token]) -> tuple[str, Port]:
         return "input", _port(parts[0])
 
@@ -409,10 +415,12 @@ class _Actions:
             layers=tuple(text.layers),
             sample=once.get("sample", b""),
             producer=once.get("producer", ""),
+            float_weights=once.get("float_weights", 0),
         )
 
 
 _ARENA = Field("arena", 40, "bytes of the arena")
+_FLOAT_WEIGHTS = Field("float_weights", 62, "weights of the original model")
 
 
 def _string(token: Token) -> str:

@@ -9,7 +9,7 @@ own.
 .note.esc    notes of owner "escc": type 0xe501 uint32 format version, uint32 ISA version; type 0xe502 the producer's
              name and version; type 0xe503 SHA-256 of the target text
 .esc.target  canonical TOML of the machine
-.esc.io      JSON: inputs, outputs (names, shapes, tensors, scales, preprocessing)
+.esc.io      JSON: inputs, outputs (names, shapes, tensors, scales, preprocessing), weights of the original float model
 .esc.map     JSON: layers (instruction range, ONNX nodes, output tensor, constants)
 .esc.sample  one quantised input, the bytes of all inputs in order; may be empty
 .symtab      a FUNC symbol per layer over `.text`, an OBJECT symbol per range of its constants
@@ -40,7 +40,7 @@ from isa.legality import check_program
 from isa.program import PAGE, Layer, Port, Program
 from isa.target import ISA_VERSION, parse_target
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MACHINE = 0xE5C1
 """Private ELF machine number."""
 TEXT_BASE = 1 << 40
@@ -104,6 +104,7 @@ class _Ports:
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    float_weights: int
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _contents(program: Program, text: bytes) -> dict[str, bytes]:
         ".text": text,
         ".note.esc": _notes(program.producer, target),
         ".esc.target": target,
-        ".esc.io": canonical(_Ports(program.inputs, program.outputs)).encode(),
+        ".esc.io": canonical(_Ports(program.inputs, program.outputs, program.float_weights)).encode(),
         ".esc.map": canonical(_Map(program.layers)).encode(),
         ".esc.sample": program.sample,
         ".symtab": symtab,
@@ -379,6 +380,7 @@ def _program(contents: Mapping[str, bytes], notes: Mapping[int, bytes], arena_by
         layers=layers,
         sample=contents[".esc.sample"],
         producer=_utf8(notes.get(_NOTE_PRODUCER, b""), ".note.esc"),
+        float_weights=ports.float_weights,
     )
 
 

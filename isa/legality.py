@@ -273,7 +273,7 @@ def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
 
 
 def _ports(program: Program) -> list[str]:
-    causes: list[str] = []
+    causes = ["float_weights must not be negative"] if program.float_weights < 0 else []
     for kind, ports in (("input", program.inputs), ("output", program.outputs)):
         for port in ports:
             causes += _tensor(program, port.tensor, f"{kind} {port.name!r}")

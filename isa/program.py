@@ -74,7 +74,8 @@ class Layer:
 class Program:
     """Everything that a binary holds.
 
-    `sample` is one calibration input, quantised: the NHWC bytes of every input in order.
+    `sample` is one calibration input, quantised: the NHWC bytes of every input in order. `float_weights` is the number
+    of weights of the original float model, 0 where it is not recorded.
     """
 
     target: Target
@@ -86,6 +87,12 @@ class Program:
     layers: tuple[Layer, ...]
     sample: bytes = b""
     producer: str = field(default="")
+    float_weights: int = 0
+
+    @property
+    def original_weights(self) -> int:
+        """Weights of the original float model; where that is not recorded, those that the layers count."""
+        return self.float_weights or sum(layer.weights for layer in self.layers)
 
     @property
     def arena_base(self) -> int:

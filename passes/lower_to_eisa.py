@@ -86,6 +86,8 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     }
     if program.sample is not None:
         properties["sample"] = eisa.blob_of(program.sample.data.data)
+    if program.float_weights is not None:
+        properties["float_weights"] = program.float_weights
     return eisa.ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
 
 

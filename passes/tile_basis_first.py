@@ -14,6 +14,7 @@ from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 
 from dialects import bfs, esc
+from dialects.attributes import integer
 from dialects.blob import DenseAttr
 from dialects.esc import shape_of
 from dialects.interpreters.run import main_function
@@ -22,6 +23,7 @@ from dialects.machine import port_properties
 from isa.errors import UserError
 from isa.instructions import TensorFormat
 from isa.target import Target, load_target
+from passes.float_weights import recorded
 from passes.tile_layers import STAGES, Declarations, LayerTiler
 
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
@@ -55,7 +57,10 @@ class _FunctionTiler:
         sample = self.function.attributes.get("sample")
         declared = self.declared
         ops = [*declared.tensor_ops, *inputs, *outputs, *declared.constant_ops, *self.tiler.layers]
-        return bfs.ProgramOp(self.target, ops, sample if isinstance(sample, DenseAttr) else None)
+        program = bfs.ProgramOp(self.target, ops, sample if isinstance(sample, DenseAttr) else None)
+        if (weights := recorded(self.function)) is not None:
+            program.float_weights = integer(weights)
+        return program
 
     def _port_names(self, which: str, count: int) -> list[str]:
         names = [a.data for a in self._array(which) if isinstance(a, StringAttr)]

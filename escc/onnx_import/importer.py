@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,13 @@ from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float
 from escc.onnx_import.operators import OPERATORS
 from isa.errors import UserError
+from passes import float_weights
 from passes.onnx_patterns.boundary import relabel_boundary
 
 NOTE = "escc --supported-ops lists what is supported"
+FLOAT_WEIGHTS_KEY = "escc.float_weights"
+"""Metadata of a compressed ONNX model: number of weights of the float model that it was made from."""
+_COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 def _attribute(attribute: onnx_proto.AttributeProto) -> Any:
@@ -256,6 +261,16 @@ class Importer:
                 results.append(value.ssa)
         return results
 
+    def _float_weights(self) -> int | None:
+        """Weights of the original float model, if the model says that it is a compressed form of one."""
+        texts = [p.value for p in self.model.metadata_props if p.key == FLOAT_WEIGHTS_KEY]
+        if not texts:
+            return None
+        if not _COUNT.fullmatch(texts[0]):
+            self.causes.append(f"metadata '{FLOAT_WEIGHTS_KEY}' is {texts[0][:40]!r}; requires a positive integer")
+            return None
+        return int(texts[0])
+
     def run(self) -> ModuleOp:
         """The imported module. Raises UserError listing every fault."""
         graph = self.model.graph
@@ -266,6 +281,7 @@ class Importer:
             if index in needed:
                 self._visit(proto, name)
         results = self._outputs()
+        weights = self._float_weights()
         if not self.causes and not input_names:
             self.causes.append("the graph has no inputs; requires at least one")
         if self.causes:
@@ -275,6 +291,8 @@ class Importer:
         function = FuncOp("main", signature, Region(self.block))
         function.attributes["input_names"] = ArrayAttr([StringAttr(n) for n in input_names])
         function.attributes["output_names"] = ArrayAttr([StringAttr(o.name) for o in graph.output])
+        if weights is not None:
+            float_weights.record(function, weights)
         return ModuleOp([function])
 
 

@@ -76,6 +76,7 @@ def small_program(rodata: bytes = bytes(range(200)), producer: str = "escc test"
         ),
         sample=bytes(range(128)),
         producer=producer,
+        float_weights=4096,
     )
 
 

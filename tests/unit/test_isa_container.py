@@ -230,7 +230,7 @@ def forged(name: str, content: bytes) -> bytes:
 def test_forged_contents() -> None:
     io_text = section(".esc.io")
     assert_rejected(forged(".esc.io", b"[" * len(io_text)), r"\.esc\.io: not JSON")
-    assert_rejected(forged(".esc.io", b"{}"), r"'inputs' is missing")
+    assert_rejected(forged(".esc.io", b"{}"), r"'float_weights' is missing")
     assert_rejected(forged(".esc.io", b"\xff"), "not UTF-8")
     assert_rejected(forged(".esc.io", b'{"inputs":[],"outputs":[]}'), "the inputs take 0")
     assert_rejected(forged(".esc.io", io_text.replace(b'"scale":0.1,', b'"scale": .1,')), "not JSON")
