@@ -63,8 +63,8 @@ _MEMORIES = """\
 {rows}
 
 Addresses are in bytes, and each space begins at 0. Constants (`.rodata`) lie at DRAM address 0; the arena of
-activations begins at the next multiple of {page}. Tensors and the constants of a layer begin at multiples of {align} in
-DRAM.
+activations begins at the next multiple of {page}. Tensors begin at multiples of {align} in DRAM,
+constants anywhere: a transfer moves the whole bursts that its first and last bytes lie in.
 """
 
 _HOLDS = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from isa.instructions import TensorFormat
 
 DRAM_ALIGN = 64
-"""Tensors, lines and constants in DRAM begin at multiples of this (one LPDDR4 x32 BL16 burst)."""
+"""Tensors and lines in DRAM begin at multiples of this (one LPDDR4 x32 BL16 burst); constants lie without gaps."""
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -28,7 +28,7 @@ def rodata_image(program: bfs.ProgramOp) -> bytes:
         if constant.packed is None or constant.address is None:
             raise UserError(f"constant @{name} is not packed", "run pack-coefficients first")
         data, address = constant.packed.data.data, constant.address.value.data
-        image += bytes(max(0, align(address + len(data)) - len(image)))
+        image += bytes(max(0, address + len(data) - len(image)))
         old = image[address : address + len(data)]
         if any(old) and bytes(old) != data:
             raise UserError(f"constant @{name} overlaps another one", "run pack-coefficients again")

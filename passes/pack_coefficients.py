@@ -18,7 +18,6 @@ from dialects.bfs import ConstantOp, LayerOp
 from dialects.bfs_tiles import LoadBytesOp, LoadCoefficientsOp, LoadParametersOp, LoadWeightsOp
 from dialects.blob import DenseAttr
 from isa.errors import UserError
-from isa.layout import align
 from isa.packing import best
 from passes.bfs_module import bfs_program
 from passes.math.geometry import Span, steps
@@ -90,7 +89,7 @@ class PackCoefficientsPass(ModulePass):
             data, pieces = _pack(name, constant.value.array, list(wanted[name]))
             if data not in places:
                 places[data] = end
-                end = align(end + len(data))
+                end += len(data)
             _replace(constant, data, pieces, places[data])
 
 
@@ -103,7 +102,6 @@ def _pack(name: str, value: Array, wanted: list[tuple[str, int, Span, Span]]) ->
             raise UserError(f"constant @{name} is loaded in two different ways")
         seen.add((k.first, c.first))
         packed, coding = pack_transfer(value, kind, block, k, c)
-        data += bytes(align(len(data)) - len(data))
         pieces += [k.first, c.first, len(data), len(packed), coding]
         data += packed
     return bytes(data), pieces

@@ -232,7 +232,7 @@ def test_forged_contents() -> None:
     assert_rejected(forged(".esc.io", b"[" * len(io_text)), r"\.esc\.io: not JSON")
     assert_rejected(forged(".esc.io", b"{}"), r"'float_weights' is missing")
     assert_rejected(forged(".esc.io", b"\xff"), "not UTF-8")
-    assert_rejected(forged(".esc.io", b'{"inputs":[],"outputs":[]}'), "the inputs take 0")
+    assert_rejected(forged(".esc.io", b'{"float_weights":0,"inputs":[],"outputs":[]}'), "the inputs take 0")
     assert_rejected(forged(".esc.io", io_text.replace(b'"scale":0.1,', b'"scale": .1,')), "not JSON")
     assert_rejected(forged(".esc.io", io_text.replace(b'"mean":[1.0', b'"mean":[1e0')), "not in the form")
     assert_rejected(forged(".esc.io", io_text.replace(b'"h":4', b'"h":5', 1)), "does not fit")
@@ -247,10 +247,10 @@ def test_forged_contents() -> None:
     assert_rejected(forged(".esc.target", target.replace(b"lanes = 32", b"lanes = 33", 1)), "not in the form")
     note = section(".note.esc")
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 1, 1), struct.pack("<II", 2, 1))), "format version 2"
+        forged(".note.esc", note.replace(struct.pack("<II", 2, 1), struct.pack("<II", 3, 1))), "format version 3"
     )
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 1, 1), struct.pack("<II", 1, 3))), "ISA version 3"
+        forged(".note.esc", note.replace(struct.pack("<II", 2, 1), struct.pack("<II", 2, 3))), "ISA version 3"
     )
     text = section(".text")
     assert_rejected(forged(".text", b"\x99" + text[1:]), "instruction 0: unknown opcode 0x99")

@@ -39,7 +39,7 @@ bfs.program attributes {target = "esc1", arena = 576 : i64} {
   }
 }
 
-// CHECK:       eisa.program attributes {target = "esc1", rodata = #blob.dense<128xui8, "{{.*}}">, arena = 576 : i64} {
+// CHECK:       eisa.program attributes {target = "esc1", rodata = #blob.dense<82xui8, "{{.*}}">, arena = 576 : i64} {
 // CHECK-NEXT:    eisa.tensor @t0 "x" : 6x6x2 !esc.q<i8, 1.0> raw segment 6 at 4480
 // CHECK-NEXT:    eisa.tensor @t1 "/conv" : 6x6x2 !esc.q<u8, 1.0> bitmap segment 6 at 4096
 // CHECK-NEXT:    eisa.tensor @t2 "/pool" : 3x3x2 !esc.q<u8, 1.0> bitmap segment 3 at 4480

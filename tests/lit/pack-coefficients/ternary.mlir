@@ -15,4 +15,4 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
   }
 }
 
-// CHECK: bfs.constant @t {packed = #blob.dense<{{.*}}>, pieces = array<i64: 0, 0, 0, 2, {{[0-2]}}, 1, 0, 64, {{[0-9]+}}, {{[0-2]}}>, address = 0 : i64}
+// CHECK: bfs.constant @t {packed = #blob.dense<{{.*}}>, pieces = array<i64: 0, 0, 0, 2, {{[0-2]}}, 1, 0, 2, {{[0-9]+}}, {{[0-2]}}>, address = 0 : i64}

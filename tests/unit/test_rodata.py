@@ -1,0 +1,48 @@
+"""`.rodata`: every byte belongs to a transfer, and the machine counts the bursts that unaligned transfers touch."""
+
+from __future__ import annotations
+
+import numpy as np
+from tile_models import Graph, lower
+
+from dialects.eisa import to_program
+from emulator.events import Count, Recorder
+from emulator.execution import Constants, Execution
+from isa.hazards import accesses
+from isa.program import Program
+
+
+def network() -> Program:
+    """Layers of every kind that has constants; coefficients in several transfers."""
+    g = Graph(9, 9, 20)
+    x = g.decomposed(g.x, 40, 5)
+    y = g.conv(x, 40, groups=40, table=True)
+    z = g.conv(x, 40, (1, 1), pads=(0, 0, 0, 0), residual=y)
+    return to_program(lower(g.module(g.pool(z, True, (2, 2), (1, 1)))))
+
+
+def test_every_byte_is_fetched() -> None:
+    program = network()
+    fetched = np.zeros(len(program.rodata), int)
+    for instruction in program.instructions:
+        for space, low, high, _ in accesses(instruction, program.target):
+            if space == "dram" and high <= len(program.rodata):
+                fetched[low:high] += 1
+    assert fetched.min() >= 1
+
+
+def test_unaligned_transfers_cost_every_burst_that_they_touch() -> None:
+    program = network()
+    recorder = Recorder(program)
+    execution = Execution(program, 1, Constants(), recorder)
+    execution.write_input(program.inputs[0].tensor, np.zeros((1, 9 * 9 * 20), np.uint8))
+    burst = program.target.dram.burst_bytes
+    straddling = 0
+    for index, instruction in enumerate(program.instructions):
+        execution.step(index)
+        if instruction.spec.mnemonic in ("load.coef", "load.bytes"):
+            first, last = instruction["dram"] // burst, (instruction["dram"] + instruction["size"] - 1) // burst
+            moved = recorder.counts[index, Count.DRAM_WEIGHTS] + recorder.counts[index, Count.DRAM_PARAMETERS]
+            assert moved == (last - first + 1) * burst
+            straddling += last - first + 1 > -(-instruction["size"] // burst)
+    assert straddling
