@@ -126,7 +126,8 @@ class RequantizeOp(EscOp):
 
     Then, if `table` (256 bytes, read as the mid type's bytes) is given, q = table[q & 255]; then, if `residual` is
     given, q = clamp((q*mult_a + residual*mult_b + 2^(add_shift-1)) >> add_shift, add_lo, add_hi). Without a residual
-    the result has the mid type; with one, `mid` is the type of q before the addition (its scale is informative).
+    the result has the mid type; with one, `mid` is the type of q before the addition (its scale is informative). So is
+    `table_in`, the type of q before the table.
     `bias`, `mult` int32 [K], `shift` uint8 [K].
     """
 
@@ -139,6 +140,7 @@ class RequantizeOp(EscOp):
     lo = prop_def(IntegerAttr)
     hi = prop_def(IntegerAttr)
     table = opt_prop_def(DenseAttr)
+    table_in = opt_prop_def(QType)
     mid = opt_prop_def(QType)
     mult_a = opt_prop_def(IntegerAttr)
     mult_b = opt_prop_def(IntegerAttr)
@@ -163,6 +165,7 @@ class RequantizeOp(EscOp):
         residual: SSAValue | None = None,
         mid: QType | None = None,
         addition: Addition | None = None,
+        table_in: QType | None = None,
     ):
         properties: dict[str, Attribute] = {
             "bias": DenseAttr.of(np.asarray(bias, np.int32)),
@@ -173,6 +176,8 @@ class RequantizeOp(EscOp):
         }
         if table is not None:
             properties["table"] = DenseAttr.of(table)
+        if table_in is not None:
+            properties["table_in"] = table_in
         if mid is not None:
             properties["mid"] = mid
         if addition is not None:
@@ -187,6 +192,11 @@ class RequantizeOp(EscOp):
     def mid_type(self) -> QType:
         """Type of q before the residual is added (after the table)."""
         return self.mid if self.mid is not None else q_of(self.output)
+
+    @property
+    def first_type(self) -> QType:
+        """Type of q before the table and the residual; the mid type where a table does not say what it reads."""
+        return self.table_in if self.table_in is not None else self.mid_type
 
     @property
     def addition(self) -> Addition | None:
@@ -210,9 +220,13 @@ class RequantizeOp(EscOp):
         if int(shift.min()) < 1 or int(shift.max()) > 62:
             raise VerifyException("shift must be in [1, 62]")
         if self.table is None:
+            if self.table_in is not None:
+                raise VerifyException("table_in given without a table")
             check_clamp(self.lo, self.hi, self.mid_type)
         else:
             check_constant(self.table, self.mid_type.dtype.name, (256,), "table")
+            if self.table_in is not None:
+                check_clamp(self.lo, self.hi, self.table_in)
             check_clamp(self.lo, self.hi, QType.of(self.lo.value.data < 0, 1.0))  # so that q & 255 is unambiguous
         add = (self.mult_a, self.mult_b, self.add_shift, self.add_lo, self.add_hi, self.mid)
         if self.residual is None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects import builtin
+from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
@@ -35,6 +36,8 @@ from passes.math.decomposition import (
     requantisation,
 )
 from passes.math.moments import MomentAccumulator, position_budget, window_rows
+from passes.math.scales import storable
+from passes.quantize_plan import PRESCRIBED
 from passes.twin_values import TwinValues, accumulate, is_accumulator
 
 Array: TypeAlias = NDArray[Any]
@@ -191,7 +194,8 @@ class _Rewriter:
         assert layer.moments is not None
         bias = layer.moments.bias(answer.weights.reshape(len(answer.scale), -1))
         factor, whole_bias = requantisation(answer.scale, bias, ic_shift)
-        mult, shift = fixed_point(factor)
+        source, target = esc.q_of(conv.input).scale, requant.first_type.scale
+        mult, shift = fixed_point(storable(factor, source, target, ic_shift))
         first = esc.CoeffCombineOp(conv.input, answer.coefficients, ic_shift, self._target.array.ic_bits)
         second = esc.BasisConv2dOp(first.output, answer.basis, esc.ints(conv.strides), esc.ints(conv.pads))
         first.location = second.location = conv.location
@@ -226,7 +230,9 @@ class DecomposeConvPass(ModulePass):
     The layers are decided in order. Each is given the second moments of the inputs that the network compressed so far
     gives it on the calibration data, and the outputs of the uncompressed network to come near, so that it makes up
     for errors of earlier layers; its bias is corrected last. Without calibration data, seeded synthetic inputs are
-    used. Depthwise and grouped convolutions, and those with windows of more than 8192 values, stay dense.
+    used. Depthwise and grouped convolutions, and those with windows of more than 8192 values, stay dense. The scheme
+    auto leaves a model as it is that has decomposed layers already, or whose scales are all prescribed by its QDQ nodes
+    if there is no calibration data.
 
     `scheme` names an entry point of the group `escc.schemes`; `basis` kernels times `planes` are the virtual bases of
     a layer.
@@ -255,6 +261,14 @@ class DecomposeConvPass(ModulePass):
     """Installed target or target file."""
 
     keeps_dense: ClassVar[str] = "dense"
+    chooses: ClassVar[str] = "auto"
+
+    def _decided(self, function: FuncOp, ops: Sequence[Operation]) -> bool:
+        """Whether there is nothing left to choose: somebody compressed the model already, or it was quantised for
+        exactly these weights and there is no data to see what others do.
+        """
+        given = PRESCRIBED in function.attributes and self.calibration is None
+        return given or any(isinstance(o, esc.CoeffCombineOp) for o in ops)
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         wrong = [
@@ -268,6 +282,8 @@ class DecomposeConvPass(ModulePass):
         function = main_function(op)
         ops = list(function.body.block.ops)
         if self.scheme == self.keeps_dense or not any(_candidate(o) for o in ops):
+            return
+        if self.scheme == self.chooses and self._decided(function, ops):
             return
         block = function.body.block
         names = [f"input{i}" for i in range(len(block.args))]

@@ -48,7 +48,8 @@ class FuseLookupIntoRequantize(RewritePattern):
         bias, mult, shift = (a.array for a in (first.bias, first.mult, first.shift))
         low, high = first.lo.value.data, first.hi.value.data
         result = esc.tensor_type(op.output)
-        merged = esc.RequantizeOp(first.input, bias, mult, shift, low, high, result, table=table)
+        source = first.first_type if first.table is None else first.table_in
+        merged = esc.RequantizeOp(first.input, bias, mult, shift, low, high, result, table=table, table_in=source)
         _replace(rewriter, op, merged, first, op)
         rewriter.erase(first)
 
@@ -85,6 +86,7 @@ class FuseAddIntoRequantize(RewritePattern):
             residual=residual,
             mid=esc.q_of(first.output),
             addition=addition,
+            table_in=first.table_in,
         )
         _replace(rewriter, op, merged, first, op)
         rewriter.erase(first)

@@ -21,11 +21,15 @@ from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, fused
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
+from isa.target import load_target
 from passes.math.activation_quant import Storage, addition, average_multipliers, bounded, identity, lookup_table
 from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
+from passes.math.decomposition import intermediate_shift, requantisation
+from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
+from passes.pairs import Pair, symmetric_integers
 from passes.quantize_bias import Correction, correct_biases
-from passes.quantize_plan import AFFINE, QuantizationPlan, constant, elementwise, host_tail, symmetric_scales
+from passes.quantize_plan import AFFINE, PRESCRIBED, QuantizationPlan, constant, elementwise, host_tail
 
 Array = NDArray[Any]
 
@@ -87,11 +91,11 @@ def _observe(histogram: Histogram, x: Array, op: Operation) -> None:
 class _Emitter:
     """Writes the `esc` operations of a planned function before its terminator, one onnx operation after the other."""
 
-    def __init__(self, plan: QuantizationPlan, statistics: _Statistics, method: Method, correct: bool):
+    def __init__(self, plan: QuantizationPlan, statistics: _Statistics, method: Method, ic_bits: int):
         self._plan = plan
         self._means = statistics.means
         self._method: Method = method
-        self._correct = correct
+        self._ic_bits = ic_bits
         terminator = plan.block.last_op
         assert isinstance(terminator, func.ReturnOp)
         self._return = terminator
@@ -164,34 +168,57 @@ class _Emitter:
     def _stored_as(self, value: SSAValue, storage: Storage, op: Operation) -> SSAValue:
         """The value in the given storage, through a table if it has another."""
         source = self._plan.storage(value)
-        if source == storage:
+        if storage.holds(source):
             return self._values[value]
         table = lookup_table(identity, source, storage)
         return self._insert(esc.LookupOp(self._values[value], table, self._type(value, storage)), op)
 
     def _conv(self, op: onnx.ConvOp) -> None:
+        pair = self._plan.pairs.get(op)
+        if pair is not None:
+            self._pair(pair)
+            return
         epilogue = self._plan.epilogues[op]
         source, target = self._plan.storage(op.input), self._plan.storage(epilogue.result)
         raw = constant(op.weight)
         assert raw is not None
         weight = raw.transpose(0, 2, 3, 1)
-        bias = None if op.bias is None else constant(op.bias)
-        if bias is None:
-            bias = np.zeros(len(weight))
-        given = symmetric_scales(op.weight)
-        scales = weight_scales(weight, self._method) if given is None else given
-        integers = quantize_conv(weight, bias, source.scale, source.limit, scales)
+        given = symmetric_integers(op.weight)
+        scales = weight_scales(weight, self._method) if given is None else given[1]
+        integers = quantize_conv(weight, _bias(op), source.scale, source.limit, scales)
         strides, pads = esc.ints(op.strides), esc.ints(op.pads)
         conv = esc.Conv2dOp(self._values[op.input], integers.weight, strides, pads, op.group.value.data)
-        acc = self._insert(conv, op)
-        mult, shift = fixed_point(bounded(integers.scale / target.scale))
+        requantize = self._requantize(self._insert(conv, op), op, integers.bias, integers.scale / target.scale)
+        prescribed = isinstance(op.weight.owner, onnx.DequantizeLinearOp) and integers.represents(weight, source.scale)
+        if op.output in self._means and not prescribed:
+            self.corrections[requantize] = Correction(integers, self._means[op.output], source.limit)
+
+    def _pair(self, pair: Pair) -> None:
+        """A convolution that the model brings decomposed, with exactly its coefficients, bases and scales."""
+        first, second = pair.first, pair.second
+        source, target = self._plan.storage(first.input), self._plan.storage(self._plan.epilogues[second].result)
+        q = esc.QType.of(source.signed, source.scale)
+        try:
+            ic_shift = intermediate_shift(pair.coefficients, pair.basis, q.low, q.high, self._ic_bits)
+        except ValueError as error:
+            raise UserError(f"{describe(second)}: {error}", "use fewer bases or smaller ones") from error
+        scale = step_factor(pair.scale, source.scale, target.scale)
+        factor, bias = requantisation(scale, _bias(second) / target.scale, ic_shift)
+        combine = esc.CoeffCombineOp(self._values[first.input], pair.coefficients, ic_shift, self._ic_bits)
+        strides, pads = esc.ints(second.strides), esc.ints(second.pads)
+        acc = self._insert(esc.BasisConv2dOp(self._insert(combine, first), pair.basis, strides, pads), second)
+        self._requantize(acc, second, bias, factor)
+
+    def _requantize(self, acc: SSAValue, op: onnx.ConvOp, bias: Array, factor: Array) -> esc.RequantizeOp:
+        """Emit the requantisation of an accumulator whose steps are `factor` steps of the target."""
+        epilogue = self._plan.epilogues[op]
+        target = self._plan.storage(epilogue.result)
+        mult, shift = fixed_point(bounded(factor))
         low, high = target.clamp(epilogue.low, epilogue.high)
         result = self._type(epilogue.result, target)
-        requantize = esc.RequantizeOp(acc, integers.bias, mult, shift, low, high, result)
+        requantize = esc.RequantizeOp(acc, bias, mult, shift, low, high, result)
         self._values[epilogue.result] = self._insert(requantize, op, *epilogue.ops)
-        prescribed = isinstance(op.weight.owner, onnx.DequantizeLinearOp) and integers.represents(weight, source.scale)
-        if self._correct and not prescribed:
-            self.corrections[requantize] = Correction(integers, self._means[op.output], source.limit)
+        return requantize
 
     def _add(self, op: onnx.AddOp) -> None:
         epilogue = self._plan.epilogues[op]
@@ -246,6 +273,12 @@ class _Emitter:
         return self._insert(esc.SoftmaxOp(result, axis), softmax)
 
 
+def _bias(op: onnx.ConvOp) -> NDArray[np.float64]:
+    """Bias of a convolution [K], zeros where it has none."""
+    bias = None if op.bias is None else constant(op.bias)
+    return np.zeros(esc.shape_of(op.output)[1]) if bias is None else bias
+
+
 def _axis_after_reshape(source: Sequence[int], axis: int, target: Sequence[int]) -> int | None:
     """Where an axis stands after a reshape that only inserts or drops extents of 1; None if it is no such reshape."""
     axis %= len(source)
@@ -294,7 +327,8 @@ class QuantizePass(ModulePass):
     Activations get zero point 0 and one scale per tensor, uint8 where they cannot be negative and int8 elsewhere;
     weights are symmetric int8 per output channel. Ranges come from running the float network on calibration inputs,
     those of QDQ models from their QuantizeLinear nodes. `bias-correction` removes the mean error of every
-    convolution whose weights are rounded here.
+    convolution whose weights are rounded here. A pair of a 1x1 Conv with ternary weights and a grouped Conv with the
+    same kernels for each group, all stored as int8, is a decomposed convolution: its integers are taken as they are.
     """
 
     name = "quantize"
@@ -311,6 +345,8 @@ class QuantizePass(ModulePass):
     """Calibration inputs used at most."""
     seed: int = 0
     """Seed of the choice of samples and of synthetic input."""
+    target: str = "esc1"
+    """Installed target or target file."""
 
     def _validated_method(self) -> Method:
         if self.method not in ("mse", "minmax", "percentile"):
@@ -337,16 +373,18 @@ class QuantizePass(ModulePass):
             raise UserError(causes)
         if self.calibration is None and plan.observed():
             warnings.warn(SYNTHETIC_WARNING, UserWarning, stacklevel=2)
+        if not plan.observed():
+            function.attributes[PRESCRIBED] = builtin.UnitAttr()
         statistics = _Statistics(op, inputs)
         correct = self.bias_correction and self.calibration is not None
         convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if correct else []
-        averaged: set[SSAValue] = {o.output for o in convs}
+        averaged: set[SSAValue] = {o.output for o in convs if o not in plan.pairs}
         statistics.collect(plan.observed(), averaged)
         percentile = self.percentile
         plan.settle(lambda value, signed: statistics.histograms[value].scale(signed, method, percentile))
         if plan.reexpressed:
             warnings.warn(_reexpressed_note(plan.reexpressed), UserWarning, stacklevel=2)
-        emitter = _Emitter(plan, statistics, method, correct)
+        emitter = _Emitter(plan, statistics, method, load_target(self.target).array.ic_bits)
         emitter.run()
         sample = [_sample(x, plan.storage(argument)) for x, argument in zip(inputs, block.args, strict=True)]
         function.attributes["sample"] = DenseAttr.of(np.concatenate(sample))

@@ -16,7 +16,10 @@ from xdsl.ir import Operation, SSAValue
 from dialects import onnx
 from dialects.locations import describe, node_names
 from isa.errors import UserError
+from passes.math import activations
 from passes.math.activation_quant import Array, Storage, reexpress
+from passes.math.scales import as_float32
+from passes.pairs import Pair, find_pairs
 
 REQUANTISED = (onnx.ConvOp, onnx.AddOp, onnx.AveragePoolOp)
 """Operations whose integer result is rounded into any storage, with clamps at no cost."""
@@ -24,6 +27,8 @@ PRESERVING = (onnx.MaxPoolOp, onnx.SliceOp, onnx.PadOp, onnx.ReshapeOp)
 """Operations that move bytes: the result is stored as the operand."""
 HOST = (onnx.SoftmaxOp,)
 """Operations that the host runs in floating point at an output."""
+PRESCRIBED = "prescribed"
+"""Attribute of @main of a model whose QDQ nodes give all scales."""
 AFFINE = (onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
 
 
@@ -31,25 +36,21 @@ def elementwise(op: Operation) -> Callable[[Array], Array] | None:
     """The real function of an elementwise operation, None for any other operation."""
     match op:
         case onnx.ReluOp():
-            return lambda x: np.maximum(x, 0)
+            return activations.relu
         case onnx.ClipOp():
-            low, high = op.low, op.high
-            return lambda x: np.clip(x, low, high)
+            return activations.clip(op.low, op.high)
         case onnx.LeakyReluOp():
-            alpha = op.alpha.value.data
-            return lambda x: np.where(x >= 0, x, alpha * x)
+            return activations.leaky_relu(op.alpha.value.data)
         case onnx.EluOp():
-            alpha = op.alpha.value.data
-            return lambda x: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+            return activations.elu(op.alpha.value.data)
         case onnx.SigmoidOp():
-            return lambda x: 1 / (1 + np.exp(-x))
+            return activations.sigmoid
         case onnx.TanhOp():
-            return np.tanh
+            return activations.tanh
         case onnx.HardSigmoidOp():
-            alpha, beta = op.alpha.value.data, op.beta.value.data
-            return lambda x: np.clip(alpha * x + beta, 0, 1)
+            return activations.hard_sigmoid(op.alpha.value.data, op.beta.value.data)
         case onnx.HardSwishOp():
-            return lambda x: x * np.clip(x / 6 + 0.5, 0, 1)
+            return activations.hard_swish
         case _:
             return None
 
@@ -73,17 +74,6 @@ def _along(parameter: NDArray[np.generic], op: onnx.DequantizeLinearOp, rank: in
     shape = [1] * rank
     shape[op.axis.value.data] = -1
     return parameter.reshape(shape).astype(np.float64)
-
-
-def symmetric_scales(weight: SSAValue) -> NDArray[np.float64] | None:
-    """Scales float64 [K] of a weight [K, ...] that the model stores as int8 with zero point 0; None for any other."""
-    op = weight.owner
-    if not isinstance(op, onnx.DequantizeLinearOp) or op.zero_point.array.dtype != np.int8:
-        return None
-    scale = op.scale.array.astype(np.float64)
-    if op.zero_point.array.any() or (scale.size != 1 and op.axis.value.data != 0):
-        return None
-    return np.broadcast_to(scale.reshape(-1), onnx.shape_of(weight)[:1]).copy()
 
 
 def only_user(value: SSAValue) -> Operation | None:
@@ -135,6 +125,8 @@ class QuantizationPlan:
         self._owners: dict[SSAValue, SSAValue] = {}
         self._settled: dict[SSAValue, Storage] = {}
         self._check()
+        self.pairs: dict[Operation, Pair] = {pair.second: pair for pair in find_pairs(self.block)}
+        self.absorbed.update(pair.first for pair in self.pairs.values())
         for op in self.block.ops:
             if isinstance(op, REQUANTISED) and op not in self.absorbed:
                 self.epilogues[op] = _epilogue(op)
@@ -250,7 +242,7 @@ class QuantizationPlan:
         """Fix all scales: `choose(value, signed)` gives that of an observed value."""
         for value in self.observed():
             signed = not self._non_negative[value]
-            self._settled[value] = Storage.full(signed, choose(value, signed))
+            self._settled[value] = Storage.full(signed, float(as_float32(choose(value, signed))))
 
     def storage(self, value: SSAValue) -> Storage:
         """Storage of a value, once settled."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.reference import Addition, byte_dtype, fixed_point
+from passes.math.scales import as_float32
 
 Array: TypeAlias = NDArray[Any]
 
@@ -34,6 +35,13 @@ class Storage:
         """Largest magnitude that the type can hold."""
         return 128 if self.signed else 255
 
+    def holds(self, other: Storage) -> bool:
+        """Whether every tensor of the other storage is one of this, byte for byte."""
+        return (self.signed, self.scale) == (
+            other.signed,
+            other.scale,
+        ) and self.low <= other.low <= other.high <= self.high
+
     def clamp(self, low: float, high: float) -> tuple[int, int]:
         """Integer bounds of the real interval [low, high], rounded, within the storage; either may be infinite."""
 
@@ -49,17 +57,19 @@ def reexpress(qmin: int, qmax: int, zero_point: int, scale: float, non_negative:
     """Zero-point-0 storage of an affine 8-bit tensor, and whether every value keeps its exact meaning.
 
     Stored integers in [qmin, qmax] mean (q - zero_point) * scale; `non_negative` says that no value is below zero.
-    If the shifted integers fit int8 or uint8 they are kept; otherwise the same range is covered by int8 with a
-    coarser scale.
+    With zero point 0 the type stays. If the shifted integers fit int8 or uint8 they are kept; otherwise the same range
+    is covered by int8 with a coarser scale.
     """
     low, high = qmin - zero_point, qmax - zero_point
     if non_negative:
         low = max(low, 0)
+    if zero_point == 0 and qmin < 0:
+        return Storage(True, scale, low, high), True
     if low >= 0 and high <= 255:
         return Storage(False, scale, low, high), True
     if low >= -128 and high <= 127:
         return Storage(True, scale, low, high), True
-    coarse = scale * max(low / -128, high / 127)
+    coarse = float(as_float32(scale * max(low / -128, high / 127)))
     wide = Storage.full(True, coarse)
     return Storage(True, coarse, *wide.clamp(low * scale, high * scale)), False
 

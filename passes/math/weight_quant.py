@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from passes.math.calibration import Method
+from passes.math.scales import as_float32
 
 Array: TypeAlias = NDArray[Any]
 
-_BIAS_LIMIT = 1 << 30
+_BIAS_LIMIT = (1 << 30) - 256
+"""Rounding the scale to float32 leaves it below 2^30."""
 _ACCUMULATOR_LIMIT = (1 << 31) - 1
 _GRID_TOLERANCE = 1e-4
 """Of a step: float32 keeps 128 steps to 2^-17 of one; a chance fit of several weights is out of reach."""
@@ -90,7 +92,7 @@ def quantize_conv(
     input_limit: int,
     scales: Array,
 ) -> ConvIntegers:
-    """Integers of a convolution with the given weight scales, raised where int32 would overflow.
+    """Integers of a convolution with the given weight scales as float32, raised where int32 would overflow.
 
     `weight` float [K,R,S,C/groups]; `bias` float [K]; `input_limit` the largest magnitude of an input (255 or 128);
     `scales` float [K], 0 for a channel of zeros. |bias| stays below 2^30 and |bias| + sum |weight| * input_limit
@@ -98,14 +100,14 @@ def quantize_conv(
     """
     floor = np.abs(bias) / (input_scale * (_BIAS_LIMIT - 1))
     s = np.maximum(scales, floor)
-    s = np.where(s > 0, s, 1.0)
+    s = as_float32(np.where(s > 0, s, 1.0))
     while True:
         q = np.clip(np.rint(weight / s[:, None, None, None]), -128, 127).astype(np.int8)
         b = np.rint(bias / (input_scale * s))
         bound = np.abs(b) + np.abs(q.astype(np.int64)).sum(axis=(1, 2, 3)) * input_limit
         if not (bound > _ACCUMULATOR_LIMIT).any():
             return ConvIntegers(q, b.astype(np.int32), input_scale * s)
-        s = np.where(bound > _ACCUMULATOR_LIMIT, s * (bound / _ACCUMULATOR_LIMIT) * 1.01, s)
+        s = as_float32(np.where(bound > _ACCUMULATOR_LIMIT, s * (bound / _ACCUMULATOR_LIMIT) * 1.01, s))
 
 
 def corrected_bias(integers: ConvIntegers, shift: Array, input_limit: int) -> NDArray[np.int32]:
