@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PROVENANCE = "escc.passes"
 """Module attribute in emitted IR text: names of the passes behind it, so that `escc` goes on where it stopped."""
 
+ONNX_KIND = "qdq"
+"""What `--emit` calls an ONNX model with QuantizeLinear and DequantizeLinear nodes."""
+
 Observer = Callable[[ModulePass, ModuleOp], None]
 """Called after each pass with the module that it leaves."""
 
@@ -178,12 +181,26 @@ def to_program(module: ModuleOp) -> Program:
     return program if program.producer else dataclasses.replace(program, producer=f"escc {version('escc')}")
 
 
+def level_for(kind: str) -> str:
+    """Level that a module must have reached for `--emit kind`."""
+    return "esc" if kind == ONNX_KIND else kind if kind in LEVELS else LEVELS[-1]
+
+
 def require_level(module: ModuleOp, kind: str) -> None:
     """Raise UserError if a module stands at another level than `--emit kind` needs."""
     level = level_of(module)
-    wanted = kind if kind in LEVELS else LEVELS[-1]
+    wanted = level_for(kind)
     if level != wanted:
         raise UserError(f"the pipeline ends at level '{level}', --emit {kind} needs '{wanted}'", f"use --emit {level}")
+
+
+def result_of(module: ModuleOp, program: Program | None, kind: str) -> bytes | str:
+    """What `--emit kind` writes of a module that stands at the level for it, and its program at the last level."""
+    if kind == ONNX_KIND:
+        from escc.onnx_export import export_model
+
+        return export_model(module).SerializeToString(deterministic=True)
+    return print_module(module) if program is None or kind == LEVELS[-1] else encode(program, kind)
 
 
 def encode(program: Program, kind: str) -> bytes | str:

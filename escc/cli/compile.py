@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from isa.program import Program
     from passes.pipelines import PipelineOptions
 
+_SUFFIXES = {"bin": ".bin", "qdq": ".qdq.onnx"}
+"""Ends of the names of files for what is no text."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `escc`."""
@@ -36,8 +39,8 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
         return EXIT_OK
     if args.model is None and not args.dump_pass_pipeline:
         parser.error("the following argument is required: MODEL")
-    if args.model == "-" and args.output is None and args.emit == "bin" and not args.dump_pass_pipeline:
-        parser.error("the binary of standard input needs a name: -o FILE")
+    if args.model == "-" and args.output is None and args.emit in _SUFFIXES and not args.dump_pass_pipeline:
+        parser.error("what is made of standard input needs a name: -o FILE")
     return _compile(parser, args)
 
 
@@ -75,14 +78,14 @@ def _options(args: argparse.Namespace) -> PipelineOptions:
 
 def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
     """Passes to run on a module, or on any ONNX model where there is none."""
-    from escc.driver import level_of, provenance
+    from escc.driver import level_for, level_of, provenance
     from escc.universe import multiverse
     from passes.pipelines import LEVELS, before, build, parse
 
     registry = multiverse().all_passes
     if args.passes is not None:
         return parse(registry, args.passes)
-    level = args.emit if args.emit in LEVELS else LEVELS[-1]
+    level = level_for(args.emit)
     done: tuple[str, ...] = ()
     if module is not None:
         start = level_of(module)
@@ -164,12 +167,12 @@ def _finish_verification(verification: Verification, program: Program | None, st
 def _output(args: argparse.Namespace) -> str:
     if args.output is not None:
         return args.output
-    return f"{Path(args.model).stem}.bin" if args.emit == "bin" else "-"
+    return f"{Path(args.model).stem}{_SUFFIXES[args.emit]}" if args.emit in _SUFFIXES else "-"
 
 
 def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     from escc import driver
-    from escc.irtext import make_context, print_module
+    from escc.irtext import make_context
     from escc.printing import summary, timing_table
     from isa.target import load_target
     from passes.pipelines import LEVELS, to_text
@@ -204,7 +207,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     driver.require_level(module, args.emit)
     start = time.perf_counter()
     program = driver.to_program(module) if driver.level_of(module) == LEVELS[-1] else None
-    result = print_module(module) if program is None or args.emit == LEVELS[-1] else driver.encode(program, args.emit)
+    result = driver.result_of(module, program, args.emit)
     emit_time = time.perf_counter() - start
     if verification is not None:
         _finish_verification(verification, program, sys.stderr if output == "-" else sys.stdout, console)

@@ -19,11 +19,12 @@ examples:
   escc model.onnx --calibration images.npz             8-bit, every layer dense or decomposed, whichever pays
   escc model.onnx --scheme escalate --basis 9 --planes 2 --report report.html
   escc model.onnx --emit esc | esc-opt -p canonicalize | escc - -o model.bin
+  escc model.onnx --calibration images.npz --emit qdq -o small.onnx
   escc model.onnx -p "$(escc model.onnx --dump-pass-pipeline)"
 
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
 
-KINDS = ("onnx", "esc", "bfs", "eisa", "asm", "bin")
+KINDS = ("onnx", "esc", "qdq", "bfs", "eisa", "asm", "bin")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -91,15 +92,15 @@ def make_parser() -> CommandParser:
         "-o",
         "--output",
         metavar="FILE",
-        help="file to write, - for standard output (default: MODEL.bin in the current directory, standard output for "
-        "the other kinds of --emit; example: -o out/model.bin)",
+        help="file to write, - for standard output (default: MODEL.bin in the current directory, with --emit qdq "
+        "MODEL.qdq.onnx, standard output for the other kinds; example: -o out/model.bin)",
     )
     parser.add_argument(
         "--emit",
         choices=KINDS,
         default="bin",
-        help="what to write: IR text of a finished level, assembly, or the ELF binary (default: bin; "
-        "example: --emit esc)",
+        help="what to write: IR text of a finished level, the quantised and compressed network as an ONNX model (qdq), "
+        "assembly, or the ELF binary (default: bin; example: --emit qdq)",
     )
     parser.add_argument(
         "--target",
