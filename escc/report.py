@@ -94,7 +94,7 @@ class Report:
 
     def observe(self, step: ModulePass, module: ModuleOp) -> None:
         """Observer of `escc.driver.run_passes`: reads what the last pass of a level left."""
-        if step.name in ("decompose-conv", "esc-legalize", "quantize"):
+        if step.name in ("quantize", "decompose-conv", "drop-dead-channels", "esc-legalize"):
             self._weights = _weights_of(module)
         elif step.name in ("tile-basis-first", "plan-memory", "double-buffer"):
             self._tiles = {

@@ -39,6 +39,8 @@ rounds (QuantizeLinear), another order of summation can move a value by a whole 
 
 EXACT = ("fuse-epilogues", "esc-legalize")
 """Our passes on the `esc` level that keep every value to the bit; all others may change values on purpose."""
+SAME_OUTPUTS = ("drop-dead-channels",)
+"""Those that keep every output to the bit, and may take channels from the tensors between."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ class Verification:
             self._compare_floats(step.name, values)
         elif self._exact is not None and step.name in EXACT:
             self._compare_exactly(f"after '{step.name}'", values)
+        elif self._exact is not None and step.name in SAME_OUTPUTS:
+            self._compare_exactly(f"after '{step.name}'", Values({}, values.outputs))
+            self._exact = values
         else:
             self._compare_quantised(step.name, values)
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tile_models import MAIN, Graph, lower
+from tile_models import MAIN, Graph, lower, random_graph
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import SSAValue
 
 from dialects.eisa import to_program
 from dialects.esc import shape_of
@@ -199,42 +198,6 @@ def test_windows_beyond_tiny_scratchpads(tmp_path: Path, case: dict, kind: str, 
     else:
         y = g.pool(g.x, kind == "average", kernel, strides)
     check(g.module(y), str(path))
-
-
-def random_graph(draw: st.DrawFn, g: Graph) -> list[SSAValue]:
-    """A chain with branches: every new tensor reads random earlier ones."""
-    values = [g.x]
-    for _ in range(draw(st.integers(1, 6))):
-        x = draw(st.sampled_from(values))
-        _, h, w, c = shape_of(x)
-        kind = draw(st.sampled_from(["conv", "dw", "esc", "add", "pool", "lookup", "concat", "slice", "residual"]))
-        signed = draw(st.booleans())
-        k = draw(st.sampled_from([4, 16, 20, 64, 72]))
-        same = [v for v in values if shape_of(v) == shape_of(x)]
-        if kind == "conv":
-            y = g.conv(x, k, signed=signed, strides=(draw(st.integers(1, 2)), 1), table=draw(st.booleans()))
-        elif kind == "dw" and c > 1:
-            y = g.conv(x, c, groups=c, signed=signed)
-        elif kind == "esc":
-            y = g.decomposed(x, k, draw(st.integers(1, 7)), signed=signed)
-        elif kind == "add":
-            y = g.add(x, draw(st.sampled_from(same)), signed)
-        elif kind == "pool" and min(h, w) > 1:
-            y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
-        elif kind == "concat":
-            matching = [
-                v for v in values if shape_of(v)[:3] == (1, h, w) and v.type.element_type == x.type.element_type
-            ]
-            y = g.concat(x, *draw(st.lists(st.sampled_from(matching), max_size=2)))
-        elif kind == "slice":
-            y = g.slice(x, (0, 1 - w % 2, -3), (2, 1), ((h + 1) // 2, w, c + 6))
-        elif kind == "residual":
-            y = g.conv(x, c, signed=signed, residual=draw(st.sampled_from(same)))
-        else:
-            y = g.lookup(x, signed)
-        values.append(y)
-    unread = [v for v in values[1:] if not v.uses]
-    return unread or [values[-1]]
 
 
 @FAST

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from hypothesis import strategies as st
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp, TensorType, f32
 from xdsl.ir import Operation, SSAValue
@@ -171,6 +172,47 @@ class Graph:
         sample[self.random.random(sample.shape) < 0.4] = 0
         self.function.attributes["sample"] = DenseAttr.of(sample)
         return ModuleOp([self.function])
+
+
+_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "residual")
+
+
+def random_graph(draw: st.DrawFn, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 72)) -> list[SSAValue]:
+    """A chain with branches: every new tensor reads random earlier ones; convolutions have one of the `widths`."""
+    values = [g.x]
+    for _ in range(draw(st.integers(1, 6))):
+        x = draw(st.sampled_from(values))
+        _, h, w, c = shape_of(x)
+        kind = draw(st.sampled_from(_KINDS))
+        signed = draw(st.booleans())
+        k = draw(st.sampled_from(widths))
+        same = [v for v in values if shape_of(v) == shape_of(x)]
+        if kind == "conv":
+            y = g.conv(x, k, signed=signed, strides=(draw(st.integers(1, 2)), 1), table=draw(st.booleans()))
+        elif kind == "dw" and c > 1:
+            y = g.conv(x, c * draw(st.integers(1, 2)), groups=c, signed=signed)
+        elif kind == "groups" and c % 2 == 0:
+            y = g.conv(x, k + k % 2, groups=2, signed=signed)
+        elif kind == "esc":
+            y = g.decomposed(x, k, draw(st.integers(1, 7)), signed=signed)
+        elif kind == "add":
+            y = g.add(x, draw(st.sampled_from(same)), signed)
+        elif kind == "pool" and min(h, w) > 1:
+            y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
+        elif kind == "concat":
+            matching = [
+                v for v in values if shape_of(v)[:3] == (1, h, w) and v.type.element_type == x.type.element_type
+            ]
+            y = g.concat(x, *draw(st.lists(st.sampled_from(matching), max_size=2)))
+        elif kind == "slice":
+            y = g.slice(x, (0, 1 - w % 2, -3), (2, 1), ((h + 1) // 2, w, c + 6))
+        elif kind == "residual":
+            y = g.conv(x, c, signed=signed, residual=draw(st.sampled_from(same)))
+        else:
+            y = g.lookup(x, signed)
+        values.append(y)
+    unread = [v for v in values[1:] if not v.uses]
+    return unread or [values[-1]]
 
 
 Builder = Callable[[Graph], SSAValue]
