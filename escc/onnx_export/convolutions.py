@@ -34,7 +34,6 @@ def convolution(
         combine = conv.input.owner
         if not isinstance(combine, esc.CoeffCombineOp):
             raise UserError(f"{describe(conv)}: input is no esc.coeff_combine; requires one")
-        name = name.removesuffix(BASIS)
     source = conv.input if combine is None else combine.input
     ic_shift = 0 if combine is None else combine.ic_shift.value.data
     step, x = esc.q_of(source).scale, values[source]

@@ -15,10 +15,11 @@ from xdsl.ir import Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
-from escc.onnx_export.convolutions import convolution
+from escc.onnx_export.convolutions import BASIS, convolution
 from escc.onnx_export.graph import Array, Graph
 from escc.onnx_export.movement import pad_and_slice
 from escc.onnx_export.tables import recognise
+from escc.onnx_import.importer import FLOAT_WEIGHTS_KEY
 from isa.errors import UserError
 from isa.reference import pool_counts
 from passes.float_weights import float_weights
@@ -151,13 +152,14 @@ class Exporter:
             raise UserError(f"{describe(op)}: requantises no convolution; requires the accumulator of one")
         if op.table is not None and op.table_in is None:
             raise UserError(f"{describe(op)}: says not what its table reads; requires table_in")
-        x = convolution(self._graph, source, op, self._values, _main_name(source))
+        conv = _main_name(source).removesuffix(BASIS)
+        x = convolution(self._graph, source, op, self._values, conv)
         own = node_names(source)
         names = [n for n in node_names(op) if n not in own]
         first = op.first_type
         bounded = (op.lo.value.data, op.hi.value.data) != (first.low, first.high)
         x = self._clamp(x, op.lo.value.data, op.hi.value.data, first, names[0] if names else f"{_main_name(op)}/clamp")
-        x = self._graph.quantised(x, first, _main_name(source))
+        x = self._graph.quantised(x, first, conv)
         # Of the nodes fused here, the activation function before the addition comes first.
         if names and (bounded or not first.signed or op.table is not None):
             activation = names.pop(0)
@@ -297,5 +299,6 @@ def export_model(module: ModuleOp) -> onnx.ModelProto:
         producer_name="escc",
         producer_version=metadata.version("escc"),
     )
-    helper.set_model_props(model, {"escc.float_weights": str(float_weights(function))})
+    if weights := float_weights(function):
+        helper.set_model_props(model, {FLOAT_WEIGHTS_KEY: str(weights)})
     return model

@@ -59,18 +59,22 @@ def _candidates(table: Array, source: Storage, target: Storage) -> Iterator[tupl
         yield activations.leaky_relu(alpha), Elementwise("LeakyRelu", {"alpha": alpha})
     for alpha in _parameters(np.expm1(np.minimum(x[below], 0)), y[below], half):
         yield activations.elu(alpha), Elementwise("Elu", {"alpha": alpha})
-    for beta in dict.fromkeys((0.5, _float32(float(y[0])))):
+    for beta in _simple(float(y[0]) - half, float(y[0]) + half):
         slope = inside & (x != 0) & (y > half) & (y < 1 - half)
         for alpha in (_float32(0.2), _float32(1 / 6), *_parameters(x[slope], y[slope] - beta, half)):
             yield activations.hard_sigmoid(alpha, beta), Elementwise("HardSigmoid", {"alpha": alpha, "beta": beta})
 
 
 def _parameters(x: Array, y: Array, half: float) -> Iterator[float]:
-    """Factors a with |a * x - y| <= half everywhere, the fewest decimals first; nothing if there is no such factor."""
+    """Factors a with |a * x - y| <= half everywhere, as `_simple` numbers."""
     if not x.size:
         return
     ends = np.stack([(y - half) / x, (y + half) / x])
-    low, high = float(ends.min(axis=0).max()), float(ends.max(axis=0).min())
+    yield from _simple(float(ends.min(axis=0).max()), float(ends.max(axis=0).min()))
+
+
+def _simple(low: float, high: float) -> Iterator[float]:
+    """Float32 numbers in an interval, the fewest decimals first; nothing if it is empty."""
     if low > high:
         return
     middle = (low + high) / 2
