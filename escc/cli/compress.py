@@ -1,0 +1,35 @@
+"""`esc-compress`: decomposition-aware training of an ONNX model to a budget of bytes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from escc.cli.common import CommandParser, check_output, run, write_output
+from escc.cli.compress_options import make_parser
+from isa.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `esc-compress`."""
+    parser = make_parser()
+    return run(parser, lambda args: _body(parser, args), argv)
+
+
+def _body(parser: CommandParser, args: argparse.Namespace) -> None:
+    if args.resume and not args.checkpoint:
+        parser.error("argument --resume: needs --checkpoint")
+    for path in filter(None, (args.output, args.checkpoint)):
+        check_output(path)
+    try:
+        import torch  # noqa: F401
+    except ImportError as e:
+        raise UserError("esc-compress needs torch", "install escc[train]") from e
+    from dataclasses import fields
+
+    from escc.training.job import Job, Options, summary
+
+    options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
+    model, measure = Job(options, args.console).run()
+    write_output(args.output, model)
+    print(summary(measure))

@@ -1,0 +1,293 @@
+"""Options of `esc-compress`, each with its type, default, choices and an example."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+
+from escc.cli.common import CommandParser
+
+DESCRIPTION = """\
+Compress a trained classifier: decompose its convolutions, then train the ternary coefficients, the bases, the scales
+and the biases on data until its constants fit a number of bytes. The scores of the original network are what it learns
+from; labels help. Writes plain ONNX, which escc compiles to just these integers and onnxruntime runs. Needs torch."""
+
+EPILOG = """\
+examples:
+  esc-compress model.onnx --data train.npz --ratio 20 -o small.onnx
+  esc-compress model.onnx --data train.npz --validation val.npz --bytes 12K --augment flip,shift --epochs 30 \\
+      --checkpoint run.pt -o small.onnx
+  esc-compress model.onnx --data train.npz --bytes 12K ... --checkpoint run.pt --resume -o small.onnx
+  escc small.onnx -o small.bin && esc-emu small.bin --eval test.npz
+
+exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
+
+AUGMENTATIONS = ("flip", "shift")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
+    return int(text)
+
+
+def _number(text: str, low: float, high: float, wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low < value < high:
+        raise argparse.ArgumentTypeError(f"expected {wanted}, found '{text}'")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    return _number(text, 0, math.inf, "a positive number")
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, -1e-300, math.inf, "a number not below 0")
+
+
+def _share(text: str) -> float:
+    return _number(text, 0, 1, "a number between 0 and 1")
+
+
+def _bytes(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KkMm]?)", text)
+    value = 0.0 if match is None else float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()]
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes such as 12000, 12K or 1.5M, found '{text}'")
+    return value
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(_number(part, -math.inf, math.inf, "numbers separated by commas") for part in text.split(","))
+
+
+def _divisors(text: str) -> tuple[float, ...]:
+    values = _numbers(text)
+    if 0 in values:
+        raise argparse.ArgumentTypeError(f"expected divisors other than 0, found '{text}'")
+    return values
+
+
+def _augmentations(text: str) -> tuple[str, ...]:
+    kinds = tuple(sorted(set(text.split(","))))
+    unknown = [kind for kind in kinds if kind not in AUGMENTATIONS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no augmentation '{unknown[0]}'; there are {', '.join(AUGMENTATIONS)}")
+    return kinds
+
+
+def make_parser() -> CommandParser:
+    """The command line of `esc-compress`."""
+    parser = CommandParser("esc-compress", DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("model", metavar="MODEL.onnx", help="a classifier with one input and one output")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE.onnx", help="file to write")
+    _add_data(parser)
+    _add_size(parser)
+    _add_training(parser)
+    _add_run(parser)
+    parser.add_common_arguments()
+    return parser
+
+
+def _add_data(parser: CommandParser) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA.npz",
+        help="training inputs x, uint8 or float [N,C,H,W], and labels y, integers [N] (y may be missing); kept in memory "
+        "in the type that they have",
+    )
+    group.add_argument(
+        "--validation",
+        metavar="VAL.npz",
+        help="inputs and labels that only measure (default: --held-out; example: --validation val.npz)",
+    )
+    group.add_argument(
+        "--held-out",
+        type=_share,
+        default=0.05,
+        metavar="SHARE",
+        help="share of --data that is kept from the training to measure (number; default: 0.05; "
+        "example: --held-out 0.1)",
+    )
+    group.add_argument(
+        "--augment",
+        type=_augmentations,
+        default=(),
+        metavar="KIND,...",
+        help="flip: mirror images at random; shift: move them by up to an eighth (default: none; "
+        "example: --augment flip,shift)",
+    )
+    group.add_argument(
+        "--image-mean",
+        type=_numbers,
+        default=(),
+        metavar="M,...",
+        help="the model's input is (x - mean) / std: mean of each channel (default: x is the input; "
+        "example: --image-mean 123.675,116.28,103.53)",
+    )
+    group.add_argument(
+        "--image-std",
+        type=_divisors,
+        default=(),
+        metavar="S,...",
+        help="divisor of each channel (default: x is the input; example: --image-std 58.395,57.12,57.375)",
+    )
+
+
+def _add_size(parser: CommandParser) -> None:
+    group = parser.add_argument_group("size")
+    budget = group.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--bytes",
+        type=_bytes,
+        metavar="N[K|M]",
+        help="constants of the compiled model, everything counted, at most (default: whatever the decomposition gives; "
+        "example: --bytes 12K)",
+    )
+    budget.add_argument(
+        "--ratio",
+        type=_above_zero,
+        metavar="X",
+        help="the same as bytes of the float32 weights / bytes of the constants (number; example: --ratio 20)",
+    )
+    group.add_argument(
+        "--scheme",
+        metavar="NAME",
+        default="escalate",
+        help="which layers are decomposed: escalate (all that can be), auto (where it pays), or an installed scheme "
+        "(default: escalate; example: --scheme auto)",
+    )
+    group.add_argument(
+        "--basis",
+        type=_positive,
+        metavar="M",
+        help="basis kernels a layer (integer; default: as many as a kernel has taps; example: --basis 6)",
+    )
+    group.add_argument(
+        "--planes",
+        type=_positive,
+        metavar="P",
+        help="ternary planes over the bases (integer; default: 1, of 1x1 kernels 2; example: --planes 2)",
+    )
+    group.add_argument(
+        "--target",
+        default="esc1",
+        metavar="NAME|FILE",
+        help="machine that the bytes are counted for: an installed target or a .toml file (default: esc1; "
+        "example: --target small.toml)",
+    )
+
+
+def _add_training(parser: CommandParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--method",
+        choices=("ste", "admm"),
+        default="ste",
+        help="straight-through gradients of ternary coefficients, or real coefficients that ADMM pulls to ternary ones "
+        "(default: ste; example: --method admm)",
+    )
+    group.add_argument(
+        "--epochs",
+        type=_natural,
+        default=20,
+        metavar="N",
+        help="passes over the data, 0 only decomposes (integer; default: 20; example: --epochs 40)",
+    )
+    group.add_argument(
+        "--batch",
+        type=_positive,
+        default=64,
+        metavar="N",
+        help="samples a step (integer; default: 64; example: --batch 128)",
+    )
+    group.add_argument(
+        "--lr",
+        type=_above_zero,
+        default=1e-3,
+        metavar="RATE",
+        help="highest learning rate of Adam; a cosine goes down from it (number; default: 0.001; example: --lr 5e-4)",
+    )
+    group.add_argument(
+        "--temperature",
+        type=_above_zero,
+        default=2.0,
+        metavar="T",
+        help="softens the scores of both networks before they are compared (number; default: 2; "
+        "example: --temperature 4)",
+    )
+    group.add_argument(
+        "--label-weight",
+        type=_not_negative,
+        default=0.3,
+        metavar="W",
+        help="weight of the cross entropy with the labels, beside 1 for the original network's scores (number; "
+        "default: 0.3; example: --label-weight 1)",
+    )
+    group.add_argument(
+        "--anneal",
+        type=_share,
+        default=0.5,
+        metavar="SHARE",
+        help="share of the epochs in which the bytes go down to the budget (number; default: 0.5; "
+        "example: --anneal 0.7)",
+    )
+    group.add_argument(
+        "--patience",
+        type=_positive,
+        metavar="N",
+        help="stop after N epochs within the budget without better accuracy on the held-out data (integer; default: "
+        "never; example: --patience 5)",
+    )
+    group.add_argument(
+        "--recalibrate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="match mean and variance of every convolution to the original network's afterwards, where that helps on "
+        "the held-out data (flag; default on)",
+    )
+    group.add_argument(
+        "--seed",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="seed of everything random; equal seeds give equal files on a CPU with equal --threads (integer; "
+        "default: 0; example: --seed 7)",
+    )
+
+
+def _add_run(parser: CommandParser) -> None:
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="where torch computes: cpu, cuda or cuda:N (default: cpu; example: --device cuda)",
+    )
+    group.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads of torch on the CPU (integer; default: one for each processor; example: --threads 2)",
+    )
+    group.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="write the state of the training here after every epoch (default: none; example: --checkpoint run.pt)",
+    )
+    group.add_argument(
+        "--resume", action="store_true", help="go on from --checkpoint, with the same options (flag; default off)"
+    )

@@ -1,0 +1,301 @@
+"""Layers with the accelerator's arithmetic and straight-through gradients, as torch modules that know no IR.
+
+Activations are float tensors [N, C, H, W] that hold the machine's integers (steps of their scale). A convolution and its
+requantisation become one floating-point convolution whose weights and bias are in steps of the output, followed by
+rounding and clamping: the machine's integers but for its fixed-point rounding of the factor, which shows only in ties.
+
+Rounding, clamping and ternarising have no useful derivative, so the backward pass takes another one: the identity for
+rounding and ternarising (Bengio et al., 2013), and for clamping the identity inside the range and 0 outside.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Array = NDArray[Any]
+
+CELL = 0.5
+"""Latent coefficients nearer to 0 than this are 0 whatever the price: the ternary grid's own border."""
+LATENT_LIMIT = 1.5
+"""Latent coefficients stay within one cell of the grid, so that none is out of reach of its gradient."""
+_LIMIT = 127
+
+
+class _Round(torch.autograd.Function):
+    """Nearest integer, ties to even; the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+class _RoundClamp(torch.autograd.Function):
+    """floor(z) clamped to [lo, hi] for z that already has its half; the gradient passes where z lies in the range."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, lo: float, hi: float) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.range = (lo, hi + 1.0)
+        return torch.clamp(z, lo, hi).floor_()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (z,) = ctx.saved_tensors
+        lo, hi = ctx.range
+        return torch.ops.aten.hardtanh_backward(grads[0], z, lo, hi), None, None
+
+
+class _Ternary(torch.autograd.Function):
+    """sign(x) where |x| exceeds its threshold, else 0; the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: Tensor) -> Tensor:
+        return torch.sign(x).mul_(x.abs() > threshold)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return grads[0], None
+
+
+class _Table(torch.autograd.Function):
+    """table[x] for integers x in [low, low + len(table)); the gradient is the table's central difference."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, table: Tensor, low: int) -> Tensor:
+        index = x.to(torch.int64).sub_(low)
+        ctx.save_for_backward(index, table)
+        return table[index]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        index, table = ctx.saved_tensors
+        return grads[0] * torch.gradient(table)[0][index], None, None
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Nearest integer (ties to even) with the gradient of the identity."""
+    return cast(Tensor, _Round.apply(x))
+
+
+def round_clamp(z: Tensor, lo: int, hi: int) -> Tensor:
+    """clamp(floor(z), lo, hi): give x + 0.5 to round x half up. The gradient passes where the rounded value is in range."""
+    return cast(Tensor, _RoundClamp.apply(z, float(lo), float(hi)))
+
+
+def ternary(x: Tensor, threshold: Tensor) -> Tensor:
+    """-1, 0 or 1 for latent coefficients: 0 unless |x| > threshold (of a shape that broadcasts to that of x)."""
+    return cast(Tensor, _Ternary.apply(x, threshold))
+
+
+def look_up(x: Tensor, table: Tensor, low: int) -> Tensor:
+    """table[x - low] for integer-valued x; the slope of the table is its derivative."""
+    return cast(Tensor, _Table.apply(x, table, low))
+
+
+def _parameter(x: Array) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(x, dtype=torch.get_default_dtype()))
+
+
+class Convolution(nn.Module):
+    """What dense and decomposed convolutions share: a factor and a bias of each output channel, the geometry.
+
+    `factor` float [K]: output steps for each step of the accumulator; `bias` float [K] in output steps. The parameters
+    are relative (`gain` = ln(factor / initial factor), `offset` = bias / span) so that one learning rate fits all.
+    `pads` [top, left, bottom, right].
+    """
+
+    def __init__(self, factor: Array, bias: Array, span: float, strides: tuple[int, int], pads: tuple[int, ...]):
+        super().__init__()
+        self.strides = strides
+        self.pads = pads
+        self.span = span
+        self.register_buffer("base", torch.tensor(factor, dtype=torch.get_default_dtype()))
+        self.base: Tensor
+        self.gain = nn.Parameter(torch.zeros_like(self.base))
+        self.offset = _parameter(bias / span)
+
+    def integer_weight(self) -> Tensor:
+        """Weights of the accumulator [K, C/groups, R, S], integer-valued in value, differentiable in the parameters."""
+        raise NotImplementedError
+
+    @property
+    def groups(self) -> int:
+        return 1
+
+    def factor(self) -> Tensor:
+        """Output steps for each step of the accumulator, [K]."""
+        return self.base * torch.exp(self.gain)
+
+    def bias(self) -> Tensor:
+        """Bias in output steps, [K]."""
+        return self.offset * self.span
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Integers [N, C, H, W] to the output [N, K, OH, OW] in output steps, not rounded, plus one half."""
+        weight = self.integer_weight() * self.factor()[:, None, None, None]
+        if x.is_contiguous(memory_format=torch.channels_last):
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        top, left, bottom, right = self.pads
+        if (top, left) == (bottom, right):
+            return F.conv2d(x, weight, self.bias() + 0.5, self.strides, (top, left), 1, self.groups)
+        return F.conv2d(
+            F.pad(x, (left, right, top, bottom)), weight, self.bias() + 0.5, self.strides, 0, 1, self.groups
+        )
+
+
+class DenseConv(Convolution):
+    """Convolution with int8 weights: the latent weights are in units of 127 and rounded in the forward pass."""
+
+    def __init__(
+        self,
+        weight: Array,
+        factor: Array,
+        bias: Array,
+        span: float,
+        strides: tuple[int, int],
+        pads: tuple[int, ...],
+        groups: int,
+    ):
+        """`weight` int8 [K, C/groups, R, S]."""
+        super().__init__(factor, bias, span, strides, pads)
+        self._groups = groups
+        self.weight = _parameter(weight / _LIMIT)
+
+    @property
+    def groups(self) -> int:
+        return self._groups
+
+    def integer_weight(self) -> Tensor:
+        return round_through(torch.clamp(self.weight * _LIMIT, -_LIMIT - 1, _LIMIT))
+
+
+class DecomposedConv(Convolution):
+    """Convolution with weights sum_v T[k,c,v] * B[v], T ternary and B int8.
+
+    `latent` float [K, C, V] holds real coefficients, of which T is the ternary part beyond `threshold` [K, C, V] (never
+    below CELL; infinite for coefficients that may not be used); `basis` float [V, R, S] is in units of 127. While
+    `relaxed`, the latent coefficients themselves are used, which is how ADMM trains.
+    """
+
+    def __init__(
+        self,
+        latent: Array,
+        basis: Array,
+        factor: Array,
+        bias: Array,
+        span: float,
+        strides: tuple[int, int],
+        pads: tuple[int, ...],
+    ):
+        """`latent` float [K, V, C]; `basis` int8 [V, R, S]."""
+        super().__init__(factor, bias, span, strides, pads)
+        self.latent = _parameter(np.ascontiguousarray(latent.transpose(0, 2, 1)))
+        self.basis = _parameter(basis / _LIMIT)
+        self.register_buffer("threshold", torch.full_like(self.latent, CELL))
+        self.threshold: Tensor
+        self.relaxed = False
+
+    def coefficients(self) -> Tensor:
+        """Coefficients in use [K, C, V]: ternary, or the latent ones while relaxed."""
+        return self.latent if self.relaxed else ternary(self.latent, self.threshold)
+
+    def integer_basis(self) -> Tensor:
+        """Bases [V, R, S], integers of int8 in value."""
+        return round_through(torch.clamp(self.basis * _LIMIT, -_LIMIT, _LIMIT))
+
+    def integer_weight(self) -> Tensor:
+        k, c, v = self.latent.shape
+        _, r, s = self.basis.shape
+        product = self.coefficients().reshape(k * c, v) @ self.integer_basis().reshape(v, r * s)
+        return product.reshape(k, c, r, s)
+
+    def bias(self) -> Tensor:
+        """Bias in output steps; 0 for channels that are switched off as a whole, whose output is then a constant 0."""
+        return super().bias() * self.alive()
+
+    def alive(self) -> Tensor:
+        """1 for each output channel that may have coefficients, else 0: [K]."""
+        return torch.isfinite(self.threshold).any(dim=2).any(dim=1).to(self.base.dtype)
+
+    @torch.no_grad()
+    def confine(self) -> None:
+        """Put latent coefficients that left the neighbourhood of the grid back to its border."""
+        self.latent.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+
+
+class Requantise(nn.Module):
+    """Round and clamp, then the table, then the residual addition; as `isa.reference.requantize` in output steps.
+
+    `table` holds the outputs of the integers lo..hi. `addition` is (factor of the value, factor of the residual, lo,
+    hi).
+    """
+
+    def __init__(
+        self, lo: int, hi: int, table: Array | None = None, addition: tuple[float, float, int, int] | None = None
+    ):
+        super().__init__()
+        self.lo, self.hi, self.addition = lo, hi, addition
+        values = None if table is None else torch.tensor(table, dtype=torch.get_default_dtype())
+        self.register_buffer("table", values, persistent=False)
+        self.table: Tensor | None
+
+    def forward(self, z: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`z` with its half [N, K, H, W]; `residual` integers of the same shape."""
+        q = round_clamp(z, self.lo, self.hi)
+        if self.table is not None:
+            q = look_up(q, self.table, self.lo)
+        if residual is None or self.addition is None:
+            return q
+        a, b, lo, hi = self.addition
+        return add(q, residual, a, b, lo, hi)
+
+
+def add(x: Tensor, y: Tensor, a: float, b: float, lo: int, hi: int) -> Tensor:
+    """clamp(round_half_up(a * x + b * y), lo, hi)."""
+    return round_clamp(torch.add(x * a + 0.5, y, alpha=b), lo, hi)
+
+
+def average_pool(
+    x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, ...], extent: tuple[int, int]
+) -> Tensor:
+    """Sums over windows of x [N, C, H, W] to [N, C, *extent]; positions outside count as 0."""
+    if tuple(kernel) == tuple(x.shape[2:]) and not any(pads) and extent == (1, 1):
+        return x.sum(dim=(2, 3), keepdim=True)
+    padded = pad_windows(x, kernel, strides, pads, extent, 0.0)
+    return F.avg_pool2d(padded, kernel, strides) * math.prod(kernel)
+
+
+def max_pool(
+    x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, ...], extent: tuple[int, int]
+) -> Tensor:
+    """Maxima over the positions of each window inside x [N, C, H, W], to [N, C, *extent]."""
+    return F.max_pool2d(pad_windows(x, kernel, strides, pads, extent, -math.inf), kernel, strides)
+
+
+def pad_windows(
+    x: Tensor,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, ...],
+    extent: tuple[int, int],
+    value: float,
+) -> Tensor:
+    """x [N, C, H, W] padded, or cut, so that exactly `extent` windows fit."""
+    top, left = pads[0], pads[1]
+    rows = (extent[0] - 1) * strides[0] + kernel[0]
+    columns = (extent[1] - 1) * strides[1] + kernel[1]
+    after = (rows - top - x.shape[2], columns - left - x.shape[3])
+    if any((top, left, *after)):
+        x = F.pad(x, (left, after[1], top, after[0]), value=value)
+    return x

@@ -1,0 +1,343 @@
+"""What `esc-compress` does: load, decompose, train, export, measure."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from dialects.interpreters.run import main_function
+from escc import driver
+from escc.cli.common import Console, read_input
+from escc.irtext import make_context
+from escc.onnx_export import export_model
+from escc.onnx_import import import_model
+from escc.report import LayerReport, Report
+from escc.training import checkpoint
+from escc.training.data import Preprocessing, Samples, load_samples, split
+from escc.training.recalibrate import recalibrate
+from escc.training.session import Prepared, compile_program, input_shape, prepare
+from escc.training.trainer import Plan, Progress, Trainer
+from escc.training.writeback import write_back
+from escc.universe import multiverse
+from isa.errors import UserError
+from isa.program import Program
+from isa.target import load_target
+from passes.float_weights import float_weights
+from passes.pipelines import PipelineOptions, build
+
+CALIBRATION_SAMPLES = 512
+_MEASURED = 2000
+"""Held-out samples that the emulator runs at most."""
+_ATTEMPTS = 6
+"""Times that the budget is tightened after the training because the real bytes exceed it."""
+_SLACK = 0.003
+"""Share of the budget that training leaves free for what the estimate misses."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `esc-compress`, by their names."""
+
+    model: str
+    data: str
+    validation: str | None
+    held_out: float
+    augment: tuple[str, ...]
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    bytes: float | None
+    ratio: float | None
+    scheme: str
+    basis: int | None
+    planes: int | None
+    target: str
+    method: str
+    epochs: int
+    batch: int
+    lr: float
+    temperature: float
+    label_weight: float
+    anneal: float
+    patience: int | None
+    recalibrate: bool
+    seed: int
+    device: str
+    threads: int | None
+    checkpoint: str | None
+    resume: bool
+
+
+_ELSEWHERE = ("model", "data", "validation", "device", "checkpoint", "resume")
+"""Options that a resumed run may change, or whose content is compared instead of their text."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What came out. Accuracies are shares of `samples` held-out samples, None without labels."""
+
+    layers: list[LayerReport]
+    float_bytes: int
+    constants: int
+    samples: int
+    labelled: bool
+    float_accuracy: float
+    accuracy: float
+
+
+class Job:
+    """One run of the command."""
+
+    def __init__(self, options: Options, console: Console):
+        self._options, self._console = options, console
+        self._context = make_context()
+        self._pipeline = PipelineOptions(
+            seed=options.seed,
+            samples=CALIBRATION_SAMPLES,
+            scheme=options.scheme,
+            basis=options.basis,
+            planes=options.planes,
+            target=options.target,
+        )
+
+    def run(self) -> tuple[bytes, Measure]:
+        """The compressed model as an ONNX file, and what it measures."""
+        o = self._options
+        device = _device(o.device)
+        if o.threads is not None:
+            torch.set_num_threads(o.threads)
+        torch.manual_seed(o.seed)
+        load_target(o.target)
+        raw = read_input(o.model)
+        module = import_model(raw, o.model)
+        train, held = self._samples(input_shape(module))
+        if not train.labelled:
+            self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
+        self._console.detail(f"{len(train):,} samples to train on, {len(held):,} held out")
+        prepared = prepare(self._context, module, self._pipeline, self._calibration(train), self._console.progress)
+        weights = 4 * float_weights(main_function(prepared.module))
+        most = o.bytes if o.ratio is None else weights / o.ratio
+        trainer = self._trainer(prepared, train, held, most, device)
+        self._start(prepared, trainer, most, weights)
+        self._train(prepared, trainer, self._identity(raw, train, held))
+        self._finish(prepared, trainer, train, held, most, device)
+        model = export_model(prepared.module).SerializeToString(deterministic=True)
+        return model, self._measure(model, held, trainer, weights)
+
+    # Preparation --------------------------------------------------------------------------------------------------
+
+    def _samples(self, shape: tuple[int, ...]) -> tuple[Samples, Samples]:
+        o = self._options
+        preprocessing = Preprocessing(o.image_mean, o.image_std)
+        for flag, values in (("--image-mean", o.image_mean), ("--image-std", o.image_std)):
+            if values and len(values) != shape[0]:
+                raise UserError(f"{flag}: {len(values)} values for an input of {shape[0]} channels")
+        if o.augment and len(shape) != 3:
+            raise UserError("--augment: the model's input is no image", "leave --augment out")
+        data = load_samples(o.data, shape, preprocessing, False)
+        if o.validation is None:
+            return split(data, o.held_out, o.seed)
+        return data, load_samples(o.validation, shape, preprocessing, data.labelled)
+
+    def _calibration(self, train: Samples) -> Samples:
+        rng = torch.Generator().manual_seed(self._options.seed)
+        return train.subset(torch.randperm(len(train), generator=rng)[:CALIBRATION_SAMPLES].sort().values)
+
+    def _trainer(
+        self, prepared: Prepared, train: Samples, held: Samples, most: float | None, device: torch.device
+    ) -> Trainer:
+        o = self._options
+        plan = Plan(
+            method=o.method,
+            epochs=o.epochs,
+            batch=o.batch,
+            lr=o.lr,
+            temperature=o.temperature,
+            labels=o.label_weight,
+            most_bytes=None if most is None else most * (1 - _SLACK),
+            anneal=o.anneal,
+            patience=o.patience,
+            augment=o.augment,
+            seed=o.seed,
+        )
+        for network in (prepared.network, prepared.teacher):
+            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Trainer(prepared.network, prepared.teacher, train, held, plan, device)
+
+    def _identity(self, raw: bytes, train: Samples, held: Samples) -> dict[str, Any]:
+        """What a checkpoint belongs to."""
+        options = {f"--{k.replace('_', '-')}": v for k, v in asdict(self._options).items() if k not in _ELSEWHERE}
+        options["--threads"] = torch.get_num_threads()
+        return {
+            "the model": hashlib.sha256(raw).hexdigest()[:12],
+            "the training data": train.digest()[:12],
+            "the held-out data": held.digest()[:12],
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        }
+
+    def _start(self, prepared: Prepared, trainer: Trainer, most: float | None, weights: int) -> None:
+        """Compare estimate and reality, say where the training starts, and whether the budget can be reached."""
+        sparsity = trainer.sparsity
+        real = self._real_bytes(prepared)
+        sparsity.offset += real - sparsity.bytes()
+        accuracy, reference = trainer.accuracy(trainer.held), trainer.accuracy(trainer.held, teacher=True)
+        self._console.info(
+            f"decomposed: {real:,} bytes ({weights / real:.1f}x), accuracy {accuracy:.2%} on held-out data "
+            f"(original: {reference:.2%})"
+        )
+        if most is None:
+            return
+        if most < sparsity.least:
+            raise UserError(
+                f"a budget of {most:,.0f} bytes cannot be reached: without any coefficient the constants still take "
+                f"{sparsity.least:,.0f}",
+                "give a larger --bytes or a smaller --ratio, or --scheme escalate if layers stayed dense",
+            )
+        if real <= most:
+            self._console.info(f"the budget of {most:,.0f} bytes is met from the start: training only mends accuracy")
+
+    def _real_bytes(self, prepared: Prepared) -> int:
+        write_back(prepared.network)
+        return len(compile_program(self._context, prepared.module, self._pipeline).rodata)
+
+    # Training -----------------------------------------------------------------------------------------------------
+
+    def _train(self, prepared: Prepared, trainer: Trainer, identity: dict[str, Any]) -> None:
+        o = self._options
+        if o.resume and o.checkpoint is not None:
+            trainer.restore(checkpoint.load(o.checkpoint, identity))
+            self._console.info(f"resuming after epoch {trainer.state.epoch} of {o.epochs}")
+
+        def save() -> None:
+            if o.checkpoint is not None:
+                checkpoint.save(o.checkpoint, identity, trainer.checkpoint())
+
+        with tqdm(
+            total=(o.epochs - trainer.state.epoch) * trainer.images,
+            unit="image",
+            disable=self._console.quiet or not sys.stderr.isatty(),
+        ) as bar:
+            try:
+                trainer.run(lambda p: self._report(p, bar), save, bar.update)
+            except KeyboardInterrupt:
+                bar.close()
+                if o.checkpoint is not None and trainer.state.epoch:
+                    self._console.info(
+                        f"stopped; '{o.checkpoint}' holds epoch {trainer.state.epoch}: the same command with --resume "
+                        f"goes on from there"
+                    )
+                raise
+
+    def _report(self, p: Progress, bar: Any) -> None:
+        aim = "" if p.target is None else f" of {p.target:,.0f}"
+        text = (
+            f"epoch {p.epoch}/{p.epochs}: loss {p.loss:.4f}, held-out {p.accuracy:.2%}, {p.bytes:,.0f}{aim} bytes, "
+            f"{p.images_per_second:,.0f} images/s, {_duration(p.seconds_left)} left"
+        )
+        if not self._console.quiet:
+            bar.write(text, file=sys.stderr)
+
+    def _finish(
+        self,
+        prepared: Prepared,
+        trainer: Trainer,
+        train: Samples,
+        held: Samples,
+        most: float | None,
+        device: torch.device,
+    ) -> None:
+        """Meet the budget by the real bytes, recalibrate, write back."""
+        trainer.settle()
+        real = self._real_bytes(prepared)
+        for _ in range(_ATTEMPTS):
+            if most is None or real <= most:
+                break
+            trainer.meet(trainer.sparsity.bytes() - (real - most) - 1)
+            real = self._real_bytes(prepared)
+        if most is not None and real > most:
+            raise UserError(
+                f"the constants take {real:,} bytes, the budget is {most:,.0f}", "give a larger budget or more epochs"
+            )
+        if self._options.recalibrate:
+            sample = self._calibration(train)
+            before, kept = trainer.loss(held), copy.deepcopy(prepared.network.state_dict())
+            recalibrate(prepared.network, prepared.teacher, sample.inputs(sample.x.to(device)))
+            after = trainer.loss(held)
+            if after >= before:
+                prepared.network.load_state_dict(kept)
+            self._console.detail(
+                f"recalibration: held-out loss {before:.4f} -> {after:.4f}, {'kept' if after < before else 'undone'}"
+            )
+        prepared.network.cpu()
+        write_back(prepared.network)
+
+    # Measure ------------------------------------------------------------------------------------------------------
+
+    def _measure(self, model: bytes, held: Samples, trainer: Trainer, weights: int) -> Measure:
+        """Compile what was written and run it on the emulator."""
+        from emulator.evaluate import predict
+        from emulator.machine import Machine
+
+        module = import_model(model, self._options.model)
+        report = Report()
+        passes = build(multiverse().all_passes, self._pipeline, "eisa")
+        driver.run_passes(self._context, module, passes, [report.observe], self._console.progress)
+        program: Program = driver.to_program(module)
+        some = held.subset(torch.arange(min(_MEASURED, len(held))))
+        found = torch.from_numpy(predict(Machine(program), some.inputs(some.x).numpy(), torch.get_num_threads()))
+        wanted = some.y if some.y is not None else trainer.predictions(some)
+        return Measure(
+            report.layers(program),
+            weights,
+            len(program.rodata),
+            len(some),
+            some.y is not None,
+            trainer.accuracy(some, teacher=True),
+            float((found == wanted.cpu()).double().mean()),
+        )
+
+
+def summary(measure: Measure) -> str:
+    """The measure as text: totals, then a table of the layers."""
+    m = measure
+    what = "top-1" if m.labelled else "agreement with the original"
+    lines = [
+        f"float32 {what} {m.float_accuracy:.2%}, compressed {m.accuracy:.2%} (emulator, {m.samples:,} held-out samples)",
+        f"{m.constants:,} bytes of constants, {m.float_bytes / m.constants:.1f}x smaller than {m.float_bytes:,} bytes of "
+        "float32 weights",
+        "",
+        f"{'layer':<28} {'kind':<10} {'weights':>9} {'density':>8} {'bits/weight':>11} {'bytes':>9} {'coef.':>9} "
+        f"{'bound':>9}",
+    ]
+    for layer in m.layers:
+        if not layer.weights:
+            continue
+        density = "" if layer.density is None else f"{layer.density:.1%}"
+        bits = "" if layer.bits_per_weight is None else f"{layer.bits_per_weight:.2f}"
+        bound = "" if layer.coefficient_entropy_bytes is None else f"{layer.coefficient_entropy_bytes:,.0f}"
+        lines.append(
+            f"{layer.name:<28} {layer.scheme:<10} {layer.weights:>9,} {density:>8} {bits:>11} {layer.packed_bytes:>9,} "
+            f"{layer.coefficient_bytes:>9,} {bound:>9}"
+        )
+    return "\n".join(lines)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise UserError(
+            f"--device {name}: {str(e).splitlines()[0]}", "use --device cpu, or install a torch with this device"
+        ) from e
+    return device
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,134 @@
+"""A compression from a model file to the trained module: pipeline, networks, training, and the measure of the result."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from dialects import esc
+from dialects.interpreters.run import main_function
+from dialects.locations import node_names
+from escc import driver
+from escc.compress.straight_through import DecomposedConv
+from escc.training.data import Samples
+from escc.training.network import Network
+from escc.training.teacher import Teacher
+from escc.universe import multiverse
+from isa.errors import UserError
+from isa.program import Program
+from passes.pipelines import PipelineOptions, before, build
+
+Array = NDArray[Any]
+
+_KEPT = 0.45
+"""Real coefficients enter the latent ones as far as they stay in the cell of the ternary value, and this near to it."""
+_RIDGE = 0.1
+"""Pull of the real coefficients towards the ternary ones, as a share of the mean energy of the bases."""
+
+_TRAINED_AFTER = ("quantize", "fuse-epilogues", "decompose-conv")
+"""Passes of level esc that a trained module has behind it; the others depend on the constants and run again."""
+
+
+@dataclass
+class Prepared:
+    """The two networks of a model: `module` of level esc is what `network` was made from and is written back to."""
+
+    module: ModuleOp
+    network: Network
+    teacher: Teacher
+
+
+def input_shape(module: ModuleOp) -> tuple[int, ...]:
+    """Shape of one input of the model. Raises UserError unless it has one input and one output."""
+    block = main_function(module).body.block
+    outputs = 0 if block.last_op is None else len(block.last_op.operands)
+    if len(block.args) != 1 or outputs != 1:
+        raise UserError(
+            f"the model has {len(block.args)} inputs and {outputs} outputs; esc-compress trains classifiers with one each"
+        )
+    return esc.shape_of(block.args[0])[1:]
+
+
+def prepare(
+    context: Context,
+    module: ModuleOp,
+    options: PipelineOptions,
+    calibration: Samples,
+    announce: Callable[[str], None],
+) -> Prepared:
+    """Run the pipeline up to the decomposition, on calibration samples, and build both networks.
+
+    Raises UserError if the model cannot be compiled or nothing in it can be decomposed.
+    """
+    registry = multiverse().all_passes
+    driver.run_passes(context, module, build(registry, options, "onnx"), announce=announce)
+    teacher = Teacher(module)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibration.npz"
+        np.savez(path, x=calibration.inputs(calibration.x).contiguous().numpy())
+        passes = build(registry, replace(options, calibration=str(path)), "esc", driver.provenance(module))
+        dense: dict[str, Array] = {}
+
+        def observe(step: ModulePass, module: ModuleOp) -> None:
+            if step.name == "fuse-epilogues":
+                dense.update(_dense_weights(module))
+
+        driver.run_passes(context, module, passes, [observe], announce)
+    network = Network(module)
+    if not network.decomposed:
+        raise UserError(
+            "no convolution of the model was decomposed: there is nothing to train",
+            "--scheme escalate decomposes every convolution without groups",
+        )
+    for layer in network.decomposed:
+        if layer.name in dense:
+            soften(cast(DecomposedConv, layer.module), dense[layer.name])
+    return Prepared(module, network, teacher)
+
+
+def _dense_weights(module: ModuleOp) -> dict[str, Array]:
+    """Weights [K, C, R, S] of the dense convolutions in output steps, by node name."""
+    found: dict[str, Array] = {}
+    for op in module.walk():
+        if isinstance(op, esc.RequantizeOp) and isinstance(conv := op.input.owner, esc.Conv2dOp):
+            steps = np.ldexp(op.mult.array.astype(np.float64), -op.shift.array.astype(np.int64))
+            names = node_names(conv)
+            if names:
+                found[names[0]] = conv.weight.array.transpose(0, 3, 1, 2) * steps[:, None, None, None]
+    return found
+
+
+@torch.no_grad()
+def soften(module: DecomposedConv, weight: Array) -> None:
+    """Move latent coefficients from ternary values towards the real ones that represent `weight` [K, C, R, S] best,
+    within the cell of the ternary value, so that near ties flip first.
+    """
+    t = module.latent.double().numpy()
+    b = module.integer_basis().double().numpy()
+    b = b.reshape(len(b), -1)
+    s = np.maximum(module.factor().double().numpy(), 1e-30)[:, None, None]
+    missing = weight.reshape(*weight.shape[:2], -1) / s - t @ b
+    gram = b @ b.T
+    change = missing @ b.T @ np.linalg.inv(gram + _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)))
+    module.latent += torch.from_numpy(np.clip(change, -_KEPT, _KEPT)).to(module.latent.dtype)
+
+
+def compile_program(
+    context: Context, module: ModuleOp, options: PipelineOptions, observers: Sequence[driver.Observer] = ()
+) -> Program:
+    """Program of a module of level esc, which stays as it is."""
+    copy = module.clone()
+    done = (*before("esc"), *_TRAINED_AFTER)
+    passes = build(multiverse().all_passes, options, "eisa", done)
+    driver.run_passes(context, copy, passes, observers)
+    return driver.to_program(copy)

@@ -1,0 +1,126 @@
+"""Sparsity of a network in training: what coefficients are worth, and thresholds that keep the budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from escc.compress.budget import Budget, Candidates, overhead_bytes
+from escc.compress.straight_through import CELL, DecomposedConv, DenseConv
+from escc.training.network import Network
+
+_DECAY = 0.99
+"""Of the running mean of squared gradients, for each step."""
+_TINY = 1e-30
+
+
+class Sparsity:
+    """Thresholds of all decomposed layers of a network.
+
+    A coefficient is worth the squared gradient of the loss with respect to it times its squared value (the diagonal of
+    the empirical Fisher information, as in optimal brain damage), smoothed over rows and columns of its layer.
+    """
+
+    def __init__(self, network: Network):
+        self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
+        self._squares = [torch.zeros_like(m.latent) for m in self._modules]
+        self._seen = 0
+        self._budget = Budget(len(self._modules))
+        self._fixed = sum(
+            layer.module.weight.numel() + 9 * len(layer.module.base)
+            for layer in network.layers
+            if isinstance(layer.module, DenseConv)
+        )
+        self.offset = 0.0
+        """Bytes of the real constants beyond the estimate."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {
+            "squares": self._squares,
+            "seen": self._seen,
+            "excess": self._budget.excess.tolist(),
+            "offset": self.offset,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for mine, saved in zip(self._squares, state["squares"], strict=True):
+            mine.copy_(saved)
+        self._seen = state["seen"]
+        self._budget.excess = np.array(state["excess"])
+        self.offset = state["offset"]
+
+    @property
+    def ready(self) -> bool:
+        """Whether any gradient was seen."""
+        return self._seen > 0
+
+    @torch.no_grad()
+    def observe(self) -> None:
+        """Take in the gradients of a step."""
+        self._seen += 1
+        weight = max(1 - _DECAY, 1 / self._seen)
+        for squares, module in zip(self._squares, self._modules, strict=True):
+            if module.latent.grad is not None:
+                squares.lerp_(module.latent.grad.square(), weight)
+
+    @torch.no_grad()
+    def bytes(self) -> float:
+        """Estimate of the constants as they are; measures how the layers pack."""
+        total = self.offset + self._fixed
+        for i, module in enumerate(self._modules):
+            t = module.coefficients().cpu().numpy()
+            t = np.sign(t).astype(np.int8)
+            total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
+        return total
+
+    @property
+    def least(self) -> float:
+        """Bytes without any coefficient."""
+        return self.offset + self._fixed
+
+    @torch.no_grad()
+    def tighten(self, most: float, values: Sequence[Tensor] | None = None) -> None:
+        """Set thresholds such that the estimate is at most `most` bytes. `values` [K, C, V] are thresholded in place of
+        the latent coefficients.
+        """
+        latents = [m.latent for m in self._modules] if values is None else list(values)
+        worth = [_smoothed(s) + _TINY for s in self._squares]
+        layers: list[Candidates] = []
+        for module, latent, w in zip(self._modules, latents, worth, strict=True):
+            benefit = latent.square() * w * (latent.abs() > CELL)
+            layers.append(Candidates(_array(benefit), module.basis[0].numel()))
+        room = most - self.offset - self._fixed
+        masks = [_array(m.threshold < latent.abs()) for m, latent in zip(self._modules, latents, strict=True)]
+        aim = room
+        for _ in range(3):
+            chosen = self._budget.select(layers, aim, masks)
+            for module, w, selection in zip(self._modules, worth, chosen, strict=True):
+                threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
+                off = torch.from_numpy(~selection.channels).to(threshold.device)
+                threshold[off] = math.inf
+                module.threshold.copy_(threshold)
+            total = self.offset + self._fixed
+            for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
+                t = _array(torch.sign(latent) * (latent.abs() > module.threshold)).astype(np.int8)
+                total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
+            if total <= most:
+                return
+            aim -= total - most
+
+
+def _smoothed(x: Tensor) -> Tensor:
+    """Half x [K, C, V], half its best product of a function of the row and one of the rest."""
+    rows, rest = x.mean(dim=(1, 2), keepdim=True), x.mean(dim=0, keepdim=True)
+    return (x + rows * rest / x.mean().clamp_min(_TINY)) / 2
+
+
+def _array(x: Tensor) -> NDArray[Any]:
+    return x.detach().cpu().numpy()

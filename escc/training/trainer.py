@@ -1,0 +1,350 @@
+"""The training loop: distillation from the float network while the constants shrink to the budget."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from escc.compress.straight_through import CELL, DecomposedConv
+from escc.training.data import Samples
+from escc.training.network import Network
+from escc.training.sparsity import Sparsity
+from escc.training.teacher import Teacher
+
+_EVENTS = 8
+"""Times an epoch that the thresholds are set anew."""
+_WARM_STEPS = 16
+"""Batches whose gradients say what coefficients are worth before the first step."""
+_BATCH = 500
+"""Samples of a batch without gradients."""
+_RATES = {"latent": 1.0, "weight": 0.3, "basis": 0.3, "gain": 1.0, "offset": 1.0}
+"""Learning rates of the kinds of parameters, relative to `lr`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the training is asked to do; two runs with equal plans and data give equal results.
+
+    `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens.
+    """
+
+    method: str = "ste"
+    epochs: int = 20
+    batch: int = 64
+    lr: float = 2e-3
+    temperature: float = 2.0
+    labels: float = 0.3
+    most_bytes: float | None = None
+    anneal: float = 0.5
+    patience: int | None = None
+    augment: tuple[str, ...] = ()
+    seed: int = 0
+    tune: float = 0.25
+
+    def describe(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """An epoch that is over."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    bytes: float
+    target: float | None
+    seconds_left: float
+    images_per_second: float
+
+
+@dataclass
+class State:
+    """Where a training stands after some epochs."""
+
+    epoch: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    best_model: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+class Trainer:
+    """Trains a network in place."""
+
+    def __init__(
+        self, network: Network, teacher: Teacher, train: Samples, held: Samples, plan: Plan, device: torch.device
+    ):
+        self.network, self.teacher = network, teacher
+        self.held = held
+        self._train, self._plan, self._device = train, plan, device
+        self.sparsity = Sparsity(network)
+        self.state = State()
+        self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
+        self._optimizer = torch.optim.Adam(_groups(network, plan.lr), betas=(0.9, 0.99), fused=True)
+        self._steps = max(1, len(train) // min(plan.batch, len(train)))
+        self._total = self._steps * plan.epochs
+        self._admm = Admm(self._modules, self.sparsity) if plan.method == "admm" else None
+        self._start_bytes = 0.0
+
+    # Checkpoints --------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+        return {
+            "model": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "sparsity": self.sparsity.state(),
+            "admm": None if self._admm is None else self._admm.state(),
+            "start_bytes": self._start_bytes,
+            **vars(self.state),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.network.load_state_dict(saved["model"])
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self.sparsity.load(saved["sparsity"])
+        if self._admm is not None:
+            self._admm.load(saved["admm"])
+        self._start_bytes = saved["start_bytes"]
+        self.state = State(**{name: saved[name] for name in vars(State())})
+
+    # Training -----------------------------------------------------------------------------------------------------
+
+    def run(self, report: Callable[[Progress], None], save: Callable[[], None], tick: Callable[[int], None]) -> None:
+        """Train from where the state stands; the network ends with the best epoch's parameters.
+
+        `report` and `save` are called after each epoch, `tick` with the number of images after each step.
+        """
+        if not self.state.epoch:
+            self._warm_up()
+            self._start_bytes = self.sparsity.bytes()
+        started, first = time.monotonic(), self.state.epoch
+        for epoch in range(first, self._plan.epochs):
+            begun = time.monotonic()
+            loss = self._epoch(epoch, tick)
+            trained = time.monotonic() - begun
+            self._finish(epoch)
+            accuracy = self.accuracy(self.held)
+            left = (time.monotonic() - started) / (epoch + 1 - first) * (self._plan.epochs - epoch - 1)
+            self._note(epoch, accuracy)
+            save()
+            report(
+                Progress(
+                    epoch + 1,
+                    self._plan.epochs,
+                    loss,
+                    accuracy,
+                    self.sparsity.bytes(),
+                    self._plan.most_bytes,
+                    left,
+                    self.images / max(trained, 1e-9),
+                )
+            )
+            if self._out_of_patience():
+                break
+        if self.state.best_model:
+            self.network.load_state_dict(self.state.best_model)
+
+    def _finish(self, epoch: int) -> None:
+        """Leave the network within its target at the end of an epoch."""
+        if self._admm is not None and self._relaxed(epoch):
+            return
+        self._tighten((epoch + 1) * self._steps)
+
+    def _relaxed(self, epoch: int) -> bool:
+        return self._admm is not None and epoch < math.ceil(self._plan.epochs * (1 - self._plan.tune))
+
+    def _note(self, epoch: int, accuracy: float) -> None:
+        self.state.epoch = epoch + 1
+        most = self._plan.most_bytes
+        relaxed = any(m.relaxed for m in self._modules)
+        if relaxed or (most is not None and self.sparsity.bytes() > most):
+            return
+        if accuracy >= self.state.best:
+            self.state.best, self.state.best_epoch = accuracy, epoch + 1
+            self.state.best_model = copy.deepcopy(self.network.state_dict())
+
+    def _out_of_patience(self) -> bool:
+        patience = self._plan.patience
+        if patience is None or not self.state.best_model:
+            return False
+        return self.state.epoch - self.state.best_epoch >= patience
+
+    def _epoch(self, epoch: int, tick: Callable[[int], None]) -> float:
+        """One pass over the data; returns the mean loss."""
+        rng = torch.Generator().manual_seed(self._plan.seed * 1_000_003 + epoch)
+        relaxed = self._relaxed(epoch)
+        for module in self._modules:
+            module.relaxed = relaxed
+        self.network.train()
+        every = max(1, self._steps // _EVENTS)
+        total = torch.zeros((), device=self._device)
+        for i, (x, y) in enumerate(self._train.shuffled(self._plan.batch, rng, self._plan.augment, self._device)):
+            step = epoch * self._steps + i
+            if step % every == 0:
+                if self._admm is not None and relaxed:
+                    self._admm.project(self._target(step), step / self._total)
+                else:
+                    self._tighten(step)
+            rate = self._rate(step)
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._plan.lr * group["relative"] * rate
+            loss = self._backward(x, y)
+            self.sparsity.observe()
+            if self._admm is not None and relaxed:
+                self._admm.pull()
+            self._optimizer.step()
+            self.network.confine()
+            total += loss
+            tick(len(x))
+        return float(total) / self._steps
+
+    def _rate(self, step: int) -> float:
+        """Short warm-up, then a cosine down to 2 %."""
+        warm = max(1, min(100, self._total // 50))
+        if step < warm:
+            return (step + 1) / warm
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self._total - warm)))
+
+    def _backward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            wanted = self.teacher(x).flatten(1)
+        loss = self._loss(self.network(x).flatten(1), wanted, y)
+        loss.backward()
+        return loss.detach()
+
+    def _loss(self, scores: Tensor, wanted: Tensor, y: Tensor | None) -> Tensor:
+        """Divergence from the teacher's softened scores, and cross entropy with the labels."""
+        t = self._plan.temperature
+        loss = F.kl_div(
+            F.log_softmax(scores / t, 1), F.log_softmax(wanted / t, 1), reduction="batchmean", log_target=True
+        )
+        loss = loss * (t * t)
+        if y is not None and self._plan.labels:
+            loss = loss + self._plan.labels * F.cross_entropy(scores, y)
+        return loss
+
+    def _warm_up(self) -> None:
+        """Learn what coefficients are worth, without a step."""
+        rng = torch.Generator().manual_seed(self._plan.seed)
+        for i, (x, y) in enumerate(self._train.shuffled(self._plan.batch, rng, (), self._device)):
+            if i == _WARM_STEPS:
+                break
+            self._backward(x, y)
+            self.sparsity.observe()
+
+    def _target(self, step: int) -> float:
+        """Bytes allowed at a step: from those at the start to the budget along a cubic curve."""
+        most = self._plan.most_bytes
+        if most is None:
+            return math.inf
+        done = min(1.0, step / max(1.0, self._plan.anneal * self._total))
+        return most + max(0.0, self._start_bytes - most) * (1 - done) ** 3
+
+    def _tighten(self, step: int) -> None:
+        if self._plan.most_bytes is not None:
+            self.sparsity.tighten(self._target(step))
+
+    def settle(self) -> None:
+        """End of the training: whatever was relaxed is ternary."""
+        for module in self._modules:
+            module.relaxed = False
+
+    def meet(self, most: float) -> None:
+        """Tighten to a budget at once."""
+        if not self.sparsity.ready:
+            self._warm_up()
+        self.sparsity.tighten(most)
+
+    @property
+    def images(self) -> int:
+        """Images that an epoch trains on."""
+        return self._steps * min(self._plan.batch, len(self._train))
+
+    # Evaluation ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def accuracy(self, samples: Samples, teacher: bool = False) -> float:
+        """Share of the samples whose highest score is their label (without labels: the teacher's highest)."""
+        model = self.teacher if teacher else self.network
+        right = 0
+        for x, y in samples.batches(_BATCH, self._device):
+            wanted = self.teacher(x).flatten(1).argmax(1) if y is None else y
+            right += int((model(x).flatten(1).argmax(1) == wanted).sum())
+        return right / len(samples)
+
+    @torch.no_grad()
+    def predictions(self, samples: Samples) -> Tensor:
+        """The teacher's classes, int64 [N]."""
+        return torch.cat([self.teacher(x).flatten(1).argmax(1) for x, _ in samples.batches(_BATCH, self._device)])
+
+    @torch.no_grad()
+    def loss(self, samples: Samples) -> float:
+        """Mean loss over samples."""
+        total = 0.0
+        for x, y in samples.batches(_BATCH, self._device):
+            total += float(self._loss(self.network(x).flatten(1), self.teacher(x).flatten(1), y)) * len(x)
+        return total / len(samples)
+
+
+def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
+    """Parameters by kind, each with its own learning rate."""
+    kinds: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
+    return [{"params": p, "lr": lr, "relative": _RATES[kind]} for kind, p in kinds.items()]
+
+
+class Admm:
+    """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
+
+    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; `pull`
+    adds rho * (A - Z + U) to the gradient. rho grows, so that in the end A is Z.
+    """
+
+    def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
+        self._modules, self._sparsity = modules, sparsity
+        self._target = [m.latent.detach().clone() for m in modules]
+        self._dual = [torch.zeros_like(m.latent) for m in modules]
+        self._rho = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"target": self._target, "dual": self._dual, "rho": self._rho}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for mine, saved in zip((*self._target, *self._dual), (*state["target"], *state["dual"]), strict=True):
+            mine.copy_(saved)
+        self._rho = state["rho"]
+
+    @torch.no_grad()
+    def project(self, most: float, progress: float) -> None:
+        """Z := the ternary point next to A + U that fits `most` bytes; U := U + A - Z."""
+        moved = [m.latent + u for m, u in zip(self._modules, self._dual, strict=True)]
+        if math.isfinite(most):
+            self._sparsity.tighten(most, moved)
+        for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
+            z.copy_(torch.sign(a) * (a.abs() > module.threshold))
+            u.copy_((a - z).clamp_(-CELL, CELL))
+        self._rho = 10.0 ** (-1 + 3 * progress)
+
+    @torch.no_grad()
+    def pull(self) -> None:
+        """Add the gradient of the penalty, relative to the layer's own gradients."""
+        for module, u, z in zip(self._modules, self._dual, self._target, strict=True):
+            if module.latent.grad is not None:
+                size = module.latent.grad.square().mean().sqrt()
+                module.latent.grad.add_((module.latent - z + u) * (self._rho * size))
