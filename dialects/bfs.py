@@ -121,7 +121,8 @@ class ConstantOp(IRDLOperation):
     requantisation parameters int32 [3][K] (bias, mult, shift), tables and parameter blocks.
 
     pack-coefficients replaces `value` by the bytes that the machine reads, `packed`, at DRAM `address`; `pieces`
-    holds (first output channel, first input channel, offset, size, coding) for each transfer.
+    holds (first output channel, first input channel, offset, size, coding) for each transfer; the coding is that of
+    `isa.packing` for coefficients, 1 for packed requantisation parameters, else 0.
     """
 
     name = "bfs.constant"

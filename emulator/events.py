@@ -125,6 +125,12 @@ class Recorder:
             row[Count.WEIGHT_NONZEROS] = nonzeros
             row[Count.WEIGHT_VALUES] = v["size"]
 
+    def load_par(self, index: int, v: _Values) -> None:
+        size = requant_block_bytes(v["kn"])
+        self.cycles[index] = ceil_div(max(v["size"], size), self.target.dma.bytes_per_cycle)
+        self._request(index, Count.DRAM_PARAMETERS, np.array([v["dram"]]), np.array([v["size"]]))
+        self.counts[index, Count.PAR_WRITE] = size
+
     def store_act(self, index: int, v: _Values, moved: Longs | None) -> None:
         """`moved`: bytes of each BITMAP line, None for a RAW tensor."""
         written = self._transfer(index, v, moved, Count.DRAM_ACTIVATIONS_OUT)

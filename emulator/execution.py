@@ -28,6 +28,7 @@ from isa.hazards import describe
 from isa.instructions import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, TensorLayout, ceil_div, requant_block_bytes
 from isa.packing import unpack
+from isa.parameters import plain_blocks, unpack_parameters
 from isa.program import Program, TensorRef
 
 if TYPE_CHECKING:
@@ -198,6 +199,17 @@ class Execution:
         pad[v["dst"] : v["dst"] + v["size"]] = data
         if self._recorder is not None:
             self._recorder.load_bytes(self._index, v, int(np.count_nonzero(data)))
+
+    def load_par(self, v: _Values) -> None:
+        def make() -> tuple[Bytes, int]:
+            blob = self._rodata[v["dram"] : v["dram"] + v["size"]].tobytes()
+            data = np.frombuffer(plain_blocks(*unpack_parameters(blob, v["kn"]), v["block"]), np.uint8)
+            return data, data.nbytes
+
+        data = self._constants.get(self._index, make)
+        self.par[v["dst"] : v["dst"] + len(data)] = data
+        if self._recorder is not None:
+            self._recorder.load_par(self._index, v)
 
     # Convolutions -----------------------------------------------------------------------------------------------------
 
@@ -398,6 +410,7 @@ _HANDLERS: Mapping[str, Callable[[Execution, _Values], None]] = {
     "load.act": Execution.load_act,
     "load.coef": Execution.load_coef,
     "load.bytes": Execution.load_bytes,
+    "load.par": Execution.load_par,
     "conv.dense": Execution.conv_dense,
     "conv.dw": Execution.conv_dw,
     "conv.esc": Execution.conv_esc,

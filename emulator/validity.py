@@ -87,6 +87,11 @@ def _load_bytes(v: _Values, chunk: int) -> Iterator[Extent]:
     yield _linear(_COEF if v["pad"] == Scratchpad.COEF else _PAR, True, v["dst"], v["size"])
 
 
+def _load_par(v: _Values, chunk: int) -> Iterator[Extent]:
+    yield _linear(_RODATA, False, v["dram"], v["size"])
+    yield _linear(_PAR, True, v["dst"], requant_block_bytes(v["kn"]))
+
+
 def _conv(v: _Values, chunk: int, constants: Sequence[Extent], accumulate: int = 0) -> Iterator[Extent]:
     yield _records(False, v["act"], v["ih"] * v["iw"], v["ic"], chunk)
     yield from constants
@@ -161,6 +166,7 @@ _EXTENTS: Mapping[str, Callable[[_Values, int], Iterator[Extent]]] = {
     "load.act": _load_act,
     "load.coef": _load_coef,
     "load.bytes": _load_bytes,
+    "load.par": _load_par,
     "conv.dense": _conv_dense,
     "conv.dw": _conv_dw,
     "conv.esc": _conv_esc,

@@ -92,6 +92,10 @@ def _load_bytes(v: _Values, _: Target) -> list[Access]:
     return [_read("dram", v["dram"], v["size"]), _write(space, v["dst"], v["size"])]
 
 
+def _load_par(v: _Values, _: Target) -> list[Access]:
+    return [_read("dram", v["dram"], v["size"]), _write("par", v["dst"], requant_block_bytes(v["kn"]))]
+
+
 def _conv_dense(v: _Values, target: Target) -> list[Access]:
     return _conv(v, target, v["kn"] * v["r"] * v["s"] * v["cpg"])
 
@@ -180,6 +184,7 @@ _ACCESSES: Mapping[str, Callable[[_Values, Target], list[Access]]] = MappingProx
         "load.act": _load_act,
         "load.coef": _load_coef,
         "load.bytes": _load_bytes,
+        "load.par": _load_par,
         "conv.dense": _conv_dense,
         "conv.dw": _conv_dw,
         "conv.esc": _conv_esc,

@@ -203,13 +203,27 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         "load.bytes",
         0x03,
         Queue.LOAD,
-        "Copy bytes unchanged: dense weights int8 [kn][r][s][cpg] to COEF; bases, per-channel parameters and tables to "
-        "PAR.",
+        "Copy bytes unchanged: dense weights int8 [kn][r][s][cpg] to COEF; bases, requantisation blocks, other "
+        "parameters and tables to PAR.",
         (
             Field("dram", 40, "byte address of the source"),
             Field("size", 24, "bytes"),
             Field("pad", 2, "destination scratchpad", enum=Scratchpad),
             Field("dst", 24, "byte address of the destination"),
+        ),
+    ),
+    InstructionSpec(
+        "load.par",
+        0x04,
+        Queue.LOAD,
+        "Fetch packed requantisation parameters of kn channels and expand them in PAR to requantisation blocks of "
+        "`block` channels, the last one of those that are left.",
+        (
+            Field("dram", 40, "byte address of the packed parameters"),
+            Field("size", 24, "packed bytes"),
+            Field("kn", 16, "output channels"),
+            Field("block", 16, "output channels of a block"),
+            Field("dst", 24, "byte address of the destination in PAR"),
         ),
     ),
     InstructionSpec(

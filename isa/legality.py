@@ -43,7 +43,7 @@ _POSITIVE = frozenset(
     (
         *("size", "h", "w", "cn", "tensor_w", "tensor_c"),
         *("ih", "iw", "ic", "r", "s", "sy", "sx", "oh", "ow", "kt", "kn"),
-        *("v", "cpg", "kpg", "groups", "out_w", "out_c"),
+        *("v", "cpg", "kpg", "groups", "out_w", "out_c", "block"),
     )
 )
 
@@ -161,6 +161,7 @@ _RULES: Mapping[str, Callable[[_Values, Target], list[str]]] = MappingProxyType(
         "load.act": _load_act,
         "load.coef": _load_coef,
         "load.bytes": _end,
+        "load.par": _end,
         "conv.dense": _conv_dense,
         "conv.dw": _conv_dw,
         "conv.esc": _conv_esc,

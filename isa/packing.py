@@ -7,12 +7,12 @@ non-zero in order. A blob has no other bytes than these:
 FLAT       bitmap of n bits; signs.
 TWO_LEVEL  uint8 g: groups of 2^g coefficients (the last one padded with zeros); one occupancy bit per group; the
            bitmaps of the occupied groups, 2^g bits each; signs.
-DELTA      Golomb-coded gaps. uint16: bits 0-14 the divisor m >= 1, bit 15 set if the marks are the zeros instead of the
-           non-zeros; uint32: number of marks; uint32: bytes of the quotient stream. A gap is the number of unmarked
-           coefficients before a mark; gap = q*m + r. With b = ceil(log2 m) and cut = 2^b - m, a remainder below cut is
-           the prefix r; any other is the prefix (r + cut) >> 1 and the extra bit (r + cut) & 1. Streams: prefixes
-           (b-1 bits each, none if b = 0); signs; quotients in unary, q zeros and a one; extra bits, one for each prefix
-           that is not below cut.
+DELTA      Golomb-coded gaps. Three numbers: 2*m, m >= 1 the divisor, plus 1 if the marks are the zeros instead of the
+           non-zeros; number of marks; bytes of the quotient stream. Each takes as few bytes as it can, 7 bits a byte,
+           least significant first, bit 7 set in all but the last. A gap is the number of unmarked coefficients before a
+           mark; gap = q*m + r. With b = ceil(log2 m) and cut = 2^b - m, a remainder below cut is the prefix r; any
+           other is the prefix (r + cut) >> 1 and the extra bit (r + cut) & 1. Streams: prefixes (b-1 bits each, none if
+           b = 0); signs; quotients in unary, q zeros and a one; extra bits, one for each prefix that is not below cut.
 
 The streams of DELTA are apart so that a decoder reads all of them at once.
 """
@@ -24,21 +24,15 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.errors import UserError
+from isa.bitstream import BitReader, Bits, PackingError, number, to_bytes
 from isa.instructions import CoefficientFormat
 from isa.layout import ceil_div
 
 MAX_COEFFICIENTS = 1 << 26
 """Coefficients of a blob: what the largest scratchpad (16 MiB, two bits each) can hold."""
 
-_Bits = NDArray[np.uint8]
 _GROUP_BITS = range(1, 9)
-_DELTA_HEADER = np.dtype([("divisor", "<u2"), ("marks", "<u4"), ("quotient_bytes", "<u4")])
-_INVERTED = 1 << 15
-
-
-class PackingError(UserError):
-    """A blob that no packer has written."""
+_MAX_DIVISOR = MAX_COEFFICIENTS
 
 
 def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
@@ -51,7 +45,7 @@ def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
     bitmap = (flat != 0).view(np.uint8)
     signs = (flat[flat != 0] < 0).view(np.uint8)
     if coding is CoefficientFormat.FLAT:
-        return _bytes(bitmap) + _bytes(signs)
+        return to_bytes(bitmap) + to_bytes(signs)
     if coding is CoefficientFormat.TWO_LEVEL:
         return _pack_two_level(bitmap, signs)
     return _pack_delta(bitmap, signs)
@@ -68,7 +62,7 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     n = k * v * c
     if n > MAX_COEFFICIENTS:
         raise PackingError(f"packed coefficients: [{k}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
-    reader = _Reader(data, coding.name)
+    reader = BitReader(data, f"packed coefficients ({coding.name})")
     if coding is CoefficientFormat.FLAT:
         bitmap = reader.bits(n)
         signs = reader.bits(int(bitmap.sum(dtype=np.int64)))
@@ -82,48 +76,7 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     return t.reshape(k, v, c)
 
 
-def _bytes(bits: _Bits) -> bytes:
-    return np.packbits(bits, bitorder="little").tobytes()
-
-
-class _Reader:
-    """Takes streams off the front of a blob."""
-
-    def __init__(self, data: bytes, what: str) -> None:
-        self._data = np.frombuffer(data, np.uint8)
-        self._at = 0
-        self._what = what
-
-    def error(self, why: str) -> PackingError:
-        return PackingError(f"packed coefficients ({self._what}): {why}")
-
-    def take(self, count: int) -> NDArray[np.uint8]:
-        """The next `count` bytes."""
-        if count > self._data.size - self._at:
-            raise self.error(f"{self._data.size} bytes are too few")
-        taken = self._data[self._at : self._at + count]
-        self._at += count
-        return taken
-
-    def bits(self, count: int) -> _Bits:
-        """The next stream, of `count` bits."""
-        bits = np.unpackbits(self.take(ceil_div(count, 8)), bitorder="little")
-        if bits[count:].any():
-            raise self.error("bits are set after the end of a stream")
-        return bits[:count]
-
-    def numbers(self, count: int, width: int) -> NDArray[np.int64]:
-        """The next stream, of `count` numbers of `width` bits, least significant first."""
-        if width == 0:
-            return np.zeros(count, np.int64)
-        return self.bits(count * width).reshape(count, width) @ (np.int64(1) << np.arange(width, dtype=np.int64))
-
-    def finish(self) -> None:
-        if self._at != self._data.size:
-            raise self.error(f"{self._data.size - self._at} bytes follow the last stream")
-
-
-def _pack_two_level(bitmap: _Bits, signs: _Bits) -> bytes:
+def _pack_two_level(bitmap: Bits, signs: Bits) -> bytes:
     def size(g: int) -> int:
         starts = np.arange(0, bitmap.size, 1 << g)
         occupied = int(np.count_nonzero(np.add.reduceat(bitmap, starts, dtype=np.int64))) if bitmap.size else 0
@@ -133,10 +86,10 @@ def _pack_two_level(bitmap: _Bits, signs: _Bits) -> bytes:
     groups = np.zeros((ceil_div(bitmap.size, 1 << g), 1 << g), np.uint8)
     groups.reshape(-1)[: bitmap.size] = bitmap
     occupied = groups.max(axis=1)
-    return bytes([g]) + _bytes(occupied) + _bytes(groups[occupied != 0]) + _bytes(signs)
+    return bytes([g]) + to_bytes(occupied) + to_bytes(groups[occupied != 0]) + to_bytes(signs)
 
 
-def _unpack_two_level(reader: _Reader, n: int) -> tuple[_Bits, _Bits]:
+def _unpack_two_level(reader: BitReader, n: int) -> tuple[Bits, Bits]:
     g = int(reader.take(1)[0])
     if g not in _GROUP_BITS:
         raise reader.error(f"groups of 2^{g} coefficients are undefined")
@@ -183,10 +136,10 @@ def _best_divisor(gaps: NDArray[np.int64]) -> int:
         return int(quotients.sum()) + prefixes.size * _golomb_widths(m)[0] + extra.size
 
     near = (guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess)
-    return min(sorted({min(max(1, m), _INVERTED - 1) for m in near}), key=size)
+    return min(sorted({min(max(1, m), _MAX_DIVISOR) for m in near}), key=size)
 
 
-def _pack_delta(bitmap: _Bits, signs: _Bits) -> bytes:
+def _pack_delta(bitmap: Bits, signs: Bits) -> bytes:
     inverted = 2 * signs.size > bitmap.size
     marks = np.flatnonzero(bitmap == 0 if inverted else bitmap).astype(np.int64)
     gaps = np.diff(marks, prepend=-1) - 1
@@ -196,16 +149,15 @@ def _pack_delta(bitmap: _Bits, signs: _Bits) -> bytes:
     unary = np.zeros(int(quotients.sum()) + quotients.size, np.uint8)
     unary[np.cumsum(quotients + 1) - 1] = 1
     prefix_bits = (prefixes[:, None] >> np.arange(width) & 1).astype(np.uint8)
-    quotient_stream = _bytes(unary)
-    header = np.array((m | (_INVERTED if inverted else 0), marks.size, len(quotient_stream)), _DELTA_HEADER)
-    return header.tobytes() + _bytes(prefix_bits) + _bytes(signs) + quotient_stream + _bytes(extra.astype(np.uint8))
+    quotient_stream = to_bytes(unary)
+    header = number(2 * m + inverted) + number(marks.size) + number(len(quotient_stream))
+    return header + to_bytes(prefix_bits) + to_bytes(signs) + quotient_stream + to_bytes(extra.astype(np.uint8))
 
 
-def _unpack_delta(reader: _Reader, n: int) -> tuple[_Bits, _Bits]:
-    header = reader.take(_DELTA_HEADER.itemsize).view(_DELTA_HEADER)[0]
-    inverted, m = divmod(int(header["divisor"]), _INVERTED)
-    count, quotient_bytes = int(header["marks"]), int(header["quotient_bytes"])
-    if m == 0 or count > n:
+def _unpack_delta(reader: BitReader, n: int) -> tuple[Bits, Bits]:
+    m, inverted = divmod(reader.number(), 2)
+    count, quotient_bytes = reader.number(), reader.number()
+    if not 1 <= m <= _MAX_DIVISOR or count > n:
         raise reader.error(f"divisor {m} with {count} marks among {n} coefficients is impossible")
     width, cut = _golomb_widths(m)
     r = reader.numbers(count, width)

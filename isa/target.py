@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 
 from isa.errors import UserError
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 
 
 class TargetError(UserError):

@@ -262,8 +262,17 @@ class TileLowering:
         raise self._fault("a convolution reads a tile that nothing loads")
 
     def _load_parameters(self, op: tiles.LoadParametersOp, at: Indices) -> None:
-        region = Region(op.constant.string_value(), k=span(at, op.k, op.channels))
-        self._load_bytes_to(op.buffer, region, op.constant, Scratchpad.PAR)
+        k = span(at, op.k, op.channels)
+        region = Region(op.constant.string_value(), k=k)
+        address, size, packed = self._piece(op.constant, k.first, 0)
+        if not packed:
+            self._load_bytes_to(op.buffer, region, op.constant, Scratchpad.PAR)
+            return
+        self._room(op.buffer, requant_block_bytes(k.extent))
+        state = self._states[op.buffer]
+        if state.fill(region):
+            block = op.block.value.data
+            self._emit("load.par", dram=address, size=size, kn=k.extent, block=block, dst=state.address)
 
     def _load_bytes(self, op: tiles.LoadBytesOp, _: Indices) -> None:
         self._load_bytes_to(op.buffer, Region(op.constant.string_value()), op.constant, Scratchpad.PAR)

@@ -19,22 +19,21 @@ from dialects.bfs_tiles import LoadBytesOp, LoadCoefficientsOp, LoadParametersOp
 from dialects.blob import DenseAttr
 from isa.errors import UserError
 from isa.packing import best
+from isa.parameters import pack_parameters, plain_blocks
 from passes.bfs_module import bfs_program
-from passes.math.geometry import Span, steps
+from passes.math.geometry import Span
 from passes.nest import executions, span
 
 Array = NDArray[np.generic]
 
 
-def parameter_blocks(parameters: Array, channels: Span, block: int) -> bytes:
-    """Requantisation blocks (bias, mult int32, shift uint8) of int32 parameters [3][K], one for each `block`
-    channels.
+def parameter_blocks(parameters: Array, channels: Span, block: int) -> tuple[bytes, int]:
+    """Requantisation parameters int32 [3][K] of some channels, and their coding: packed (1), or as they lie in PAR (0)
+    where that is smaller.
     """
-    found: list[bytes] = []
-    for s in steps(channels.first, channels.extent, block):
-        bias, mult, shift = np.asarray(parameters[:, s.first : s.end], "<i4")
-        found += [bias.tobytes(), mult.tobytes(), shift.astype(np.uint8).tobytes()]
-    return b"".join(found)
+    bias, mult, shift = parameters[:, channels.first : channels.end]
+    plain, packed = plain_blocks(bias, mult, shift, block), pack_parameters(bias, mult, shift)
+    return (packed, 1) if len(packed) < len(plain) else (plain, 0)
 
 
 def transfers(layer: LayerOp) -> Iterator[tuple[str, str, int, Span, Span]]:
@@ -53,21 +52,22 @@ def transfers(layer: LayerOp) -> Iterator[tuple[str, str, int, Span, Span]]:
 
 
 def pack_transfer(value: Array, kind: str, block: int, k: Span, c: Span) -> tuple[bytes, int]:
-    """The bytes of one transfer of a constant, and their coding (0 unless packed coefficients)."""
+    """The bytes of one transfer of a constant, and their coding (0 unless packed coefficients or parameters)."""
     if kind == "weights":
         return np.ascontiguousarray(value[k.first : k.end, :, :, c.first : c.end]).tobytes(), 0
     if kind == "coefficients":
         coding, data = best(np.asarray(value[k.first : k.end], np.int8))
         return data, int(coding)
     if kind == "parameters":
-        return parameter_blocks(value, k, block), 0
+        return parameter_blocks(value, k, block)
     return value.tobytes(), 0
 
 
 @dataclass(frozen=True)
 class PackCoefficientsPass(ModulePass):
     """Replace the constants by the bytes that the machine reads: ternary coefficients in the smallest format for each
-    transfer, weights in the order of the accumulation steps, parameter blocks. Equal constants share an address.
+    transfer, weights in the order of the accumulation steps, requantisation parameters packed where that is smaller.
+    Equal constants share an address.
     """
 
     name = "pack-coefficients"

@@ -17,6 +17,7 @@ from dialects.esc import Esc
 from isa.errors import UserError
 from isa.instructions import CoefficientFormat, TensorFormat
 from isa.packing import unpack
+from isa.parameters import plain_blocks, unpack_parameters
 from passes.math.geometry import Span
 from passes.nest import executions
 from passes.pack_coefficients import parameter_blocks
@@ -75,15 +76,13 @@ def test_match_cycles_are_those_of_the_slowest_slice() -> None:
     assert match_cycles(t, 1.0, 64, 16, 1) == (2 + 0 + 1) / 3
 
 
-def test_parameter_blocks() -> None:
-    parameters = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.int32)
-    data = parameter_blocks(parameters, Span(0, 3), 2)
-    assert data == b"".join(
-        [
-            np.array([1, 2, 4, 5], "<i4").tobytes() + bytes([7, 8]),
-            np.array([3, 6], "<i4").tobytes() + bytes([9]),
-        ]
-    )
+def test_parameters_take_the_smaller_form() -> None:
+    parameters = np.array([[1, 2, 3, 9], [4, 5, 6, 9], [7, 8, 9, 9]], np.int32)
+    data, packed = parameter_blocks(parameters, Span(1, 2), 2)
+    assert packed and [a.tolist() for a in unpack_parameters(data, 2)] == [[2, 3], [5, 6], [8, 9]]
+    wide = np.array([[-(1 << 31)], [(1 << 31) - 1], [62]])
+    data, packed = parameter_blocks(wide, Span(0, 1), 1)
+    assert not packed and data == plain_blocks(*wide, 1)
 
 
 def test_packed_pieces_decode_to_the_coefficients() -> None:

@@ -65,7 +65,7 @@ def test_two_level_by_hand() -> None:
 def test_delta_by_hand() -> None:
     t = np.zeros((1, 1, 20), np.int8)
     t[0, 0, [4, 12, 14]] = 1, -1, 1  # gaps 4, 7, 1
-    data = bytes([5, 0, 3, 0, 0, 0, 1, 0, 0, 0])
+    data = bytes([2 * 5, 3, 1])
     # m = 5: two-bit prefixes, cut 3; remainders 4, 2, 1 -> prefixes 3 (extra 1), 2, 1; quotients 0, 1, 0.
     data += bytes([0b01_10_11, 0b010, 0b1101, 0b1])
     np.testing.assert_array_equal(unpack(data, CoefficientFormat.DELTA, 1, 1, 20), t)

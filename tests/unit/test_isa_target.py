@@ -57,7 +57,7 @@ def test_zero_is_allowed_where_it_means_something() -> None:
         ("ic_bits = 16", "ic_bits = 25", "must be in 8..24"),
         ("act = 65536", "act = 33554432", "at most 16 MiB"),
         ("page_bytes = 2048", "page_bytes = 2000", "multiple of dram.burst_bytes"),
-        ("isa_version = 1", "isa_version = 9", "isa_version 9 is not 1"),
+        ("isa_version = 2", "isa_version = 9", "isa_version 9 is not 2"),
         ("[clock]\nfrequency_mhz = 800.0\n", "", "missing parameter 'clock'"),
         ("[clock]\nfrequency_mhz = 800.0\n", "clock = 3\n", "'clock' must be a table"),
         ("[clock]", "[clock", "not TOML"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from tile_models import Graph, lower
 
 from dialects.eisa import to_program
 from emulator.events import Count, Recorder
 from emulator.execution import Constants, Execution
+from emulator.machine import Machine
+from isa.errors import UserError
 from isa.hazards import accesses
+from isa.parameters import plain_blocks, unpack_parameters
 from isa.program import Program
 
 
@@ -40,9 +46,35 @@ def test_unaligned_transfers_cost_every_burst_that_they_touch() -> None:
     straddling = 0
     for index, instruction in enumerate(program.instructions):
         execution.step(index)
-        if instruction.spec.mnemonic in ("load.coef", "load.bytes"):
+        if instruction.spec.mnemonic in ("load.coef", "load.bytes", "load.par"):
             first, last = instruction["dram"] // burst, (instruction["dram"] + instruction["size"] - 1) // burst
             moved = recorder.counts[index, Count.DRAM_WEIGHTS] + recorder.counts[index, Count.DRAM_PARAMETERS]
             assert moved == (last - first + 1) * burst
             straddling += last - first + 1 > -(-instruction["size"] // burst)
     assert straddling
+
+
+def test_packed_parameters_are_expanded_to_blocks() -> None:
+    program = network()
+    recorder = Recorder(program)
+    execution = Execution(program, 1, Constants(), recorder)
+    execution.write_input(program.inputs[0].tensor, np.zeros((1, 9 * 9 * 20), np.uint8))
+    found = 0
+    for index, i in enumerate(program.instructions):
+        execution.step(index)
+        if i.spec.mnemonic == "load.par":
+            blob = program.rodata[i["dram"] : i["dram"] + i["size"]]
+            want = plain_blocks(*unpack_parameters(blob, i["kn"]), i["block"])
+            assert execution.par[i["dst"] : i["dst"] + 9 * i["kn"]].tobytes() == want
+            assert recorder.counts[index, Count.PAR_WRITE] == 9 * i["kn"]
+            assert recorder.cycles[index] == -(-9 * i["kn"] // program.target.dma.bytes_per_cycle)
+            found += 1
+    assert found >= 3
+
+
+def test_damaged_parameters_are_an_error() -> None:
+    program = network()
+    at = next(i["dram"] for i in program.instructions if i.spec.mnemonic == "load.par")
+    rodata = program.rodata[:at] + b"\xff\xff\xff\xff" + program.rodata[at + 4 :]
+    with pytest.raises(UserError, match="packed parameters: "):
+        Machine(replace(program, rodata=rodata)).run([np.zeros((1, 20, 9, 9), np.float32)])

@@ -1,4 +1,4 @@
-// Weights as they are, requantisation parameters as blocks of int32 bias, int32 mult, uint8 shift, constants without gaps.
+// Weights as they are, requantisation parameters packed (isa.parameters), constants without gaps.
 // RUN: esc-opt %s -p pack-coefficients | filecheck %s
 
 bfs.program attributes {target = "esc1", arena = 576 : i64} {
@@ -41,4 +41,4 @@ bfs.program attributes {target = "esc1", arena = 576 : i64} {
 }
 
 // CHECK:      bfs.constant @c0 {packed = #blob.dense<4xui8, [79, 150, 174, 189]>, pieces = array<i64: 0, 0, 0, 4, 0>, address = 0 : i64}
-// CHECK-NEXT: bfs.constant @c1 {packed = #blob.dense<18xui8, "0x80ffffff78000000a69de00009b89b001a1a">, pieces = array<i64: 0, 0, 0, 18, 0>, address = 4 : i64}
+// CHECK-NEXT: bfs.constant @c1 {packed = #blob.dense<12xui8, [197, 5, 176, 6, 240, 1, 166, 157, 224, 9, 184, 155]>, pieces = array<i64: 0, 0, 0, 12, 1>, address = 4 : i64}

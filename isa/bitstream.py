@@ -1,0 +1,86 @@
+"""Streams of bits in packed data: bit i of a stream is bit i % 8 of byte i // 8, and every stream begins on a byte."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.errors import UserError
+
+Bits: TypeAlias = NDArray[np.uint8]
+
+
+class PackingError(UserError):
+    """A blob that no packer has written."""
+
+
+def to_bytes(bits: Bits) -> bytes:
+    """Bytes of a stream."""
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def to_bits(numbers: NDArray[np.int64], width: int) -> Bits:
+    """Bits [count, width] of the `width` least significant bits of numbers, the least significant one first."""
+    return (numbers[:, None] >> np.arange(width) & 1).astype(np.uint8)
+
+
+def number(value: int) -> bytes:
+    """A number in as few bytes as it takes: 7 bits a byte, least significant first, bit 7 set in all but the last."""
+    found = bytearray()
+    while value >= 128:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+class BitReader:
+    """Takes streams off the front of a blob; `what` is how errors call it."""
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = np.frombuffer(data, np.uint8)
+        self._at = 0
+        self._what = what
+
+    def error(self, why: str) -> PackingError:
+        """An error about this blob."""
+        return PackingError(f"{self._what}: {why}")
+
+    def take(self, count: int) -> NDArray[np.uint8]:
+        """The next `count` bytes."""
+        if count > self._data.size - self._at:
+            raise self.error(f"{self._data.size} bytes are too few")
+        taken = self._data[self._at : self._at + count]
+        self._at += count
+        return taken
+
+    def number(self) -> int:
+        """The next number of 7 bits a byte, at most 5 bytes."""
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = int(self.take(1)[0])
+            value |= (byte & 127) << shift
+            if byte < 128:
+                if byte == 0 and shift:
+                    raise self.error("a number takes more bytes than it needs")
+                return value
+        raise self.error("a number has more than 35 bits")
+
+    def bits(self, count: int) -> Bits:
+        """The next stream, of `count` bits."""
+        bits = np.unpackbits(self.take(-(-count // 8)), bitorder="little")
+        if bits[count:].any():
+            raise self.error("bits are set after the end of a stream")
+        return bits[:count]
+
+    def numbers(self, count: int, width: int) -> NDArray[np.int64]:
+        """The next stream, of `count` numbers of `width` bits, least significant first."""
+        if width == 0:
+            return np.zeros(count, np.int64)
+        return self.bits(count * width).reshape(count, width) @ (np.int64(1) << np.arange(width, dtype=np.int64))
+
+    def finish(self) -> None:
+        """Raise PackingError unless everything is taken."""
+        if self._at != self._data.size:
+            raise self.error(f"{self._data.size - self._at} bytes follow the last stream")
