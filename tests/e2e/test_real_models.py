@@ -106,6 +106,23 @@ def test_dense_accuracy_imagenet(name: str, accuracy: Accuracy) -> None:
 
 
 @pytest.mark.slow
+def test_exported_model_is_as_accurate_in_onnxruntime(
+    inputs: Callable[[str, str, int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, exported, binary = "resnet20_cifar10", tmp_path / "small.onnx", tmp_path / "m.bin"
+    arguments = [*options(name, inputs(name, "calib", 32)), "--scheme", "escalate", "--basis", "9", "--planes", "1"]
+    assert main([*arguments, "--emit", "qdq", "-o", str(exported)]) == 0
+    assert main([str(exported), "-o", str(binary)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    test = inputs(name, "test", 1017)
+    assert emulate([str(binary), "--eval", str(test), "-q", "--jobs", "1"]) == 0
+    printed = re.search(r"top-1 ([\d.]+) %", capsys.readouterr().out)
+    assert printed
+    with np.load(test) as data:
+        assert abs(top1(exported, data["x"], data["y"]) - float(printed.group(1))) <= 0.2
+
+
+@pytest.mark.slow
 def test_decomposed_accuracy(accuracy: Accuracy) -> None:
     scheme = ["--scheme", "escalate", "--basis", "9", "--planes", "2"]
     assert accuracy.loss("resnet20_cifar10", scheme, 256, 1017) <= 0.5
