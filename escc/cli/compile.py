@@ -90,7 +90,7 @@ def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass
     if module is not None:
         start = level_of(module)
         if LEVELS.index(start) > LEVELS.index(level):
-            raise UserError(f"{args.model}: stands at level '{start}', below --emit {level}", f"use --emit {start}")
+            raise UserError(f"{args.model}: stands at level '{start}', below --emit {args.emit}", f"use --emit {start}")
         done = (*before(start), *provenance(module))
         if "decompose-conv" in done and (args.scheme or args.basis or args.planes):
             args.console.warn(
