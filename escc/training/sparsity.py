@@ -15,7 +15,7 @@ from escc.compress.budget import Budget, Candidates, overhead_bytes
 from escc.compress.straight_through import CELL, DecomposedConv, DenseConv
 from escc.training.network import Network
 
-_DECAY = 0.99
+_DECAY = 0.999
 """Of the running mean of squared gradients, for each step."""
 _TINY = 1e-30
 
@@ -117,9 +117,11 @@ class Sparsity:
 
 
 def _smoothed(x: Tensor) -> Tensor:
-    """Half x [K, C, V], half its best product of a function of the row and one of the rest."""
+    """Best product of a function of the row of x [K, C, V] and one of the rest: single entries are mostly noise, and
+    thresholds that follow noise switch coefficients on and off for nothing.
+    """
     rows, rest = x.mean(dim=(1, 2), keepdim=True), x.mean(dim=0, keepdim=True)
-    return (x + rows * rest / x.mean().clamp_min(_TINY)) / 2
+    return rows * rest / x.mean().clamp_min(_TINY)
 
 
 def _array(x: Tensor) -> NDArray[Any]:

@@ -25,7 +25,7 @@ _WARM_STEPS = 16
 """Batches whose gradients say what coefficients are worth before the first step."""
 _BATCH = 500
 """Samples of a batch without gradients."""
-_RATES = {"latent": 1.0, "weight": 0.3, "basis": 0.3, "gain": 1.0, "offset": 1.0}
+_RATES = {"latent": 1.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.2}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -254,8 +254,10 @@ class Trainer:
         return most + max(0.0, self._start_bytes - most) * (1 - done) ** 3
 
     def _tighten(self, step: int) -> None:
-        if self._plan.most_bytes is not None:
-            self.sparsity.tighten(self._target(step))
+        """Bring the network to the bytes allowed at a step, unless it is there already: new thresholds do some harm."""
+        target = self._target(step)
+        if self._plan.most_bytes is not None and self.sparsity.bytes() > target:
+            self.sparsity.tighten(target)
 
     def settle(self) -> None:
         """End of the training: whatever was relaxed is ternary."""
