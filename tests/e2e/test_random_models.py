@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,20 @@ import numpy as np
 import onnx
 import onnx.printer
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, reject, settings
 from hypothesis import strategies as st
 from onnx import helper
 from sample_models import constant, model
 
+from dialects.interpreters.run import run_module
 from escc.driver import run_passes, to_program
 from escc.irtext import make_context
+from escc.onnx_export import export_model
 from escc.onnx_import import import_model
 from escc.universe import ESCC_UNIVERSE
 from escc.verify import Verification
 from isa.container import read_elf, write_elf
+from isa.errors import UserError
 from passes.pipelines import PipelineOptions, build
 
 pytestmark = pytest.mark.filterwarnings("ignore:no calibration data")
@@ -144,6 +148,34 @@ def test_all_levels_agree(data: bytes, scheme: tuple[str, int | None, int | None
     assert verification.fault is None, text
     assert "emulator: " in text
     assert write_elf(read_elf(write_elf(program))) == write_elf(program)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(networks(), st.sampled_from([("dense", None), ("escalate", 3)]))
+def test_exported_models_compute_the_same(data: bytes, scheme: tuple[str, int | None]) -> None:
+    note(onnx.printer.to_text(onnx.load_model_from_string(data).graph)[:2000])
+    module = import_model(data, "random.onnx")
+    options = PipelineOptions(scheme=scheme[0], basis=scheme[1], planes=1, samples=3)
+    run_passes(make_context(), module, build(ESCC_UNIVERSE.all_passes, options, "esc"))
+    try:
+        exported = export_model(module)
+    except UserError as error:
+        assert all("elementwise function" in cause for cause in error.causes)  # two in a row
+        reject()
+    onnx.checker.check_model(exported, full_check=True)
+    again = import_model(exported.SerializeToString(), "exported.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_passes(make_context(), again, build(ESCC_UNIVERSE.all_passes, PipelineOptions(), "esc"))
+    shape = [d.dim_value or 4 for d in exported.graph.input[0].type.tensor_type.shape.dim]
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    assert np.array_equal(run_module(module, [x])[0], run_module(again, [x])[0])
 
 
 def test_wide_map_tiles(tmp_path: Path) -> None:
