@@ -26,6 +26,7 @@ PASSES = {
     "quantize": "passes.quantize:QuantizePass",
     "fuse-epilogues": "passes.fuse_epilogues:FuseEpiloguesPass",
     "decompose-conv": "passes.decompose_conv:DecomposeConvPass",
+    "round-parameters": "passes.round_parameters:RoundParametersPass",
     "drop-dead-channels": "passes.drop_dead_channels:DropDeadChannelsPass",
     "esc-legalize": "passes.esc_legalize:EscLegalizePass",
     "tile-basis-first": "passes.tile_basis_first:TileBasisFirstPass",

@@ -19,7 +19,7 @@ LEVELS = ("onnx", "esc", "bfs", "eisa")
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx-canonicalize", "onnx-legalize"),
-    "esc": ("quantize", "fuse-epilogues", "decompose-conv", "drop-dead-channels", "esc-legalize"),
+    "esc": ("quantize", "fuse-epilogues", "decompose-conv", "round-parameters", "drop-dead-channels", "esc-legalize"),
     "bfs": ("tile-basis-first", "plan-memory", "double-buffer", "pack-coefficients"),
     "eisa": ("lower-to-eisa", "insert-sync", "eisa-legalize"),
 }

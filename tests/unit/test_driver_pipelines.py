@@ -117,7 +117,7 @@ def test_options_reach_the_passes_that_have_them() -> None:
 def test_a_level_stops_the_pipeline_and_done_passes_are_left_out() -> None:
     registry = ESCC_UNIVERSE.all_passes
     names = [p.name for p in build(registry, PipelineOptions(), "esc", before("esc"))]
-    assert names == ["fuse-epilogues", "decompose-conv", "drop-dead-channels", "esc-legalize"]
+    assert names == ["fuse-epilogues", "decompose-conv", "round-parameters", "drop-dead-channels", "esc-legalize"]
 
 
 def module() -> tuple[Context, ModuleOp]:

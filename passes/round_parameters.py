@@ -1,0 +1,46 @@
+"""`round-parameters`: multipliers and biases of requantisations lose the digits that no result needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from dialects import esc
+from dialects.blob import DenseAttr
+from dialects.interpreters.run import main_function
+from isa.errors import UserError
+from passes.math.rounding import round_biases, round_multipliers
+
+
+@dataclass(frozen=True)
+class RoundParametersPass(ModulePass):
+    """Round the parameters of every `esc.requantize`, so that they pack into few bytes.
+
+    Each multiplier gets `multiplier-bits` significant bits, a relative deviation of at most 2^-multiplier-bits; each
+    bias becomes a multiple of at most 2^-bias-bits steps of the result. With the defaults, a result of 8 bits moves by
+    less than a tenth of a step before it is rounded.
+    """
+
+    name = "round-parameters"
+    multiplier_bits: int = 12
+    """Significant bits of multipliers, 1 to 31."""
+
+    bias_bits: int = 4
+    """Binary digits of biases below one step of the result, 0 to 31."""
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        wrong = [
+            f"round-parameters: {name} must be in [{low}, 31], found {value}"
+            for name, value, low in (("multiplier-bits", self.multiplier_bits, 1), ("bias-bits", self.bias_bits, 0))
+            if not low <= value <= 31
+        ]
+        if wrong:
+            raise UserError(wrong)
+        for requant in main_function(op).body.block.ops:
+            if isinstance(requant, esc.RequantizeOp):
+                mult, shift = round_multipliers(requant.mult.array, requant.shift.array, self.multiplier_bits)
+                requant.bias = DenseAttr.of(round_biases(requant.bias.array, shift, self.bias_bits))
+                requant.mult, requant.shift = DenseAttr.of(mult), DenseAttr.of(shift)
