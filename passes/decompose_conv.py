@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects import builtin
+from xdsl.dialects import builtin, func
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
@@ -38,6 +40,7 @@ from passes.math.decomposition import (
 from passes.math.moments import MomentAccumulator, position_budget, window_rows
 from passes.math.scales import storable
 from passes.quantize_plan import PRESCRIBED
+from passes.sensitivity import image_count, sensitivities
 from passes.twin_values import TwinValues, accumulate, is_accumulator
 
 Array: TypeAlias = NDArray[Any]
@@ -74,12 +77,22 @@ def _candidate(op: Operation) -> tuple[esc.Conv2dOp, esc.RequantizeOp] | None:
 class _Rewriter:
     """Walks a function, keeps both networks' values and rewrites the convolutions that the scheme decomposes."""
 
-    def __init__(self, values: TwinValues, scheme: Scheme, options: SchemeOptions, target: Target, calibrated: bool):
+    def __init__(
+        self,
+        values: TwinValues,
+        scheme: Scheme,
+        options: SchemeOptions,
+        target: Target,
+        calibrated: bool,
+        sensitivity: Sensitivity,
+    ):
+        self._sensitivity = sensitivity
         self._values = values
         self._scheme = scheme
         self._options = options
         self._target = target
         self._calibrated = calibrated
+        self.count = 0
         self.too_wide: list[str] = []
         self.causes: list[str] = []
         self.notes: list[str] = []
@@ -118,6 +131,7 @@ class _Rewriter:
         except ValueError as error:
             raise UserError(f"{describe(conv)}: {error}", "use fewer bases or --scheme dense") from error
         self._replace(conv, requant, layer, answer, ic_shift)
+        self.count += 1
 
     def _picks(self, conv: esc.Conv2dOp, index: int) -> NDArray[np.int64]:
         """Output positions of all images that enter the moments, ascending."""
@@ -153,6 +167,7 @@ class _Rewriter:
             sums.result(),
             self._calibrated,
             self._target,
+            lambda: self._sensitivity.of(index),
         )
 
     def _wanted(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, picks: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -212,6 +227,28 @@ def _steps(requant: esc.RequantizeOp) -> NDArray[np.float64]:
     return np.ldexp(requant.mult.array.astype(np.float64), -requant.shift.array.astype(np.int64))
 
 
+class Sensitivity:
+    """Sensitivities of the convolutions of a function as it is now, measured when first asked for."""
+
+    def __init__(self, function: func.FuncOp, inputs: Sequence[Array], seed: int):
+        self._function = function.clone()  # the original is about to change
+        self._inputs = inputs
+        self._seed = seed
+
+    def of(self, index: int) -> float:
+        """Sensitivity of the convolution whose requantisation is the operation of that index."""
+        return self._all.get(index, 1.0)
+
+    @cached_property
+    def _all(self) -> dict[int, float]:
+        block = self._function.body.block
+        ops = list(block.ops)
+        count = image_count(ops)
+        found = sensitivities(block, [x[:count] for x in self._inputs], self._seed)
+        pairs = [(i, pair[0]) for i, op in enumerate(ops) if (pair := _candidate(op)) is not None]
+        return {i: found[conv] for i, conv in pairs}
+
+
 def _sample_limit(ops: Sequence[Operation]) -> int:
     """Images whose largest 8-bit value fits the budget."""
     sizes = [
@@ -235,7 +272,8 @@ class DecomposeConvPass(ModulePass):
     if there is no calibration data.
 
     `scheme` names an entry point of the group `escc.schemes`; `basis` kernels times `planes` are the virtual bases of
-    a layer.
+    a layer. `rate` and `cycle-rate` say how much error a scheme should take for fewer bytes and cycles: the relative
+    error of the network's outputs that is worth saving all int8 weights of the convolutions, and all their cycles.
     """
 
     name = "decompose-conv"
@@ -248,10 +286,16 @@ class DecomposeConvPass(ModulePass):
     planes: int | None = None
     """Ternary planes over the bases; chosen by the scheme without."""
 
+    rate: float | None = None
+    """Error of the network's outputs that is worth saving all bytes; chosen by the scheme without."""
+
+    cycle_rate: float | None = None
+    """Error of the network's outputs that is worth saving all cycles; chosen by the scheme without."""
+
     calibration: str | None = None
     """.npz of inputs, as for quantize; seeded synthetic input without."""
 
-    samples: int = 512
+    samples: int = 1024
     """Calibration inputs used at most."""
 
     seed: int = 0
@@ -275,6 +319,10 @@ class DecomposeConvPass(ModulePass):
             f"decompose-conv: {name} must be at least 1, found {value}"
             for name, value in (("basis", self.basis), ("planes", self.planes), ("samples", self.samples))
             if value is not None and value < 1
+        ] + [
+            f"decompose-conv: {name} must be a number not below 0, found {value}"
+            for name, value in (("rate", self.rate), ("cycle-rate", self.cycle_rate))
+            if value is not None and not 0 <= value < math.inf
         ]
         if wrong:
             raise UserError(wrong)
@@ -292,12 +340,29 @@ class DecomposeConvPass(ModulePass):
         shapes = [esc.shape_of(a) for a in block.args]
         samples = min(self.samples, _sample_limit(ops))
         inputs = load_inputs(self.calibration, names, shapes, samples, self.seed)
-        options = SchemeOptions(self.basis, self.planes, self.seed)
-        walk = _Rewriter(TwinValues(block, inputs), scheme, options, target, self.calibration is not None)
+        convs = [pair[0] for o in ops if (pair := _candidate(o)) is not None]
+        options = SchemeOptions(
+            self.basis,
+            self.planes,
+            self.seed,
+            self.rate,
+            self.cycle_rate,
+            sum(c.weight.array.size for c in convs),
+            sum(c.weight.array[0].size * math.prod(esc.shape_of(c.output)) for c in convs),
+        )
+        calibrated = self.calibration is not None
+        sensitivity = Sensitivity(function, inputs, self.seed)
+        walk = _Rewriter(TwinValues(block, inputs), scheme, options, target, calibrated, sensitivity)
         walk.run(ops)
         if walk.too_wide:
             warnings.warn(
                 f"windows of more than {MOST_WINDOW} values stay dense: {', '.join(walk.too_wide)}",
+                UserWarning,
+                stacklevel=2,
+            )
+        if not walk.count and not walk.causes:
+            warnings.warn(
+                f"scheme '{self.scheme}' decomposed none of {len(convs)} convolutions: by its estimate none pays",
                 UserWarning,
                 stacklevel=2,
             )

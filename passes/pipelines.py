@@ -41,6 +41,8 @@ class PipelineOptions:
     scheme: str | None = None
     basis: int | None = None
     planes: int | None = None
+    rate: float | None = None
+    cycle_rate: float | None = None
     target: str | None = None
 
 

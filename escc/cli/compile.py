@@ -14,6 +14,7 @@ from escc.cli.compile_options import make_parser
 from isa.errors import UserError
 
 if TYPE_CHECKING:
+    from xdsl.context import Context
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.passes import ModulePass
 
@@ -72,15 +73,17 @@ def _options(args: argparse.Namespace) -> PipelineOptions:
         scheme=args.scheme,
         basis=args.basis,
         planes=args.planes,
+        rate=args.rate,
+        cycle_rate=args.cycle_rate,
         target=args.target,
     )
 
 
 def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
     """Passes to run on a module, or on any ONNX model where there is none."""
-    from escc.driver import level_for, level_of, provenance
+    from escc.driver import level_for, level_of
     from escc.universe import multiverse
-    from passes.pipelines import LEVELS, before, build, parse
+    from passes.pipelines import LEVELS, build, parse
 
     registry = multiverse().all_passes
     if args.passes is not None:
@@ -91,16 +94,59 @@ def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass
         start = level_of(module)
         if LEVELS.index(start) > LEVELS.index(level):
             raise UserError(f"{args.model}: stands at level '{start}', below --emit {args.emit}", f"use --emit {start}")
-        done = (*before(start), *provenance(module))
-        if "decompose-conv" in done and (args.scheme or args.basis or args.planes):
+        done = _done(module)
+        if "decompose-conv" in done and any((args.scheme, args.basis, args.planes, args.rate, args.cycle_rate)):
             args.console.warn(
-                f"{args.model} has passed 'decompose-conv' already: --scheme, --basis, --planes have no effect"
+                f"{args.model} has passed 'decompose-conv' already: options of compression have no effect"
             )
     return build(registry, _options(args), level, done)
 
 
+def _done(module: ModuleOp) -> tuple[str, ...]:
+    """Names of the passes that a module has behind it."""
+    from escc.driver import level_of, provenance
+    from passes.pipelines import before
+
+    return (*before(level_of(module)), *provenance(module))
+
+
+def _has_budget(args: argparse.Namespace) -> bool:
+    return any(limit is not None for limit in (args.max_drop, args.max_bytes, args.max_cycles))
+
+
+def _within_budget(
+    args: argparse.Namespace, context: Context, module: ModuleOp, passes: Sequence[ModulePass]
+) -> tuple[ModulePass, ...]:
+    """The passes, with the rate of compression that keeps the budget that was asked for."""
+    if not _has_budget(args):
+        return tuple(passes)
+    from escc.budget import Budget, BudgetSearch, Kind
+    from escc.universe import multiverse
+    from passes.decompose_conv import DecomposeConvPass
+    from passes.pipelines import build
+
+    kinds: dict[Kind, float | None] = {"drop": args.max_drop, "bytes": args.max_bytes, "cycles": args.max_cycles}
+    budget = next(Budget(kind, limit) for kind, limit in kinds.items() if limit is not None)
+    at = next((i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass)), None)
+    step = None if at is None else passes[at]
+    if not isinstance(step, DecomposeConvPass):
+        raise UserError(f"{budget.flag} needs the pass decompose-conv ahead", "start from the ONNX model")
+    names = [p.name for p in passes[: at + 1]] if at is not None else []
+    console: Console = args.console
+    after = build(multiverse().all_passes, _options(args), done=(*_done(module), *names))
+    found = BudgetSearch(context, passes[:at], step, after, console.info).run(module, budget)
+    return tuple(found if p is step else p for p in passes)
+
+
 def _check_names(parser: CommandParser, args: argparse.Namespace) -> None:
-    """Usage errors that need a look at what is installed."""
+    """Usage errors that argparse does not find."""
+    if _has_budget(args):
+        if args.rate is not None or args.cycle_rate is not None:
+            parser.error(
+                "a budget (--max-drop, --max-bytes, --max-cycles) finds the rate: leave --rate, --cycle-rate out"
+            )
+        if args.scheme == "dense":
+            parser.error("argument --scheme: dense compresses nothing, a budget needs another scheme")
     if args.scheme is not None:
         from importlib.metadata import entry_points
 
@@ -198,6 +244,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     observers = _printers(args)
     report = _report(args, observers)
     verification = _verification(args, module, observers)
+    passes = _within_budget(args, context, module, passes)
     console.detail(f"{args.model}: {to_text(passes)}")
     try:
         timings = driver.run_passes(context, module, passes, observers, console.progress)

@@ -17,6 +17,7 @@ compilation goes on. Without options: escc model.onnx writes model.bin into the 
 EPILOG = """\
 examples:
   escc model.onnx --calibration images.npz             8-bit, every layer dense or decomposed, whichever pays
+  escc model.onnx --calibration images.npz --max-drop 1  as small as one point of accuracy allows
   escc model.onnx --scheme escalate --basis 9 --planes 2 --report report.html
   escc model.onnx --emit esc | esc-opt -p canonicalize | escc - -o model.bin
   escc model.onnx --calibration images.npz --emit qdq -o small.onnx
@@ -54,6 +55,18 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 1 << 10, "M": 1 << 20}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes such as 65536, 64K or 1.5M, found '{text}'")
+    return int(value)
 
 
 def _percentile(text: str) -> float:
@@ -171,6 +184,40 @@ def _add_compression(parser: CommandParser) -> None:
         type=_positive,
         metavar="P",
         help="ternary planes over the bases (integer; default: chosen by the scheme; example: --planes 2)",
+    )
+    group.add_argument(
+        "--rate",
+        type=_fraction,
+        metavar="R",
+        help="trade accuracy for bytes: the relative error of the network's outputs that is worth saving all weights "
+        "(number, 0: none; default: chosen by the scheme; example: --rate 0.3)",
+    )
+    group.add_argument(
+        "--cycle-rate",
+        type=_fraction,
+        metavar="R",
+        help="the same for cycles (number, 0: none; default: as --rate, or chosen by the scheme; "
+        "example: --cycle-rate 0.1)",
+    )
+    budget = group.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--max-drop",
+        type=_fraction,
+        metavar="POINTS",
+        help="compress as far as top-1 accuracy on the calibration images drops by no more, plus one standard error "
+        "(number, default: no limit; with labels y in the .npz, else answers that change count; example: --max-drop 1.0)",
+    )
+    budget.add_argument(
+        "--max-bytes",
+        type=_bytes,
+        metavar="N[K|M]",
+        help="compress no further than the constants of the binary need to fit N bytes (default: no limit; example: --max-bytes 64K)",
+    )
+    budget.add_argument(
+        "--max-cycles",
+        type=_positive,
+        metavar="N",
+        help="compress no further than one image needs to take N cycles (integer; example: --max-cycles 40000)",
     )
 
 

@@ -13,7 +13,9 @@ the price):
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -336,18 +338,19 @@ def decompose(w: F, h: F, bases: int, settings: Settings = Settings()) -> Fit:
         zero = np.zeros((bases, r, s), np.int8)
         return Fit(np.zeros((k, bases, c), np.int8), zero, np.zeros((k,)), 0.0, problem.energy, [0.0])
     rng = np.random.default_rng(settings.seed)
-    best: _State | None = None
-    history: list[float] = []
-    for index in range(max(1, settings.starts)):
-        b0, s0 = initial_bases(problem.w, bases, index, rng)
-        state = _start(problem, b0, s0)
+    problem.inverse_factor()  # shared by the threads
+    starts = [initial_bases(problem.w, bases, index, rng) for index in range(max(1, settings.starts))]
+
+    def trial(start: tuple[F, F]) -> tuple[_State, list[float]]:
+        state = _start(problem, *start)
         trace = [state.objective]
         for _ in range(settings.trial_rounds):
             state = _round(state, settings.factors)
             trace.append(state.objective)
-        if best is None or state.objective < best.objective:
-            best, history = state, trace
-    assert best is not None
+        return state, trace
+
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        best, history = min(pool.map(trial, starts), key=lambda found: found[0].objective)
     for _ in range(settings.rounds - settings.trial_rounds):
         previous = best.objective
         best = _round(best, settings.factors)

@@ -13,37 +13,79 @@ the inputs that the already compressed network gives it, and must be determinist
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from escc.compress.cost import Cost, Geometry, decomposed_bytes, decomposed_cost, dense_cost
-from escc.compress.decompose import Fit, Settings, decompose
+from escc.compress.decompose import Fit, Settings
+from escc.compress.pricing import decompose_priced
 from isa.errors import UserError
 from passes.math.decomposition import ConvLayer, Decomposition, SchemeOptions
 
 RIDGE = 1e-3
-"""Pull of the target towards the original weights, as a share of the mean input variance; enough for 512 CIFAR
-images.
-"""
+"""Least pull of the target towards the original weights, as a share of the mean input variance."""
 SYNTHETIC_RIDGE = 1.0
 """The same when the inputs were synthetic: their correlations say little."""
+FEW_POSITIONS = 0.1
+"""The pull is this times the window's values for each position seen, where that is more: moments of few positions do
+not generalise.
+"""
 PLANES_OF_A_BYTE = 5
 """Ternary planes beyond which a decomposition holds more than the eight bits of a dense weight (3^5 = 243)."""
-MOST_ERROR = 0.02
-"""Relative output error above which `auto` looks for more bases, or keeps the layer dense."""
-
-_DECAY = 1.8
-"""Going from as many bases as taps to twice as many divides the error by about e^1.8 (measured on trained networks)."""
+DEFAULT_RATE = 0.1
+"""Relative error of the network's outputs that `auto` takes for saving all bytes of the convolutions, and as much for
+all cycles, where nothing else is asked for.
+"""
 
 _QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
-_THOROUGH = Settings()
+_THOROUGH = Settings(starts=3)
 _BRIEF = Settings(starts=1, trial_rounds=1, rounds=2, factors=(1.0,))
 LARGE = 1_000_000_000
 """Multiply-adds of one pass over the coefficients of a layer above which it gets only a brief search."""
 TOO_LARGE = 50_000_000_000
 """The same above which `auto` keeps a layer dense, because even the brief search takes minutes."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Relative error of the network's outputs that is worth saving one byte, and one cycle."""
+
+    byte: float
+    cycle: float
+
+    @staticmethod
+    def of(layer: ConvLayer, options: SchemeOptions, default: float = 0.0) -> Prices:
+        """Prices of the rates asked for; `default` is both rates where none is asked for.
+
+        A layer of which nobody says what network it is in is one by itself.
+        """
+        rate, cycle_rate = options.rate, options.cycle_rate
+        if rate is None and cycle_rate is None:
+            rate = cycle_rate = default
+        array = layer.target.array
+        nbytes = options.network_bytes or layer.weights.size
+        macs = options.network_macs or layer.weights[0].size * math.prod(layer.output_shape)
+        cycles = macs / (array.blocks * array.slices * array.macs)
+        return Prices((rate or 0.0) / nbytes, (cycle_rate or 0.0) / cycles)
+
+    def objective(self, layer: ConvLayer, error: float, cost: Cost) -> float:
+        """Error of the network's outputs due to a layer's relative error, plus the price of the layer's cost."""
+        return layer.sensitivity() * error + self.byte * cost.nbytes + self.cycle * cost.cycles
+
+    def byte_price(self, layer: ConvLayer) -> float:
+        """Relative error of the layer's output that is worth saving a byte."""
+        return self.byte / max(layer.sensitivity(), LEAST_SENSITIVITY) if self.byte > 0 else 0.0
+
+
+LEAST_SENSITIVITY = 1e-6
+"""Below this a layer's errors are as good as invisible; keeps the prices finite."""
 
 
 def geometry(layer: ConvLayer) -> Geometry:
@@ -70,34 +112,50 @@ def pass_work(layer: ConvLayer, bases: int) -> int:
     return k * bases * c * (r * s * c)
 
 
-def _fit(layer: ConvLayer, bases: int, settings: Settings) -> tuple[Fit, float]:
-    """Decomposition in the metric of the layer, and its error relative to the variance of the wanted output.
+class _Search:
+    """Decompositions of one layer in its metric."""
 
-    Large layers are searched briefly whatever the settings.
-    """
-    if pass_work(layer, bases) > LARGE:
-        settings = replace(_BRIEF, seed=settings.seed, price=settings.price)
-    w = layer.weights
-    k, d = w.shape[0], w[0].size
-    m = layer.moments
-    if m is None:
-        fit = decompose(w, np.eye(d), bases, settings)
-        return fit, fit.relative_error
-    ridge = RIDGE if layer.calibrated else SYNTHETIC_RIDGE
-    wanted, metric = m.regression(w.reshape(k, d), ridge)
-    fit = decompose(wanted.reshape(w.shape), metric, bases, settings)
-    return fit, fit.relative_error
+    def __init__(self, layer: ConvLayer, byte_price: float, seed: int):
+        self._layer = layer
+        self._byte_price = byte_price
+        self._seed = seed
+        w, m = layer.weights, layer.moments
+        k, d = w.shape[0], w[0].size
+        if m is None:
+            self._wanted, self._metric = w, np.eye(d)
+            return
+        least = max(RIDGE, FEW_POSITIONS * d / m.count) if layer.calibrated else SYNTHETIC_RIDGE
+        wanted, self._metric = m.regression(w.reshape(k, d), least)
+        self._wanted: NDArray[np.float64] = wanted.reshape(w.shape)
+
+    def fit(self, bases: int, settings: Settings, density: float | None = None) -> Fit:
+        """A decomposition, of about the density if that is known; large layers are searched briefly whatever the
+        settings.
+        """
+        if pass_work(self._layer, bases) > LARGE:
+            settings = _BRIEF
+        return decompose_priced(
+            self._wanted, self._metric, bases, self._byte_price, replace(settings, seed=self._seed), density
+        )
+
+    def fits(self, ladder: Sequence[int], settings: Settings) -> list[Fit]:
+        """A decomposition for each number of bases, on as many threads as there are processors."""
+
+        def fit(bases: int) -> Fit:
+            return self.fit(bases, settings)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(fit, ladder))
 
 
-def _answer(fit: Fit, error: float) -> Decomposition:
-    return Decomposition(fit.t, fit.b, fit.s, error)
+def _answer(fit: Fit) -> Decomposition:
+    return Decomposition(fit.t, fit.b, fit.s, fit.relative_error)
 
 
-def cost_of(layer: ConvLayer, answer: Decomposition) -> Cost:
+def cost_of(layer: ConvLayer, fit: Fit) -> Cost:
     """Estimated cost of a decomposed layer."""
-    density = float(np.count_nonzero(answer.coefficients)) / max(1, answer.coefficients.size)
-    nbytes = decomposed_bytes(answer.coefficients, answer.basis)
-    return decomposed_cost(geometry(layer), layer.target, answer.basis.shape[0], density, layer.density, nbytes)
+    nbytes = decomposed_bytes(fit.t, fit.b)
+    return decomposed_cost(geometry(layer), layer.target, fit.b.shape[0], fit.density, layer.density, nbytes)
 
 
 def dense(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
@@ -106,7 +164,10 @@ def dense(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
 
 
 def escalate(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
-    """Decomposes every layer with the bases asked for. Raises UserError if the scratchpads cannot hold them."""
+    """Decomposes every layer with the bases asked for; sparser than the best fit only at a rate that is asked for.
+
+    Raises UserError if the scratchpads cannot hold the bases.
+    """
     bases = virtual_bases(layer, options)
     if bases > layer.most_bases:
         raise UserError(
@@ -114,43 +175,55 @@ def escalate(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
             f"'{layer.target.name}'; requires at most {layer.most_bases}",
             "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
         )
-    return _answer(*_fit(layer, bases, replace(_THOROUGH, seed=options.seed)))
+    prices = Prices.of(layer, options)
+    return _answer(_Search(layer, prices.byte_price(layer), options.seed).fit(bases, _THOROUGH))
 
 
-def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
-    """Decomposes a layer where that saves bytes and cycles and the output error stays small, with as few bases as
-    that takes.
+def _ladder(layer: ConvLayer, options: SchemeOptions) -> list[int]:
+    """Numbers of virtual bases worth a look.
 
-    Given --basis or --planes, the number of bases is fixed and only the decision is made.
+    As many as taps and more: at equal bytes, more bases with sparser coefficients are often the better fit.
     """
     _, r, s, _ = layer.weights.shape
     taps = r * s
     if options.basis is not None or options.planes is not None:
         ladder = [virtual_bases(layer, options)]
     else:
-        ladder = [2, 3, 4] if taps == 1 else [taps, taps + taps // 3, 2 * taps]
-    quick = replace(_QUICK, seed=options.seed)
+        ladder = [2, 3, 4, 5] if taps == 1 else [taps, taps + taps // 3, 2 * taps]
+    return [bases for bases in ladder if bases <= layer.most_bases]
+
+
+def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+    """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
+
+    Prices come from the rates (see `SchemeOptions`); without any, `DEFAULT_RATE` for both, and a layer is decomposed
+    only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
+    """
+    ladder = _ladder(layer, options)
+    if ladder and pass_work(layer, ladder[0]) > TOO_LARGE:
+        warnings.warn(
+            f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
+    prices = Prices.of(layer, options, DEFAULT_RATE)
+    chosen_freely = options.rate is None and options.cycle_rate is None
     now = dense_cost(geometry(layer), layer.target)
-    while ladder:
-        bases = ladder.pop(0)
-        if bases > layer.most_bases:
-            return None
-        if pass_work(layer, bases) > TOO_LARGE:
-            warnings.warn(
-                f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
-                UserWarning,
-                stacklevel=2,
-            )
-            return None
-        answer = _answer(*_fit(layer, bases, quick))
-        cost = cost_of(layer, answer)
-        if cost.nbytes >= now.nbytes or cost.cycles >= now.cycles:
-            return None
-        if answer.relative_error <= MOST_ERROR:
-            if layer.calibrated and pass_work(layer, bases) <= LARGE:
-                answer = _answer(*_fit(layer, bases, replace(_THOROUGH, seed=options.seed)))
-            return answer
-        # Go on where the error is expected to suffice, with some allowance for the estimate.
-        missing = np.log(answer.relative_error / (1.25 * MOST_ERROR)) * taps / _DECAY
-        ladder = [v for v in ladder if v >= bases + missing]
-    return None
+    best: Fit | None = None
+    least = prices.objective(layer, 0.0, now)
+    search = _Search(layer, prices.byte_price(layer), options.seed)
+    for fit in search.fits(ladder, _QUICK):
+        cost = cost_of(layer, fit)
+        if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
+            continue
+        objective = prices.objective(layer, fit.relative_error, cost)
+        if objective < least:
+            best, least = fit, objective
+    if best is None:
+        return None
+    if layer.calibrated:
+        better = search.fit(best.b.shape[0], _THOROUGH, best.density)
+        if prices.objective(layer, better.relative_error, cost_of(layer, better)) < least:
+            best = better
+    return _answer(best)

@@ -19,9 +19,9 @@ _Fn = TypeVar("_Fn")
 
 
 def _compiled(function: _Fn) -> _Fn:
-    """numba.njit with an on-disk cache, typed."""
+    """numba.njit with an on-disk cache, typed; other threads run meanwhile."""
     njit = cast(Any, numba).njit
-    return cast(_Fn, njit(cache=True, fastmath=False)(function))
+    return cast(_Fn, njit(cache=True, fastmath=False, nogil=True)(function))
 
 
 @_compiled

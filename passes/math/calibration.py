@@ -50,8 +50,7 @@ def load_inputs(
         raise UserError(f"{path}: inputs have different numbers of rows: {found}")
     total = rows.pop()
     if total > samples:
-        others = 1 + np.random.default_rng(seed).permutation(total - 1)[: max(0, samples - 1)]
-        pick = np.concatenate([[0], np.sort(others)])
+        pick = sample_rows(total, samples, seed)
         arrays = [a[pick] for a in arrays]
     checked: list[NDArray[np.float32]] = []
     for name, a in zip(names, arrays, strict=True):
@@ -60,6 +59,17 @@ def load_inputs(
             raise UserError(f"{path}: values for input '{name}' are not all finite")
         checked.append(x)
     return checked
+
+
+def sample_rows(total: int, samples: int, seed: int) -> NDArray[np.int64]:
+    """Rows that `load_inputs` takes of `total`, ascending: the first, and a seeded random choice of the others.
+
+    Of more samples, a superset.
+    """
+    if total <= samples:
+        return np.arange(total)
+    others = 1 + np.random.default_rng(seed).permutation(total - 1)[: max(0, samples - 1)]
+    return np.concatenate([[0], np.sort(others)])
 
 
 def synthetic_inputs(shapes: Sequence[Sequence[int]], samples: int, seed: int) -> list[NDArray[np.float32]]:

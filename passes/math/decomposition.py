@@ -6,6 +6,7 @@ A scheme is any callable ``(ConvLayer, SchemeOptions) -> Decomposition | None`` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +31,8 @@ class ConvLayer:
     integers + bias. `input_shape` [H, W, C] and `output_shape` [OH, OW, K] of one image; `density` is the share of
     non-zero input values. `moments` are those of the windows that the layer sees in the network compressed so far,
     and of the outputs of the uncompressed network in output steps; None when there was nothing to calibrate on.
-    `calibrated` is False if the inputs were synthetic.
+    `calibrated` is False if the inputs were synthetic. `sensitivity()` is the relative error of the network's outputs
+    for each relative error of this layer's output (see `passes.sensitivity`), measured when a layer first asks for it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ConvLayer:
     moments: Moments | None
     calibrated: bool
     target: Target
+    sensitivity: Callable[[], float] = lambda: 1.0
 
     @property
     def most_bases(self) -> int:
@@ -58,11 +61,19 @@ class ConvLayer:
 
 @dataclass(frozen=True)
 class SchemeOptions:
-    """What the user asked for; None leaves the choice to the scheme."""
+    """What the user asked for; None leaves the choice to the scheme.
+
+    Rates are exchange rates between error and size: the relative error of the network's outputs that is worth saving
+    all `network_bytes` (int8 weights) of its convolutions, and all `network_macs` (multiply-accumulates) of them.
+    """
 
     basis: int | None = None
     planes: int | None = None
     seed: int = 0
+    rate: float | None = None
+    cycle_rate: float | None = None
+    network_bytes: int = 0
+    network_macs: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""The search for a rate that keeps a budget: over made-up measurements, and over really compiled networks."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from escc.budget import LEAST_RATE, MOST_RATE, Budget, Trial, find_rate
+from escc.cli.compile import main
+from isa.container import read_elf
+from isa.errors import UserError
+
+
+@given(st.floats(-3.0, 2.0), st.floats(0.3, 3.0), st.booleans())
+def test_the_rate_found_keeps_the_limit_and_is_near_it(crossing: float, slope: float, rising: bool) -> None:
+    """Measurements that follow a power law cross the limit at 10^crossing."""
+    tried: list[float] = []
+
+    def trial(rate: float) -> Trial:
+        tried.append(rate)
+        exponent = slope if rising else -slope
+        return Trial(rate, 100.0 * (rate / 10**crossing) ** exponent, "")
+
+    found = find_rate(Budget("drop" if rising else "bytes", 100.0), trial)
+    assert found.value <= 100.0 and LEAST_RATE <= found.rate <= MOST_RATE
+    assert len(tried) <= 9 and len(set(tried)) == len(tried)
+    assert abs(math.log(found.rate / 10**crossing)) < math.log(2)
+
+
+@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles"])
+def test_a_budget_that_nothing_keeps_is_refused(kind: str) -> None:
+    with pytest.raises(UserError, match=rf"--max-{kind} 5 cannot be kept: the best found is rate"):
+        find_rate(Budget(kind, 5), lambda rate: Trial(rate, 9.0, f"rate {rate:g}"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles"])
+def test_a_budget_that_everything_keeps_takes_the_end_it_may(kind: str) -> None:
+    budget = Budget(kind, 5)  # type: ignore[arg-type]
+    found = find_rate(budget, lambda rate: Trial(rate, 1.0, ""))
+    assert found.rate > 100 if budget.safe_is_low else found.rate < 1e-3
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier with two convolutions of noisy patterns, and data that it answers right by construction."""
+    folder = tmp_path_factory.mktemp("budget")
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal((16, 4, 3, 3)).astype(np.float32)
+    second = rng.standard_normal((32, 16, 3, 3)).astype(np.float32) / 12
+    last = rng.standard_normal((5, 32)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], "conv1", pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["b"], "relu1"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], "conv2", pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["d"], "relu2"),
+        helper.make_node("GlobalAveragePool", ["d"], ["e"], "pool"),
+        helper.make_node("Flatten", ["e"], ["f"], "flatten"),
+        helper.make_node("Gemm", ["f", "w3"], ["y"], "fc", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])],
+        [numpy_helper.from_array(w, n) for n, w in (("w1", first), ("w2", second), ("w3", last))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, folder / "m.onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    x = rng.standard_normal((400, 4, 8, 8)).astype(np.float32)
+    y = ReferenceEvaluator(model).run(None, {"x": x})[0].argmax(axis=1)
+    np.savez(folder / "labelled.npz", x=x, y=y)
+    np.savez(folder / "unlabelled.npz", x=x)
+    return folder
+
+
+def compiled(folder: Path, *options: str) -> bytes:
+    output = folder / "m.bin"
+    data = str(folder / "labelled.npz")
+    assert main([str(folder / "m.onnx"), "--calibration", data, "--samples", "64", "-o", str(output), *options]) == 0
+    return output.read_bytes()
+
+
+def test_bytes_are_kept_and_the_rate_gives_the_same_binary(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    free = len(read_elf(compiled(network, "--rate", "0")).rodata)
+    limit = int(0.6 * free)
+    capsys.readouterr()
+    found = compiled(network, "--max-bytes", str(limit))
+    assert 0.5 * limit < len(read_elf(found).rodata) <= limit
+    tried = re.findall(r"^rate (\S+): ([\d,]+) bytes", capsys.readouterr().err, re.MULTILINE)
+    size = len(read_elf(found).rodata)
+    rates = [rate for rate, nbytes in tried if int(nbytes.replace(",", "")) == size]
+    assert rates and compiled(network, "--rate", rates[-1], "--cycle-rate", "0") == found
+
+
+def test_cycles_are_kept(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compiled(network, "--max-cycles", "1000000")
+    slow, fast = (int(n.replace(",", "")) for n in _extremes(capsys.readouterr().err))
+    limit = (slow + fast) // 2 if fast < slow else slow
+    compiled(network, "--max-cycles", str(limit))
+    assert any(int(n.replace(",", "")) <= limit for n in re.findall(r"([\d,]+) cycles", capsys.readouterr().err))
+
+
+def _extremes(text: str) -> tuple[str, str]:
+    found = re.findall(r"([\d,]+) cycles", text)
+    return max(found, key=len), min(found, key=len)
+
+
+@pytest.mark.parametrize("data, what", [("labelled", "of top-1"), ("unlabelled", "of answers changed")])
+def test_the_drop_is_measured_and_kept(network: Path, capsys: pytest.CaptureFixture[str], data: str, what: str) -> None:
+    compiled(network, "--max-drop", "6", "--calibration", str(network / f"{data}.npz"))
+    lines = re.findall(rf"([\d.-]+) \+- ([\d.]+) points {what} on 336 held-out", capsys.readouterr().err)
+    assert any(float(drop) + float(error) <= 6 for drop, error in lines)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--max-bytes", "20"], "--max-bytes 20 cannot be kept"),
+        (["--max-cycles", "1"], "--max-cycles 1 cannot be kept"),
+    ],
+)
+def test_impossible_budgets_are_one_line(
+    network: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    output = network / "none.bin"
+    arguments = [str(network / "m.onnx"), "--calibration", str(network / "labelled.npz"), "--samples", "32"]
+    assert main([*arguments, "-o", str(output), *options]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0] and not output.exists()
+
+
+def test_a_drop_needs_images(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(network / "m.onnx"), "--max-drop", "1", "-o", str(network / "none.bin")]) == 1
+    assert "--max-drop needs images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--rate", "1"], ["--scheme", "dense"], ["--max-bytes", "9K"]])
+def test_contradictions_are_usage_errors(network: Path, options: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(network / "m.onnx"), "--max-drop", "1", *options])
+    assert stop.value.code == 2
