@@ -204,14 +204,15 @@ def _add_compression(parser: CommandParser) -> None:
         "--max-drop",
         type=_fraction,
         metavar="POINTS",
-        help="compress as far as top-1 accuracy on the calibration images drops by no more, plus one standard error "
-        "(number, default: no limit; with labels y in the .npz, else answers that change count; example: --max-drop 1.0)",
+        help="compress as far as top-1 accuracy on the calibration images drops by no more, plus one standard error; "
+        "without labels y in the .npz, answers that change count (number; default: no limit; example: --max-drop 1.0)",
     )
     budget.add_argument(
         "--max-bytes",
         type=_bytes,
         metavar="N[K|M]",
-        help="compress no further than the constants of the binary need to fit N bytes (default: no limit; example: --max-bytes 64K)",
+        help="compress no further than the constants of the binary need to fit N bytes (default: no limit; "
+        "example: --max-bytes 64K)",
     )
     budget.add_argument(
         "--max-cycles",
