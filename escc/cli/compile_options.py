@@ -190,13 +190,13 @@ def _add_compression(parser: CommandParser) -> None:
         type=_fraction,
         metavar="R",
         help="trade accuracy for bytes: the relative error of the network's outputs that is worth saving all weights "
-        "(number, 0: none; default: chosen by the scheme; example: --rate 0.3)",
+        "(number; default: 0 where --cycle-rate is given, else chosen by the scheme; example: --rate 0.3)",
     )
     group.add_argument(
         "--cycle-rate",
         type=_fraction,
         metavar="R",
-        help="the same for cycles (number, 0: none; default: as --rate, or chosen by the scheme; "
+        help="the same for cycles (number; default: 0 where --rate is given, else chosen by the scheme; "
         "example: --cycle-rate 0.1)",
     )
     budget = group.add_mutually_exclusive_group()
@@ -218,7 +218,8 @@ def _add_compression(parser: CommandParser) -> None:
         "--max-cycles",
         type=_positive,
         metavar="N",
-        help="compress no further than one image needs to take N cycles (integer; example: --max-cycles 40000)",
+        help="compress no further than one image needs to take N cycles (integer; default: no limit; "
+        "example: --max-cycles 40000)",
     )
 
 
