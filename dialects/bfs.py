@@ -122,7 +122,8 @@ class ConstantOp(IRDLOperation):
 
     pack-coefficients replaces `value` by the bytes that the machine reads, `packed`, at DRAM `address`; `pieces`
     holds (first output channel, first input channel, offset, size, coding) for each transfer; the coding is that of
-    `isa.packing` for coefficients, 1 for packed requantisation parameters, else 0.
+    `isa.packing` for coefficients, 1 for packed requantisation parameters, their number for packed weights (whose table
+    comes first in `packed`), else 0.
     """
 
     name = "bfs.constant"

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from emulator.kernels import Bytes
 from emulator.streaming import Bitmaps, Streamed, stream
 from isa.instructions import PoolKind, Scratchpad, TensorFormat
-from isa.layout import RecordLayout, TensorLayout, ceil_div, coefficient_bytes, requant_block_bytes
+from isa.layout import WEIGHT_TABLE_BYTES, RecordLayout, TensorLayout, ceil_div, coefficient_bytes, requant_block_bytes
 from isa.program import Program
+from isa.weights import LANES
 
 Longs: TypeAlias = NDArray[np.int64]
 _Values = Mapping[str, int]
@@ -130,6 +131,20 @@ class Recorder:
         self.cycles[index] = ceil_div(max(v["size"], size), self.target.dma.bytes_per_cycle)
         self._request(index, Count.DRAM_PARAMETERS, np.array([v["dram"]]), np.array([v["size"]]))
         self.counts[index, Count.PAR_WRITE] = size
+
+    def load_weights(self, index: int, v: _Values, nonzeros: int) -> None:
+        """`nonzeros`: weights that are not zero."""
+        values = v["count"]
+        transfer = ceil_div(max(v["size"] + WEIGHT_TABLE_BYTES, values), self.target.dma.bytes_per_cycle)
+        self.cycles[index] = max(
+            transfer, ceil_div(values, self.target.dma.decode_coefficients), ceil_div(nonzeros, LANES)
+        )
+        addresses, sizes = np.array([v["table"], v["dram"]]), np.array([WEIGHT_TABLE_BYTES, v["size"]])
+        self._request(index, Count.DRAM_WEIGHTS, addresses, sizes)
+        row = self.counts[index]
+        row[Count.COEF_WRITE] = values
+        row[Count.WEIGHT_NONZEROS] = nonzeros
+        row[Count.WEIGHT_VALUES] = values
 
     def store_act(self, index: int, v: _Values, moved: Longs | None) -> None:
         """`moved`: bytes of each BITMAP line, None for a RAW tensor."""

@@ -26,10 +26,19 @@ from emulator.validity import multipliers
 from isa.errors import UserError
 from isa.hazards import describe
 from isa.instructions import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
-from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, TensorLayout, ceil_div, requant_block_bytes
+from isa.layout import (
+    ADD_BLOCK_BYTES,
+    TABLE_BYTES,
+    WEIGHT_TABLE_BYTES,
+    RecordLayout,
+    TensorLayout,
+    ceil_div,
+    requant_block_bytes,
+)
 from isa.packing import unpack
 from isa.parameters import plain_blocks, unpack_parameters
 from isa.program import Program, TensorRef
+from isa.weights import unpack_weights
 
 if TYPE_CHECKING:
     from emulator.events import Recorder
@@ -210,6 +219,18 @@ class Execution:
         self.par[v["dst"] : v["dst"] + len(data)] = data
         if self._recorder is not None:
             self._recorder.load_par(self._index, v)
+
+    def load_weights(self, v: _Values) -> None:
+        def make() -> tuple[tuple[Bytes, int], int]:
+            blob = self._rodata[v["dram"] : v["dram"] + v["size"]].tobytes()
+            table = self._rodata[v["table"] : v["table"] + WEIGHT_TABLE_BYTES].tobytes()
+            data = unpack_weights(blob, table, v["count"]).view(np.uint8)
+            return (data, int(np.count_nonzero(data))), data.nbytes
+
+        data, nonzeros = self._constants.get(self._index, make)
+        self.coef[v["dst"] : v["dst"] + len(data)] = data
+        if self._recorder is not None:
+            self._recorder.load_weights(self._index, v, nonzeros)
 
     # Convolutions -----------------------------------------------------------------------------------------------------
 
@@ -411,6 +432,7 @@ _HANDLERS: Mapping[str, Callable[[Execution, _Values], None]] = {
     "load.coef": Execution.load_coef,
     "load.bytes": Execution.load_bytes,
     "load.par": Execution.load_par,
+    "load.weights": Execution.load_weights,
     "conv.dense": Execution.conv_dense,
     "conv.dw": Execution.conv_dw,
     "conv.esc": Execution.conv_esc,

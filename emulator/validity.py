@@ -18,7 +18,15 @@ from emulator.jit import jit
 from isa.errors import UserError
 from isa.hazards import SPACES, describe, window_counts
 from isa.instructions import Instruction, PoolKind, Scratchpad, TensorFormat
-from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, TensorLayout, coefficient_bytes, requant_block_bytes
+from isa.layout import (
+    ADD_BLOCK_BYTES,
+    TABLE_BYTES,
+    WEIGHT_TABLE_BYTES,
+    RecordLayout,
+    TensorLayout,
+    coefficient_bytes,
+    requant_block_bytes,
+)
 from isa.program import Program, TensorRef
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -90,6 +98,12 @@ def _load_bytes(v: _Values, chunk: int) -> Iterator[Extent]:
 def _load_par(v: _Values, chunk: int) -> Iterator[Extent]:
     yield _linear(_RODATA, False, v["dram"], v["size"])
     yield _linear(_PAR, True, v["dst"], requant_block_bytes(v["kn"]))
+
+
+def _load_weights(v: _Values, chunk: int) -> Iterator[Extent]:
+    yield _linear(_RODATA, False, v["dram"], v["size"])
+    yield _linear(_RODATA, False, v["table"], WEIGHT_TABLE_BYTES)
+    yield _linear(_COEF, True, v["dst"], v["count"])
 
 
 def _conv(v: _Values, chunk: int, constants: Sequence[Extent], accumulate: int = 0) -> Iterator[Extent]:
@@ -167,6 +181,7 @@ _EXTENTS: Mapping[str, Callable[[_Values, int], Iterator[Extent]]] = {
     "load.coef": _load_coef,
     "load.bytes": _load_bytes,
     "load.par": _load_par,
+    "load.weights": _load_weights,
     "conv.dense": _conv_dense,
     "conv.dw": _conv_dw,
     "conv.esc": _conv_esc,

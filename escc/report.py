@@ -19,6 +19,7 @@ from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import OpenTileOp
 from dialects.locations import node_names
 from isa.errors import UserError
+from isa.hazards import accesses
 from isa.instructions import Scratchpad
 from isa.program import Layer, Program
 
@@ -150,9 +151,12 @@ class Report:
 def _coefficient_bytes(layer: Layer, program: Program) -> int:
     """Bytes of `.rodata` that the layer fetches into COEF: packed coefficients or dense weights, nothing else."""
     fetched = {
-        (i["dram"], i["size"])
+        (access.low, access.high - access.low)
         for i in program.instructions[layer.start : layer.end]
-        if i.spec.mnemonic == "load.coef" or (i.spec.mnemonic == "load.bytes" and i["pad"] == Scratchpad.COEF)
+        if i.spec.mnemonic in ("load.coef", "load.weights")
+        or (i.spec.mnemonic == "load.bytes" and i["pad"] == Scratchpad.COEF)
+        for access in accesses(i, program.target)
+        if access.space == "dram"
     }
     return sum(size for _, size in fetched)
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from enum import IntEnum
 from importlib.resources import files
 
-from isa import assembly, container, hazards, layout, legality, packing, parameters
+from isa import assembly, container, hazards, layout, legality, packing, parameters, weights
 from isa.instructions import (
     INSTRUCTION_BYTES,
     INSTRUCTIONS,
@@ -110,6 +110,8 @@ def page() -> str:
         _BLOCKS,
         "## Packed coefficients\n",
         _listing(_body(packing)),
+        "## Packed weights\n",
+        _listing(_body(weights)),
         "## Packed requantisation parameters\n",
         _listing(_body(parameters)),
         "## Binary\n",

@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 from isa.errors import UserError
 from isa.instructions import Instruction, PoolKind, Queue, Scratchpad, TensorFormat
-from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, TensorLayout, coefficient_bytes, requant_block_bytes
+from isa.layout import (
+    ADD_BLOCK_BYTES,
+    TABLE_BYTES,
+    WEIGHT_TABLE_BYTES,
+    RecordLayout,
+    TensorLayout,
+    coefficient_bytes,
+    requant_block_bytes,
+)
 from isa.program import Program
 from isa.target import Target
 
@@ -94,6 +102,11 @@ def _load_bytes(v: _Values, _: Target) -> list[Access]:
 
 def _load_par(v: _Values, _: Target) -> list[Access]:
     return [_read("dram", v["dram"], v["size"]), _write("par", v["dst"], requant_block_bytes(v["kn"]))]
+
+
+def _load_weights(v: _Values, _: Target) -> list[Access]:
+    constants = [_read("dram", v["dram"], v["size"]), _read("dram", v["table"], WEIGHT_TABLE_BYTES)]
+    return [*constants, _write("coef", v["dst"], v["count"])]
 
 
 def _conv_dense(v: _Values, target: Target) -> list[Access]:
@@ -185,6 +198,7 @@ _ACCESSES: Mapping[str, Callable[[_Values, Target], list[Access]]] = MappingProx
         "load.coef": _load_coef,
         "load.bytes": _load_bytes,
         "load.par": _load_par,
+        "load.weights": _load_weights,
         "conv.dense": _conv_dense,
         "conv.dw": _conv_dw,
         "conv.esc": _conv_esc,

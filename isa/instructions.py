@@ -227,6 +227,19 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = (
         ),
     ),
     InstructionSpec(
+        "load.weights",
+        0x05,
+        Queue.LOAD,
+        "Fetch packed dense weights and the table of their codes, and expand them in COEF to `count` bytes.",
+        (
+            Field("dram", 40, "byte address of the packed weights"),
+            Field("size", 24, "packed bytes"),
+            Field("table", 40, "byte address of the table"),
+            Field("count", 24, "weights"),
+            Field("dst", 24, "byte address of the destination in COEF"),
+        ),
+    ),
+    InstructionSpec(
         "conv.dense",
         0x10,
         Queue.COMPUTE,

@@ -118,6 +118,9 @@ ADD_BLOCK_BYTES = 13
 TABLE_BYTES = 256
 """PAR bytes of a lookup table, indexed by the stored byte."""
 
+WEIGHT_TABLE_BYTES = 64
+"""DRAM bytes of the code lengths of packed weights (see `isa.weights`)."""
+
 
 def coefficient_bytes(kn: int, v: int, c: int, chunk: int) -> int:
     """COEF bytes of expanded coefficients [kn][v][chunk] of (bitmap, sign bitmap; sign bit 1 is -1)."""

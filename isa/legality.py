@@ -43,7 +43,7 @@ _POSITIVE = frozenset(
     (
         *("size", "h", "w", "cn", "tensor_w", "tensor_c"),
         *("ih", "iw", "ic", "r", "s", "sy", "sx", "oh", "ow", "kt", "kn"),
-        *("v", "cpg", "kpg", "groups", "out_w", "out_c", "block"),
+        *("v", "cpg", "kpg", "groups", "out_w", "out_c", "block", "count"),
     )
 )
 
@@ -162,6 +162,7 @@ _RULES: Mapping[str, Callable[[_Values, Target], list[str]]] = MappingProxyType(
         "load.coef": _load_coef,
         "load.bytes": _end,
         "load.par": _end,
+        "load.weights": _end,
         "conv.dense": _conv_dense,
         "conv.dw": _conv_dw,
         "conv.esc": _conv_esc,

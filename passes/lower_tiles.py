@@ -228,7 +228,17 @@ class TileLowering:
 
     def _load_weights(self, op: tiles.LoadWeightsOp, at: Indices) -> None:
         region = Region(op.constant.string_value(), k=span(at, op.k, op.channels), c=span(at, op.c, op.depth))
-        self._load_bytes_to(op.buffer, region, op.constant, Scratchpad.COEF)
+        address, size, count = self._piece(op.constant, region.k.first, region.c.first)
+        if not count:
+            self._load_bytes_to(op.buffer, region, op.constant, Scratchpad.COEF)
+            return
+        self._room(op.buffer, count)
+        state = self._states[op.buffer]
+        if state.fill(region):
+            constant = self.constants[op.constant.string_value()].address
+            assert constant is not None
+            table = constant.value.data
+            self._emit("load.weights", dram=address, size=size, table=table, count=count, dst=state.address)
 
     def _load_coefficients(self, op: tiles.LoadCoefficientsOp, at: Indices) -> None:
         k = span(at, op.k, op.channels)

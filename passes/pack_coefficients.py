@@ -20,6 +20,7 @@ from dialects.blob import DenseAttr
 from isa.errors import UserError
 from isa.packing import best
 from isa.parameters import pack_parameters, plain_blocks
+from isa.weights import pack_weights, weight_table
 from passes.bfs_module import bfs_program
 from passes.math.geometry import Span
 from passes.nest import executions, span
@@ -51,10 +52,15 @@ def transfers(layer: LayerOp) -> Iterator[tuple[str, str, int, Span, Span]]:
             yield op.constant.string_value(), "bytes", 0, none, none
 
 
+def weights_of(value: Array, k: Span, c: Span) -> NDArray[np.int8]:
+    """Dense weights [k][R][S][c] of some output and input channels."""
+    return np.ascontiguousarray(value[k.first : k.end, :, :, c.first : c.end], np.int8)
+
+
 def pack_transfer(value: Array, kind: str, block: int, k: Span, c: Span) -> tuple[bytes, int]:
     """The bytes of one transfer of a constant, and their coding (0 unless packed coefficients or parameters)."""
     if kind == "weights":
-        return np.ascontiguousarray(value[k.first : k.end, :, :, c.first : c.end]).tobytes(), 0
+        return weights_of(value, k, c).tobytes(), 0
     if kind == "coefficients":
         coding, data = best(np.asarray(value[k.first : k.end], np.int8))
         return data, int(coding)
@@ -66,8 +72,8 @@ def pack_transfer(value: Array, kind: str, block: int, k: Span, c: Span) -> tupl
 @dataclass(frozen=True)
 class PackCoefficientsPass(ModulePass):
     """Replace the constants by the bytes that the machine reads: ternary coefficients in the smallest format for each
-    transfer, weights in the order of the accumulation steps, requantisation parameters packed where that is smaller.
-    Equal constants share an address.
+    transfer, weights in the order of the accumulation steps, weights and requantisation parameters packed where that is
+    smaller. Equal constants share an address.
     """
 
     name = "pack-coefficients"
@@ -94,7 +100,8 @@ class PackCoefficientsPass(ModulePass):
 
 
 def _pack(name: str, value: Array, wanted: list[tuple[str, int, Span, Span]]) -> tuple[bytes, list[int]]:
-    data = bytearray()
+    table = _useful_table(value, wanted)
+    data = bytearray(table)
     pieces: list[int] = []
     seen: set[tuple[int, int]] = set()
     for kind, block, k, c in wanted:
@@ -102,9 +109,21 @@ def _pack(name: str, value: Array, wanted: list[tuple[str, int, Span, Span]]) ->
             raise UserError(f"constant @{name} is loaded in two different ways")
         seen.add((k.first, c.first))
         packed, coding = pack_transfer(value, kind, block, k, c)
+        if table:
+            packed, coding = pack_weights(weights_of(value, k, c), table), len(packed)
         pieces += [k.first, c.first, len(data), len(packed), coding]
         data += packed
     return bytes(data), pieces
+
+
+def _useful_table(value: Array, wanted: list[tuple[str, int, Span, Span]]) -> bytes:
+    """The table with which the transfers of dense weights become smaller; empty if they do not, or are none."""
+    parts = [weights_of(value, k, c) for kind, _, k, c in wanted if kind == "weights"]
+    if not parts:
+        return b""
+    table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
+    packed = len(table) + sum(len(pack_weights(part, table)) for part in parts)
+    return table if packed < sum(part.size for part in parts) else b""
 
 
 def _replace(constant: ConstantOp, data: bytes, pieces: list[int], address: int) -> None:

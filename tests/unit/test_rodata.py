@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 from tile_models import Graph, lower
 
+from dialects import esc
+from dialects.blob import DenseAttr
 from dialects.eisa import to_program
+from dialects.interpreters.run import run_module
 from emulator.events import Count, Recorder
 from emulator.execution import Constants, Execution
 from emulator.machine import Machine
 from isa.errors import UserError
 from isa.hazards import accesses
+from isa.layout import WEIGHT_TABLE_BYTES
 from isa.parameters import plain_blocks, unpack_parameters
 from isa.program import Program
+from isa.weights import unpack_weights
 
 
 def network() -> Program:
@@ -78,3 +83,30 @@ def test_damaged_parameters_are_an_error() -> None:
     rodata = program.rodata[:at] + b"\xff\xff\xff\xff" + program.rodata[at + 4 :]
     with pytest.raises(UserError, match="packed parameters: "):
         Machine(replace(program, rodata=rodata)).run([np.zeros((1, 20, 9, 9), np.float32)])
+
+
+def test_dense_weights_are_packed_where_that_is_smaller() -> None:
+    g = Graph(9, 9, 32)
+    x = g.conv(g.x, 32)
+    for op in g.ops:
+        if isinstance(op, esc.Conv2dOp):
+            op.weight = DenseAttr.of((op.weight.array // 16).astype(np.int8))
+    module = g.module(g.conv(x, 8))
+    program = to_program(lower(module))
+    loads = [i for i in program.instructions if i.spec.mnemonic == "load.weights"]
+    recorder = Recorder(program)
+    execution = Execution(program, 1, Constants(), recorder)
+    execution.write_input(program.inputs[0].tensor, np.zeros((1, 9 * 9 * 32), np.uint8))
+    for index, i in enumerate(program.instructions):
+        execution.step(index)
+        if i in loads:
+            table = program.rodata[i["table"] : i["table"] + WEIGHT_TABLE_BYTES]
+            want = unpack_weights(program.rodata[i["dram"] : i["dram"] + i["size"]], table, i["count"])
+            assert execution.coef[i["dst"] : i["dst"] + i["count"]].tobytes() == want.tobytes()
+            assert recorder.counts[index, Count.WEIGHT_NONZEROS] == np.count_nonzero(want)
+            assert recorder.counts[index, Count.DRAM_WEIGHTS] >= i["size"] + WEIGHT_TABLE_BYTES
+            assert recorder.cycles[index] >= i["count"] // program.target.dma.bytes_per_cycle
+    assert loads and sum(i["count"] for i in loads) > 1.4 * sum(i["size"] for i in loads)
+    assert any(i.spec.mnemonic == "load.bytes" and not i["pad"] for i in program.instructions)  # 8-bit noise
+    x = np.random.default_rng(0).integers(-128, 128, (1, 32, 9, 9)).astype(np.float32)
+    np.testing.assert_array_equal(Machine(program).run([x]).outputs[0], run_module(module, [x])[0])
