@@ -33,3 +33,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     model, measure = Job(options, args.console).run()
     write_output(args.output, model)
     print(summary(measure))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""A compression from a model file to the trained module: pipeline, networks, training, and the measure of the result."""
+"""From a model to the two networks of a training, and from a trained module to a program."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _KEPT = 0.45
 _RIDGE = 0.1
 """Pull of the real coefficients towards the ternary ones, as a share of the mean energy of the bases."""
 
-_TRAINED_AFTER = ("quantize", "fuse-epilogues", "decompose-conv")
-"""Passes of level esc that a trained module has behind it; the others depend on the constants and run again."""
+TRAINED_AFTER = ("quantize", "fuse-epilogues", "decompose-conv")
+"""Passes of level esc that lead to the module that is trained; the others depend on the constants."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ def input_shape(module: ModuleOp) -> tuple[int, ...]:
     outputs = 0 if block.last_op is None else len(block.last_op.operands)
     if len(block.args) != 1 or outputs != 1:
         raise UserError(
-            f"the model has {len(block.args)} inputs and {outputs} outputs; esc-compress trains classifiers with one each"
+            f"the model has {len(block.args)} inputs and {outputs} outputs; requires one input and one output of scores"
         )
     return esc.shape_of(block.args[0])[1:]
 
@@ -76,7 +76,8 @@ def prepare(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.npz"
         np.savez(path, x=calibration.inputs(calibration.x).contiguous().numpy())
-        passes = build(registry, replace(options, calibration=str(path)), "esc", driver.provenance(module))
+        whole = build(registry, replace(options, calibration=str(path)), "esc", driver.provenance(module))
+        passes = [step for step in whole if step.name in TRAINED_AFTER]
         dense: dict[str, Array] = {}
 
         def observe(step: ModulePass, module: ModuleOp) -> None:
@@ -128,7 +129,7 @@ def compile_program(
 ) -> Program:
     """Program of a module of level esc, which stays as it is."""
     copy = module.clone()
-    done = (*before("esc"), *_TRAINED_AFTER)
+    done = (*before("esc"), *TRAINED_AFTER)
     passes = build(multiverse().all_passes, options, "eisa", done)
     driver.run_passes(context, copy, passes, observers)
     return driver.to_program(copy)

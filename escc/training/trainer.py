@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -23,9 +24,11 @@ _EVENTS = 8
 """Times an epoch that the thresholds are set anew."""
 _WARM_STEPS = 16
 """Batches whose gradients say what coefficients are worth before the first step."""
+_MEMORY = 0.998
+"""Of the running means of the parameters, for each step."""
 _BATCH = 500
 """Samples of a batch without gradients."""
-_RATES = {"latent": 1.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.2}
+_RATES = {"latent": 0.3, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -52,6 +55,48 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
+
+
+class Average:
+    """Running means of parameters: ternary values that flicker from step to step settle on where they mostly are."""
+
+    def __init__(self, network: Network):
+        self._parameters = list(network.parameters())
+        self._means = [p.detach().clone() for p in self._parameters]
+        self._seen = 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"means": self._means, "seen": self._seen}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for mine, saved in zip(self._means, state["means"], strict=True):
+            mine.copy_(saved)
+        self._seen = state["seen"]
+
+    @torch.no_grad()
+    def observe(self) -> None:
+        """Take in the parameters after a step."""
+        self._seen += 1
+        weight = max(1 - _MEMORY, 1 / (1 + self._seen))
+        torch._foreach_lerp_(self._means, self._parameters, weight)  # type: ignore[attr-defined]
+
+    @contextmanager
+    def applied(self) -> Generator[None]:
+        """The network has the means as its parameters while this lasts."""
+        kept = [p.detach().clone() for p in self._parameters]
+        self._put(self._means)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, values, strict=True):
+            parameter.copy_(value)
 
 
 @dataclass(frozen=True)
@@ -94,6 +139,7 @@ class Trainer:
         self._steps = max(1, len(train) // min(plan.batch, len(train)))
         self._total = self._steps * plan.epochs
         self._admm = Admm(self._modules, self.sparsity) if plan.method == "admm" else None
+        self._average = Average(network)
         self._start_bytes = 0.0
 
     # Checkpoints --------------------------------------------------------------------------------------------------
@@ -105,6 +151,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "sparsity": self.sparsity.state(),
             "admm": None if self._admm is None else self._admm.state(),
+            "average": self._average.state(),
             "start_bytes": self._start_bytes,
             **vars(self.state),
         }
@@ -116,6 +163,7 @@ class Trainer:
         self.sparsity.load(saved["sparsity"])
         if self._admm is not None:
             self._admm.load(saved["admm"])
+        self._average.load(saved["average"])
         self._start_bytes = saved["start_bytes"]
         self.state = State(**{name: saved[name] for name in vars(State())})
 
@@ -129,50 +177,42 @@ class Trainer:
         if not self.state.epoch:
             self._warm_up()
             self._start_bytes = self.sparsity.bytes()
+            self._note(self.accuracy(self.held), self._start_bytes)
         started, first = time.monotonic(), self.state.epoch
         for epoch in range(first, self._plan.epochs):
             begun = time.monotonic()
             loss = self._epoch(epoch, tick)
             trained = time.monotonic() - begun
-            self._finish(epoch)
-            accuracy = self.accuracy(self.held)
-            left = (time.monotonic() - started) / (epoch + 1 - first) * (self._plan.epochs - epoch - 1)
-            self._note(epoch, accuracy)
+            accuracy, size = self._judge(epoch)
             save()
-            report(
-                Progress(
-                    epoch + 1,
-                    self._plan.epochs,
-                    loss,
-                    accuracy,
-                    self.sparsity.bytes(),
-                    self._plan.most_bytes,
-                    left,
-                    self.images / max(trained, 1e-9),
-                )
-            )
+            left = (time.monotonic() - started) / (epoch + 1 - first) * (self._plan.epochs - epoch - 1)
+            speed = self.images / max(trained, 1e-9)
+            report(Progress(epoch + 1, self._plan.epochs, loss, accuracy, size, self._plan.most_bytes, left, speed))
             if self._out_of_patience():
                 break
         if self.state.best_model:
             self.network.load_state_dict(self.state.best_model)
 
-    def _finish(self, epoch: int) -> None:
-        """Leave the network within its target at the end of an epoch."""
-        if self._admm is not None and self._relaxed(epoch):
-            return
-        self._tighten((epoch + 1) * self._steps)
+    def _judge(self, epoch: int) -> tuple[float, float]:
+        """End of an epoch: accuracy and bytes of the mean parameters, which may be the best so far."""
+        self.state.epoch = epoch + 1
+        with self._average.applied():
+            thresholds = [m.threshold.clone() for m in self._modules]
+            self.settle()
+            self._tighten((epoch + 1) * self._steps)
+            accuracy, size = self.accuracy(self.held), self.sparsity.bytes()
+            self._note(accuracy, size)
+        for module, threshold in zip(self._modules, thresholds, strict=True):
+            module.threshold.copy_(threshold)
+        return accuracy, size
 
     def _relaxed(self, epoch: int) -> bool:
         return self._admm is not None and epoch < math.ceil(self._plan.epochs * (1 - self._plan.tune))
 
-    def _note(self, epoch: int, accuracy: float) -> None:
-        self.state.epoch = epoch + 1
+    def _note(self, accuracy: float, size: float) -> None:
         most = self._plan.most_bytes
-        relaxed = any(m.relaxed for m in self._modules)
-        if relaxed or (most is not None and self.sparsity.bytes() > most):
-            return
-        if accuracy >= self.state.best:
-            self.state.best, self.state.best_epoch = accuracy, epoch + 1
+        if (most is None or size <= most) and accuracy >= self.state.best:
+            self.state.best, self.state.best_epoch = accuracy, self.state.epoch
             self.state.best_model = copy.deepcopy(self.network.state_dict())
 
     def _out_of_patience(self) -> bool:
@@ -206,6 +246,7 @@ class Trainer:
                 self._admm.pull()
             self._optimizer.step()
             self.network.confine()
+            self._average.observe()
             total += loss
             tick(len(x))
         return float(total) / self._steps
