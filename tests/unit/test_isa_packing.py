@@ -145,3 +145,12 @@ def test_garbage_is_rejected_or_decodes(coding: CoefficientFormat, data: bytes, 
                 unpack(data, coding, k, v, c)
             except UserError:
                 continue
+
+
+@pytest.mark.parametrize("density", [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9])
+def test_size_is_within_ten_percent_of_the_entropy(density: float) -> None:
+    random = np.random.default_rng(0)
+    t = random.choice([-1, 0, 1], (64, 10, 64), p=[density / 2, 1 - density, density / 2]).astype(np.int8)
+    p = np.count_nonzero(t) / t.size
+    bound = t.size * (p - p * np.log2(p) - (1 - p) * np.log2(1 - p)) / 8
+    assert len(best(t)[1]) < 1.04 * bound
