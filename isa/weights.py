@@ -89,6 +89,12 @@ def pack_weights(weights: NDArray[np.int8], table: bytes) -> bytes:
     return head + signs + b"".join(lanes)
 
 
+def packed_size(weights: NDArray[np.int8]) -> int:
+    """Bytes of weights in one blob with a table of their own, or as they are where that is smaller."""
+    table = weight_table(weights)
+    return min(weights.size, len(table) + len(pack_weights(weights, table)))
+
+
 def _encode(symbols: NDArray[np.int64], lengths: NDArray[np.int64], codes: NDArray[np.int64]) -> bytes:
     each = lengths[symbols]
     ends = np.cumsum(each)
