@@ -25,6 +25,22 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
+  "eisa.load.weights"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  eisa.end
+}
+// CHECK: load.weights: dst=16777216 does not fit [0, 16777215]
+
+// -----
+
+eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
+  "eisa.load.par"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  eisa.end
+}
+// CHECK: load.par: dst=16777216 does not fit [0, 16777215]
+
+// -----
+
+eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
   "eisa.conv.dense"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256>}> : () -> ()
   eisa.end
 }

@@ -8,6 +8,8 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<4xui8, [1, 2, 3, 
   eisa.output "y" @t1 {shape = array<i64: 1, 16, 8, 8>}
   eisa.layer "conv" "dense" -> @t1 attributes {nodes = ["/conv"], macs = 27648 : i64, weights = 432 : i64, rodata = array<i64: 0, 4>} {
     eisa.load.bytes dram=0x0, size=4, pad=coef, dst=0x40 ; signal
+    eisa.load.par size=4, kn=16, block=8, dst=0x20
+    eisa.load.weights dram=0x2, size=2, table=0x0, count=432
     eisa.load.coef size=4, coding=two_level, kn=1, v=2, c=3, coef=0x40
     eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=3, segment=8, h=8, w=8, cn=3
     eisa.conv.dense ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, pt=-1, pl=1, oh=8, ow=8, kt=16, kn=16, cpg=3, kpg=16, groups=2 ; wait load>=1, signal
@@ -29,6 +31,8 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<4xui8, [1, 2, 3, 
 // CHECK-NEXT:    eisa.output "y" @t1 {shape = array<i64: 1, 16, 8, 8>}
 // CHECK-NEXT:    eisa.layer "conv" "dense" -> @t1 attributes {nodes = ["/conv"], macs = 27648 : i64, weights = 432 : i64, rodata = array<i64: 0, 4>} {
 // CHECK-NEXT:      eisa.load.bytes size=4, pad=coef, dst=0x40 ; signal
+// CHECK-NEXT:      eisa.load.par size=4, kn=16, block=8, dst=0x20
+// CHECK-NEXT:      eisa.load.weights dram=0x2, size=2, count=432
 // CHECK-NEXT:      eisa.load.coef size=4, coding=two_level, kn=1, v=2, c=3, coef=0x40
 // CHECK-NEXT:      eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=3, segment=8, h=8, w=8, cn=3
 // CHECK-NEXT:      eisa.conv.dense ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, pt=-1, pl=1, oh=8, ow=8, kt=16, kn=16, cpg=3, kpg=16, groups=2 ; wait load>=1, signal
