@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from isa.layout import ceil_div
 from isa.packing import best
 from isa.target import Target
+from isa.weights import packed_size
 
+F = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
 
@@ -50,8 +52,17 @@ def _with_traffic(target: Target, compute: float, nbytes: int) -> float:
     return max(compute, nbytes / min(per_cycle, float(target.dma.bytes_per_cycle)))
 
 
-def dense_cost(g: Geometry, target: Target) -> Cost:
-    """Cost of the dense convolution: every slice of a block multiplies for the same output value."""
+def dense_bytes(weights: F) -> int:
+    """Bytes of packed int8 weights [K, R, S, C], scaled to use the range of each output channel."""
+    largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
+    integers = np.rint(weights * (127 / np.where(largest > 0, largest, 1.0))).astype(np.int8)
+    return min(integers.size, packed_size(integers))
+
+
+def dense_cost(g: Geometry, target: Target, nbytes: int) -> Cost:
+    """Cost of the dense convolution with constants of `nbytes`: every slice of a block multiplies for the same output
+    value.
+    """
     a = target.array
     oh, ow = g.output
     per_value = ceil_div(g.r * g.s * g.c, a.slices * a.macs)
@@ -59,7 +70,6 @@ def dense_cost(g: Geometry, target: Target) -> Cost:
         ceil_div(oh, groups) * ow * ceil_div(g.k, a.blocks // groups) * per_value
         for groups in _row_groups(a.blocks, oh)
     )
-    nbytes = g.k * g.r * g.s * g.c
     return Cost(nbytes, _with_traffic(target, float(cycles), nbytes))
 
 

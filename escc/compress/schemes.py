@@ -16,14 +16,14 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.compress.cost import Cost, Geometry, decomposed_bytes, decomposed_cost, dense_cost
+from escc.compress.cost import Cost, Geometry, decomposed_bytes, decomposed_cost, dense_bytes, dense_cost
 from escc.compress.decompose import Fit, Settings
 from escc.compress.pricing import decompose_priced
 from isa.errors import UserError
@@ -138,14 +138,29 @@ class _Search:
             self._wanted, self._metric, bases, self._byte_price, replace(settings, seed=self._seed), density
         )
 
-    def fits(self, ladder: Sequence[int], settings: Settings) -> list[Fit]:
-        """A decomposition for each number of bases, on as many threads as there are processors."""
+    def climb(self, ladder: Sequence[int], objective: Callable[[Fit], float]) -> Fit:
+        """The quick fit of least objective over ascending numbers of bases, of which it has one valley.
 
-        def fit(bases: int) -> Fit:
-            return self.fit(bases, settings)
+        From the middle downhill; what the first fit says of the density saves the others a pass. The two neighbours
+        are tried at once, on as many threads as there are processors.
+        """
+        at = (len(ladder) - 1) // 2
+        best = self.fit(ladder[at], _QUICK)
+        values = {at: objective(best)}
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(fit, ladder))
+        def following(index: int) -> Fit:
+            expected = best.density * best.b.shape[0] / ladder[index]
+            return self.fit(ladder[index], _QUICK, expected)
+
+        while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                found = list(pool.map(following, waiting))
+            values |= {i: objective(fit) for i, fit in zip(waiting, found, strict=True)}
+            least = min(waiting, key=values.__getitem__)
+            if values[least] >= values[at]:
+                break
+            at, best = least, found[waiting.index(least)]
+        return best
 
 
 def _answer(fit: Fit) -> Decomposition:
@@ -200,7 +215,9 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
     only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
     """
     ladder = _ladder(layer, options)
-    if ladder and pass_work(layer, ladder[0]) > TOO_LARGE:
+    if not ladder:
+        return None
+    if pass_work(layer, ladder[0]) > TOO_LARGE:
         warnings.warn(
             f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
             UserWarning,
@@ -209,21 +226,18 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
         return None
     prices = Prices.of(layer, options, DEFAULT_RATE)
     chosen_freely = options.rate is None and options.cycle_rate is None
-    now = dense_cost(geometry(layer), layer.target)
-    best: Fit | None = None
-    least = prices.objective(layer, 0.0, now)
-    search = _Search(layer, prices.byte_price(layer), options.seed)
-    for fit in search.fits(ladder, _QUICK):
+    now = dense_cost(geometry(layer), layer.target, dense_bytes(layer.weights))
+
+    def objective(fit: Fit) -> float:
         cost = cost_of(layer, fit)
         if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
-            continue
-        objective = prices.objective(layer, fit.relative_error, cost)
-        if objective < least:
-            best, least = fit, objective
-    if best is None:
+            return np.inf
+        return prices.objective(layer, fit.relative_error, cost)
+
+    search = _Search(layer, prices.byte_price(layer), options.seed)
+    best = search.climb(ladder, objective)
+    if objective(best) >= prices.objective(layer, 0.0, now):
         return None
     if layer.calibrated:
-        better = search.fit(best.b.shape[0], _THOROUGH, best.density)
-        if prices.objective(layer, better.relative_error, cost_of(layer, better)) < least:
-            best = better
+        best = min(best, search.fit(best.b.shape[0], _THOROUGH, best.density), key=objective)
     return _answer(best)
