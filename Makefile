@@ -55,6 +55,11 @@ test: lint lit ## Run every check and test
 bench: $(VENV)/.installed-dev ## Run the benchmarks
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
+.PHONY: curves
+curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models of the data folder (an hour), draw it
+	$(BIN)/python benchmarks/compression/curves.py measure
+	$(BIN)/python benchmarks/compression/curves.py plot
+
 .PHONY: docs
 docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/python -m escc.docs docs
