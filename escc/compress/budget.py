@@ -18,8 +18,8 @@ from isa.packing import best
 F32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-PARAMETER_BYTES = 9
-"""Bias, multiplier and shift of an output channel."""
+PARAMETER_BYTES = 3
+"""Bias, multiplier and shift of an output channel, about as they are packed."""
 _LEAST_BITS, _MOST_BITS = 0.25, 16.0
 _ROUNDS = 3
 _BISECTIONS = 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,10 +35,6 @@ from passes.pipelines import PipelineOptions, build
 CALIBRATION_SAMPLES = 512
 _MEASURED = 2000
 """Held-out samples that the emulator runs at most."""
-_ATTEMPTS = 6
-"""Times that the budget is tightened after the training because the real bytes exceed it."""
-_SLACK = 0.003
-"""Share of the budget that training leaves free for what the estimate misses."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class Job:
         weights = 4 * float_weights(main_function(prepared.module))
         most = o.bytes if o.ratio is None else weights / o.ratio
         trainer = self._trainer(prepared, train, held, most, device)
-        self._start(prepared, trainer, most, weights)
+        self._start(trainer, most, weights)
         self._train(prepared, trainer, self._identity(raw, train, held))
         self._finish(prepared, trainer, train, held, most, device)
         model = export_model(prepared.module).SerializeToString(deterministic=True)
@@ -159,7 +156,7 @@ class Job:
             lr=o.lr,
             temperature=o.temperature,
             labels=o.label_weight,
-            most_bytes=None if most is None else most * (1 - _SLACK),
+            most_bytes=most,
             anneal=o.anneal,
             patience=o.patience,
             augment=o.augment,
@@ -167,7 +164,9 @@ class Job:
         )
         for network in (prepared.network, prepared.teacher):
             network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Trainer(prepared.network, prepared.teacher, train, held, plan, device)
+        return Trainer(
+            prepared.network, prepared.teacher, train, held, plan, device, lambda: self._real_bytes(prepared)
+        )
 
     def _identity(self, raw: bytes, train: Samples, held: Samples) -> dict[str, Any]:
         """What a checkpoint belongs to."""
@@ -180,11 +179,10 @@ class Job:
             **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
         }
 
-    def _start(self, prepared: Prepared, trainer: Trainer, most: float | None, weights: int) -> None:
+    def _start(self, trainer: Trainer, most: float | None, weights: int) -> None:
         """Compare estimate and reality, say where the training starts, and whether the budget can be reached."""
         sparsity = trainer.sparsity
-        real = self._real_bytes(prepared)
-        sparsity.offset += real - sparsity.bytes()
+        real = trainer.weigh()
         accuracy, reference = trainer.accuracy(trainer.held), trainer.accuracy(trainer.held, teacher=True)
         self._console.info(
             f"decomposed: {real:,} bytes ({weights / real:.1f}x), accuracy {accuracy:.2%} on held-out data "
@@ -252,13 +250,7 @@ class Job:
         device: torch.device,
     ) -> None:
         """Meet the budget by the real bytes, recalibrate, write back."""
-        trainer.settle()
-        real = self._real_bytes(prepared)
-        for _ in range(_ATTEMPTS):
-            if most is None or real <= most:
-                break
-            trainer.meet(trainer.sparsity.bytes() - (real - most) - 1)
-            real = self._real_bytes(prepared)
+        real = trainer.fit(math.inf if most is None else most)
         if most is not None and real > most:
             raise UserError(
                 f"the constants take {real:,} bytes, the budget is {most:,.0f}", "give a larger budget or more epochs"

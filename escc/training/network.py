@@ -54,9 +54,9 @@ class Call(nn.Module):
 class Layer:
     """A convolution of the network: where it stands in the module and in the dataflow.
 
-    `conv` is the dense convolution or the basis stage, `combine` the coefficient stage of a decomposed one. `step`
-    and `value` are the number of the convolution's step and of the requantised result. `steps_per_unit` turns the
-    real numbers of the float network's convolution into output steps, None where a table stands between.
+    `conv` is the dense convolution or the basis stage, `combine` the coefficient stage of a decomposed one. `value` is
+    the number of the convolution's result; `steps_per_unit` turns the real numbers of the float network's convolution
+    into its steps.
     """
 
     name: str
@@ -64,9 +64,8 @@ class Layer:
     conv: esc.Conv2dOp | esc.BasisConv2dOp
     combine: esc.CoeffCombineOp | None
     requant: esc.RequantizeOp
-    step: int
     value: int
-    steps_per_unit: float | None
+    steps_per_unit: float
 
 
 class Network(Dataflow):
@@ -231,6 +230,5 @@ def _requantise(net: Network, op: esc.RequantizeOp, values: dict[SSAValue, int])
     z = net.append(name, module, values[source])
     residual = [] if op.residual is None else [values[op.residual]]
     result = net.append(f"{name}:requantise", Requantise(lo, hi, table, addition), z, *residual)
-    unit = None if op.table is not None else 1.0 / op.mid_type.scale
-    net.layers.append(Layer(name, module, conv, combine, op, z, result, unit))
+    net.layers.append(Layer(name, module, conv, combine, op, z, 1.0 / op.first_type.scale))
     return result

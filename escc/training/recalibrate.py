@@ -21,7 +21,7 @@ def recalibrate(network: Network, teacher: Teacher, inputs: Tensor) -> None:
     """Match mean and variance of each channel of each convolution to the teacher's on `inputs` [N, ...], layer after
     layer, so that every layer sees the corrected ones before it.
 
-    Convolutions whose scale is unknown (a table follows) stay as they are; channels that are switched off stay off.
+    Channels that are switched off stay off.
     """
     wanted: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -32,11 +32,11 @@ def recalibrate(network: Network, teacher: Teacher, inputs: Tensor) -> None:
 
     numbers = set(teacher.convolutions.values())
     teacher.run((inputs,), learn)
-    layers = {layer.step: layer for layer in network.layers}
+    layers = {layer.value: layer for layer in network.layers}
 
     def correct(step: Step, operands: Sequence[Tensor], result: Tensor) -> Tensor:
         layer = layers.get(step.result)
-        if layer is None or layer.steps_per_unit is None or layer.name not in teacher.convolutions:
+        if layer is None or layer.name not in teacher.convolutions:
             return result
         mean, variance = wanted[teacher.convolutions[layer.name]]
         return _correct(layer, operands[0], result, mean * layer.steps_per_unit, variance * layer.steps_per_unit**2)

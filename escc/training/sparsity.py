@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from escc.compress.budget import Budget, Candidates, overhead_bytes
+from escc.compress.budget import PARAMETER_BYTES, Budget, Candidates, overhead_bytes
 from escc.compress.straight_through import CELL, DecomposedConv, DenseConv
 from escc.training.network import Network
 
@@ -33,7 +33,7 @@ class Sparsity:
         self._seen = 0
         self._budget = Budget(len(self._modules))
         self._fixed = sum(
-            layer.module.weight.numel() + 9 * len(layer.module.base)
+            layer.module.weight.numel() + PARAMETER_BYTES * len(layer.module.base)
             for layer in network.layers
             if isinstance(layer.module, DenseConv)
         )

@@ -20,6 +20,8 @@ from escc.training.network import Network
 from escc.training.sparsity import Sparsity
 from escc.training.teacher import Teacher
 
+_ATTEMPTS = 6
+"""Times that thresholds are set anew because the real bytes exceed what was estimated."""
 _EVENTS = 8
 """Times an epoch that the thresholds are set anew."""
 _WARM_STEPS = 16
@@ -107,7 +109,7 @@ class Progress:
     epochs: int
     loss: float
     accuracy: float
-    bytes: float
+    bytes: int
     target: float | None
     seconds_left: float
     images_per_second: float
@@ -127,11 +129,19 @@ class Trainer:
     """Trains a network in place."""
 
     def __init__(
-        self, network: Network, teacher: Teacher, train: Samples, held: Samples, plan: Plan, device: torch.device
+        self,
+        network: Network,
+        teacher: Teacher,
+        train: Samples,
+        held: Samples,
+        plan: Plan,
+        device: torch.device,
+        weigh: Callable[[], int],
     ):
+        """`weigh` tells the real bytes of the network as it stands."""
         self.network, self.teacher = network, teacher
         self.held = held
-        self._train, self._plan, self._device = train, plan, device
+        self._train, self._plan, self._device, self._weigh = train, plan, device, weigh
         self.sparsity = Sparsity(network)
         self.state = State()
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
@@ -140,7 +150,7 @@ class Trainer:
         self._total = self._steps * plan.epochs
         self._admm = Admm(self._modules, self.sparsity) if plan.method == "admm" else None
         self._average = Average(network)
-        self._start_bytes = 0.0
+        self._start_bytes = 0
 
     # Checkpoints --------------------------------------------------------------------------------------------------
 
@@ -176,7 +186,7 @@ class Trainer:
         """
         if not self.state.epoch:
             self._warm_up()
-            self._start_bytes = self.sparsity.bytes()
+            self._start_bytes = self.weigh()
             self._note(self.accuracy(self.held), self._start_bytes)
         started, first = time.monotonic(), self.state.epoch
         for epoch in range(first, self._plan.epochs):
@@ -193,14 +203,13 @@ class Trainer:
         if self.state.best_model:
             self.network.load_state_dict(self.state.best_model)
 
-    def _judge(self, epoch: int) -> tuple[float, float]:
+    def _judge(self, epoch: int) -> tuple[float, int]:
         """End of an epoch: accuracy and bytes of the mean parameters, which may be the best so far."""
         self.state.epoch = epoch + 1
         with self._average.applied():
             thresholds = [m.threshold.clone() for m in self._modules]
-            self.settle()
-            self._tighten((epoch + 1) * self._steps)
-            accuracy, size = self.accuracy(self.held), self.sparsity.bytes()
+            size = self.fit(self._target((epoch + 1) * self._steps))
+            accuracy = self.accuracy(self.held)
             self._note(accuracy, size)
         for module, threshold in zip(self._modules, thresholds, strict=True):
             module.threshold.copy_(threshold)
@@ -209,7 +218,7 @@ class Trainer:
     def _relaxed(self, epoch: int) -> bool:
         return self._admm is not None and epoch < math.ceil(self._plan.epochs * (1 - self._plan.tune))
 
-    def _note(self, accuracy: float, size: float) -> None:
+    def _note(self, accuracy: float, size: int) -> None:
         most = self._plan.most_bytes
         if (most is None or size <= most) and accuracy >= self.state.best:
             self.state.best, self.state.best_epoch = accuracy, self.state.epoch
@@ -300,16 +309,25 @@ class Trainer:
         if self._plan.most_bytes is not None and self.sparsity.bytes() > target:
             self.sparsity.tighten(target)
 
-    def settle(self) -> None:
-        """End of the training: whatever was relaxed is ternary."""
+    def fit(self, most: float) -> int:
+        """Make whatever was relaxed ternary and tighten until the real bytes fit, if they ever do; returns them."""
         for module in self._modules:
             module.relaxed = False
+        size = self.weigh()
+        for _ in range(_ATTEMPTS):
+            if size <= most:
+                break
+            if not self.sparsity.ready:
+                self._warm_up()
+            self.sparsity.tighten(most)
+            size = self.weigh()
+        return size
 
-    def meet(self, most: float) -> None:
-        """Tighten to a budget at once."""
-        if not self.sparsity.ready:
-            self._warm_up()
-        self.sparsity.tighten(most)
+    def weigh(self) -> int:
+        """Real bytes of the network; the estimate is put right by them."""
+        size = self._weigh()
+        self.sparsity.offset += size - self.sparsity.bytes()
+        return size
 
     @property
     def images(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from xdsl.rewriter import Rewriter
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from dialects import esc
 from dialects.blob import DenseAttr
@@ -18,6 +18,7 @@ from isa.errors import UserError
 from isa.reference import fixed_point
 from passes.math.activation_quant import bounded
 from passes.math.decomposition import intermediate_shift, requantisation
+from passes.math.scales import storable
 from passes.math.weight_quant import ConvIntegers, corrected_bias
 
 Array = NDArray[Any]
@@ -58,12 +59,13 @@ def _decomposed(layer: Layer, module: DecomposedConv) -> None:
     except ValueError as error:
         raise UserError(f"{describe(layer.conv)}: {error}", "use fewer bases") from error
     factor, whole_bias = requantisation(scale, _numpy(module.bias()), ic_shift)
+    factor = storable(factor, q.scale, layer.requant.first_type.scale, ic_shift)
     mult, shift = fixed_point(factor)
     first = esc.CoeffCombineOp(layer.combine.input, t, ic_shift, bits)
     second = esc.BasisConv2dOp(first.output, b, esc.ints(layer.conv.strides), esc.ints(layer.conv.pads))
     first.location, second.location = layer.combine.location, layer.conv.location
-    Rewriter.insert_op(first, _before(layer.combine))
-    _swap(layer.conv, second)
+    Rewriter.insert_op(first, InsertPoint.before(layer.combine))
+    Rewriter.replace_op(layer.conv, second)
     layer.combine.detach()
     layer.combine.erase()
     layer.requant.bias = DenseAttr.of(whole_bias.astype(np.int32))
@@ -72,22 +74,13 @@ def _decomposed(layer: Layer, module: DecomposedConv) -> None:
     layer.combine, layer.conv = first, second
 
 
-def _before(op: Any) -> Any:
-    from xdsl.rewriter import InsertPoint
-
-    return InsertPoint.before(op)
-
-
-def _swap(old: esc.BasisConv2dOp, new: esc.BasisConv2dOp) -> None:
-    Rewriter.replace_op(old, new)
-
-
 def _dense(layer: Layer, module: Convolution) -> None:
     assert isinstance(layer.conv, esc.Conv2dOp)
     weight = _numpy(module.integer_weight()).astype(np.int8).transpose(0, 2, 3, 1)
-    factor = bounded(_numpy(module.factor()))
+    q = esc.q_of(layer.conv.input)
+    factor = storable(bounded(_numpy(module.factor())), q.scale, layer.requant.first_type.scale)
     mult, shift = fixed_point(factor)
-    limit = 128 if esc.q_of(layer.conv.input).signed else 255
+    limit = max(-q.low, q.high)
     zero = ConvIntegers(weight, np.zeros(len(weight), np.int32), factor)
     layer.conv.weight = DenseAttr.of(np.ascontiguousarray(weight))
     layer.requant.bias = DenseAttr.of(corrected_bias(zero, _numpy(module.bias()), limit))

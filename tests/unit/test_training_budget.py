@@ -1,0 +1,86 @@
+"""Budgets of bytes: estimates follow the packer, selections fit and take what is worth least."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from escc.compress.budget import Budget, Candidates, Selection, bound_bytes, overhead_bytes, packed_bytes
+from isa.packing import best
+
+
+def layers(seed: int, count: int = 2) -> list[Candidates]:
+    rng = np.random.default_rng(seed)
+    shapes = [(8, 8, 4), (16, 32, 9), (3, 64, 2)][:count]
+    return [Candidates(rng.exponential(1.0, s).astype(np.float32) * (rng.random(s) < 0.7), 9) for s in shapes]
+
+
+def masks(chosen: list[Selection], given: list[Candidates]) -> list[np.ndarray]:
+    return [s.keep(x.benefit) for s, x in zip(chosen, given, strict=True)]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 100), st.floats(0.02, 1.2))
+def test_selections_fit(seed: int, share: float) -> None:
+    given_layers = layers(seed, 3)
+    budget = Budget(3)
+    start = [x.benefit > 0 for x in given_layers]
+    most = share * budget.estimate(given_layers, start)
+    kept = masks(budget.select(given_layers, most, start), given_layers)
+    assert budget.estimate(given_layers, kept) <= most
+    assert all(not (k & ~s).any() for k, s in zip(kept, start, strict=True))
+
+
+def test_a_larger_budget_keeps_more_of_the_benefit() -> None:
+    given_layers = layers(0, 3)
+    budget = Budget(3)
+    start = [x.benefit > 0 for x in given_layers]
+    whole = budget.estimate(given_layers, start)
+    worth = []
+    for share in (0.05, 0.2, 0.5, 0.9):
+        kept = masks(budget.select(given_layers, share * whole, start), given_layers)
+        worth.append(sum(float(x.benefit[k].sum()) for x, k in zip(given_layers, kept, strict=True)))
+    assert worth == sorted(worth) and worth[0] < worth[-1]
+
+
+def test_everything_stays_where_it_fits() -> None:
+    given_layers = layers(1)
+    chosen = Budget(2).select(given_layers, 1e9, [x.benefit > 0 for x in given_layers])
+    assert all((k == (x.benefit > 0)).all() for k, x in zip(masks(chosen, given_layers), given_layers, strict=True))
+
+
+def test_channels_that_are_worth_less_than_their_parameters_are_switched_off() -> None:
+    benefit = np.full((20, 16, 4), 0.01, np.float32)
+    benefit[:4] = 10.0
+    one = [Candidates(benefit, 9)]
+    budget = Budget(1)
+    most = 0.5 * budget.estimate(one, [benefit > 0])
+    (chosen,) = budget.select(one, most, [benefit > 0])
+    assert chosen.channels[:4].all() and not chosen.channels[4:].any()
+
+
+def test_no_budget_leaves_nothing() -> None:
+    one = layers(2, 1)
+    (chosen,) = Budget(1).select(one, 0.0, [one[0].benefit > 0])
+    assert not chosen.keep(one[0].benefit).any()
+
+
+@pytest.mark.parametrize("density", [0.02, 0.2, 0.6])
+def test_the_estimate_follows_the_packer(density: float) -> None:
+    rng = np.random.default_rng(0)
+    t = (rng.integers(0, 2, (64, 48, 9)) * 2 - 1).astype(np.int8) * (rng.random((64, 48, 9)) < density)
+    budget = Budget(1)
+    packed = budget.measure(0, t)
+    assert packed == len(best(np.ascontiguousarray(t.transpose(0, 2, 1)))[1])
+    estimate = budget.estimate([Candidates(np.abs(t).astype(np.float32), 9)], [t != 0])
+    assert estimate == pytest.approx(packed + overhead_bytes(t != 0, 9))
+    assert bound_bytes(t != 0) <= packed <= 1.2 * bound_bytes(t != 0)
+
+
+def test_empty_rows_columns_and_bases_cost_nothing() -> None:
+    t = np.zeros((10, 12, 5), np.int8)
+    assert packed_bytes(t) == bound_bytes(t != 0) == overhead_bytes(t != 0, 9) == 0
+    t[3, :4, 1] = t[7, :4, 2] = 1
+    assert packed_bytes(t) == packed_bytes(np.ascontiguousarray(t[[3, 7]][:, :4][:, :, [1, 2]]))
