@@ -21,14 +21,14 @@ class RoundParametersPass(ModulePass):
 
     Each multiplier gets `multiplier-bits` significant bits, a relative deviation of at most 2^-multiplier-bits; each
     bias becomes a multiple of at most 2^-bias-bits steps of the result. With the defaults, a result of 8 bits moves by
-    less than a tenth of a step before it is rounded.
+    less than a third of a step before it is rounded, most by far less.
     """
 
     name = "round-parameters"
-    multiplier_bits: int = 12
+    multiplier_bits: int = 10
     """Significant bits of multipliers, 1 to 31."""
 
-    bias_bits: int = 4
+    bias_bits: int = 3
     """Binary digits of biases below one step of the result, 0 to 31."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
