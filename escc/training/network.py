@@ -92,11 +92,12 @@ class Network(Dataflow):
         """The layers that are decomposed."""
         return [layer for layer in self.layers if isinstance(layer.module, DecomposedConv)]
 
-    def confine(self) -> None:
-        """Keep all latent coefficients near the grid."""
+    def after_step(self) -> None:
+        """What follows an update of the parameters."""
         for layer in self.layers:
             if isinstance(layer.module, DecomposedConv):
                 layer.module.confine()
+                layer.module.remember()
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:

@@ -106,7 +106,7 @@ class Sparsity:
                 threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
                 off = torch.from_numpy(~selection.channels).to(threshold.device)
                 threshold[off] = math.inf
-                module.threshold.copy_(threshold)
+                module.set_threshold(threshold)
             total = self.offset + self._fixed
             for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
                 t = _array(torch.sign(latent) * (latent.abs() > module.threshold)).astype(np.int8)

@@ -30,7 +30,7 @@ _MEMORY = 0.998
 """Of the running means of the parameters, for each step."""
 _BATCH = 500
 """Samples of a batch without gradients."""
-_RATES = {"latent": 0.3, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
+_RATES = {"latent": 0.5, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -207,12 +207,13 @@ class Trainer:
         """End of an epoch: accuracy and bytes of the mean parameters, which may be the best so far."""
         self.state.epoch = epoch + 1
         with self._average.applied():
-            thresholds = [m.threshold.clone() for m in self._modules]
+            kept = [(m.threshold.clone(), m.on.clone()) for m in self._modules]
             size = self.fit(self._target((epoch + 1) * self._steps))
             accuracy = self.accuracy(self.held)
             self._note(accuracy, size)
-        for module, threshold in zip(self._modules, thresholds, strict=True):
+        for module, (threshold, on) in zip(self._modules, kept, strict=True):
             module.threshold.copy_(threshold)
+            module.on.copy_(on)
         return accuracy, size
 
     def _relaxed(self, epoch: int) -> bool:
@@ -235,7 +236,10 @@ class Trainer:
         rng = torch.Generator().manual_seed(self._plan.seed * 1_000_003 + epoch)
         relaxed = self._relaxed(epoch)
         for module in self._modules:
-            module.relaxed = relaxed
+            if relaxed:
+                module.relaxed = True
+            else:
+                module.harden()
         self.network.train()
         every = max(1, self._steps // _EVENTS)
         total = torch.zeros((), device=self._device)
@@ -254,7 +258,7 @@ class Trainer:
             if self._admm is not None and relaxed:
                 self._admm.pull()
             self._optimizer.step()
-            self.network.confine()
+            self.network.after_step()
             self._average.observe()
             total += loss
             tick(len(x))
@@ -312,7 +316,7 @@ class Trainer:
     def fit(self, most: float) -> int:
         """Make whatever was relaxed ternary and tighten until the real bytes fit, if they ever do; returns them."""
         for module in self._modules:
-            module.relaxed = False
+            module.harden()
         size = self.weigh()
         for _ in range(_ATTEMPTS):
             if size <= most:

@@ -1,0 +1,281 @@
+"""`esc-compress` end to end on a tiny network: budgets, determinism, resuming, ADMM, faults of the input."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_models import residual_model
+from xdsl.dialects.builtin import ModuleOp
+
+torch = pytest.importorskip("torch")
+
+from dialects import esc  # noqa: E402
+from dialects.interpreters.run import run_module  # noqa: E402
+from escc.cli.compile import main as compile_model  # noqa: E402
+from escc.cli.compress import main  # noqa: E402
+from escc.cli.emulate import main as emulate  # noqa: E402
+from escc.onnx_import import import_model  # noqa: E402
+from escc.training import checkpoint, data  # noqa: E402
+from escc.training.trainer import Admm, Trainer  # noqa: E402
+from isa.errors import UserError  # noqa: E402
+
+Array = np.ndarray[Any, np.dtype[Any]]
+MODEL = residual_model(8, 8)
+WEIGHTS = 4 * (8 * 27 + 8 * 72 + 16 * 72 + 160)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and data that it labels itself."""
+    path = tmp_path_factory.mktemp("compress")
+    (path / "model.onnx").write_bytes(MODEL)
+    rng = np.random.default_rng(0)
+    colours, noise = rng.integers(0, 256, (320, 3, 2, 2)), rng.integers(-60, 60, (320, 3, 8, 8))
+    x = np.clip(colours.repeat(4, axis=2).repeat(4, axis=3) + noise, 0, 255).astype(np.uint8)
+    floats = (x.astype(np.float32) - 128) / 64
+    y = run_module(import_model(MODEL), [floats])[0].argmax(1)
+    assert np.bincount(y).max() < 160
+    np.savez(path / "train.npz", x=x[:256], y=y[:256])
+    np.savez(path / "val.npz", x=floats[256:], y=y[256:])
+    np.savez(path / "pixels.npz", x=x[256:], y=y[256:])
+    np.savez(path / "unlabelled.npz", x=x[:128])
+    return path
+
+
+def compress(folder: Path, output: Path, *options: str) -> int:
+    images = ["--image-mean", "128,128,128", "--image-std", "64,64,64"]
+    return main(
+        [str(folder / "model.onnx"), "--data", str(folder / "train.npz"), "-o", str(output), "--threads", "1"]
+        + ["--batch", "32", "--validation", str(folder / "pixels.npz"), *images, *options]
+    )
+
+
+def constants(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, float]:
+    """Bytes of .rodata and top-1 accuracy of a compressed model, by the ordinary commands."""
+    binary = path.with_suffix(".bin")
+    report = path.with_suffix(".json")
+    capsys.readouterr()
+    assert compile_model([str(path), "-o", str(binary), "--report", str(report)]) == 0
+    assert emulate([str(binary), "--eval", str(path.parent / "val.npz"), "--jobs", "1"]) == 0
+    top1 = re.search(r"top-1 ([\d.]+) %", capsys.readouterr().out)
+    assert top1 is not None
+    return json.loads(report.read_text())["totals"]["constant_bytes"], float(top1[1])
+
+
+@pytest.mark.parametrize("method", ["ste", "admm"])
+def test_budgets_are_honoured_and_the_measure_is_true(
+    folder: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = folder / f"{method}.onnx"
+    assert compress(folder, output, "--ratio", "14", "--epochs", "4", "--method", method, "--augment", "flip") == 0
+    text = capsys.readouterr().out
+    size, top1 = constants(output, capsys)
+    assert size <= WEIGHTS / 14
+    assert f"{size:,} bytes of constants, {WEIGHTS / size:.1f}x smaller than {WEIGHTS:,}" in text
+    assert f"compressed {top1:.2f}% (emulator, 64 held-out samples)" in text
+    assert re.search(r"^block\S* +escalate +\d+ +[\d.]+% ", text, re.MULTILINE)
+
+
+def test_training_mends_what_the_decomposition_costs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = folder / "trained.onnx"
+    assert compress(folder, output, "--basis", "5", "--epochs", "6", "--lr", "0.004") == 0
+    start = re.search(r"decomposed: .* accuracy ([\d.]+)%", capsys.readouterr().err)
+    assert start is not None
+    assert constants(output, capsys)[1] > float(start[1])
+
+
+def test_no_epoch_only_decomposes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = folder / "ptq.onnx"
+    assert compress(folder, output, "--epochs", "0") == 0
+    assert constants(output, capsys)[0] < WEIGHTS / 4
+
+
+def test_equal_seeds_give_equal_files(folder: Path) -> None:
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert compress(folder, folder / name, "--epochs", "1", "--ratio", "13", "--seed", seed, "-q") == 0
+    assert (folder / "a").read_bytes() == (folder / "b").read_bytes() != (folder / "c").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["ste", "admm"])
+def test_a_resumed_run_is_an_uninterrupted_one(
+    folder: Path, method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, options = folder / f"{method}.pt", ["--epochs", "3", "--ratio", "13", "--method", method]
+    options += ["--augment", "shift,flip", "--checkpoint", str(saved)]
+    whole, parts = folder / "whole.onnx", folder / "parts.onnx"
+    assert compress(folder, whole, *options) == 0
+    saved.unlink()
+    judge = Trainer._judge
+
+    def interrupted(self: Trainer, epoch: int) -> Any:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return judge(self, epoch)
+
+    monkeypatch.setattr(Trainer, "_judge", interrupted)
+    assert compress(folder, parts, *options) == 130
+    assert f"'{saved}' holds epoch 1: the same command with --resume goes on" in capsys.readouterr().err
+    assert not parts.exists()
+    monkeypatch.setattr(Trainer, "_judge", judge)
+    assert compress(folder, parts, *options, "--resume") == 0
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_checkpoint_of_another_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = folder / "other.pt"
+    assert compress(folder, folder / "x.onnx", "--epochs", "1", "--checkpoint", str(saved), "-q") == 0
+    assert compress(folder, folder / "x.onnx", "--epochs", "2", "--checkpoint", str(saved), "--resume") == 1
+    assert f"error: {saved}: --epochs was 1, is now 2" in capsys.readouterr().err
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.pt")
+    with pytest.raises(UserError, match="No such file"):
+        checkpoint.load(path, {})
+    checkpoint.save(path, {"a": 1}, {"b": torch.ones(2)})
+    assert checkpoint.load(path, {"a": 1})["b"].tolist() == [1, 1]
+    raw = Path(path).read_bytes()
+    for data in (raw[: len(raw) // 2], b"nothing", b""):
+        Path(path).write_bytes(data)
+        with pytest.raises(UserError, match="checkpoint"):
+            checkpoint.load(path, {"a": 1})
+
+
+def test_patience_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--epochs", "30", "--patience", "1", "--lr", "1e-9"]
+    assert compress(folder, folder / "p.onnx", *options) == 0
+    assert len(re.findall("^epoch ", capsys.readouterr().err, re.MULTILINE)) < 30
+
+
+def test_training_without_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--data", str(folder / "unlabelled.npz"), "--epochs", "1", "--threads", "1"]
+    assert main([str(folder / "model.onnx"), "-o", str(folder / "u.onnx"), *arguments]) == 0
+    done = capsys.readouterr()
+    assert "has no labels" in done.err and "agreement with the original" in done.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--bytes", "90"], "a budget of 90 bytes cannot be reached"),
+        (["--ratio", "9999"], "cannot be reached"),
+        (["--scheme", "dense"], "no convolution of the model was decomposed"),
+        (["--scheme", "none"], "unknown compression scheme"),
+        (["--device", "nowhere"], "--device nowhere"),
+        (["--image-mean", "1,2"], "--image-mean: 2 values for an input of 3 channels"),
+        (["--validation", "missing.npz"], "missing.npz: No such file"),
+        (["--data", "unlabelled.npz"], ""),
+    ],
+)
+def test_faults_of_the_input(
+    folder: Path,
+    options: Sequence[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    output = folder / "never.onnx"
+    code = compress(folder, output, "--epochs", "0", *options)
+    if message:
+        assert code == 1 and not output.exists()
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "--resume: needs --checkpoint"),
+        (["--bytes", "12Q"], "expected a number of bytes"),
+        (["--bytes", "1K", "--ratio", "2"], "not allowed with"),
+        (["--augment", "rotate"], "no augmentation 'rotate'"),
+        (["--held-out", "1.5"], "expected a number between 0 and 1"),
+    ],
+)
+def test_usage(folder: Path, options: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        compress(folder, folder / "never.onnx", *options)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"z": np.zeros(3)}, "no array 'x'"),
+        ({"x": np.zeros((4, 3, 8, 9))}, r"x is float64\[4, 3, 8, 9\]"),
+        ({"x": np.full((4, 3, 8, 8), np.nan)}, "not all finite"),
+        ({"x": np.zeros((4, 3, 8, 8)), "y": np.zeros(3, int)}, r"y is int64\[3\]"),
+        ({"x": np.zeros((4, 3, 8, 8))}, "no array 'y'"),
+    ],
+)
+def test_bad_data(tmp_path: Path, arrays: dict[str, Array], message: str) -> None:
+    path = str(tmp_path / "d.npz")
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match=message):
+        data.load_samples(path, (3, 8, 8), data.Preprocessing(), True)
+
+
+def test_augmentation_moves_and_mirrors() -> None:
+    x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8) + 1
+    rng = torch.Generator().manual_seed(0)
+    seen = [data.augmented(x, rng, ("flip",)) for _ in range(8)]
+    assert all((torch.equal(y, a) or torch.equal(y, a.flip(2))) for s in seen for y, a in zip(s, x, strict=True))
+    moved = torch.cat([data.augmented(x[:1], rng, ("shift",)) for _ in range(30)])
+    corners = {tuple(m[0].nonzero()[0].tolist()) for m in moved}
+    assert corners == {(a, b) for a in (0, 1) for b in (0, 1)}
+    assert {int((m != 0).sum()) // 3 for m in moved} == {64, 56, 49}
+
+
+class _Free:
+    """Stands for `Sparsity`: keeps the largest quarter of the coefficients."""
+
+    def tighten(self, most: float, values: Sequence[torch.Tensor]) -> None:
+        for module, value in zip(self.modules, values, strict=True):
+            limit = value.abs().flatten().sort().values[-value.numel() // 4 - 1]
+            module.threshold.fill_(max(0.5, float(limit)))
+
+    def __init__(self, modules: Sequence[Any]):
+        self.modules = modules
+
+
+def test_admm_ends_at_a_ternary_sparse_point() -> None:
+    """Minimise |A - W|^2: A meets its projection Z, which is ternary and as sparse as demanded."""
+    from escc.compress.straight_through import DecomposedConv
+
+    rng = np.random.default_rng(0)
+    wanted = rng.standard_normal((8, 4, 8))
+    module = DecomposedConv(wanted, np.ones((4, 1, 1)), np.ones(8), np.zeros(8), 1.0, (1, 1), (0, 0, 0, 0))
+    module.relaxed = True
+    target = module.latent.detach().clone()
+    admm = Admm([module], _Free([module]))  # type: ignore[arg-type]
+    optimizer = torch.optim.Adam([module.latent], lr=0.02)
+    for step in range(600):
+        if step % 20 == 0:
+            admm.project(1.0, step / 600)
+        optimizer.zero_grad()
+        (0.5 * (module.latent - target).square().sum()).backward()
+        admm.pull()
+        optimizer.step()
+    z = torch.sign(module.latent.detach()) * (module.latent.detach().abs() > module.threshold)
+    assert (module.latent - z).abs().mean().item() < 0.1 * (target - z).abs().mean().item()
+    assert 0 < int((z != 0).sum()) <= z.numel() // 4 + 1
+    assert (z.sign() * target.sign() >= 0).all()
+
+
+def test_modules_of_other_shapes_are_refused() -> None:
+    from escc.training.session import input_shape
+
+    module: ModuleOp = import_model(MODEL)
+    assert input_shape(module) == (3, 8, 8)
+    terminator = next(op for op in module.walk() if op.name == "func.return")
+    terminator.operands = [*terminator.operands, *terminator.operands]
+    with pytest.raises(UserError, match="requires one input and one output"):
+        input_shape(module)
+    assert not any(isinstance(op, esc.EscOp) for op in module.walk())
