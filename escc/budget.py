@@ -8,6 +8,8 @@ binary again without a search.
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,43 +110,69 @@ def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
     return math.exp(math.log(safe.rate) * (1 - share) + math.log(unsafe.rate) * share)
 
 
-class AccuracyCheck:
-    """Top-1 accuracy lost against the network before compression, on images that calibration did not take if there
-    are enough.
+@dataclass(frozen=True)
+class Fold:
+    """Images to compress by, as calibration data, and other images (rows of the data) to measure on."""
 
-    `module` is the network (level onnx or esc). With labels (`y` in the .npz) right answers are counted, without
-    them answers that stay the same.
+    calibration: str
+    rows: NDArray[np.int64]
+
+
+class AccuracyCheck:
+    """Top-1 accuracy lost against the network before compression, on images that the compression has not seen.
+
+    `module` is the network (level onnx or esc). Where calibration takes `taken` of many images, the others are
+    measured on; of few images, each half is measured on a network that is compressed by the other half, which
+    `folder` holds. With labels (`y` in the .npz) right answers are counted, without them answers that stay the same.
     """
 
-    def __init__(self, module: ModuleOp, path: str, taken: int, seed: int):
+    def __init__(self, module: ModuleOp, path: str, taken: int, seed: int, folder: Path):
         from passes.math.calibration import sample_rows
 
         x, labels = _load(path)
-        rows = np.setdiff1d(np.arange(len(x)), sample_rows(len(x), taken, seed))
-        self.held_out = len(rows) >= _FEW_IMAGES
-        rows = rows[:_MOST_IMAGES] if self.held_out else np.arange(len(x))[:_MOST_IMAGES]
-        self._x = x[rows]
-        answers = _answers(module, self._x)
-        self._labels = answers if labels is None else labels[rows]
+        others = np.setdiff1d(np.arange(len(x)), sample_rows(len(x), taken, seed))[:_MOST_IMAGES]
+        if len(others) >= _FEW_IMAGES or len(x) == 1:
+            self.folds = [Fold(path, others if len(others) else np.arange(1))]
+        else:
+            self.folds = _halves(x, seed, folder)
+        self._x = x
+        self._rows = np.sort(np.concatenate([fold.rows for fold in self.folds]))
+        answers = np.zeros(len(x), np.int64)
+        answers[self._rows] = _answers(module, x[self._rows])
+        self._labels = answers if labels is None else labels
         self._labelled = labels is not None
         self._before = answers == self._labels
 
-    def drop(self, program: Program) -> tuple[float, float]:
-        """Points lost, and the standard error of that figure."""
-        import os
-
+    def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
+        """For each image of a fold, 1 if only the network before answers right, -1 if only the program does, else 0."""
         from emulator.evaluate import classes, predict
         from emulator.machine import Machine
 
         classes(program)
-        now = predict(Machine(program), self._x, os.cpu_count() or 1) == self._labels
-        lost = self._before.astype(np.float64) - now
-        return 100 * float(lost.mean()), 100 * float(lost.std()) / math.sqrt(len(lost))
+        now = predict(Machine(program), self._x[fold.rows], os.cpu_count() or 1) == self._labels[fold.rows]
+        return self._before[fold.rows].astype(np.float64) - now
 
     def describe(self) -> str:
-        """What the drop was measured on."""
-        count = f"{len(self._x)} {'held-out ' if self.held_out else ''}calibration images"
-        return f"of top-1 on {count}" if self._labelled else f"of answers changed on {count}"
+        """What the drop is measured on."""
+        what = "of top-1" if self._labelled else "of answers changed"
+        return f"{what} on {len(self._rows)} images that the compression has not seen"
+
+
+def drop_of(lost: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Points lost over all folds, and the standard error of that figure."""
+    each = np.concatenate(lost)
+    return 100 * float(each.mean()), 100 * float(each.std()) / math.sqrt(len(each))
+
+
+def _halves(x: Array, seed: int, folder: Path) -> list[Fold]:
+    order = np.random.default_rng(seed).permutation(len(x))
+    halves = [np.sort(order[: len(x) // 2]), np.sort(order[len(x) // 2 :])]
+    folds: list[Fold] = []
+    for i, rows in enumerate(halves):
+        path = folder / f"half{i}.npz"
+        np.savez(path, x=x[rows])
+        folds.append(Fold(str(path), halves[1 - i]))
+    return folds
 
 
 def _load(path: str) -> tuple[Array, Array | None]:
@@ -199,25 +227,49 @@ class BudgetSearch:
 
     def run(self, module: ModuleOp, budget: Budget) -> DecomposeConvPass:
         """The pass with the rate that keeps the budget; the module stays as it is. Raises UserError if none does."""
-        check: AccuracyCheck | None = None
-        if budget.kind == "drop":
-            if self.decompose.calibration is None:
-                raise UserError(
-                    "--max-drop needs images to measure on", "give --calibration, with labels y if there are any"
-                )
-            check = AccuracyCheck(module, self.decompose.calibration, self.decompose.samples, self.decompose.seed)
-        start = module.clone()
-        run_passes(self.context, start, self.before)
+        calibration = self.decompose.calibration
+        if budget.kind == "drop" and calibration is None:
+            raise UserError(
+                "--max-drop needs images to measure on", "give --calibration, with labels y if there are any"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            check: AccuracyCheck | None = None
+            if budget.kind == "drop" and calibration is not None:
+                taken, seed = self.decompose.samples, self.decompose.seed
+                check = AccuracyCheck(module, calibration, taken, seed, Path(folder))
+            start = module.clone()
+            run_passes(self.context, start, self.before)
 
-        def trial(rate: float) -> Trial:
-            rate = float(f"{rate:.3g}")  # short to write down, and the same again
-            candidate = start.clone()
-            run_passes(self.context, candidate, (self._at(rate, budget), *self.after))
-            found = _measure(rate, to_program(candidate), budget, check)
-            self.announce(found.text)
-            return found
+            def trial(rate: float) -> Trial:
+                step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again
+                found = self._size(start, step, budget) if check is None else self._drop(start, step, check)
+                self.announce(found.text)
+                return found
 
-        return self._at(find_rate(budget, trial).rate, budget)
+            return self._at(find_rate(budget, trial).rate, budget)
+
+    def _compiled(self, start: ModuleOp, step: DecomposeConvPass) -> Program:
+        candidate = start.clone()
+        run_passes(self.context, candidate, (step, *self.after))
+        return to_program(candidate)
+
+    def _size(self, start: ModuleOp, step: DecomposeConvPass, budget: Budget) -> Trial:
+        program = self._compiled(start, step)
+        if budget.kind == "bytes":
+            return Trial(step.rate or 0.0, len(program.rodata), _describe(step.rate or 0.0, program))
+        cycles, rate = cycles_of(program), step.cycle_rate or 0.0
+        return Trial(rate, cycles, f"{_describe(rate, program)}, {cycles:,} cycles")
+
+    def _drop(self, start: ModuleOp, step: DecomposeConvPass, check: AccuracyCheck) -> Trial:
+        lost: list[NDArray[np.float64]] = []
+        text = ""
+        for fold in check.folds:
+            program = self._compiled(start, replace(step, calibration=fold.calibration))
+            lost.append(check.lost(program, fold))
+            text = _describe(step.rate or 0.0, program)
+        drop, error = drop_of(lost)
+        # One standard error of safety: the images at hand are not those of the user.
+        return Trial(step.rate or 0.0, drop + error, f"{text}, {drop:.2f} +- {error:.2f} points {check.describe()}")
 
     def _at(self, rate: float, budget: Budget) -> DecomposeConvPass:
         if budget.kind == "cycles":
@@ -225,14 +277,7 @@ class BudgetSearch:
         return replace(self.decompose, rate=rate, cycle_rate=0.0)
 
 
-def _measure(rate: float, program: Program, budget: Budget, check: AccuracyCheck | None) -> Trial:
+def _describe(rate: float, program: Program) -> str:
     constants = len(program.rodata)
-    text = f"rate {rate:g}: {constants:,} bytes of constants, {4 * program.original_weights / constants:.1f}x smaller"
-    if check is not None:
-        drop, error = check.drop(program)
-        # One standard error of safety: the images at hand are not those of the user.
-        return Trial(rate, drop + error, f"{text}, {drop:.2f} +- {error:.2f} points {check.describe()}")
-    if budget.kind == "bytes":
-        return Trial(rate, constants, text)
-    cycles = cycles_of(program)
-    return Trial(rate, cycles, f"{text}, {cycles:,} cycles")
+    ratio = 4 * program.original_weights / max(1, constants)
+    return f"rate {rate:g}: {constants:,} bytes of constants, {ratio:.1f}x smaller"
