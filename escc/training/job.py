@@ -181,7 +181,6 @@ class Job:
 
     def _start(self, trainer: Trainer, most: float | None, weights: int) -> None:
         """Compare estimate and reality, say where the training starts, and whether the budget can be reached."""
-        sparsity = trainer.sparsity
         real = trainer.weigh()
         accuracy, reference = trainer.accuracy(trainer.held), trainer.accuracy(trainer.held, teacher=True)
         self._console.info(
@@ -190,14 +189,14 @@ class Job:
         )
         if most is None:
             return
-        if most < sparsity.least:
-            raise UserError(
-                f"a budget of {most:,.0f} bytes cannot be reached: without any coefficient the constants still take "
-                f"{sparsity.least:,.0f}",
-                "give a larger --bytes or a smaller --ratio, or --scheme escalate if layers stayed dense",
-            )
         if real <= most:
             self._console.info(f"the budget of {most:,.0f} bytes is met from the start: training only mends accuracy")
+        elif most < (least := trainer.least()):
+            raise UserError(
+                f"a budget of {most:,.0f} bytes cannot be reached: without any coefficient the constants still take "
+                f"{least:,}",
+                "give a larger --bytes or a smaller --ratio, or --scheme escalate if layers stayed dense",
+            )
 
     def _real_bytes(self, prepared: Prepared) -> int:
         write_back(prepared.network)
@@ -250,23 +249,31 @@ class Job:
         device: torch.device,
     ) -> None:
         """Meet the budget by the real bytes, recalibrate, write back."""
-        real = trainer.fit(math.inf if most is None else most)
-        if most is not None and real > most:
-            raise UserError(
-                f"the constants take {real:,} bytes, the budget is {most:,.0f}", "give a larger budget or more epochs"
-            )
+        limit = math.inf if most is None else most
+        trainer.fit(limit)
         if self._options.recalibrate:
-            sample = self._calibration(train)
-            before, kept = trainer.loss(held), copy.deepcopy(prepared.network.state_dict())
-            recalibrate(prepared.network, prepared.teacher, sample.inputs(sample.x.to(device)))
-            after = trainer.loss(held)
-            if after >= before:
-                prepared.network.load_state_dict(kept)
-            self._console.detail(
-                f"recalibration: held-out loss {before:.4f} -> {after:.4f}, {'kept' if after < before else 'undone'}"
+            self._recalibrate(prepared, trainer, train, held, device)
+        real = trainer.fit(limit)  # other parameters may pack into more bytes
+        if real > limit:
+            raise UserError(
+                f"the constants take {real:,} bytes, the budget is {limit:,.0f}", "give a larger budget or more epochs"
             )
         prepared.network.cpu()
         write_back(prepared.network)
+
+    def _recalibrate(
+        self, prepared: Prepared, trainer: Trainer, train: Samples, held: Samples, device: torch.device
+    ) -> None:
+        """Recalibrate where that lowers the loss on held-out data."""
+        sample = self._calibration(train)
+        before, kept = trainer.loss(held), copy.deepcopy(prepared.network.state_dict())
+        recalibrate(prepared.network, prepared.teacher, sample.inputs(sample.x.to(device)))
+        after = trainer.loss(held)
+        if after >= before:
+            prepared.network.load_state_dict(kept)
+        self._console.detail(
+            f"recalibration: held-out loss {before:.4f} -> {after:.4f}, {'kept' if after < before else 'undone'}"
+        )
 
     # Measure ------------------------------------------------------------------------------------------------------
 

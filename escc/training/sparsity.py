@@ -18,6 +18,8 @@ from escc.training.network import Network
 _DECAY = 0.999
 """Of the running mean of squared gradients, for each step."""
 _TINY = 1e-30
+_ATTEMPTS = 3
+"""Times that a selection is made anew because it packs into more than its estimate."""
 
 
 class Sparsity:
@@ -81,39 +83,39 @@ class Sparsity:
             total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
         return total
 
-    @property
-    def least(self) -> float:
-        """Bytes without any coefficient."""
-        return self.offset + self._fixed
-
     @torch.no_grad()
-    def tighten(self, most: float, values: Sequence[Tensor] | None = None) -> None:
-        """Set thresholds such that the estimate is at most `most` bytes. `values` [K, C, V] are thresholded in place of
-        the latent coefficients.
+    def tighten(self, most: float, values: Sequence[Tensor] | None = None, remove_only: bool = False) -> None:
+        """Set thresholds such that the estimate is at most `most` bytes.
+
+        `values` [K, C, V] are thresholded in place of the latent coefficients. All coefficients are judged anew, unless
+        `remove_only`: then thresholds only rise, and no more than it takes.
         """
         latents = [m.latent for m in self._modules] if values is None else list(values)
         worth = [_smoothed(s) + _TINY for s in self._squares]
-        layers: list[Candidates] = []
-        for module, latent, w in zip(self._modules, latents, worth, strict=True):
-            benefit = latent.square() * w * (latent.abs() > CELL)
-            layers.append(Candidates(_array(benefit), module.basis[0].numel()))
-        room = most - self.offset - self._fixed
-        masks = [_array(m.threshold < latent.abs()) for m, latent in zip(self._modules, latents, strict=True)]
-        aim = room
-        for _ in range(3):
+        aim = most - self.offset - self._fixed
+        for _ in range(_ATTEMPTS):
+            masks = [_array(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]
+            layers: list[Candidates] = []
+            for module, latent, w in zip(self._modules, latents, worth, strict=True):
+                usable = latent.abs() > (module.threshold if remove_only else CELL)
+                layers.append(Candidates(_array(latent.square() * w * usable), module.basis[0].numel()))
             chosen = self._budget.select(layers, aim, masks)
             for module, w, selection in zip(self._modules, worth, chosen, strict=True):
                 threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
-                off = torch.from_numpy(~selection.channels).to(threshold.device)
-                threshold[off] = math.inf
-                module.set_threshold(threshold)
-            total = self.offset + self._fixed
-            for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
-                t = _array(torch.sign(latent) * (latent.abs() > module.threshold)).astype(np.int8)
-                total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
-            if total <= most:
+                threshold[torch.from_numpy(~selection.channels).to(threshold.device)] = math.inf
+                module.set_threshold(torch.maximum(threshold, module.threshold) if remove_only else threshold)
+            excess = self._estimate(latents) - most
+            if excess <= 0:
                 return
-            aim -= total - most
+            aim -= excess
+
+    def _estimate(self, latents: Sequence[Tensor]) -> float:
+        """Bytes with the ternary values of `latents` beyond the thresholds; measures how the layers pack."""
+        total = self.offset + self._fixed
+        for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
+            t = _array(torch.sign(latent) * (latent.abs() > module.threshold)).astype(np.int8)
+            total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
+        return total
 
 
 def _smoothed(x: Tensor) -> Tensor:

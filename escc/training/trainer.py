@@ -221,7 +221,7 @@ class Trainer:
 
     def _note(self, accuracy: float, size: int) -> None:
         most = self._plan.most_bytes
-        if (most is None or size <= most) and accuracy >= self.state.best:
+        if (most is None or size <= most) and accuracy > self.state.best:
             self.state.best, self.state.best_epoch = accuracy, self.state.epoch
             self.state.best_model = copy.deepcopy(self.network.state_dict())
 
@@ -307,14 +307,19 @@ class Trainer:
         done = min(1.0, step / max(1.0, self._plan.anneal * self._total))
         return most + max(0.0, self._start_bytes - most) * (1 - done) ** 3
 
+    def _annealed(self, step: int) -> bool:
+        """Whether the bytes have come down to the budget, so that every further choice would disturb what was learnt."""
+        return step >= self._plan.anneal * self._total
+
     def _tighten(self, step: int) -> None:
         """Bring the network to the bytes allowed at a step, unless it is there already: new thresholds do some harm."""
         target = self._target(step)
         if self._plan.most_bytes is not None and self.sparsity.bytes() > target:
-            self.sparsity.tighten(target)
+            self.sparsity.tighten(target, remove_only=self._annealed(step))
 
     def fit(self, most: float) -> int:
         """Make whatever was relaxed ternary and tighten until the real bytes fit, if they ever do; returns them."""
+        fresh = not self._annealed(self.state.epoch * self._steps) or self._plan.epochs == 0
         for module in self._modules:
             module.harden()
         size = self.weigh()
@@ -323,8 +328,18 @@ class Trainer:
                 break
             if not self.sparsity.ready:
                 self._warm_up()
-            self.sparsity.tighten(most)
+            self.sparsity.tighten(most, remove_only=not fresh)
             size = self.weigh()
+        return size
+
+    def least(self) -> int:
+        """Real bytes without any coefficient."""
+        kept = [m.threshold.clone() for m in self._modules]
+        for module in self._modules:
+            module.set_threshold(torch.full_like(module.threshold, math.inf))
+        size = self._weigh()
+        for module, threshold in zip(self._modules, kept, strict=True):
+            module.set_threshold(threshold)
         return size
 
     def weigh(self) -> int:
@@ -383,17 +398,18 @@ class Admm:
         self._modules, self._sparsity = modules, sparsity
         self._target = [m.latent.detach().clone() for m in modules]
         self._dual = [torch.zeros_like(m.latent) for m in modules]
+        self._size = [0.0 for _ in modules]
         self._rho = 0.0
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
-        return {"target": self._target, "dual": self._dual, "rho": self._rho}
+        return {"target": self._target, "dual": self._dual, "size": self._size, "rho": self._rho}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         for mine, saved in zip((*self._target, *self._dual), (*state["target"], *state["dual"]), strict=True):
             mine.copy_(saved)
-        self._rho = state["rho"]
+        self._size, self._rho = list(state["size"]), state["rho"]
 
     @torch.no_grad()
     def project(self, most: float, progress: float) -> None:
@@ -408,8 +424,8 @@ class Admm:
 
     @torch.no_grad()
     def pull(self) -> None:
-        """Add the gradient of the penalty, relative to the layer's own gradients."""
-        for module, u, z in zip(self._modules, self._dual, self._target, strict=True):
+        """Add the gradient of the penalty, relative to the largest gradients of the layer so far."""
+        for i, (module, u, z) in enumerate(zip(self._modules, self._dual, self._target, strict=True)):
             if module.latent.grad is not None:
-                size = module.latent.grad.square().mean().sqrt()
-                module.latent.grad.add_((module.latent - z + u) * (self._rho * size))
+                self._size[i] = max(self._size[i], float(module.latent.grad.square().mean().sqrt()))
+                module.latent.grad.add_((module.latent - z + u) * (self._rho * self._size[i]))
