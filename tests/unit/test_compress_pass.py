@@ -211,6 +211,31 @@ def test_wide_windows_stay_dense_and_are_named(calibration: str, monkeypatch: py
     assert dense == ["b", "c", "d"]
 
 
+def test_a_network_that_does_not_pay_decomposed_is_said_to_be_so(calibration: str) -> None:
+    module = network()
+    with pytest.warns(UserWarning, match=r"scheme 'auto' decomposed none of 5 convolutions"):
+        compress(module, calibration, scheme="auto", rate=0.0)
+    assert str(module) == str(network())
+
+
+def test_a_rate_shares_the_bytes_out_by_sensitivity(calibration: str) -> None:
+    """At a rate, coefficients become sparser; at a higher one sparser still."""
+    counts: list[int] = []
+    for rate in (0.1, 1.0, 10.0):
+        module = compress(network(), calibration, scheme="auto", basis=9, planes=1, rate=rate)
+        dense = [op.weight.array.size for op in module.walk() if isinstance(op, esc.Conv2dOp)]
+        ternary = [op.coefficients.array for op in module.walk() if isinstance(op, esc.CoeffCombineOp)]
+        counts.append(sum(dense) + sum(int(np.count_nonzero(t)) for t in ternary))
+    assert counts[0] > counts[1] > counts[2]
+
+
+@pytest.mark.parametrize("option", ["rate", "cycle_rate"])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_rates_are_numbers_not_below_zero(option: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"{option.replace('_', '-')} must be a number not below 0"):
+        compress(network(), None, **{option: value})
+
+
 def test_unknown_schemes_and_counts_are_refused() -> None:
     with pytest.raises(UserError, match="unknown compression scheme 'nothing'") as caught:
         load_scheme("nothing")

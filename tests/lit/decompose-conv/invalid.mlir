@@ -2,11 +2,14 @@
 // RUN: not esc-opt %s -p 'decompose-conv{scheme="escalate" basis=0 planes=-1}' 2>&1 | filecheck %s --check-prefix=COUNT
 // RUN: not esc-opt %s -p 'decompose-conv{scheme="escalate" basis=200}' 2>&1 | filecheck %s --check-prefix=FIT
 // RUN: not esc-opt %s -p 'decompose-conv{calibration="nowhere.npz"}' 2>&1 | filecheck %s --check-prefix=FILE
+// RUN: not esc-opt %s -p 'decompose-conv{rate=-0.5 cycle-rate=-1.0}' 2>&1 | filecheck %s --check-prefix=RATE
 
 // SCHEME: error: unknown compression scheme 'escalat'; did you mean 'escalate'?
 // SCHEME-NEXT: note: installed: auto, dense, escalate; a package adds one through the entry points 'escc.schemes'
 // COUNT: error: decompose-conv: basis must be at least 1, found 0
 // COUNT-NEXT: error: decompose-conv: planes must be at least 1, found -1
+// RATE: error: decompose-conv: rate must be a number not below 0, found -0.5
+// RATE-NEXT: error: decompose-conv: cycle-rate must be a number not below 0, found -1.0
 // Every layer that does not fit, at once.
 // FIT: error: node 'first' (Conv): 200 virtual bases do not fit the scratchpads of target 'esc1'; requires at most {{[0-9]+}}
 // FIT-NEXT: error: node 'second' (Conv): 200 virtual bases
