@@ -217,12 +217,12 @@ def table(points: Sequence[Point]) -> str:
 def layer_table(report: Path) -> str:
     """Packed coefficients or weights beside what an ideal code needs, from `escc --report FILE.json`."""
     data = json.loads(report.read_text())
-    lines = [f"{'layer':24} {'kind':9} {'density':>7} {'bits/weight':>11} {'packed':>8} {'entropy':>8} {'ratio':>6}"]
+    lines = [f"{'layer':28} {'kind':9} {'density':>7} {'bits/weight':>11} {'packed':>8} {'entropy':>8} {'ratio':>6}"]
     for x in data["layers"]:
         if x["coefficient_entropy_bytes"]:
             bound = x["coefficient_entropy_bytes"]
             lines.append(
-                f"{x['name']:24} {x['scheme']:9} {x['density']:>7.2f} {x['bits_per_weight']:>11.2f} "
+                f"{x['name']:28} {x['scheme']:9} {x['density']:>7.2f} {x['bits_per_weight']:>11.2f} "
                 f"{x['coefficient_bytes']:>8,} {bound:>8,.0f} {x['coefficient_bytes'] / bound:>6.2f}"
             )
     t = data["totals"]
@@ -236,7 +236,7 @@ _KINDS = (
     ("post-training, by rate", "o", "#1f6feb", lambda p: p.get("options", "").startswith("--rate")),
     ("dense, 8 bits", "s", "#57606a", lambda p: p.get("options") == "--scheme dense"),
     ("9 bases, 1 and 2 planes", "^", "#bf5700", lambda p: "escalate" in p.get("options", "")),
-    ("as far as 1 point allows", "D", "#8250df", lambda p: "--max-drop" in p.get("options", "")),
+    ("found by --max-drop", "D", "#8250df", lambda p: "--max-drop" in p.get("options", "")),
     ("trained", "*", "#1a7f37", lambda p: "label" in p),
 )
 _LARGEST_DROP = 12.0
@@ -280,13 +280,13 @@ def plot(points: Sequence[Point], path: Path) -> None:
         axes.grid(color="#d0d7de", linewidth=0.6)
         title = STUDIES[model].title if model in STUDIES else model
         axes.set_title(f"{title}: {mine[0]['float_top1']:.1f} % of {mine[0]['images']:,} images", fontsize=9)
-        axes.set_xlabel("compression: float32 bytes of the weights / bytes of .rodata")
+    figure.supxlabel("compression: float32 bytes of all weights / bytes of .rodata", y=0.085, fontsize=9)
     low = min((p["drop"] - p["drop_error"] for p in points), default=0.0)
     panels[0][0].set_ylim(_LARGEST_DROP, min(low, 0.0) - 0.3)
     panels[0][0].set_ylabel("points of top-1 lost (down is worse)")
     names = [name for name, *_ in _KINDS if name in drawn]
     figure.legend([drawn[n] for n in names], names, loc="lower center", ncols=len(names), frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, facecolor="white", dpi=110)
     plt.close(figure)
