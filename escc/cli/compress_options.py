@@ -183,6 +183,13 @@ def _add_size(parser: CommandParser) -> None:
         help="ternary planes over the bases (integer; default: 1, of 1x1 kernels 2; example: --planes 2)",
     )
     group.add_argument(
+        "--rate",
+        type=_not_negative,
+        metavar="RATE",
+        help="error that the decomposition takes for fewer bytes, as in escc; training starts best from about the bytes "
+        "wanted (number; default: chosen by the scheme; example: --scheme auto --rate 1)",
+    )
+    group.add_argument(
         "--target",
         default="esc1",
         metavar="NAME|FILE",

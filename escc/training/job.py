@@ -53,6 +53,7 @@ class Options:
     scheme: str
     basis: int | None
     planes: int | None
+    rate: float | None
     target: str
     method: str
     epochs: int
@@ -99,6 +100,7 @@ class Job:
             scheme=options.scheme,
             basis=options.basis,
             planes=options.planes,
+            rate=options.rate,
             target=options.target,
         )
 
@@ -306,9 +308,10 @@ def summary(measure: Measure) -> str:
     m = measure
     what = "top-1" if m.labelled else "agreement with the original"
     lines = [
-        f"float32 {what} {m.float_accuracy:.2%}, compressed {m.accuracy:.2%} (emulator, {m.samples:,} held-out samples)",
-        f"{m.constants:,} bytes of constants, {m.float_bytes / m.constants:.1f}x smaller than {m.float_bytes:,} bytes of "
-        "float32 weights",
+        f"float32 {what} {m.float_accuracy:.2%}, compressed {m.accuracy:.2%} (emulator, {m.samples:,} held-out "
+        f"samples)",
+        f"{m.constants:,} bytes of constants, {m.float_bytes / m.constants:.1f}x smaller than {m.float_bytes:,} bytes "
+        f"of float32 weights",
         "",
         f"{'layer':<28} {'kind':<10} {'weights':>9} {'density':>8} {'bits/weight':>11} {'bytes':>9} {'coef.':>9} "
         f"{'bound':>9}",

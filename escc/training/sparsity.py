@@ -18,7 +18,7 @@ from escc.training.network import Network
 _DECAY = 0.999
 """Of the running mean of squared gradients, for each step."""
 _TINY = 1e-30
-_ATTEMPTS = 3
+_ATTEMPTS = 8
 """Times that a selection is made anew because it packs into more than its estimate."""
 
 
@@ -74,6 +74,19 @@ class Sparsity:
                 squares.lerp_(module.latent.grad.square(), weight)
 
     @torch.no_grad()
+    def dampen(self, strength: float) -> None:
+        """Add a pull of each latent coefficient towards its ternary value to the gradients.
+
+        A coefficient whose best real value lies between two ternary ones would switch to and fro for ever, and spend
+        much of its time at the worse of the two. The pull keeps it unless its gradient is consistent: at the border of
+        the cell it is `strength` standard deviations of the gradient.
+        """
+        for squares, module in zip(self._squares, self._modules, strict=True):
+            if module.latent.grad is not None:
+                distance = module.latent - module.coefficients()
+                module.latent.grad.add_(distance * squares.sqrt(), alpha=strength / CELL)
+
+    @torch.no_grad()
     def bytes(self) -> float:
         """Estimate of the constants as they are; measures how the layers pack."""
         total = self.offset + self._fixed
@@ -93,7 +106,7 @@ class Sparsity:
         latents = [m.latent for m in self._modules] if values is None else list(values)
         worth = [_smoothed(s) + _TINY for s in self._squares]
         aim = most - self.offset - self._fixed
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             masks = [_array(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]
             layers: list[Candidates] = []
             for module, latent, w in zip(self._modules, latents, worth, strict=True):
@@ -107,7 +120,7 @@ class Sparsity:
             excess = self._estimate(latents) - most
             if excess <= 0:
                 return
-            aim -= excess
+            aim -= excess + attempt
 
     def _estimate(self, latents: Sequence[Tensor]) -> float:
         """Bytes with the ternary values of `latents` beyond the thresholds; measures how the layers pack."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -26,11 +25,11 @@ _EVENTS = 8
 """Times an epoch that the thresholds are set anew."""
 _WARM_STEPS = 16
 """Batches whose gradients say what coefficients are worth before the first step."""
-_MEMORY = 0.998
-"""Of the running means of the parameters, for each step."""
+_DAMPING = 0.05
+"""Mean over standard deviation of a latent coefficient's gradient from which on it changes its ternary value."""
 _BATCH = 500
 """Samples of a batch without gradients."""
-_RATES = {"latent": 0.5, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
+_RATES = {"latent": 2.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -57,48 +56,6 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
-
-
-class Average:
-    """Running means of parameters: ternary values that flicker from step to step settle on where they mostly are."""
-
-    def __init__(self, network: Network):
-        self._parameters = list(network.parameters())
-        self._means = [p.detach().clone() for p in self._parameters]
-        self._seen = 0
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
-        return {"means": self._means, "seen": self._seen}
-
-    @torch.no_grad()
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        for mine, saved in zip(self._means, state["means"], strict=True):
-            mine.copy_(saved)
-        self._seen = state["seen"]
-
-    @torch.no_grad()
-    def observe(self) -> None:
-        """Take in the parameters after a step."""
-        self._seen += 1
-        weight = max(1 - _MEMORY, 1 / (1 + self._seen))
-        torch._foreach_lerp_(self._means, self._parameters, weight)  # type: ignore[attr-defined]
-
-    @contextmanager
-    def applied(self) -> Generator[None]:
-        """The network has the means as its parameters while this lasts."""
-        kept = [p.detach().clone() for p in self._parameters]
-        self._put(self._means)
-        try:
-            yield
-        finally:
-            self._put(kept)
-
-    @torch.no_grad()
-    def _put(self, values: Sequence[Tensor]) -> None:
-        for parameter, value in zip(self._parameters, values, strict=True):
-            parameter.copy_(value)
 
 
 @dataclass(frozen=True)
@@ -149,7 +106,6 @@ class Trainer:
         self._steps = max(1, len(train) // min(plan.batch, len(train)))
         self._total = self._steps * plan.epochs
         self._admm = Admm(self._modules, self.sparsity) if plan.method == "admm" else None
-        self._average = Average(network)
         self._start_bytes = 0
 
     # Checkpoints --------------------------------------------------------------------------------------------------
@@ -161,7 +117,6 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "sparsity": self.sparsity.state(),
             "admm": None if self._admm is None else self._admm.state(),
-            "average": self._average.state(),
             "start_bytes": self._start_bytes,
             **vars(self.state),
         }
@@ -173,7 +128,6 @@ class Trainer:
         self.sparsity.load(saved["sparsity"])
         if self._admm is not None:
             self._admm.load(saved["admm"])
-        self._average.load(saved["average"])
         self._start_bytes = saved["start_bytes"]
         self.state = State(**{name: saved[name] for name in vars(State())})
 
@@ -204,16 +158,16 @@ class Trainer:
             self.network.load_state_dict(self.state.best_model)
 
     def _judge(self, epoch: int) -> tuple[float, int]:
-        """End of an epoch: accuracy and bytes of the mean parameters, which may be the best so far."""
+        """End of an epoch: accuracy and bytes of the ternary network, which may be the best so far."""
         self.state.epoch = epoch + 1
-        with self._average.applied():
-            kept = [(m.threshold.clone(), m.on.clone()) for m in self._modules]
-            size = self.fit(self._target((epoch + 1) * self._steps))
-            accuracy = self.accuracy(self.held)
-            self._note(accuracy, size)
-        for module, (threshold, on) in zip(self._modules, kept, strict=True):
-            module.threshold.copy_(threshold)
-            module.on.copy_(on)
+        kept = [(m.threshold.clone(), m.on.clone()) for m in self._modules]
+        size = self.fit(self._target((epoch + 1) * self._steps))
+        accuracy = self.accuracy(self.held)
+        self._note(accuracy, size)
+        if self._relaxed(epoch):
+            for module, (threshold, on) in zip(self._modules, kept, strict=True):
+                module.threshold.copy_(threshold)
+                module.on.copy_(on)
         return accuracy, size
 
     def _relaxed(self, epoch: int) -> bool:
@@ -257,9 +211,10 @@ class Trainer:
             self.sparsity.observe()
             if self._admm is not None and relaxed:
                 self._admm.pull()
+            else:
+                self.sparsity.dampen(_DAMPING)
             self._optimizer.step()
             self.network.after_step()
-            self._average.observe()
             total += loss
             tick(len(x))
         return float(total) / self._steps
@@ -308,7 +263,7 @@ class Trainer:
         return most + max(0.0, self._start_bytes - most) * (1 - done) ** 3
 
     def _annealed(self, step: int) -> bool:
-        """Whether the bytes have come down to the budget, so that every further choice would disturb what was learnt."""
+        """Whether the bytes have come down to the budget: every further choice would disturb what was learnt."""
         return step >= self._plan.anneal * self._total
 
     def _tighten(self, step: int) -> None:

@@ -61,11 +61,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compress(folder: Path, output: Path, *options: str) -> int:
-    images = ["--image-mean", "128,128,128", "--image-std", "64,64,64"]
-    return main(
-        [str(folder / "model.onnx"), "--data", str(folder / "train.npz"), "-o", str(output), "--threads", "1"]
-        + ["--batch", "32", "--validation", str(folder / "pixels.npz"), *images, *options]
-    )
+    files = [str(folder / "model.onnx"), "--data", str(folder / "train.npz"), "-o", str(output)]
+    images = ["--validation", str(folder / "pixels.npz"), "--image-mean", "128,128,128", "--image-std", "64,64,64"]
+    return main([*files, *images, "--threads", "1", "--batch", "32", *options])
 
 
 def constants(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, float]:
@@ -96,7 +94,7 @@ def test_budgets_are_honoured_and_the_measure_is_true(
 
 def test_training_mends_what_the_decomposition_costs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = folder / "trained.onnx"
-    assert compress(folder, output, "--basis", "5", "--epochs", "20", "--lr", "0.005") == 0
+    assert compress(folder, output, "--basis", "5", "--epochs", "12", "--lr", "0.02") == 0
     start = re.search(r"decomposed: .* accuracy ([\d.]+)%", capsys.readouterr().err)
     assert start is not None
     assert constants(output, capsys)[1] > float(start[1])
@@ -153,8 +151,8 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     checkpoint.save(path, {"a": 1}, {"b": torch.ones(2)})
     assert checkpoint.load(path, {"a": 1})["b"].tolist() == [1, 1]
     raw = Path(path).read_bytes()
-    for data in (raw[: len(raw) // 2], b"nothing", b""):
-        Path(path).write_bytes(data)
+    for damaged in (raw[: len(raw) // 2], b"nothing", b""):
+        Path(path).write_bytes(damaged)
         with pytest.raises(UserError, match="checkpoint"):
             checkpoint.load(path, {"a": 1})
 
