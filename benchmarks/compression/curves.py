@@ -207,9 +207,10 @@ def table(points: Sequence[Point]) -> str:
         lines += ["", f"{model}: float {mine[0]['float_top1']:.2f} % of {mine[0]['images']:,} images"]
         for p in mine:
             lost = f"{p['drop']:.2f} +- {p['drop_error']:.2f}"
+            cpu = "-" if "label" in p else f"{p['cpu_seconds']:.0f}"
             lines.append(
                 f"{p.get('label') or p['options']:42} {p['bytes']:>9,} {p['compression']:>10.1f}x {p['top1']:>8.2f} "
-                f"{lost:>14} {p['cpu_seconds']:>6.0f}"
+                f"{lost:>14} {cpu:>6}"
             )
     return "\n".join(lines)
 
