@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.layout import ceil_div
-from isa.packing import best
 from isa.target import Target
 from isa.weights import packed_size
 
@@ -73,9 +72,19 @@ def dense_cost(g: Geometry, target: Target, nbytes: int) -> Cost:
     return Cost(nbytes, _with_traffic(target, float(cycles), nbytes))
 
 
+_HEADER_BYTES = 6
+"""Of packed coefficients, about."""
+
+
 def decomposed_bytes(coefficients: I8, bases: I8) -> int:
-    """Bytes of the packed coefficients and of the bases."""
-    return len(best(coefficients)[1]) + bases.size
+    """Bytes of packed coefficients and of the bases, about: packing stays within a few percent of the entropy of the
+    positions and a bit for each sign.
+    """
+    n = max(1, coefficients.size)
+    count = int(np.count_nonzero(coefficients))
+    p = count / n
+    positions = -(p * np.log2(p) + (1 - p) * np.log2(1 - p)) if 0 < p < 1 else 0.0
+    return int((n * positions + count) / 8) + _HEADER_BYTES + bases.size
 
 
 def decomposed_cost(

@@ -34,17 +34,23 @@ def energy_of(w: F, h: F) -> float:
 
 
 def decompose_priced(
-    w: F, h: F, bases: int, byte_price: float, settings: Settings, density: float | None = None
+    w: F,
+    h: F,
+    bases: int,
+    byte_price: float,
+    settings: Settings,
+    density: float | None = None,
+    first: Settings | None = None,
 ) -> Fit:
     """As `decompose`, at a price: relative error (of the energy of w) for each byte of packed coefficients.
 
-    The price of a non-zero depends on the density that it leads to: that of a similar fit where it is given, else it
-    is settled in two passes.
+    The price of a non-zero depends on the density that it leads to: that of a similar fit where it is given, else
+    that of a first fit, made with the settings `first` (default: `settings`).
     """
     if byte_price <= 0:
         return decompose(w, h, bases, replace(settings, price=0.0))
     per_byte = byte_price * energy_of(w, h)
     if density is None:
-        first = decompose(w, h, bases, replace(settings, price=per_byte * bytes_of_nonzero(_FIRST_DENSITY)))
-        density = first.density
+        price = per_byte * bytes_of_nonzero(_FIRST_DENSITY)
+        density = decompose(w, h, bases, replace(first or settings, price=price)).density
     return decompose(w, h, bases, replace(settings, price=per_byte * bytes_of_nonzero(density)))

@@ -47,8 +47,10 @@ all cycles, where nothing else is asked for.
 _QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
 _THOROUGH = Settings(starts=3)
 _BRIEF = Settings(starts=1, trial_rounds=1, rounds=2, factors=(1.0,))
+MEDIUM = 100_000_000
+"""Multiply-adds of one pass over the coefficients of a layer above which `auto` is content with a quick search."""
 LARGE = 1_000_000_000
-"""Multiply-adds of one pass over the coefficients of a layer above which it gets only a brief search."""
+"""The same above which a layer gets only a brief search."""
 TOO_LARGE = 50_000_000_000
 """The same above which `auto` keeps a layer dense, because even the brief search takes minutes."""
 
@@ -134,12 +136,12 @@ class _Search:
         """
         if pass_work(self._layer, bases) > LARGE:
             settings = _BRIEF
-        return decompose_priced(
-            self._wanted, self._metric, bases, self._byte_price, replace(settings, seed=self._seed), density
-        )
+        first = None if density is not None else replace(_BRIEF, seed=self._seed)
+        settings = replace(settings, seed=self._seed)
+        return decompose_priced(self._wanted, self._metric, bases, self._byte_price, settings, density, first)
 
-    def climb(self, ladder: Sequence[int], objective: Callable[[Fit], float]) -> Fit:
-        """The quick fit of least objective over ascending numbers of bases, of which it has one valley.
+    def climb(self, ladder: Sequence[int], objective: Callable[[Fit], float]) -> tuple[Fit, float]:
+        """The quick fit of least objective over ascending numbers of bases, of which it has one valley, and that.
 
         From the middle downhill; what the first fit says of the density saves the others a pass. The two neighbours
         are tried at once, on as many threads as there are processors.
@@ -160,7 +162,7 @@ class _Search:
             if values[least] >= values[at]:
                 break
             at, best = least, found[waiting.index(least)]
-        return best
+        return best, values[at]
 
 
 def _answer(fit: Fit) -> Decomposition:
@@ -235,9 +237,10 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
         return prices.objective(layer, fit.relative_error, cost)
 
     search = _Search(layer, prices.byte_price(layer), options.seed)
-    best = search.climb(ladder, objective)
-    if objective(best) >= prices.objective(layer, 0.0, now):
+    best, value = search.climb(ladder, objective)
+    if value >= prices.objective(layer, 0.0, now):
         return None
-    if layer.calibrated:
-        best = min(best, search.fit(best.b.shape[0], _THOROUGH, best.density), key=objective)
+    if layer.calibrated and pass_work(layer, best.b.shape[0]) <= MEDIUM:
+        better = search.fit(best.b.shape[0], _THOROUGH, best.density)
+        best = better if objective(better) < value else best
     return _answer(best)
