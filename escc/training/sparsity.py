@@ -15,23 +15,33 @@ from escc.compress.budget import PARAMETER_BYTES, Budget, Candidates, overhead_b
 from escc.compress.straight_through import CELL, DecomposedConv, DenseConv
 from escc.training.network import Network
 
-_DECAY = 0.999
-"""Of the running mean of squared gradients, for each step."""
+_DECAY = 0.98
+"""Of the running mean of squared probes, for each of them."""
+_FASTEST = 0.02
+"""Largest share of the way to where it is drawn that a latent coefficient goes in a step."""
+_CAUTION = 0.04
+"""The same for coefficients that matter little, whose gradients are mostly noise: times the samples of a batch times
+their curvature. The noise of the latent coefficient is then about 0.15.
+"""
+_CROWD = 1.0
+"""Curvature of coefficients that change together, over that of one alone: larger values change fewer of them."""
 _TINY = 1e-30
 _ATTEMPTS = 8
 """Times that a selection is made anew because it packs into more than its estimate."""
 
 
 class Sparsity:
-    """Thresholds of all decomposed layers of a network.
+    """Latent coefficients of all decomposed layers of a network: how they move, and which of them are not 0.
 
-    A coefficient is worth the squared gradient of the loss with respect to it times its squared value (the diagonal of
-    the empirical Fisher information, as in optimal brain damage), smoothed over rows and columns of its layer.
+    What a coefficient is worth, and how far its best value is, follows from the curvature of the loss with respect to
+    it: the diagonal of the Gauss-Newton matrix, estimated by probes. A probe is the gradient of the scores with random
+    weights whose covariance is the curvature of the loss with respect to the scores; its mean square is the curvature
+    of the coefficient over the number of samples.
     """
 
     def __init__(self, network: Network):
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
-        self._squares = [torch.zeros_like(m.latent) for m in self._modules]
+        self._curvatures = [torch.zeros_like(m.latent) for m in self._modules]
         self._seen = 0
         self._budget = Budget(len(self._modules))
         self._fixed = sum(
@@ -45,7 +55,7 @@ class Sparsity:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
         return {
-            "squares": self._squares,
+            "curvatures": self._curvatures,
             "seen": self._seen,
             "excess": self._budget.excess.tolist(),
             "offset": self.offset,
@@ -53,7 +63,7 @@ class Sparsity:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        for mine, saved in zip(self._squares, state["squares"], strict=True):
+        for mine, saved in zip(self._curvatures, state["curvatures"], strict=True):
             mine.copy_(saved)
         self._seen = state["seen"]
         self._budget.excess = np.array(state["excess"])
@@ -61,30 +71,43 @@ class Sparsity:
 
     @property
     def ready(self) -> bool:
-        """Whether any gradient was seen."""
+        """Whether any probe was seen."""
         return self._seen > 0
 
+    @property
+    def latents(self) -> list[Tensor]:
+        """The latent coefficients of all layers."""
+        return [m.latent for m in self._modules]
+
     @torch.no_grad()
-    def observe(self) -> None:
-        """Take in the gradients of a step."""
+    def observe(self, probe: Sequence[Tensor], samples: int) -> None:
+        """Take in a probe of a batch of `samples`."""
         self._seen += 1
         weight = max(1 - _DECAY, 1 / self._seen)
-        for squares, module in zip(self._squares, self._modules, strict=True):
-            if module.latent.grad is not None:
-                squares.lerp_(module.latent.grad.square(), weight)
+        for curvature, gradient in zip(self._curvatures, probe, strict=True):
+            curvature.lerp_(gradient.square() * samples, weight)
 
     @torch.no_grad()
-    def dampen(self, strength: float) -> None:
-        """Add a pull of each latent coefficient towards its ternary value to the gradients.
+    def move(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
+        """One step of the latent coefficients, down the gradients over the curvatures and down the `pulls`.
 
-        A coefficient whose best real value lies between two ternary ones would switch to and fro for ever, and spend
-        much of its time at the worse of the two. The pull keeps it unless its gradient is consistent: at the border of
-        the cell it is `strength` standard deviations of the gradient.
+        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly.
         """
-        for squares, module in zip(self._squares, self._modules, strict=True):
-            if module.latent.grad is not None:
-                distance = module.latent - module.coefficients()
-                module.latent.grad.add_(distance * squares.sqrt(), alpha=strength / CELL)
+        for curvature, module, pull in zip(self._curvatures, self._modules, pulls, strict=True):
+            if module.latent.grad is None:
+                continue
+            h = (curvature + _smoothed(curvature)) / 2 + _TINY
+            share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST) * rate
+            module.latent.sub_((module.latent.grad / h + pull) * share)
+
+    def cells(self) -> list[Tensor]:
+        """Pulls of the latent coefficients towards their ternary values.
+
+        Together with a gradient over the curvature, they draw a latent coefficient to its best real value as the
+        gradient of the ternary value tells it: it changes its ternary value only if another one is better. Without
+        them, one whose best value lies between two would switch to and fro for ever.
+        """
+        return [(m.latent - m.coefficients()) * _CROWD for m in self._modules]
 
     @torch.no_grad()
     def bytes(self) -> float:
@@ -104,7 +127,7 @@ class Sparsity:
         `remove_only`: then thresholds only rise, and no more than it takes.
         """
         latents = [m.latent for m in self._modules] if values is None else list(values)
-        worth = [_smoothed(s) + _TINY for s in self._squares]
+        worth = [_smoothed(s) + _TINY for s in self._curvatures]
         aim = most - self.offset - self._fixed
         for attempt in range(_ATTEMPTS):
             masks = [_array(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]

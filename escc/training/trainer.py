@@ -24,12 +24,12 @@ _ATTEMPTS = 6
 _EVENTS = 8
 """Times an epoch that the thresholds are set anew."""
 _WARM_STEPS = 16
-"""Batches whose gradients say what coefficients are worth before the first step."""
-_DAMPING = 0.05
-"""Mean over standard deviation of a latent coefficient's gradient from which on it changes its ternary value."""
+"""Batches whose probes say what coefficients are worth before the first step."""
+_PROBES = 4
+"""A probe of the curvature is taken in one of so many steps."""
 _BATCH = 500
 """Samples of a batch without gradients."""
-_RATES = {"latent": 2.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
+_RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -207,13 +207,10 @@ class Trainer:
             rate = self._rate(step)
             for group in self._optimizer.param_groups:
                 group["lr"] = self._plan.lr * group["relative"] * rate
-            loss = self._backward(x, y)
-            self.sparsity.observe()
-            if self._admm is not None and relaxed:
-                self._admm.pull()
-            else:
-                self.sparsity.dampen(_DAMPING)
+            loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
             self._optimizer.step()
+            pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
+            self.sparsity.move(rate, len(x), pulls)
             self.network.after_step()
             total += loss
             tick(len(x))
@@ -226,13 +223,27 @@ class Trainer:
             return (step + 1) / warm
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self._total - warm)))
 
-    def _backward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        self._optimizer.zero_grad(set_to_none=True)
+    def _backward(self, x: Tensor, y: Tensor | None, probe: torch.Generator | None) -> Tensor:
+        """Gradients of a batch; with a random generator, a probe of the curvature too."""
+        self.network.zero_grad(set_to_none=True)
         with torch.no_grad():
             wanted = self.teacher(x).flatten(1)
-        loss = self._loss(self.network(x).flatten(1), wanted, y)
+        scores = self.network(x).flatten(1)
+        if probe is not None:
+            weights = self._probe(scores.detach(), probe)
+            self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
+        loss = self._loss(scores, wanted, y)
         loss.backward()
         return loss.detach()
+
+    def _probe(self, scores: Tensor, rng: torch.Generator) -> Tensor:
+        """Random weights of scores [N, classes] with the curvature of the mean loss, over N, as their covariance: the
+        gradient of the cross entropy with classes drawn from the scores themselves.
+        """
+        p = torch.softmax(scores / self._plan.temperature, 1)
+        drawn = torch.multinomial(p.cpu(), 1, generator=rng).to(p.device)
+        size = math.sqrt(1 + self._plan.labels) / len(p)
+        return p.scatter_add(1, drawn, torch.full_like(p[:, :1], -1.0)) * size
 
     def _loss(self, scores: Tensor, wanted: Tensor, y: Tensor | None) -> Tensor:
         """Divergence from the teacher's softened scores, and cross entropy with the labels."""
@@ -251,8 +262,7 @@ class Trainer:
         for i, (x, y) in enumerate(self._train.shuffled(self._plan.batch, rng, (), self._device)):
             if i == _WARM_STEPS:
                 break
-            self._backward(x, y)
-            self.sparsity.observe()
+            self._backward(x, y, rng)
 
     def _target(self, step: int) -> float:
         """Bytes allowed at a step: from those at the start to the budget along a cubic curve."""
@@ -338,6 +348,8 @@ def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
     """Parameters by kind, each with its own learning rate."""
     kinds: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
+        if name.endswith(".latent"):
+            continue  # moved by `Sparsity`
         kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
     return [{"params": p, "lr": lr, "relative": _RATES[kind]} for kind, p in kinds.items()]
 
@@ -345,26 +357,26 @@ def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
 class Admm:
     """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
 
-    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; `pull`
-    adds rho * (A - Z + U) to the gradient. rho grows, so that in the end A is Z.
+    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U. Between,
+    A goes down the loss plus rho/2 * |A - Z + U|^2 in the metric of the curvature. rho grows, so that in the end A is
+    Z.
     """
 
     def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
         self._modules, self._sparsity = modules, sparsity
         self._target = [m.latent.detach().clone() for m in modules]
         self._dual = [torch.zeros_like(m.latent) for m in modules]
-        self._size = [0.0 for _ in modules]
         self._rho = 0.0
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
-        return {"target": self._target, "dual": self._dual, "size": self._size, "rho": self._rho}
+        return {"target": self._target, "dual": self._dual, "rho": self._rho}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         for mine, saved in zip((*self._target, *self._dual), (*state["target"], *state["dual"]), strict=True):
             mine.copy_(saved)
-        self._size, self._rho = list(state["size"]), state["rho"]
+        self._rho = state["rho"]
 
     @torch.no_grad()
     def project(self, most: float, progress: float) -> None:
@@ -375,12 +387,9 @@ class Admm:
         for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
             z.copy_(torch.sign(a) * (a.abs() > module.threshold))
             u.copy_((a - z).clamp_(-CELL, CELL))
-        self._rho = 10.0 ** (-1 + 3 * progress)
+        self._rho = 10.0 ** (-1 + 2 * progress)
 
-    @torch.no_grad()
-    def pull(self) -> None:
-        """Add the gradient of the penalty, relative to the largest gradients of the layer so far."""
-        for i, (module, u, z) in enumerate(zip(self._modules, self._dual, self._target, strict=True)):
-            if module.latent.grad is not None:
-                self._size[i] = max(self._size[i], float(module.latent.grad.square().mean().sqrt()))
-                module.latent.grad.add_((module.latent - z + u) * (self._rho * self._size[i]))
+    def pulls(self) -> list[Tensor]:
+        """Gradients of the penalty rho/2 * |A - Z + U|^2 in units of the curvature."""
+        triples = zip(self._modules, self._dual, self._target, strict=True)
+        return [(m.latent.detach() - z + u) * self._rho for m, u, z in triples]
