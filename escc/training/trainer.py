@@ -357,9 +357,9 @@ def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
 class Admm:
     """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
 
-    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U. Between,
-    A goes down the loss plus rho/2 * |A - Z + U|^2 in the metric of the curvature. rho grows, so that in the end A is
-    Z.
+    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; in
+    between, A goes down the loss plus rho/2 * |A - Z + U|^2 in the metric of the curvature. rho grows, so that in the
+    end A is Z.
     """
 
     def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
