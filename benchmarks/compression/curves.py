@@ -164,12 +164,12 @@ def measure(model: str, options: str, scratch: Path) -> Point:
     return {"model": model, "options": options, **found, "calibration": images, **times}
 
 
-def measure_all(models: Sequence[str], options: Sequence[str], path: Path, scratch: Path) -> None:
-    """Measure the points of models that are not there yet, or all of the given options."""
-    known = {key(p) for p in load(path)}
+def measure_all(models: Sequence[str], options: Sequence[str], again: bool, path: Path, scratch: Path) -> None:
+    """Measure the points of models, those of all options where none are given; points that are there, only `again`."""
+    known = set[tuple[str, str]]() if again else {key(p) for p in load(path)}
     for model in models:
         for text in options or STUDIES[model].options:
-            if not options and (model, text) in known:
+            if (model, text) in known:
                 continue
             point = measure(model, text, scratch)
             add(path, point)
@@ -271,7 +271,7 @@ def plot(points: Sequence[Point], path: Path) -> None:
                 style = {"fmt": marker, "color": colour, "markersize": size, "elinewidth": 1, "capsize": 2}
                 drawn[name] = axes.errorbar(x, y, e, **style)
         ticks = [
-            t for t in (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600) if _in(t, mine)
+            t for t in (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600) if _in(t, mine)
         ]
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(ticks))
@@ -310,8 +310,9 @@ def main() -> None:
     measuring = commands.add_parser("measure", help="measure points that are not there yet")
     measuring.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(STUDIES)} (default: all)")
     measuring.add_argument(
-        "--options", action="append", default=[], help="measure this point (again), e.g. '--rate 0.3'; repeatable"
+        "--options", action="append", default=[], help="measure only this point, e.g. '--rate 0.3'; repeatable"
     )
+    measuring.add_argument("--again", action="store_true", help="measure points that are there too")
     training = commands.add_parser("trained", help="add a compressed ONNX file")
     training.add_argument("file", type=Path, metavar="FILE.onnx")
     training.add_argument("--model", required=True, help="what it was made from")
@@ -329,7 +330,7 @@ def main() -> None:
             unknown = sorted(set(args.models) - set(STUDIES))
             if unknown:
                 parser.error(f"unknown models: {', '.join(unknown)}; choose from {', '.join(STUDIES)}")
-            measure_all(args.models or list(STUDIES), args.options, args.points, Path(folder))
+            measure_all(args.models or list(STUDIES), args.options, args.again, args.points, Path(folder))
         elif args.command == "trained":
             add_trained(args, Path(folder))
         elif args.command == "plot":

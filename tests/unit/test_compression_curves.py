@@ -40,13 +40,13 @@ def test_what_is_there_is_not_measured_again(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(curves, "measure", measure)
     curves.add(path, point("--rate 1", 10))
-    curves.measure_all(["resnet8_cifar10"], [], path, tmp_path)
+    curves.measure_all(["resnet8_cifar10"], [], False, path, tmp_path)
     assert "--rate 1" not in measured
     assert sorted([*measured, "--rate 1"]) == sorted(curves.STUDIES["resnet8_cifar10"].options)
     measured.clear()
-    curves.measure_all(["resnet8_cifar10"], [], path, tmp_path)
+    curves.measure_all(["resnet8_cifar10"], [], False, path, tmp_path)
     assert not measured
-    curves.measure_all(["resnet8_cifar10"], ["--rate 1"], path, tmp_path)
+    curves.measure_all(["resnet8_cifar10"], ["--rate 1"], True, path, tmp_path)
     assert measured == ["--rate 1"]
 
 
