@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from escc.cli.common import CommandParser, check_output, run, write_output
 from escc.cli.compress_options import make_parser
@@ -21,10 +22,8 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
         parser.error("argument --resume: needs --checkpoint")
     for path in filter(None, (args.output, args.checkpoint)):
         check_output(path)
-    try:
-        import torch  # noqa: F401
-    except ImportError as e:
-        raise UserError("esc-compress needs torch", "install escc[train]") from e
+    if find_spec("torch") is None:
+        raise UserError("esc-compress needs torch", "install escc[train]")
     from dataclasses import fields
 
     from escc.training.job import Job, Options, summary

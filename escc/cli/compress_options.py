@@ -106,8 +106,8 @@ def _add_data(parser: CommandParser) -> None:
         "--data",
         required=True,
         metavar="DATA.npz",
-        help="training inputs x, uint8 or float [N,C,H,W], and labels y, integers [N] (y may be missing); kept in memory "
-        "in the type that they have",
+        help="training inputs x, uint8 or float [N,C,H,W], and labels y, integers [N] (y may be missing); kept in "
+        "memory in the type that they have",
     )
     group.add_argument(
         "--validation",
@@ -127,8 +127,8 @@ def _add_data(parser: CommandParser) -> None:
         type=_augmentations,
         default=(),
         metavar="KIND,...",
-        help="flip: mirror images at random; shift: move them by up to an eighth (default: none; "
-        "example: --augment flip,shift)",
+        help="flip: mirror images at random; shift: move them by up to an eighth; give what the original network "
+        "was trained with, it teaches nothing on others (default: none; example: --augment flip,shift)",
     )
     group.add_argument(
         "--image-mean",
@@ -186,8 +186,8 @@ def _add_size(parser: CommandParser) -> None:
         "--rate",
         type=_not_negative,
         metavar="RATE",
-        help="error that the decomposition takes for fewer bytes, as in escc; training starts best from about the bytes "
-        "wanted (number; default: chosen by the scheme; example: --scheme auto --rate 1)",
+        help="error that the decomposition takes for fewer bytes, as in escc; training starts best from about the "
+        "bytes wanted (number; default: chosen by the scheme; example: --scheme auto --rate 1)",
     )
     group.add_argument(
         "--target",

@@ -1,7 +1,7 @@
 """Layers with the accelerator's arithmetic and straight-through gradients, as torch modules that know no IR.
 
-Activations are float tensors [N, C, H, W] that hold the machine's integers (steps of their scale). A convolution and its
-requantisation become one floating-point convolution whose weights and bias are in steps of the output, followed by
+Activations are float tensors [N, C, H, W] that hold the machine's integers (steps of their scale). A convolution and
+its requantisation become one floating-point convolution whose weights and bias are in steps of the output, followed by
 rounding and clamping: the machine's integers but for its fixed-point rounding of the factor, which shows only in ties.
 
 Rounding, clamping and ternarising have no useful derivative, so the backward pass takes another one: the identity for
@@ -89,22 +89,22 @@ class _Table(torch.autograd.Function):
 
 def round_through(x: Tensor) -> Tensor:
     """Nearest integer (ties to even) with the gradient of the identity."""
-    return cast(Tensor, _Round.apply(x))
+    return cast(Any, _Round).apply(x)
 
 
 def round_clamp(z: Tensor, lo: int, hi: int) -> Tensor:
-    """clamp(floor(z), lo, hi): give x + 0.5 to round x half up. The gradient passes where the rounded value is in range."""
-    return cast(Tensor, _RoundClamp.apply(z, float(lo), float(hi)))
+    """clamp(floor(z), lo, hi): give x + 0.5 to round x half up. The gradient passes where floor(z) is in the range."""
+    return cast(Any, _RoundClamp).apply(z, float(lo), float(hi))
 
 
 def ternary(x: Tensor, threshold: Tensor) -> Tensor:
     """-1, 0 or 1 for latent coefficients: 0 unless |x| > threshold (of a shape that broadcasts to that of x)."""
-    return cast(Tensor, _Ternary.apply(x, threshold))
+    return cast(Any, _Ternary).apply(x, threshold)
 
 
 def look_up(x: Tensor, table: Tensor, low: int) -> Tensor:
     """table[x - low] for integer-valued x; the slope of the table is its derivative."""
-    return cast(Tensor, _Table.apply(x, table, low))
+    return cast(Any, _Table).apply(x, table, low)
 
 
 def _parameter(x: Array) -> nn.Parameter:

@@ -129,10 +129,10 @@ def load_samples(path: str, shape: Sequence[int], preprocessing: Preprocessing, 
         raise UserError(f"{path}: no array 'y'", wanted)
     if y is not None and (y.dtype.kind not in "iu" or y.reshape(-1).shape != (len(x),)):
         raise UserError(f"{path}: y is {y.dtype}{list(y.shape)}; requires integers [{len(x)}]", wanted)
-    if x.dtype not in (np.uint8, np.float32):
+    if x.dtype.name not in ("uint8", "float32"):
         x = x.astype(np.float32)
-    target = None if y is None else torch.from_numpy(y.reshape(-1).astype(np.int64))
-    return Samples(torch.from_numpy(x), target, preprocessing)
+    target = None if y is None else torch.as_tensor(y.reshape(-1).astype(np.int64))
+    return Samples(torch.as_tensor(x), target, preprocessing)
 
 
 def split(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
@@ -140,5 +140,5 @@ def split(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
     held = max(1, round(share * len(samples)))
     if held >= len(samples):
         raise UserError(f"{len(samples)} samples cannot be split", "give more samples, or --validation")
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(samples)))
+    order = torch.as_tensor(np.random.default_rng(seed).permutation(len(samples)))
     return samples.subset(order[held:].sort().values), samples.subset(order[:held].sort().values)

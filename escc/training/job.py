@@ -110,7 +110,6 @@ class Job:
         device = _device(o.device)
         if o.threads is not None:
             torch.set_num_threads(o.threads)
-        torch.manual_seed(o.seed)
         load_target(o.target)
         raw = read_input(o.model)
         module = import_model(raw, o.model)
@@ -165,14 +164,16 @@ class Job:
             seed=o.seed,
         )
         for network in (prepared.network, prepared.teacher):
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(device)
         return Trainer(
             prepared.network, prepared.teacher, train, held, plan, device, lambda: self._real_bytes(prepared)
         )
 
     def _identity(self, raw: bytes, train: Samples, held: Samples) -> dict[str, Any]:
         """What a checkpoint belongs to."""
-        options = {f"--{k.replace('_', '-')}": v for k, v in asdict(self._options).items() if k not in _ELSEWHERE}
+        options: dict[str, Any] = {
+            f"--{k.replace('_', '-')}": v for k, v in asdict(self._options).items() if k not in _ELSEWHERE
+        }
         options["--threads"] = torch.get_num_threads()
         return {
             "the model": hashlib.sha256(raw).hexdigest()[:12],
@@ -216,13 +217,16 @@ class Job:
             if o.checkpoint is not None:
                 checkpoint.save(o.checkpoint, identity, trainer.checkpoint())
 
+        def tick(images: int) -> None:
+            bar.update(images)
+
         with tqdm(
             total=(o.epochs - trainer.state.epoch) * trainer.images,
             unit="image",
             disable=self._console.quiet or not sys.stderr.isatty(),
         ) as bar:
             try:
-                trainer.run(lambda p: self._report(p, bar), save, bar.update)
+                trainer.run(lambda p: self._report(p, bar), save, tick)
             except KeyboardInterrupt:
                 bar.close()
                 if o.checkpoint is not None and trainer.state.epoch:
@@ -290,7 +294,7 @@ class Job:
         driver.run_passes(self._context, module, passes, [report.observe], self._console.progress)
         program: Program = driver.to_program(module)
         some = held.subset(torch.arange(min(_MEASURED, len(held))))
-        found = torch.from_numpy(predict(Machine(program), some.inputs(some.x).numpy(), torch.get_num_threads()))
+        found = torch.as_tensor(predict(Machine(program), some.inputs(some.x).numpy(), torch.get_num_threads()))
         wanted = some.y if some.y is not None else trainer.predictions(some)
         return Measure(
             report.layers(program),

@@ -31,7 +31,7 @@ from escc.compress.straight_through import (
 )
 from escc.training.dataflow import Dataflow
 from isa.errors import UserError
-from isa.reference import pool_counts
+from isa.reference import Addition, pool_counts
 
 Array = NDArray[Any]
 
@@ -128,6 +128,24 @@ def _translate(net: Network, op: Operation, values: dict[SSAValue, int]) -> None
 
 def _function(op: Operation) -> Callable[..., Tensor]:
     """What an operation without parameters computes."""
+    if isinstance(op, esc.ConcatOp):
+        return concatenate
+    if isinstance(op, esc.AddOp):
+        return _addition(op.addition)
+    return _unary(op)
+
+
+def concatenate(*parts: Tensor) -> Tensor:
+    """Tensors [N, C, ...] side by side."""
+    return torch.cat(parts, 1)
+
+
+def _addition(p: Addition) -> Callable[[Tensor, Tensor], Tensor]:
+    a, b = p.mult_a * 2.0**-p.shift, p.mult_b * 2.0**-p.shift
+    return lambda x, y: add(x, y, a, b, p.lo, p.hi)
+
+
+def _unary(op: Operation) -> Callable[[Tensor], Tensor]:
     match op:
         case esc.QuantizeOp():
             q = esc.q_of(op.output)
@@ -135,10 +153,6 @@ def _function(op: Operation) -> Callable[..., Tensor]:
         case esc.DequantizeOp():
             scale, shape = esc.q_of(op.input).scale, esc.shape_of(op.output)[1:]
             return lambda x: (x * scale).reshape(-1, *shape)
-        case esc.AddOp():
-            p = op.addition
-            a, b = p.mult_a * 2.0**-p.shift, p.mult_b * 2.0**-p.shift
-            return lambda x, y: add(x, y, a, b, p.lo, p.hi)
         case esc.MaxPoolOp():
             kernel, strides, pads = _pair(esc.ints(op.kernel)), _pair(esc.ints(op.strides)), esc.ints(op.pads)
             extent = _extent(op.output)
@@ -149,8 +163,6 @@ def _function(op: Operation) -> Callable[..., Tensor]:
             q = esc.q_of(op.input)
             table = torch.tensor(_entries(op.table.array, q.low, q.high), dtype=torch.get_default_dtype())
             return lambda x: look_up(x, table.to(x.device), q.low)
-        case esc.ConcatOp():
-            return lambda *parts: torch.cat(parts, 1)
         case esc.SliceOp():
             offsets, strides, shape = esc.ints(op.offsets), _pair(esc.ints(op.strides)), esc.shape_of(op.output)
             return lambda x: _slice(x, offsets, strides, shape)

@@ -120,8 +120,9 @@ def soften(module: DecomposedConv, weight: Array) -> None:
     s = np.maximum(module.factor().double().numpy(), 1e-30)[:, None, None]
     missing = weight.reshape(*weight.shape[:2], -1) / s - t @ b
     gram = b @ b.T
-    change = missing @ b.T @ np.linalg.inv(gram + _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)))
-    module.latent += torch.from_numpy(np.clip(change, -_KEPT, _KEPT)).to(module.latent.dtype)
+    ridge = _RIDGE * float(np.trace(gram)) / len(gram)
+    change: Array = missing @ b.T @ np.asarray(np.linalg.inv(gram + ridge * np.eye(len(gram))))
+    module.latent.add_(torch.tensor(np.clip(change, -_KEPT, _KEPT)))
 
 
 def compile_program(

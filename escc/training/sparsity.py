@@ -138,7 +138,7 @@ class Sparsity:
             chosen = self._budget.select(layers, aim, masks)
             for module, w, selection in zip(self._modules, worth, chosen, strict=True):
                 threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
-                threshold[torch.from_numpy(~selection.channels).to(threshold.device)] = math.inf
+                threshold[torch.tensor(~selection.channels, device=threshold.device)] = math.inf
                 module.set_threshold(torch.maximum(threshold, module.threshold) if remove_only else threshold)
             excess = self._estimate(latents) - most
             if excess <= 0:

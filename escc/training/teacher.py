@@ -20,7 +20,7 @@ from dialects.locations import node_names
 from dialects.onnx import shape_of
 from escc.compress.straight_through import average_pool, max_pool
 from escc.training.dataflow import Dataflow
-from escc.training.network import Call
+from escc.training.network import Call, concatenate
 
 Array = NDArray[Any]
 
@@ -82,13 +82,21 @@ def _function(op: Operation) -> Callable[..., Tensor]:
     match op:
         case onnx.ConvOp():
             return _convolution(op)
+        case onnx.AddOp():
+            return torch.add
+        case onnx.ConcatOp():
+            return concatenate
+        case _:
+            return _unary(op)
+
+
+def _unary(op: Operation) -> Callable[[Tensor], Tensor]:
+    match op:
         case onnx.MaxPoolOp():
             window = _window(op)
             return lambda x: max_pool(x, *window)
         case onnx.AveragePoolOp():
             return _average(op)
-        case onnx.ConcatOp():
-            return lambda *parts: torch.cat(parts, op.axis.value.data)
         case onnx.SliceOp():
             return _slice(op)
         case onnx.PadOp():
@@ -109,10 +117,8 @@ def _function(op: Operation) -> Callable[..., Tensor]:
             return _elementwise(op)
 
 
-def _elementwise(op: Operation) -> Callable[..., Tensor]:
+def _elementwise(op: Operation) -> Callable[[Tensor], Tensor]:
     match op:
-        case onnx.AddOp():
-            return torch.add
         case onnx.ReluOp():
             return torch.relu
         case onnx.ClipOp():
@@ -149,7 +155,7 @@ def _convolution(op: onnx.ConvOp) -> Callable[..., Tensor]:
     return run
 
 
-def _average(op: onnx.AveragePoolOp) -> Callable[..., Tensor]:
+def _average(op: onnx.AveragePoolOp) -> Callable[[Tensor], Tensor]:
     kernel, strides, pads, extent = _window(op)
     include = bool(op.count_include_pad.value.data)
     _, _, h, w = shape_of(op.input)
@@ -163,7 +169,7 @@ def _average(op: onnx.AveragePoolOp) -> Callable[..., Tensor]:
     return lambda x: average_pool(x, kernel, strides, pads, extent) / counts.to(x.device)
 
 
-def _slice(op: onnx.SliceOp) -> Callable[..., Tensor]:
+def _slice(op: onnx.SliceOp) -> Callable[[Tensor], Tensor]:
     index = [slice(None)] * len(shape_of(op.input))
     for start, end, axis, step in zip(ints(op.starts), ints(op.ends), ints(op.axes), ints(op.steps), strict=True):
         index[axis] = slice(start, end, step)
@@ -171,7 +177,7 @@ def _slice(op: onnx.SliceOp) -> Callable[..., Tensor]:
     return lambda x: x[picked]
 
 
-def _dequantise(op: onnx.DequantizeLinearOp) -> Callable[..., Tensor]:
+def _dequantise(op: onnx.DequantizeLinearOp) -> Callable[[Tensor], Tensor]:
     axis = op.axis.value.data
 
     def along(values: Array, rank: int) -> Tensor:

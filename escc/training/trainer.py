@@ -208,7 +208,7 @@ class Trainer:
             for group in self._optimizer.param_groups:
                 group["lr"] = self._plan.lr * group["relative"] * rate
             loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
-            self._optimizer.step()
+            cast(Any, self._optimizer).step()
             pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
             self.sparsity.move(rate, len(x), pulls)
             self.network.after_step()
@@ -233,7 +233,7 @@ class Trainer:
             weights = self._probe(scores.detach(), probe)
             self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
         loss = self._loss(scores, wanted, y)
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.detach()
 
     def _probe(self, scores: Tensor, rng: torch.Generator) -> Tensor:

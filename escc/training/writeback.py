@@ -43,7 +43,7 @@ def trained_integers(module: DecomposedConv) -> tuple[NDArray[np.int8], NDArray[
     """Coefficients int8 [K, V, C] and bases int8 [V, R, S] in use; bases that no coefficient uses are left out."""
     t = _numpy(module.coefficients()).astype(np.int8).transpose(0, 2, 1)
     b = _numpy(module.integer_basis()).astype(np.int8)
-    used = t.any(axis=(0, 2))
+    used: NDArray[np.bool_] = np.abs(t).max(axis=(0, 2)) > 0
     used[0] |= not used.any()
     return np.ascontiguousarray(t[:, used]), np.ascontiguousarray(b[used])
 
