@@ -179,7 +179,7 @@ class Job:
             "the model": hashlib.sha256(raw).hexdigest()[:12],
             "the training data": train.digest()[:12],
             "the held-out data": held.digest()[:12],
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+            **{k: list(v) if k == "--augment" or k.startswith("--image") else v for k, v in options.items()},
         }
 
     def _start(self, trainer: Trainer, most: float | None, weights: int) -> None:
