@@ -19,10 +19,8 @@ _DECAY = 0.98
 """Of the running mean of squared probes, for each of them."""
 _FASTEST = 0.02
 """Largest share of the way to where it is drawn that a latent coefficient goes in a step."""
-_CAUTION = 0.04
-"""The same for coefficients that matter little, whose gradients are mostly noise: times the samples of a batch times
-their curvature. The noise of the latent coefficient is then about 0.15.
-"""
+_NOISE = 0.15
+"""Noise that the latent coefficients may have from the gradients of batches, as a standard deviation."""
 _CROWD = 1.0
 """Curvature of coefficients that change together, over that of one alone: larger values change fewer of them."""
 _TINY = 1e-30
@@ -88,17 +86,21 @@ class Sparsity:
             curvature.lerp_(gradient.square() * samples, weight)
 
     @torch.no_grad()
-    def move(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
+    def move(self, rate: float, samples: int, slowest: float, pulls: Sequence[Tensor]) -> None:
         """One step of the latent coefficients, down the gradients over the curvatures and down the `pulls`.
 
-        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly.
+        `rate` is 1 or less; the gradients come from a batch of `samples`. What the gradient of a batch tells of a
+        coefficient is the less certain the less the coefficient matters: such a one goes a smaller share of the way in
+        a step, but at least `slowest`, and less far.
         """
+        certain = 2 * _NOISE**2 * samples
         for curvature, module, pull in zip(self._curvatures, self._modules, pulls, strict=True):
             if module.latent.grad is None:
                 continue
             h = (curvature + _smoothed(curvature)) / 2 + _TINY
-            share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST) * rate
-            module.latent.sub_((module.latent.grad / h + pull) * share)
+            share = torch.clamp(h * certain, slowest, max(_FASTEST, slowest)) * rate
+            stiffness = torch.maximum(h, torch.sqrt(h * (slowest / certain)))
+            module.latent.sub_((module.latent.grad / stiffness + pull) * share)
 
     def cells(self) -> list[Tensor]:
         """Pulls of the latent coefficients towards their ternary values.

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -29,6 +29,8 @@ _PROBES = 4
 """A probe of the curvature is taken in one of so many steps."""
 _BATCH = 500
 """Samples of a batch without gradients."""
+_WAYS = 4.0
+"""Times that even the slowest coefficient could go its way in the whole training."""
 _RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
@@ -37,13 +39,14 @@ _RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 class Plan:
     """What the training is asked to do; two runs with equal plans and data give equal results.
 
-    `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens.
+    `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens,
+    `tune` that of the epochs which the method "admm" ends with, on ternary coefficients.
     """
 
     method: str = "ste"
     epochs: int = 20
     batch: int = 64
-    lr: float = 2e-3
+    lr: float = 1e-3
     temperature: float = 2.0
     labels: float = 0.3
     most_bytes: float | None = None
@@ -52,10 +55,6 @@ class Plan:
     augment: tuple[str, ...] = ()
     seed: int = 0
     tune: float = 0.25
-
-    def describe(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ class Trainer:
             loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
             cast(Any, self._optimizer).step()
             pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
-            self.sparsity.move(rate, len(x), pulls)
+            self.sparsity.move(rate, len(x), min(0.1, _WAYS / self._total), pulls)
             self.network.after_step()
             total += loss
             tick(len(x))
