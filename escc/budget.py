@@ -35,7 +35,8 @@ Kind = Literal["drop", "bytes", "cycles"]
 
 LEAST_RATE, FIRST_RATE, MOST_RATE = 1e-4, 0.4, 1e3
 _STEP = 4.0
-_PRECISION = 1.2
+_PRECISION, _ROUGH_PRECISION = 1.2, 1.5
+"""Factors between rates that are not worth another trial; the second where few images tell little."""
 _MOST_TRIALS = 7
 _MOST_IMAGES = 2048
 _FEW_IMAGES = 256
@@ -69,8 +70,8 @@ class Trial:
     text: str
 
 
-def find_rate(budget: Budget, trial: Callable[[float], Trial]) -> Trial:
-    """The trial nearest to the limit that keeps it, by bisection over the logarithm of the rate.
+def find_rate(budget: Budget, trial: Callable[[float], Trial], precision: float = _PRECISION) -> Trial:
+    """The trial nearest to the limit that keeps it, by bisection over the logarithm of the rate, up to a factor.
 
     The measured value rises (accuracy drop) or falls (bytes, cycles) with the rate but for some noise. Raises
     UserError if no rate keeps the budget.
@@ -86,7 +87,7 @@ def find_rate(budget: Budget, trial: Callable[[float], Trial]) -> Trial:
         else:
             unsafe = last
         if safe is not None and unsafe is not None:
-            if max(safe.rate, unsafe.rate) <= _PRECISION * min(safe.rate, unsafe.rate):
+            if max(safe.rate, unsafe.rate) <= precision * min(safe.rate, unsafe.rate):
                 break
             rate = _between(budget.limit, safe, unsafe)
             continue
@@ -107,7 +108,7 @@ def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
     share = 0.5
     if safe.value > 0 and limit > 0 and unsafe.value > safe.value:
         share = math.log(limit / safe.value) / math.log(unsafe.value / safe.value)
-    share = min(max(share, 0.25), 0.75)
+    share = min(max(share, 0.35), 0.65)
     return math.exp(math.log(safe.rate) * (1 - share) + math.log(unsafe.rate) * share)
 
 
@@ -247,7 +248,8 @@ class BudgetSearch:
                 self.announce(found.text)
                 return found
 
-            return self._at(find_rate(budget, trial).rate, budget)
+            rough = check is not None and len(check.folds) > 1
+            return self._at(find_rate(budget, trial, _ROUGH_PRECISION if rough else _PRECISION).rate, budget)
 
     def _compiled(self, start: ModuleOp, step: DecomposeConvPass) -> Program:
         candidate = start.clone()
