@@ -17,12 +17,12 @@ from escc.training.network import Network
 
 _DECAY = 0.98
 """Of the running mean of squared probes, for each of them."""
-_MEMORY = 0.999
-"""Of the running mean of squared gradients, for each step."""
 _FASTEST = 0.02
 """Largest share of the way to where it is drawn that a latent coefficient goes in a step."""
-_NOISE = 0.15
-"""Noise that the latent coefficients may have from the gradients of batches, as a standard deviation."""
+_CAUTION = 0.04
+"""The same for coefficients that matter little, whose gradients are mostly noise: times the samples of a batch times
+their curvature. The noise of the latent coefficient is then about 0.15.
+"""
 _CROWD = 1.0
 """Curvature of coefficients that change together, over that of one alone: larger values change fewer of them."""
 _TINY = 1e-30
@@ -33,18 +33,16 @@ _ATTEMPTS = 8
 class Sparsity:
     """Latent coefficients of all decomposed layers of a network: how they move, and which of them are not 0.
 
-    What a coefficient is worth is its squared value times the mean squared gradient of the loss with respect to it (the
-    diagonal of the empirical Fisher information, as in optimal brain damage), smoothed over its layer. How far its best
-    value is follows from the curvature of the loss: the diagonal of the Gauss-Newton matrix, estimated by probes. A
-    probe is the gradient of the scores with random weights whose covariance is the curvature of the loss with respect
-    to the scores; its mean square is the curvature of the coefficient over the number of samples.
+    What a coefficient is worth, and how far its best value is, follows from the curvature of the loss with respect to
+    it: the diagonal of the Gauss-Newton matrix, estimated by probes. A probe is the gradient of the scores with random
+    weights whose covariance is the curvature of the loss with respect to the scores; its mean square is the curvature
+    of the coefficient over the number of samples.
     """
 
     def __init__(self, network: Network):
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self._curvatures = [torch.zeros_like(m.latent) for m in self._modules]
-        self._squares = [torch.zeros_like(m.latent) for m in self._modules]
-        self._seen = self._steps = 0
+        self._seen = 0
         self._budget = Budget(len(self._modules))
         self._fixed = sum(
             layer.module.weight.numel() + PARAMETER_BYTES * len(layer.module.base)
@@ -58,40 +56,28 @@ class Sparsity:
         """What a checkpoint must hold."""
         return {
             "curvatures": self._curvatures,
-            "squares": self._squares,
             "seen": self._seen,
-            "steps": self._steps,
             "excess": self._budget.excess.tolist(),
             "offset": self.offset,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        mine, saved = [*self._curvatures, *self._squares], [*state["curvatures"], *state["squares"]]
-        for tensor, value in zip(mine, saved, strict=True):
-            tensor.copy_(value)
-        self._seen, self._steps = state["seen"], state["steps"]
+        for mine, saved in zip(self._curvatures, state["curvatures"], strict=True):
+            mine.copy_(saved)
+        self._seen = state["seen"]
         self._budget.excess = np.array(state["excess"])
         self.offset = state["offset"]
 
     @property
     def ready(self) -> bool:
-        """Whether any gradient was seen."""
-        return self._steps > 0
+        """Whether any probe was seen."""
+        return self._seen > 0
 
     @property
     def latents(self) -> list[Tensor]:
         """The latent coefficients of all layers."""
         return [m.latent for m in self._modules]
-
-    @torch.no_grad()
-    def learn(self) -> None:
-        """Take in the gradients of a step."""
-        self._steps += 1
-        weight = max(1 - _MEMORY, 1 / self._steps)
-        for squares, module in zip(self._squares, self._modules, strict=True):
-            if module.latent.grad is not None:
-                squares.lerp_(module.latent.grad.square(), weight)
 
     @torch.no_grad()
     def observe(self, probe: Sequence[Tensor], samples: int) -> None:
@@ -102,21 +88,17 @@ class Sparsity:
             curvature.lerp_(gradient.square() * samples, weight)
 
     @torch.no_grad()
-    def move(self, rate: float, samples: int, slowest: float, pulls: Sequence[Tensor]) -> None:
+    def move(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
         """One step of the latent coefficients, down the gradients over the curvatures and down the `pulls`.
 
-        `rate` is 1 or less; the gradients come from a batch of `samples`. What the gradient of a batch tells of a
-        coefficient is the less certain the less the coefficient matters: such a one goes a smaller share of the way in
-        a step, but at least `slowest`, and less far.
+        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly.
         """
-        certain = 2 * _NOISE**2 * samples
         for curvature, module, pull in zip(self._curvatures, self._modules, pulls, strict=True):
             if module.latent.grad is None:
                 continue
             h = (curvature + _smoothed(curvature)) / 2 + _TINY
-            share = torch.clamp(h * certain, slowest, max(_FASTEST, slowest)) * rate
-            stiffness = torch.maximum(h, torch.sqrt(h * (slowest / certain)))
-            module.latent.sub_((module.latent.grad / stiffness + pull) * share)
+            share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST) * rate
+            module.latent.sub_((module.latent.grad / h + pull) * share)
 
     def cells(self) -> list[Tensor]:
         """Pulls of the latent coefficients towards their ternary values.
@@ -145,7 +127,7 @@ class Sparsity:
         `remove_only`: then thresholds only rise, and no more than it takes.
         """
         latents = [m.latent for m in self._modules] if values is None else list(values)
-        worth = [_smoothed(s) + _TINY for s in self._squares]
+        worth = [_smoothed(s) + _TINY for s in self._curvatures]
         aim = most - self.offset - self._fixed
         for attempt in range(_ATTEMPTS):
             masks = [_array(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]

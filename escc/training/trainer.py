@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
@@ -29,11 +29,7 @@ _PROBES = 4
 """A probe of the curvature is taken in one of so many steps."""
 _BATCH = 500
 """Samples of a batch without gradients."""
-_LARGE = 2.0
-"""Bytes at the start over those of the budget from which on the training searches for what can go."""
-_WAYS = 4.0
-"""Times that even the slowest coefficient could go its way in the whole training."""
-_RATES = {"latent": 1.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
+_RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -41,14 +37,13 @@ _RATES = {"latent": 1.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0
 class Plan:
     """What the training is asked to do; two runs with equal plans and data give equal results.
 
-    `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens,
-    `tune` that of the epochs which the method "admm" ends with, on ternary coefficients.
+    `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens.
     """
 
     method: str = "ste"
     epochs: int = 20
     batch: int = 64
-    lr: float = 1e-3
+    lr: float = 2e-3
     temperature: float = 2.0
     labels: float = 0.3
     most_bytes: float | None = None
@@ -57,6 +52,10 @@ class Plan:
     augment: tuple[str, ...] = ()
     seed: int = 0
     tune: float = 0.25
+
+    def describe(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -205,28 +204,17 @@ class Trainer:
                     self._admm.project(self._target(step), step / self._total)
                 else:
                     self._tighten(step)
-            rate, search = self._rate(step), self._searching(step) and not relaxed
+            rate = self._rate(step)
             for group in self._optimizer.param_groups:
-                idle = group["kind"] == "latent" and not search
-                group["lr"] = 0.0 if idle else self._plan.lr * _RATES[group["kind"]] * rate
+                group["lr"] = self._plan.lr * group["relative"] * rate
             loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
             cast(Any, self._optimizer).step()
-            if not search:
-                pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
-                self.sparsity.move(rate, len(x), min(0.1, _WAYS / self._total), pulls)
+            pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
+            self.sparsity.move(rate, len(x), pulls)
             self.network.after_step()
             total += loss
             tick(len(x))
         return float(total) / self._steps
-
-    def _searching(self, step: int) -> bool:
-        """Whether much has yet to go: then latent coefficients drift with their gradients, so that the order of their
-        sizes tells which the network can do without; later each goes to its best value.
-        """
-        most = self._plan.most_bytes
-        return (
-            most is not None and self._start_bytes > _LARGE * most and step < (1 + self._plan.anneal) / 2 * self._total
-        )
 
     def _rate(self, step: int) -> float:
         """Short warm-up, then a cosine down to 2 %."""
@@ -246,7 +234,6 @@ class Trainer:
             self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
         loss = self._loss(scores, wanted, y)
         torch.autograd.backward(loss)
-        self.sparsity.learn()
         return loss.detach()
 
     def _probe(self, scores: Tensor, rng: torch.Generator) -> Tensor:
@@ -361,8 +348,10 @@ def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
     """Parameters by kind, each with its own learning rate."""
     kinds: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
+        if name.endswith(".latent"):
+            continue  # moved by `Sparsity`
         kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
-    return [{"params": p, "lr": lr, "kind": kind} for kind, p in kinds.items()]
+    return [{"params": p, "lr": lr, "relative": _RATES[kind]} for kind, p in kinds.items()]
 
 
 class Admm:
