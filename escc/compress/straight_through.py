@@ -23,10 +23,6 @@ Array = NDArray[Any]
 
 CELL = 0.5
 """Latent coefficients nearer to 0 than this are 0 whatever the price: the ternary grid's own border."""
-HYSTERESIS = 0.05
-"""How far beyond its threshold a latent coefficient must go to switch its ternary value on or off in training; without
-it, values whose best state lies between two flicker at every step.
-"""
 LATENT_LIMIT = 1.5
 """Latent coefficients stay within one cell of the grid, so that none is out of reach of its gradient."""
 _LIMIT = 127
@@ -208,33 +204,11 @@ class DecomposedConv(Convolution):
         self.basis = _parameter(basis / _LIMIT)
         self.register_buffer("threshold", torch.full_like(self.latent, CELL))
         self.threshold: Tensor
-        self.register_buffer("on", self.latent.detach().abs() > CELL)
-        self.on: Tensor
         self.relaxed = False
 
     def coefficients(self) -> Tensor:
         """Coefficients in use [K, C, V]: ternary, or the latent ones while relaxed."""
-        if self.relaxed:
-            return self.latent
-        return ternary(self.latent, torch.where(self.on, self.threshold - HYSTERESIS, self.threshold + HYSTERESIS))
-
-    @torch.no_grad()
-    def remember(self) -> None:
-        """Take note of which coefficients are not 0, after a step."""
-        if not self.relaxed:
-            self.on.copy_(self.coefficients() != 0)
-
-    @torch.no_grad()
-    def set_threshold(self, threshold: Tensor) -> None:
-        """Give all coefficients new thresholds, which hold at once."""
-        self.threshold.copy_(threshold)
-        self.on.copy_(self.latent.abs() > threshold)
-
-    def harden(self) -> None:
-        """Use ternary coefficients from now on."""
-        if self.relaxed:
-            self.relaxed = False
-            self.set_threshold(self.threshold.clone())
+        return self.latent if self.relaxed else ternary(self.latent, self.threshold)
 
     def integer_basis(self) -> Tensor:
         """Bases [V, R, S], integers of int8 in value."""

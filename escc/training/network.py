@@ -97,7 +97,6 @@ class Network(Dataflow):
         for layer in self.layers:
             if isinstance(layer.module, DecomposedConv):
                 layer.module.confine()
-                layer.module.remember()
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:

@@ -139,7 +139,7 @@ class Sparsity:
             for module, w, selection in zip(self._modules, worth, chosen, strict=True):
                 threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
                 threshold[torch.tensor(~selection.channels, device=threshold.device)] = math.inf
-                module.set_threshold(torch.maximum(threshold, module.threshold) if remove_only else threshold)
+                module.threshold.copy_(torch.maximum(threshold, module.threshold) if remove_only else threshold)
             excess = self._estimate(latents) - most
             if excess <= 0:
                 return

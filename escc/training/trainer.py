@@ -160,14 +160,13 @@ class Trainer:
     def _judge(self, epoch: int) -> tuple[float, int]:
         """End of an epoch: accuracy and bytes of the ternary network, which may be the best so far."""
         self.state.epoch = epoch + 1
-        kept = [(m.threshold.clone(), m.on.clone()) for m in self._modules]
+        kept = [m.threshold.clone() for m in self._modules]
         size = self.fit(self._target((epoch + 1) * self._steps))
         accuracy = self.accuracy(self.held)
         self._note(accuracy, size)
         if self._relaxed(epoch):
-            for module, (threshold, on) in zip(self._modules, kept, strict=True):
+            for module, threshold in zip(self._modules, kept, strict=True):
                 module.threshold.copy_(threshold)
-                module.on.copy_(on)
         return accuracy, size
 
     def _relaxed(self, epoch: int) -> bool:
@@ -190,10 +189,7 @@ class Trainer:
         rng = torch.Generator().manual_seed(self._plan.seed * 1_000_003 + epoch)
         relaxed = self._relaxed(epoch)
         for module in self._modules:
-            if relaxed:
-                module.relaxed = True
-            else:
-                module.harden()
+            module.relaxed = relaxed
         self.network.train()
         every = max(1, self._steps // _EVENTS)
         total = torch.zeros((), device=self._device)
@@ -286,7 +282,7 @@ class Trainer:
         """Make whatever was relaxed ternary and tighten until the real bytes fit, if they ever do; returns them."""
         fresh = not self._annealed(self.state.epoch * self._steps) or self._plan.epochs == 0
         for module in self._modules:
-            module.harden()
+            module.relaxed = False
         size = self.weigh()
         for _ in range(_ATTEMPTS):
             if size <= most:
@@ -301,10 +297,10 @@ class Trainer:
         """Real bytes without any coefficient."""
         kept = [m.threshold.clone() for m in self._modules]
         for module in self._modules:
-            module.set_threshold(torch.full_like(module.threshold, math.inf))
+            module.threshold.fill_(math.inf)
         size = self._weigh()
         for module, threshold in zip(self._modules, kept, strict=True):
-            module.set_threshold(threshold)
+            module.threshold.copy_(threshold)
         return size
 
     def weigh(self) -> int:
