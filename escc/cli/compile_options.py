@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from escc.cli.common import CommandParser
+from escc.cli.values import byte_count, divisors, natural, not_negative, numbers, percentile, positive
 
 DESCRIPTION = """\
 Compile a trained CNN to a binary for the kernel-decomposition accelerator.
@@ -26,67 +26,6 @@ examples:
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
 
 KINDS = ("onnx", "esc", "qdq", "bfs", "eisa", "asm", "bin")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
-    if not all(map(math.isfinite, values)):
-        raise argparse.ArgumentTypeError(f"expected finite numbers, found '{text}'")
-    return values
-
-
-def _divisors(text: str) -> tuple[float, ...]:
-    values = _numbers(text)
-    if 0 in values:
-        raise argparse.ArgumentTypeError(f"expected divisors other than 0, found '{text}'")
-    return values
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
-    return int(text)
-
-
-def _bytes(text: str) -> int:
-    units = {"K": 1 << 10, "M": 1 << 20}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
-    try:
-        value = float(number) * unit
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number of bytes such as 65536, 64K or 1.5M, found '{text}'")
-    return int(value)
-
-
-def _percentile(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 50 < value <= 100:
-        raise argparse.ArgumentTypeError(f"expected a number above 50 and up to 100, found '{text}'")
-    return value
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number not below 0, found '{text}'")
-    return value
 
 
 def _report_file(text: str) -> str:
@@ -140,7 +79,7 @@ def _add_quantisation(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--samples",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="use at most N of the calibration inputs (integer; default: chosen by each pass; example: --samples 128)",
     )
@@ -151,14 +90,14 @@ def _add_quantisation(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--percentile",
-        type=_percentile,
+        type=percentile,
         metavar="P",
         help="share of the values that --range percentile keeps, in percent (number; default: 99.99; "
         "example: --percentile 99.9)",
     )
     group.add_argument(
         "--seed",
-        type=_natural,
+        type=natural,
         metavar="N",
         help="seed of everything random: synthetic inputs, starts of the decomposition (integer; default: 0; "
         "example: --seed 7)",
@@ -175,26 +114,26 @@ def _add_compression(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--basis",
-        type=_positive,
+        type=positive,
         metavar="M",
         help="basis kernels a layer (integer; default: chosen by the scheme; example: --basis 9)",
     )
     group.add_argument(
         "--planes",
-        type=_positive,
+        type=positive,
         metavar="P",
         help="ternary planes over the bases (integer; default: chosen by the scheme; example: --planes 2)",
     )
     group.add_argument(
         "--rate",
-        type=_fraction,
+        type=not_negative,
         metavar="R",
         help="trade accuracy for bytes: the relative error of the network's outputs that is worth saving all weights "
         "(number; default: 0 where --cycle-rate is given, else chosen by the scheme; example: --rate 0.3)",
     )
     group.add_argument(
         "--cycle-rate",
-        type=_fraction,
+        type=not_negative,
         metavar="R",
         help="the same for cycles (number; default: 0 where --rate is given, else chosen by the scheme; "
         "example: --cycle-rate 0.1)",
@@ -202,21 +141,21 @@ def _add_compression(parser: CommandParser) -> None:
     budget = group.add_mutually_exclusive_group()
     budget.add_argument(
         "--max-drop",
-        type=_fraction,
+        type=not_negative,
         metavar="POINTS",
         help="compress as far as top-1 accuracy on the calibration images drops by no more, plus one standard error; "
         "without labels y in the .npz, answers that change count (number; default: no limit; example: --max-drop 1.0)",
     )
     budget.add_argument(
         "--max-bytes",
-        type=_bytes,
+        type=byte_count,
         metavar="N[K|M]",
         help="compress no further than the constants of the binary need to fit N bytes (default: no limit; "
         "example: --max-bytes 64K)",
     )
     budget.add_argument(
         "--max-cycles",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="compress no further than one image needs to take N cycles (integer; default: no limit; "
         "example: --max-cycles 40000)",
@@ -229,14 +168,14 @@ def _add_image(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--image-mean",
-        type=_numbers,
+        type=numbers,
         default=(),
         metavar="M,...",
         help="mean of each channel (default: unknown; example: --image-mean 123.675,116.28,103.53)",
     )
     group.add_argument(
         "--image-std",
-        type=_divisors,
+        type=divisors,
         default=(),
         metavar="S,...",
         help="divisor of each channel (default: unknown; example: --image-std 58.395,57.12,57.375)",
@@ -266,7 +205,7 @@ def _add_inspection(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--tolerance",
-        type=_fraction,
+        type=not_negative,
         default=0.05,
         metavar="FRACTION",
         help="mean deviation from float that --verify-numerics accepts, as a share of a tensor's largest value "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
 
 from escc.cli.common import CommandParser
+from escc.cli.values import above_zero, byte_count, divisors, natural, not_negative, numbers, positive, share
 
 DESCRIPTION = """\
 Compress a trained classifier: decompose its convolutions, then train the ternary coefficients, the bases, the scales
@@ -24,59 +23,6 @@ examples:
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
 
 AUGMENTATIONS = ("flip", "shift")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
-    return int(text)
-
-
-def _number(text: str, low: float, high: float, wanted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low < value < high:
-        raise argparse.ArgumentTypeError(f"expected {wanted}, found '{text}'")
-    return value
-
-
-def _above_zero(text: str) -> float:
-    return _number(text, 0, math.inf, "a positive number")
-
-
-def _not_negative(text: str) -> float:
-    return _number(text, -1e-300, math.inf, "a number not below 0")
-
-
-def _share(text: str) -> float:
-    return _number(text, 0, 1, "a number between 0 and 1")
-
-
-def _bytes(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KkMm]?)", text)
-    value = 0.0 if match is None else float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()]
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of bytes such as 12000, 12K or 1.5M, found '{text}'")
-    return value
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(part, -math.inf, math.inf, "numbers separated by commas") for part in text.split(","))
-
-
-def _divisors(text: str) -> tuple[float, ...]:
-    values = _numbers(text)
-    if 0 in values:
-        raise argparse.ArgumentTypeError(f"expected divisors other than 0, found '{text}'")
-    return values
 
 
 def _augmentations(text: str) -> tuple[str, ...]:
@@ -116,7 +62,7 @@ def _add_data(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--held-out",
-        type=_share,
+        type=share,
         default=0.05,
         metavar="SHARE",
         help="share of --data that is kept from the training to measure (number; default: 0.05; "
@@ -132,7 +78,7 @@ def _add_data(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--image-mean",
-        type=_numbers,
+        type=numbers,
         default=(),
         metavar="M,...",
         help="the model's input is (x - mean) / std: mean of each channel (default: x is the input; "
@@ -140,7 +86,7 @@ def _add_data(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--image-std",
-        type=_divisors,
+        type=divisors,
         default=(),
         metavar="S,...",
         help="divisor of each channel (default: x is the input; example: --image-std 58.395,57.12,57.375)",
@@ -152,14 +98,14 @@ def _add_size(parser: CommandParser) -> None:
     budget = group.add_mutually_exclusive_group()
     budget.add_argument(
         "--bytes",
-        type=_bytes,
+        type=byte_count,
         metavar="N[K|M]",
         help="constants of the compiled model, everything counted, at most (default: whatever the decomposition gives; "
         "example: --bytes 12K)",
     )
     budget.add_argument(
         "--ratio",
-        type=_above_zero,
+        type=above_zero,
         metavar="X",
         help="the same as bytes of the float32 weights / bytes of the constants (number; example: --ratio 20)",
     )
@@ -172,19 +118,19 @@ def _add_size(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--basis",
-        type=_positive,
+        type=positive,
         metavar="M",
         help="basis kernels a layer (integer; default: as many as a kernel has taps; example: --basis 6)",
     )
     group.add_argument(
         "--planes",
-        type=_positive,
+        type=positive,
         metavar="P",
         help="ternary planes over the bases (integer; default: 1, of 1x1 kernels 2; example: --planes 2)",
     )
     group.add_argument(
         "--rate",
-        type=_not_negative,
+        type=not_negative,
         metavar="RATE",
         help="error that the decomposition takes for fewer bytes, as in escc; training starts best from about the "
         "bytes wanted (number; default: chosen by the scheme; example: --scheme auto --rate 1)",
@@ -209,28 +155,28 @@ def _add_training(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--epochs",
-        type=_natural,
+        type=natural,
         default=20,
         metavar="N",
         help="passes over the data, 0 only decomposes (integer; default: 20; example: --epochs 40)",
     )
     group.add_argument(
         "--batch",
-        type=_positive,
+        type=positive,
         default=64,
         metavar="N",
         help="samples a step (integer; default: 64; example: --batch 128)",
     )
     group.add_argument(
         "--lr",
-        type=_above_zero,
+        type=above_zero,
         default=1e-3,
         metavar="RATE",
         help="highest learning rate of Adam; a cosine goes down from it (number; default: 0.001; example: --lr 5e-4)",
     )
     group.add_argument(
         "--temperature",
-        type=_above_zero,
+        type=above_zero,
         default=2.0,
         metavar="T",
         help="softens the scores of both networks before they are compared (number; default: 2; "
@@ -238,7 +184,7 @@ def _add_training(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--label-weight",
-        type=_not_negative,
+        type=not_negative,
         default=0.3,
         metavar="W",
         help="weight of the cross entropy with the labels, beside 1 for the original network's scores (number; "
@@ -246,7 +192,7 @@ def _add_training(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--anneal",
-        type=_share,
+        type=share,
         default=0.5,
         metavar="SHARE",
         help="share of the epochs in which the bytes go down to the budget (number; default: 0.5; "
@@ -254,7 +200,7 @@ def _add_training(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--patience",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="stop after N epochs within the budget without better accuracy on the held-out data (integer; default: "
         "never; example: --patience 5)",
@@ -268,7 +214,7 @@ def _add_training(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--seed",
-        type=_natural,
+        type=natural,
         default=0,
         metavar="N",
         help="seed of everything random; equal seeds give equal files on a CPU with equal --threads (integer; "
@@ -286,7 +232,7 @@ def _add_run(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--threads",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="threads of torch on the CPU (integer; default: one for each processor; example: --threads 2)",
     )

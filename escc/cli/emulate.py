@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from escc.cli.common import CommandParser, Console, check_output, read_input, run, write_output
+from escc.cli.values import positive
 from isa.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,22 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{_MEASURED} images",
     )
     parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="use only the first N images (integer; default all)"
+        "--limit", type=positive, metavar="N", help="use only the first N images (integer; default all)"
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="threads for --eval (integer; default: one for each processor)"
+        "--jobs", type=positive, metavar="N", help="threads for --eval (integer; default: one for each processor)"
     )
     parser.add_common_arguments()
     parser.set_defaults(usage_error=parser.error)
     # One BLAS thread: products are small, and --eval runs batches in parallel instead. Set before NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return run(parser, _body, argv)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
-    return int(text)
 
 
 def _body(args: argparse.Namespace) -> None:

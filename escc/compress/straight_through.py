@@ -11,6 +11,7 @@ rounding and ternarising (Bengio et al., 2013), and for clamping the identity in
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 import numpy as np
@@ -107,7 +108,7 @@ def _parameter(x: Array) -> nn.Parameter:
     return nn.Parameter(torch.tensor(x, dtype=torch.get_default_dtype()))
 
 
-class Convolution(nn.Module):
+class Convolution(nn.Module, ABC):
     """What dense and decomposed convolutions share: a factor and a bias of each output channel, the geometry.
 
     `factor` float [K]: output steps for each step of the accumulator; `bias` float [K] in output steps. The parameters
@@ -125,9 +126,9 @@ class Convolution(nn.Module):
         self.gain = nn.Parameter(torch.zeros_like(self.base))
         self.offset = _parameter(bias / span)
 
+    @abstractmethod
     def integer_weight(self) -> Tensor:
         """Weights of the accumulator [K, C/groups, R, S], integer-valued in value, differentiable in the parameters."""
-        raise NotImplementedError
 
     @property
     def groups(self) -> int:

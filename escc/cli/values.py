@@ -1,0 +1,82 @@
+"""Values of options: the text of an argument to a number, or one line of what was expected."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """An integer of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, lambda x: 0 < x < math.inf, "a positive number")
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least 0."""
+    return _number(text, lambda x: 0 <= x < math.inf, "a number not below 0")
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1, without its ends."""
+    return _number(text, lambda x: 0 < x < 1, "a number between 0 and 1")
+
+
+def percentile(text: str) -> float:
+    """A number above 50 and up to 100."""
+    return _number(text, lambda x: 50 < x <= 100, "a number above 50 and up to 100")
+
+
+def byte_count(text: str) -> int:
+    """Bytes, at least 1; K and M are 1024 and its square."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM]?)", text.upper())
+    value = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes such as 65536, 64K or 1.5M, found '{text}'")
+    return int(value)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Finite numbers separated by commas."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"expected finite numbers, found '{text}'")
+    return values
+
+
+def divisors(text: str) -> tuple[float, ...]:
+    """Finite numbers other than 0, separated by commas."""
+    values = numbers(text)
+    if 0 in values:
+        raise argparse.ArgumentTypeError(f"expected divisors other than 0, found '{text}'")
+    return values
+
+
+def _number(text: str, accepted: Callable[[float], bool], wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not accepted(value):
+        raise argparse.ArgumentTypeError(f"expected {wanted}, found '{text}'")
+    return value
