@@ -76,31 +76,39 @@ def find_rate(budget: Budget, trial: Callable[[float], Trial], precision: float 
     The measured value rises (accuracy drop) or falls (bytes, cycles) with the rate but for some noise. Raises
     UserError if no rate keeps the budget.
     """
+    trials = _bisect(budget, trial, precision)
+    kept = [t for t in trials if t.value <= budget.limit]
+    if not kept:
+        remedy = "raise the limit, or compile with --scheme dense" if budget.kind == "drop" else "raise the limit"
+        raise UserError(f"{budget.flag} cannot be kept: the best found is {trials[-1].text}", remedy)
+    return kept[-1]
+
+
+def nearest_rate(budget: Budget, trial: Callable[[float], Trial], precision: float = _PRECISION) -> Trial:
+    """The trial of bytes or cycles nearest to the limit by their ratio, on either side of it."""
+    return min(_bisect(budget, trial, precision), key=lambda t: abs(math.log(t.value / budget.limit)))
+
+
+def _bisect(budget: Budget, trial: Callable[[float], Trial], precision: float) -> list[Trial]:
+    """Trials that close in on the limit: each lies between the nearest two on its sides, as soon as there are two."""
     safe: Trial | None = None
     unsafe: Trial | None = None
+    trials: list[Trial] = []
     rate = FIRST_RATE
-    last: Trial | None = None
-    for _ in range(_MOST_TRIALS):
-        last = trial(rate)
-        if last.value <= budget.limit:
-            safe = last
+    while len(trials) < _MOST_TRIALS and LEAST_RATE <= rate <= MOST_RATE:
+        trials.append(trial(rate))
+        if trials[-1].value <= budget.limit:
+            safe = trials[-1]
         else:
-            unsafe = last
-        if safe is not None and unsafe is not None:
-            if max(safe.rate, unsafe.rate) <= precision * min(safe.rate, unsafe.rate):
-                break
-            rate = _between(budget.limit, safe, unsafe)
-            continue
-        towards_low = (safe is None) == budget.safe_is_low
-        following = rate / _STEP if towards_low else rate * _STEP
-        if not LEAST_RATE <= following <= MOST_RATE:
+            unsafe = trials[-1]
+        if safe is None or unsafe is None:
+            towards_low = (safe is None) == budget.safe_is_low
+            rate = rate / _STEP if towards_low else rate * _STEP
+        elif max(safe.rate, unsafe.rate) <= precision * min(safe.rate, unsafe.rate):
             break
-        rate = following
-    if safe is None:
-        assert last is not None
-        remedy = "raise the limit, or compile with --scheme dense" if budget.kind == "drop" else "raise the limit"
-        raise UserError(f"{budget.flag} cannot be kept: the best found is {last.text}", remedy)
-    return safe
+        else:
+            rate = _between(budget.limit, safe, unsafe)
+    return trials
 
 
 def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
@@ -243,13 +251,23 @@ class BudgetSearch:
             run_passes(self.context, start, self.before)
 
             def trial(rate: float) -> Trial:
-                step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again
-                found = self._size(start, step, budget) if check is None else self._drop(start, step, check)
-                self.announce(found.text)
-                return found
+                return self._try(start, rate, budget, check)
 
             rough = check is not None and len(check.folds) > 1
             return self._at(find_rate(budget, trial, _ROUGH_PRECISION if rough else _PRECISION).rate, budget)
+
+    def nearest(self, module: ModuleOp, nbytes: float) -> DecomposeConvPass:
+        """The pass with the rate whose constants come nearest to a number of bytes; the module stays as it is."""
+        budget = Budget("bytes", nbytes)
+        start = module.clone()
+        run_passes(self.context, start, self.before)
+        return self._at(nearest_rate(budget, lambda rate: self._try(start, rate, budget, None)).rate, budget)
+
+    def _try(self, start: ModuleOp, rate: float, budget: Budget, check: AccuracyCheck | None) -> Trial:
+        step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again
+        found = self._size(start, step, budget) if check is None else self._drop(start, step, check)
+        self.announce(found.text)
+        return found
 
     def _compiled(self, start: ModuleOp, step: DecomposeConvPass) -> Program:
         candidate = start.clone()

@@ -112,28 +112,28 @@ def _add_size(parser: CommandParser) -> None:
     group.add_argument(
         "--scheme",
         metavar="NAME",
-        default="escalate",
-        help="which layers are decomposed: escalate (all that can be), auto (where it pays), or an installed scheme "
-        "(default: escalate; example: --scheme auto)",
+        default="auto",
+        help="which layers are decomposed: auto (where it pays), escalate (all that can be), or an installed scheme "
+        "(default: auto; example: --scheme escalate)",
     )
     group.add_argument(
         "--basis",
         type=positive,
         metavar="M",
-        help="basis kernels a layer (integer; default: as many as a kernel has taps; example: --basis 6)",
+        help="basis kernels a layer (integer; default: chosen by the scheme; example: --basis 6)",
     )
     group.add_argument(
         "--planes",
         type=positive,
         metavar="P",
-        help="ternary planes over the bases (integer; default: 1, of 1x1 kernels 2; example: --planes 2)",
+        help="ternary planes over the bases (integer; default: chosen by the scheme; example: --planes 2)",
     )
     group.add_argument(
         "--rate",
         type=not_negative,
         metavar="RATE",
-        help="error that the decomposition takes for fewer bytes, as in escc; training starts best from about the "
-        "bytes wanted (number; default: chosen by the scheme; example: --scheme auto --rate 1)",
+        help="error that the decomposition takes for fewer bytes, as in escc (number; default: what comes nearest to "
+        "--bytes or --ratio, from where training ends best; example: --rate 1)",
     )
     group.add_argument(
         "--target",

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dialects.interpreters.run import main_function
 from escc import driver
 from escc.cli.common import Console, read_input
 from escc.irtext import make_context
@@ -22,17 +21,16 @@ from escc.report import LayerReport, Report
 from escc.training import checkpoint
 from escc.training.data import Preprocessing, Samples, load_samples, split
 from escc.training.recalibrate import recalibrate
-from escc.training.session import Prepared, compile_program, input_shape, prepare
+from escc.training.session import Prepared, Session, compile_program, input_shape
 from escc.training.trainer import Plan, Progress, Trainer
 from escc.training.writeback import write_back
 from escc.universe import multiverse
 from isa.errors import UserError
 from isa.program import Program
 from isa.target import load_target
-from passes.float_weights import float_weights
 from passes.pipelines import PipelineOptions, build
 
-CALIBRATION_SAMPLES = 512
+CALIBRATION_SAMPLES = 1024
 _MEASURED = 2000
 """Held-out samples that the emulator runs at most."""
 
@@ -100,7 +98,6 @@ class Job:
             scheme=options.scheme,
             basis=options.basis,
             planes=options.planes,
-            rate=options.rate,
             target=options.target,
         )
 
@@ -117,9 +114,13 @@ class Job:
         if not train.labelled:
             self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
         self._console.detail(f"{len(train):,} samples to train on, {len(held):,} held out")
-        prepared = prepare(self._context, module, self._pipeline, self._calibration(train), self._console.progress)
-        weights = 4 * float_weights(main_function(prepared.module))
+        session = Session(self._context, module, self._pipeline, self._calibration(train), self._console.progress)
+        weights = 4 * session.weights
         most = o.bytes if o.ratio is None else weights / o.ratio
+        rate = o.rate
+        if rate is None and most is not None:
+            rate = session.nearest_rate(most, lambda text: self._console.info(f"decomposition at {text}"))
+        prepared = session.decompose(rate)
         trainer = self._trainer(prepared, train, held, most, device)
         self._start(trainer, most, weights)
         self._train(prepared, trainer, self._identity(raw, train, held))
@@ -270,15 +271,17 @@ class Job:
     def _recalibrate(
         self, prepared: Prepared, trainer: Trainer, train: Samples, held: Samples, device: torch.device
     ) -> None:
-        """Recalibrate where that lowers the loss on held-out data."""
+        """Recalibrate where that lowers the loss on held-out data and costs no right answer there."""
         sample = self._calibration(train)
-        before, kept = trainer.loss(held), copy.deepcopy(prepared.network.state_dict())
+        before, right, kept = trainer.loss(held), trainer.accuracy(held), copy.deepcopy(prepared.network.state_dict())
         recalibrate(prepared.network, prepared.teacher, sample.inputs(sample.x.to(device)))
-        after = trainer.loss(held)
-        if after >= before:
+        after, still_right = trainer.loss(held), trainer.accuracy(held)
+        helps = after < before and still_right >= right
+        if not helps:
             prepared.network.load_state_dict(kept)
         self._console.detail(
-            f"recalibration: held-out loss {before:.4f} -> {after:.4f}, {'kept' if after < before else 'undone'}"
+            f"recalibration: held-out loss {before:.4f} -> {after:.4f}, accuracy {right:.2%} -> {still_right:.2%}, "
+            f"{'kept' if helps else 'undone'}"
         )
 
     # Measure ------------------------------------------------------------------------------------------------------
@@ -290,7 +293,7 @@ class Job:
 
         module = import_model(model, self._options.model)
         report = Report()
-        passes = build(multiverse().all_passes, self._pipeline, "eisa")
+        passes = build(multiverse().all_passes, PipelineOptions(target=self._options.target), "eisa")
         driver.run_passes(self._context, module, passes, [report.observe], self._console.progress)
         program: Program = driver.to_program(module)
         some = held.subset(torch.arange(min(_MEASURED, len(held))))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import node_names
 from escc import driver
+from escc.budget import BudgetSearch
 from escc.compress.straight_through import DecomposedConv
 from escc.training.data import Samples
 from escc.training.network import Network
@@ -26,6 +28,8 @@ from escc.training.teacher import Teacher
 from escc.universe import multiverse
 from isa.errors import UserError
 from isa.program import Program
+from passes.decompose_conv import DecomposeConvPass
+from passes.float_weights import float_weights
 from passes.pipelines import PipelineOptions, before, build
 
 Array = NDArray[Any]
@@ -36,7 +40,9 @@ _RIDGE = 0.1
 """Pull of the real coefficients towards the ternary ones, as a share of the mean energy of the bases."""
 
 TRAINED_AFTER = ("quantize", "fuse-epilogues", "decompose-conv")
-"""Passes of level esc that lead to the module that is trained; the others depend on the constants."""
+"""Passes of level esc that lead to the module that is trained, the decomposition last; the others depend on the
+constants.
+"""
 
 
 @dataclass
@@ -59,42 +65,67 @@ def input_shape(module: ModuleOp) -> tuple[int, ...]:
     return esc.shape_of(block.args[0])[1:]
 
 
-def prepare(
-    context: Context,
-    module: ModuleOp,
-    options: PipelineOptions,
-    calibration: Samples,
-    announce: Callable[[str], None],
-) -> Prepared:
-    """Run the pipeline up to the decomposition, on calibration samples, and build both networks.
+class Session:
+    """A model on its way to training: quantised on samples, then decomposed.
 
-    Raises UserError if the model cannot be compiled or nothing in it can be decomposed.
+    The module is changed in place. Raises UserError if it cannot be compiled.
     """
-    registry = multiverse().all_passes
-    driver.run_passes(context, module, build(registry, options, "onnx"), announce=announce)
-    teacher = Teacher(module)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "calibration.npz"
-        np.savez(path, x=calibration.inputs(calibration.x).contiguous().numpy())
-        whole = build(registry, replace(options, calibration=str(path)), "esc", driver.provenance(module))
-        passes = [step for step in whole if step.name in TRAINED_AFTER]
-        dense: dict[str, Array] = {}
 
-        def observe(step: ModulePass, module: ModuleOp) -> None:
-            if step.name == "fuse-epilogues":
-                dense.update(_dense_weights(module))
+    def __init__(
+        self,
+        context: Context,
+        module: ModuleOp,
+        options: PipelineOptions,
+        calibration: Samples,
+        announce: Callable[[str], None],
+    ):
+        self._context, self._module, self._announce = context, module, announce
+        self._registry = multiverse().all_passes
+        driver.run_passes(context, module, build(self._registry, options, "onnx"), announce=announce)
+        self._teacher = Teacher(module)
+        self._options, self._calibration = options, calibration
+        self._run(*TRAINED_AFTER[:-1])
+        self._dense = _dense_weights(module)
 
-        driver.run_passes(context, module, passes, [observe], announce)
-    network = Network(module)
-    if not network.decomposed:
-        raise UserError(
-            "no convolution of the model was decomposed: there is nothing to train",
-            "--scheme escalate decomposes every convolution without groups",
-        )
-    for layer in network.decomposed:
-        if layer.name in dense:
-            soften(cast(DecomposedConv, layer.module), dense[layer.name])
-    return Prepared(module, network, teacher)
+    @property
+    def weights(self) -> int:
+        """Weights of the float network."""
+        return float_weights(main_function(self._module))
+
+    def _run(self, *names: str, rate: float | None = None) -> None:
+        with self._passes(names, rate) as passes:
+            driver.run_passes(self._context, self._module, passes, (), self._announce)
+
+    @contextmanager
+    def _passes(self, names: Sequence[str], rate: float | None = None) -> Generator[list[ModulePass]]:
+        """Passes of level esc, on the calibration samples."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "calibration.npz"
+            np.savez(path, x=self._calibration.inputs(self._calibration.x).contiguous().numpy())
+            options = replace(self._options, calibration=str(path), rate=rate)
+            yield [step for step in build(self._registry, options, "esc") if step.name in names]
+
+    def nearest_rate(self, nbytes: float, tell: Callable[[str], None]) -> float:
+        """Rate at which the decomposition alone comes nearest to a number of bytes; `tell` hears of every trial."""
+        with self._passes(TRAINED_AFTER[-1:]) as (step,):
+            assert isinstance(step, DecomposeConvPass)
+            after = build(self._registry, self._options, "eisa", (*before("esc"), *TRAINED_AFTER))
+            search = BudgetSearch(self._context, (), step, after, tell)
+            return search.nearest(self._module, nbytes).rate or 0.0
+
+    def decompose(self, rate: float | None) -> Prepared:
+        """Decompose the module, and build both networks. Raises UserError if nothing in it can be decomposed."""
+        self._run(TRAINED_AFTER[-1], rate=rate)
+        network = Network(self._module)
+        if not network.decomposed:
+            raise UserError(
+                "no convolution of the model was decomposed: there is nothing to train",
+                "--scheme escalate decomposes every convolution without groups",
+            )
+        for layer in network.decomposed:
+            if layer.name in self._dense:
+                soften(cast(DecomposedConv, layer.module), self._dense[layer.name])
+        return Prepared(self._module, network, self._teacher)
 
 
 def _dense_weights(module: ModuleOp) -> dict[str, Array]:

@@ -19,9 +19,19 @@ _DECAY = 0.98
 """Of the running mean of squared probes, for each of them."""
 _FASTEST = 0.02
 """Largest share of the way to where it is drawn that a latent coefficient goes in a step."""
+_FASTEST_TOGETHER = 0.002
+"""The same where the network computes with the latent coefficients: there all of them move its output at once, and the
+curvature along such a direction is far above that of each alone.
+"""
 _CAUTION = 0.04
-"""The same for coefficients that matter little, whose gradients are mostly noise: times the samples of a batch times
-their curvature. The noise of the latent coefficient is then about 0.15.
+"""The largest share of coefficients that matter little, whose gradients are mostly noise: this times the samples of a
+batch times their curvature. The noise of the latent coefficient is then about 0.15.
+"""
+_NOISE = 0.05
+"""Loss that the noise of real coefficients may add: at most, where the network computes with them."""
+_FARTHEST = 0.1
+"""Most that a latent coefficient moves in a step, in steps of the ternary grid: several times its noise. Where the
+curvature is next to nothing, a gradient over it says nothing.
 """
 _CROWD = 1.0
 """Curvature of coefficients that change together, over that of one alone: larger values change fewer of them."""
@@ -88,17 +98,24 @@ class Sparsity:
             curvature.lerp_(gradient.square() * samples, weight)
 
     @torch.no_grad()
-    def move(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
+    def move(self, rate: float, samples: int, pulls: Sequence[Tensor], relaxed: bool = False) -> None:
         """One step of the latent coefficients, down the gradients over the curvatures and down the `pulls`.
 
-        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly.
+        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly,
+        and none far in one step. `relaxed`: the network computes with the latent coefficients, noise included.
         """
-        for curvature, module, pull in zip(self._curvatures, self._modules, pulls, strict=True):
+        curvatures = [(curvature + _smoothed(curvature)) / 2 + _TINY for curvature in self._curvatures]
+        caution, fastest = _CAUTION, _FASTEST
+        if relaxed:
+            fastest = _FASTEST_TOGETHER
+            # The variance of a coefficient is share / (2 h samples), what it adds to the loss h / 2 times that.
+            caution = min(caution, 4 * _NOISE / float(torch.stack([h.sum() for h in curvatures]).sum()))
+        for h, module, pull in zip(curvatures, self._modules, pulls, strict=True):
             if module.latent.grad is None:
                 continue
-            h = (curvature + _smoothed(curvature)) / 2 + _TINY
-            share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST) * rate
-            module.latent.sub_((module.latent.grad / h + pull) * share)
+            share = torch.clamp(h * (caution * samples), max=fastest) * rate
+            change = (module.latent.grad / h + pull) * share
+            module.latent.sub_(change.clamp_(-_FARTHEST, _FARTHEST))
 
     def cells(self) -> list[Tensor]:
         """Pulls of the latent coefficients towards their ternary values.

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -27,6 +27,12 @@ _WARM_STEPS = 16
 """Batches whose probes say what coefficients are worth before the first step."""
 _PROBES = 4
 """A probe of the curvature is taken in one of so many steps."""
+_TUNE = 1 / 3
+"""Share of the epochs that ADMM ends with, of straight-through training."""
+_RHO = (0.03, 10.0)
+"""Weight of ADMM's penalty at the start and at the end, over the curvature of the loss."""
+_NEAR = 0.45
+"""Farthest that a latent coefficient lies from its ternary value when ADMM is over; less than half a step."""
 _BATCH = 500
 """Samples of a batch without gradients."""
 _RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
@@ -40,22 +46,17 @@ class Plan:
     `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens.
     """
 
-    method: str = "ste"
-    epochs: int = 20
-    batch: int = 64
-    lr: float = 2e-3
-    temperature: float = 2.0
-    labels: float = 0.3
-    most_bytes: float | None = None
-    anneal: float = 0.5
-    patience: int | None = None
-    augment: tuple[str, ...] = ()
-    seed: int = 0
-    tune: float = 0.25
-
-    def describe(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+    method: str
+    epochs: int
+    batch: int
+    lr: float
+    temperature: float
+    labels: float
+    most_bytes: float | None
+    anneal: float
+    patience: int | None
+    augment: tuple[str, ...]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -160,17 +161,28 @@ class Trainer:
     def _judge(self, epoch: int) -> tuple[float, int]:
         """End of an epoch: accuracy and bytes of the ternary network, which may be the best so far."""
         self.state.epoch = epoch + 1
-        kept = [m.threshold.clone() for m in self._modules]
-        size = self.fit(self._target((epoch + 1) * self._steps))
+        step = (epoch + 1) * self._steps
+        kept: list[tuple[Tensor, Tensor]] = []
+        if self._admm is not None and self._relaxed(epoch):
+            self._admm.project(self._target(step), self._relaxed_share(step))
+            if self._relaxed(epoch + 1):
+                kept = [(m.latent.detach().clone(), m.threshold.clone()) for m in self._modules]
+            self._admm.settle()
+        size = self.fit(self._target(step))
         accuracy = self.accuracy(self.held)
         self._note(accuracy, size)
-        if self._relaxed(epoch):
-            for module, threshold in zip(self._modules, kept, strict=True):
+        with torch.no_grad():
+            for module, (latent, threshold) in zip(self._modules, kept, strict=False):
+                module.latent.copy_(latent)
                 module.threshold.copy_(threshold)
         return accuracy, size
 
     def _relaxed(self, epoch: int) -> bool:
-        return self._admm is not None and epoch < math.ceil(self._plan.epochs * (1 - self._plan.tune))
+        return self._admm is not None and epoch < math.ceil(self._plan.epochs * (1 - _TUNE))
+
+    def _relaxed_share(self, step: int) -> float:
+        """How much of the steps with real coefficients is over."""
+        return min(1.0, step / (self._total * (1 - _TUNE)))
 
     def _note(self, accuracy: float, size: int) -> None:
         most = self._plan.most_bytes
@@ -197,7 +209,7 @@ class Trainer:
             step = epoch * self._steps + i
             if step % every == 0:
                 if self._admm is not None and relaxed:
-                    self._admm.project(self._target(step), step / self._total)
+                    self._admm.project(self._target(step), self._relaxed_share(step))
                 else:
                     self._tighten(step)
             rate = self._rate(step)
@@ -206,7 +218,7 @@ class Trainer:
             loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
             cast(Any, self._optimizer).step()
             pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
-            self.sparsity.move(rate, len(x), pulls)
+            self.sparsity.move(rate, len(x), pulls, relaxed)
             self.network.after_step()
             total += loss
             tick(len(x))
@@ -354,15 +366,19 @@ class Admm:
     """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
 
     The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; in
-    between, A goes down the loss plus rho/2 * |A - Z + U|^2 in the metric of the curvature. rho grows, so that in the
-    end A is Z.
+    between, A goes down the loss plus rho/2 * |A - Z + U|^2 in the metric of the curvature. It starts from A = Z, the
+    ternary coefficients as they are, and rho grows, so that A does not get away from what will be left of it.
+    `settle` ends it.
     """
 
     def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
         self._modules, self._sparsity = modules, sparsity
+        with torch.no_grad():
+            for module in modules:
+                module.latent.copy_(module.coefficients())
         self._target = [m.latent.detach().clone() for m in modules]
         self._dual = [torch.zeros_like(m.latent) for m in modules]
-        self._rho = 0.0
+        self._rho = _RHO[0]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -376,14 +392,25 @@ class Admm:
 
     @torch.no_grad()
     def project(self, most: float, progress: float) -> None:
-        """Z := the ternary point next to A + U that fits `most` bytes; U := U + A - Z."""
+        """Z := the ternary point next to A + U that fits `most` bytes; U := U + A - Z.
+
+        rho follows `progress`, from 0 to 1.
+        """
         moved = [m.latent + u for m, u in zip(self._modules, self._dual, strict=True)]
         if math.isfinite(most):
             self._sparsity.tighten(most, moved)
+        least, largest = _RHO
+        before, self._rho = self._rho, least * (largest / least) ** progress
         for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
             z.copy_(torch.sign(a) * (a.abs() > module.threshold))
-            u.copy_((a - z).clamp_(-CELL, CELL))
-        self._rho = 10.0 ** (-1 + 2 * progress)
+            u.copy_((a - z).clamp_(-CELL, CELL) * (before / self._rho))  # rho * U is what pulls, and stays
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Latent coefficients and thresholds whose ternary values are Z."""
+        for module, z in zip(self._modules, self._target, strict=True):
+            module.latent.copy_(z + (module.latent - z).clamp_(-_NEAR, _NEAR))
+            module.threshold.masked_fill_(torch.isfinite(module.threshold), CELL)
 
     def pulls(self) -> list[Tensor]:
         """Gradients of the penalty rho/2 * |A - Z + U|^2 in units of the curvature."""

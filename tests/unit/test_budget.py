@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from escc.budget import LEAST_RATE, MOST_RATE, Budget, Trial, find_rate
+from escc.budget import LEAST_RATE, MOST_RATE, Budget, Trial, find_rate, nearest_rate
 from escc.cli.compile import main
 from isa.container import read_elf
 from isa.errors import UserError
@@ -33,6 +33,23 @@ def test_the_rate_found_keeps_the_limit_and_is_near_it(crossing: float, slope: f
     assert found.value <= 100.0 and LEAST_RATE <= found.rate <= MOST_RATE
     assert len(tried) <= 9 and len(set(tried)) == len(tried)
     assert abs(math.log(found.rate / 10**crossing)) < math.log(2)
+
+
+@given(st.floats(-3.0, 2.0), st.floats(0.3, 1.0))
+def test_the_rate_nearest_to_a_size_may_lie_on_either_side(crossing: float, slope: float) -> None:
+    sizes: list[float] = []
+
+    def trial(rate: float) -> Trial:
+        sizes.append(1000.0 * (rate / 10**crossing) ** -slope)
+        return Trial(rate, sizes[-1], "")
+
+    found = nearest_rate(Budget("bytes", 1000.0), trial)
+    assert abs(math.log(found.value / 1000)) == min(abs(math.log(size / 1000)) for size in sizes)
+    assert 0.5 < found.value / 1000 < 2
+
+
+def test_what_cannot_be_reached_is_approached() -> None:
+    assert nearest_rate(Budget("bytes", 5), lambda rate: Trial(rate, 9 + 1 / rate, "")).rate > 100
 
 
 @pytest.mark.parametrize("kind", ["drop", "bytes", "cycles"])

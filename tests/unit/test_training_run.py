@@ -94,6 +94,17 @@ def test_budgets_are_honoured_and_the_measure_is_true(
     assert re.search(r"^block\S* +escalate +\d+ +[\d.]+% ", text, re.MULTILINE)
 
 
+def test_training_starts_near_the_bytes_wanted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compress(folder, folder / "near.onnx", "--epochs", "0", "--bytes", "900") == 0
+    text = capsys.readouterr().err
+    tried = [int(n.replace(",", "")) for n in re.findall(r"^decomposition at rate \S+: ([\d,]+)", text, re.MULTILINE)]
+    start = re.search(r"^decomposed: ([\d,]+) bytes", text, re.MULTILINE)
+    assert len(tried) > 1 and start is not None
+    assert int(start[1].replace(",", "")) == min(tried, key=lambda n: abs(np.log(n / 900)))
+    assert compress(folder, folder / "near.onnx", "--epochs", "0", "--rate", "0.5") == 0
+    assert "decomposition at" not in capsys.readouterr().err
+
+
 def test_training_mends_what_the_decomposition_costs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = folder / "trained.onnx"
     assert compress(folder, output, "--basis", "5", "--epochs", "15", "--lr", "0.005") == 0
@@ -104,7 +115,7 @@ def test_training_mends_what_the_decomposition_costs(folder: Path, capsys: pytes
 
 def test_no_epoch_only_decomposes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = folder / "ptq.onnx"
-    assert compress(folder, output, "--epochs", "0") == 0
+    assert compress(folder, output, "--epochs", "0", "--scheme", "escalate") == 0
     assert constants(output, capsys)[0] < WEIGHTS / 4
 
 
