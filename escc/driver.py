@@ -16,8 +16,10 @@ from xdsl.ir import Attribute
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
-from escc.cli.common import InternalError, read_input, version
+from escc.errors import InternalError
+from escc.files import read_input
 from escc.irtext import invalid, parse_module, print_module
+from escc.version import version
 from isa.errors import UserError
 from passes.pipelines import LEVELS
 

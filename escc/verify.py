@@ -24,8 +24,8 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import node_names
-from escc.cli.common import InternalError
 from escc.driver import level_of
+from escc.errors import InternalError
 from isa.errors import UserError
 from isa.program import Program
 from passes.math.calibration import load_inputs

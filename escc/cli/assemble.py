@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from escc.cli.common import CommandParser, read_input, run, write_output
+from escc.cli.common import CommandParser, run
+from escc.files import read_input, write_output
 from isa.errors import UserError
 
 DESCRIPTION = """\

@@ -1,4 +1,4 @@
-"""What every command line shares: options, diagnostics, exit codes, files written atomically, reproducers.
+"""What every command line shares: options, diagnostics, exit codes, reproducers.
 
 A command line is `main(argv=None) -> int` that builds a `CommandParser` and returns `run(parser, body, argv)`, where
 `body(args)` does the work, prints results on standard output and returns None (or an exit code other than 0). It raises
@@ -18,13 +18,13 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from escc.console import Console
+from escc.version import version
 from isa.errors import UserError
-from isa.files import write_atomic
 
 EXIT_OK = 0
 EXIT_INPUT = 1
@@ -36,46 +36,6 @@ EXIT_INTERRUPT = 130
 EXIT_PIPE = 141
 
 REPORT_URL_HINT = "report it together with that file; --debug shows the traceback"
-
-
-class InternalError(Exception):
-    """A bug of ours, with the IR text that shows it: goes into the reproducer."""
-
-    def __init__(self, message: str, ir: str = ""):
-        super().__init__(message)
-        self.ir = ir
-
-
-@dataclass
-class Console:
-    """Standard error of a command line: `info` unless quiet, `detail` if verbose, warnings once each."""
-
-    quiet: bool = False
-    verbose: bool = False
-    warnings: list[str] = field(default_factory=list[str])
-
-    def info(self, text: str) -> None:
-        """Print unless -q."""
-        if not self.quiet:
-            print(text, file=sys.stderr)
-
-    def detail(self, text: str) -> None:
-        """Print if -v."""
-        if self.verbose:
-            print(text, file=sys.stderr)
-
-    def progress(self, text: str) -> None:
-        """Show a passing line on a terminal ("" takes it away); nothing elsewhere."""
-        if not self.quiet and sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-    def warn(self, text: str) -> None:
-        """Print `warning: ...` the first time this text comes."""
-        text = " ".join(text.split())
-        if text not in self.warnings:
-            self.warnings.append(text)
-            self.progress("")
-            print(f"warning: {text}", file=sys.stderr)
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -114,16 +74,6 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(f"{parser.prog} {version('escc')}")
         parser.exit()
-
-
-def version(distribution: str) -> str:
-    """Installed version of a distribution, or "unknown"."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def run(
@@ -242,36 +192,6 @@ def _warnings_on(console: Console) -> Generator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
-
-
-def read_input(path: str) -> bytes:
-    """Bytes of a file, or of standard input for "-". Raises UserError."""
-    if path == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-
-
-def check_output(path: str) -> None:
-    """Raise UserError if a file can surely not be written: better known before the work than after it."""
-    if path == "-":
-        return
-    if not Path(path).parent.is_dir():
-        raise UserError(f"{path}: cannot write: directory '{Path(path).parent}' does not exist")
-    if Path(path).is_dir():
-        raise UserError(f"{path}: cannot write: is a directory")
-
-
-def write_output(path: str, data: bytes | str) -> None:
-    """Write a file in one step (a reader never sees half of it), or to standard output for "-". Raises UserError."""
-    if path == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data.encode() if isinstance(data, str) else data)
-        sys.stdout.buffer.flush()
-        return
-    write_atomic(path, data)
 
 
 def _save_reproducer(prog: str, arguments: Sequence[str], error: BaseException) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from escc.cli.common import EXIT_OK, CommandParser, Console, check_output, run, write_output
+from escc.cli.common import EXIT_OK, CommandParser, run
 from escc.cli.compile_options import make_parser
+from escc.console import Console
+from escc.files import check_output, write_output
 from isa.errors import UserError
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from escc.cli.common import CommandParser, check_output, run, write_output
+from escc.cli.common import CommandParser, run
 from escc.cli.compress_options import make_parser
+from escc.files import check_output, write_output
 from isa.errors import UserError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from escc.cli.common import CommandParser, read_input, run, write_output
+from escc.cli.common import CommandParser, run
+from escc.files import read_input, write_output
 
 DESCRIPTION = """\
 Print a binary as assembly text, from which esc-as makes the same binary again, byte for byte.

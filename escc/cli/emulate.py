@@ -9,8 +9,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from escc.cli.common import CommandParser, Console, check_output, read_input, run, write_output
+from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
+from escc.console import Console
+from escc.files import check_output, read_input, write_output
 from isa.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from escc.cli.common import CommandParser, Console, guard
+from escc.cli.common import CommandParser, guard
+from escc.console import Console
 from isa.errors import UserError
 
 if TYPE_CHECKING:

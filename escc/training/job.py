@@ -13,7 +13,8 @@ import torch
 from tqdm import tqdm
 
 from escc import driver
-from escc.cli.common import Console, read_input
+from escc.console import Console
+from escc.files import read_input
 from escc.irtext import make_context
 from escc.onnx_export import export_model
 from escc.onnx_import import import_model

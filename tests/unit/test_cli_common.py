@@ -10,19 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from escc.cli.common import (
-    EXIT_BUG,
-    EXIT_INPUT,
-    EXIT_INTERRUPT,
-    EXIT_OK,
-    EXIT_PIPE,
-    EXIT_USAGE,
-    CommandParser,
-    InternalError,
-    read_input,
-    run,
-    write_output,
-)
+from escc.cli.common import EXIT_BUG, EXIT_INPUT, EXIT_INTERRUPT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, CommandParser, run
+from escc.errors import InternalError
+from escc.files import read_input, write_output
 from isa.errors import UserError
 
 
