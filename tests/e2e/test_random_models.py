@@ -126,6 +126,7 @@ def networks(draw: st.DrawFn) -> bytes:
     return model(net.nodes, net.constants, (1, *start), output)
 
 
+@pytest.mark.filterwarnings("ignore:scheme 'auto' decomposed none")
 @settings(
     max_examples=40,
     deadline=None,

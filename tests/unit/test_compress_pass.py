@@ -218,6 +218,7 @@ def test_a_network_that_does_not_pay_decomposed_is_said_to_be_so(calibration: st
     assert str(module) == str(network())
 
 
+@pytest.mark.filterwarnings("ignore:scheme 'auto' decomposed none")
 def test_a_rate_shares_the_bytes_out_by_sensitivity(calibration: str) -> None:
     """At a rate, coefficients become sparser; at a higher one sparser still."""
     counts: list[int] = []

@@ -1,0 +1,38 @@
+"""What a user is told while a command runs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Console:
+    """Standard error of a command line: `info` unless quiet, `detail` if verbose, warnings once each."""
+
+    quiet: bool = False
+    verbose: bool = False
+    warnings: list[str] = field(default_factory=list[str])
+
+    def info(self, text: str) -> None:
+        """Print unless -q."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def detail(self, text: str) -> None:
+        """Print if -v."""
+        if self.verbose:
+            print(text, file=sys.stderr)
+
+    def progress(self, text: str) -> None:
+        """Show a passing line on a terminal ("" takes it away); nothing elsewhere."""
+        if not self.quiet and sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Print `warning: ...` the first time this text comes."""
+        text = " ".join(text.split())
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.progress("")
+            print(f"warning: {text}", file=sys.stderr)
