@@ -149,12 +149,6 @@ def _check_names(parser: CommandParser, args: argparse.Namespace) -> None:
             )
         if args.scheme == "dense":
             parser.error("argument --scheme: dense compresses nothing, a budget needs another scheme")
-    if args.scheme is not None:
-        from importlib.metadata import entry_points
-
-        schemes = sorted(set(entry_points(group="escc.schemes").names))
-        if args.scheme not in schemes:
-            parser.error(f"argument --scheme: no scheme '{args.scheme}'; installed: {', '.join(schemes)}")
     if not (args.print_ir_after or args.passes):
         return
     from escc.universe import multiverse

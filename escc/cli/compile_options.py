@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from escc.cli.common import CommandParser
-from escc.cli.values import byte_count, divisors, natural, not_negative, numbers, percentile, positive
+from escc.cli.values import byte_count, divisors, natural, not_negative, numbers, percentile, positive, scheme
 
 DESCRIPTION = """\
 Compile a trained CNN to a binary for the kernel-decomposition accelerator.
@@ -108,6 +108,7 @@ def _add_compression(parser: CommandParser) -> None:
     group = parser.add_argument_group("compression")
     group.add_argument(
         "--scheme",
+        type=scheme,
         metavar="NAME",
         help="dense, escalate (decompose every layer that can be), auto (where it pays), or an installed scheme "
         "(default: auto; example: --scheme dense)",

@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     if args.resume and not args.checkpoint:
         parser.error("argument --resume: needs --checkpoint")
+    if args.scheme == "dense":
+        parser.error("argument --scheme: dense leaves nothing to train")
     for path in filter(None, (args.output, args.checkpoint)):
         check_output(path)
     if find_spec("torch") is None:

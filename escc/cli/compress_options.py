@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from escc.cli.common import CommandParser
-from escc.cli.values import above_zero, byte_count, divisors, natural, not_negative, numbers, positive, share
+from escc.cli.values import above_zero, byte_count, divisors, natural, not_negative, numbers, positive, scheme, share
 
 DESCRIPTION = """\
 Compress a trained classifier: decompose its convolutions, then train the ternary coefficients, the bases, the scales
@@ -111,6 +111,7 @@ def _add_size(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--scheme",
+        type=scheme,
         metavar="NAME",
         default="auto",
         help="which layers are decomposed: auto (where it pays), escalate (all that can be), or an installed scheme "

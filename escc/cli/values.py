@@ -1,4 +1,4 @@
-"""Values of options: the text of an argument to a number, or one line of what was expected."""
+"""Values of options: the text of an argument to what it means, or one line of what was expected."""
 
 from __future__ import annotations
 
@@ -80,3 +80,13 @@ def _number(text: str, accepted: Callable[[float], bool], wanted: str) -> float:
     if not accepted(value):
         raise argparse.ArgumentTypeError(f"expected {wanted}, found '{text}'")
     return value
+
+
+def scheme(text: str) -> str:
+    """Name of an installed compression scheme."""
+    from importlib.metadata import entry_points
+
+    schemes = sorted(set(entry_points(group="escc.schemes").names))
+    if text not in schemes:
+        raise argparse.ArgumentTypeError(f"no scheme '{text}'; installed: {', '.join(schemes)}")
+    return text

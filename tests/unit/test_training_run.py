@@ -188,8 +188,6 @@ def test_training_without_labels(folder: Path, capsys: pytest.CaptureFixture[str
     [
         (["--bytes", "40"], "a budget of 40 bytes cannot be reached"),
         (["--ratio", "9999"], "cannot be reached"),
-        (["--scheme", "dense"], "no convolution of the model was decomposed"),
-        (["--scheme", "none"], "unknown compression scheme"),
         (["--device", "nowhere"], "--device nowhere"),
         (["--image-mean", "1,2"], "--image-mean: 2 values for an input of 3 channels"),
         (["--validation", "missing.npz"], "missing.npz: No such file"),
@@ -217,6 +215,8 @@ def test_faults_of_the_input(
         (["--bytes", "12Q"], "expected a number of bytes"),
         (["--bytes", "1K", "--ratio", "2"], "not allowed with"),
         (["--augment", "rotate"], "no augmentation 'rotate'"),
+        (["--scheme", "dense"], "--scheme: dense leaves nothing to train"),
+        (["--scheme", "none"], "--scheme: no scheme 'none'; installed: auto, dense, escalate"),
         (["--held-out", "1.5"], "expected a number between 0 and 1"),
     ],
 )
