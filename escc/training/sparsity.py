@@ -98,33 +98,38 @@ class Sparsity:
             curvature.lerp_(gradient.square() * samples, weight)
 
     @torch.no_grad()
-    def move(self, rate: float, samples: int, pulls: Sequence[Tensor], relaxed: bool = False) -> None:
-        """One step of the latent coefficients, down the gradients over the curvatures and down the `pulls`.
+    def move(self, rate: float, samples: int) -> None:
+        """One step of the latent coefficients of a ternary network, down the gradients over the curvatures.
 
-        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly,
-        and none far in one step. `relaxed`: the network computes with the latent coefficients, noise included.
+        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly, and
+        none far in one step. A pull towards the present ternary value together with the gradient draws a latent
+        coefficient to its best real value as the gradient of the ternary value tells it: it changes its ternary value
+        only if another one is better. Without it, one whose best value lies between two would switch to and fro for
+        ever.
         """
-        curvatures = [(curvature + _smoothed(curvature)) / 2 + _TINY for curvature in self._curvatures]
-        caution, fastest = _CAUTION, _FASTEST
-        if relaxed:
-            fastest = _FASTEST_TOGETHER
-            # The variance of a coefficient is share / (2 h samples), what it adds to the loss h / 2 times that.
-            caution = min(caution, 4 * _NOISE / float(torch.stack([h.sum() for h in curvatures]).sum()))
+        for h, module in zip(self._damped(), self._modules, strict=True):
+            if module.latent.grad is not None:
+                share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST) * rate
+                pull = (module.latent - module.coefficients()) * _CROWD
+                _take(module.latent, (module.latent.grad / h + pull) * share)
+
+    @torch.no_grad()
+    def move_relaxed(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
+        """The same where the network computes with the latent coefficients, their noise included; the `pulls` are
+        subtracted as they are.
+        """
+        curvatures = self._damped()
+        # The variance of a coefficient is share / (2 h samples), what it adds to the loss h / 2 times that.
+        total = float(torch.stack([h.sum() for h in curvatures]).sum())
+        caution = min(_CAUTION, 4 * _NOISE / total)
         for h, module, pull in zip(curvatures, self._modules, pulls, strict=True):
-            if module.latent.grad is None:
-                continue
-            share = torch.clamp(h * (caution * samples), max=fastest) * rate
-            change = (module.latent.grad / h + pull) * share
-            module.latent.sub_(change.clamp_(-_FARTHEST, _FARTHEST))
+            if module.latent.grad is not None:
+                share = torch.clamp(h * (caution * samples), max=_FASTEST_TOGETHER) * rate
+                _take(module.latent, module.latent.grad / h * share + pull)
 
-    def cells(self) -> list[Tensor]:
-        """Pulls of the latent coefficients towards their ternary values.
-
-        Together with a gradient over the curvature, they draw a latent coefficient to its best real value as the
-        gradient of the ternary value tells it: it changes its ternary value only if another one is better. Without
-        them, one whose best value lies between two would switch to and fro for ever.
-        """
-        return [(m.latent - m.coefficients()) * _CROWD for m in self._modules]
+    def _damped(self) -> list[Tensor]:
+        """Curvatures that are sure to be above 0; of single coefficients they are mostly noise."""
+        return [(curvature + _smoothed(curvature)) / 2 + _TINY for curvature in self._curvatures]
 
     @torch.no_grad()
     def bytes(self) -> float:
@@ -177,6 +182,10 @@ def _smoothed(x: Tensor) -> Tensor:
     """
     rows, rest = x.mean(dim=(1, 2), keepdim=True), x.mean(dim=0, keepdim=True)
     return rows * rest / x.mean().clamp_min(_TINY)
+
+
+def _take(latent: Tensor, change: Tensor) -> None:
+    latent.sub_(change.clamp_(-_FARTHEST, _FARTHEST))
 
 
 def _array(x: Tensor) -> NDArray[Any]:

@@ -29,8 +29,8 @@ _PROBES = 4
 """A probe of the curvature is taken in one of so many steps."""
 _TUNE = 1 / 3
 """Share of the epochs that ADMM ends with, of straight-through training."""
-_RHO = (0.03, 10.0)
-"""Weight of ADMM's penalty at the start and at the end, over the curvature of the loss."""
+_PULL = (1e-4, 1e-2)
+"""Share of the way to Z that ADMM's penalty draws a coefficient in a step, at the start and at the end."""
 _NEAR = 0.45
 """Farthest that a latent coefficient lies from its ternary value when ADMM is over; less than half a step."""
 _BATCH = 500
@@ -163,9 +163,9 @@ class Trainer:
         self.state.epoch = epoch + 1
         step = (epoch + 1) * self._steps
         kept: list[tuple[Tensor, Tensor]] = []
-        if self._admm is not None and self._relaxed(epoch):
+        if self._admm is not None and epoch < self._relaxed_epochs:
             self._admm.project(self._target(step), self._relaxed_share(step))
-            if self._relaxed(epoch + 1):
+            if epoch + 1 < self._relaxed_epochs:
                 kept = [(m.latent.detach().clone(), m.threshold.clone()) for m in self._modules]
             self._admm.settle()
         size = self.fit(self._target(step))
@@ -177,12 +177,14 @@ class Trainer:
                 module.threshold.copy_(threshold)
         return accuracy, size
 
-    def _relaxed(self, epoch: int) -> bool:
-        return self._admm is not None and epoch < math.ceil(self._plan.epochs * (1 - _TUNE))
+    @property
+    def _relaxed_epochs(self) -> int:
+        """Epochs at the start in which the network computes with real coefficients."""
+        return 0 if self._admm is None else math.ceil(self._plan.epochs * (1 - _TUNE))
 
     def _relaxed_share(self, step: int) -> float:
-        """How much of the steps with real coefficients is over."""
-        return min(1.0, step / (self._total * (1 - _TUNE)))
+        """How much of them is over."""
+        return min(1.0, step / (self._relaxed_epochs * self._steps))
 
     def _note(self, accuracy: float, size: int) -> None:
         most = self._plan.most_bytes
@@ -199,7 +201,7 @@ class Trainer:
     def _epoch(self, epoch: int, tick: Callable[[int], None]) -> float:
         """One pass over the data; returns the mean loss."""
         rng = torch.Generator().manual_seed(self._plan.seed * 1_000_003 + epoch)
-        relaxed = self._relaxed(epoch)
+        relaxed = epoch < self._relaxed_epochs
         for module in self._modules:
             module.relaxed = relaxed
         self.network.train()
@@ -217,19 +219,23 @@ class Trainer:
                 group["lr"] = self._plan.lr * group["relative"] * rate
             loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
             cast(Any, self._optimizer).step()
-            pulls = self._admm.pulls() if self._admm is not None and relaxed else self.sparsity.cells()
-            self.sparsity.move(rate, len(x), pulls, relaxed)
+            if self._admm is not None and relaxed:
+                self.sparsity.move_relaxed(rate, len(x), self._admm.pulls())
+            else:
+                self.sparsity.move(rate, len(x))
             self.network.after_step()
             total += loss
             tick(len(x))
         return float(total) / self._steps
 
     def _rate(self, step: int) -> float:
-        """Short warm-up, then a cosine down to 2 %."""
-        warm = max(1, min(100, self._total // 50))
-        if step < warm:
-            return (step + 1) / warm
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self._total - warm)))
+        """Short warm-up, then a cosine down to 2 %; after ADMM the same again for the training that follows it."""
+        change = self._relaxed_epochs * self._steps
+        first, last = (0, change) if step < change else (change, self._total)
+        warm = max(1, min(100, (last - first) // 50))
+        if step < first + warm:
+            return (step + 1 - first) / warm
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - first - warm) / max(1, last - first - warm)))
 
     def _backward(self, x: Tensor, y: Tensor | None, probe: torch.Generator | None) -> Tensor:
         """Gradients of a batch; with a random generator, a probe of the curvature too."""
@@ -366,9 +372,9 @@ class Admm:
     """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
 
     The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; in
-    between, A goes down the loss plus rho/2 * |A - Z + U|^2 in the metric of the curvature. It starts from A = Z, the
-    ternary coefficients as they are, and rho grows, so that A does not get away from what will be left of it.
-    `settle` ends it.
+    between, A goes down the loss plus rho/2 * |A - Z + U|^2, where rho is diagonal, such that in a step the penalty
+    takes each coefficient the same share of its way. It starts from A = Z, the ternary coefficients as they are; rho
+    grows until in the end A is Z. `settle` ends it.
     """
 
     def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
@@ -378,32 +384,32 @@ class Admm:
                 module.latent.copy_(module.coefficients())
         self._target = [m.latent.detach().clone() for m in modules]
         self._dual = [torch.zeros_like(m.latent) for m in modules]
-        self._rho = _RHO[0]
+        self._pull = _PULL[0]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
-        return {"target": self._target, "dual": self._dual, "rho": self._rho}
+        return {"target": self._target, "dual": self._dual, "pull": self._pull}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         for mine, saved in zip((*self._target, *self._dual), (*state["target"], *state["dual"]), strict=True):
             mine.copy_(saved)
-        self._rho = state["rho"]
+        self._pull = state["pull"]
 
     @torch.no_grad()
     def project(self, most: float, progress: float) -> None:
         """Z := the ternary point next to A + U that fits `most` bytes; U := U + A - Z.
 
-        rho follows `progress`, from 0 to 1.
+        The pull follows `progress`, from 0 to 1.
         """
         moved = [m.latent + u for m, u in zip(self._modules, self._dual, strict=True)]
         if math.isfinite(most):
             self._sparsity.tighten(most, moved)
-        least, largest = _RHO
-        before, self._rho = self._rho, least * (largest / least) ** progress
+        least, largest = _PULL
+        before, self._pull = self._pull, least * (largest / least) ** progress
         for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
             z.copy_(torch.sign(a) * (a.abs() > module.threshold))
-            u.copy_((a - z).clamp_(-CELL, CELL) * (before / self._rho))  # rho * U is what pulls, and stays
+            u.copy_((a - z).clamp_(-CELL, CELL) * (before / self._pull))  # rho * U stays
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -413,6 +419,6 @@ class Admm:
             module.threshold.masked_fill_(torch.isfinite(module.threshold), CELL)
 
     def pulls(self) -> list[Tensor]:
-        """Gradients of the penalty rho/2 * |A - Z + U|^2 in units of the curvature."""
+        """What the penalty takes off each coefficient in a step."""
         triples = zip(self._modules, self._dual, self._target, strict=True)
-        return [(m.latent.detach() - z + u) * self._rho for m, u, z in triples]
+        return [(m.latent.detach() - z + u) * self._pull for m, u, z in triples]

@@ -1,7 +1,7 @@
 """Train a small CNN on scikit-learn's 8x8 digits in seconds: `python -m examples.digits.train OUT_DIR`.
 
-Writes digits.onnx (float), calibration.npz (x) and test.npz (x, y) to OUT_DIR. Inputs are grey levels 0..16, as the
-data set has them.
+Writes digits.onnx (float), train.npz (x, y), calibration.npz (x) and test.npz (x, y) to OUT_DIR. Inputs are grey levels
+0..16, as the data set has them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DigitsNet(nn.Module):
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("out", type=Path, help="folder for digits.onnx, calibration.npz and test.npz")
+    p.add_argument("out", type=Path, help="folder for digits.onnx and the three .npz")
     p.add_argument("--epochs", type=int, default=20)
     p.add_argument("--seed", type=int, default=0)
     args = p.parse_args()
@@ -78,6 +78,7 @@ def main() -> None:
         top1 = float((model(torch.from_numpy(test_x)).argmax(1).numpy() == test_y).mean())
     args.out.mkdir(parents=True, exist_ok=True)
     export(model, args.out / "digits.onnx", (1, 8, 8))
+    np.savez(args.out / "train.npz", x=train_x, y=train_y)
     np.savez(args.out / "calibration.npz", x=train_x[:256])
     np.savez(args.out / "test.npz", x=test_x, y=test_y)
     print(f"float top-1 on {len(test_y)} test images: {top1:.2%}")

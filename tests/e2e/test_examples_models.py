@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "examples/models"
+README = (MODELS / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.onnx")), ids=lambda p: p.name)
@@ -62,6 +64,23 @@ def test_resnet8_has_the_accuracy_that_it_states(data_dir: Path) -> None:
     top1 = float((session.run(None, {"input": x})[0].argmax(1) == y).mean())
     stated = float(session.get_modelmeta().custom_metadata_map["top1_lossless_test_1017"])
     assert abs(top1 - stated) < 0.002
+
+
+def test_compressed_lenet5_has_the_bytes_and_the_accuracy_that_are_stated(data_dir: Path, tmp_path: Path) -> None:
+    from emulator.evaluate import predict
+    from emulator.machine import Machine
+    from escc.cli.compile import main
+    from isa.container import read_elf
+
+    binary = tmp_path / "lenet.bin"
+    assert main([str(MODELS / "lenet5_mnist_compressed.onnx"), "-q", "-o", str(binary)]) == 0
+    program = read_elf(binary.read_bytes())
+    stated = re.search(r"lenet5_mnist_compressed.* ([\d,]+) bytes of constants.* ([\d.]+) % of MNIST", README)
+    assert stated is not None and len(program.rodata) == int(stated[1].replace(",", ""))
+    assert 4 * program.original_weights >= 300 * len(program.rodata)
+    with np.load(data_dir / "images/mnist_test.npz") as data:
+        x, y = data["images"].reshape(-1, 1, 28, 28).astype(np.float32), data["labels"]
+    assert 100 * float((predict(Machine(program), x, 1) == y).mean()) == pytest.approx(float(stated[2]), abs=0.005)
 
 
 def test_training_goes_on_from_a_checkpoint_with_the_same_result(

@@ -279,12 +279,12 @@ def test_admm_ends_at_a_ternary_sparse_point() -> None:
     with torch.no_grad():
         module.latent.zero_()
     admm = Admm([module], _Free([module]))  # type: ignore[arg-type]
-    for step in range(600):
-        if step % 20 == 0:
-            admm.project(1.0, step / 600)
+    for step in range(6000):
+        if step % 200 == 0:
+            admm.project(1.0, step / 6000)
         (pull,) = admm.pulls()
         with torch.no_grad():
-            module.latent -= 0.05 * (module.latent - target + pull)
+            module.latent -= 5e-4 * (module.latent - target) + pull
     z = torch.sign(module.latent.detach()) * (module.latent.detach().abs() > module.threshold)
     assert (module.latent - z).abs().mean().item() < 0.1 * (target - z).abs().mean().item()
     assert 0 < int((z != 0).sum()) <= z.numel() // 4 + 1
