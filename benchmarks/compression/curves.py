@@ -67,7 +67,7 @@ STUDIES = {
     "resnet20_cifar10": Study("ResNet-20, CIFAR-10", _CIFAR_RATES, (*_PLANES, "--scheme auto --max-drop 1")),
     "resnet8_cifar10": Study("ResNet-8, CIFAR-10", _CIFAR_RATES, (*_PLANES, "--scheme auto --max-drop 1")),
     "mobilenet_v2_imagenet": Study(
-        "MobileNetV2, ImageNet", (0.02, 0.05, 0.1, 0.2, 0.4), ("--scheme dense", "--scheme auto --max-drop 2")
+        "MobileNetV2, ImageNet", (0.05, 0.1, 0.2, 0.4), ("--scheme dense", "--scheme auto --max-drop 2")
     ),
 }
 
