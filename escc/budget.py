@@ -70,13 +70,15 @@ class Trial:
     text: str
 
 
-def find_rate(budget: Budget, trial: Callable[[float], Trial], precision: float = _PRECISION) -> Trial:
+def find_rate(
+    budget: Budget, trial: Callable[[float], Trial], precision: float = _PRECISION, most_trials: int = _MOST_TRIALS
+) -> Trial:
     """The trial nearest to the limit that keeps it, by bisection over the logarithm of the rate, up to a factor.
 
     The measured value rises (accuracy drop) or falls (bytes, cycles) with the rate but for some noise. Raises
     UserError if no rate keeps the budget.
     """
-    trials = _bisect(budget, trial, precision)
+    trials = _bisect(budget, trial, precision, most_trials)
     kept = [t for t in trials if t.value <= budget.limit]
     if not kept:
         remedy = "raise the limit, or compile with --scheme dense" if budget.kind == "drop" else "raise the limit"
@@ -84,18 +86,19 @@ def find_rate(budget: Budget, trial: Callable[[float], Trial], precision: float 
     return kept[-1]
 
 
-def nearest_rate(budget: Budget, trial: Callable[[float], Trial], precision: float = _PRECISION) -> Trial:
+def nearest_rate(budget: Budget, trial: Callable[[float], Trial], most_trials: int = _MOST_TRIALS) -> Trial:
     """The trial of bytes or cycles nearest to the limit by their ratio, on either side of it."""
-    return min(_bisect(budget, trial, precision), key=lambda t: abs(math.log(t.value / budget.limit)))
+    trials = _bisect(budget, trial, _PRECISION, most_trials)
+    return min(trials, key=lambda t: abs(math.log(t.value / budget.limit)))
 
 
-def _bisect(budget: Budget, trial: Callable[[float], Trial], precision: float) -> list[Trial]:
+def _bisect(budget: Budget, trial: Callable[[float], Trial], precision: float, most_trials: int) -> list[Trial]:
     """Trials that close in on the limit: each lies between the nearest two on its sides, as soon as there are two."""
     safe: Trial | None = None
     unsafe: Trial | None = None
     trials: list[Trial] = []
     rate = FIRST_RATE
-    while len(trials) < _MOST_TRIALS and LEAST_RATE <= rate <= MOST_RATE:
+    while len(trials) < most_trials and LEAST_RATE <= rate <= MOST_RATE:
         trials.append(trial(rate))
         if trials[-1].value <= budget.limit:
             safe = trials[-1]
@@ -254,14 +257,20 @@ class BudgetSearch:
                 return self._try(start, rate, budget, check)
 
             rough = check is not None and len(check.folds) > 1
-            return self._at(find_rate(budget, trial, _ROUGH_PRECISION if rough else _PRECISION).rate, budget)
+            precision = _ROUGH_PRECISION if rough else _PRECISION
+            return self._at(find_rate(budget, trial, precision, self._most_trials(start)).rate, budget)
 
     def nearest(self, module: ModuleOp, nbytes: float) -> DecomposeConvPass:
         """The pass with the rate whose constants come nearest to a number of bytes; the module stays as it is."""
         budget = Budget("bytes", nbytes)
         start = module.clone()
         run_passes(self.context, start, self.before)
-        return self._at(nearest_rate(budget, lambda rate: self._try(start, rate, budget, None)).rate, budget)
+        found = nearest_rate(budget, lambda rate: self._try(start, rate, budget, None), self._most_trials(start))
+        return self._at(found.rate, budget)
+
+    def _most_trials(self, start: ModuleOp) -> int:
+        """One is enough where no rate changes anything."""
+        return 1 if self.decompose.leaves(start) else _MOST_TRIALS
 
     def _try(self, start: ModuleOp, rate: float, budget: Budget, check: AccuracyCheck | None) -> Trial:
         step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again

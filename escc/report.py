@@ -83,7 +83,7 @@ def entropy_bytes(values: NDArray[np.generic]) -> float:
     """Bytes that an ideal code for independent symbols of the array's own distribution needs."""
     _, counts = np.unique(values, return_counts=True)
     p = counts / values.size
-    return float(-(p * np.log2(p)).sum() * values.size / 8)
+    return float((p * np.log2(1 / p)).sum() * values.size / 8)
 
 
 class Report:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects import builtin, func
-from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
@@ -307,12 +306,19 @@ class DecomposeConvPass(ModulePass):
     keeps_dense: ClassVar[str] = "dense"
     chooses: ClassVar[str] = "auto"
 
-    def _decided(self, function: FuncOp, ops: Sequence[Operation]) -> bool:
-        """Whether there is nothing left to choose: somebody compressed the model already, or it was quantised for
-        exactly these weights and there is no data to see what others do.
+    def leaves(self, op: builtin.ModuleOp) -> bool:
+        """Whether a quantised module stays as it is, whatever the rates.
+
+        So do models without a convolution to decompose, and, as far as there is something to choose, those that
+        somebody compressed already and those that were quantised for exactly these weights, if there is no data to see
+        what others do.
         """
+        function = main_function(op)
+        ops = list(function.body.block.ops)
+        if self.scheme == self.keeps_dense or not any(_candidate(o) for o in ops):
+            return True
         given = PRESCRIBED in function.attributes and self.calibration is None
-        return given or any(isinstance(o, esc.CoeffCombineOp) for o in ops)
+        return self.scheme == self.chooses and (given or any(isinstance(o, esc.CoeffCombineOp) for o in ops))
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         wrong = [
@@ -327,13 +333,11 @@ class DecomposeConvPass(ModulePass):
         if wrong:
             raise UserError(wrong)
         scheme, target = load_scheme(self.scheme), load_target(self.target)
+        if self.leaves(op):
+            return
         function = main_function(op)
-        ops = list(function.body.block.ops)
-        if self.scheme == self.keeps_dense or not any(_candidate(o) for o in ops):
-            return
-        if self.scheme == self.chooses and self._decided(function, ops):
-            return
         block = function.body.block
+        ops = list(block.ops)
         names = [f"input{i}" for i in range(len(block.args))]
         if isinstance(given := function.attributes.get("input_names"), builtin.ArrayAttr):
             names = [a.data for a in cast(builtin.ArrayAttr[builtin.StringAttr], given)]

@@ -315,24 +315,24 @@ def summary(measure: Measure) -> str:
     """The measure as text: totals, then a table of the layers."""
     m = measure
     what = "top-1" if m.labelled else "agreement with the original"
+    weighted = [layer for layer in m.layers if layer.weights]
+    width = max((len(layer.name) for layer in weighted), default=5)
     lines = [
         f"float32 {what} {m.float_accuracy:.2%}, compressed {m.accuracy:.2%} (emulator, {m.samples:,} held-out "
         f"samples)",
         f"{m.constants:,} bytes of constants, {m.float_bytes / m.constants:.1f}x smaller than {m.float_bytes:,} bytes "
         f"of float32 weights",
         "",
-        f"{'layer':<28} {'kind':<10} {'weights':>9} {'density':>8} {'bits/weight':>11} {'bytes':>9} {'coef.':>9} "
+        f"{'layer':<{width}} {'kind':<10} {'weights':>9} {'density':>8} {'bits/weight':>11} {'bytes':>9} {'coef.':>9} "
         f"{'bound':>9}",
     ]
-    for layer in m.layers:
-        if not layer.weights:
-            continue
+    for layer in weighted:
         density = "" if layer.density is None else f"{layer.density:.1%}"
         bits = "" if layer.bits_per_weight is None else f"{layer.bits_per_weight:.2f}"
         bound = "" if layer.coefficient_entropy_bytes is None else f"{layer.coefficient_entropy_bytes:,.0f}"
         lines.append(
-            f"{layer.name:<28} {layer.scheme:<10} {layer.weights:>9,} {density:>8} {bits:>11} {layer.packed_bytes:>9,} "
-            f"{layer.coefficient_bytes:>9,} {bound:>9}"
+            f"{layer.name:<{width}} {layer.scheme:<10} {layer.weights:>9,} {density:>8} {bits:>11} "
+            f"{layer.packed_bytes:>9,} {layer.coefficient_bytes:>9,} {bound:>9}"
         )
     return "\n".join(lines)
 

@@ -176,3 +176,14 @@ def test_contradictions_are_usage_errors(network: Path, options: list[str]) -> N
     with pytest.raises(SystemExit) as stop:
         main([str(network / "m.onnx"), "--max-drop", "1", *options])
     assert stop.value.code == 2
+
+
+def test_a_network_that_no_rate_changes_is_tried_once(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is decomposed already."""
+    small = network / "small.onnx"
+    options = ["--calibration", str(network / "labelled.npz"), "--samples", "64", "--rate", "0.5"]
+    assert main([str(network / "m.onnx"), *options, "--emit", "qdq", "-o", str(small)]) == 0
+    capsys.readouterr()
+    for limit, code in (("100K", 0), ("10", 1)):
+        assert main([str(small), "--max-bytes", limit, "-o", str(network / "small.bin")]) == code
+        assert len(re.findall("^rate ", capsys.readouterr().err, re.MULTILINE)) == 1
