@@ -270,7 +270,7 @@ class BudgetSearch:
 
     def _most_trials(self, start: ModuleOp) -> int:
         """One is enough where no rate changes anything."""
-        return 1 if self.decompose.leaves(start) else _MOST_TRIALS
+        return 1 if self.decompose.has_nothing_to_do(start) else _MOST_TRIALS
 
     def _try(self, start: ModuleOp, rate: float, budget: Budget, check: AccuracyCheck | None) -> Trial:
         step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again

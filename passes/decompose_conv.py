@@ -306,12 +306,11 @@ class DecomposeConvPass(ModulePass):
     keeps_dense: ClassVar[str] = "dense"
     chooses: ClassVar[str] = "auto"
 
-    def leaves(self, op: builtin.ModuleOp) -> bool:
+    def has_nothing_to_do(self, op: builtin.ModuleOp) -> bool:
         """Whether a quantised module stays as it is, whatever the rates.
 
-        So do models without a convolution to decompose, and, as far as there is something to choose, those that
-        somebody compressed already and those that were quantised for exactly these weights, if there is no data to see
-        what others do.
+        So does one without a convolution that can be decomposed. The scheme auto also leaves alone what somebody
+        compressed already, and what was quantised for exactly these weights if there is no data to see what others do.
         """
         function = main_function(op)
         ops = list(function.body.block.ops)
@@ -333,7 +332,7 @@ class DecomposeConvPass(ModulePass):
         if wrong:
             raise UserError(wrong)
         scheme, target = load_scheme(self.scheme), load_target(self.target)
-        if self.leaves(op):
+        if self.has_nothing_to_do(op):
             return
         function = main_function(op)
         block = function.body.block

@@ -162,7 +162,7 @@ class Trainer:
         """End of an epoch: accuracy and bytes of the ternary network, which may be the best so far."""
         self.state.epoch = epoch + 1
         step = (epoch + 1) * self._steps
-        kept: list[tuple[Tensor, Tensor]] = []
+        kept: list[tuple[Tensor, Tensor]] = []  # of real coefficients that go on after the judgement
         if self._admm is not None and epoch < self._relaxed_epochs:
             self._admm.project(self._target(step), self._relaxed_share(step))
             if epoch + 1 < self._relaxed_epochs:
