@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from isa.text import printable
+
 Data: TypeAlias = Mapping[str, Any]
 
 _NAME_WIDTH = 28
@@ -47,7 +49,7 @@ def table(data: Data) -> str:
     """Layers, totals, energy and memory as text; `data` as in `Statistics.data`."""
     totals: Data = data["totals"]
     rows = [["layer", "kind", *(c[0] for c in _COLUMNS)], ["", "", *(c[1] for c in _COLUMNS)]]
-    rows += [[_short(d["name"]), d["kind"], *(c[2](d) for c in _COLUMNS)] for d in data["layers"]]
+    rows += [[_short(d["name"]), printable(d["kind"]), *(c[2](d) for c in _COLUMNS)] for d in data["layers"]]
     rows.append(["total", "", *(c[2](totals) for c in _COLUMNS)])
     lines = _align(rows)
     rule = "-" * max(map(len, lines))
@@ -57,6 +59,7 @@ def table(data: Data) -> str:
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= _NAME_WIDTH else "..." + name[3 - _NAME_WIDTH :]
 
 
@@ -99,7 +102,7 @@ def _summary(data: Data) -> list[str]:
         lines.append(f"conv.esc   slice-cycles: {shares}")
     if images > 1:
         lines.append(f"           means over {images} images")
-    return lines
+    return [printable(text) for text in lines]
 
 
 def _bytes(n: float) -> str:

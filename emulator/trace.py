@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from emulator.timing import Timeline
 from isa.instructions import Queue
+from isa.jsonform import published
 from isa.program import Program
 
 
@@ -46,4 +46,4 @@ def trace(program: Program, timeline: Timeline) -> str:
                 },
             }
         )
-    return json.dumps({"displayTimeUnit": "ns", "traceEvents": events}, separators=(",", ":")) + "\n"
+    return published({"displayTimeUnit": "ns", "traceEvents": events})

@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
+from isa.text import clipped
+
 
 @dataclass
 class Console:
-    """Standard error of a command line: `info` unless quiet, `detail` if verbose, warnings once each."""
+    """Standard error of a command line: `info` unless quiet, `detail` if verbose, warnings once each.
+
+    Every text becomes one line that a terminal can show, whatever names it holds.
+    """
 
     quiet: bool = False
     verbose: bool = False
@@ -17,17 +22,17 @@ class Console:
     def info(self, text: str) -> None:
         """Print unless -q."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(clipped(text), file=sys.stderr)
 
     def detail(self, text: str) -> None:
         """Print if -v."""
         if self.verbose:
-            print(text, file=sys.stderr)
+            print(clipped(text), file=sys.stderr)
 
     def progress(self, text: str) -> None:
         """Show a passing line on a terminal ("" takes it away); nothing elsewhere."""
         if not self.quiet and sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{clipped(text)}", end="", file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Print `warning: ...` the first time this text comes."""
@@ -35,4 +40,4 @@ class Console:
         if text not in self.warnings:
             self.warnings.append(text)
             self.progress("")
-            print(f"warning: {text}", file=sys.stderr)
+            print(f"warning: {clipped(text)}", file=sys.stderr)

@@ -18,6 +18,7 @@ from escc.irtext import has_locations, print_module
 from isa.errors import UserError
 from isa.files import write_atomic
 from isa.program import Program
+from isa.text import printable
 
 _SHOWN_VALUES = 16
 
@@ -45,7 +46,7 @@ def print_after(stream: TextIO, names: Collection[str] | None) -> Observer:
 
     def observe(step: ModulePass, module: ModuleOp) -> None:
         if names is None or step.name in names:
-            print(f"// ----- IR after {step.name} -----\n{brief_text(module)}", file=stream, flush=True)
+            print(f"// ----- IR after {printable(step.name)} -----\n{brief_text(module)}", file=stream, flush=True)
 
     return observe
 
@@ -70,7 +71,7 @@ def write_after(folder: Path) -> Observer:
 
 def timing_table(timings: Sequence[Timing], load: float, emit: float) -> str:
     """Seconds of every pass and of loading and emitting, with their share of the sum."""
-    rows = [("load", load, 0.0), *((t.name, t.run, t.verify) for t in timings), ("emit", emit, 0.0)]
+    rows = [("load", load, 0.0), *((printable(t.name), t.run, t.verify) for t in timings), ("emit", emit, 0.0)]
     total = sum(run + verify for _, run, verify in rows)
     lines = [f"{'pass':<20} {'run s':>9} {'verify s':>9} {'share':>7}"]
     for name, run, verify in rows:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
+from html import escape as escape_markup
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,9 @@ from dialects.locations import node_names
 from isa.errors import UserError
 from isa.hazards import accesses
 from isa.instructions import Scratchpad
+from isa.jsonform import published
 from isa.program import Layer, Program
+from isa.text import printable
 
 SCHEMA_VERSION = 2
 
@@ -144,7 +145,7 @@ class Report:
         if program is None:
             raise UserError("--report needs the whole pipeline", "use --emit eisa, asm or bin")
         if suffix == ".json":
-            return json.dumps(self.as_dict(program, title), indent=2) + "\n"
+            return published(self.as_dict(program, title), indent=2)
         return _html(self.layers(program), program, title)
 
 
@@ -283,8 +284,13 @@ _COLUMNS = (
 )
 
 
+def _markup(text: str) -> str:
+    """A name as markup that shows it, in an attribute too."""
+    return escape_markup(printable(text), quote=True)
+
+
 def _cell(text: str, kind: str = "", tip: str = "") -> str:
-    attributes = (f' class="{kind}"' if kind else "") + (f' title="{escape(tip, quote=True)}"' if tip else "")
+    attributes = (f' class="{kind}"' if kind else "") + (f' title="{_markup(tip)}"' if tip else "")
     return f"<td{attributes}>{text}</td>"
 
 
@@ -298,8 +304,8 @@ def _row(layer: LayerReport, largest: int) -> str:
     tile = layer.tile
     buffers = ", ".join(f"{space} {size:,} B" for space, size in tile.buffers.items()) if tile else ""
     cells = [
-        _cell(escape(layer.name), tip=", ".join(layer.nodes)),
-        _cell(f'<span class="tag {escape(layer.scheme, quote=True)}">{escape(layer.scheme)}</span>', "text"),
+        _cell(_markup(layer.name), tip=", ".join(layer.nodes)),
+        _cell(f'<span class="tag {_markup(layer.scheme)}">{_markup(layer.scheme)}</span>', "text"),
         _cell("x".join(map(str, layer.output))),
         _cell(f"{layer.macs:,}"),
         _cell(f"{layer.original_bytes:,}"),
@@ -308,7 +314,7 @@ def _row(layer: LayerReport, largest: int) -> str:
         _cell(_number(layer.density, ".1%")),
         _cell(f"{layer.coefficient_bytes:,}" if layer.coefficient_bytes else "–"),
         _cell(_number(layer.coefficient_entropy_bytes, ",.0f")),
-        _cell(escape(str(tile)) if tile else "–", "text", buffers),
+        _cell(_markup(str(tile)) if tile else "–", "text", buffers),
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -341,11 +347,11 @@ def _html(layers: Sequence[LayerReport], program: Program, title: str) -> str:
         _cell(_number(totals["coefficient_entropy_bytes"], ",.0f")),
         _cell("", "text"),
     ]
-    name = escape(title)
+    name = _markup(title)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name} - escc</title><style>{_STYLE}</style></head>
-<body><h1>{name}</h1><p>target {escape(program.target.name)}, {escape(program.producer)}</p>
+<body><h1>{name}</h1><p>target {_markup(program.target.name)}, {_markup(program.producer)}</p>
 <div class="cards">{boxes}</div>
 <div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
 {rows}

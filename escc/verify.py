@@ -28,6 +28,7 @@ from escc.driver import level_of
 from escc.errors import InternalError
 from isa.errors import UserError
 from isa.program import Program
+from isa.text import printable
 from passes.math.calibration import load_inputs
 
 Array: TypeAlias = NDArray[Any]
@@ -200,7 +201,7 @@ class Verification:
         lines += self._agreeing
         if self._fault:
             lines.append(f"DIFFERS {self._fault}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def _rounded(module: ModuleOp, values: Values) -> Values:
@@ -305,11 +306,11 @@ def _named(row: Row) -> str:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    width = min(48, max((len(row.node) for row in rows), default=4))
+    width = min(48, max((len(printable(row.node)) for row in rows), default=4))
     lines = [
         f"{'node':<{width}}  {'max |d|':>10} {'mean |d|':>10} {'max steps':>10} {'mean steps':>10} {'mean/max':>9}"
     ]
     for row in rows:
         steps = f"{row.maximum / row.step:10.2f} {row.mean / row.step:10.3f}" if row.step else f"{'-':>10} {'-':>10}"
-        lines.append(f"{row.node:<{width}}  {row.maximum:10.4g} {row.mean:10.4g} {steps} {row.share:9.2%}")
+        lines.append(f"{printable(row.node):<{width}}  {row.maximum:10.4g} {row.mean:10.4g} {steps} {row.share:9.2%}")
     return lines

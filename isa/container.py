@@ -39,6 +39,7 @@ from isa.layout import align
 from isa.legality import check_program
 from isa.program import PAGE, Layer, Port, Program
 from isa.target import ISA_VERSION, parse_target
+from isa.text import printable
 
 FORMAT_VERSION = 2
 MACHINE = 0xE5C1
@@ -135,7 +136,7 @@ class _Strings:
         self._at: dict[bytes, int] = {b"": 0}
 
     def add(self, text: str) -> int:
-        raw = text.replace("\0", "?").encode(errors="backslashreplace")
+        raw = printable(text).encode()
         if raw not in self._at:
             self._at[raw] = len(self.data)
             self.data += raw + b"\0"
@@ -285,7 +286,7 @@ def read_elf(data: bytes, where: str = "binary") -> Program:
         first, *others = e.causes
         more = f" (and {len(others)} more)" if others else ""
         note = e.note or "give a binary made by escc or esc-as"
-        raise ContainerError(" ".join(f"{where}: {first}{more}".splitlines()), note) from e
+        raise ContainerError(printable(f"{where}: {first}{more}"), note) from e
     return program
 
 

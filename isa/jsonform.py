@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import IntEnum
 from functools import cache
@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from isa.errors import UserError
+from isa.text import printable
 
 _T = TypeVar("_T")
 _hints = cache(get_type_hints)
@@ -36,6 +37,25 @@ def to_plain(value: Any) -> Any:
 def canonical(value: Any) -> str:
     """The one JSON text of a value: ASCII, keys sorted, no spaces. NaN and infinity raise ValueError."""
     return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def published(value: Any, indent: int | None = None) -> str:
+    """JSON text for other programs, ending in a newline: ASCII, strings and keys printable.
+
+    JSON knows no infinity and no NaN: such numbers become null.
+    """
+    separators = (",", ":") if indent is None else None
+    return json.dumps(_public(to_plain(value)), indent=indent, separators=separators, allow_nan=False) + "\n"
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(str(key)): _public(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_public(item) for item in cast("Sequence[Any]", value)]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def from_plain(kind: type[_T], value: object, where: str) -> _T:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 from isa.errors import UserError
+from isa.text import printable
 
 ISA_VERSION = 2
 
@@ -218,7 +219,7 @@ def _to_toml(value: Any, prefix: str = "") -> str:
         if is_dataclass(item):
             tables.append(_to_toml(item, f"{prefix}{f.name}."))
         elif isinstance(item, str):
-            text = json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")  # the strings of JSON, nearly
+            text = printable(json.dumps(item, ensure_ascii=False))  # a string of JSON is one of TOML
             scalars.append(f"{f.name} = {text}")
         else:
             scalars.append(f"{f.name} = {item!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import platform
 import re
@@ -25,6 +26,7 @@ from typing import Any, NoReturn, TextIO
 from escc.console import Console
 from escc.version import version
 from isa.errors import UserError
+from isa.text import clipped, printable
 
 EXIT_OK = 0
 EXIT_INPUT = 1
@@ -61,7 +63,7 @@ class CommandParser(argparse.ArgumentParser):
         group.add_argument("--version", action=_Version, help="print the version and exit")
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}\nnote: run '{self.prog} --help' for the options", file=sys.stderr)
+        print(f"error: {clipped(message)}\nnote: run '{self.prog} --help' for the options", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
 
 
@@ -101,6 +103,7 @@ def guard(
     # One BLAS thread unless the user says otherwise, set before NumPy loads: the products are small, threads that wait
     # for each other cost many times what they gain, and float sums would depend on the number of processors.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _tolerate_encodings()
     try:
         with _warnings_on(console):
             code = body() or EXIT_OK
@@ -122,20 +125,27 @@ def guard(
         if fault is not None:
             print_error(fault)
             return EXIT_INPUT
-        reason = " ".join(str(error).split())
-        print(f"error: internal: {type(error).__name__}: {reason}"[:400], file=sys.stderr)
+        reason = clipped(_one_line(str(error)), 400)
+        print(f"error: internal: {type(error).__name__}: {reason}", file=sys.stderr)
         saved = _save_reproducer(prog, arguments, error)
-        print(f"note: this is a bug; saved '{saved}'; {REPORT_URL_HINT}", file=sys.stderr)
+        print(f"note: this is a bug; saved '{printable(saved)}'; {REPORT_URL_HINT}", file=sys.stderr)
         return EXIT_BUG
+
+
+def _tolerate_encodings() -> None:
+    """Let a terminal that knows fewer characters show escapes for the others."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_error(error: UserError, stream: TextIO | None = None) -> None:
     """Print every cause as `error: ...`, then the note."""
     out = sys.stderr if stream is None else stream
     for cause in error.causes:
-        print(f"error: {cause}", file=out)
+        print(f"error: {clipped(cause)}", file=out)
     if error.note:
-        print(f"note: {error.note}", file=out)
+        print(f"note: {clipped(error.note)}", file=out)
 
 
 def user_fault(error: BaseException) -> UserError | None:
@@ -198,10 +208,10 @@ def _save_reproducer(prog: str, arguments: Sequence[str], error: BaseException) 
     """Write what is needed to repeat a failure; returns the file name (or why there is none)."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("escc", "xdsl", "onnx", "numpy", "numba"))
     lines = [
-        f"// command: {shlex.join([prog, *arguments])}",
-        f"// directory: {Path.cwd()}",
+        f"// command: {printable(shlex.join([prog, *arguments]))}",
+        f"// directory: {printable(str(Path.cwd()))}",
         f"// versions: {versions}, python {platform.python_version()}, {platform.platform()}",
-        *(f"// {line}" for line in "".join(traceback.format_exception(error)).splitlines()),
+        *(f"// {printable(row)}" for row in "".join(traceback.format_exception(error)).splitlines()),
     ]
     ir = getattr(error, "ir", "")
     text = "\n".join(lines) + "\n" + (f"\n{ir}\n" if ir else "")

@@ -14,6 +14,7 @@ from escc.cli.compile_options import make_parser
 from escc.console import Console
 from escc.files import check_output, write_output
 from isa.errors import UserError
+from isa.text import printable
 
 if TYPE_CHECKING:
     from xdsl.context import Context
@@ -52,7 +53,7 @@ def _print_information(args: argparse.Namespace) -> None:
         from isa.target import list_targets
 
         for name, description in list_targets().items():
-            print(f"{name:12} {description}")
+            print(printable(f"{name:12} {description}"))
     if args.print_target:
         from isa.target import load_target
 
@@ -223,7 +224,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     _check_names(parser, args)
     load_target(args.target)  # better to learn of a wrong target now than after minutes
     if args.model is None:
-        print(to_text(_plan(args, None)))
+        print(printable(to_text(_plan(args, None))))
         return EXIT_OK
     output = _output(args)
     for path in (output, *args.report):
@@ -235,7 +236,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     load_time = time.perf_counter() - start
     passes = _plan(args, module)
     if args.dump_pass_pipeline:
-        print(to_text(passes))
+        print(printable(to_text(passes)))
         return EXIT_OK
     observers = _printers(args)
     report = _report(args, observers)

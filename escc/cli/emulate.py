@@ -14,6 +14,7 @@ from escc.cli.values import positive
 from escc.console import Console
 from escc.files import check_output, read_input, write_output
 from isa.errors import UserError
+from isa.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
         _save(args.output, machine.program.outputs, result.outputs)
     if args.stats_json != "-":
         for port, y in zip(machine.program.outputs, result.outputs, strict=True):
-            print("\n".join(_describe(port, y)))
+            print("\n".join(map(printable, _describe(port, y))))
     if wanted:
         _publish(machine, [result.statistics] if result.statistics else _measure(machine, stored), args)
 
@@ -154,17 +155,16 @@ def _measure(machine: Machine, stored: Sequence[NDArray[np.uint8]]) -> list[Stat
 
 def _publish(machine: Machine, statistics: Sequence[Statistics], args: argparse.Namespace) -> None:
     """Print and write the statistics that the options ask for; the trace shows the first image."""
-    import json
-
     from emulator.report import table
     from emulator.statistics import average
     from emulator.trace import trace
+    from isa.jsonform import published
 
     data = statistics[0].data if len(statistics) == 1 else average([s.data for s in statistics])
     if args.stats and args.stats_json != "-":
         print(f"\n{table(data)}", end="")
     if args.stats_json:
-        write_output(args.stats_json, json.dumps(data, indent=1) + "\n")
+        write_output(args.stats_json, published(data, indent=1))
     if args.trace:
         write_output(args.trace, trace(machine.program, statistics[0].timeline))
 

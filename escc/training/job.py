@@ -29,6 +29,7 @@ from escc.universe import multiverse
 from isa.errors import UserError
 from isa.program import Program
 from isa.target import load_target
+from isa.text import printable
 from passes.pipelines import PipelineOptions, build
 
 CALIBRATION_SAMPLES = 1024
@@ -316,7 +317,8 @@ def summary(measure: Measure) -> str:
     m = measure
     what = "top-1" if m.labelled else "agreement with the original"
     weighted = [layer for layer in m.layers if layer.weights]
-    width = max((len(layer.name) for layer in weighted), default=5)
+    names = [printable(layer.name) for layer in weighted]
+    width = max(map(len, names), default=5)
     lines = [
         f"float32 {what} {m.float_accuracy:.2%}, compressed {m.accuracy:.2%} (emulator, {m.samples:,} held-out "
         f"samples)",
@@ -326,12 +328,12 @@ def summary(measure: Measure) -> str:
         f"{'layer':<{width}} {'kind':<10} {'weights':>9} {'density':>8} {'bits/weight':>11} {'bytes':>9} {'coef.':>9} "
         f"{'bound':>9}",
     ]
-    for layer in weighted:
+    for name, layer in zip(names, weighted, strict=True):
         density = "" if layer.density is None else f"{layer.density:.1%}"
         bits = "" if layer.bits_per_weight is None else f"{layer.bits_per_weight:.2f}"
         bound = "" if layer.coefficient_entropy_bytes is None else f"{layer.coefficient_entropy_bytes:,.0f}"
         lines.append(
-            f"{layer.name:<{width}} {layer.scheme:<10} {layer.weights:>9,} {density:>8} {bits:>11} "
+            f"{name:<{width}} {printable(layer.scheme):<10} {layer.weights:>9,} {density:>8} {bits:>11} "
             f"{layer.packed_bytes:>9,} {layer.coefficient_bytes:>9,} {bound:>9}"
         )
     return "\n".join(lines)
