@@ -202,6 +202,47 @@ def test_the_walk_knows_both_networks(calibration: str, monkeypatch: pytest.Monk
     assert last.density == pytest.approx(np.count_nonzero(maps["new"][3]) / maps["new"][3].size)
 
 
+def test_a_layer_makes_up_for_what_its_residual_operand_lost(calibration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the compensation of residual operands: layer c adds what layer a lost to what it should give itself."""
+    wanted: dict[str, Array] = {}
+
+    def first_only(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+        """Only layer a, by one all-ones basis, so that it loses much."""
+        assert layer.moments is not None
+        wanted[layer.name] = layer.moments.mean_y
+        if layer.name != "a":
+            return None
+        _, r, s, _ = layer.weights.shape
+        t = np.sign(layer.weights.sum(axis=(1, 2))).astype(np.int8)[:, None, :]
+        return Decomposition(t, np.ones((1, r, s), np.int8), np.abs(layer.weights).mean(axis=(1, 2, 3)))
+
+    def load(name: str) -> Any:
+        return first_only
+
+    def values(module: builtin.ModuleOp) -> dict[str, tuple[Any, Array]]:
+        found: dict[str, tuple[Any, Array]] = {}
+
+        def keep(op: Any, results: Any) -> None:
+            if isinstance(op, esc.RequantizeOp):
+                found[node_names(op)[0]] = (op, np.asarray(results[0]).astype(np.int64))
+
+        run_module(module, [np.load(calibration)["x"]], keep)
+        return found
+
+    monkeypatch.setattr(decompose_conv, "load_scheme", load)
+    module, untouched = network(), network()
+    compress(module, calibration, scheme="first only")
+    old, new = values(untouched), values(module)
+    requant = old["c"][0]
+    conv = requant.input.owner
+    acc = reference.conv2d(old["b"][1].astype(np.uint8), conv.weight.array, (1, 1), (1, 1, 1, 1))
+    step = np.ldexp(requant.mult.array.astype(float), -requant.shift.array.astype(int))
+    own = ((acc + requant.bias.array) * step).mean(axis=(0, 1, 2))
+    lost = (old["a"][1] - new["a"][1]).mean(axis=(0, 1, 2))  # both operands of the addition have one scale
+    assert np.abs(lost).max() > 0.5
+    np.testing.assert_allclose(wanted["c"], own + lost, rtol=1e-9)
+
+
 def test_wide_windows_stay_dense_and_are_named(calibration: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompose_conv, "MOST_WINDOW", 9 * 8)
     module = network()

@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Block, Region
 
 from dialects import esc
+from dialects.blob import DenseAttr
 from escc.compress.cost import Cost
 from escc.compress.decompose import Settings, decompose
 from escc.compress.pricing import bytes_of_nonzero, decompose_priced, energy_of
@@ -143,6 +144,26 @@ def test_the_last_layer_passes_its_errors_on_and_unread_channels_do_not_count() 
     first[1:] = 0
     nothing, _also, convs = chain(first, second)
     assert sensitivities(nothing, x, 0)[convs[0]] > 0
+
+
+def test_a_mean_error_does_not_count() -> None:
+    """Guards that sensitivities leave out the mean error of a channel, which compression corrects.
+
+    A constant added to all inputs, and taken off again by the biases, changes nothing but mean errors.
+    """
+    rng = np.random.default_rng(7)
+    first = rng.integers(-100, 101, (16, 1, 1, 8)).astype(np.int8)
+    second = rng.integers(-100, 101, (10, 1, 1, 16)).astype(np.int8)
+    steps, offset = rng.integers(-20, 21, (32, 8, 4, 4)), 90
+    found: list[list[float]] = []
+    for shift in (0, offset):
+        block, _module, convs = chain(first, second)
+        requantize = next(iter(convs[0].output.uses)).operation
+        assert isinstance(requantize, esc.RequantizeOp)
+        requantize.bias = DenseAttr.of((-shift * first.astype(np.int32).sum(axis=(1, 2, 3))).astype(np.int32))
+        measured = sensitivities(block, [((steps + shift) * np.float32(0.02)).astype(np.float32)], 0)
+        found.append([measured[conv] for conv in convs])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
 def test_large_networks_are_measured_on_few_images() -> None:

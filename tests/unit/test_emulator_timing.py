@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -382,6 +383,39 @@ def test_open_rows_are_faster_than_conflicts():
     assert other.dram.row_misses == 16
     d = ESC1.dram
     assert other.total - same.total >= 15 * (d.tRPpb + d.tRCD) * 800 / d.clock_mhz - 16
+
+
+def test_a_read_after_a_write_waits_for_the_turnaround():
+    """Guards tWTR: of a chain of copies through DRAM, every load waits longer by just what the turnaround grows."""
+
+    def cycles(turnaround):
+        b = Builder(scaled(dram_tWTR=turnaround, dram_tREFI=1 << 30))
+        tensors = [b.tensor(f"t{i}", 4, 4, 16) for i in range(4)]
+        for source, target in pairwise(tensors):
+            b.emit("load.act", source)
+            tile = {"ih": 4, "iw": 4, "ic": 16, "oh": 4, "ow": 4, "kn": 16, "sy": 1, "sx": 1}
+            b.emit("post.map", **tile, out_w=4, out_c=16)
+            b.emit("store.act", target, out_w=4, out_c=16)
+        return measure(b.finish(tensors[:1], tensors[-1:]), np.zeros((1, 16, 4, 4))).data["totals"]["cycles"]
+
+    # Turnarounds longer than the start of a DMA instruction show in full: two of the three loads follow a store.
+    more = 400
+    core_cycles = more * ESC1.clock.frequency_mhz / ESC1.dram.clock_mhz
+    assert cycles(1000 + more) - cycles(1000) == 2 * core_cycles
+
+
+@pytest.mark.parametrize(("kn", "groups"), [(32, 1), (16, 2), (33, 1)])
+def test_coefficients_are_read_once_or_for_every_position(kn, groups):
+    """Guards the energy of COEF: a stationary set is read once a row group, one of several passes at every position."""
+    g = Geometry(6, 5, 20, 1, 1, 1, 1, (0, 0, 0, 0), kn)
+    rng = np.random.default_rng(0)
+    constants = {"t": rng.integers(-1, 2, (kn, 6, 20)).astype(np.int8), "basis": np.ones((6, 1, 1), np.int8)}
+    zero = replace(ESC1.energy.sram_write_byte, coef=0.0)
+    target = scaled(energy_sram_read_byte=replace(ESC1.energy.sram_read_byte, coef=1.0), energy_sram_write_byte=zero)
+    program = conv_program(g, "esc", constants, v=6, groups=groups, target=target)
+    energy = measure(program, nchw(sparse(rng, (6, 5, 20), 0.5))).data["totals"]["energy_uj"]["coef"]
+    expanded = kn * 6 * 2 * 3  # a mark and a sign for each of 20 channels
+    assert energy * 1e6 == pytest.approx(expanded * (groups if kn * groups <= 32 else 6 * 5))
 
 
 def test_refresh_costs_its_share():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from emulator_programs import Geometry, conv_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.machine import Machine
 from isa.instructions import TensorFormat
 from isa.layout import RecordLayout
 from isa.target import Target, load_target
@@ -189,6 +192,22 @@ def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
         rounds = math.ceil(p.v / a.slices) * math.ceil(p.k / a.blocks)
         ideal = p.h * p.w * rounds * max(p.match_cycles, math.ceil(p.taps / a.macs), math.ceil(p.cpg / a.chunk))
     assert cycles <= 1.6 * ideal
+
+
+@pytest.mark.parametrize(("v", "k"), [(6, 32), (7, 32), (18, 32), (18, 70), (2, 64)])
+def test_the_estimate_of_a_decomposed_convolution_is_near_its_cycles(v: int, k: int) -> None:
+    """Guards the rounds over bases and the passes over channels in the cost of a tile, against the emulator.
+
+    Coefficients and activations without zeros: every intermediate value takes one cycle of 16 matches.
+    """
+    g = Geometry(10, 10, 16, 1, 1, 1, 1, (0, 0, 0, 0), k)
+    constants = {"t": np.ones((k, v, 16), np.int8), "basis": np.ones((v, 1, 1), np.int8)}
+    program = conv_program(g, "esc", constants, v=v)
+    statistics = Machine(program).run([np.ones((1, 16, 10, 10))], stats=True).statistics
+    assert statistics is not None
+    problem = replace(convolution("escalate", 10, 10, 16, k, 1, v=v), match_cycles=1.0)
+    estimate = CostModel(problem, load_target()).compute(10, 10, k, 16, 1)
+    assert estimate == pytest.approx(statistics.data["totals"]["busy_cycles"]["compute"], rel=0.1)
 
 
 def test_small_layers_use_row_groups() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_models import residual_model
 
 from escc.compress.budget import Budget, Candidates, Selection, bound_bytes, overhead_bytes, packed_bytes
+from isa.container import read_elf
 from isa.packing import best
 
 
@@ -84,3 +89,30 @@ def test_empty_rows_columns_and_bases_cost_nothing() -> None:
     assert packed_bytes(t) == bound_bytes(t != 0) == overhead_bytes(t != 0, 9) == 0
     t[3, :4, 1] = t[7, :4, 2] = 1
     assert packed_bytes(t) == packed_bytes(np.ascontiguousarray(t[[3, 7]][:, :4][:, :, [1, 2]]))
+
+
+def test_an_output_channel_costs_what_its_packed_parameters_take(
+    compiled: Callable[[Path, Sequence[str]], Path], tmp_path: Path
+) -> None:
+    """Guards the bytes that the budget of training counts for bias, multiplier and shift of a channel."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(residual_model(channels=32))
+    program = read_elf(compiled(path, ("--scheme", "escalate")).read_bytes())
+    blocks = {i["dram"]: (i["size"], i["kn"]) for i in program.instructions if i.spec.mnemonic == "load.par"}
+    packed = sum(size for size, _ in blocks.values()) / sum(channels for _, channels in blocks.values())
+    one, two = np.zeros((2, 3, 4, 2), np.bool_)
+    one[0, 0, 0] = two[0, 0, 0] = two[1, 0, 0] = True
+    each = overhead_bytes(two, 9) - overhead_bytes(one, 9)
+    assert packed / 2 <= each <= 2 * packed
+
+
+def test_a_channel_must_be_worth_its_parameters() -> None:
+    """Guards the price of a channel: at equal benefit a byte of coefficients, small channels go before large ones."""
+    benefit = np.zeros((40, 64, 4), np.float32)
+    benefit[:8] = 1.0
+    benefit[8:, 0, 0] = 1.0
+    given_layers = [Candidates(benefit, 9)]
+    budget = Budget(1)
+    start = benefit > 0
+    (chosen,) = budget.select(given_layers, 0.8 * budget.estimate(given_layers, [start]), [start])
+    assert chosen.channels[:8].all() and not chosen.channels[8:].any()
