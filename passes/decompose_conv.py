@@ -33,8 +33,7 @@ from passes.math.decomposition import (
     Scheme,
     SchemeOptions,
     check,
-    intermediate_shift,
-    requantisation,
+    decomposed_integers,
 )
 from passes.math.moments import MomentAccumulator, position_budget, window_rows
 from passes.math.scales import storable
@@ -123,13 +122,7 @@ class _Rewriter:
             self._values.step(requant)
             return
         check(layer, answer)
-        q = esc.q_of(conv.input)
-        ic_bits = self._target.array.ic_bits
-        try:
-            ic_shift = intermediate_shift(answer.coefficients, answer.basis, q.low, q.high, ic_bits)
-        except ValueError as error:
-            raise UserError(f"{describe(conv)}: {error}", "use fewer bases or --scheme dense") from error
-        self._replace(conv, requant, layer, answer, ic_shift)
+        self._replace(conv, requant, layer, answer)
         self.count += 1
 
     def _picks(self, conv: esc.Conv2dOp, index: int) -> NDArray[np.int64]:
@@ -199,23 +192,27 @@ class _Rewriter:
             out[lo:hi] = y
         return out
 
-    def _replace(
-        self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: Decomposition, ic_shift: int
-    ) -> None:
+    def _replace(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: Decomposition) -> None:
         """Rewrite a layer and evaluate it in both networks."""
+        moments, q, ic_bits = layer.moments, esc.q_of(conv.input), self._target.array.ic_bits
+        assert moments is not None
+
+        def bias(decomposition: Decomposition) -> NDArray[np.float64]:
+            return moments.bias(decomposition.weights.reshape(len(decomposition.scale), -1))
+
+        try:
+            integers = decomposed_integers(answer, bias, q.low, q.high, ic_bits)
+        except ValueError as error:
+            raise UserError(f"{describe(conv)}: {error}", "use fewer bases or --scheme dense") from error
         values = self._values
         before = values.evaluate(requant, values.reference)
-        assert layer.moments is not None
-        bias = layer.moments.bias(answer.weights.reshape(len(answer.scale), -1))
-        factor, whole_bias = requantisation(answer.scale, bias, ic_shift)
-        source, target = esc.q_of(conv.input).scale, requant.first_type.scale
-        mult, shift = fixed_point(storable(factor, source, target, ic_shift))
-        first = esc.CoeffCombineOp(conv.input, answer.coefficients, ic_shift, self._target.array.ic_bits)
+        mult, shift = fixed_point(storable(integers.factor, q.scale, requant.first_type.scale, integers.ic_shift))
+        first = esc.CoeffCombineOp(conv.input, integers.coefficients, integers.ic_shift, ic_bits)
         second = esc.BasisConv2dOp(first.output, answer.basis, esc.ints(conv.strides), esc.ints(conv.pads))
         first.location = second.location = conv.location
         requant.operands[0] = second.output
         Rewriter.replace_op(conv, [first, second], [second.output])
-        requant.bias = DenseAttr.of(whole_bias.astype(np.int32))
+        requant.bias = DenseAttr.of(integers.bias.astype(np.int32))
         requant.mult = DenseAttr.of(mult)
         requant.shift = DenseAttr.of(shift)
         values.store(requant, before, values.evaluate(requant, values.current))

@@ -24,7 +24,7 @@ from isa.reference import fixed_point, pool_counts, quantize_input
 from isa.target import load_target
 from passes.math.activation_quant import Storage, addition, average_multipliers, bounded, identity, lookup_table
 from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
-from passes.math.decomposition import intermediate_shift, requantisation
+from passes.math.decomposition import Decomposition, decomposed_integers
 from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.pairs import Pair, symmetric_integers
@@ -198,16 +198,16 @@ class _Emitter:
         first, second = pair.first, pair.second
         source, target = self._plan.storage(first.input), self._plan.storage(self._plan.epilogues[second].result)
         q = esc.QType.of(source.signed, source.scale)
+        given = Decomposition(pair.coefficients, pair.basis, step_factor(pair.scale, source.scale, target.scale))
+        bias = _bias(second) / target.scale
         try:
-            ic_shift = intermediate_shift(pair.coefficients, pair.basis, q.low, q.high, self._ic_bits)
+            integers = decomposed_integers(given, lambda _: bias, q.low, q.high, self._ic_bits)
         except ValueError as error:
             raise UserError(f"{describe(second)}: {error}", "use fewer bases or smaller ones") from error
-        scale = step_factor(pair.scale, source.scale, target.scale)
-        factor, bias = requantisation(scale, _bias(second) / target.scale, ic_shift)
-        combine = esc.CoeffCombineOp(self._values[first.input], pair.coefficients, ic_shift, self._ic_bits)
+        combine = esc.CoeffCombineOp(self._values[first.input], integers.coefficients, integers.ic_shift, self._ic_bits)
         strides, pads = esc.ints(second.strides), esc.ints(second.pads)
         acc = self._insert(esc.BasisConv2dOp(self._insert(combine, first), pair.basis, strides, pads), second)
-        self._requantize(acc, second, bias, factor)
+        self._requantize(acc, second, integers.bias, integers.factor)
 
     def _requantize(self, acc: SSAValue, op: onnx.ConvOp, bias: Array, factor: Array) -> esc.RequantizeOp:
         """Emit the requantisation of an accumulator whose steps are `factor` steps of the target."""

@@ -17,7 +17,7 @@ from escc.training.network import Layer, Network
 from isa.errors import UserError
 from isa.reference import fixed_point
 from passes.math.activation_quant import bounded
-from passes.math.decomposition import intermediate_shift, requantisation
+from passes.math.decomposition import Decomposition, decomposed_integers
 from passes.math.scales import storable
 from passes.math.weight_quant import ConvIntegers, corrected_bias
 
@@ -52,23 +52,23 @@ def _decomposed(layer: Layer, module: DecomposedConv) -> None:
     assert layer.combine is not None and isinstance(layer.conv, esc.BasisConv2dOp)
     t, b = trained_integers(module)
     scale = _numpy(module.factor()) * t.any(axis=(1, 2))
+    bias = _numpy(module.bias())
     q = esc.q_of(layer.combine.input)
     bits = layer.combine.ic_bits.value.data
     try:
-        ic_shift = intermediate_shift(t, b, q.low, q.high, bits)
+        integers = decomposed_integers(Decomposition(t, b, scale), lambda _: bias, q.low, q.high, bits)
     except ValueError as error:
         raise UserError(f"{describe(layer.conv)}: {error}", "use fewer bases") from error
-    factor, whole_bias = requantisation(scale, _numpy(module.bias()), ic_shift)
-    factor = storable(factor, q.scale, layer.requant.first_type.scale, ic_shift)
+    factor = storable(integers.factor, q.scale, layer.requant.first_type.scale, integers.ic_shift)
     mult, shift = fixed_point(factor)
-    first = esc.CoeffCombineOp(layer.combine.input, t, ic_shift, bits)
+    first = esc.CoeffCombineOp(layer.combine.input, integers.coefficients, integers.ic_shift, bits)
     second = esc.BasisConv2dOp(first.output, b, esc.ints(layer.conv.strides), esc.ints(layer.conv.pads))
     first.location, second.location = layer.combine.location, layer.conv.location
     Rewriter.insert_op(first, InsertPoint.before(layer.combine))
     Rewriter.replace_op(layer.conv, second)
     layer.combine.detach()
     layer.combine.erase()
-    layer.requant.bias = DenseAttr.of(whole_bias.astype(np.int32))
+    layer.requant.bias = DenseAttr.of(integers.bias.astype(np.int32))
     layer.requant.mult = DenseAttr.of(mult)
     layer.requant.shift = DenseAttr.of(shift)
     layer.combine, layer.conv = first, second

@@ -7,7 +7,7 @@ A scheme is any callable ``(ConvLayer, SchemeOptions) -> Decomposition | None`` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,12 @@ F = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
 INT32_MAX = (1 << 31) - 1
+FAINT = 2.0**-8
+"""Output steps: a channel whose coefficients move its output by less, whatever the input, is constant."""
+BIAS_STEP = 2.0**-12
+"""Output steps to which a channel without coefficients holds its bias."""
+LEAST_FACTOR = 2.0**-40
+"""Output steps for each step of the accumulator; no channel that has coefficients has fewer, being faint."""
 
 
 @dataclass(frozen=True)
@@ -120,35 +126,77 @@ def intermediate_range(coefficients: I8, low: int, high: int) -> tuple[NDArray[n
     return plus * low - minus * high, plus * high - minus * low
 
 
+def accumulator_range(
+    coefficients: I8, basis: I8, low: int, high: int, ic_shift: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Least and greatest accumulator of the basis stage for x in [low, high], padding included: int64 [K] each.
+
+    The intermediate values are shifted right by `ic_shift` and must not saturate.
+    """
+    least, most = intermediate_range(coefficients, min(low, 0), max(high, 0))
+    taps_plus = np.maximum(basis, 0).astype(np.int64).sum(axis=(1, 2))
+    taps_minus = -np.minimum(basis, 0).astype(np.int64).sum(axis=(1, 2))
+    half = (1 << ic_shift) >> 1
+    small, big = (least + half) >> ic_shift, (most + half) >> ic_shift
+    return (small * taps_plus - big * taps_minus).sum(axis=1), (big * taps_plus - small * taps_minus).sum(axis=1)
+
+
 def intermediate_shift(coefficients: I8, basis: I8, low: int, high: int, ic_bits: int) -> int:
     """Smallest right shift with which no intermediate value saturates and no accumulator leaves int32.
 
     Zeros of the padding are inputs too, so [low, high] must contain 0. Raises ValueError if no shift up to 31 does.
     """
     least, most = intermediate_range(coefficients, min(low, 0), max(high, 0))
-    taps_plus = np.maximum(basis, 0).astype(np.int64).sum(axis=(1, 2))
-    taps_minus = -np.minimum(basis, 0).astype(np.int64).sum(axis=(1, 2))
     limit = (1 << (ic_bits - 1)) - 1
     for shift in range(32):
         half = (1 << shift) >> 1
         small, big = (least + half) >> shift, (most + half) >> shift
-        top = (big * taps_plus - small * taps_minus).sum(axis=1)
-        bottom = (small * taps_plus - big * taps_minus).sum(axis=1)
+        bottom, top = accumulator_range(coefficients, basis, low, high, shift)
         fits = not big.size or (int(big.max()) <= limit and int(small.min()) >= -limit - 1)
         if fits and (not top.size or (int(top.max()) <= INT32_MAX and int(bottom.min()) >= -INT32_MAX)):
             return shift
     raise ValueError("no shift keeps the accumulators within int32")
 
 
-def requantisation(scale: F, bias: F, ic_shift: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Multipliers float64 [K] and integer biases int64 [K] of output = scale * 2^ic_shift * acc + bias, both in
-    output steps.
+@dataclass(frozen=True)
+class DecomposedIntegers:
+    """Integers of a decomposed convolution: output = (acc + bias[k]) * factor[k] in output steps.
 
-    A channel without weights still gives its bias: its multiplier is arbitrary, small enough to hold the bias finely.
+    `coefficients` int8 [K, V, C]; acc is an accumulator of intermediate values shifted right by `ic_shift`; `factor`
+    float64 [K], positive; `bias` int64 [K], which fits int32 together with any accumulator.
     """
-    factor = scale * float(1 << ic_shift)
-    factor = np.where(factor > 2.0**-40, factor, 2.0**-12)
-    return factor, np.clip(np.rint(bias / factor), -INT32_MAX, INT32_MAX).astype(np.int64)
+
+    coefficients: I8
+    ic_shift: int
+    factor: F
+    bias: NDArray[np.int64]
+
+
+def decomposed_integers(
+    answer: Decomposition, bias: Callable[[Decomposition], F], low: int, high: int, ic_bits: int
+) -> DecomposedIntegers:
+    """Integers of a convolution whose weights are `answer`, in output steps for each input step of [low, high].
+
+    `bias` gives the float64 [K] biases in output steps that belong to the weights that it is given. A channel that
+    cannot move its output by 1/256 of a step loses its coefficients, and is exactly constant. So does a channel whose
+    bias would not fit int32 in steps of its accumulator, because its coefficients move the bias by a small share at
+    most. Raises ValueError if no shift keeps the accumulators within int32.
+    """
+    reach = np.abs(answer.integer_weights).sum(axis=(1, 2, 3)) * (answer.scale * max(-low, high))
+    answer = replace(answer, coefficients=np.where(reach[:, None, None] < FAINT, np.int8(0), answer.coefficients))
+    t = answer.coefficients
+    shift = intermediate_shift(t, answer.basis, low, high, ic_bits)
+    bottom, top = accumulator_range(t, answer.basis, low, high, shift)
+    room = INT32_MAX - np.maximum(top, -bottom)
+    wanted, factor = bias(answer), answer.scale * float(1 << shift)
+    safe = np.maximum(factor, LEAST_FACTOR)
+    holds = np.abs(wanted) <= factor * room
+    t = np.where(holds[:, None, None], t, np.int8(0))
+    holds &= (factor == safe) & (np.abs(np.rint(wanted / safe) * safe - wanted) <= BIAS_STEP)
+    empty = ~t.any(axis=(1, 2))
+    factor = np.where(empty & ~holds, BIAS_STEP, safe)
+    room = np.where(empty, INT32_MAX, room)
+    return DecomposedIntegers(t, shift, factor, np.clip(np.rint(wanted / factor), -room, room).astype(np.int64))
 
 
 def as_array(value: Any) -> NDArray[Any]:

@@ -24,7 +24,6 @@ from passes.math.decomposition import (
     check,
     intermediate_range,
     intermediate_shift,
-    requantisation,
 )
 from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
 
@@ -160,12 +159,6 @@ def test_the_shift_also_keeps_the_basis_stage_within_int32() -> None:
     b = np.full((40, 7, 7), 127, np.int8)
     shift = intermediate_shift(t, b, 0, 255, 24)
     assert (600 * 255 >> shift) * 40 * 49 * 127 <= 2**31 - 1 < (600 * 255 >> (shift - 1)) * 40 * 49 * 127
-
-
-def test_requantisation_scales_and_keeps_biases_of_empty_channels() -> None:
-    factor, bias = requantisation(np.array([0.5, 0.0]), np.array([3.0, -7.25]), 2)
-    assert factor[0] == 2.0 and bias[0] == 2
-    assert bias[1] * factor[1] == pytest.approx(-7.25)
 
 
 def test_malformed_answers_name_the_layer_and_everything_wrong() -> None:

@@ -1,0 +1,105 @@
+"""Integers of decomposed convolutions: within a step of the real numbers whatever the scales, and constant channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from sample_models import constant, model
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+
+from dialects import esc
+from dialects.interpreters.run import run_module
+from escc.onnx_import import import_model
+from isa.reference import INT32_HIGH, basis_conv2d, coeff_combine, fixed_point, requantize
+from passes.decompose_conv import DecomposeConvPass
+from passes.math.decomposition import BIAS_STEP, Decomposition, accumulator_range, decomposed_integers
+from passes.onnx_canonicalize import OnnxCanonicalizePass
+from passes.quantize import QuantizePass
+
+Array = np.ndarray
+
+
+def outputs(answer: Decomposition, bias: Array, x: Array, ic_bits: int = 16) -> tuple[Array, Array]:
+    """Output integers int8 of inputs [N, C], and the real numbers in output steps that they stand for."""
+    n = decomposed_integers(answer, lambda _: bias, -128, 127, ic_bits)
+    ic = coeff_combine(x[:, None, None], n.coefficients, n.ic_shift, ic_bits)
+    acc = basis_conv2d(ic, answer.basis, (1, 1), (0, 0, 0, 0))
+    mult, shift = fixed_point(n.factor)
+    q = requantize(acc, n.bias, mult, shift, -128, 127, True)[:, 0, 0]
+    bottom, top = accumulator_range(n.coefficients, answer.basis, -128, 127, n.ic_shift)
+    assert (np.maximum(top, -bottom) + np.abs(n.bias)).max() <= INT32_HIGH
+    return q, x.astype(np.float64) @ answer.weights[:, 0, 0].T + bias
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30),
+    exponents=st.lists(st.integers(-90, 6), min_size=1, max_size=6),
+    largest=st.integers(-40, 30),
+)
+def test_any_scale_and_bias_give_the_real_output(seed: int, exponents: list[int], largest: int) -> None:
+    rng = np.random.default_rng(seed)
+    k, v, c = len(exponents), 3, 5
+    scale = np.ldexp(rng.random(k), exponents) * (rng.random(k) < 0.9)
+    answer = Decomposition(
+        rng.integers(-1, 2, (k, v, c)).astype(np.int8), rng.integers(-127, 128, (v, 1, 1)).astype(np.int8), scale
+    )
+    bias = rng.standard_normal(k) * 2.0**largest
+    found, real = outputs(answer, bias, rng.integers(-128, 128, (40, c)).astype(np.int8))
+    assert np.abs(found - np.clip(real, -128, 127)).max() <= 1
+
+
+def test_a_shift_of_the_intermediate_values_is_part_of_the_factor() -> None:
+    t = np.ones((2, 1, 600), np.int8)
+    t[1] = 0
+    answer = Decomposition(t, np.full((1, 1, 1), 127, np.int8), np.array([2.0**-17, 0.5]))
+    n = decomposed_integers(answer, lambda _: np.array([3.0, -7.25]), -128, 127, 16)
+    assert n.ic_shift == 2
+    assert n.factor.tolist() == [2.0**-15, BIAS_STEP]
+    assert (n.bias * n.factor).tolist() == [3.0, -7.25]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-17, 1e-12])
+@pytest.mark.parametrize("bias", [0.0, 1.0, -3.25, 100.0, 1e5])
+def test_a_channel_of_vanishing_scale_has_no_coefficients(scale: float, bias: float) -> None:
+    answer = Decomposition(np.ones((1, 2, 4), np.int8), np.full((2, 3, 3), 100, np.int8), np.array([scale]))
+    n = decomposed_integers(answer, lambda _: np.array([bias]), 0, 255, 16)
+    assert not n.coefficients.any() and n.ic_shift == 0
+    assert n.bias[0] * n.factor[0] == bias
+
+
+def zero_filters(seed: int) -> bytes:
+    """A convolution of which every second filter is 0 but for a bias, with Relu."""
+    rng = np.random.default_rng(seed)
+    weight = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
+    weight[::2] = 0
+    bias = (np.arange(8) / 7 - 0.4).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="c", pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["y"], name="r"),
+    ]
+    return model(nodes, [constant("w", weight), constant("b", bias)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_filters_of_zeros_are_constant_after_escalate(tmp_path: Path, seed: int) -> None:
+    x = np.random.default_rng(seed).standard_normal((8, 3, 8, 8)).astype(np.float32)
+    calibration = str(tmp_path / "x.npz")
+    np.savez(calibration, x=x)
+    module: ModuleOp = import_model(zero_filters(seed))
+    context = Context()
+    OnnxCanonicalizePass().apply(context, module)
+    QuantizePass(calibration=calibration).apply(context, module)
+    DecomposeConvPass(scheme="escalate", basis=5, calibration=calibration).apply(context, module)
+    assert any(isinstance(op, esc.CoeffCombineOp) for op in module.walk())
+    (y,) = run_module(module, [3 * x])
+    step = next(esc.q_of(op.output).scale for op in module.walk() if isinstance(op, esc.RequantizeOp))
+    wanted = np.maximum(np.arange(8) / 7 - 0.4, 0)
+    assert np.abs(y[:, ::2] - wanted[::2, None, None]).max() <= 0.51 * step
+    assert (np.ptp(y[:, ::2], axis=(0, 2, 3)) == 0).all()
