@@ -30,7 +30,7 @@ from dialects.attributes import i64_array, integer, ints
 from dialects.esc import QType
 from isa.instructions import TensorFormat
 from isa.layout import TensorLayout
-from isa.target import Target, TargetError, load_target, parse_target
+from isa.target import Target, TargetError, installed_target, parse_target
 
 FORMATS = {"raw": TensorFormat.RAW, "bitmap": TensorFormat.BITMAP}
 
@@ -51,7 +51,7 @@ def checked_target(attr: StringAttr) -> Target:
     Raises VerifyException if there is no such machine.
     """
     try:
-        return parse_target(attr.data, "target") if "\n" in attr.data else load_target(attr.data)
+        return parse_target(attr.data, "target") if "\n" in attr.data else installed_target(attr.data)
     except TargetError as e:
         raise VerifyException(str(e)) from e
 

@@ -36,7 +36,7 @@ from isa.errors import UserError
 from isa.instructions import BY_MNEMONIC, SYNC_FIELDS, Field, Instruction, Queue
 from isa.jsonform import from_plain, loads, to_plain
 from isa.program import Layer, Port, Program
-from isa.target import Target, load_target, parse_target
+from isa.target import Target, installed_target, parse_target
 
 if TYPE_CHECKING:
     from lark import Lark, Token
@@ -366,7 +366,7 @@ class _Actions:
         return "producer", _string(parts[0])
 
     def named_target(self, parts: list[Token]) -> tuple[str, Target]:
-        return "target", _located(lambda: load_target(_string(parts[0])), parts[0])
+        return "target", _located(lambda: installed_target(_string(parts[0])), parts[0])
 
     def target(self, parts: list[Token]) -> tuple[str, Target]:
         lines = (line.strip()[1:].removeprefix(" ") for line in parts[0].splitlines())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from isa.errors import UserError
 from isa.text import printable
@@ -24,84 +23,117 @@ class TargetError(UserError):
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """Declaration of a number in a target: its smallest and largest value, its unit and its meaning.
+
+    The ranges hold every machine that is worth a thought; they also bound the memory and the time that a target from
+    a stranger can cost.
+    """
+
+    low: float
+    high: float
+    unit: str
+    doc: str
+
+    @property
+    def comment(self) -> str:
+        """Range, unit and meaning in one line."""
+        return f"{self.low:.12g}..{self.high:.12g}{f' {self.unit}' if self.unit else ''}: {self.doc}"
+
+
+_ISSUE = Parameter(0, 65535, "cycles", "start-up of an instruction")
+
+
+@dataclass(frozen=True)
 class Clock:
     """Clock domain of the accelerator."""
 
-    frequency_mhz: float
+    frequency_mhz: Annotated[float, Parameter(1, 1e5, "MHz", "clock of everything but the DRAM")]
 
 
 @dataclass(frozen=True)
 class Array:
     """The PE array; see the comments of `targets/esc1.toml`."""
 
-    blocks: int
-    slices: int
-    macs: int
-    chunk: int
-    ca_lanes: int
-    ic_bits: int
-    fifo_depth: int
-    ic_fifo_depth: int
-    broadcast_chunks: int
-    issue_cycles: int
+    blocks: Annotated[int, Parameter(1, 1024, "", "PE blocks; each owns an adder tree")]
+    slices: Annotated[int, Parameter(1, 256, "", "PE slices of a block: a coefficient accumulator and a MAC row each")]
+    macs: Annotated[int, Parameter(1, 1024, "", "8-bit multipliers of a MAC row")]
+    chunk: Annotated[int, Parameter(8, 64, "channels", "channels that share a bitmap; a multiple of 8")]
+    ca_lanes: Annotated[int, Parameter(1, 1024, "", "matches that a coefficient accumulator adds in a cycle")]
+    ic_bits: Annotated[int, Parameter(8, 24, "bits", "width of an intermediate value, saturating")]
+    fifo_depth: Annotated[int, Parameter(1, 4096, "positions", "depth of the broadcast FIFO of a block")]
+    ic_fifo_depth: Annotated[
+        int, Parameter(1, 4096, "values", "depth of the FIFO between a coefficient accumulator and its MAC row")
+    ]
+    broadcast_chunks: Annotated[int, Parameter(1, 1024, "", "chunks that the broadcast moves in a cycle")]
+    issue_cycles: Annotated[int, _ISSUE]
 
 
 @dataclass(frozen=True)
 class Post:
     """The post unit."""
 
-    lanes: int
-    issue_cycles: int
+    lanes: Annotated[int, Parameter(1, 4096, "", "values that the unit takes in a cycle")]
+    issue_cycles: Annotated[int, _ISSUE]
+
+
+_CAPACITY = Parameter(1, 1 << 24, "bytes", "capacity of the scratchpad, which has addresses of 24 bits")
 
 
 @dataclass(frozen=True)
 class Scratchpads:
-    """Capacities in bytes."""
+    """Capacities."""
 
-    act: int
-    out: int
-    coef: int
-    par: int
-    psum: int
+    act: Annotated[int, _CAPACITY]
+    out: Annotated[int, _CAPACITY]
+    coef: Annotated[int, _CAPACITY]
+    par: Annotated[int, _CAPACITY]
+    psum: Annotated[int, _CAPACITY]
 
 
 @dataclass(frozen=True)
 class Dma:
     """One engine a direction."""
 
-    bytes_per_cycle: int
-    decode_coefficients: int
-    issue_cycles: int
+    bytes_per_cycle: Annotated[int, Parameter(1, 65536, "bytes", "scratchpad side of an engine, in a cycle")]
+    decode_coefficients: Annotated[
+        int, Parameter(1, 65536, "", "ternary coefficients that load.coef expands in a cycle")
+    ]
+    issue_cycles: Annotated[int, _ISSUE]
+
+
+def _timing(low: int, doc: str) -> Parameter:
+    return Parameter(low, 1 << 20, "cycles of dram.clock_mhz", doc)
 
 
 @dataclass(frozen=True)
 class Dram:
-    """DRAM channel; timing parameters in cycles of `clock_mhz`, JEDEC names."""
+    """DRAM channel; timing parameters with their JEDEC names."""
 
-    clock_mhz: float
-    bytes_per_clock: int
-    burst_bytes: int
-    banks: int
-    page_bytes: int
-    RL: int
-    WL: int
-    tRCD: int
-    tRPpb: int
-    tRAS: int
-    tRRD: int
-    tFAW: int
-    tCCD: int
-    tWR: int
-    tRTP: int
-    tWTR: int
-    tREFI: int
-    tRFCab: int
-    capacity_mib: int
+    clock_mhz: Annotated[float, Parameter(1, 1e5, "MHz", "clock of the DRAM")]
+    bytes_per_clock: Annotated[int, Parameter(1, 4096, "bytes", "bytes on the bus in a cycle of clock_mhz")]
+    burst_bytes: Annotated[int, Parameter(1, 4096, "bytes", "a burst")]
+    banks: Annotated[int, Parameter(1, 1024, "", "banks, each with a row buffer")]
+    page_bytes: Annotated[int, Parameter(1, 1 << 20, "bytes", "a row of a bank; a multiple of burst_bytes")]
+    RL: Annotated[int, _timing(1, "read command to data")]
+    WL: Annotated[int, _timing(1, "write command to data")]
+    tRCD: Annotated[int, _timing(1, "activate to read or write")]
+    tRPpb: Annotated[int, _timing(1, "precharge of a bank")]
+    tRAS: Annotated[int, _timing(1, "activate to precharge")]
+    tRRD: Annotated[int, _timing(0, "activate to activate of another bank")]
+    tFAW: Annotated[int, _timing(0, "window of at most four activates")]
+    tCCD: Annotated[int, _timing(1, "column command to column command")]
+    tWR: Annotated[int, _timing(1, "end of the data of a write to precharge")]
+    tRTP: Annotated[int, _timing(1, "read to precharge")]
+    tWTR: Annotated[int, _timing(0, "end of the data of a write to read")]
+    tREFI: Annotated[int, _timing(1, "refresh to refresh; more than tRFCab")]
+    tRFCab: Annotated[int, _timing(0, "duration of a refresh of all banks")]
+    capacity_mib: Annotated[int, Parameter(1, 1 << 20, "MiB", "capacity, up to the 40 bits of addresses")]
 
 
 @dataclass(frozen=True)
 class PerScratchpad:
-    """One figure for each scratchpad."""
+    """One figure for each scratchpad; who holds the table declares it."""
 
     act: float
     out: float
@@ -110,19 +142,23 @@ class PerScratchpad:
     psum: float
 
 
+def _event(doc: str) -> Parameter:
+    return Parameter(0, 1e6, "pJ", doc)
+
+
 @dataclass(frozen=True)
 class Energy:
-    """Picojoule an event (leakage: milliwatt)."""
+    """Energies of events, and leakage."""
 
-    technology_nm: int
-    add_int8: float
-    add_int32: float
-    mul_int8: float
-    mul_int32: float
-    dram_byte: float
-    sram_read_byte: PerScratchpad
-    sram_write_byte: PerScratchpad
-    leakage_mw: PerScratchpad
+    technology_nm: Annotated[int, Parameter(1, 1000, "nm", "technology node that the energies are of")]
+    add_int8: Annotated[float, _event("an 8-bit addition")]
+    add_int32: Annotated[float, _event("a 32-bit addition")]
+    mul_int8: Annotated[float, _event("an 8-bit multiplication")]
+    mul_int32: Annotated[float, _event("a 32-bit multiplication")]
+    dram_byte: Annotated[float, _event("a byte to or from the DRAM")]
+    sram_read_byte: Annotated[PerScratchpad, _event("a byte read")]
+    sram_write_byte: Annotated[PerScratchpad, _event("a byte written")]
+    leakage_mw: Annotated[PerScratchpad, Parameter(0, 1e6, "mW", "power while it stands still")]
 
 
 @dataclass(frozen=True)
@@ -131,7 +167,7 @@ class Target:
 
     name: str
     description: str
-    isa_version: int
+    isa_version: Annotated[int, Parameter(0, 65535, "", "version of the instruction set")]
     clock: Clock
     array: Array
     post: Post
@@ -145,52 +181,63 @@ class Target:
         """Canonical TOML of every parameter, without comments."""
         return _to_toml(self)
 
+    @property
+    def annotated(self) -> str:
+        """The same with a comment behind every number: range, unit and meaning."""
+        return _to_toml(self, comments=True)
+
 
 _T = TypeVar("_T")
-_INT_MAX = (1 << 31) - 1
-# Parameters that may be zero; every other number must be positive.
-_MAY_BE_ZERO = {
-    "array.issue_cycles",
-    "post.issue_cycles",
-    "dma.issue_cycles",
-    *(f"dram.{name}" for name in ("tRRD", "tFAW", "tWTR", "tRFCab")),
-    *(f"energy.{f.name}" for f in fields(Energy) if f.name != "technology_nm"),
-    *(
-        f"energy.{table}.{f.name}"
-        for table in ("sram_read_byte", "sram_write_byte", "leakage_mw")
-        for f in fields(PerScratchpad)
-    ),
-}
+_MAX_TEXT = 1 << 20
+"""Bytes of the largest target file that is read."""
+_MAX_NAME = 1000
+"""Characters of the longest name or description."""
 
 
-def _build(cls: type[_T], data: Mapping[str, Any], where: str, path: str) -> _T:
-    hints = get_type_hints(cls)
-    unknown = sorted(set(data) - set(hints))
-    missing = sorted(set(hints) - set(data))
+@cache
+def _declared(cls: type[Any]) -> dict[str, tuple[Any, Parameter | None]]:
+    """Type of every parameter of a table, and its declaration; that of a table holds for all numbers in it."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {name: (get_args(hint) if get_origin(hint) is Annotated else (hint, None)) for name, hint in hints.items()}
+
+
+def _build(
+    cls: type[_T], data: Mapping[str, Any], where: str, path: str = "", inherited: Parameter | None = None
+) -> _T:
+    declared = _declared(cls)
+    unknown = sorted(set(data) - set(declared))
+    missing = sorted(set(declared) - set(data))
     if unknown:
         raise TargetError(f"{where}: unknown parameter '{path}{unknown[0]}'")
     if missing:
         raise TargetError(f"{where}: missing parameter '{path}{missing[0]}'")
     values: dict[str, Any] = {}
-    for name, kind in hints.items():
-        value: Any = data[name]
-        if is_dataclass(kind):
-            if not isinstance(value, Mapping):
-                raise TargetError(f"{where}: '{path}{name}' must be a table")
-            values[name] = _build(kind, value, where, f"{path}{name}.")  # type: ignore[arg-type]
-            continue
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise TargetError(f"{where}: '{path}{name}' must be of type {kind.__name__}, found {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise TargetError(f"{where}: '{path}{name}' must be finite, found {value!r}")
-        if isinstance(value, int) and value > _INT_MAX:
-            raise TargetError(f"{where}: '{path}{name}' must be below 2^31")
-        if isinstance(value, int | float) and (value < 0 or (value == 0 and f"{path}{name}" not in _MAY_BE_ZERO)):
-            raise TargetError(f"{where}: '{path}{name}' must be positive, found {value!r}")
-        values[name] = value
+    for name, (kind, parameter) in declared.items():
+        what = f"{where}: '{path}{name}'"
+        if not is_dataclass(kind):
+            values[name] = _scalar(kind, parameter or inherited, data[name], what)
+        elif isinstance(data[name], Mapping):
+            values[name] = _build(cast(type[Any], kind), data[name], where, f"{path}{name}.", parameter)
+        else:
+            raise TargetError(f"{what} must be a table")
     return cls(**values)
+
+
+def _scalar(kind: type[Any], parameter: Parameter | None, value: Any, what: str) -> Any:
+    """A number or text as it is declared. Raises `TargetError`; `what` begins the message."""
+    found = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "an integer of more than 64 bits"
+    found = found if len(found) < 80 else f"{found[:77]}..."
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TargetError(f"{what} must be of type {kind.__name__}, found {found}")
+    if isinstance(value, str) and len(value) > _MAX_NAME:
+        raise TargetError(f"{what} must have at most {_MAX_NAME} characters, found {len(value)}")
+    if (
+        parameter is not None and not isinstance(value, str) and not parameter.low <= value <= parameter.high
+    ):  # not a number lies in no range
+        raise TargetError(f"{what} must be in {parameter.low:.12g}..{parameter.high:.12g}, found {found}")
+    return value
 
 
 def _check(target: Target, where: str) -> Target:
@@ -198,31 +245,30 @@ def _check(target: Target, where: str) -> Target:
         raise TargetError(
             f"{where}: isa_version {target.isa_version} is not {ISA_VERSION}, the only one this release knows"
         )
-    a = target.array
-    if a.chunk % 8 or a.chunk > 64:
-        raise TargetError(f"{where}: array.chunk must be a multiple of 8 up to 64, found {a.chunk}")
-    if not 8 <= a.ic_bits <= 24:
-        raise TargetError(f"{where}: array.ic_bits must be in 8..24, found {a.ic_bits}")
-    if max(getattr(target.scratchpad, f.name) for f in fields(Scratchpads)) > 1 << 24:
-        raise TargetError(f"{where}: scratchpads are at most 16 MiB (24-bit addresses)")
+    if target.array.chunk % 8:
+        raise TargetError(f"{where}: 'array.chunk' must be a multiple of 8, found {target.array.chunk}")
     d = target.dram
     if d.page_bytes % d.burst_bytes:
-        raise TargetError(f"{where}: dram.page_bytes must be a multiple of dram.burst_bytes")
+        raise TargetError(f"{where}: 'dram.page_bytes' must be a multiple of dram.burst_bytes")
+    if d.tREFI <= d.tRFCab:
+        raise TargetError(f"{where}: 'dram.tREFI' must exceed dram.tRFCab, or the DRAM does nothing but refresh")
     return target
 
 
-def _to_toml(value: Any, prefix: str = "") -> str:
+def _to_toml(value: Any, prefix: str = "", comments: bool = False, inherited: Parameter | None = None) -> str:
     scalars: list[str] = []
     tables: list[str] = []
-    for f in fields(value):
-        item = getattr(value, f.name)
+    for name, (_, parameter) in _declared(cast(type[Any], type(value))).items():
+        item = getattr(value, name)
         if is_dataclass(item):
-            tables.append(_to_toml(item, f"{prefix}{f.name}."))
+            tables.append(_to_toml(item, f"{prefix}{name}.", comments, parameter))
         elif isinstance(item, str):
             text = printable(json.dumps(item, ensure_ascii=False))  # a string of JSON is one of TOML
-            scalars.append(f"{f.name} = {text}")
+            scalars.append(f"{name} = {text}")
         else:
-            scalars.append(f"{f.name} = {item!r}")
+            told = parameter or inherited
+            comment = f"  # {told.comment}" if comments and told is not None else ""
+            scalars.append(f"{name} = {item!r}{comment}")
     head = f"[{prefix[:-1]}]\n" if prefix and scalars else ""
     return head + "".join(line + "\n" for line in scalars) + "".join(tables)
 
@@ -255,22 +301,41 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise TargetError(f"{path}: 'base' goes round in a circle")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(_MAX_TEXT + 1)
+        if len(raw) > _MAX_TEXT:
+            raise TargetError(f"{path}: a target file has at most {_MAX_TEXT} bytes")
+        data = tomllib.loads(raw.decode())
     except OSError as e:
         raise TargetError(f"{path}: {e.strerror or e}") from e
     except (ValueError, RecursionError) as e:
+        if isinstance(e, TargetError):
+            raise
         raise TargetError(f"{path}: not a TOML file: {e}") from e
     base = data.pop("base", None)
     if base is None:
         return data
-    return _merge(_read(_locate(str(base), path.parent), (*seen, path)), data)
+    if not isinstance(base, str):
+        raise TargetError(f"{path}: 'base' must be the name of a target or of a .toml file")
+    return _merge(_read(_base(base, path), (*seen, path)), data)
 
 
-def _locate(name_or_file: str, folder: Path = Path()) -> Path:
+def _base(base: str, path: Path) -> Path:
+    """The file that the target file `path` builds upon: an installed target, or a .toml file beside it."""
+    builtin = _builtin_files()
+    if base in builtin:
+        return builtin[base]
+    file = path.parent / base
+    if file.suffix != ".toml" or (file.exists() and not file.is_file()):  # a pipe or a device may never end
+        raise TargetError(f"{path}: base '{base}' is neither an installed target nor a .toml file")
+    return file
+
+
+def _locate(name_or_file: str) -> Path:
     builtin = _builtin_files()
     if name_or_file in builtin:
         return builtin[name_or_file]
-    path = folder / name_or_file
+    path = Path(name_or_file)
     if path.suffix == ".toml" or path.exists():
         return path
     raise TargetError(f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file")
@@ -280,13 +345,23 @@ def _locate(name_or_file: str, folder: Path = Path()) -> Path:
 def load_target(name_or_file: str = "esc1") -> Target:
     """Load a target by installed name or by file, merged over its `base`. Raises `TargetError` with one cause."""
     path = _locate(name_or_file)
-    return _check(_build(Target, _read(path, ()), str(path), ""), str(path))
+    return _check(_build(Target, _read(path, ()), str(path)), str(path))
+
+
+def installed_target(name: str) -> Target:
+    """Load a target by its installed name alone: what a text from a stranger may name. Raises `TargetError`."""
+    builtin = _builtin_files()
+    if name not in builtin:
+        raise TargetError(f"unknown target '{name}'; installed: {', '.join(sorted(builtin))}")
+    return load_target(name)
 
 
 def parse_target(text: str, where: str = ".esc.target") -> Target:
     """Parse the canonical text that a binary carries. Raises `TargetError`."""
+    if len(text) > _MAX_TEXT:
+        raise TargetError(f"{where}: the text of a target has at most {_MAX_TEXT} characters")
     try:
-        data = tomllib.loads(text)
+        data: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as e:  # tomllib lets numbers of thousands of digits and deep nesting through
         raise TargetError(f"{where}: not TOML: {e}") from e
-    return _check(_build(Target, data, where, ""), where)
+    return _check(_build(Target, data, where), where)

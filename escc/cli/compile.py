@@ -57,7 +57,7 @@ def _print_information(args: argparse.Namespace) -> None:
     if args.print_target:
         from isa.target import load_target
 
-        print(load_target(args.target).text, end="")
+        print(load_target(args.target).annotated, end="")
     if args.supported_ops:
         from escc.onnx_import import supported_ops
 

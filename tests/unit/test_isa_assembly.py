@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,6 +178,13 @@ def test_hand_written() -> None:
     assert program.arena_bytes == 0
     assert [i.spec.mnemonic for i in program.instructions] == ["load.bytes", "end"]
     assert read_elf(write_elf(program)) == program
+
+
+def test_assembly_opens_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "esc1"\n')
+    with pytest.raises(AssemblyError, match=r"asm:1:9: unknown target '.*mine.toml'; installed: esc1"):
+        parse_assembly(f'.target "{path}"\n.text\nend\n', "asm")
 
 
 def test_windows_line_ends() -> None:

@@ -243,7 +243,7 @@ def test_forged_contents() -> None:
     )
     target = section(".esc.target")
     assert_rejected(forged(".esc.target", target.replace(b"isa_version = 2", b"isa_version = 3")), "isa_version 3")
-    assert_rejected(forged(".esc.target", target.replace(b"blocks = 32", b"blocks = -2")), "must be positive")
+    assert_rejected(forged(".esc.target", target.replace(b"blocks = 32", b"blocks = -2")), "must be in 1..1024")
     assert_rejected(forged(".esc.target", target.replace(b"lanes = 32", b"lanes = 33", 1)), "not in the form")
     note = section(".note.esc")
     assert_rejected(

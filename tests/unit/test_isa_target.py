@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
+import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from isa.target import TargetError, list_targets, load_target, parse_target
+from isa.target import TargetError, installed_target, list_targets, load_target, parse_target
 
 ESC1 = load_target("esc1")
 
 
 def test_canonical_text_round_trip() -> None:
     assert parse_target(ESC1.text) == ESC1
-    odd = replace(ESC1, name='a "b" \\ \n\t\x7f', description="é # |", clock=replace(ESC1.clock, frequency_mhz=1e16))
+    odd = replace(
+        ESC1, name='a "b" \\ \n\t\x7f', description="é # |", clock=replace(ESC1.clock, frequency_mhz=12345.678)
+    )
     assert parse_target(odd.text) == odd
     assert parse_target(odd.text).text == odd.text
 
@@ -42,28 +49,36 @@ def test_zero_is_allowed_where_it_means_something() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("act = 65536", "act = 0", "'scratchpad.act' must be positive, found 0"),
-        ("psum = 32768", "psum = 0", "'scratchpad.psum' must be positive"),
-        ("blocks = 32", "blocks = -1", "'array.blocks' must be positive"),
+        ("act = 65536", "act = 0", "'scratchpad.act' must be in 1..16777216, found 0"),
+        ("psum = 32768", "psum = 0", "'scratchpad.psum' must be in 1.."),
+        ("blocks = 32", "blocks = -1", "'array.blocks' must be in 1..1024, found -1"),
         ("blocks = 32", "blocks = 1.5", "'array.blocks' must be of type int"),
         ("blocks = 32", "blocks = true", "'array.blocks' must be of type int"),
         ("blocks = 32", 'blocks = "32"', "'array.blocks' must be of type int"),
         ("blocks = 32\n", "", "missing parameter 'array.blocks'"),
         ("blocks = 32", "blocks = 32\nblock = 1", "unknown parameter 'array.block'"),
-        ("frequency_mhz = 800.0", "frequency_mhz = nan", "must be finite"),
-        ("frequency_mhz = 800.0", "frequency_mhz = inf", "must be finite"),
-        ("chunk = 64", "chunk = 65", "multiple of 8 up to 64"),
-        ("chunk = 64", "chunk = 12", "multiple of 8 up to 64"),
+        ("frequency_mhz = 800.0", "frequency_mhz = nan", "'clock.frequency_mhz' must be in 1..100000, found nan"),
+        ("frequency_mhz = 800.0", "frequency_mhz = inf", "must be in 1..100000, found inf"),
+        ("frequency_mhz = 800.0", "frequency_mhz = 1e-320", "must be in 1..100000, found 1e-320"),
+        ("frequency_mhz = 800.0", "frequency_mhz = " + "9" * 400, "found an integer of more than 64 bits"),
+        ("dram_byte = 32.0", "dram_byte = 1e308", "'energy.dram_byte' must be in 0..1000000"),
+        ("psum = 0.75469", "psum = 1e308", "'energy.sram_write_byte.psum' must be in 0..1000000"),
+        ("chunk = 64", "chunk = 72", "'array.chunk' must be in 8..64"),
+        ("chunk = 64", "chunk = 12", "'array.chunk' must be a multiple of 8"),
         ("ic_bits = 16", "ic_bits = 25", "must be in 8..24"),
-        ("act = 65536", "act = 33554432", "at most 16 MiB"),
+        ("act = 65536", "act = 33554432", "must be in 1..16777216"),
         ("page_bytes = 2048", "page_bytes = 2000", "multiple of dram.burst_bytes"),
+        ("tREFI = 6246", "tREFI = 448", "'dram.tREFI' must exceed dram.tRFCab"),
         ("isa_version = 2", "isa_version = 9", "isa_version 9 is not 2"),
         ("[clock]\nfrequency_mhz = 800.0\n", "", "missing parameter 'clock'"),
         ("[clock]\nfrequency_mhz = 800.0\n", "clock = 3\n", "'clock' must be a table"),
         ("[clock]", "[clock", "not TOML"),
         ("blocks = 32", "blocks = " + "9" * 5000, "not TOML"),
-        ("blocks = 32", "blocks = 0x80000000", "must be below 2^31"),
+        ("blocks = 32", "blocks = 0x80000000", "must be in 1..1024"),
+        ("blocks = 32", "blocks = 0x" + "f" * 5000, "found an integer of more than 64 bits"),
         ("blocks = 32", "blocks = " + "[" * 5000, "not TOML"),
+        ('name = "esc1"', f'name = "{"x" * 2000}"', "'name' must have at most 1000 characters, found 2000"),
+        ("[clock]", "#" * (1 << 20) + "\n[clock]", "has at most 1048576 characters"),
     ],
 )
 def test_faults(old: str, new: str, message: str) -> None:
@@ -87,3 +102,54 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(TargetError, match="not a TOML file"):
         load_target(str(tmp_path / "c.toml"))
+    (tmp_path / "d.toml").write_bytes(b"#" * ((1 << 20) + 1))
+    with pytest.raises(TargetError, match=r"d\.toml: a target file has at most 1048576 bytes"):
+        load_target(str(tmp_path / "d.toml"))
+
+
+def test_a_target_file_opens_no_file_but_targets(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    for base in ("secret", "/dev/zero", "pipe.toml"):
+        if base.endswith(".toml"):
+            os.mkfifo(tmp_path / base)
+        (tmp_path / "e.toml").write_text(f'base = "{base}"\n')
+        with pytest.raises(TargetError, match=f"base '{base}' is neither an installed target nor a .toml file"):
+            load_target(str(tmp_path / "e.toml"))
+    (tmp_path / "e.toml").write_text("base = 3\n")
+    with pytest.raises(TargetError, match="'base' must be the name"):
+        load_target(str(tmp_path / "e.toml"))
+
+
+def test_an_installed_target_is_not_a_file(tmp_path: Path) -> None:
+    assert installed_target("esc1") == ESC1
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "esc1"\n')
+    assert load_target(str(path)) == ESC1
+    with pytest.raises(TargetError, match="unknown target"):
+        installed_target(str(path))
+
+
+def numbers(table: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from numbers(cast("dict[str, Any]", value), (*path, name))
+        elif not isinstance(value, str):
+            yield (*path, name), value
+
+
+def test_every_number_has_a_range_that_is_kept_and_told() -> None:
+    plain = tomllib.loads(ESC1.text)
+    assert tomllib.loads(ESC1.annotated) == plain
+    found = list(numbers(plain))
+    ranges = [line.partition("  # ")[2] for line in ESC1.annotated.splitlines() if " = " in line and '"' not in line]
+    assert len(ranges) == len(found) and all(re.match(r"[\d.]+\.\.[\d.]+( \S.*)?: \w", text) for text in ranges)
+    for (path, value), told in zip(found, ranges, strict=True):
+        low, high = told.partition(":")[0].partition(" ")[0].split("..")
+        for outside in (float(low) - 1, float(high) * 2):
+            text = ESC1.text
+            head = f"[{'.'.join(path[:-1])}]\n" if path[1:] else ""
+            start = text.index(head) + len(head)
+            old, new = f"{path[-1]} = {value}\n", f"{path[-1]} = {int(outside)}\n"
+            assert old in text[start:]
+            with pytest.raises(TargetError, match=f"'{'.'.join(path)}' must be in {low}[.][.]{high}, found"):
+                parse_target(text[:start] + text[start:].replace(old, new, 1))

@@ -7,6 +7,13 @@ bfs.program attributes {target = "no-such-machine"} {
 
 // -----
 
+bfs.program attributes {target = "/dev/zero"} {
+  bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
+}
+// CHECK: unknown target '/dev/zero'
+
+// -----
+
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> sparse
 }
