@@ -11,6 +11,7 @@ meaning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
@@ -49,9 +50,7 @@ from dialects.esc import QType
 from dialects.machine import PortDecl, TensorDecl, checked_target, strings
 from isa.target import Target
 
-LAYER_KINDS = ("dense", "depthwise", "escalate", "pool", "add", "map")
-
-
+_KIND = re.compile(r"[a-z][a-z0-9-]*")
 _Op = TypeVar("_Op", bound=Operation)
 
 
@@ -292,8 +291,8 @@ class LayerOp(IRDLOperation):
 
     def verify_(self) -> None:
         _symbol(self, self.output, TensorOp)
-        if self.kind.data not in LAYER_KINDS:
-            raise VerifyException(f"kind must be one of {', '.join(LAYER_KINDS)}, found '{self.kind.data}'")
+        if not _KIND.fullmatch(self.kind.data):
+            raise VerifyException(f"kind must be lower-case letters, digits and '-', found '{self.kind.data}'")
         taken = sorted((b.space, place, place + b.nbytes) for b in self.buffers for place in b.places)
         for (space, low, high), (other, start, _) in pairwise(taken):
             if space == other and start < high:

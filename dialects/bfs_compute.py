@@ -5,6 +5,7 @@ ranges.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, StringAttr, UnitAttr
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -48,6 +49,7 @@ class ConvOp(TileOp):
     """
 
     name = "bfs.conv"
+    FILLS: ClassVar[bool] = True
     psum = operand_def(PSUM)
     act = operand_def(ACT)
     coef = operand_def(COEF)
@@ -110,6 +112,7 @@ class ConvDwOp(TileOp):
     """
 
     name = "bfs.conv_dw"
+    FILLS: ClassVar[bool] = True
     psum = operand_def(PSUM)
     act = operand_def(ACT)
     coef = operand_def(COEF)
@@ -160,6 +163,7 @@ class ConvEscOp(TileOp):
     """
 
     name = "bfs.conv_esc"
+    FILLS: ClassVar[bool] = True
     psum = operand_def(PSUM)
     act = operand_def(ACT)
     coef = operand_def(COEF)

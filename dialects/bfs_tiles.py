@@ -9,6 +9,7 @@ holds (which rows, columns and channels of which tensor) follows from the operat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from xdsl.dialects.builtin import (
     DenseArrayBase,
@@ -77,6 +78,8 @@ def numbers(attr: DenseArrayBase, count: int, low: int, what: str) -> None:
 class TileOp(IRDLOperation):
     """Base of the tile operations."""
 
+    FILLS: ClassVar[bool] = False
+    """Whether the operation goes on to the next instance of the buffer that is its first operand, and fills it."""
     irdl_options = (ParsePropInAttrDict(),)
 
 
@@ -94,6 +97,7 @@ class LoadTileOp(TileOp):
     """
 
     name = "bfs.load_tile"
+    FILLS: ClassVar[bool] = True
     buffer = operand_def(ACT)
     y = operand_def(INDEX)
     rows = operand_def(INDEX)
@@ -145,6 +149,7 @@ class LoadWeightsOp(TileOp):
     """Fill a COEF buffer with int8 weights of output channels `k` and input channels (of a group) `c`: [k][R][S][c]."""
 
     name = "bfs.load_weights"
+    FILLS: ClassVar[bool] = True
     buffer = operand_def(COEF)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
@@ -164,6 +169,7 @@ class LoadCoefficientsOp(TileOp):
     """
 
     name = "bfs.load_coefficients"
+    FILLS: ClassVar[bool] = True
     buffer = operand_def(COEF)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
@@ -179,6 +185,7 @@ class LoadParametersOp(TileOp):
     """Fill a PAR buffer with requantisation parameters of output channels `k`, a block for every `block` channels."""
 
     name = "bfs.load_parameters"
+    FILLS: ClassVar[bool] = True
     buffer = operand_def(PAR)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
@@ -217,6 +224,7 @@ class OpenTileOp(TileOp):
     """Turn to the next instance of an OUT buffer; it will hold output rows, columns and channels `[y, x, k]`."""
 
     name = "bfs.open_tile"
+    FILLS: ClassVar[bool] = True
     buffer = operand_def(OUT)
     y = operand_def(INDEX)
     rows = operand_def(INDEX)

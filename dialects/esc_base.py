@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,3 +171,6 @@ def check_addition(a: Addition, q: QType) -> None:
 
 class EscOp(IRDLOperation):
     """Base of all operations of the dialect."""
+
+    SOLE_READER: ClassVar[str] = ""
+    """Name of the operation that alone may read the result, where it is a stage of a convolution and no tensor."""

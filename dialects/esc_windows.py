@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class Conv2dOp(EscOp):
     """
 
     name = "esc.conv2d"
+    SOLE_READER: ClassVar[str] = "esc.requantize"
     input = operand_def(TensorType)
     weight = prop_def(DenseAttr)
     strides = prop_def(DenseArrayBase)
@@ -79,6 +80,11 @@ class Conv2dOp(EscOp):
         _, oh, ow, _ = shape_of(self.output)
         return oh * ow * self.weight.array.size
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each of several input channels is a group of its own."""
+        return self.groups.value.data == shape_of(self.input)[3] > 1
+
     def verify_(self) -> None:
         _, h, w, c = check_nhwc(self.input, "input")
         q_of(self.input)
@@ -105,6 +111,7 @@ class CoeffCombineOp(EscOp):
     """
 
     name = "esc.coeff_combine"
+    SOLE_READER: ClassVar[str] = "esc.basis_conv2d"
     input = operand_def(TensorType)
     coefficients = prop_def(DenseAttr)
     ic_shift = prop_def(IntegerAttr)
@@ -147,6 +154,7 @@ class BasisConv2dOp(EscOp):
     """Basis stage, int32: acc[y,x,k] = sum basis[v,r,s] * ic[y*sy-pt+r, x*sx-pl+s, k, v]; `basis` int8 [V][R][S]."""
 
     name = "esc.basis_conv2d"
+    SOLE_READER: ClassVar[str] = "esc.requantize"
     input = operand_def(TensorType)
     basis = prop_def(DenseAttr)
     strides = prop_def(DenseArrayBase)

@@ -13,26 +13,22 @@ from xdsl.passes import ModulePass
 
 from dialects.attributes import i64_array
 from dialects.bfs import BufferOp, LayerOp
-from dialects.bfs_compute import ConvTileOp
-from dialects.bfs_tiles import SPACES, LoadBytesOp, OpenTileOp, TileOp
+from dialects.bfs_tiles import SPACES, TileOp
 from isa.errors import UserError
 from isa.target import Target
-from passes.bfs_module import bfs_program
-from passes.math.memory import pairs, stack
-from passes.nest import in_loop
+from passes.tiling.bfs_module import bfs_program
+from passes.tiling.loop_nest import in_loop
+from passes.tiling.memory import instances_per_buffer, stack
 
 
 def _fills(op: Operation, buffer: BufferOp) -> bool:
-    """Whether the operation fills the buffer (a tile operation's first operand is what it writes)."""
-    if not isinstance(op, TileOp) or not op.operands or op.operands[0] is not buffer.result:
-        return False
-    return buffer.space not in ("out", "psum") or isinstance(op, OpenTileOp | ConvTileOp)
+    """Whether the operation fills the buffer, and may do so again later."""
+    return isinstance(op, TileOp) and op.FILLS and op.operands[0] is buffer.result
 
 
 def is_streamed(buffer: BufferOp) -> bool:
     """Whether a buffer is filled more than once: by an operation in a loop, or by several."""
     filling = [use.operation for use in buffer.result.uses if _fills(use.operation, buffer)]
-    filling = [op for op in filling if not isinstance(op, LoadBytesOp)]
     return len(filling) > 1 or any(in_loop(op) for op in filling)
 
 
@@ -40,7 +36,7 @@ def double_buffers(layer: LayerOp, target: Target, from_top: bool) -> None:
     """Give streamed buffers of a placed layer a second address as far as the scratchpads allow."""
     buffers = layer.buffers
     wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
-    counts = pairs(wanted, target)
+    counts = instances_per_buffer(wanted, target)
     for space in SPACES:
         group = [(b, counts[str(i)]) for i, b in enumerate(buffers) if b.space == space]
         sizes = [b.nbytes for b, _ in group] + [b.nbytes for b, n in group if n == 2]

@@ -20,7 +20,7 @@ from isa.errors import UserError
 from isa.instructions import BY_MNEMONIC
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
 from isa.target import Target, load_target
-from passes.pool_rewrites import uniform_count
+from passes.layers.pool_in_parts import uniform_count
 
 Array: TypeAlias = NDArray[Any]
 

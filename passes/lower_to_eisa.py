@@ -17,8 +17,9 @@ from isa.errors import UserError
 from isa.instructions import Instruction
 from isa.layout import align
 from isa.program import PAGE, TensorRef
-from passes.bfs_module import bfs_program
-from passes.lower_tiles import TileLowering
+from passes.layers.table import tile_rules
+from passes.tiling.bfs_module import bfs_program
+from passes.tiling.layer_to_instructions import LayerLowering
 
 
 def rodata_image(program: bfs.ProgramOp) -> bytes:
@@ -57,14 +58,15 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     rodata = rodata_image(program)
     arena_base = align(len(rodata), PAGE)
     tensors, constants = program.tensors, program.constants
+    rules = {operation: rule.lower for operation, rule in tile_rules().items()}
     names = {op.tensor.string_value(): op.port_name.data for op in program.inputs}
     names |= {layer.output.string_value(): layer.layer_name.data for layer in program.layers}
     ops: list[Operation] = [_tensor(op, names.get(s, s), arena_base) for s, op in tensors.items()]
     ops += [_port(op, eisa.InputOp) for op in program.inputs]
     ops += [_port(op, eisa.OutputOp) for op in program.outputs]
     for layer in program.layers:
-        lowering = TileLowering(layer, tensors, constants, program.machine, arena_base)
-        instructions = lowering.run()
+        lowering = LayerLowering(layer, tensors, constants, program.machine, arena_base)
+        instructions = lowering.run(rules)
         ops.append(
             eisa.layer_op(
                 layer.layer_name.data,

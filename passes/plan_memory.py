@@ -14,8 +14,8 @@ from dialects.bfs_tiles import SPACES, LoadTileOp
 from isa.errors import UserError
 from isa.layout import DRAM_ALIGN, align
 from isa.target import Target
-from passes.bfs_module import bfs_program
-from passes.math.memory import Interval, plan_arena, stack
+from passes.tiling.bfs_module import bfs_program
+from passes.tiling.memory import Interval, plan_arena, stack
 
 
 def place_buffers(layer: LayerOp, target: Target, from_top: bool) -> list[str]:

@@ -24,7 +24,9 @@ from isa.errors import UserError
 from isa.instructions import TensorFormat
 from isa.target import Target, load_target
 from passes.float_weights import recorded
-from passes.tile_layers import STAGES, Declarations, LayerTiler
+from passes.layers.table import tile_operation
+from passes.tiling.declarations import Declarations
+from passes.tiling.esc_op_to_layer import LayerTiler
 
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
 
@@ -36,7 +38,7 @@ class _FunctionTiler:
         self.function = function
         self.target = target
         self.declared = Declarations()
-        self.tiler = LayerTiler(target, self.declared)
+        self.tiler = LayerTiler(target, self.declared, tile_operation)
 
     def program(self) -> bfs.ProgramOp:
         """The program. Raises `UserError` naming all nodes that cannot be tiled."""
@@ -47,7 +49,7 @@ class _FunctionTiler:
         causes = self.tiler.causes
         inputs = self._inputs()
         for op in list(self.function.body.block.ops):
-            if isinstance(op, STAGES):
+            if isinstance(op, esc.EscOp) and op.SOLE_READER:
                 self._check_stage(op)
             elif not isinstance(op, _HOST):
                 self.tiler.add(op)
@@ -117,11 +119,10 @@ class _FunctionTiler:
             ports.append(bfs.OutputOp.create(properties={**properties, "tensor": SymbolRefAttr(tensor.name)}))
         return ports
 
-    def _check_stage(self, op: Operation) -> None:
-        wanted = esc.BasisConv2dOp if isinstance(op, esc.CoeffCombineOp) else esc.RequantizeOp
+    def _check_stage(self, op: esc.EscOp) -> None:
         users = [use.operation for result in op.results for use in result.uses]
-        if len(users) != 1 or not isinstance(users[0], wanted) or users[0].operands[0] not in op.results:
-            self.tiler.causes.append(f"{describe(op)}: its result must be read by one {wanted.name} alone")
+        if len(users) != 1 or users[0].name != op.SOLE_READER or users[0].operands[0] not in op.results:
+            self.tiler.causes.append(f"{describe(op)}: its result must be read by one {op.SOLE_READER} alone")
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class TileBasisFirstPass(ModulePass):
     """Tile every layer for a machine and lay out its loops: esc -> bfs.
 
     The tiles of a layer are the cheapest of all that fit the scratchpads, by an estimate of DRAM bytes and cycles
-    (`passes.math.tiling`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
+    (`passes.tiling.cost`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
     parts; an average over such windows that all count equally many positions becomes a depthwise convolution, a maximum
     one over columns and then one over rows.
     """

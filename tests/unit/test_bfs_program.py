@@ -18,10 +18,11 @@ from isa.errors import UserError
 from isa.instructions import CoefficientFormat, TensorFormat
 from isa.packing import unpack
 from isa.parameters import plain_blocks, unpack_parameters
-from passes.math.geometry import Span
-from passes.nest import executions
-from passes.pack_coefficients import parameter_blocks
-from passes.tile_layers import match_cycles, tensor_format
+from passes.layers.escalate import match_cycles
+from passes.tiling.declarations import tensor_format
+from passes.tiling.geometry import Span
+from passes.tiling.loop_nest import executions
+from passes.tiling.transfer_rules import parameter_blocks
 
 
 def parse(text: str) -> ModuleOp:

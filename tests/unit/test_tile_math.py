@@ -15,10 +15,14 @@ from emulator.machine import Machine
 from isa.instructions import TensorFormat
 from isa.layout import RecordLayout
 from isa.target import Target, load_target
-from passes.math.geometry import ChannelMap, Span, balanced, pieces, step_choices, steps, total_span, window_span
-from passes.math.tile_cost import CostModel, group_choices
-from passes.math.tile_search import search, search_parts, segment_choices, smallest_need
-from passes.math.tiling import Problem, Source, buffers, executions, fits, loops
+from passes.layers.dense import DenseWork
+from passes.layers.depthwise import DepthwiseWork
+from passes.layers.escalate import EscalateWork
+from passes.layers.pool import PoolWork
+from passes.tiling.cost import CostModel, group_choices
+from passes.tiling.geometry import ChannelMap, Span, balanced, pieces, step_choices, steps, total_span, window_span
+from passes.tiling.problem import Source, TilingProblem, Workload, buffers, executions, fits, loops
+from passes.tiling.search import search, search_parts, segment_choices, smallest_need
 
 RAW, BITMAP = TensorFormat.RAW, TensorFormat.BITMAP
 
@@ -110,13 +114,18 @@ def test_row_groups_never_exceed_blocks_or_rows() -> None:
 
 def convolution(
     kind: str, h: int, w: int, c: int, k: int, r: int, stride: int = 1, pad: int | None = None, v: int = 0
-) -> Problem:
+) -> TilingProblem:
     pad = r // 2 if pad is None else pad
     oh, ow = ((n + 2 * pad - r) // stride + 1 for n in (h, w))
     depthwise = kind == "depthwise"
     source = Source(c, RAW if c <= 3 else BITMAP, ChannelMap(0, k, 0, k // c if depthwise else k), 0.5)
-    return Problem(
-        kind,
+    work: dict[str, Workload] = {
+        "dense": DenseWork(),
+        "depthwise": DepthwiseWork(),
+        "escalate": EscalateWork(v, 1.5, 0.3),
+    }
+    return TilingProblem(
+        work[kind],
         h,
         w,
         oh,
@@ -128,9 +137,6 @@ def convolution(
         (pad, pad),
         cpg=1 if depthwise else c,
         kpg=k // c if depthwise else k,
-        v=v,
-        match_cycles=1.5 if v else 0.0,
-        coefficient_density=0.3,
         parameter_bytes=(v * r * r,) if v else (),
         output_format=BITMAP,
         output_density=0.5,
@@ -152,8 +158,8 @@ LAYERS = {
     "escalate deep": convolution("escalate", 7, 7, 512, 512, 3, v=9),
     "escalate wide": convolution("escalate", 224, 224, 64, 64, 3, v=9),
     "escalate small": convolution("escalate", 32, 32, 16, 16, 3, v=9),
-    "global pool": Problem(
-        "pool", 7, 7, 1, 1, 1280, (Source(1280, BITMAP, ChannelMap(0, 1280, 0, 1), 0.5),), (7, 7), (7, 7)
+    "global pool": TilingProblem(
+        PoolWork(), 7, 7, 1, 1, 1280, (Source(1280, BITMAP, ChannelMap(0, 1280, 0, 1), 0.5),), (7, 7), (7, 7)
     ),
 }
 
@@ -163,7 +169,7 @@ def test_every_layer_tiles_and_fits(name: str) -> None:
     p, target = LAYERS[name], load_target()
     tiling = search(p, target)
     assert tiling is not None
-    needed = buffers(p, tiling, target.array.chunk)
+    needed = buffers(p, tiling, target)
     assert fits(needed, target)
     if p.output_format is BITMAP:
         assert tiling.columns % tiling.segment == 0 or tiling.columns == p.ow
@@ -186,11 +192,11 @@ def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
         for channels, deep in pieces(p.k, tiling.channels, tiling.psum_channels)
         for depth, times in pieces(p.cpg, tiling.input_channels, tiling.depth)
     )
-    if p.kind == "dense":
+    if not isinstance(p.work, EscalateWork):
         ideal = p.oh * p.ow * p.k * p.cpg * p.taps / (a.blocks * a.slices * a.macs)
     else:
-        rounds = math.ceil(p.v / a.slices) * math.ceil(p.k / a.blocks)
-        ideal = p.h * p.w * rounds * max(p.match_cycles, math.ceil(p.taps / a.macs), math.ceil(p.cpg / a.chunk))
+        rounds = math.ceil(p.work.v / a.slices) * math.ceil(p.k / a.blocks)
+        ideal = p.h * p.w * rounds * max(p.work.match_cycles, math.ceil(p.taps / a.macs), math.ceil(p.cpg / a.chunk))
     assert cycles <= 1.6 * ideal
 
 
@@ -234,7 +240,7 @@ def test_what_does_not_fit_says_why(name: str, act: int, out: int, coef: int, ps
     tiling = search(p, target)
     found = search_parts(p, target) if tiling is None else (p, tiling)
     if found is not None:
-        assert fits(buffers(*found, target.array.chunk), target)
+        assert fits(buffers(*found, target), target)
         return
     space, need, have = smallest_need(p, target)
     assert have == getattr(target.scratchpad, space)
@@ -254,5 +260,5 @@ def test_record_bytes_bound_the_act_tile() -> None:
     p, target = LAYERS["vgg"], load_target()
     tiling = search(p, target)
     assert tiling is not None
-    act = next(b for b in buffers(p, tiling, 64) if b.name == "act")
+    act = next(b for b in buffers(p, tiling, target) if b.name == "act")
     assert act.nbytes == RecordLayout(64, 64).tile_bytes(min(224, tiling.rows + 2), min(224, tiling.columns + 2))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isa.target import load_target
-from passes.math.memory import SCRATCHPAD_ALIGN, Interval, pairs, plan_arena, reserve, stack
 from passes.math.sync import synchronise
+from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, instances_per_buffer, plan_arena, reserve, stack
 
 intervals = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 12), st.integers(0, 6)), max_size=14).map(
     lambda items: [Interval(f"t{i}", 64 * n, a, a + d) for i, (n, a, d) in enumerate(items)]
@@ -54,9 +54,11 @@ def test_stack_names_what_is_missing() -> None:
         stack([100, 90], 200, False)
 
 
-def test_pairs_go_to_streamed_buffers_in_order() -> None:
+def test_second_instances_go_to_streamed_buffers_in_order() -> None:
     target = load_target()
-    counts = pairs([("a", "act", 20000, True), ("b", "act", 20000, True), ("c", "out", 10, False)], target)
+    counts = instances_per_buffer(
+        [("a", "act", 20000, True), ("b", "act", 20000, True), ("c", "out", 10, False)], target
+    )
     assert counts == {"a": 2, "b": 1, "c": 1}
 
 

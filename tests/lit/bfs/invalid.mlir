@@ -51,11 +51,11 @@ bfs.program attributes {target = "esc1"} {
 
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
-  bfs.layer "l" "magic" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+  bfs.layer "l" "Magic kind" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
     %b = bfs.buffer act 128
   }
 }
-// CHECK: kind must be one of dense, depthwise, escalate, pool, add, map, found 'magic'
+// CHECK: kind must be lower-case letters, digits and '-', found 'Magic kind'
 
 // -----
 

@@ -11,7 +11,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from dialects.bfs import BufferOp, ForOp, LayerOp
 from dialects.bfs_tiles import TileOp
 from isa.errors import UserError
-from passes.math.geometry import Span, steps
+from passes.tiling.geometry import Span, steps
 
 Indices = Mapping[SSAValue, int]
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from isa.instructions import TensorFormat
-from isa.layout import ceil_div, coefficient_bytes, requant_block_bytes
+from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
-from passes.math.geometry import balanced, step_choices
-from passes.math.memory import reserve
-from passes.math.tile_cost import CostModel
-from passes.math.tiling import Problem, Tiling, act_bytes, buffers, fits
+from passes.tiling.cost import CostModel
+from passes.tiling.geometry import balanced, step_choices
+from passes.tiling.memory import reserve
+from passes.tiling.problem import Tiling, TilingProblem, act_bytes, buffers, fits
 
 ORDERS = ("spatial", "channel")
 
@@ -32,10 +32,9 @@ def segment_choices(width: int) -> list[int]:
 
 
 def _conv_inner(
-    p: Problem, rows: int, columns: int, channels: int, input_channels: int, target: Target
+    p: TilingProblem, rows: int, columns: int, channels: int, input_channels: int, target: Target
 ) -> Iterator[tuple[int, int, int, int]]:
     """PSUM rows, PSUM channels, depth and weights of one load to try for an OUT tile."""
-    chunk = target.array.chunk
     psum_words = target.scratchpad.psum // 4
     coef = target.scratchpad.coef
     for pn in _psum_channel_choices(p, channels, target):
@@ -43,8 +42,8 @@ def _conv_inner(
             balanced(rows, limit // (columns * pn)) for limit in (psum_words // 2, psum_words) if limit >= columns * pn
         )
         depths = [input_channels]
-        if p.kind == "dense" and p.kpg == p.k:
-            per_channel = pn * p.taps
+        if p.splits_input_channels:
+            per_channel = p.work.weight_bytes(p, pn, 1, target)
             for limit in (coef // 2, coef):
                 if per_channel <= limit < per_channel * input_channels:
                     depths.append(balanced(input_channels, limit // per_channel))
@@ -52,27 +51,17 @@ def _conv_inner(
             for depth in dict.fromkeys(depths):
                 options = (p.k, channels, pn) if depth == p.cpg else (pn,)
                 for weights in dict.fromkeys(options):
-                    size = (
-                        coefficient_bytes(weights, p.v, p.cpg, chunk)
-                        if p.kind == "escalate"
-                        else weights * p.taps * (depth if p.kind == "dense" else 1)
-                    )
-                    if size <= coef:
+                    if p.work.weight_bytes(p, weights, depth, target) <= coef:
                         yield ph, pn, depth, weights
 
 
-def _psum_channel_choices(p: Problem, channels: int, target: Target) -> list[int]:
+def _psum_channel_choices(p: TilingProblem, channels: int, target: Target) -> list[int]:
     """Channels of a PSUM tile: whole groups or parts of one, and whole numbers of them in an OUT tile unless it is
     the last.
     """
     blocks = target.array.blocks
     wanted = {channels, 1, 2, 4, 8, 16, 32, 64, 128, 256, blocks, 2 * blocks, 4 * blocks}
-    if p.kind == "escalate":
-        slots = blocks * max(1, target.array.slices // p.v)
-        wanted |= {slots, 2 * slots, ceil_div(channels, 2), ceil_div(channels, 3)}
-        each = coefficient_bytes(1, p.v, p.cpg, target.array.chunk)
-        for room in (target.scratchpad.coef // 2 // each, target.scratchpad.coef // each):
-            wanted |= {balanced(channels, room), next((n for n in range(room, 1, -1) if channels % n == 0), 1)}
+    wanted |= p.work.psum_channels(p, channels, target)
     if p.kpg != p.k:
         wanted |= {p.kpg * n for n in (1, 2, 4, 8, 16, 32, 64)}
     whole = channels == p.k
@@ -84,7 +73,7 @@ def _psum_channel_choices(p: Problem, channels: int, target: Target) -> list[int
     return sorted(found, reverse=True)
 
 
-def _outer(p: Problem, segment: int, chunk: int) -> Iterator[tuple[int, int, int]]:
+def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, int, int]]:
     """Rows, columns and channels of OUT tiles to try."""
     multiple = segment if p.output_format is TensorFormat.BITMAP else 1
     widths = step_choices(p.ow, multiple)
@@ -98,7 +87,7 @@ def _outer(p: Problem, segment: int, chunk: int) -> Iterator[tuple[int, int, int
                 yield rows, columns, channels
 
 
-def _candidates(p: Problem, segment: int, target: Target) -> Iterator[Tiling]:
+def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[Tiling]:
     chunk = target.array.chunk
     fixed = sum(reserve(n) for n in p.parameter_bytes)
     act, out = target.scratchpad.act, target.scratchpad.out
@@ -107,7 +96,7 @@ def _candidates(p: Problem, segment: int, target: Target) -> Iterator[Tiling]:
             continue
         whole = Tiling(rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels, "spatial", 1, segment)
         orders = ORDERS if channels < p.k and (rows < p.oh or columns < p.ow) else ORDERS[:1]
-        if not p.is_convolution:
+        if not p.accumulates:
             yield from (replace(whole, order=order) for order in orders)
             continue
         room = target.scratchpad.par - fixed
@@ -128,21 +117,21 @@ def _candidates(p: Problem, segment: int, target: Target) -> Iterator[Tiling]:
                 yield from (replace(base, order=order) for order in orders)
 
 
-def _input_channel_choices(p: Problem, whole: Tiling, act: int, chunk: int) -> list[int]:
+def _input_channel_choices(p: TilingProblem, whole: Tiling, act: int, chunk: int) -> list[int]:
     """Input channels of an ACT tile: all where they fit; else whole chunks, as many as leave room for two tiles, or
     one.
     """
     source = p.sources[0]
     if act_bytes(p, whole, source, chunk) <= act:
         return [p.cpg]
-    if p.kind != "dense" or p.kpg != p.k or p.cpg <= chunk:
+    if not p.splits_input_channels or p.cpg <= chunk:
         return []
     one = act_bytes(p, replace(whole, input_channels=chunk), source, chunk)
     counts = dict.fromkeys(room // one for room in (act // 2, act) if room >= one)
     return [balanced(ceil_div(p.cpg, chunk), count) * chunk for count in counts]
 
 
-def search(p: Problem, target: Target) -> Tiling | None:
+def search(p: TilingProblem, target: Target) -> Tiling | None:
     """The cheapest tiling of a layer; None if none fits the scratchpads.
 
     Deterministic: ties go to the candidate that comes first. Bitmap outputs try narrower segments only when wider
@@ -152,16 +141,16 @@ def search(p: Problem, target: Target) -> Tiling | None:
     return None if found is None else found[1]
 
 
-def search_parts(p: Problem, target: Target) -> tuple[Problem, Tiling] | None:
-    """For a dense or depthwise convolution of which no whole window fits: the problem of one part of the window, and
-    its cheapest tiling. Parts are whole rows of the window, if those fit, else pieces of one row.
+def search_parts(p: TilingProblem, target: Target) -> tuple[TilingProblem, Tiling] | None:
+    """For a convolution that takes its window in parts, of which no whole one fits: the problem of one part of the
+    window, and its cheapest tiling. Parts are whole rows of the window, if those fit, else pieces of one row.
 
     Among the parts that fit, those up to twice as many as needed are tried: small ones can be double buffered.
     """
-    if p.kind not in ("dense", "depthwise"):
+    if not p.work.takes_window_in_parts:
         return None
     r, s = p.kernel
-    best: tuple[float, Problem, Tiling] | None = None
+    best: tuple[float, TilingProblem, Tiling] | None = None
     fewest = 0
     for kernel in (*((rows, s) for rows in step_choices(r)), *((1, columns) for columns in step_choices(s))):
         count = ceil_div(r, kernel[0]) * ceil_div(s, kernel[1])
@@ -181,16 +170,16 @@ def search_parts(p: Problem, target: Target) -> tuple[Problem, Tiling] | None:
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(p: Problem, target: Target) -> tuple[float, Tiling] | None:
+def _cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
     model = CostModel(p, target)
     segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
     for segment in segments:
         best: tuple[float, Tiling] | None = None
         for t in _candidates(p, segment, target):
-            if p.is_convolution:
+            if p.accumulates:
                 _, groups = model.best_groups(t.psum_rows, t.columns, t.psum_channels, t.depth)
                 t = replace(t, row_groups=groups)
-            needed = buffers(p, t, target.array.chunk)
+            needed = buffers(p, t, target)
             if not fits(needed, target):
                 continue
             cost = model.cycles(t, needed)
@@ -201,20 +190,20 @@ def _cheapest(p: Problem, target: Target) -> tuple[float, Tiling] | None:
     return None
 
 
-def smallest_need(p: Problem, target: Target) -> tuple[str, int, int]:
+def smallest_need(p: TilingProblem, target: Target) -> tuple[str, int, int]:
     """For a layer that does not tile, in parts of its window neither: the scratchpad its smallest tile exceeds most,
     needed and available bytes.
     """
     chunk = target.array.chunk
     k = min(p.k, chunk)
     pn = 1 if p.kpg == p.k else min(p.kpg, k)
-    splits = p.kind == "dense" and p.kpg == p.k
-    if p.kind in ("dense", "depthwise"):
+    splits = p.splits_input_channels
+    if p.work.takes_window_in_parts:
         p = replace(p, kernel=(1, 1), pads=(0, 0))
     inputs = min(p.cpg, chunk) if splits else p.cpg
     t = Tiling(1, 1, k, 1, pn, inputs, 1 if splits else p.cpg, pn, pn, "spatial", 1, 1)
     used: dict[str, int] = {}
-    for b in buffers(p, t, chunk):
+    for b in buffers(p, t, target):
         used[b.space] = used.get(b.space, 0) + reserve(b.nbytes)
     space = max(used, key=lambda s: used[s] / getattr(target.scratchpad, s))
     return space, used[space], getattr(target.scratchpad, space)

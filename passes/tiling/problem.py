@@ -11,16 +11,15 @@ order decides what stays resident.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from isa.instructions import TensorFormat
-from isa.layout import RecordLayout, ceil_div, coefficient_bytes, requant_block_bytes
+from isa.layout import RecordLayout, ceil_div, requant_block_bytes
 from isa.target import Target
-from passes.math.geometry import ChannelMap, steps, widest_span
-from passes.math.memory import reserve
-
-CONVOLUTIONS = ("dense", "depthwise", "escalate")
+from passes.tiling.geometry import ChannelMap, steps, widest_span
+from passes.tiling.memory import reserve
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,63 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What the tiler needs to know about a layer.
+class Workload:
+    """What the tiler asks about the work of a layer; each layer kind has a subclass, with its own numbers as fields.
 
-    `sources`: input tensors of extent h x w, read through windows of `kernel`, `strides`, `pads` (top, left). `kind`
-    as in `bfs.layer`. Convolutions: `cpg`, `kpg` input and output channels of a group; `v` bases, `match_cycles` mean
-    coefficient accumulator cycles of one intermediate value, `coefficient_density` share of non-zero coefficients.
-    `residual`: a tensor of the output's extent is added. `parameter_bytes`: PAR blocks that stay for the whole layer.
-    `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
+    Instances are values: two equal ones describe the same work, so that a tiling found for one serves the other.
     """
 
-    kind: str
+    name: ClassVar[str] = ""
+    """The kind of layer, as in `bfs.layer`."""
+    accumulates: ClassVar[bool] = False
+    """Whether the layer computes partial sums, from weights, in PSUM."""
+    reads_all_channels: ClassVar[bool] = False
+    """Whether every output channel reads all input channels, so that input tiles do not follow the output channels."""
+    takes_window_in_parts: ClassVar[bool] = False
+    """Whether a window may be cut into parts that are accumulated one after the other."""
+
+    def splits_input_channels(self, p: TilingProblem) -> bool:
+        """Whether partial sums may be accumulated over a part of the input channels at a time."""
+        return False
+
+    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+        """COEF bytes of one load of the weights of some output channels, over `depth` input channels."""
+        return 0
+
+    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> float:
+        """Cycles of one load of weights, without its issue, at `bandwidth` DRAM bytes a cycle."""
+        return self.weight_bytes(p, t.weights, t.depth, target) / bandwidth
+
+    def psum_channels(self, p: TilingProblem, channels: int, target: Target) -> set[int]:
+        """Numbers of channels of a PSUM tile that suit the kind, beside those that suit every kind."""
+        return set()
+
+    def row_groups(self, rows: int, target: Target) -> Collection[int]:
+        """Numbers of groups of PE blocks worth a try for a PSUM tile of so many rows."""
+        return (1,)
+
+    def compute_cycles(
+        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
+    ) -> float:
+        """Cycles of the instruction that computes a PSUM tile from `depth` input channels."""
+        return 0.0
+
+    def post_values(self, p: TilingProblem) -> int:
+        """Values that pass through the post unit."""
+        return p.oh * p.ow * p.k
+
+
+@dataclass(frozen=True)
+class TilingProblem:
+    """What the tiler needs to know about a layer.
+
+    `work`: what the layer computes. `sources`: input tensors of extent h x w, read through windows of `kernel`,
+    `strides`, `pads` (top, left). Convolutions: `cpg`, `kpg` input and output channels of a group. `residual`: a tensor
+    of the output's extent is added. `parameter_bytes`: PAR blocks that stay for the whole layer. `parts`: how many
+    windows of `kernel` make up the window of the layer, accumulated one after the other.
+    """
+
+    work: Workload
     h: int
     w: int
     oh: int
@@ -56,9 +101,6 @@ class Problem:
     pads: tuple[int, int] = (0, 0)
     cpg: int = 1
     kpg: int = 1
-    v: int = 0
-    match_cycles: float = 0.0
-    coefficient_density: float = 0.0
     residual: Source | None = None
     parameter_bytes: tuple[int, ...] = ()
     output_format: TensorFormat = TensorFormat.RAW
@@ -66,9 +108,14 @@ class Problem:
     parts: int = 1
 
     @property
-    def is_convolution(self) -> bool:
+    def accumulates(self) -> bool:
         """Whether the layer computes partial sums."""
-        return self.kind in CONVOLUTIONS
+        return self.work.accumulates
+
+    @property
+    def splits_input_channels(self) -> bool:
+        """Whether partial sums may be accumulated over a part of the input channels at a time."""
+        return self.work.splits_input_channels(self)
 
     @property
     def taps(self) -> int:
@@ -116,12 +163,12 @@ class Loop:
     trips: int
 
 
-def loops(p: Problem, t: Tiling) -> tuple[Loop, ...]:
+def loops(p: TilingProblem, t: Tiling) -> tuple[Loop, ...]:
     """All loops of the layer, outside in, those with one trip included. Inner trips are those of a full OUT tile."""
     k = Loop("k", ceil_div(p.k, t.channels))
     space = (Loop("y", ceil_div(p.oh, t.rows)), Loop("x", ceil_div(p.ow, t.columns)))
     outer = (k, *space) if t.order == "channel" else (*space, k)
-    if not p.is_convolution:
+    if not p.accumulates:
         return outer
     return (
         *outer,
@@ -132,14 +179,13 @@ def loops(p: Problem, t: Tiling) -> tuple[Loop, ...]:
     )
 
 
-def dependencies(p: Problem, t: Tiling) -> Mapping[str, frozenset[str]]:
+def dependencies(p: TilingProblem, t: Tiling) -> Mapping[str, frozenset[str]]:
     """Loop axes that each transfer of a layer depends on. Parts of a window stand in the innermost loop, and so do
     their input tiles and weights.
     """
     every = {"k", "y", "x", "pk", "py", "a", "c"}
-    follows_channels = p.kind not in ("dense", "escalate")
     act = {"y", "x"}
-    if follows_channels:
+    if not p.work.reads_all_channels:
         act.add("k")
     if t.input_channels < p.cpg:
         act.add("a")
@@ -169,29 +215,22 @@ def executions(nest: tuple[Loop, ...], axes: Iterable[str]) -> int:
     return math.prod(loop.trips for loop in nest[: placement(nest, axes)])
 
 
-def act_bytes(p: Problem, t: Tiling, source: Source, chunk: int) -> int:
+def act_bytes(p: TilingProblem, t: Tiling, source: Source, chunk: int) -> int:
     """Largest ACT tile of a source."""
     h = widest_span(p.oh, t.rows, p.kernel[0], p.strides[0], p.pads[0], p.h)
     w = widest_span(p.ow, t.columns, p.kernel[1], p.strides[1], p.pads[1], p.w)
-    if p.is_convolution and t.input_channels < p.cpg:
+    if p.accumulates and t.input_channels < p.cpg:
         widest = t.input_channels
-    elif p.kind in ("dense", "escalate"):
+    elif p.work.reads_all_channels:
         widest = source.c
     else:
         widest = max(source.channels.source(s, source.c, chunk).extent for s in steps(0, p.k, t.channels))
     return RecordLayout(widest, chunk).tile_bytes(h, w)
 
 
-def coefficient_load_bytes(p: Problem, t: Tiling, chunk: int) -> int:
-    """COEF bytes of one load of weights or coefficients."""
-    if p.kind == "escalate":
-        return coefficient_bytes(t.weights, p.v, p.cpg, chunk)
-    return t.weights * p.taps * (t.depth if p.kind == "dense" else 1)
-
-
-def buffers(p: Problem, t: Tiling, chunk: int) -> list[Buffer]:
+def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
     """All scratchpad buffers of a tiling, the ones that gain most from a second instance first."""
-    nest, depends = loops(p, t), dependencies(p, t)
+    nest, depends, chunk = loops(p, t), dependencies(p, t), target.array.chunk
 
     def buffer(name: str, space: str, nbytes: int, kind: str) -> Buffer:
         return Buffer(name, space, nbytes, executions(nest, depends[kind]) > 1)
@@ -205,9 +244,9 @@ def buffers(p: Problem, t: Tiling, chunk: int) -> list[Buffer]:
             buffer("residual", "act", RecordLayout(t.channels, chunk).tile_bytes(t.rows, t.columns), "residual")
         )
     found.append(buffer("out", "out", t.rows * t.columns * t.channels, "out"))
-    if p.is_convolution:
+    if p.accumulates:
         found.append(buffer("psum", "psum", 4 * t.psum_rows * t.columns * t.psum_channels, "psum"))
-        weights = buffer("weights", "coef", coefficient_load_bytes(p, t, chunk), "weights")
+        weights = buffer("weights", "coef", p.work.weight_bytes(p, t.weights, t.depth, target), "weights")
         found.append(replace(weights, streamed=weights.streamed or p.parts > 1))
         found.append(buffer("parameters", "par", requant_block_bytes(t.parameters), "parameters"))
     found += [buffer(f"parameter{i}", "par", n, "resident") for i, n in enumerate(p.parameter_bytes)]

@@ -23,7 +23,7 @@ Wanted = tuple[str, str, int, bool]
 """Name, scratchpad, bytes, and whether a second instance would be used."""
 
 
-def pairs(wanted: Sequence[Wanted], target: Target) -> Mapping[str, int]:
+def instances_per_buffer(wanted: Sequence[Wanted], target: Target) -> Mapping[str, int]:
     """Instances of each buffer, 1 or 2: second ones in the given order as far as they fit beside all first ones."""
     free = {space: getattr(target.scratchpad, space) for _, space, _, _ in wanted}
     for _, space, nbytes, _ in wanted:

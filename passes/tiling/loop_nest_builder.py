@@ -10,20 +10,17 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from dialects.bfs import BufferOp, ForOp
-from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import (
     INDEX,
     BufferType,
-    LoadCoefficientsOp,
     LoadParametersOp,
     LoadTileOp,
-    LoadWeightsOp,
     OpenTileOp,
     Range,
     StoreTileOp,
 )
-from passes.math.geometry import ChannelMap
-from passes.math.tiling import Buffer, Loop, Problem, Tiling, dependencies, loops, placement
+from passes.tiling.geometry import ChannelMap
+from passes.tiling.problem import Buffer, Loop, Tiling, TilingProblem, dependencies, loops, placement
 
 Ranges = dict[str, Range]
 Emit = Callable[[Ranges], Sequence[Operation]]
@@ -49,12 +46,12 @@ class _Item:
 
 
 @dataclass
-class LayerBuilder:
+class LoopNestBuilder:
     """Collects the operations of a layer, each in the loop it belongs to; `build` returns the body of the
     `bfs.layer`.
     """
 
-    problem: Problem
+    problem: TilingProblem
     tiling: Tiling
     needed: Sequence[Buffer]
     _top: list[Operation] = field(default_factory=list[Operation])
@@ -77,7 +74,7 @@ class LayerBuilder:
     def _extents(self) -> dict[str, int]:
         p = self.problem
         outer = {"y": p.oh, "x": p.ow, "k": p.k}
-        return {**outer, "a": p.cpg, "c": p.cpg} if p.is_convolution else outer
+        return {**outer, "a": p.cpg, "c": p.cpg} if p.accumulates else outer
 
     def index(self, value: int) -> SSAValue:
         """An index constant."""
@@ -115,7 +112,7 @@ class LayerBuilder:
 
         def emit(at: Ranges) -> Sequence[Operation]:
             c, used = at["k"], channels
-            if p.kind in ("dense", "escalate"):
+            if p.work.reads_all_channels:
                 source = p.sources[0].c
                 c = at["a"] if t.input_channels < p.cpg else self.range(0, source)
                 used = ChannelMap(0, source, 0, 1)
@@ -129,30 +126,18 @@ class LayerBuilder:
         one, zero = (1, 1), (0, 0)
         return lambda at: [LoadTileOp(buffer, tensor, at["y"], at["x"], at["k"], one, one, zero, channels)]
 
-    def load_weights(self, constant: str) -> Emit:
-        """Load of weights or coefficients."""
-        t = self.tiling
-
-        def emit(at: Ranges) -> Sequence[Operation]:
-            k = self._channel_range(t.weights, at)
-            buffer = self.buffer["weights"]
-            if self.problem.kind == "escalate":
-                return [LoadCoefficientsOp(buffer, constant, k)]
-            return [LoadWeightsOp(buffer, constant, k, at["c"])]
-
-        return emit
-
     def load_parameters(self, constant: str) -> None:
         """Load of requantisation parameters."""
         t = self.tiling
 
         def emit(at: Ranges) -> Sequence[Operation]:
-            k = self._channel_range(t.parameters, at)
+            k = self.channel_range(t.parameters, at)
             return [LoadParametersOp(self.buffer["parameters"], constant, k, t.psum_channels)]
 
         self.before("parameters", emit)
 
-    def _channel_range(self, channels: int, at: Ranges) -> Range:
+    def channel_range(self, channels: int, at: Ranges) -> Range:
+        """The output channels of a load that brings in so many of them: all, or those of the OUT or PSUM tile."""
         if channels == self.problem.k:
             return self.whole["k"]
         return at["k"] if channels == self.tiling.channels else at["pk"]
@@ -164,38 +149,31 @@ class LayerBuilder:
         self.after("out", lambda _: [StoreTileOp(tensor, out)])
 
     def convolve(
-        self, tensor: str, parts: Sequence[Part], parameters: str, ic_shift: int, basis: SSAValue | None
+        self,
+        tensor: str,
+        parts: Sequence[Part],
+        parameters: str,
+        load_weights: Callable[[str], Emit],
+        compute: Callable[[Part, bool], Emit],
     ) -> None:
-        """The convolution in the innermost loop, and the loads of its constants and input. Several parts of a window
-        accumulate one after the other, each with loads of its own.
+        """The convolution in the innermost loop, and the loads of its constants and input.
+
+        `load_weights` emits the load of a constant of weights, `compute` the convolution of a part of the window, which
+        starts new partial sums unless it is told to accumulate. Several parts accumulate one after the other, each with
+        loads of its own.
         """
         channels = self.problem.sources[0].channels
         if len(parts) == 1:
-            self.before("weights", self.load_weights(parts[0].weights))
+            self.before("weights", load_weights(parts[0].weights))
             self.load_parameters(parameters)
             self.before("act", self.load_act(tensor, channels))
-            self.innermost(self._convolution(parts[0], False, ic_shift, basis))
+            self.innermost(compute(parts[0], False))
             return
         self.load_parameters(parameters)
         for i, part in enumerate(parts):
             self.innermost(self.load_act(tensor, channels, part))
-            self.innermost(self.load_weights(part.weights))
-            self.innermost(self._convolution(part, i > 0, ic_shift, basis))
-
-    def _convolution(self, part: Part, accumulate: bool, ic_shift: int, basis: SSAValue | None) -> Emit:
-        p, t, buffer = self.problem, self.tiling, self.buffer
-        psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
-        window = (part.kernel, p.strides, part.pads)
-
-        def emit(at: Ranges) -> Sequence[Operation]:
-            y, x, k = at["py"], at["x"], at["pk"]
-            if p.kind == "depthwise":
-                return [ConvDwOp(psum, act, coef, y, x, k, *window, p.kpg, accumulate)]
-            if basis is not None:
-                return [ConvEscOp(psum, act, coef, basis, y, x, k, *window, p.v, ic_shift, t.row_groups)]
-            return [ConvOp(psum, act, coef, y, x, k, at["c"], *window, p.kpg, p.cpg, t.row_groups, accumulate)]
-
-        return emit
+            self.innermost(load_weights(part.weights))
+            self.innermost(compute(part, i > 0))
 
     # Assembly -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The layer kinds of the machine, one file each, and the table of them."""

@@ -1,0 +1,307 @@
+"""What the kinds of convolutions share: windows in parts, partial sums, requantisation with residual and table."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.ir import Operation, SSAValue
+
+from dialects import bfs_compute as compute
+from dialects import esc
+from dialects.attributes import ints
+from dialects.bfs_tiles import LoadWeightsOp
+from dialects.blob import DenseAttr
+from dialects.esc import shape_of
+from isa.instructions import Scratchpad
+from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, requant_block_bytes
+from isa.weights import pack_weights, weight_table
+from passes.layers.add import add_block
+from passes.tiling.declarations import Declarations, DeclaredTensor
+from passes.tiling.esc_op_to_layer import LayerTiler, with_output
+from passes.tiling.geometry import ChannelMap, Span, steps, window_span
+from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, TileRule, Transfer
+from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.loop_nest import Indices, span
+from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
+from passes.tiling.problem import TilingProblem, Workload
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The operations of a convolution before its requantisation, and what of them all kinds handle alike.
+
+    `operations` in order, the first reads the layer's input; `window` names the operation with strides and pads.
+    `weight`: the constant that is loaded output channel by output channel, [K][...]. `resident`: constants that stay in
+    PAR for the whole layer.
+    """
+
+    operations: Sequence[Operation]
+    window: esc.Conv2dOp | esc.BasisConv2dOp
+    kernel: tuple[int, int]
+    groups: int
+    weight: DenseAttr
+    resident: Sequence[DenseAttr] = ()
+
+
+class Convolution(LayerKind):
+    """A layer that ends in `esc.requantize`; subclasses say how its partial sums come about."""
+
+    @abstractmethod
+    def stages(self, op: esc.RequantizeOp) -> Stages | None:
+        """The operations that the kind computes before the requantisation; None if they are not of the kind."""
+
+    @abstractmethod
+    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
+        """What the tiler asks."""
+
+    @abstractmethod
+    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
+        """The load of a constant of weights."""
+
+    @abstractmethod
+    def compute(
+        self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
+    ) -> Emit:
+        """The operation that computes a part of the window: the first one starts new partial sums, a `further` one adds
+        to them. `resident` are the buffers of the constants of that name.
+        """
+
+    def matches(self, op: Operation) -> bool:
+        return isinstance(op, esc.RequantizeOp) and self.stages(op) is not None
+
+    def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
+        assert isinstance(op, esc.RequantizeOp)
+        stages = self.stages(op)
+        assert stages is not None
+        first = stages.operations[0]
+        inputs = tiler.inputs(first.operands[0], *([] if op.residual is None else [op.residual]))
+        if inputs is None:
+            return
+        work = self.workload(stages, inputs[0], tiler)
+        problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
+        build = tiler.start(first, problem)
+        if build is None:
+            return
+        weights = 0 if averaged else problem.k * problem.taps * problem.cpg
+        # PAR blocks in the order of `_parameter_bytes`.
+        blocks = iter(range(len(problem.parameter_bytes)))
+        resident = [tiler.resident(build, next(blocks), constant) for constant in stages.resident]
+        table = None if op.table is None else tiler.resident(build, next(blocks), op.table)
+        addition = None if op.residual is None else tiler.resident(build, next(blocks), _addition(op))
+        parts = _parts(problem, build.problem.kernel, stages.weight, tiler.declared)
+        parameters = np.stack([np.asarray(a, np.int32) for a in (op.bias.array, op.mult.array, op.shift.array)])
+
+        build.convolve(
+            inputs[0].name,
+            parts,
+            tiler.declared.constant(parameters),
+            lambda constant: self.load_weights(build, constant),
+            lambda part, further: self.compute(build, stages, resident, part, further),
+        )
+        _requantise(build, op, inputs, table, addition)
+        p = build.problem
+        tiler.finish(build, op.output, [*stages.operations, op], p.oh * p.ow * weights, weights)
+
+
+def _parameter_bytes(stages: Stages, op: esc.RequantizeOp) -> tuple[int, ...]:
+    """Bytes of the PAR blocks that stay for the whole layer."""
+    table = () if op.table is None else (TABLE_BYTES,)
+    addition = () if op.residual is None else (ADD_BLOCK_BYTES,)
+    return (*(constant.array.nbytes for constant in stages.resident), *table, *addition)
+
+
+def _problem(work: Workload, stages: Stages, op: esc.RequantizeOp, inputs: Sequence[DeclaredTensor]) -> TilingProblem:
+    h, w, c = inputs[0].shape
+    _, oh, ow, k = shape_of(op.output)
+    pads = ints(stages.window.pads)
+    sy, sx = ints(stages.window.strides)
+    return TilingProblem(
+        work=work,
+        h=h,
+        w=w,
+        oh=oh,
+        ow=ow,
+        k=k,
+        sources=(inputs[0].source(ChannelMap(0, k, 0, k // stages.groups)),),
+        kernel=stages.kernel,
+        strides=(sy, sx),
+        pads=(pads[0], pads[1]),
+        cpg=c // stages.groups,
+        kpg=k // stages.groups,
+        residual=None if op.residual is None else inputs[1].whole(),
+        parameter_bytes=_parameter_bytes(stages, op),
+    )
+
+
+def _parts(whole: TilingProblem, kernel: tuple[int, int], weight: DenseAttr, declared: Declarations) -> list[Part]:
+    """The window of a convolution in parts of `kernel`, the last ones clipped."""
+    if kernel == whole.kernel:
+        return [Part(kernel, whole.pads, declared.constant(weight))]
+    return [
+        Part(
+            (rows.extent, columns.extent),
+            (whole.pads[0] - rows.first, whole.pads[1] - columns.first),
+            declared.constant(weight.array[:, rows.first : rows.end, columns.first : columns.end]),
+        )
+        for rows in steps(0, whole.kernel[0], kernel[0])
+        for columns in steps(0, whole.kernel[1], kernel[1])
+    ]
+
+
+def _addition(op: esc.RequantizeOp) -> NDArray[np.uint8]:
+    values = (op.mult_a, op.mult_b, op.add_shift, op.add_lo, op.add_hi)
+    return add_block(*(0 if v is None else v.value.data for v in values))
+
+
+def _requantise(
+    build: LoopNestBuilder,
+    op: esc.RequantizeOp,
+    inputs: Sequence[DeclaredTensor],
+    table: SSAValue | None,
+    addition: SSAValue | None,
+) -> None:
+    """Requantise each PSUM tile, with the residual tile that it is added to."""
+    residual = None
+    if op.residual is not None:
+        residual = build.buffer["residual"]
+        build.before("residual", build.load_tile(residual, inputs[1].name, ChannelMap(0, build.problem.k, 0, 1)))
+    out, psum, par = build.buffer["out"], build.buffer["psum"], build.buffer["parameters"]
+    lo, hi, q_signed = op.lo.value.data, op.hi.value.data, op.mid_type.signed
+    build.after(
+        "psum",
+        lambda _: [compute.RequantOp(out, psum, par, table, residual, addition, lo, hi, q_signed)],
+    )
+
+
+# Lowering ------------------------------------------------------------------------------------------------------------
+
+
+def window_fields(layer: LayerLowering, op: compute.ConvTileOp, region: Region, part: Region) -> dict[str, int]:
+    """Window fields: the padding seen from the tile, checked against what the tile holds."""
+    (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
+    h, w, _ = layer.tensors[region.source].extents
+    layer.require_covered(region.y, window_span(part.y, r, sy, pt, h), "rows")
+    layer.require_covered(region.x, window_span(part.x, s, sx, pl, w), "columns")
+    return {
+        "r": r,
+        "s": s,
+        "sy": sy,
+        "sx": sx,
+        "pt": region.y.first - (part.y.first * sy - pt),
+        "pl": region.x.first - (part.x.first * sx - pl),
+    }
+
+
+def partial_sums(
+    layer: LayerLowering, op: compute.ConvTileOp, at: Indices, first: bool
+) -> tuple[Region, dict[str, int]]:
+    """The PSUM tile of a convolution: the next instance if `first`, else the current one."""
+    part = Region("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
+    layer.require_room(op.psum, 4 * part.y.extent * part.x.extent * part.k.extent)
+    state = layer.states[op.psum]
+    if first:
+        state.turn(part)
+    elif layer.held(op.psum)[0] != part:
+        raise layer.fault("a convolution adds to other partial sums than were begun")
+    n = part.k.extent
+    return part, {"psum": state.address, "oh": part.y.extent, "ow": part.x.extent, "kt": n, "kn": n}
+
+
+class LoadWeightsRule(ConstantRule):
+    """`load.weights` of packed int8 weights, or `load.bytes` where packing does not make a constant smaller.
+
+    All transfers of a constant share one code table, which comes first; the coding of a transfer is its number of
+    weights.
+    """
+
+    operation = LoadWeightsOp
+
+    def transfer(self, op: LoadWeightsOp, at: Indices) -> tuple[str, Transfer]:
+        return op.constant.string_value(), Transfer(span(at, op.k, op.channels), span(at, op.c, op.depth))
+
+    def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
+        parts = [
+            np.ascontiguousarray(value[t.k.first : t.k.end, :, :, t.c.first : t.c.end], np.int8) for t in transfers
+        ]
+        if not parts:
+            return Packed(b"", ())
+        table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
+        packed = [(pack_weights(part, table), part.size) for part in parts]
+        if len(table) + sum(len(data) for data, _ in packed) < sum(part.size for part in parts):
+            return Packed(table, packed)
+        return Packed(b"", [(part.tobytes(), 0) for part in parts])
+
+    def lower(self, layer: LayerLowering, op: LoadWeightsOp, at: Indices) -> None:
+        region = Region(op.constant.string_value(), k=span(at, op.k, op.channels), c=span(at, op.c, op.depth))
+        address, size, count = layer.piece(op.constant, region.k.first, region.c.first)
+        if not count:
+            layer.load_bytes(op.buffer, region, op.constant, Scratchpad.COEF)
+            return
+        layer.require_room(op.buffer, count)
+        state = layer.states[op.buffer]
+        if state.fill(region):
+            constant = layer.constants[op.constant.string_value()].address
+            assert constant is not None
+            table = constant.value.data
+            layer.emit("load.weights", dram=address, size=size, table=table, count=count, dst=state.address)
+
+
+class RequantRule(TileRule):
+    """`post.requant` of a PSUM tile."""
+
+    operation = compute.RequantOp
+
+    def lower(self, layer: LayerLowering, op: compute.RequantOp, at: Indices) -> None:
+        out, out_address = layer.held(op.out)
+        part, psum = layer.held(op.psum)
+        parameters, par = layer.held(op.parameters)
+        layer.require_covered(parameters.k, part.k, "parameters of channels")
+        n = part.k.extent
+        values = {
+            "psum": psum,
+            "oh": part.y.extent,
+            "ow": part.x.extent,
+            "kt": n,
+            "kn": n,
+            "par": par + requant_block_bytes(part.k.first - parameters.k.first),
+            "lo": op.lo.value.data,
+            "hi": op.hi.value.data,
+            "q_signed": int(op.q_signed.value.data != 0),
+        }
+        if op.table is not None:
+            values |= {"lut": 1, "table": layer.held(op.table)[1]}
+        if op.residual is not None and op.addition is not None:
+            values |= _residual_fields(layer, op.residual, op.addition, part)
+        layer.emit("post.requant", **values, **layer.out_fields(out, out_address, part))
+
+
+def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValue, part: Region) -> dict[str, int]:
+    held, address = layer.held(residual)
+    layer.require_covered(held.y, part.y, "residual rows")
+    layer.require_covered(held.c, part.k, "residual channels")
+    if held.x != part.x:
+        raise layer.fault("a residual tile must have the columns of the partial sums")
+    skipped = (part.y.first - held.y.first) * held.x.extent
+    return {
+        "add": 1,
+        "res": address + skipped * RecordLayout(held.c.extent, layer.chunk).position_bytes,
+        "res_c": held.c.extent,
+        "res_k": part.k.first - held.c.first,
+        "res_signed": layer.is_signed(held),
+        "addpar": layer.held(addition)[1],
+    }
+
+
+def whole_groups(layer: LayerLowering, part: Span, kpg: int) -> Span:
+    """The groups of `kpg` output channels that a range of output channels touches; several only if it begins one.
+
+    Raises `UserError` otherwise.
+    """
+    groups = Span(part.first // kpg, -(-part.end // kpg) - part.first // kpg)
+    if groups.extent > 1 and part.first % kpg:
+        raise layer.fault("a convolution of several groups must take whole ones")
+    return groups

@@ -1,0 +1,128 @@
+"""The layer kind `dense`: convolutions with int8 weights, of one group or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from xdsl.ir import SSAValue
+
+from dialects import bfs_compute as compute
+from dialects import esc
+from dialects.attributes import ints
+from dialects.bfs_tiles import LoadWeightsOp
+from isa.layout import ceil_div
+from isa.target import Target
+from passes.layers.convolution import (
+    Convolution,
+    LoadWeightsRule,
+    RequantRule,
+    Stages,
+    partial_sums,
+    whole_groups,
+    window_fields,
+)
+from passes.tiling.cost import group_choices
+from passes.tiling.declarations import DeclaredTensor
+from passes.tiling.esc_op_to_layer import LayerTiler
+from passes.tiling.geometry import Span
+from passes.tiling.layer_kind import TileRule
+from passes.tiling.layer_to_instructions import LayerLowering
+from passes.tiling.loop_nest import Indices, span
+from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
+from passes.tiling.problem import TilingProblem, Workload
+
+
+class DenseWork(Workload):
+    """Every slice of a block multiplies for the same output value."""
+
+    name = "dense"
+    accumulates = True
+    reads_all_channels = True
+    takes_window_in_parts = True
+
+    def splits_input_channels(self, p: TilingProblem) -> bool:
+        return p.kpg == p.k
+
+    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+        return channels * p.taps * depth
+
+    def row_groups(self, rows: int, target: Target) -> Collection[int]:
+        return group_choices(target.array.blocks, rows)
+
+    def compute_cycles(
+        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
+    ) -> float:
+        a = target.array
+        terms = ceil_div(p.taps * depth, a.slices * a.macs)
+        return a.issue_cycles + ceil_div(rows, groups) * columns * ceil_div(channels, a.blocks // groups) * terms
+
+
+class ConvRule(TileRule):
+    """`conv.dense` of a PSUM tile."""
+
+    operation = compute.ConvOp
+
+    def lower(self, layer: LayerLowering, op: compute.ConvOp, at: Indices) -> None:
+        act, act_address = layer.held(op.act)
+        weights, coef = layer.held(op.coef)
+        c = span(at, op.c, op.depth)
+        first = c.first == 0 and op.accumulate is None
+        part, psum = partial_sums(layer, op, at, first=first)
+        if weights.c != c:
+            raise layer.fault("a convolution and its weights name different input channels")
+        layer.require_covered(weights.k, part.k, "weights of channels")
+        kpg, cpg = op.kpg.value.data, op.cpg.value.data
+        groups = whole_groups(layer, part.k, kpg)
+        channel = groups.first * cpg + c.first
+        layer.require_covered(act.c, Span(channel, (groups.extent - 1) * cpg + c.extent), "input channels")
+        if groups.extent > 1 and c.extent != cpg:
+            raise layer.fault("a convolution of several groups must take whole ones")
+        r, s = ints(op.kernel)
+        layer.emit(
+            "conv.dense",
+            **layer.act_fields(act, act_address),
+            **window_fields(layer, op, act, part),
+            **psum,
+            coef=coef + (part.k.first - weights.k.first) * r * s * c.extent,
+            cs=channel - act.c.first,
+            cpg=c.extent,
+            kpg=kpg if groups.extent > 1 else part.k.extent,
+            accumulate=int(not first),
+            groups=op.row_groups.value.data,
+        )
+
+
+class Dense(Convolution):
+    """A convolution with int8 weights, but for depthwise ones."""
+
+    name = DenseWork.name
+    rules = (LoadWeightsRule(), ConvRule(), RequantRule())
+
+    def stages(self, op: esc.RequantizeOp) -> Stages | None:
+        conv = op.input.owner
+        if not isinstance(conv, esc.Conv2dOp) or conv.is_depthwise:
+            return None
+        _, r, s, _ = conv.weight.array.shape
+        return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
+
+    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
+        return DenseWork()
+
+    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
+        t, buffer = build.tiling, build.buffer["weights"]
+        return lambda at: [LoadWeightsOp(buffer, constant, build.channel_range(t.weights, at), at["c"])]
+
+    def compute(
+        self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
+    ) -> Emit:
+        p, groups, buffer = build.problem, build.tiling.row_groups, build.buffer
+        psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
+        window = (part.kernel, p.strides, part.pads)
+        return lambda at: [
+            compute.ConvOp(
+                psum, act, coef, at["py"], at["x"], at["pk"], at["c"], *window, p.kpg, p.cpg, groups, further
+            )
+        ]
+
+
+KIND = Dense()

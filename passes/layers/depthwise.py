@@ -1,0 +1,105 @@
+"""The layer kind `depthwise`: convolutions whose groups have one input channel each, on the MAC rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import SSAValue
+
+from dialects import bfs_compute as compute
+from dialects import esc
+from dialects.attributes import ints
+from dialects.bfs_tiles import LoadWeightsOp
+from isa.layout import ceil_div
+from isa.target import Target
+from passes.layers.convolution import (
+    Convolution,
+    LoadWeightsRule,
+    RequantRule,
+    Stages,
+    partial_sums,
+    whole_groups,
+    window_fields,
+)
+from passes.tiling.declarations import DeclaredTensor
+from passes.tiling.esc_op_to_layer import LayerTiler
+from passes.tiling.layer_kind import TileRule
+from passes.tiling.layer_to_instructions import LayerLowering
+from passes.tiling.loop_nest import Indices
+from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
+from passes.tiling.problem import TilingProblem, Workload
+
+
+class DepthwiseWork(Workload):
+    """Every MAC row multiplies for an output value of its own."""
+
+    name = "depthwise"
+    accumulates = True
+    takes_window_in_parts = True
+
+    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+        return channels * p.taps
+
+    def compute_cycles(
+        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
+    ) -> float:
+        a = target.array
+        return a.issue_cycles + ceil_div(rows * columns * channels, a.blocks * a.slices) * ceil_div(p.taps, a.macs)
+
+
+class ConvDwRule(TileRule):
+    """`conv.dw` of a PSUM tile."""
+
+    operation = compute.ConvDwOp
+
+    def lower(self, layer: LayerLowering, op: compute.ConvDwOp, at: Indices) -> None:
+        act, act_address = layer.held(op.act)
+        weights, coef = layer.held(op.coef)
+        part, psum = partial_sums(layer, op, at, first=op.accumulate is None)
+        layer.require_covered(weights.k, part.k, "weights of channels")
+        kpg = op.kpg.value.data
+        channels = whole_groups(layer, part.k, kpg)
+        layer.require_covered(act.c, channels, "input channels")
+        r, s = ints(op.kernel)
+        layer.emit(
+            "conv.dw",
+            **layer.act_fields(act, act_address),
+            **window_fields(layer, op, act, part),
+            **psum,
+            coef=coef + (part.k.first - weights.k.first) * r * s,
+            cs=channels.first - act.c.first,
+            kpg=kpg if channels.extent > 1 else part.k.extent,
+            accumulate=int(op.accumulate is not None),
+        )
+
+
+class Depthwise(Convolution):
+    """A convolution with as many groups as input channels, of which it has several."""
+
+    name = DepthwiseWork.name
+    rules = (LoadWeightsRule(), ConvDwRule(), RequantRule())
+
+    def stages(self, op: esc.RequantizeOp) -> Stages | None:
+        conv = op.input.owner
+        if not isinstance(conv, esc.Conv2dOp) or not conv.is_depthwise:
+            return None
+        _, r, s, _ = conv.weight.array.shape
+        return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
+
+    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
+        return DepthwiseWork()
+
+    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
+        t, buffer = build.tiling, build.buffer["weights"]
+        return lambda at: [LoadWeightsOp(buffer, constant, build.channel_range(t.weights, at), at["c"])]
+
+    def compute(
+        self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
+    ) -> Emit:
+        p, buffer = build.problem, build.buffer
+        psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
+        window = (part.kernel, p.strides, part.pads)
+        return lambda at: [compute.ConvDwOp(psum, act, coef, at["py"], at["x"], at["pk"], *window, p.kpg, further)]
+
+
+KIND = Depthwise()

@@ -1,0 +1,153 @@
+"""The layer kind `pool`: maxima and averages of windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.ir import Operation
+
+from dialects import bfs_compute as compute
+from dialects import esc
+from dialects.attributes import ints
+from dialects.esc import shape_of
+from isa.instructions import PoolKind
+from passes.layers.pool_in_parts import average_as_convolution, separate_maximum
+from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
+from passes.tiling.geometry import window_span
+from passes.tiling.layer_kind import LayerKind, TileRule
+from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.loop_nest import Indices
+from passes.tiling.loop_nest_builder import LoopNestBuilder
+from passes.tiling.problem import TilingProblem, Workload
+
+
+@dataclass(frozen=True)
+class PoolWork(Workload):
+    """The post unit takes every value of every window."""
+
+    name = "pool"
+
+    def post_values(self, p: TilingProblem) -> int:
+        return p.oh * p.ow * p.k * p.taps
+
+
+class PoolRule(TileRule):
+    """`post.pool` of an OUT tile."""
+
+    operation = compute.PoolOp
+
+    def lower(self, layer: LayerLowering, op: compute.PoolOp, at: Indices) -> None:
+        out, out_address = layer.held(op.out)
+        act, address = layer.held(op.act)
+        (r, s), (sy, sx), (pt, pl, _, _) = ints(op.kernel), ints(op.strides), ints(op.pads)
+        h, w = layer.tensors[act.source].extents[:2]
+        layer.require_covered(act.y, window_span(out.y, r, sy, pt, h), "rows")
+        layer.require_covered(act.x, window_span(out.x, s, sx, pl, w), "columns")
+        layer.require_covered(act.c, out.k, "channels")
+        layer.emit(
+            "post.pool",
+            **layer.act_fields(act, address),
+            r=r,
+            s=s,
+            sy=sy,
+            sx=sx,
+            pt=act.y.first - (out.y.first * sy - pt),
+            pl=act.x.first - (out.x.first * sx - pl),
+            kind=int(PoolKind.MAX if op.kind.data == "max" else PoolKind.AVERAGE),
+            oh=out.y.extent,
+            ow=out.x.extent,
+            cs=out.k.first - act.c.first,
+            kn=out.k.extent,
+            **layer.out_fields(out, out_address, out),
+            **self._average_fields(layer, op, act, (h, w)),
+        )
+
+    def _average_fields(
+        self, layer: LayerLowering, op: compute.PoolOp, act: Region, extents: tuple[int, int]
+    ) -> dict[str, int]:
+        """Fields of an average; none for a maximum."""
+        numbers = {"count0": op.count0, "shift": op.shift, "lo": op.lo, "hi": op.hi}
+        values = {name: attr.value.data for name, attr in numbers.items() if attr is not None}
+        if op.parameters is None or len(values) < len(numbers):
+            return {}
+        values["par"] = layer.held(op.parameters)[1]
+        if op.count_include_pad.value.data:
+            # Padding is counted where the tile ends with the tensor; elsewhere no window leaves the tile.
+            top, left, bottom, right = ints(op.pads)
+            values["bt"] = top if act.y.first == 0 else 0
+            values["bl"] = left if act.x.first == 0 else 0
+            values["bb"] = bottom if act.y.end == extents[0] else 0
+            values["br"] = right if act.x.end == extents[1] else 0
+        return values
+
+
+class Pool(LayerKind):
+    """A maximum or an average over windows."""
+
+    name = PoolWork.name
+    rules = (PoolRule(),)
+
+    def matches(self, op: Operation) -> bool:
+        return isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp)
+
+    def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
+        assert isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp)
+        inputs = tiler.inputs(op.input)
+        if inputs is None:
+            return
+        h, w, c = inputs[0].shape
+        _, oh, ow, _ = shape_of(op.output)
+        kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
+        average = isinstance(op, esc.AvgPoolOp)
+        p = TilingProblem(
+            PoolWork(),
+            h,
+            w,
+            oh,
+            ow,
+            c,
+            (inputs[0].whole(),),
+            (kernel[0], kernel[1]),
+            (strides[0], strides[1]),
+            (pads[0], pads[1]),
+            parameter_bytes=(op.mult.array.nbytes,) if average else (),
+        )
+        p = with_output(p, op.output, averaged=average)
+        if max(kernel) <= MAX_WINDOW and not tiler.fits(p) and _in_parts(op, tiler):
+            return
+        build = tiler.start(op, p)
+        if build is None:
+            return
+        build.before("act", build.load_act(inputs[0].name, p.sources[0].channels))
+        _innermost(op, build, tiler)
+        tiler.finish(build, op.output, [op])
+
+
+def _innermost(op: esc.MaxPoolOp | esc.AvgPoolOp, build: LoopNestBuilder, tiler: LayerTiler) -> None:
+    out, act = build.buffer["out"], build.buffer["act"]
+    kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
+    if not isinstance(op, esc.AvgPoolOp):
+        build.innermost(lambda _: [compute.PoolOp(out, act, "max", kernel, strides, pads)])
+        return
+    parameters = tiler.resident(build, 0, op.mult)
+    padded = op.count_include_pad.value.data != 0
+    settings = (op.count0.value.data, op.shift.value.data, op.lo.value.data, op.hi.value.data)
+    build.innermost(
+        lambda _: [compute.PoolOp(out, act, "average", kernel, strides, pads, padded, parameters, settings)]
+    )
+
+
+def _in_parts(op: esc.MaxPoolOp | esc.AvgPoolOp, tiler: LayerTiler) -> bool:
+    """Tile a pooling of which no whole window fits as other operations; False if there are none for it."""
+    if isinstance(op, esc.AvgPoolOp):
+        requantize = average_as_convolution(op)
+        if requantize is not None:
+            tiler.add(requantize, averaged=True)
+        return requantize is not None
+    passes = separate_maximum(op)
+    for part in passes or ():
+        tiler.add(part)
+    return passes is not None
+
+
+KIND = Pool()

@@ -1,0 +1,1 @@
+"""From level `esc` to level `bfs` and on to instructions: what every layer kind builds on."""

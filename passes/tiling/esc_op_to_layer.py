@@ -1,0 +1,124 @@
+"""From one operation of level `esc` to one `bfs.layer`: what all layer kinds need to pose their tiling problem and to
+lay out the loop nest that solves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.ir import Operation, SSAValue
+
+from dialects import bfs, bfs_tiles
+from dialects.blob import DenseAttr
+from dialects.esc import q_of
+from dialects.locations import describe, fused, node_names
+from isa.instructions import TensorFormat
+from isa.target import Target
+from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
+from passes.tiling.loop_nest_builder import LoopNestBuilder
+from passes.tiling.problem import TilingProblem, buffers
+from passes.tiling.search import search, search_parts, smallest_need
+
+MAX_WINDOW = 255
+MAX_EXTENT = (1 << 16) - 1
+
+
+class LayerTiler:
+    """The layers of a program under construction; faults are collected in `causes`.
+
+    `dispatch` tiles an operation by the layer kind that matches it: a kind may rewrite an operation into others and
+    hand these back by `add`.
+    """
+
+    def __init__(
+        self, target: Target, declared: Declarations, dispatch: Callable[[Operation, LayerTiler, bool], None]
+    ) -> None:
+        self.target = target
+        self.declared = declared
+        self.causes: list[str] = []
+        self.layers: list[bfs.LayerOp] = []
+        self._dispatch = dispatch
+        self._names: set[str] = set()
+
+    def add(self, op: Operation, averaged: bool = False) -> None:
+        """Append the layer of an operation that computes a tensor. Operations whose inputs have failed are passed
+        over. `averaged`: see `LayerKind.tile`.
+        """
+        self._dispatch(op, self, averaged)
+
+    def inputs(self, *values: SSAValue) -> list[DeclaredTensor] | None:
+        """The tensors of input values; None if one of them has failed."""
+        found = [self.declared.tensors.get(v) for v in values]
+        tensors = [t for t in found if t is not None]
+        return tensors if len(tensors) == len(found) else None
+
+    def fits(self, p: TilingProblem) -> bool:
+        """Whether the layer tiles with whole windows."""
+        return search(p, self.target) is not None
+
+    def start(self, op: Operation, p: TilingProblem) -> LoopNestBuilder | None:
+        """Search a tiling, with a window in parts if no whole one fits; None, with a cause, if there is none."""
+        limits = (
+            ("kernel", max(p.kernel), MAX_WINDOW),
+            ("stride", max(p.strides), MAX_WINDOW),
+            ("extent", max(p.h, p.w, p.oh, p.ow, p.k, *(s.c for s in p.sources)), MAX_EXTENT),
+        )
+        broken = [f"{describe(op)}: {what} {value} exceeds {most}" for what, value, most in limits if value > most]
+        if broken:
+            self.causes += broken
+            return None
+        tiling = search(p, self.target)
+        if tiling is not None:
+            return LoopNestBuilder(p, tiling, buffers(p, tiling, self.target))
+        parts = search_parts(p, self.target)
+        if parts is None:
+            space, need, have = smallest_need(p, self.target)
+            self.causes.append(
+                f"{describe(op)}: its smallest tile needs {need} bytes of {space}; "
+                f"target '{self.target.name}' has {have}"
+            )
+            return None
+        return LoopNestBuilder(*parts, buffers(*parts, self.target))
+
+    def finish(
+        self,
+        build: LoopNestBuilder,
+        value: SSAValue,
+        sources: Sequence[Operation],
+        macs: int = 0,
+        weights: int = 0,
+    ) -> None:
+        """Declare the output and close the layer."""
+        p = build.problem
+        tensor = self.declared.tensor(value, p.output_format, build.tiling.segment)
+        self.declared.close_layer()
+        build.open_and_store(tensor.name)
+        location = fused(*sources)
+        nodes = node_names(location)
+        name = self._unique(nodes[0] if nodes else f"layer{len(self.layers)}")
+        layer = bfs.LayerOp(name, p.work.name, tensor.name, nodes, macs, weights, build.build())
+        layer.location = location
+        self.layers.append(layer)
+
+    def _unique(self, name: str) -> str:
+        unique, n = name, 2
+        while unique in self._names:
+            unique, n = f"{name}_{n}", n + 1
+        self._names.add(unique)
+        return unique
+
+    def resident(self, build: LoopNestBuilder, index: int, constant: NDArray[np.generic] | DenseAttr) -> SSAValue:
+        """Load parameter block `index` once, at the start of the layer."""
+        buffer = build.buffer[f"parameter{index}"]
+        symbol = self.declared.constant(constant)
+        build.before("resident", lambda _: [bfs_tiles.LoadBytesOp(buffer, symbol)])
+        return buffer
+
+
+def with_output(p: TilingProblem, value: SSAValue, averaged: bool = False) -> TilingProblem:
+    """A problem with the format and the expected density of the tensor that it computes."""
+    format = tensor_format(q_of(value).signed, averaged)
+    return replace(p, output_format=format, output_density=1.0 if format is TensorFormat.RAW else DENSITY)

@@ -1,0 +1,211 @@
+"""From the tile operations of one `bfs.layer` to machine instructions, by following what every buffer holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdsl.dialects.builtin import SymbolRefAttr
+from xdsl.ir import SSAValue
+
+from dialects.bfs import BufferOp, ConstantOp, LayerOp, TensorOp
+from dialects.bfs_tiles import TileOp
+from isa.errors import UserError
+from isa.instructions import Instruction, Scratchpad
+from isa.target import Target
+from passes.tiling.geometry import Span
+from passes.tiling.loop_nest import Indices, executions
+
+_NONE = Span(0, 0)
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a buffer holds: rows, columns and channels of a tensor (ACT), of the output (OUT, PSUM), or output and
+    input channels of a constant (COEF, PAR; in `k` and `c`).
+    """
+
+    source: str
+    y: Span = _NONE
+    x: Span = _NONE
+    k: Span = _NONE
+    c: Span = _NONE
+
+
+@dataclass
+class BufferState:
+    """A buffer while a layer is lowered: what each of its instances holds, and which one is current."""
+
+    op: BufferOp
+    held: list[Region | None] = field(init=False)
+    current: int = -1
+
+    def __post_init__(self) -> None:
+        self.held = [None] * len(self.op.places)
+
+    @property
+    def address(self) -> int:
+        """Address of the current instance."""
+        return self.op.places[self.current]
+
+    def turn(self, region: Region) -> None:
+        """Go on to the next instance."""
+        self.current = (self.current + 1) % len(self.held)
+        self.held[self.current] = region
+
+    def fill(self, region: Region) -> bool:
+        """Make an instance that holds the region current; False if one holds it already."""
+        if region in self.held:
+            self.current = self.held.index(region)
+            return False
+        self.turn(region)
+        return True
+
+
+Rules = Mapping[type[TileOp], Callable[["LayerLowering", Any, Indices], None]]
+"""What lowers each tile operation; the kit knows none."""
+
+
+class LayerLowering:
+    """Lowers one layer. `instructions` are in program order and carry no synchronisation yet; `used` names the
+    constants that they read.
+    """
+
+    def __init__(
+        self,
+        layer: LayerOp,
+        tensors: Mapping[str, TensorOp],
+        constants: Mapping[str, ConstantOp],
+        target: Target,
+        arena_base: int,
+    ) -> None:
+        self.layer = layer
+        self.tensors = tensors
+        self.constants = constants
+        self.target = target
+        self.chunk = target.array.chunk
+        self.arena_base = arena_base
+        self.instructions: list[Instruction] = []
+        self.used: dict[str, None] = {}
+        self.states: dict[SSAValue, BufferState] = {}
+        self._transfers: dict[str, dict[tuple[int, int], tuple[int, int, int]]] = {}
+        for buffer in layer.buffers:
+            if not buffer.places:
+                raise self.fault("a buffer has no address", "run plan-memory first")
+            self.states[buffer.result] = BufferState(buffer)
+
+    def run(self, rules: Rules) -> list[Instruction]:
+        """Lower all tile operations. Raises `UserError` if a tile reads what its buffers do not hold, or if no rule
+        lowers it.
+        """
+        for op, at in executions(self.layer):
+            rule = rules.get(type(op))
+            if rule is None:
+                raise self.fault(f"no installed layer kind lowers {op.name}", "install the package that defines it")
+            rule(self, op, at)
+        return self.instructions
+
+    def fault(self, what: str, note: str = "") -> UserError:
+        """A diagnostic about the layer."""
+        return UserError(f"layer '{self.layer.layer_name.data}': {what}", note)
+
+    def emit(self, mnemonic: str, **values: int) -> None:
+        """Append an instruction; fields that are not given are 0."""
+        self.instructions.append(Instruction.make(mnemonic, **values))
+
+    def held(self, buffer: SSAValue) -> tuple[Region, int]:
+        """What the current instance of a buffer holds, and its address."""
+        state = self.states[buffer]
+        region = state.held[state.current] if state.current >= 0 else None
+        if region is None:
+            raise self.fault(f"a tile reads a buffer of {state.op.space} that nothing has filled")
+        return region, state.address
+
+    def require_room(self, buffer: SSAValue, nbytes: int) -> None:
+        """Raise `UserError` if a tile is larger than its buffer."""
+        op = self.states[buffer].op
+        if nbytes > op.nbytes:
+            raise self.fault(f"a tile needs {nbytes} bytes of {op.space}; its buffer has {op.nbytes}")
+
+    def require_covered(self, have: Span, want: Span, what: str) -> None:
+        """Raise `UserError` if a tile reads indices of `what` that its buffer does not hold."""
+        if want.first < have.first or want.end > have.end:
+            raise self.fault(
+                f"a tile reads {what} {want.first}..{want.end - 1}; {have.first}..{have.end - 1} are loaded"
+            )
+
+    def tensor(self, ref: SymbolRefAttr) -> TensorOp:
+        """The declaration of a tensor. Raises `UserError` if there is none."""
+        tensor = self.tensors.get(ref.string_value())
+        if tensor is None:
+            raise self.fault(f"no tensor {ref}")
+        return tensor
+
+    def is_signed(self, region: Region) -> int:
+        """1 if the tensor that a region belongs to holds int8, 0 for uint8."""
+        return int(self.tensors[region.source].element.signed)
+
+    def dram_fields(self, tensor: TensorOp, y: Span, x: Span, c: Span) -> dict[str, int]:
+        """Fields of a transfer of a part of a tensor."""
+        if tensor.offset is None:
+            raise self.fault(f"tensor @{tensor.sym_name.data} has no offset", "run plan-memory first")
+        _, w, channels = tensor.extents
+        return {
+            "dram": self.arena_base + tensor.offset.value.data,
+            "format": int(tensor.tensor_format),
+            "tensor_w": w,
+            "tensor_c": channels,
+            "segment": tensor.segment.value.data,
+            "y": y.first,
+            "x": x.first,
+            "c": c.first,
+            "h": y.extent,
+            "w": x.extent,
+            "cn": c.extent,
+        }
+
+    def act_fields(self, region: Region, address: int) -> dict[str, int]:
+        """Fields that describe an ACT tile."""
+        return {
+            "act": address,
+            "ih": region.y.extent,
+            "iw": region.x.extent,
+            "ic": region.c.extent,
+            "signed": self.is_signed(region),
+        }
+
+    def out_fields(self, region: Region, address: int, part: Region) -> dict[str, int]:
+        """Where a part of the OUT tile lies."""
+        for have, want, what in (
+            (region.y, part.y, "rows"),
+            (region.x, part.x, "columns"),
+            (region.k, part.k, "channels"),
+        ):
+            self.require_covered(have, want, f"output {what}")
+        w, c = region.x.extent, region.k.extent
+        position = (part.y.first - region.y.first) * w + part.x.first - region.x.first
+        return {"out": address + position * c + part.k.first - region.k.first, "out_w": w, "out_c": c}
+
+    def piece(self, ref: SymbolRefAttr, k: int, c: int) -> tuple[int, int, int]:
+        """DRAM address, size and coding of a transfer of a constant."""
+        name = ref.string_value()
+        constant = self.constants.get(name)
+        if constant is None or constant.packed is None or constant.address is None:
+            raise self.fault(f"constant @{name} is not packed", "run pack-coefficients first")
+        if name not in self._transfers:
+            self._transfers[name] = constant.transfers
+        piece = self._transfers[name].get((k, c))
+        if piece is None:
+            raise self.fault(f"constant @{name} has no piece for channels {k}, {c}", "run pack-coefficients again")
+        self.used[name] = None
+        offset, size, coding = piece
+        return constant.address.value.data + offset, size, coding
+
+    def load_bytes(self, buffer: SSAValue, region: Region, ref: SymbolRefAttr, pad: Scratchpad) -> None:
+        """Load a constant as it lies in DRAM, unless the buffer holds it already."""
+        address, size, _ = self.piece(ref, region.k.first, region.c.first)
+        self.require_room(buffer, size)
+        state = self.states[buffer]
+        if state.fill(region):
+            self.emit("load.bytes", dram=address, size=size, pad=int(pad), dst=state.address)

@@ -1,0 +1,128 @@
+"""Rules of the tile operations that every layer kind may use: tiles in and out, parameters, and constants as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialects import bfs_tiles as tiles
+from dialects.attributes import ints
+from isa.instructions import Scratchpad
+from isa.layout import RecordLayout, requant_block_bytes
+from isa.parameters import pack_parameters, plain_blocks
+from passes.tiling.geometry import ChannelMap, Span, window_span
+from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
+from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.loop_nest import Indices, span
+
+WHOLE = Transfer(Span(0, 0), Span(0, 0))
+"""The transfer of a constant that is always loaded whole."""
+
+
+class LoadTileRule(TileRule):
+    """`load.act` of an input tile, unless its buffer holds it already."""
+
+    operation = tiles.LoadTileOp
+
+    def lower(self, layer: LayerLowering, op: tiles.LoadTileOp, at: Indices) -> None:
+        tensor = layer.tensor(op.tensor)
+        h, w, channels = tensor.extents
+        (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
+        y = window_span(span(at, op.y, op.rows), r, sy, pt, h)
+        x = window_span(span(at, op.x, op.columns), s, sx, pl, w)
+        first, count, offset, per = ints(op.channels)
+        c = ChannelMap(first, count, offset, per).source(span(at, op.c, op.depth), channels, layer.chunk)
+        if not c.extent:
+            return
+        layer.require_room(op.buffer, RecordLayout(c.extent, layer.chunk).tile_bytes(y.extent, x.extent))
+        state = layer.states[op.buffer]
+        if state.fill(Region(tensor.sym_name.data, y, x, c=c)):
+            layer.emit("load.act", **layer.dram_fields(tensor, y, x, c), act=state.address)
+
+
+def parameter_blocks(parameters: NDArray[np.generic], channels: Span, block: int) -> tuple[bytes, int]:
+    """Requantisation parameters int32 [3][K] of some channels, and their coding: packed (1), or as they lie in PAR (0)
+    where that is smaller.
+    """
+    bias, mult, shift = parameters[:, channels.first : channels.end]
+    plain, packed = plain_blocks(bias, mult, shift, block), pack_parameters(bias, mult, shift)
+    return (packed, 1) if len(packed) < len(plain) else (plain, 0)
+
+
+class LoadParametersRule(ConstantRule):
+    """`load.par` of packed requantisation parameters, or `load.bytes` of plain ones."""
+
+    operation = tiles.LoadParametersOp
+
+    def transfer(self, op: tiles.LoadParametersOp, at: Indices) -> tuple[str, Transfer]:
+        return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0), op.block.value.data)
+
+    def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
+        return Packed(b"", [parameter_blocks(value, t.k, t.block) for t in transfers])
+
+    def lower(self, layer: LayerLowering, op: tiles.LoadParametersOp, at: Indices) -> None:
+        k = span(at, op.k, op.channels)
+        region = Region(op.constant.string_value(), k=k)
+        address, size, packed = layer.piece(op.constant, k.first, 0)
+        if not packed:
+            layer.load_bytes(op.buffer, region, op.constant, Scratchpad.PAR)
+            return
+        layer.require_room(op.buffer, requant_block_bytes(k.extent))
+        state = layer.states[op.buffer]
+        if state.fill(region):
+            block = op.block.value.data
+            layer.emit("load.par", dram=address, size=size, kn=k.extent, block=block, dst=state.address)
+
+
+class LoadBytesRule(ConstantRule):
+    """`load.bytes` of a whole constant."""
+
+    operation = tiles.LoadBytesOp
+
+    def transfer(self, op: tiles.LoadBytesOp, at: Indices) -> tuple[str, Transfer]:
+        return op.constant.string_value(), WHOLE
+
+    def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
+        return Packed(b"", [(value.tobytes(), 0) for _ in transfers])
+
+    def lower(self, layer: LayerLowering, op: tiles.LoadBytesOp, at: Indices) -> None:
+        layer.load_bytes(op.buffer, Region(op.constant.string_value()), op.constant, Scratchpad.PAR)
+
+
+class OpenTileRule(TileRule):
+    """No instruction: the next instance of the OUT buffer becomes current."""
+
+    operation = tiles.OpenTileOp
+
+    def lower(self, layer: LayerLowering, op: tiles.OpenTileOp, at: Indices) -> None:
+        region = Region("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
+        layer.require_room(op.buffer, region.y.extent * region.x.extent * region.k.extent)
+        layer.states[op.buffer].turn(region)
+
+
+class StoreTileRule(TileRule):
+    """`store.act` of the OUT tile."""
+
+    operation = tiles.StoreTileOp
+
+    def lower(self, layer: LayerLowering, op: tiles.StoreTileOp, at: Indices) -> None:
+        out, address = layer.held(op.buffer)
+        tensor = layer.tensor(op.tensor)
+        layer.emit(
+            "store.act",
+            **layer.dram_fields(tensor, out.y, out.x, out.k),
+            out=address,
+            out_w=out.x.extent,
+            out_c=out.k.extent,
+        )
+
+
+TRANSFER_RULES: Sequence[TileRule] = (
+    LoadTileRule(),
+    LoadParametersRule(),
+    LoadBytesRule(),
+    OpenTileRule(),
+    StoreTileRule(),
+)
