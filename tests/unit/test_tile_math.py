@@ -211,7 +211,7 @@ def test_the_estimate_of_a_decomposed_convolution_is_near_its_cycles(v: int, k: 
     program = conv_program(g, "esc", constants, v=v)
     statistics = Machine(program).run([np.ones((1, 16, 10, 10))], stats=True).statistics
     assert statistics is not None
-    problem = replace(convolution("escalate", 10, 10, 16, k, 1, v=v), match_cycles=1.0)
+    problem = replace(convolution("escalate", 10, 10, 16, k, 1, v=v), work=EscalateWork(v, 1.0, 1.0))
     estimate = CostModel(problem, load_target()).compute(10, 10, k, 16, 1)
     assert estimate == pytest.approx(statistics.data["totals"]["busy_cycles"]["compute"], rel=0.1)
 
