@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from emulator.energy import DRAM_COUNTS, SCRATCHPADS, energy
 from emulator.events import Count, Recorder
 from emulator.timing import Timeline, replay
-from isa.instructions import INSTRUCTION_BYTES, Queue
-from isa.program import Layer, Program
+from isa.instructions import INSTRUCTION_BYTES, Queue, TensorFormat
+from isa.program import Layer, Program, TensorRef
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -136,8 +136,9 @@ def _per_window(starts: Longs, ends: Longs, window_ends: Longs) -> Longs:
 
 
 def _whole(program: Program) -> Layer:
-    """Stands for the layers of a program that names none."""
-    return Layer("program", "program", 0, len(program.instructions), (), program.outputs[0].tensor)
+    """Stands for the layers of a program that names none; statistics ask for no output tensor."""
+    nothing = TensorRef("", 0, 1, 1, 1, TensorFormat.RAW, 1, False, 1.0)
+    return Layer("program", "program", 0, len(program.instructions), (), nothing)
 
 
 def _multipliers(target: Target) -> int:

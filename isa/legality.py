@@ -8,6 +8,7 @@ final `end`, semaphores, layers and the tensors of inputs and outputs. Whether w
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -17,6 +18,12 @@ from isa.instructions import Instruction, PoolKind, TensorFormat
 from isa.layout import DRAM_ALIGN, ceil_div
 from isa.program import Port, Program, TensorRef
 from isa.target import Target
+
+MAX_RANK = 16
+"""Dimensions of the shape of an input or output, at most."""
+LEAST_SCALE, GREATEST_SCALE = 1e-45, 1e36
+"""Range of scales: q * scale of a stored byte q is a finite float32."""
+_LEAST_STD, _GREATEST_PIXEL = 1e-30, 1e30
 
 RULES = """\
 The loader rejects a program that breaks one of these, before anything runs.
@@ -32,7 +39,10 @@ The loader rejects a program that breaks one of these, before anything runs.
   least `count0`. Clamps are not empty; the shift of an average is in 1..62.
 - `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals.
 - Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs, outputs and layers lie
-  in the arena; inputs are RAW; shapes, scales and the size of the sample agree with them.
+  in the arena; inputs are RAW; the size of the sample agrees with them. Scales are in 1e-45..1e36.
+- The shape of an input or output has 1 to 16 dimensions, begins with 1 (the batch) and has as many elements as its
+  tensor; a Softmax does not run over the batch. The size of `mean` is at most 1e30, that of `std` in 1e-30..1e30; they
+  and the channel order belong to images.
 """
 """The rules, for people."""
 
@@ -269,8 +279,8 @@ def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
     if low < program.arena_base or high > program.dram_bytes:
         arena = f"[{program.arena_base:#x}, {program.dram_bytes:#x})"
         causes.append(f"{what}: bytes [{low:#x}, {high:#x}) lie outside the arena {arena}")
-    if not (math.isfinite(tensor.scale) and tensor.scale > 0):
-        causes.append(f"{what}: scale must be positive and finite, found {tensor.scale}")
+    if not LEAST_SCALE <= tensor.scale <= GREATEST_SCALE:
+        causes.append(f"{what}: scale must be in {LEAST_SCALE:g}..{GREATEST_SCALE:g}, found {tensor.scale}")
     return causes
 
 
@@ -280,8 +290,8 @@ def _ports(program: Program) -> list[str]:
         for port in ports:
             causes += _tensor(program, port.tensor, f"{kind} {port.name!r}")
             causes += [f"{kind} {port.name!r}: {problem}" for problem in _port(port)]
-        names = [port.name for port in ports]
-        causes += [f"two {kind}s are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+        names = Counter(port.name for port in ports)
+        causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:
         if port.tensor.format is not TensorFormat.RAW:
             causes.append(f"input {port.name!r}: must be a RAW tensor")
@@ -293,15 +303,21 @@ def _ports(program: Program) -> list[str]:
 
 def _port(port: Port) -> Sequence[str]:
     t = port.tensor
-    if min(port.shape, default=1) < 1 or math.prod(port.shape) != t.h * t.w * t.c:
-        return [f"shape {list(port.shape)} does not fit the tensor {t.h}x{t.w}x{t.c}"]
+    if not 1 <= len(port.shape) <= MAX_RANK or min(port.shape) < 1:
+        return [f"shape must be 1 to {MAX_RANK} positive extents, found {list(port.shape)}"[:300]]
+    if port.shape[0] != 1 or math.prod(port.shape) != t.h * t.w * t.c:
+        return [f"shape {list(port.shape)} does not fit the tensor {t.h}x{t.w}x{t.c} of one image"]
     problems: list[str] = []
-    if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.shape):
-        problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.shape)}")
+    if port.softmax_axis is not None and not 1 <= port.softmax_axis < len(port.shape):
+        problems.append(f"softmax axis {port.softmax_axis} is outside 1..{len(port.shape) - 1}")
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):
         problems.append(f"mean and std must have {t.c} values or none")
-    if not all(math.isfinite(x) for x in (*port.mean, *port.std)) or 0 in port.std:
-        problems.append("mean must be finite, std finite and not zero")
+    if (port.mean or port.std or port.channel_order) and port.shape != (1, t.c, t.h, t.w):
+        problems.append(f"mean, std and channel order need the shape of an image, {[1, t.c, t.h, t.w]}")
+    if not all(abs(x) <= _GREATEST_PIXEL for x in port.mean):
+        problems.append(f"mean must be in -{_GREATEST_PIXEL:g}..{_GREATEST_PIXEL:g}")
+    if not all(_LEAST_STD <= abs(x) <= _GREATEST_PIXEL for x in port.std):
+        problems.append(f"the size of std must be in {_LEAST_STD:g}..{_GREATEST_PIXEL:g}")
     if port.channel_order not in ("", "rgb", "bgr"):
         problems.append(f"channel order {port.channel_order!r} is neither 'rgb' nor 'bgr'")
     return problems

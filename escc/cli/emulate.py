@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
@@ -109,7 +109,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     else:
         stored = split_sample(ports, machine.program.sample)
     wanted = bool(args.stats or args.stats_json or args.trace)
-    result = machine.run_stored(stored, stats=wanted and len(stored[0]) == 1)
+    result = machine.run_stored(stored, stats=wanted and _images(stored) == 1)
     if args.output:
         _save(args.output, machine.program.outputs, result.outputs)
     if args.stats_json != "-":
@@ -148,9 +148,14 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
 
 def _measure(machine: Machine, stored: Sequence[NDArray[np.uint8]]) -> list[Statistics]:
     """Statistics of the first few images, one run each."""
-    images = min(_MEASURED, len(stored[0]))
+    images = min(_MEASURED, _images(stored))
     runs = [machine.run_stored([x[i : i + 1] for x in stored], stats=True) for i in range(images)]
     return [r.statistics for r in runs if r.statistics is not None]
+
+
+def _images(stored: Sequence[NDArray[np.uint8]]) -> int:
+    """Number of images; a program without inputs runs once."""
+    return len(stored[0]) if stored else 1
 
 
 def _publish(machine: Machine, statistics: Sequence[Statistics], args: argparse.Namespace) -> None:
@@ -186,13 +191,19 @@ def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
 def _save(path: str, ports: Sequence[Port], outputs: Sequence[NDArray[np.float32]]) -> None:
     """Write outputs as .npy, or as .npz with the names of the ports."""
     import io
+    import zipfile
 
     import numpy as np
 
     buffer = io.BytesIO()
     if path.endswith(".npz"):
-        cast("Callable[..., None]", np.savez)(buffer, **{p.name: y for p, y in zip(ports, outputs, strict=True)})
-    elif len(outputs) > 1:
+        # np.savez takes the names of arrays as keywords, of which it has some itself.
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for port, y in zip(ports, outputs, strict=True):
+                member = io.BytesIO()
+                np.save(member, y)
+                archive.writestr(zipfile.ZipInfo(f"{printable(port.name)}.npy"), member.getvalue())
+    elif len(outputs) != 1:
         raise UserError(f"{path}: the model has {len(outputs)} outputs", "give a file name ending in .npz")
     else:
         np.save(buffer, outputs[0])

@@ -14,6 +14,8 @@ from emulator.evaluate import batch_size
 from emulator.machine import Machine
 from escc.cli.emulate import main
 from isa.container import write_elf
+from isa.instructions import Instruction
+from isa.text import printable
 
 CLASSES = 4
 
@@ -75,6 +77,29 @@ def test_input_and_output_files(model, program, images, tmp_path, capsys):
     np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], want)
     lines = capsys.readouterr().out.splitlines()[-3:]
     assert [int(line.split("class ")[1].split(",")[0]) for line in lines] == want.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("name", ["file", "arr_0", "a/../b", "\x1b[31m", "\ud800", "\0", ""])
+def test_an_output_of_any_name_is_stored_under_it(name, program, tmp_path, capsys):
+    path = tmp_path / "model.bin"
+    path.write_bytes(write_elf(replace(program, outputs=(replace(program.outputs[0], name=name),))))
+    assert main([str(path), "--output", str(tmp_path / "y.npz")]) == 0
+    arrays = np.load(tmp_path / "y.npz")
+    assert arrays.files == [printable(name)]
+    np.testing.assert_array_equal(arrays[printable(name)], Machine(program).run_sample().outputs[0])
+    assert capsys.readouterr().out.startswith(f"{printable(name)}: class")
+
+
+def test_a_program_without_inputs_outputs_and_layers_runs(program, tmp_path, capsys):
+    path = tmp_path / "model.bin"
+    end = (Instruction.make("end"),)
+    bare = replace(program, layers=(), inputs=(), outputs=(), sample=b"", instructions=end)
+    path.write_bytes(write_elf(bare))
+    assert main([str(path), "--stats-json", "-"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [layer["name"] for layer in data["layers"]] == ["program"] and data["totals"]["instructions"] == 1
+    assert "the model has 0 outputs" in fails(capsys, path, "--output", tmp_path / "y.npy")
+    assert "accuracy needs a model" in fails(capsys, path, "--eval", path)
 
 
 def test_table_and_json_agree(model, tmp_path, capsys):

@@ -194,6 +194,14 @@ def test_header_fields_under_a_right_digest(value: str) -> None:
             assert_rejected(sealed(DATA[:at] + new.to_bytes(size, "little") + DATA[at + size :]))
 
 
+def test_section_types_under_a_right_digest() -> None:
+    for i in range(1, 13):
+        at = TABLE + 64 * i + 4
+        for kind in (*range(20), 0x6FFFFFF6, 0x6FFFFFFE, 0x70000001):
+            if kind != int.from_bytes(DATA[at : at + 4], "little"):
+                assert_rejected(sealed(DATA[:at] + kind.to_bytes(4, "little") + DATA[at + 4 :]), "has type")
+
+
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_under_a_right_digest(data: st.DataObject) -> None:
