@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,14 +11,16 @@ from hypothesis import strategies as st
 from tile_models import MAIN, Graph, lower, random_graph
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, i64
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dialects import esc
+from dialects.attributes import integer
 from dialects.blob import DenseAttr
 from dialects.eisa import to_program
 from dialects.esc import shape_of
 from dialects.interpreters.run import main_function, run_module
 from emulator.machine import Machine
+from passes.channel_use import ChannelUse
 from passes.drop_dead_channels import DropDeadChannelsPass
 from passes.float_weights import float_weights, recorded
 
@@ -42,7 +46,7 @@ def assert_same(before: ModuleOp, after: ModuleOp) -> None:
 
 
 def prune(module: ModuleOp, seed: int) -> None:
-    """Zero random channels of weights, coefficients, bases and biases, and some tables at 0."""
+    """Zero random channels of weights, coefficients, bases and biases, and tables at 0; raise some lower bounds."""
     random = np.random.default_rng(seed)
     share = random.choice([0.2, 0.6, 0.9])
 
@@ -67,6 +71,8 @@ def prune(module: ModuleOp, seed: int) -> None:
             values = table.array.copy()
             values[0] = 0
             op.table = DenseAttr.of(values)
+        if isinstance(op, esc.AddOp | esc.AvgPoolOp | esc.RequantizeOp) and random.random() < 0.2:
+            op.lo = integer(3)
 
 
 @FAST
@@ -210,3 +216,94 @@ def test_a_network_that_is_constant_keeps_its_shapes() -> None:
     assert_same(module, after)
     assert [op.weight.array.shape for op in only(after, esc.Conv2dOp)] == [(1, 3, 3, 3), (5, 3, 3, 1)]
     assert main_function(after).attributes["float_weights"].type == i64
+
+
+@FAST
+@given(data=st.data(), seed=st.integers(0, 1 << 30))
+def test_what_is_called_zero_is_zero(data: st.DataObject, seed: int) -> None:
+    size = st.integers(1, 7)
+    g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([1, 3, 16])), seed=seed)
+    module = g.module(*random_graph(data.draw, g, (1, 4, 6, 12)))
+    prune(module, seed)
+    use = ChannelUse(main_function(module).body.block)
+
+    def observe(op: Operation, results: Sequence[np.ndarray]) -> None:
+        if op.results[0] in use.zero and not isinstance(op, esc.CoeffCombineOp):
+            assert not results[0][..., use.zero[op.results[0]]].any(), op.name
+
+    run_module(module, inputs(module), observe)
+
+
+CONSTANT = 3
+"""Channels of `epilogue` whose accumulator is 0 for every input."""
+
+
+def epilogue(g: Graph, decomposed: bool, table: int | None, residual: str, lo: int, add_lo: int) -> esc.RequantizeOp:
+    """A convolution of 8 channels, the first constant at 0, with a table of that value at 0 and a residual.
+
+    `residual` is "none", "live", or "zero": then it is 0 in the same channels.
+    """
+    other = None if residual == "none" else g.conv(g.x, 8, signed=True)
+    if residual == "zero":
+        clear(g.ops[-2], g.ops[-1])
+    if decomposed:
+        value = g.decomposed(g.x, 8, 3, signed=True, residual=other)
+        clear(g.ops[-3], g.ops[-1])
+    else:
+        value = g.conv(g.x, 8, signed=True, residual=other)
+        clear(g.ops[-2], g.ops[-1])
+    op = value.owner
+    assert isinstance(op, esc.RequantizeOp)
+    op.lo = integer(lo)
+    if other is not None:
+        op.add_lo = integer(add_lo)
+    if table is not None:
+        values = np.arange(256, dtype=np.uint8).view(np.int8)
+        values[0] = table
+        op.table = DenseAttr.of(values)
+        op.table_in = esc.q_of(value)
+    return op
+
+
+def clear(layer: Operation, requantize: Operation) -> None:
+    """Let the first channels of a layer be 0 before the table."""
+    name = "weight" if isinstance(layer, esc.Conv2dOp) else "coefficients"
+    array = getattr(layer, name).array.copy()
+    array[:CONSTANT] = 0
+    setattr(layer, name, DenseAttr.of(array))
+    set_bias(requantize.results[0], slice(0, CONSTANT), 0)
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+@pytest.mark.parametrize("table", [None, 0, 7])
+@pytest.mark.parametrize("residual", ["none", "live", "zero"])
+@pytest.mark.parametrize(("lo", "add_lo"), [(-128, -128), (0, 0), (2, -128), (0, 5)])
+def test_a_constant_channel_goes_only_if_table_residual_and_clamps_leave_it_0(
+    decomposed: bool, table: int | None, residual: str, lo: int, add_lo: int
+) -> None:
+    g = Graph(5, 5, 4)
+    op = epilogue(g, decomposed, table, residual, lo, add_lo)
+    module = g.module(g.conv(op.output, 6, (1, 1), pads=(0, 0, 0, 0), signed=True))
+    module.verify()
+    kept = max(lo, 0)  # the table leaves all but 0 as it is
+    if kept == 0 and table is not None:
+        kept = table
+    is_zero = kept == 0 and residual != "live" and (residual == "none" or add_lo <= 0)
+    found = ChannelUse(main_function(module).body.block).zero[op.output]
+    assert found.tolist() == [is_zero] * CONSTANT + [False] * (8 - CONSTANT)
+    after = dropped(module)
+    assert_same(module, after)
+    last = only(after, esc.Conv2dOp)[-1]
+    assert last.weight.array.shape[3] == 8 - CONSTANT * is_zero
+
+
+@pytest.mark.parametrize("lo", [0, 3])
+def test_an_average_above_0_is_no_zero(lo: int) -> None:
+    g = Graph(4, 4, 4)
+    op = epilogue(g, False, None, "none", 0, 0)
+    pooled = g.pool(op.output, True, (2, 2), (2, 2))
+    g.ops[-1].lo = integer(lo)
+    module = g.module(g.conv(pooled, 6, (1, 1), pads=(0, 0, 0, 0), signed=True))
+    after = dropped(module)
+    assert_same(module, after)
+    assert only(after, esc.Conv2dOp)[-1].weight.array.shape[3] == (8 if lo else 8 - CONSTANT)
