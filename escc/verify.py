@@ -9,6 +9,7 @@ operation stands for (a convolution that absorbed a BatchNorm and a Relu holds t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -37,6 +38,9 @@ FLOAT_TOLERANCE = 1e-3
 """Largest deviation that rewriting float operations may cause, as a share of a tensor's largest value. Where the model
 rounds (QuantizeLinear), another order of summation can move a value by a whole step: the mean deviation is compared.
 """
+
+_MOST_AXES = 5
+"""Tensors of more axes are compared in one order of the axes only."""
 
 EXACT = ("fuse-epilogues", "esc-legalize")
 """Our passes on the `esc` level that keep every value to the bit; all others may change values on purpose."""
@@ -78,6 +82,7 @@ class Verification:
         self._tolerance = tolerance
         self._inputs = _inputs(module, calibration, seed)
         self._rounds = any(isinstance(op, onnx.QuantizeLinearOp) for op in module.walk())
+        self._moves = any(isinstance(op, onnx.TransposeOp) for op in module.walk())
         self._order: dict[str, int] = {}
         for op in module.walk():
             for name in node_names(op):
@@ -144,7 +149,7 @@ class Verification:
 
         def observe(op: Operation, results: Sequence[Array]) -> None:
             key = self._key(node_names(op))
-            if not key or not op.operands:  # (constants are folded and rescaled at will)
+            if not key or not _computes(op):
                 return
             kind = cast("TensorType[Attribute]", op.results[0].type).element_type
             if isinstance(kind, esc.QType):
@@ -158,7 +163,7 @@ class Verification:
 
     def _compare_floats(self, name: str, values: Values) -> None:
         assert self._float is not None
-        rows = _deviations(values, self._float)
+        rows = _deviations(values, self._float, self._moves)
         for row in rows:
             beyond = (
                 row.share > self._tolerance if self._rounds else row.maximum > FLOAT_TOLERANCE * max(row.largest, 1e-6)
@@ -176,7 +181,7 @@ class Verification:
         self._exact = values
         if self._rounded is None:
             return
-        rows = _deviations(values, self._rounded)
+        rows = _deviations(values, self._rounded, self._moves)
         self._tables.append((name, rows))
         beyond = next((row for row in rows if row.share > self._tolerance), None)
         if beyond is not None:
@@ -202,6 +207,17 @@ class Verification:
         if self._fault:
             lines.append(f"DIFFERS {self._fault}")
         return "\n".join(map(printable, lines))
+
+
+def _computes(op: Operation) -> bool:
+    """Whether an operation has a value of its own.
+
+    Constants are folded and rescaled at will, and what only moves a tensor is moved itself; the outputs show whether it
+    moved right.
+    """
+    if isinstance(op, onnx.ReshapeOp | onnx.TransposeOp) or not op.operands:
+        return False
+    return not (isinstance(op, onnx.DequantizeLinearOp) and isinstance(op.input.owner, onnx.ConstantOp))
 
 
 def _rounded(module: ModuleOp, values: Values) -> Values:
@@ -254,17 +270,24 @@ def _real(value: Array, scale: float | None) -> Array:
     return np.moveaxis(value.astype(np.float64) * scale, -1, 1)
 
 
-def _deviations(values: Values, reference: Values) -> list[Row]:
-    """Deviation of every node that both sides know, in order of `reference`; shapes may differ by axes of size 1."""
+def _deviations(values: Values, reference: Values, any_layout: bool = False) -> list[Row]:
+    """Deviation of every node that both sides know, in order of `reference`; shapes may differ by axes of size 1.
+
+    `any_layout`: the axes of a value may have another order too, and the one that comes nearest counts.
+    """
     rows: list[Row] = []
     for node, (op, wanted, _) in reference.by_node.items():
         if node not in values.by_node:
             continue
         _, value, scale = values.by_node[node]
+        flat = wanted.reshape(-1).astype(np.float64)
         found = _real(value, scale)
-        if _squeezed(found) != _squeezed(wanted):
+        several = any_layout and found.ndim <= _MOST_AXES
+        orders = itertools.permutations(range(found.ndim)) if several else [tuple(range(found.ndim))]
+        candidates = [x for x in map(found.transpose, orders) if _squeezed(x) == _squeezed(wanted)]
+        if not candidates:
             continue
-        difference = np.abs(found.reshape(-1) - wanted.reshape(-1).astype(np.float64))
+        difference = min((np.abs(x.reshape(-1) - flat) for x in candidates), key=lambda d: float(d.sum()))
         largest = float(np.abs(wanted).max(initial=0.0))
         rows.append(Row(node, op, float(difference.max(initial=0.0)), float(difference.mean()), scale or 0.0, largest))
     return rows

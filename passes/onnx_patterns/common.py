@@ -43,12 +43,15 @@ def replace(
 ) -> None:
     """Replace `op` by `new_ops` (its result by the last one's, or by `value`).
 
-    New operations without a location get the node names of `op` and then of `others`, which went into them too.
+    New operations without a location get the node names of `op` and then of `others`, which went into them too. The
+    last one, whose result is that of `op`, has the names of `op` in any case: it may be one that was moved here.
     """
     location = fused(op, *others)
     for new in new_ops:
         if new.location == UNKNOWN_LOC:
             new.location = location
+    if new_ops:
+        new_ops[-1].location = fused(op, new_ops[-1])
     rewriter.replace(op, list(new_ops), None if value is None else [value])
 
 

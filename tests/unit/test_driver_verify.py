@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from sample_models import residual_model
+from onnx import helper
+from onnx_graphs import random
+from sample_models import constant, model, residual_model
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -22,6 +24,7 @@ from escc.onnx_import import import_model
 from escc.universe import ESCC_UNIVERSE
 from escc.verify import Verification
 from isa.program import Program
+from passes.onnx_canonicalize import OnnxCanonicalizePass
 from passes.pipelines import PipelineOptions, build
 
 
@@ -113,3 +116,25 @@ def test_the_first_node_beyond_the_tolerance_is_named() -> None:
     assert "after 'quantize' node 'stem" in verification.warnings[0]
     passes = [w.split("'")[1] for w in verification.warnings]
     assert len(set(passes)) == len(passes)
+
+
+def test_what_a_reshape_or_transpose_was_moved_behind_is_no_false_alarm() -> None:
+    """Means without their axes, added as vectors; a product and a Relu between two transposes of a map of 8x8x8."""
+    weight = [constant(n, random(8, c, 3, 3, seed=i)) for i, (n, c) in enumerate((("u", 3), ("v", 8)))]
+    weight.append(constant("k", random(8, 8, seed=2)))
+    nodes = [
+        helper.make_node("Conv", ["x", "u"], ["c"], name="c", pads=[1] * 4),
+        helper.make_node("Transpose", ["c"], ["t"], name="t", perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["t", "k"], ["p"], name="p"),
+        helper.make_node("Relu", ["p"], ["r"], name="r"),
+        helper.make_node("Transpose", ["r"], ["b"], name="b", perm=[0, 3, 1, 2]),
+        helper.make_node("ReduceMean", ["b"], ["m"], name="m", axes=[2, 3], keepdims=0),
+        helper.make_node("Conv", ["b", "v"], ["d"], name="d", pads=[1] * 4),
+        helper.make_node("ReduceMean", ["d"], ["n"], name="n", axes=[2, 3], keepdims=0),
+        helper.make_node("Add", ["m", "n"], ["y"], name="y"),
+    ]
+    module = import_model(model(nodes, weight))
+    verification = Verification(module, None, 0, 0.5)
+    run_passes(make_context(), module, [OnnxCanonicalizePass()], [verification.observe])
+    assert verification.fault is None
+    assert "7 nodes within" in verification.finish(None)  # all but t and b
