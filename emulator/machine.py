@@ -19,8 +19,7 @@ from emulator.host import dequantise, quantise, split_sample
 from emulator.kernels import Bytes
 from emulator.validity import check_accesses
 from isa.errors import UserError
-from isa.hazards import check_races
-from isa.legality import check_program
+from isa.legality import check_executable
 from isa.program import Layer, Program
 
 if TYPE_CHECKING:
@@ -46,9 +45,8 @@ class Machine:
     """
 
     def __init__(self, program: Program):
-        check_program(program)
+        check_executable(program)
         check_accesses(program)
-        check_races(program)
         self.program = program
         self._constants = Constants()
         self._ends: dict[int, list[Layer]] = {}

@@ -167,7 +167,7 @@ def parse_instruction(text: str, where: str = "instruction") -> Instruction:
 def parse_assembly(text: str, where: str = "assembly") -> Program:
     """Parse the text of a program. Raises `AssemblyError` with line and column.
 
-    Whether the program may run is for `isa.legality.check_program` to say.
+    Whether the program may run is for `isa.legality.check_executable` to say.
     """
     return cast(Program, _parse(text if text.endswith("\n") else text + "\n", "start", where))
 

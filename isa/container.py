@@ -31,7 +31,7 @@ from isa.errors import UserError
 from isa.instructions import INSTRUCTION_BYTES, Instruction, decode, encode
 from isa.jsonform import canonical, from_plain, loads
 from isa.layout import align
-from isa.legality import check_program
+from isa.legality import check_executable
 from isa.program import PAGE, Layer, Port, Program
 from isa.target import ISA_VERSION, parse_target
 from isa.text import printable
@@ -115,8 +115,8 @@ class ContainerError(UserError):
 
 
 def write_elf(program: Program) -> bytes:
-    """The binary of a program. Raises `UserError` if the program is not executable (`isa.legality.check_program`)."""
-    check_program(program)
+    """The binary of a program. Raises `UserError` if the program fails `isa.legality.check_executable`."""
+    check_executable(program)
     return _image(program, b"".join(map(encode, program.instructions)))
 
 
@@ -271,7 +271,7 @@ def read_elf(data: bytes, where: str = "binary") -> Program:
         _check_digest(data)
         contents = _sections(data)
         program = _program(contents, _payloads(contents[".note.esc"]), _headers(data)[".bss"][2])
-        check_program(program)
+        check_executable(program)
         if _image(program, contents[".text"]) != data:
             raise ContainerError("not in the form that this format version prescribes")
     except UserError as e:

@@ -2,7 +2,7 @@
 
 `check_instruction` holds the rules of one instruction, `check_program` those of a whole program: memory bounds, the
 final `end`, semaphores, layers and the tensors of inputs and outputs. Whether waits order all conflicting accesses is
-`isa.hazards.check_races`.
+`isa.hazards.check_races`; `check_executable` asks for both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from isa.errors import UserError
-from isa.hazards import accesses, check_semaphores, describe, window_counts
+from isa.hazards import accesses, check_races, check_semaphores, describe, window_counts
 from isa.instructions import Instruction, PoolKind, TensorFormat
 from isa.layout import DRAM_ALIGN, ceil_div
 from isa.program import Port, Program, TensorRef
@@ -37,7 +37,8 @@ The loader rejects a program that breaks one of these, before anything runs.
   tile do not overlap.
 - Every window of a maximum holds a position of the tile; every window of an average counts at least one position and at
   least `count0`. Clamps are not empty; the shift of an average is in 1..62.
-- `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals.
+- `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals, and waits
+  order every two instructions of different queues that touch the same bytes, at least one writing.
 - Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs, outputs and layers lie
   in the arena; inputs are RAW; the size of the sample agrees with them. Scales are in 1e-45..1e36.
 - The shape of an input or output has 1 to 16 dimensions, begins with 1 (the batch) and has as many elements as its
@@ -204,8 +205,17 @@ def check_instruction(instruction: Instruction, target: Target) -> list[str]:
     return found
 
 
+def check_executable(program: Program) -> None:
+    """The check of whoever writes, reads or runs a program: it is legal and its semaphores leave no race.
+
+    Raises `UserError` with all causes.
+    """
+    check_program(program)
+    check_races(program)
+
+
 def check_program(program: Program) -> None:
-    """Check everything that the loader promises about a program. Raises `UserError` with all causes."""
+    """Check all rules of a program but the order of its queues. Raises `UserError` with all causes."""
     causes = [*_memory(program), *_instructions(program), *_layers(program), *_ports(program)]
     if causes:
         raise UserError(causes, "the program is not executable")

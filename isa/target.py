@@ -102,8 +102,8 @@ class Dma:
     issue_cycles: Annotated[int, _ISSUE]
 
 
-def _timing(low: int, doc: str) -> Parameter:
-    return Parameter(low, 1 << 20, "cycles of dram.clock_mhz", doc)
+def _timing(low: int, doc: str, high: int = 1 << 20) -> Parameter:
+    return Parameter(low, high, "cycles of dram.clock_mhz", doc)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Dram:
     tWR: Annotated[int, _timing(1, "end of the data of a write to precharge")]
     tRTP: Annotated[int, _timing(1, "read to precharge")]
     tWTR: Annotated[int, _timing(0, "end of the data of a write to read")]
-    tREFI: Annotated[int, _timing(1, "refresh to refresh; more than tRFCab")]
+    tREFI: Annotated[int, _timing(1, "refresh to refresh; more than tRFCab", 1 << 30)]
     tRFCab: Annotated[int, _timing(0, "duration of a refresh of all banks")]
     capacity_mib: Annotated[int, Parameter(1, 1 << 20, "MiB", "capacity, up to the 40 bits of addresses")]
 

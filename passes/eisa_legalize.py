@@ -10,9 +10,9 @@ from xdsl.passes import ModulePass
 
 from dialects.eisa import program_of, to_program
 from isa.errors import UserError
-from isa.hazards import check_races, describe
+from isa.hazards import describe
 from isa.instructions import EncodingError, encode
-from isa.legality import check_program
+from isa.legality import check_executable
 from isa.program import Program
 
 
@@ -50,11 +50,9 @@ class EisaLegalizePass(ModulePass):
         program = to_program(op)
         causes = _encodable(program)
         if not causes:
-            for check in (check_program, check_races):
-                try:
-                    check(program)
-                except UserError as e:
-                    causes += e.causes
-                    break
+            try:
+                check_executable(program)
+            except UserError as e:
+                causes += e.causes
         if causes:
             raise UserError(causes, "the program cannot run on this target")

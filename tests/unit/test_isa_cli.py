@@ -62,6 +62,8 @@ def test_faults_of_the_input(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     fails(assemble.main, b"hello\n", ":1:1: unexpected 'hello'")
     illegal = print_assembly(with_instruction(small_program(), 2, act=65500))
     fails(assemble.main, illegal.encode(), "instruction 2 'load.act")
+    racy = print_assembly(with_instruction(small_program(), 5, wait_post=0))
+    fails(assemble.main, racy.encode(), "may still be writing it")
     with pytest.raises(SystemExit) as caught:
         assemble.main([str(path)])
     assert caught.value.code == 2

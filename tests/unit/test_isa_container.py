@@ -19,7 +19,7 @@ from isa_programs import small_program, with_instruction
 
 from isa.container import MACHINE, TEXT_BASE, ContainerError, read_elf, write_elf
 from isa.errors import UserError
-from isa.instructions import INSTRUCTION_BYTES
+from isa.instructions import INSTRUCTION_BYTES, encode
 from isa.program import Program
 
 PROGRAM = small_program()
@@ -124,6 +124,17 @@ def test_readelf_and_objdump(tmp_path: Path) -> None:
 def test_an_illegal_program_is_not_written() -> None:
     with pytest.raises(UserError, match="ACT is touched"):
         write_elf(with_instruction(PROGRAM, 2, act=65500))
+
+
+def test_a_racy_program_is_neither_written_nor_read() -> None:
+    racy = with_instruction(PROGRAM, 5, wait_post=0)
+    with pytest.raises(UserError, match="may still be writing it"):
+        write_elf(racy)
+    text = section(".text")
+    assert_rejected(
+        forged(".text", text[: 5 * INSTRUCTION_BYTES] + encode(racy.instructions[5]) + text[6 * INSTRUCTION_BYTES :]),
+        "may still be writing it",
+    )
 
 
 # Rejection -----------------------------------------------------------------------------------------------------------
