@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 from xdsl.dialects.builtin import (
     UNKNOWN_LOC,
@@ -22,17 +23,22 @@ def named(name: str) -> NameLoc:
     return NameLoc(StringAttr(name), NoneAttr())
 
 
+_MOST_PARTS = 128
+"""Parts that `fused` copies of a location; one with more becomes a part itself."""
+
+
 def _names(location: Attribute) -> Iterator[str]:
-    match location:
-        case NameLoc():
-            yield location.desc.data
-        case FusedLoc(locations=ArrayAttr() as parts):
-            for part in parts.data:
-                yield from _names(part)
-        case CallSiteLoc():
-            yield from _names(location.callee)
-        case _:
-            return
+    todo = [location]
+    while todo:
+        match todo.pop():
+            case NameLoc(desc=StringAttr(data=name)):
+                yield name
+            case FusedLoc() as location:
+                todo.extend(reversed(_inner(location)))
+            case CallSiteLoc(callee=callee):
+                todo.append(callee)
+            case _:
+                pass
 
 
 def node_names(op: Operation | LocationAttr) -> tuple[str, ...]:
@@ -43,15 +49,54 @@ def node_names(op: Operation | LocationAttr) -> tuple[str, ...]:
 
 def fused_names(names: Iterable[str]) -> LocationAttr:
     """Location of several ONNX nodes, main node first: a plain name for one, unknown for none."""
-    parts = [named(n) for n in dict.fromkeys(names)]
+    return _of_parts([named(n) for n in dict.fromkeys(names)])
+
+
+def _inner(location: FusedLoc) -> Sequence[Attribute]:
+    return cast("ArrayAttr[Attribute]", location.locations).data
+
+
+def _of_parts(parts: Sequence[Attribute]) -> LocationAttr:
     if not parts:
         return UNKNOWN_LOC
-    return parts[0] if len(parts) == 1 else FusedLoc(tuple(parts), NoneAttr())
+    first = parts[0]
+    if len(parts) == 1 and isinstance(first, NameLoc | FusedLoc):
+        return first
+    return FusedLoc(tuple(parts), NoneAttr())
+
+
+def _parts(location: LocationAttr) -> Sequence[Attribute]:
+    """What a location contributes to a fused one, at most `_MOST_PARTS`."""
+    if isinstance(location, FusedLoc):
+        inner = _inner(location)
+        return inner if len(inner) <= _MOST_PARTS else (location,)
+    names = node_names(location)
+    return (location,) if isinstance(location, NameLoc) else [named(n) for n in names]
 
 
 def fused(*ops: Operation | LocationAttr) -> LocationAttr:
-    """Union of the node names of operations and locations, in order: the first given is the main one."""
-    return fused_names(name for op in ops for name in node_names(op))
+    """Union of the node names of operations and locations, in order: the first given is the main one.
+
+    The cost does not depend on how many names there are: a pattern that merges a chain of operations one by one
+    would else take the square of its length. A location of many names is nested; `flatten_locations` undoes that.
+    """
+    parts: dict[str | int, Attribute] = {}
+    for op in ops:
+        for part in _parts(op.location if isinstance(op, Operation) else op):
+            key = part.desc.data if isinstance(part, NameLoc) else id(part)
+            parts.setdefault(key, part)
+    return _of_parts(list(parts.values()))
+
+
+def flatten_locations(root: Operation) -> None:
+    """Write the nested locations that `fused` made as one list of names each, in all operations inside `root`.
+
+    A pass that merges operations calls it at its end.
+    """
+    for op in root.walk():
+        location = op.location
+        if isinstance(location, FusedLoc) and not all(isinstance(part, NameLoc) for part in _inner(location)):
+            op.location = fused_names(node_names(location))
 
 
 def describe(op: Operation) -> str:

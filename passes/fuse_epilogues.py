@@ -21,7 +21,7 @@ from xdsl.pattern_rewriter import (
 
 from dialects import esc
 from dialects.interpreters.run import main_function
-from dialects.locations import fused
+from dialects.locations import flatten_locations, fused
 from isa.reference import lookup
 
 
@@ -181,4 +181,5 @@ class FuseEpiloguesPass(ModulePass):
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         patterns = [FuseLookupIntoRequantize(), FuseAddIntoRequantize(), ComposeLookups(), ComposeSlices()]
         PatternRewriteWalker(GreedyRewritePatternApplier(list(patterns))).rewrite_module(op)
+        flatten_locations(op)
         _sink_accumulators(main_function(op).body.block)

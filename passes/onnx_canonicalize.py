@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWalker
 
+from dialects.locations import flatten_locations
 from passes.onnx_patterns import affine, dense, layout, shapes, simplify, windows
 
 
@@ -29,3 +30,4 @@ class OnnxCanonicalizePass(ModulePass):
         groups = (simplify, windows, layout, shapes, affine, dense)
         patterns = [pattern for group in groups for pattern in group.PATTERNS]
         PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)
+        flatten_locations(op)

@@ -123,6 +123,7 @@ class QuantizationPlan:
             arg: low >= 0 for arg, low in zip(self.block.args, inputs_low, strict=True)
         }
         self._owners: dict[SSAValue, SSAValue] = {}
+        self._following: set[SSAValue] = set()
         self._settled: dict[SSAValue, Storage] = {}
         self._check()
         self.pairs: dict[Operation, Pair] = {pair.second: pair for pair in find_pairs(self.block)}
@@ -135,6 +136,7 @@ class QuantizationPlan:
                 self._non_negative[result] = self._is_non_negative(op)
             self._fix(op)
         self._fix_sources()
+        self._find_following()
 
     def _check(self) -> None:
         """Raise for operations that have no counterpart."""
@@ -201,28 +203,36 @@ class QuantizationPlan:
         """The value whose storage this one shares: itself, the tensor it is moved from, or the concatenation it goes
         into.
         """
-        found = self._owners.get(value)
-        if found is None:
-            found = self._owners[value] = self._find_owner(value)
-        return found
+        path: list[SSAValue] = []
+        while value not in self._owners:
+            path.append(value)
+            shared = self._shares_with(value)
+            if shared is None:
+                break
+            value = shared
+        owner = self._owners.get(value, value)
+        self._owners.update(dict.fromkeys(path, owner))
+        return owner
 
-    def _find_owner(self, value: SSAValue) -> SSAValue:
+    def _shares_with(self, value: SSAValue) -> SSAValue | None:
+        """A neighbour in whose way the value is stored, None if its own way counts."""
         op = value.owner
-        if isinstance(op, PRESERVING) and not self._follows(op.input):
-            return self.owner(op.input)
-        if self._follows(value):
+        if isinstance(op, PRESERVING) and op.input not in self._following:
+            return op.input
+        if value in self._following:
             user = only_user(value)
             assert user is not None
-            return self.owner(user.results[0])
-        return value
+            return user.results[0]
+        return None
 
-    def _follows(self, value: SSAValue) -> bool:
-        """Whether the storage of a value may be chosen for the sake of the one operation that reads it."""
-        user = only_user(value)
-        if value in self._fixed or not isinstance(user, (*PRESERVING, onnx.ConcatOp)):
-            return False
-        op = value.owner
-        return not isinstance(op, PRESERVING) or self._follows(op.input)
+    def _find_following(self) -> None:
+        """Values whose storage may be chosen for the sake of the one operation that reads them."""
+        for value in [*self.block.args, *(r for op in self.block.ops for r in op.results)]:
+            if value in self._fixed or not isinstance(only_user(value), (*PRESERVING, onnx.ConcatOp)):
+                continue
+            op = value.owner
+            if not isinstance(op, PRESERVING) or op.input in self._following:
+                self._following.add(value)
 
     def stored(self) -> list[SSAValue]:
         """Values that the machine keeps as tensors, in program order."""

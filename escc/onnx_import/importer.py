@@ -41,11 +41,13 @@ def unique_names(nodes: Iterable[onnx_proto.NodeProto]) -> list[str]:
     """One name per node: its own, `<OpType>_<index>` if it has none, made unique by a suffix if it is taken."""
     taken: set[str] = set()
     names: list[str] = []
+    suffixes: dict[str, int] = {}  # the next to try: many nodes of one name must not cost the square of their number
     for index, node in enumerate(nodes):
         base = node.name or f"{node.op_type}_{index}"
-        name, n = base, 1
+        name, n = base, suffixes.get(base, 1)
         while name in taken:
             name, n = f"{base}_{n}", n + 1
+        suffixes[base] = n
         taken.add(name)
         names.append(name)
     return names

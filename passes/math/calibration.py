@@ -145,6 +145,8 @@ class Histogram:
     def _grow(self) -> None:
         """Double the range: neighbouring bins merge into the middle half."""
         self._limit *= 2
+        if not self._counts.any():
+            return
         quarter = _BINS // 4
         for bins in (self._counts, self._sums):
             merged: Array = bins.reshape(-1, 2).sum(axis=1)

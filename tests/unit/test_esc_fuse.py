@@ -12,7 +12,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
-from dialects import esc
+from dialects import esc, locations
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import node_names
 from passes.esc_legalize import EscLegalizePass
@@ -141,3 +141,28 @@ def test_what_changes_nothing_disappears():
     same = graph._add(esc.LookupOp(graph.x, table, esc.tensor_type(graph.x)))
     after = fused(graph.module(graph.slice(same, (0, 0, 0), (1, 1), (4, 4, 2))))
     assert counts(after)["esc.lookup"] == counts(after)["esc.slice"] == 0
+
+
+def test_a_long_chain_costs_in_proportion_to_its_length(monkeypatch):
+    """Merging it one by one makes no list of all its names for each operation."""
+    copied = 0
+    fused_location = locations.FusedLoc
+
+    def counted(parts, metadata):
+        nonlocal copied
+        copied += len(parts)
+        return fused_location(parts, metadata)
+
+    length = 700
+    graph = Graph(2, 2, 1, signed=True)
+    x = graph.x
+    for _ in range(length):
+        x = graph.lookup(x, True)
+    module = graph.module(x)
+    monkeypatch.setattr(locations, "_of_parts", lambda parts: counted(tuple(parts), locations.NoneAttr()))
+    after = fused(module)
+    monkeypatch.undo()
+    (op,) = [o for o in after.walk() if isinstance(o, esc.LookupOp)]
+    assert node_names(op) == tuple(f"node{i}" for i in range(1, length + 1))
+    assert all(isinstance(part, locations.NameLoc) for part in op.location.locations.data)
+    assert copied < 150 * length
