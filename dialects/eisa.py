@@ -1,4 +1,4 @@
-"""The `eisa` dialect: one operation for each machine instruction, derived from `isa.instructions`, grouped by layer.
+"""The `eisa` dialect: one operation for each machine instruction, derived from `isa.table`, grouped by layer.
 
 The text after the operation's name is the assembler's: `eisa.load.act signal=1, dram=0x1000, ...`. A module of this
 level and an `isa.program.Program` hold the same information: `to_program` and `from_program` are inverse to each
@@ -52,9 +52,10 @@ from dialects.machine import (
     strings,
 )
 from isa.assembly import format_instruction, parse_instruction
+from isa.declaration import Instruction, InstructionSpec
 from isa.errors import UserError
-from isa.instructions import INSTRUCTIONS, Instruction, InstructionSpec
 from isa.program import Layer, Port, Program, TensorRef
+from isa.table import INSTRUCTIONS
 from isa.target import Target
 
 _FORMAT_NAMES = {value: name for name, value in FORMATS.items()}
@@ -76,7 +77,7 @@ class FieldsAttr(Data[tuple[int, ...]]):
 
 
 class InstructionOp(IRDLOperation):
-    """Base of the instruction operations; a subclass for each entry of `isa.instructions.INSTRUCTIONS`."""
+    """Base of the instruction operations; a subclass for each entry of `isa.table.INSTRUCTIONS`."""
 
     SPEC: ClassVar[InstructionSpec]
     fields = prop_def(FieldsAttr)

@@ -28,7 +28,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer, ints
 from dialects.esc import QType
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import TensorLayout
 from isa.target import Target, TargetError, installed_target, parse_target
 

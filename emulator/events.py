@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 
 from emulator.kernels import Bytes
 from emulator.streaming import Bitmaps, Streamed, stream
-from isa.instructions import PoolKind, Scratchpad, TensorFormat
-from isa.layout import WEIGHT_TABLE_BYTES, RecordLayout, TensorLayout, ceil_div, coefficient_bytes, requant_block_bytes
+from isa.formats import PoolKind, Scratchpad, TensorFormat
+from isa.layout import (
+    WEIGHT_LANES,
+    WEIGHT_TABLE_BYTES,
+    RecordLayout,
+    TensorLayout,
+    ceil_div,
+    coefficient_bytes,
+    requant_block_bytes,
+)
 from isa.program import Program
-from isa.weights import LANES
 
 Longs: TypeAlias = NDArray[np.int64]
 _Values = Mapping[str, int]
@@ -137,7 +144,7 @@ class Recorder:
         values = v["count"]
         transfer = ceil_div(max(v["size"] + WEIGHT_TABLE_BYTES, values), self.target.dma.bytes_per_cycle)
         self.cycles[index] = max(
-            transfer, ceil_div(values, self.target.dma.decode_coefficients), ceil_div(nonzeros, LANES)
+            transfer, ceil_div(values, self.target.dma.decode_coefficients), ceil_div(nonzeros, WEIGHT_LANES)
         )
         addresses, sizes = np.array([v["table"], v["dram"]]), np.array([WEIGHT_TABLE_BYTES, v["size"]])
         self._request(index, Count.DRAM_WEIGHTS, addresses, sizes)

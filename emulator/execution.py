@@ -22,10 +22,10 @@ from emulator.arithmetic import (
     ternary,
 )
 from emulator.kernels import Bytes, Longs
-from emulator.validity import multipliers
 from isa.errors import UserError
+from isa.formats import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
 from isa.hazards import describe
-from isa.instructions import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
+from isa.instructions.post_pool import multipliers
 from isa.layout import (
     ADD_BLOCK_BYTES,
     TABLE_BYTES,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from emulator.energy import DRAM_COUNTS, SCRATCHPADS, energy
 from emulator.events import Count, Recorder
 from emulator.timing import Timeline, replay
-from isa.instructions import INSTRUCTION_BYTES, Queue, TensorFormat
+from isa.declaration import INSTRUCTION_BYTES
+from isa.formats import Queue, TensorFormat
 from isa.program import Layer, Program, TensorRef
 from isa.target import Target
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from emulator.events import Recorder
 from emulator.jit import jit
-from isa.hazards import WAITS
-from isa.instructions import Queue
+from isa.declaration import WAITS
+from isa.formats import Queue
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulator.timing import Timeline
-from isa.instructions import Queue
+from isa.formats import Queue
 from isa.jsonform import published
 from isa.program import Program
 

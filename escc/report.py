@@ -18,8 +18,8 @@ from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import OpenTileOp
 from dialects.locations import node_names
 from isa.errors import UserError
+from isa.formats import Scratchpad
 from isa.hazards import accesses
-from isa.instructions import Scratchpad
 from isa.jsonform import published
 from isa.program import Layer, Program
 from isa.text import printable

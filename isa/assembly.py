@@ -32,10 +32,11 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from isa.declaration import SYNC_FIELDS, WAITS, Field, Instruction
 from isa.errors import UserError
-from isa.instructions import BY_MNEMONIC, SYNC_FIELDS, Field, Instruction, Queue
 from isa.jsonform import from_plain, loads, to_plain
 from isa.program import Layer, Port, Program
+from isa.table import BY_MNEMONIC
 from isa.target import Target, installed_target, parse_target
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def format_instruction(instruction: Instruction) -> str:
         for f in instruction.spec.own_fields
         if values[f.name] or f.enum is not None
     ]
-    sync = [f"{queue.name.lower()}>={values[name]}" for queue, name in _WAITS if values[name]]
+    sync = [f"{queue.name.lower()}>={values[name]}" for queue, name in WAITS if values[name]]
     if sync:
         sync[0] = f"wait {sync[0]}"
     if values["signal"]:
@@ -74,13 +75,10 @@ def format_instruction(instruction: Instruction) -> str:
     return text
 
 
-_WAITS = tuple((queue, f"wait_{queue.name.lower()}") for queue in Queue)
-
-
 def _format_value(f: Field, value: int) -> str:
     if f.enum is not None:
         return f.enum(value).name.lower()
-    return hex(value) if f.is_address else str(value)
+    return hex(value) if f.address else str(value)
 
 
 def print_assembly(program: Program, *, data: bool = True) -> str:

@@ -27,8 +27,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from isa.code import WordError, decode_all
+from isa.declaration import INSTRUCTION_BYTES, Instruction, encode
 from isa.errors import UserError
-from isa.instructions import INSTRUCTION_BYTES, Instruction, decode, encode
 from isa.jsonform import canonical, from_plain, loads
 from isa.layout import align
 from isa.legality import check_executable
@@ -396,10 +397,7 @@ def _utf8(raw: bytes, name: str) -> str:
 def _instructions(text: bytes) -> tuple[Instruction, ...]:
     if len(text) % INSTRUCTION_BYTES:
         raise ContainerError(f".text: {len(text)} bytes are no multiple of {INSTRUCTION_BYTES}")
-    found: list[Instruction] = []
-    for index in range(len(text) // INSTRUCTION_BYTES):
-        try:
-            found.append(decode(text[index * INSTRUCTION_BYTES : (index + 1) * INSTRUCTION_BYTES]))
-        except UserError as e:
-            raise ContainerError(f".text: instruction {index}: {e}") from e
-    return tuple(found)
+    try:
+        return decode_all(text)
+    except WordError as e:
+        raise ContainerError(f".text: instruction {e.index}: {e}") from e

@@ -8,23 +8,14 @@ from enum import IntEnum
 from importlib.resources import files
 
 from isa import assembly, container, hazards, layout, legality, packing, parameters, weights
-from isa.instructions import (
-    INSTRUCTION_BYTES,
-    INSTRUCTIONS,
-    OPCODE,
-    SYNC_FIELDS,
-    CoefficientFormat,
-    Field,
-    Instruction,
-    InstructionSpec,
-    PoolKind,
-    Queue,
-    Scratchpad,
-    TensorFormat,
-)
+from isa.declaration import EXTERNAL_OPCODES, INSTRUCTION_BYTES, OPCODE, SYNC_FIELDS, Field, InstructionSpec
+from isa.formats import Queue
 from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES
 from isa.program import PAGE
+from isa.table import INSTRUCTIONS
 from isa.target import load_target
+
+_OWN = tuple(spec for spec in INSTRUCTIONS if spec.opcode not in EXTERNAL_OPCODES)
 
 _INTRODUCTION = f"""\
 # The ESC-1 instruction set
@@ -100,9 +91,9 @@ def page() -> str:
         _memories(),
         _word(),
         "## Instructions\n",
-        *(_instruction(spec) for spec in INSTRUCTIONS),
+        *(_instruction(spec) for spec in _OWN),
         "## Enumerations\n",
-        *(_enumeration(kind) for kind in (TensorFormat, CoefficientFormat, Scratchpad, PoolKind)),
+        *(_enumeration(kind) for kind in _enumerations()),
         "## Legality\n",
         _prose(legality.RULES),
         "## Layouts\n",
@@ -139,7 +130,7 @@ def _listing(text: str) -> str:
 
 def _synchronisation() -> str:
     rows = [
-        f"| {queue.name.lower()} | {', '.join(f'`{spec.mnemonic}`' for spec in INSTRUCTIONS if spec.queue is queue)} |"
+        f"| {queue.name.lower()} | {', '.join(f'`{spec.mnemonic}`' for spec in _OWN if spec.queue is queue)} |"
         for queue in Queue
     ]
     return _SYNCHRONISATION.format(queues="\n".join(rows))
@@ -156,7 +147,7 @@ def _memories() -> str:
 
 
 def _word() -> str:
-    spec = INSTRUCTIONS[0]
+    spec = _OWN[0]
     rows = [_row(OPCODE, 0), *(_row(f, spec.offsets[f.name]) for f in SYNC_FIELDS)]
     return (
         "## The instruction word\n\n"
@@ -174,7 +165,7 @@ def _row(f: Field, offset: int) -> str:
     values = f"{f.low} .. {f.high}"
     if f.enum is not None:
         values = ", ".join(f"{member.value} {name.lower()}" for name, member in f.enum.__members__.items())
-    elif f.is_address:
+    elif f.address:
         values = f"address, {f.bits} bits"
     return f"| {bits} | `{f.name}` | {values}{', signed' if f.signed else ''} | {f.doc} |"
 
@@ -197,7 +188,7 @@ def _memory(spec: InstructionSpec) -> str:
     spaces: dict[bool, set[str]] = {False: set(), True: set()}
     for choice in (0, 1):
         values = {f.name: choice if f.enum is not None else 1 for f in spec.own_fields}
-        for access in hazards.accesses(Instruction.make(spec.mnemonic, **values), target):
+        for access in hazards.accesses(spec.make(**values), target):
             spaces[access.write].add(access.space)
     told = [
         f"{verb} {', '.join(space.upper() for space in hazards.SPACES if space in spaces[write])}"
@@ -205,6 +196,11 @@ def _memory(spec: InstructionSpec) -> str:
         if spaces[write]
     ]
     return "It " + " and ".join(told) + "." if told else "It touches no memory."
+
+
+def _enumerations() -> list[type[IntEnum]]:
+    """The enumerations of all fields, in the order of their first use."""
+    return list(dict.fromkeys(f.enum for spec in _OWN for f in spec.fields if f.enum is not None))
 
 
 def _enumeration(kind: type[IntEnum]) -> str:

@@ -9,29 +9,20 @@ this file; they share the ranges, not the ordering.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from isa.code import group, touched
+from isa.declaration import WAITS, Instruction
 from isa.errors import UserError
-from isa.instructions import Instruction, PoolKind, Queue, Scratchpad, TensorFormat
-from isa.layout import (
-    ADD_BLOCK_BYTES,
-    TABLE_BYTES,
-    WEIGHT_TABLE_BYTES,
-    RecordLayout,
-    TensorLayout,
-    coefficient_bytes,
-    requant_block_bytes,
-)
+from isa.formats import Queue, Space
 from isa.program import Program
 from isa.target import Target
 
-SPACES = ("act", "out", "coef", "par", "psum", "dram")
+SPACES = tuple(dict.fromkeys(space.address_space for space in Space))
 """The five scratchpads and DRAM; each has addresses of its own."""
-
-WAITS = tuple((queue, f"wait_{queue.name.lower()}") for queue in Queue)
-"""Every queue and the field that waits for its semaphore."""
 
 
 class Access(NamedTuple):
@@ -43,178 +34,20 @@ class Access(NamedTuple):
     write: bool
 
 
-_Values = Mapping[str, int]
-
-
-def _read(space: str, low: int, size: int) -> Access:
-    return Access(space, low, low + size, False)
-
-
-def _write(space: str, low: int, size: int) -> Access:
-    return Access(space, low, low + size, True)
-
-
-def dram_tensor_range(v: _Values, chunk: int) -> tuple[int, int]:
-    """Bytes [low, high) of DRAM that hold the region of a load.act or store.act."""
-    if v["format"] == TensorFormat.RAW:
-        first = (v["y"] * v["tensor_w"] + v["x"]) * v["tensor_c"] + v["c"]
-        last = ((v["y"] + v["h"] - 1) * v["tensor_w"] + v["x"] + v["w"] - 1) * v["tensor_c"] + v["c"] + v["cn"]
-        return v["dram"] + first, v["dram"] + last
-    rows = v["y"] + v["h"]
-    layout = TensorLayout(rows, v["tensor_w"], v["tensor_c"], TensorFormat.BITMAP, v["segment"], chunk)
-    first = layout.line_offset(v["y"], v["c"] // chunk, v["x"] // v["segment"])
-    last = layout.line_offset(rows - 1, (v["c"] + v["cn"] - 1) // chunk, (v["x"] + v["w"] - 1) // v["segment"])
-    return v["dram"] + first, v["dram"] + last + layout.line_bytes
-
-
-def _tile(h: int, w: int, c: int, chunk: int) -> int:
-    return RecordLayout(c, chunk).tile_bytes(h, w)
-
-
-def _act_tile(v: _Values, chunk: int) -> Access:
-    return _read("act", v["act"], _tile(v["ih"], v["iw"], v["ic"], chunk))
-
-
-def _psum(v: _Values, write: bool) -> Access:
-    low = v["psum"] + 4 * v["k"]
-    return Access("psum", low, low + 4 * ((v["oh"] * v["ow"] - 1) * v["kt"] + v["kn"]), write)
-
-
-def _out(v: _Values) -> Access:
-    return _write("out", v["out"], ((v["oh"] - 1) * v["out_w"] + v["ow"] - 1) * v["out_c"] + v["kn"])
-
-
-def _load_act(v: _Values, target: Target) -> list[Access]:
-    chunk = target.array.chunk
-    low, high = dram_tensor_range(v, chunk)
-    return [Access("dram", low, high, False), _write("act", v["act"], _tile(v["h"], v["w"], v["cn"], chunk))]
-
-
-def _load_coef(v: _Values, target: Target) -> list[Access]:
-    size = coefficient_bytes(v["kn"], v["v"], v["c"], target.array.chunk)
-    return [_read("dram", v["dram"], v["size"]), _write("coef", v["coef"], size)]
-
-
-def _load_bytes(v: _Values, _: Target) -> list[Access]:
-    space = Scratchpad(v["pad"]).name.lower()
-    return [_read("dram", v["dram"], v["size"]), _write(space, v["dst"], v["size"])]
-
-
-def _load_par(v: _Values, _: Target) -> list[Access]:
-    return [_read("dram", v["dram"], v["size"]), _write("par", v["dst"], requant_block_bytes(v["kn"]))]
-
-
-def _load_weights(v: _Values, _: Target) -> list[Access]:
-    constants = [_read("dram", v["dram"], v["size"]), _read("dram", v["table"], WEIGHT_TABLE_BYTES)]
-    return [*constants, _write("coef", v["dst"], v["count"])]
-
-
-def _conv_dense(v: _Values, target: Target) -> list[Access]:
-    return _conv(v, target, v["kn"] * v["r"] * v["s"] * v["cpg"])
-
-
-def _conv_dw(v: _Values, target: Target) -> list[Access]:
-    return _conv(v, target, v["kn"] * v["r"] * v["s"])
-
-
-def _conv(v: _Values, target: Target, weights: int) -> list[Access]:
-    found = [_act_tile(v, target.array.chunk), _read("coef", v["coef"], weights), _psum(v, True)]
-    return [*found, _psum(v, False)] if v["accumulate"] else found
-
-
-def _conv_esc(v: _Values, target: Target) -> list[Access]:
-    chunk = target.array.chunk
-    return [
-        _act_tile(v, chunk),
-        _read("coef", v["coef"], coefficient_bytes(v["kn"], v["v"], v["ic"], chunk)),
-        _read("par", v["basis"], v["v"] * v["r"] * v["s"]),
-        _psum(v, True),
-    ]
-
-
-def _post_requant(v: _Values, target: Target) -> list[Access]:
-    found = [_psum(v, False), _read("par", v["par"], requant_block_bytes(v["kn"])), _out(v)]
-    if v["lut"]:
-        found.append(_read("par", v["table"], TABLE_BYTES))
-    if v["add"]:
-        found.append(_read("act", v["res"], _tile(v["oh"], v["ow"], v["res_c"], target.array.chunk)))
-        found.append(_read("par", v["addpar"], ADD_BLOCK_BYTES))
-    return found
-
-
-def _post_add(v: _Values, target: Target) -> list[Access]:
-    tile = _tile(v["oh"], v["ow"], v["kn"], target.array.chunk)
-    return [
-        _read("act", v["act"], tile),
-        _read("act", v["res"], tile),
-        _read("par", v["addpar"], ADD_BLOCK_BYTES),
-        _out(v),
-    ]
-
-
-def _post_map(v: _Values, target: Target) -> list[Access]:
-    found = [_act_tile(v, target.array.chunk), _out(v)]
-    return [*found, _read("par", v["table"], TABLE_BYTES)] if v["lut"] else found
-
-
-def window_counts(v: _Values) -> tuple[int, int]:
-    """Smallest and largest number of counted positions of any window of a post.pool."""
-    rows = _counts(v["oh"], v["sy"], v["r"], -v["pt"], -v["bt"], v["ih"] + v["bb"])
-    columns = _counts(v["ow"], v["sx"], v["s"], -v["pl"], -v["bl"], v["iw"] + v["br"])
-    return rows[0] * columns[0], rows[1] * columns[1]
-
-
-def _counts(outputs: int, stride: int, kernel: int, start: int, low: int, high: int) -> tuple[int, int]:
-    # A window that slides over an interval overlaps it first more, then less: the smallest count is at an end.
-    def overlap(i: int) -> int:
-        a = start + i * stride
-        return max(0, min(a + kernel, high) - max(a, low))
-
-    ends = (overlap(0), overlap(outputs - 1))
-    inside = min(max((low - start + stride - 1) // stride, 0), outputs - 1)
-    return min(ends), max(*ends, overlap(inside), overlap(max(inside - 1, 0)))
-
-
-def _post_pool(v: _Values, target: Target) -> list[Access]:
-    found = [_act_tile(v, target.array.chunk), _out(v)]
-    if v["kind"] == PoolKind.AVERAGE:
-        found.append(_read("par", v["par"], 4 * max(0, window_counts(v)[1] - v["count0"] + 1)))
-    return found
-
-
-def _store_act(v: _Values, target: Target) -> list[Access]:
-    low, high = dram_tensor_range(v, target.array.chunk)
-    size = ((v["h"] - 1) * v["out_w"] + v["w"] - 1) * v["out_c"] + v["cn"]
-    return [_read("out", v["out"], size), Access("dram", low, high, True)]
-
-
-def _end(_: _Values, __: Target) -> list[Access]:
-    return []
-
-
-_ACCESSES: Mapping[str, Callable[[_Values, Target], list[Access]]] = MappingProxyType(
-    {
-        "load.act": _load_act,
-        "load.coef": _load_coef,
-        "load.bytes": _load_bytes,
-        "load.par": _load_par,
-        "load.weights": _load_weights,
-        "conv.dense": _conv_dense,
-        "conv.dw": _conv_dw,
-        "conv.esc": _conv_esc,
-        "post.requant": _post_requant,
-        "post.add": _post_add,
-        "post.map": _post_map,
-        "post.pool": _post_pool,
-        "store.act": _store_act,
-        "end": _end,
-    }
-)
-
-
 def accesses(instruction: Instruction, target: Target) -> list[Access]:
     """Byte ranges that the instruction may touch. It must be legal by itself (`isa.legality.check_instruction`)."""
-    return _ACCESSES[instruction.spec.mnemonic](instruction.values, target)
+    return all_accesses([instruction], target)[0]
+
+
+def all_accesses(instructions: Sequence[Instruction], target: Target) -> list[list[Access]]:
+    """The byte ranges of each instruction of a sequence: the bounding boxes of the extents that it declares."""
+    found: list[list[Access]] = [[] for _ in instructions]
+    table = touched(group(instructions), target)
+    names = [space.address_space for space in Space]
+    rows: list[list[int]] = np.stack([table.number, table.space, table.base, table.end, table.write], axis=1).tolist()
+    for number, space, low, high, write in rows:
+        found[number].append(Access(names[space], low, high, bool(write)))
+    return found
 
 
 class _LatestByRange:
@@ -260,16 +93,16 @@ def dependencies(instructions: Sequence[Instruction], target: Target) -> list[De
     readers: dict[str, dict[Queue, _LatestByRange]] = {space: {} for space in SPACES}
     writers: dict[str, dict[Queue, _LatestByRange]] = {space: {} for space in SPACES}
     found: list[Dependency] = []
+    ranges = all_accesses(instructions, target)
     for index, instruction in enumerate(instructions):
         queue = instruction.spec.queue
         latest = [-1, -1, -1, -1]
-        touched = [a for a in accesses(instruction, target) if a.low < a.high]
-        for space, low, high, write in touched:
+        for space, low, high, write in ranges[index]:
             for maps in (writers, readers) if write else (writers,):
                 for other, pieces in maps[space].items():
                     if other is not queue:
                         latest[other] = max(latest[other], pieces.latest(low, high))
-        for space, low, high, write in touched:
+        for space, low, high, write in ranges[index]:
             maps = (writers if write else readers)[space]
             if queue not in maps:
                 maps[queue] = _LatestByRange()

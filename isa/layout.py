@@ -13,15 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
+from isa.integers import ceil_div, least
 
 DRAM_ALIGN = 64
 """Tensors and lines in DRAM begin at multiples of this (one LPDDR4 x32 BL16 burst); constants lie without gaps."""
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Smallest integer not below a / b."""
-    return -(-a // b)
 
 
 def align(n: int, to: int = DRAM_ALIGN) -> int:
@@ -44,7 +40,7 @@ class RecordLayout:
     @property
     def slot(self) -> int:
         """Value bytes reserved per record."""
-        return min(self.c, self.chunk)
+        return least(self.c, self.chunk)
 
     @property
     def bitmap_bytes(self) -> int:
@@ -117,6 +113,9 @@ ADD_BLOCK_BYTES = 13
 
 TABLE_BYTES = 256
 """PAR bytes of a lookup table, indexed by the stored byte."""
+
+WEIGHT_LANES = 16
+"""Streams of packed weights that a decoder reads at once (see `isa.weights`)."""
 
 WEIGHT_TABLE_BYTES = 64
 """DRAM bytes of the code lengths of packed weights (see `isa.weights`)."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
+import numpy as np
+
+from isa.code import Group, group, touched
+from isa.declaration import Instruction, Rule
 from isa.errors import UserError
-from isa.hazards import accesses, check_races, check_semaphores, describe, window_counts
-from isa.instructions import Instruction, PoolKind, TensorFormat
-from isa.layout import DRAM_ALIGN, ceil_div
+from isa.formats import Space, TensorFormat
+from isa.hazards import check_races, check_semaphores, describe
+from isa.layout import DRAM_ALIGN
 from isa.program import Port, Program, TensorRef
 from isa.target import Target
 
@@ -47,162 +51,54 @@ The loader rejects a program that breaks one of these, before anything runs.
 """
 """The rules, for people."""
 
-_Values = Mapping[str, int]
-
-# Extents, strides and counts: zero would make an instruction meaningless.
-_POSITIVE = frozenset(
-    (
-        *("size", "h", "w", "cn", "tensor_w", "tensor_c"),
-        *("ih", "iw", "ic", "r", "s", "sy", "sx", "oh", "ow", "kt", "kn"),
-        *("v", "cpg", "kpg", "groups", "out_w", "out_c", "block", "count"),
-    )
-)
+Faults: TypeAlias = dict[int, list[str]]
+_UNBOUNDED = 1 << 62
 
 
-def _load_coef(v: _Values, _: Target) -> list[str]:
-    return [] if v["c"] else ["c must be positive"]
+def instruction_faults(groups: Sequence[Group], instructions: Sequence[Instruction], target: Target) -> Faults:
+    """Rules that instructions break by themselves: one line each, by the instruction's number.
+
+    Scratchpad sizes are checked here, DRAM bounds with the program.
+    """
+    faults: Faults = {}
+    for part in groups:
+        _add(faults, part, instructions, [_positive(part, f.name) for f in part.spec.own_fields if f.positive])
+        sound = _without(part, faults)
+        if sound.number.size:
+            _add(faults, sound, instructions, part.spec.rules(sound.values, target))
+    table = touched([_without(part, faults) for part in groups], target)
+    size = np.array([getattr(target.scratchpad, space.name.lower(), _UNBOUNDED) for space in Space], np.int64)
+    for i in np.flatnonzero(table.end > size[table.space]).tolist():
+        space = Space(int(table.space[i]))
+        text = f"{space.name} is touched up to byte {int(table.end[i]):#x}, it has {int(size[space]):#x}"
+        faults.setdefault(int(table.number[i]), []).append(text)
+    return faults
 
 
-def _region(v: _Values, chunk: int) -> list[str]:
-    """The region of a tensor in DRAM."""
-    found: list[str] = []
-    if v["dram"] % DRAM_ALIGN:
-        found.append(f"dram={v['dram']:#x} is not a multiple of {DRAM_ALIGN}")
-    if v["x"] + v["w"] > v["tensor_w"] or v["c"] + v["cn"] > v["tensor_c"]:
-        found.append("the region exceeds the tensor")
-    if v["format"] == TensorFormat.BITMAP:
-        if not v["segment"]:
-            found.append("segment must be positive")
-        if v["c"] % chunk:
-            found.append(f"c={v['c']} is not a multiple of the chunk, {chunk}")
-    return found
+def _positive(part: Group, name: str) -> Rule:
+    return Rule(part.values[name] == 0, f"{name} must be positive")
 
 
-def _load_act(v: _Values, target: Target) -> list[str]:
-    return _region(v, target.array.chunk)
+def _add(faults: Faults, part: Group, instructions: Sequence[Instruction], rules: Iterable[Rule]) -> None:
+    for rule in rules:
+        for i in np.flatnonzero(np.broadcast_to(rule.broken, part.number.shape)).tolist():
+            number = int(part.number[i])
+            faults.setdefault(number, []).append(rule.tell(instructions[number].values, i))
 
 
-def _store_act(v: _Values, target: Target) -> list[str]:
-    chunk = target.array.chunk
-    found = _region(v, chunk)
-    if not found and v["format"] == TensorFormat.BITMAP:
-        end_x, end_c = v["x"] + v["w"], v["c"] + v["cn"]
-        if v["x"] % v["segment"] or (end_x % v["segment"] and end_x != v["tensor_w"]):
-            found.append("the region must cover whole segments")
-        if end_c % chunk and end_c != v["tensor_c"]:
-            found.append("the region must cover whole chunks")
-    if v["w"] > v["out_w"] or v["cn"] > v["out_c"]:
-        found.append("rows or positions of the OUT tile overlap")
-    return found
-
-
-def _psum_tile(v: _Values) -> list[str]:
-    found: list[str] = []
-    if v["psum"] % 4:
-        found.append(f"psum={v['psum']:#x} is not a multiple of 4")
-    return [*found, *_channels(v["k"], v["kn"], "kt", v)]
-
-
-def _out_tile(v: _Values) -> list[str]:
-    return ["rows or positions of the OUT tile overlap"] if v["ow"] > v["out_w"] or v["kn"] > v["out_c"] else []
-
-
-def _groups(v: _Values, target: Target) -> list[str]:
-    if v["groups"] > target.array.blocks:
-        return [f"groups={v['groups']} exceed the {target.array.blocks} blocks"]
-    return []
-
-
-def _channels(first: int, count: int, extent: str, v: _Values) -> list[str]:
-    last = first + count - 1
-    return [f"channels {first}..{last} exceed {extent}={v[extent]}"] if last >= v[extent] else []
-
-
-def _conv_dense(v: _Values, target: Target) -> list[str]:
-    return [*_psum_tile(v), *_groups(v, target), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]) * v["cpg"], "ic", v)]
-
-
-def _conv_dw(v: _Values, _: Target) -> list[str]:
-    return [*_psum_tile(v), *_channels(v["cs"], ceil_div(v["kn"], v["kpg"]), "ic", v)]
-
-
-def _conv_esc(v: _Values, target: Target) -> list[str]:
-    return [*_psum_tile(v), *_groups(v, target)]
-
-
-def _post_requant(v: _Values, _: Target) -> list[str]:
-    found = [*_psum_tile(v), *_out_tile(v)]
-    if v["lo"] > v["hi"]:
-        found.append(f"lo={v['lo']} exceeds hi={v['hi']}")
-    if v["add"]:
-        found += _channels(v["res_k"], v["kn"], "res_c", v)
-    return found
-
-
-def _post_add(v: _Values, _: Target) -> list[str]:
-    return _out_tile(v)
-
-
-def _post_map(v: _Values, _: Target) -> list[str]:
-    return _out_tile(v)
-
-
-def _post_pool(v: _Values, _: Target) -> list[str]:
-    found = [*_out_tile(v), *_channels(v["cs"], v["kn"], "ic", v)]
-    if v["kind"] == PoolKind.MAX:
-        if not window_counts({**v, "bt": 0, "bl": 0, "bb": 0, "br": 0})[0]:
-            found.append("a window holds no position of the tile")
-        return found
-    if v["lo"] > v["hi"]:
-        found.append(f"lo={v['lo']} exceeds hi={v['hi']}")
-    if not 1 <= v["shift"] <= 62:
-        found.append(f"shift={v['shift']} is not in [1, 62]")
-    least = window_counts(v)[0]
-    if least < max(1, v["count0"]):
-        found.append(f"a window counts {least} positions, fewer than {max(1, v['count0'])}")
-    return found
-
-
-def _end(_: _Values, __: Target) -> list[str]:
-    return []
-
-
-_RULES: Mapping[str, Callable[[_Values, Target], list[str]]] = MappingProxyType(
-    {
-        "load.act": _load_act,
-        "load.coef": _load_coef,
-        "load.bytes": _end,
-        "load.par": _end,
-        "load.weights": _end,
-        "conv.dense": _conv_dense,
-        "conv.dw": _conv_dw,
-        "conv.esc": _conv_esc,
-        "post.requant": _post_requant,
-        "post.add": _post_add,
-        "post.map": _post_map,
-        "post.pool": _post_pool,
-        "store.act": _store_act,
-        "end": _end,
-    }
-)
+def _without(part: Group, faults: Faults) -> Group:
+    """The instructions of a group that have no fault."""
+    if not faults:
+        return part
+    return part.where(~np.isin(part.number, list(faults)))
 
 
 def check_instruction(instruction: Instruction, target: Target) -> list[str]:
     """Rules of the instruction that it breaks, one line each; empty if it is legal.
 
-    An instruction that breaks none has well-defined byte ranges (`isa.hazards.accesses`). Scratchpad sizes are checked
-    here, DRAM bounds with the program.
+    An instruction that breaks none has well-defined byte ranges (`isa.hazards.accesses`).
     """
-    values = instruction.values
-    found = [f"{name} must be positive" for name in instruction.spec.offsets if name in _POSITIVE and not values[name]]
-    found = found or _RULES[instruction.spec.mnemonic](values, target)
-    if found:
-        return found
-    for space, _, high, _ in accesses(instruction, target):
-        if space != "dram" and high > getattr(target.scratchpad, space):
-            size = getattr(target.scratchpad, space)
-            found.append(f"{space.upper()} is touched up to byte {high:#x}, it has {size:#x}")
-    return found
+    return instruction_faults(group([instruction]), [instruction], target).get(0, [])
 
 
 def check_executable(program: Program) -> None:
@@ -230,12 +126,11 @@ def _memory(program: Program) -> list[str]:
 
 
 def _instructions(program: Program) -> list[str]:
-    causes: list[str] = []
-    for index, instruction in enumerate(program.instructions):
-        problems = check_instruction(instruction, program.target)
-        if not problems:
-            problems = _dram_bounds(program, instruction)
-        causes += [f"{describe(program.instructions, index)}: {problem}" for problem in problems]
+    faults = instruction_faults(program.groups, program.instructions, program.target)
+    for index, fault in _dram_bounds(program, [_without(part, faults) for part in program.groups]):
+        faults.setdefault(index, [fault])
+    names = {index: describe(program.instructions, index) for index in faults}
+    causes = [f"{names[index]}: {fault}" for index in sorted(faults) for fault in faults[index]]
     ends = [i for i, instruction in enumerate(program.instructions) if instruction.spec.mnemonic == "end"]
     if ends != [len(program.instructions) - 1]:
         found = f"instructions {', '.join(map(str, ends[:4]))}" if ends else "none"
@@ -245,17 +140,19 @@ def _instructions(program: Program) -> list[str]:
     return causes
 
 
-def _dram_bounds(program: Program, instruction: Instruction) -> list[str]:
-    base, end = program.arena_base, program.dram_bytes
-    for space, low, high, write in accesses(instruction, program.target):
-        if space != "dram" or (base <= low and high <= end):
-            continue
-        if write:
-            return [f"writes DRAM [{low:#x}, {high:#x}), not all of it in the arena [{base:#x}, {end:#x})"]
-        if high > len(program.rodata):
-            places = f"constants [0, {len(program.rodata):#x}) nor arena [{base:#x}, {end:#x})"
-            return [f"reads DRAM [{low:#x}, {high:#x}), neither in {places}"]
-    return []
+def _dram_bounds(program: Program, groups: Sequence[Group]) -> Iterator[tuple[int, str]]:
+    """Instructions that touch DRAM outside constants and arena."""
+    base, end, constants = program.arena_base, program.dram_bytes, len(program.rodata)
+    table = touched(groups, program.target)
+    written, top = table.write != 0, table.end
+    outside = (table.space >= Space.ARENA) & ((table.base < base) | (top > end)) & (written | (top > constants))
+    for i in np.flatnonzero(outside).tolist():
+        where = f"DRAM [{int(table.base[i]):#x}, {int(top[i]):#x})"
+        if written[i]:
+            yield int(table.number[i]), f"writes {where}, not all of it in the arena [{base:#x}, {end:#x})"
+        else:
+            places = f"constants [0, {constants:#x}) nor arena [{base:#x}, {end:#x})"
+            yield int(table.number[i]), f"reads {where}, neither in {places}"
 
 
 def _layers(program: Program) -> list[str]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, Bits, PackingError, number, to_bytes
-from isa.instructions import CoefficientFormat
+from isa.formats import CoefficientFormat
 from isa.layout import ceil_div
 
 MAX_COEFFICIENTS = 1 << 26

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from isa.instructions import Instruction, TensorFormat
+from isa.code import Group, group
+from isa.declaration import Instruction
+from isa.formats import TensorFormat
 from isa.layout import TensorLayout, align
 from isa.target import Target
 
@@ -88,6 +91,11 @@ class Program:
     sample: bytes = b""
     producer: str = field(default="")
     float_weights: int = 0
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The instructions as columns."""
+        return group(self.instructions)
 
     @property
     def original_weights(self) -> int:

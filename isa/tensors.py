@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import RecordLayout, TensorLayout
 
 _U8 = NDArray[np.uint8]

@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, number, to_bytes
-from isa.instructions import CoefficientFormat
-from isa.layout import WEIGHT_TABLE_BYTES, ceil_div
+from isa.formats import CoefficientFormat
+from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES, ceil_div
 from isa.packing import best, unpack
 
-LANES = 16
 _MAGNITUDES = 128
 _LONGEST = 15
 
@@ -84,7 +83,7 @@ def pack_weights(weights: NDArray[np.int8], table: bytes) -> bytes:
     symbols = np.abs(flat[flat != 0].astype(np.int64)) - 1
     if symbols.size and not int(lengths[symbols].min()):
         raise ValueError("the table has no code for a magnitude that occurs")
-    lanes = [_encode(symbols[lane::LANES], lengths, codes) for lane in range(LANES)]
+    lanes = [_encode(symbols[lane::WEIGHT_LANES], lengths, codes) for lane in range(WEIGHT_LANES)]
     head = number(int(coding)) + number(len(signs)) + b"".join(number(len(lane)) for lane in lanes)
     return head + signs + b"".join(lanes)
 
@@ -109,7 +108,7 @@ def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
     coding, size = reader.number(), reader.number()
     if coding not in CoefficientFormat.__members__.values():
         raise reader.error(f"coding {coding} of the signs is undefined")
-    sizes = [reader.number() for _ in range(LANES)]
+    sizes = [reader.number() for _ in range(WEIGHT_LANES)]
     signs = unpack(reader.take(size).tobytes(), CoefficientFormat(coding), 1, 1, n).reshape(-1)
     places = np.flatnonzero(signs)
     lengths, codes = _codes(table)
@@ -121,7 +120,7 @@ def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
         longest[window], symbol[window] = lengths[index], index
     result = signs.astype(np.int64)
     for lane, each in enumerate(sizes):
-        mine = places[lane::LANES]
+        mine = places[lane::WEIGHT_LANES]
         windows = _windows(reader.take(each))
         starts, end = _follow(longest[windows].tobytes(), len(mine))
         if end < 0 or ceil_div(end, 8) != each or windows[end:].any():

@@ -9,9 +9,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from dialects.eisa import program_of, to_program
+from isa.declaration import EncodingError, encode
 from isa.errors import UserError
 from isa.hazards import describe
-from isa.instructions import EncodingError, encode
 from isa.legality import check_executable
 from isa.program import Program
 

@@ -17,8 +17,8 @@ from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
 from isa.errors import UserError
-from isa.instructions import BY_MNEMONIC
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
+from isa.table import BY_MNEMONIC
 from isa.target import Target, load_target
 from passes.layers.pool_in_parts import uniform_count
 

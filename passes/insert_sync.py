@@ -9,8 +9,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from dialects.eisa import InstructionOp, program_of
-from isa.hazards import WAITS, dependencies
-from isa.instructions import Queue
+from isa.declaration import WAITS
+from isa.formats import Queue
+from isa.hazards import dependencies
 from passes.math.sync import synchronise
 
 

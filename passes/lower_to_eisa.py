@@ -14,9 +14,9 @@ from xdsl.passes import ModulePass
 from dialects import bfs, eisa
 from dialects.machine import PortDecl
 from isa.errors import UserError
-from isa.instructions import Instruction
 from isa.layout import align
 from isa.program import PAGE, TensorRef
+from isa.table import make
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.layer_to_instructions import LayerLowering
@@ -80,7 +80,7 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
                 layer.location,
             )
         )
-    ops.append(eisa.InstructionOp.of(Instruction.make("end")))
+    ops.append(eisa.InstructionOp.of(make("end")))
     properties: dict[str, Attribute] = {
         "target": program.target,
         "rodata": eisa.blob_of(rodata),

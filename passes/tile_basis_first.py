@@ -21,7 +21,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import describe
 from dialects.machine import port_properties
 from isa.errors import UserError
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.target import Target, load_target
 from passes.float_weights import recorded
 from passes.layers.table import tile_operation

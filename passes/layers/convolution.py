@@ -16,7 +16,7 @@ from dialects.attributes import ints
 from dialects.bfs_tiles import LoadWeightsOp
 from dialects.blob import DenseAttr
 from dialects.esc import shape_of
-from isa.instructions import Scratchpad
+from isa.formats import Scratchpad
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, requant_block_bytes
 from isa.weights import pack_weights, weight_table
 from passes.layers.add import add_block

@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import ceil_div, coefficient_bytes
 from isa.packing import best
 from isa.target import Target

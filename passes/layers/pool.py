@@ -10,7 +10,7 @@ from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
 from dialects.esc import shape_of
-from isa.instructions import PoolKind
+from isa.formats import PoolKind
 from passes.layers.pool_in_parts import average_as_convolution, separate_maximum
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
 from passes.tiling.geometry import window_span

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
 from passes.tiling.geometry import pieces, total_span

@@ -11,7 +11,7 @@ from xdsl.ir import Operation, SSAValue
 from dialects import bfs
 from dialects.blob import DenseAttr
 from dialects.esc import q_of, shape_of
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.problem import Source
 

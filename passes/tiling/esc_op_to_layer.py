@@ -15,7 +15,7 @@ from dialects import bfs, bfs_tiles
 from dialects.blob import DenseAttr
 from dialects.esc import q_of
 from dialects.locations import describe, fused, node_names
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.target import Target
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
 from passes.tiling.loop_nest_builder import LoopNestBuilder

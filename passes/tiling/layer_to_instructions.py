@@ -11,8 +11,10 @@ from xdsl.ir import SSAValue
 
 from dialects.bfs import BufferOp, ConstantOp, LayerOp, TensorOp
 from dialects.bfs_tiles import TileOp
+from isa.declaration import Instruction
 from isa.errors import UserError
-from isa.instructions import Instruction, Scratchpad
+from isa.formats import Scratchpad
+from isa.table import make
 from isa.target import Target
 from passes.tiling.geometry import Span
 from passes.tiling.loop_nest import Indices, executions
@@ -112,7 +114,7 @@ class LayerLowering:
 
     def emit(self, mnemonic: str, **values: int) -> None:
         """Append an instruction; fields that are not given are 0."""
-        self.instructions.append(Instruction.make(mnemonic, **values))
+        self.instructions.append(make(mnemonic, **values))
 
     def held(self, buffer: SSAValue) -> tuple[Region, int]:
         """What the current instance of a buffer holds, and its address."""

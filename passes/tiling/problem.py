@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import RecordLayout, ceil_div, requant_block_bytes
 from isa.target import Target
 from passes.tiling.geometry import ChannelMap, steps, widest_span

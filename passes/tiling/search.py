@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
 from passes.tiling.cost import CostModel

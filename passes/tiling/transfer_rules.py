@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dialects import bfs_tiles as tiles
 from dialects.attributes import ints
-from isa.instructions import Scratchpad
+from isa.formats import Scratchpad
 from isa.layout import RecordLayout, requant_block_bytes
 from isa.parameters import pack_parameters, plain_blocks
 from passes.tiling.geometry import ChannelMap, Span, window_span

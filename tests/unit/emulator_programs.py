@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from isa.formats import CoefficientFormat, PoolKind, Queue, Scratchpad, TensorFormat
 from isa.hazards import dependencies
-from isa.instructions import CoefficientFormat, Instruction, PoolKind, Queue, Scratchpad, TensorFormat
 from isa.layout import align
 from isa.packing import pack
 from isa.program import Layer, Port, Program, TensorRef
+from isa.table import make
 from isa.target import Target, load_target
 
 
@@ -57,7 +58,7 @@ class Builder:
             values = dict(values)
             if values.pop("_arena", 0):
                 values["dram"] += base
-            code.append(Instruction.make(mnemonic, signal=1, **values))
+            code.append(make(mnemonic, signal=1, **values))
         if synchronise:
             wait(code, self.target)
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from isa.instructions import INSTRUCTIONS, Field, Instruction, InstructionSpec, TensorFormat
+from isa.declaration import Field, Instruction, InstructionSpec
+from isa.formats import TensorFormat
 from isa.program import PAGE, Layer, Port, Program, TensorRef
+from isa.table import INSTRUCTIONS, make
 from isa.target import load_target
 
 
@@ -62,7 +64,7 @@ def small_program(rodata: bytes = bytes(range(200)), producer: str = "escc test"
             ),
         ]  # fmt: skip
     code.append(("end", {}))
-    instructions = tuple(Instruction.make(mnemonic, **values) for mnemonic, values in code)
+    instructions = tuple(make(mnemonic, **values) for mnemonic, values in code)
     return Program(
         target=load_target(),
         instructions=instructions,

@@ -15,7 +15,7 @@ from dialects.bfs_tiles import LoadTileOp
 from dialects.blob import Blob
 from dialects.esc import Esc
 from isa.errors import UserError
-from isa.instructions import CoefficientFormat, TensorFormat
+from isa.formats import CoefficientFormat, TensorFormat
 from isa.packing import unpack
 from isa.parameters import plain_blocks, unpack_parameters
 from passes.layers.escalate import match_cycles

@@ -18,8 +18,8 @@ from dialects.blob import Blob
 from dialects.eisa import Eisa, from_program, to_program
 from dialects.esc import Esc
 from isa.errors import UserError
-from isa.instructions import INSTRUCTIONS, Instruction
 from isa.program import Layer, Port, Program
+from isa.table import INSTRUCTIONS, make
 
 
 def parse(text: str) -> ModuleOp:
@@ -62,7 +62,7 @@ def test_everything_that_a_program_may_hold_survives(program: Program) -> None:
         outputs=(output, *program.outputs),
         layers=(layer, *program.layers),
         producer='a "quoted" name',
-        instructions=(*program.instructions[:-1], Instruction.make("end", wait_post=1, wait_load=2)),
+        instructions=(*program.instructions[:-1], make("end", wait_post=1, wait_load=2)),
     )
     assert to_program(from_program(full)) == full
     assert to_program(parse(str(from_program(full)))) == full

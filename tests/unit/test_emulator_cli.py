@@ -14,7 +14,7 @@ from emulator.evaluate import batch_size
 from emulator.machine import Machine
 from escc.cli.emulate import main
 from isa.container import write_elf
-from isa.instructions import Instruction
+from isa.table import make
 from isa.text import printable
 
 CLASSES = 4
@@ -92,7 +92,7 @@ def test_an_output_of_any_name_is_stored_under_it(name, program, tmp_path, capsy
 
 def test_a_program_without_inputs_outputs_and_layers_runs(program, tmp_path, capsys):
     path = tmp_path / "model.bin"
-    end = (Instruction.make("end"),)
+    end = (make("end"),)
     bare = replace(program, layers=(), inputs=(), outputs=(), sample=b"", instructions=end)
     path.write_bytes(write_elf(bare))
     assert main([str(path), "--stats-json", "-"]) == 0

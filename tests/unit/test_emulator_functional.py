@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from emulator.machine import Machine
 from isa.errors import UserError
-from isa.instructions import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
+from isa.formats import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
 from isa.target import load_target
 
 ESC1 = load_target()

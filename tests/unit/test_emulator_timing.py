@@ -16,8 +16,8 @@ from emulator.machine import Machine
 from emulator.statistics import layer_ends, stall_spans
 from emulator.streaming import Streamed, stream
 from emulator.timing import Timeline, replay
-from isa.hazards import WAITS
-from isa.instructions import Queue, Scratchpad, TensorFormat
+from isa.declaration import WAITS
+from isa.formats import Queue, Scratchpad, TensorFormat
 from isa.layout import ceil_div
 from isa.packing import best
 from isa.target import load_target

@@ -13,9 +13,10 @@ from isa_programs import instructions, small_program
 
 from isa.assembly import AssemblyError, format_instruction, parse_assembly, parse_instruction, print_assembly
 from isa.container import read_elf, write_elf
+from isa.declaration import Field, Instruction, InstructionSpec
 from isa.errors import UserError
-from isa.instructions import BY_MNEMONIC, INSTRUCTIONS, Field, Instruction, InstructionSpec
 from isa.program import Program
+from isa.table import BY_MNEMONIC, INSTRUCTIONS, make
 from isa.target import load_target
 
 PROGRAM = small_program()
@@ -33,7 +34,7 @@ def test_instruction_round_trip(instruction: Instruction) -> None:
 @pytest.mark.parametrize(("spec", "f"), ALL_FIELDS, ids=[f"{s.mnemonic}-{f.name}" for s, f in ALL_FIELDS])
 def test_boundaries_of_a_field(spec: InstructionSpec, f: Field) -> None:
     for value in [int(m) for m in f.enum] if f.enum else [f.low, f.high]:
-        instruction = Instruction.make(spec.mnemonic, **{f.name: value})
+        instruction = make(spec.mnemonic, **{f.name: value})
         assert parse_instruction(format_instruction(instruction)) == instruction
     if f in spec.own_fields:
         for value in (f.low - 1, f.high + 1):
@@ -42,10 +43,10 @@ def test_boundaries_of_a_field(spec: InstructionSpec, f: Field) -> None:
 
 
 def test_format() -> None:
-    conv = Instruction.make("conv.dense", act=16, ih=8, pt=-1, wait_load=2, wait_post=3, signal=1)
+    conv = make("conv.dense", act=16, ih=8, pt=-1, wait_load=2, wait_post=3, signal=1)
     assert format_instruction(conv) == "conv.dense act=0x10, ih=8, pt=-1 ; wait load>=2, post>=3, signal"
-    assert format_instruction(Instruction.make("load.act", signal=1)) == "load.act format=raw ; signal"
-    assert format_instruction(Instruction.make("end")) == "end"
+    assert format_instruction(make("load.act", signal=1)) == "load.act format=raw ; signal"
+    assert format_instruction(make("end")) == "end"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_format() -> None:
     ],
 )
 def test_free_form(text: str) -> None:
-    want = Instruction.make("load.bytes", dram=64, size=9, pad=1, wait_compute=3, signal=1)
+    want = make("load.bytes", dram=64, size=9, pad=1, wait_compute=3, signal=1)
     assert parse_instruction(text) == want
 
 

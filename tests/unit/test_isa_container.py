@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from isa_programs import small_program, with_instruction
 
 from isa.container import MACHINE, TEXT_BASE, ContainerError, read_elf, write_elf
+from isa.declaration import INSTRUCTION_BYTES, encode
 from isa.errors import UserError
-from isa.instructions import INSTRUCTION_BYTES, encode
 from isa.program import Program
 
 PROGRAM = small_program()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from isa import docs
-from isa.instructions import INSTRUCTIONS
+from isa.table import INSTRUCTIONS
 
 
 def test_the_committed_page_is_current() -> None:

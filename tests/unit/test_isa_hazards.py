@@ -8,18 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isa_programs import small_program, with_instruction
 
+from isa.declaration import Instruction
 from isa.errors import UserError
-from isa.hazards import Access, accesses, check_races, check_semaphores, clocks, dependencies, window_counts
-from isa.instructions import INSTRUCTIONS, Instruction, PoolKind, Queue
+from isa.formats import PoolKind, Queue
+from isa.hazards import Access, accesses, check_races, check_semaphores, clocks, dependencies
+from isa.instructions.post_pool import window_counts
 from isa.layout import RecordLayout
 from isa.program import Program
+from isa.table import INSTRUCTIONS, make
 from isa.target import load_target
 
 TARGET = load_target()
 
 
 def found(mnemonic: str, **values: int) -> set[Access]:
-    return set(accesses(Instruction.make(mnemonic, **values), TARGET))
+    return set(accesses(make(mnemonic, **values), TARGET))
 
 
 def test_load_act_raw() -> None:
@@ -149,7 +152,7 @@ def random_code(draw: st.DrawFn) -> list[Instruction]:
             if signals[queue] and draw(st.booleans()):
                 values[f"wait_{queue.name.lower()}"] = draw(st.integers(1, signals[queue]))
         values["signal"] = draw(st.integers(0, 1))
-        instruction = Instruction.make(mnemonic, **values)
+        instruction = make(mnemonic, **values)
         signals[instruction.spec.queue] += values["signal"]
         code.append(instruction)
     return code
@@ -261,18 +264,18 @@ def test_waits_that_no_earlier_signal_satisfies() -> None:
 
 
 def test_a_missing_signal_is_reported_once() -> None:
-    waiter = Instruction.make("conv.dense", wait_load=3)
-    more = Instruction.make("conv.dense", wait_load=5)
-    signal = Instruction.make("load.bytes", size=1, signal=1)
+    waiter = make("conv.dense", wait_load=3)
+    more = make("conv.dense", wait_load=5)
+    signal = make("load.bytes", size=1, signal=1)
     with pytest.raises(UserError) as caught:
-        check_semaphores((signal, waiter, signal, Instruction.make("conv.dense", wait_load=4), more))
+        check_semaphores((signal, waiter, signal, make("conv.dense", wait_load=4), more))
     assert [cause.split("'")[0] for cause in caught.value.causes] == ["instruction 1 ", "instruction 4 "]
 
 
 def test_every_instruction_has_accesses() -> None:
     for spec in INSTRUCTIONS:
         ones = {f.name: 1 for f in spec.own_fields}
-        for access in accesses(Instruction.make(spec.mnemonic, **ones), TARGET):
+        for access in accesses(make(spec.mnemonic, **ones), TARGET):
             assert access.low < access.high
 
 

@@ -7,21 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isa_programs import instructions
 
-from isa.errors import UserError
-from isa.instructions import (
-    BY_MNEMONIC,
+from isa.declaration import (
     INSTRUCTION_BYTES,
-    INSTRUCTIONS,
     OPCODE,
     SYNC_FIELDS,
     EncodingError,
     Field,
     Instruction,
     InstructionSpec,
-    Queue,
-    decode,
     encode,
 )
+from isa.errors import UserError
+from isa.formats import Queue
+from isa.table import BY_MNEMONIC, INSTRUCTIONS, decode, make
 
 ALL_FIELDS = [(spec, f) for spec in INSTRUCTIONS for f in spec.fields]
 IDS = [f"{spec.mnemonic}-{f.name}" for spec, f in ALL_FIELDS]
@@ -39,7 +37,7 @@ def test_round_trip(instruction: Instruction) -> None:
 def test_boundaries_of_a_field(spec: InstructionSpec, f: Field) -> None:
     values = [int(m) for m in f.enum] if f.enum else [f.low, f.high]
     for value in values:
-        raw = encode(Instruction.make(spec.mnemonic, **{f.name: value}))
+        raw = encode(make(spec.mnemonic, **{f.name: value}))
         assert decode(raw)[f.name] == value
         word = int.from_bytes(raw, "little")
         # Nothing but the opcode and the field itself is set.
@@ -47,13 +45,13 @@ def test_boundaries_of_a_field(spec: InstructionSpec, f: Field) -> None:
         assert word & ~mask == spec.opcode
     for value in (f.low - 1, f.high + 1):
         with pytest.raises(EncodingError, match=f"{f.name}="):
-            encode(Instruction.make(spec.mnemonic, **{f.name: value}))
+            encode(make(spec.mnemonic, **{f.name: value}))
 
 
 @pytest.mark.parametrize(("spec", "f"), [(s, f) for s, f in ALL_FIELDS if f.enum], ids=lambda x: str(x)[:20])
 def test_undefined_enumeration_values(spec: InstructionSpec, f: Field) -> None:
     assert f.enum is not None
-    good = encode(Instruction.make(spec.mnemonic))
+    good = encode(make(spec.mnemonic))
     for value in range(1 << f.bits):
         if value not in {int(m) for m in f.enum}:
             word = int.from_bytes(good, "little") | value << spec.offsets[f.name]
@@ -63,13 +61,13 @@ def test_undefined_enumeration_values(spec: InstructionSpec, f: Field) -> None:
 
 def test_undefined_enumeration_values_do_not_encode() -> None:
     with pytest.raises(EncodingError, match="format=3"):
-        encode(Instruction.make("load.act", format=3))
+        encode(make("load.act", format=3))
 
 
 @pytest.mark.parametrize("spec", INSTRUCTIONS, ids=lambda s: s.mnemonic)
 def test_stray_bits(spec: InstructionSpec) -> None:
     used = OPCODE.bits + sum(f.bits for f in spec.fields)
-    raw = encode(Instruction.make(spec.mnemonic))
+    raw = encode(make(spec.mnemonic))
     for bit in (used, INSTRUCTION_BYTES * 8 - 1):
         word = int.from_bytes(raw, "little") | 1 << bit
         with pytest.raises(EncodingError, match="beyond the last field"):
@@ -111,7 +109,7 @@ def test_fields_that_do_not_fit_are_refused() -> None:
 
 def test_unknown_field_names() -> None:
     with pytest.raises(KeyError, match="no field 'foo'"):
-        Instruction.make("end", foo=1)
+        make("end", foo=1)
 
 
 def test_enumerations_fit_their_fields() -> None:

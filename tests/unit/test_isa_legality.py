@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from isa_programs import small_program, with_instruction
 
+from isa.declaration import InstructionSpec
 from isa.errors import UserError
-from isa.instructions import INSTRUCTIONS, Instruction, InstructionSpec, TensorFormat
+from isa.formats import TensorFormat
 from isa.legality import check_instruction, check_program
 from isa.program import Program
+from isa.table import INSTRUCTIONS, make
 from isa.target import load_target
 
 TARGET = load_target()
@@ -43,7 +45,7 @@ LEGAL: dict[str, dict[str, int]] = {
 
 
 def problems(mnemonic: str, **changes: int) -> list[str]:
-    return check_instruction(Instruction.make(mnemonic, **{**LEGAL[mnemonic], **changes}), TARGET)
+    return check_instruction(make(mnemonic, **{**LEGAL[mnemonic], **changes}), TARGET)
 
 
 @pytest.mark.parametrize("spec", INSTRUCTIONS, ids=lambda s: s.mnemonic)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from escc.report import entropy_bytes
 from isa.errors import UserError
-from isa.instructions import CoefficientFormat
+from isa.formats import CoefficientFormat
 from isa.packing import MAX_COEFFICIENTS, PackingError, best, pack, unpack
 
 FORMATS = list(CoefficientFormat)

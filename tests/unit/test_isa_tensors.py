@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import RecordLayout, TensorLayout, align
 from isa.tensors import pack_records, pack_tensor, unpack_records, unpack_tensor
 

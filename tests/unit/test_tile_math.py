@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.machine import Machine
-from isa.instructions import TensorFormat
+from isa.formats import TensorFormat
 from isa.layout import RecordLayout
 from isa.target import Target, load_target
 from passes.layers.dense import DenseWork

@@ -1,0 +1,196 @@
+"""Groups of fields that several instructions share, each with its rules and with the bytes that it names."""
+
+from __future__ import annotations
+
+from isa.declaration import Field, Rule, address, extent, flag
+from isa.extents import Extent, reads
+from isa.formats import Space, TensorFormat
+from isa.integers import Number, Values, ceil_div, least, most
+from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES, RecordLayout, TensorLayout
+from isa.target import Target
+
+ROW_GROUPS = extent(
+    "groups", "row groups: PE blocks are split into this many groups that take different output rows", 8
+)
+ACCUMULATE = flag("accumulate", "add to the partial sums, 0: overwrite them")
+ADDITION = address("addpar", "in PAR of int32 ma, int32 mb, int16 alo, int16 ahi, uint8 as")
+CLAMP = (Field("lo", 10, "lower clamp", signed=True), Field("hi", 10, "upper clamp", signed=True))
+
+
+def exceeds(first: Number, count: Number, name: str, v: Values) -> Rule:
+    """Channels [first, first + count) must exist in a tile whose channels are the field `name`."""
+    last = first + count - 1
+    text = f"channels {{first}}..{{last}} exceed {name}={{{name}}}"
+    return Rule(last >= v[name], text, {"first": first, "last": last})
+
+
+def clamp_rule(v: Values, when: Number = True) -> Rule:
+    """Some value must pass the clamp."""
+    return Rule((v["lo"] > v["hi"]) & when, "lo={lo} exceeds hi={hi}")
+
+
+def groups_rule(v: Values, target: Target) -> Rule:
+    """Every row group has a block."""
+    blocks = target.array.blocks
+    return Rule(v["groups"] > blocks, f"groups={{groups}} exceed the {blocks} blocks")
+
+
+# A region of a tensor in DRAM ---------------------------------------------------------------------------------------
+
+DRAM_TENSOR = (
+    address("dram", "of the tensor in DRAM", 40),
+    Field("format", 2, "layout of the tensor in DRAM", enum=TensorFormat),
+    extent("tensor_w", "width of the whole tensor, positions"),
+    extent("tensor_c", "channels of the whole tensor"),
+    Field("segment", 16, "positions per line of a BITMAP tensor"),
+    Field("y", 16, "first row of the region"),
+    Field("x", 16, "first column of the region"),
+    Field("c", 16, "first channel of the region; a multiple of the chunk in a BITMAP tensor"),
+    extent("h", "rows of the region"),
+    extent("w", "columns of the region"),
+    extent("cn", "channels of the region"),
+)
+
+
+def region_rules(v: Values, target: Target) -> list[Rule]:
+    """What holds for every region."""
+    chunk = target.array.chunk
+    lines = v["format"] == TensorFormat.BITMAP
+    return [
+        Rule(v["dram"] % DRAM_ALIGN != 0, f"dram={{dram:#x}} is not a multiple of {DRAM_ALIGN}"),
+        Rule(
+            (v["x"] + v["w"] > v["tensor_w"]) | (v["c"] + v["cn"] > v["tensor_c"]),
+            "the region exceeds the tensor",
+        ),
+        Rule(lines & (v["segment"] == 0), "segment must be positive"),
+        Rule(lines & (v["c"] % chunk != 0), f"c={{c}} is not a multiple of the chunk, {chunk}"),
+    ]
+
+
+def bitmap_layout(v: Values, chunk: int) -> TensorLayout:
+    """The tensor of a BITMAP region, as far down as the region reaches."""
+    return TensorLayout(
+        v["y"] + v["h"], v["tensor_w"], v["tensor_c"], TensorFormat.BITMAP, most(v["segment"], 1), chunk
+    )
+
+
+def region_extents(v: Values, target: Target, write: bool) -> list[Extent]:
+    """The bytes of a region in the arena."""
+    chunk = target.array.chunk
+    row = v["tensor_w"] * v["tensor_c"]
+    base = v["dram"] + v["y"] * row + v["x"] * v["tensor_c"] + v["c"]
+    raw = v["format"] == TensorFormat.RAW
+    layout = bitmap_layout(v, chunk)
+    segment = layout.segment
+    first = v["x"] // segment
+    lines = (v["x"] + v["w"] - 1) // segment - first + 1
+    begin = v["dram"] + layout.line_offset(v["y"], v["c"] // chunk, first)
+    between = layout.segments * layout.line_bytes
+    return [
+        Extent(Space.ARENA, write, base, v["h"] * raw, row, v["w"], v["tensor_c"], v["cn"]),
+        Extent(
+            Space.ARENA,
+            write,
+            begin,
+            v["h"] * (v["format"] == TensorFormat.BITMAP),
+            layout.records.chunks * between,
+            ceil_div(v["cn"], chunk),
+            between,
+            lines * layout.line_bytes,
+        ),
+    ]
+
+
+# Tiles in the scratchpads -------------------------------------------------------------------------------------------
+
+ACT_TILE = (
+    address("act", "of the input tile (records) in ACT"),
+    extent("ih", "rows of the input tile"),
+    extent("iw", "columns of the input tile"),
+    extent("ic", "channels of the input tile (fixes the record stride)"),
+    Field("signed", 1, "1: activations are int8, 0: uint8"),
+)
+
+
+def record_bytes(h: Number, w: Number, c: Number, target: Target) -> Number:
+    """Bytes of a tile of records."""
+    return RecordLayout(c, target.array.chunk).tile_bytes(h, w)
+
+
+def act_tile(v: Values, target: Target) -> Extent:
+    """The input tile, which is read."""
+    return reads(Space.ACT, v["act"], record_bytes(v["ih"], v["iw"], v["ic"], target))
+
+
+WINDOW = (
+    extent("r", "kernel height", 8),
+    extent("s", "kernel width", 8),
+    extent("sy", "vertical stride", 8),
+    extent("sx", "horizontal stride", 8),
+    Field(
+        "pt",
+        16,
+        "row of the first window relative to the tile, negated: output row y reads tile rows y*sy-pt+i",
+        signed=True,
+    ),
+    Field("pl", 16, "likewise for columns", signed=True),
+)
+
+PSUM_TILE = (
+    address("psum", "of the partial-sum tile [oh][ow][kt] of int32 in PSUM"),
+    extent("oh", "rows of the output tile"),
+    extent("ow", "columns of the output tile"),
+    extent("kt", "output channels of the partial-sum tile (its innermost stride)"),
+    Field("k", 16, "first channel of the partial-sum tile that this instruction touches"),
+    extent("kn", "number of output channels that this instruction touches"),
+)
+
+
+def psum_rules(v: Values) -> list[Rule]:
+    """What holds for every tile of partial sums."""
+    return [
+        Rule(v["psum"] % 4 != 0, "psum={psum:#x} is not a multiple of 4"),
+        exceeds(v["k"], v["kn"], "kt", v),
+    ]
+
+
+def psum_tile(v: Values, write: bool, when: Number = True) -> Extent:
+    """The channels [k, k + kn) of the tile of partial sums."""
+    return Extent(Space.PSUM, write, v["psum"] + 4 * v["k"], when * 1, 0, v["oh"] * v["ow"], 4 * v["kt"], 4 * v["kn"])
+
+
+OUT_TILE = (
+    address("out", "in OUT of output element (0,0,0)"),
+    extent("out_w", "row stride of the OUT tile, positions"),
+    extent("out_c", "position stride of the OUT tile, bytes"),
+)
+
+
+def out_rule(v: Values, width: str = "ow", channels: str = "kn") -> Rule:
+    """Rows and positions of the OUT tile do not overlap."""
+    broken = (v[width] > v["out_w"]) | (v[channels] > v["out_c"])
+    return Rule(broken, "rows or positions of the OUT tile overlap")
+
+
+def out_tile(v: Values, write: bool, height: str = "oh", width: str = "ow", channels: str = "kn") -> Extent:
+    """The positions of the OUT tile; the fields named hold its extents."""
+    row = v["out_w"] * v["out_c"]
+    return Extent(Space.OUT, write, v["out"], v[height], row, v[width], v["out_c"], v[channels])
+
+
+def table(v: Values) -> Extent:
+    """The table, which is read where the instruction has one."""
+    return reads(Space.PAR, v["table"], TABLE_BYTES, v["lut"])
+
+
+def addition(v: Values, when: Number = True) -> Extent:
+    """The parameters of an addition."""
+    return reads(Space.PAR, v["addpar"], ADD_BLOCK_BYTES, when)
+
+
+# Sliding windows ----------------------------------------------------------------------------------------------------
+
+
+def inside(outputs: Number, stride: Number, offset: Number, size: Number) -> Number:
+    """How many i < outputs have 0 <= i*stride + offset < size."""
+    return most(0, least(outputs, (size - 1 - offset) // stride + 1) - most(0, ceil_div(-offset, stride)))

@@ -1,0 +1,60 @@
+"""The ground floor of the instruction set: queues, memories, data formats and the reductions that fields can name."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Queue(IntEnum):
+    """The four in-order instruction queues."""
+
+    LOAD = 0
+    COMPUTE = 1
+    POST = 2
+    STORE = 3
+
+
+class Space(IntEnum):
+    """A memory that instructions read or write. DRAM is two of them: constants, and the arena of activations."""
+
+    ACT = 0
+    OUT = 1
+    COEF = 2
+    PAR = 3
+    PSUM = 4
+    ARENA = 5
+    CONSTANTS = 6
+
+    @property
+    def address_space(self) -> str:
+        """The name of the addresses: each scratchpad has its own, and both parts of DRAM share `dram`."""
+        return self.name.lower() if self < Space.ARENA else "dram"
+
+
+class TensorFormat(IntEnum):
+    """How an activation tensor lies in DRAM (see `isa.layout`)."""
+
+    RAW = 0
+    BITMAP = 1
+
+
+class CoefficientFormat(IntEnum):
+    """How packed ternary coefficients lie in DRAM (see `isa.packing`)."""
+
+    FLAT = 0
+    TWO_LEVEL = 1
+    DELTA = 2
+
+
+class Scratchpad(IntEnum):
+    """Destination of a linear load."""
+
+    COEF = 0
+    PAR = 1
+
+
+class PoolKind(IntEnum):
+    """Reduction of `post.pool`."""
+
+    MAX = 0
+    AVERAGE = 1

@@ -1,0 +1,93 @@
+"""`conv.dense`: a dense convolution on the MAC rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isa.costs import Counted, multiplications, output_values, window_taps
+from isa.counts import Count
+from isa.declaration import Field, InstructionSpec, Rule, address, extent
+from isa.extents import Extent, reads
+from isa.field_groups import (
+    ACCUMULATE,
+    ACT_TILE,
+    PSUM_TILE,
+    ROW_GROUPS,
+    WINDOW,
+    act_tile,
+    exceeds,
+    groups_rule,
+    psum_rules,
+    psum_tile,
+)
+from isa.formats import Queue, Space
+from isa.integers import Number, Values, ceil_div, most
+from isa.target import Target
+
+
+def rules(v: Values, target: Target) -> Sequence[Rule]:
+    """Partial sums, row groups and the input channels of all groups."""
+    channels = ceil_div(v["kn"], v["kpg"]) * v["cpg"]
+    return (*psum_rules(v), groups_rule(v, target), exceeds(v["cs"], channels, "ic", v))
+
+
+def extents(v: Values, target: Target) -> Sequence[Extent]:
+    """Input tile and weights; partial sums are read if they are added to."""
+    return (
+        act_tile(v, target),
+        reads(Space.COEF, v["coef"], v["kn"] * v["r"] * v["s"] * v["cpg"]),
+        psum_tile(v, write=False, when=v["accumulate"]),
+        psum_tile(v, write=True),
+    )
+
+
+def _passes(v: Values, target: Target) -> Number:
+    """How often the blocks of a row group take output channels."""
+    return ceil_div(v["kn"], target.array.blocks // v["groups"])
+
+
+def _steps(v: Values, target: Target) -> Number:
+    """Cycles in which a block computes one output value."""
+    return ceil_div(v["r"] * v["s"] * v["cpg"], target.array.slices * target.array.macs)
+
+
+def cycles(v: Values, target: Target) -> Number:
+    """A block takes an output value at a time; the row groups work side by side."""
+    positions = ceil_div(v["oh"], v["groups"]) * v["ow"]
+    return target.array.issue_cycles + positions * _passes(v, target) * _steps(v, target)
+
+
+def counts(v: Values, target: Target) -> Counted:
+    """Positions outside the tile are not multiplied; weights are read once a row group."""
+    values, steps, taps = output_values(v), _steps(v, target), window_taps(v)
+    return {
+        Count.ACT_READ: taps * v["cpg"] * most(_passes(v, target), ceil_div(v["kn"], v["kpg"])),
+        Count.COEF_READ: v["kn"] * v["r"] * v["s"] * v["cpg"] * v["groups"],
+        Count.PSUM_WRITE: 4 * values * steps,
+        Count.PSUM_READ: 4 * values * (steps - 1 + v["accumulate"]),
+        **multiplications(taps * v["cpg"] * v["kn"]),
+    }
+
+
+SPEC = InstructionSpec(
+    "conv.dense",
+    0x10,
+    Queue.COMPUTE,
+    "Dense convolution on the MAC rows: psum[y,x,k+i] (+)= sum over window and channels of "
+    "weight[i,r,s,j] * act[y*sy-pt+r, x*sx-pl+s, cs + (i // kpg)*cpg + j]. Positions outside the tile count as 0.",
+    (
+        *ACT_TILE,
+        *WINDOW,
+        *PSUM_TILE,
+        address("coef", "of the weights in COEF"),
+        Field("cs", 16, "first channel of the input tile that is read"),
+        extent("cpg", "input channels per group"),
+        extent("kpg", "output channels per group"),
+        ACCUMULATE,
+        ROW_GROUPS,
+    ),
+    rules=rules,
+    extents=extents,
+    cycles=cycles,
+    counts=counts,
+)

@@ -1,0 +1,55 @@
+"""`load.bytes`: constants from DRAM to COEF or PAR as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isa.costs import Counted, transfer_cycles
+from isa.counts import Count
+from isa.declaration import Field, InstructionSpec, address, extent
+from isa.extents import Extent, reads, writes
+from isa.formats import Queue, Scratchpad, Space
+from isa.integers import Number, Values
+from isa.target import Target
+
+
+def extents(v: Values, _: Target) -> Sequence[Extent]:
+    """The same bytes in DRAM and in the scratchpad."""
+    return (
+        reads(Space.CONSTANTS, v["dram"], v["size"]),
+        writes(Space.COEF, v["dst"], v["size"], v["pad"] == Scratchpad.COEF),
+        writes(Space.PAR, v["dst"], v["size"], v["pad"] == Scratchpad.PAR),
+    )
+
+
+def cycles(v: Values, target: Target) -> Number:
+    """Cycles of the scratchpad side."""
+    return transfer_cycles(v["size"], target)
+
+
+def counts(v: Values, _: Target) -> Counted:
+    """Bytes in COEF are weights, one each; bytes in PAR are parameters."""
+    weights, parameters = v["pad"] == Scratchpad.COEF, v["pad"] == Scratchpad.PAR
+    return {
+        Count.COEF_WRITE: v["size"] * weights,
+        Count.PAR_WRITE: v["size"] * parameters,
+        Count.WEIGHT_VALUES: v["size"] * weights,
+    }
+
+
+SPEC = InstructionSpec(
+    "load.bytes",
+    0x03,
+    Queue.LOAD,
+    "Copy bytes unchanged: dense weights int8 [kn][r][s][cpg] to COEF; bases, requantisation blocks, other "
+    "parameters and tables to PAR.",
+    (
+        address("dram", "of the source", 40),
+        extent("size", "bytes", 24),
+        Field("pad", 2, "destination scratchpad", enum=Scratchpad),
+        address("dst", "of the destination"),
+    ),
+    extents=extents,
+    cycles=cycles,
+    counts=counts,
+)

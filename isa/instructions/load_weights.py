@@ -1,0 +1,52 @@
+"""`load.weights`: packed dense weights from DRAM, expanded in COEF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isa.costs import Counted, transfer_cycles
+from isa.counts import Count
+from isa.declaration import InstructionSpec, address, extent
+from isa.extents import Extent, reads, writes
+from isa.formats import Queue, Space
+from isa.integers import Number, Values, ceil_div, most
+from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
+from isa.target import Target
+
+
+def extents(v: Values, _: Target) -> Sequence[Extent]:
+    """The packed bytes and their table, and the weights."""
+    return (
+        reads(Space.CONSTANTS, v["dram"], v["size"]),
+        reads(Space.CONSTANTS, v["table"], WEIGHT_TABLE_BYTES),
+        writes(Space.COEF, v["dst"], v["count"]),
+    )
+
+
+def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
+    """The longest of transfer, expansion, decoding of the signs, and of the magnitudes of `nonzeros` weights."""
+    transfer = transfer_cycles(most(v["size"] + WEIGHT_TABLE_BYTES, v["count"]), target)
+    signs = ceil_div(v["count"], target.dma.decode_coefficients)
+    return most(most(transfer, signs), ceil_div(nonzeros, WEIGHT_LANES))
+
+
+def counts(v: Values, _: Target) -> Counted:
+    """Weights; how many of them are zero is in the data."""
+    return {Count.COEF_WRITE: v["count"], Count.WEIGHT_VALUES: v["count"]}
+
+
+SPEC = InstructionSpec(
+    "load.weights",
+    0x05,
+    Queue.LOAD,
+    "Fetch packed dense weights and the table of their codes, and expand them in COEF to `count` bytes.",
+    (
+        address("dram", "of the packed weights", 40),
+        extent("size", "packed bytes", 24),
+        address("table", "of the table", 40),
+        extent("count", "weights", 24),
+        address("dst", "of the destination in COEF"),
+    ),
+    extents=extents,
+    counts=counts,
+)

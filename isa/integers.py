@@ -1,0 +1,43 @@
+"""Integer arithmetic that serves one instruction (ints) and a column of many (int64 arrays of one length) alike.
+
+`Number` stands for both: what is written with `+ - * // % < == &` and with the functions of this module has the same
+meaning for an int and, element by element, for a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Number: TypeAlias = Any
+"""An int, or an int64 array [n] with one entry an instruction."""
+
+Values: TypeAlias = Mapping[str, Number]
+"""The fields of one instruction, or the columns of many instructions of one mnemonic."""
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b."""
+    return -(-a // b)
+
+
+def least(a: int, b: int) -> int:
+    """The smaller one."""
+    return min(a, b) if type(a) is type(b) is int else np.minimum(a, b)
+
+
+def most(a: int, b: int) -> int:
+    """The larger one."""
+    return max(a, b) if type(a) is type(b) is int else np.maximum(a, b)
+
+
+def most_of(a: Number) -> int:
+    """The largest entry."""
+    return int(np.max(a, initial=0))
+
+
+def entry(a: Number, i: int) -> int:
+    """The value for instruction i."""
+    return int(a[i]) if isinstance(a, np.ndarray) else int(a)

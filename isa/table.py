@@ -1,0 +1,76 @@
+"""The table of all instructions: those of `isa/instructions/` and those that other packages declare.
+
+A package adds an instruction by an entry point of the group `isa.instructions` that names its `InstructionSpec`, whose
+opcode lies in `isa.declaration.EXTERNAL_OPCODES`. What executes it is an entry point of the group `emulator.units`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from types import MappingProxyType
+
+from isa import instructions
+from isa.declaration import EXTERNAL_OPCODES, EncodingError, Instruction, InstructionSpec, decode_as
+from isa.errors import UserError
+
+
+def _own() -> Iterator[tuple[str, object]]:
+    for module in iter_modules(instructions.__path__):
+        yield module.name, import_module(f"{instructions.__name__}.{module.name}").SPEC
+
+
+def _installed() -> Iterator[tuple[str, object]]:
+    for point in sorted(entry_points(group="isa.instructions"), key=lambda point: point.name):
+        try:
+            yield point.name, point.load()
+        except (ImportError, AttributeError, ValueError) as e:
+            what = f"the instruction '{point.name}' (entry point group 'isa.instructions') does not load: {e}"
+            raise UserError(what, "reinstall or uninstall its package") from e
+
+
+def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[str, object]]) -> list[InstructionSpec]:
+    """All specs by opcode. Raises `UserError` if one is no `InstructionSpec`, or two claim one mnemonic or opcode."""
+    specs: list[InstructionSpec] = []
+    claimed: dict[str | int, str] = {}
+    for external, source in ((False, own), (True, installed)):
+        for name, spec in source:
+            if not isinstance(spec, InstructionSpec):
+                raise UserError(f"the instruction '{name}' must be an InstructionSpec, found {type(spec).__name__}")
+            if (spec.opcode in EXTERNAL_OPCODES) != external:
+                low, high = EXTERNAL_OPCODES.start, EXTERNAL_OPCODES.stop - 1
+                where = f"must be in [{low:#x}, {high:#x}]" if external else f"must be below {low:#x}"
+                raise UserError(f"the instruction '{name}' has opcode {spec.opcode:#x}; it {where}")
+            for key, what in ((spec.mnemonic, spec.mnemonic), (spec.opcode, f"opcode {spec.opcode:#x}")):
+                if key in claimed:
+                    raise UserError(f"the instructions '{claimed[key]}' and '{name}' both claim {what}")
+                claimed[key] = name
+            specs.append(spec)
+    return sorted(specs, key=lambda spec: spec.opcode)
+
+
+INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(assemble_table(_own(), _installed()))
+"""All instructions in the order of their opcodes."""
+
+BY_MNEMONIC: Mapping[str, InstructionSpec] = MappingProxyType({spec.mnemonic: spec for spec in INSTRUCTIONS})
+BY_OPCODE: Mapping[int, InstructionSpec] = MappingProxyType({spec.opcode: spec for spec in INSTRUCTIONS})
+
+
+def make(mnemonic: str, **values: int) -> Instruction:
+    """An instruction of given field values, 0 where none is given. Unknown names raise KeyError."""
+    return BY_MNEMONIC[mnemonic].make(**values)
+
+
+def spec_of(opcode: int) -> InstructionSpec:
+    """The declaration with an opcode. Raises `EncodingError` if there is none."""
+    spec = BY_OPCODE.get(opcode)
+    if spec is None:
+        raise EncodingError(f"unknown opcode 0x{opcode:02x}")
+    return spec
+
+
+def decode(raw: bytes) -> Instruction:
+    """Decode one instruction. Raises `EncodingError` on an unknown opcode, an undefined enum value or stray bits."""
+    return decode_as(spec_of(raw[0]), raw)
