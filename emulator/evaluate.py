@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,14 @@ from numpy.typing import NDArray
 
 from emulator.machine import Machine
 from isa.errors import UserError
-from isa.program import Program
+from isa.program import Port, Program
 
 _BATCH_BYTES = 1 << 26
 """Memory for the activations of a batch."""
 _MOST_IMAGES = 16
 """Larger batches leave the processor's caches and gain nothing."""
+_MUCH, _LITTLE = 0.1, 0.02
+"""Share of the inputs outside the range, and share of the range in use, that are worth a warning."""
 
 
 def batch_size(program: Program) -> int:
@@ -29,28 +33,56 @@ def classes(program: Program) -> int:
     """Number of classes of the only output. Raises `UserError` if the model is no classifier."""
     shapes = [p.shape for p in program.outputs]
     if len(shapes) != 1 or int(np.prod(shapes[0][1:])) != max(shapes[0][1:], default=0) or len(program.inputs) != 1:
-        text = ", ".join(str(list(shape)) for shape in shapes)
+        inputs, outputs = (
+            ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) for ports in (program.inputs, program.outputs)
+        )
         raise UserError(
             f"accuracy needs a model with one input and one output of shape [1, classes]; this one has "
-            f"{len(program.inputs)} inputs and outputs {text}"
+            f"{len(program.inputs)} inputs: {inputs}; outputs: {outputs}"
         )
     return max(shapes[0][1:])
 
 
-def check_labels(y: NDArray[Any], images: int, count: int, where: str) -> NDArray[np.int64]:
-    """Labels int64 [images]. Raises `UserError` on a wrong number, type or class."""
-    if y.dtype.kind not in "iu" or y.shape not in ((images,), (images, 1)):
-        raise UserError(
-            f"{where}: y is {y.dtype}{list(y.shape)}; requires integers [{images}], one for each image of x"
-        )
-    labels = y.reshape(-1).astype(np.int64)
-    wrong = np.flatnonzero((labels < 0) | (labels >= count))
-    if wrong.size:
-        raise UserError(
-            f"{where}: {wrong.size} of {images} labels are outside [0, {count}), "
-            f"the first is y[{wrong[0]}] = {labels[wrong[0]]}"
-        )
-    return labels
+@dataclass
+class InputRange:
+    """How inputs lie in the range that a port can represent, which is that of the calibration."""
+
+    port: Port
+    values: int = 0
+    outside: int = 0
+    largest: float = 0.0
+
+    def __post_init__(self) -> None:
+        tensor = self.port.tensor
+        low, high = (-128, 127) if tensor.signed else (0, 255)
+        self.low, self.high = low * tensor.scale, high * tensor.scale
+
+    def add(self, x: NDArray[Any]) -> None:
+        """Take in values of any shape."""
+        half = self.port.tensor.scale / 2  # a value that rounds to the last step is inside
+        self.values += x.size
+        self.outside += int(np.count_nonzero((x < self.low - half) | (x > self.high + half)))
+        self.largest = max(self.largest, float(np.abs(x).max(initial=0)))
+
+    def fault(self) -> str:
+        """What is wrong with the inputs as a whole, or ""."""
+        if self.outside > _MUCH * self.values:
+            return (
+                f"{self.outside / self.values:.1%} of the input values lie outside [{self.low:.4g}, {self.high:.4g}], "
+                "the range that the model was calibrated for"
+            )
+        if self.largest < _LITTLE * self.high:
+            return (
+                f"no input value is larger than {self.largest:.4g}, where the model was calibrated for values up to "
+                f"{self.high:.4g}"
+            )
+        return ""
+
+
+def at_chance(right: int, images: int, count: int) -> bool:
+    """Whether so many right answers among `count` classes are what guessing gives, by two standard deviations."""
+    share = 1 / count
+    return count > 1 and right <= images * share + 2 * math.sqrt(images * share * (1 - share))
 
 
 def predict(

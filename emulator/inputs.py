@@ -2,73 +2,56 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.host import shape_text
+from isa.arrays import Input, Samples, contents, open_samples
 from isa.errors import UserError
 from isa.program import Port
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 Array: TypeAlias = NDArray[Any]
 
+_IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP")
+"""What Pillow may decode: it has formats beyond these that start other programs, or that hardly anybody uses."""
+_MOST_PIXELS = 1 << 26
 
-def load_inputs(path: str, ports: Sequence[Port]) -> list[Array]:
-    """Float inputs [N, *port.shape[1:]] for every port.
 
-    .npy: the only input. .npz: the key `x` for the only input, else the names of the inputs. Anything else is read as
-    an image. Raises `UserError` with one line.
+@dataclass(frozen=True)
+class Source:
+    """Samples for every input of a program. `batches(step)` reads them in order, [at most step, *shape] each."""
+
+    count: int
+    batches: Callable[[int], Iterator[list[Array]]]
+
+
+def wanted(port: Port) -> Input:
+    """What arrays for a port must be."""
+    return Input(port.name, port.shape[1:])
+
+
+def open_inputs(path: str, ports: Sequence[Port], limit: int | None = None) -> Source:
+    """The first `limit` samples of a file. Raises `UserError` with one line.
+
+    What is neither .npy nor .npz by its contents is read as an image.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".npz":
-        arrays = load_archive(path)
-        if len(ports) == 1 and ports[0].name not in arrays:
-            return [pick(arrays, path, "x", f"x or {ports[0].name}")]
-        return [pick(arrays, path, port.name) for port in ports]
-    if len(ports) != 1:
-        raise UserError(
-            f"{path}: the model has {len(ports)} inputs: {', '.join(p.name for p in ports)}",
-            "give an .npz with one array for each",
-        )
-    if suffix == ".npy":
-        return [_load_array(path)]
-    return [load_image(path, ports[0])]
+    if not contents(path) and Path(path).suffix.lower() not in (".npy", ".npz") and len(ports) == 1:
+        image = load_image(path, ports[0])
+        return Source(1, lambda step: iter([[image]]))
+    samples: Samples = open_samples(path, [wanted(port) for port in ports])
+    count = len(samples) if limit is None else min(limit, len(samples))
 
+    def batches(step: int) -> Iterator[list[Array]]:
+        yield from map(list, zip(*(rows.blocks(step, count) for rows in samples.inputs), strict=True))
 
-def _load_array(path: str) -> Array:
-    try:
-        array = cast(object, np.load(path, allow_pickle=False))
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise UserError(f"{path}: not a NumPy .npy file of numbers") from e
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an .npz file by its contents", "rename it to .npz")
-    return cast(Array, array)
-
-
-def load_archive(path: str) -> Mapping[str, Array]:
-    """All arrays of an .npz file."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as e:
-        raise UserError(f"{path}: not a NumPy .npz file of numbers") from e
-
-
-def pick(arrays: Mapping[str, Array], path: str, key: str, wanted: str = "") -> Array:
-    """An array of an .npz file by its key."""
-    if key not in arrays:
-        raise UserError(
-            f"{path}: no array '{key}'; it holds {', '.join(arrays) or 'nothing'}; requires {wanted or key}"
-        )
-    return arrays[key]
+    return Source(count, batches)
 
 
 def load_image(path: str, port: Port) -> Array:
@@ -82,7 +65,9 @@ def load_image(path: str, port: Port) -> Array:
         raise UserError(f"{path}: reading images needs Pillow", "install escc[images], or give .npy or .npz") from e
 
     if len(port.shape) != 4 or port.shape[1] not in (1, 3):
-        raise UserError(f"{path}: input '{port.name}' of shape {shape_text(port)} takes no image", "give .npy or .npz")
+        raise UserError(
+            f"{path}: input '{port.name}' of shape {wanted(port).wanted} takes no image", "give .npy or .npz"
+        )
     c, h, w = port.shape[1:]
     if not port.mean or not port.std or (c == 3 and not port.channel_order):
         missing = [
@@ -95,18 +80,33 @@ def load_image(path: str, port: Port) -> Array:
             "compile with escc --image-mean, --image-std and --channel-order, or give .npy or .npz",
         )
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=_IMAGE_FORMATS) as file:
+            if file.width * file.height > _MOST_PIXELS:
+                raise UserError(
+                    f"{path}: an image of {file.width} x {file.height} pixels; requires at most {_MOST_PIXELS:,}"
+                )
             image = file.convert("L" if c == 1 else "RGB")
+    except UserError:
+        raise
     except UnidentifiedImageError as e:
-        raise UserError(f"{path}: neither .npy, .npz nor an image") from e
+        raise UserError(
+            f"{path}: neither .npy, .npz nor an image", f"formats of images: {', '.join(_IMAGE_FORMATS)}"
+        ) from e
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
         raise UserError(f"{path}: {getattr(e, 'strerror', None) or e}") from e
-    scale = max(w / image.width, h / image.height)
-    size = (max(w, round(image.width * scale)), max(h, round(image.height * scale)))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - w) // 2, (size[1] - h) // 2
-    pixels = np.asarray(image.crop((left, top, left + w, top + h)), np.float64).reshape(h, w, c)
+    pixels = np.asarray(_cut(image, w, h), np.float64).reshape(h, w, c)
     if port.channel_order == "bgr":
         pixels = pixels[:, :, ::-1]
     return ((pixels - np.array(port.mean)) / np.array(port.std)).transpose(2, 0, 1)[None]
+
+
+def _cut(image: Picture, width: int, height: int) -> Picture:
+    """The middle of the image as it is when scaled to cover `width` x `height`; only that part is ever made."""
+    from PIL.Image import Resampling
+
+    scale = max(width / image.width, height / image.height)
+    whole = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
+    x, y = image.width / whole[0], image.height / whole[1]  # pixels of the image in one of the scaled
+    box = (left * x, top * y, (left + width) * x, (top + height) * y)
+    return image.resize((width, height), Resampling.BILINEAR, box)

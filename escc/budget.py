@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dialects.signature import classes_of, only_input
 from escc.driver import run_passes, to_program
+from isa.arrays import Rows, open_samples
 from isa.errors import UserError
 
 if TYPE_CHECKING:
@@ -142,18 +144,18 @@ class AccuracyCheck:
     def __init__(self, module: ModuleOp, path: str, taken: int, seed: int, folder: Path):
         from passes.math.calibration import sample_rows
 
-        x, labels = _load(path)
-        others = np.setdiff1d(np.arange(len(x)), sample_rows(len(x), taken, seed))[:_MOST_IMAGES]
-        if len(others) >= _FEW_IMAGES or len(x) == 1:
+        samples = open_samples(path, [only_input(module, "--max-drop")])
+        (stored,) = samples.inputs
+        others = np.setdiff1d(np.arange(len(stored)), sample_rows(len(stored), taken, seed))[:_MOST_IMAGES]
+        if len(others) >= _FEW_IMAGES or len(stored) == 1:
             self.folds = [Fold(path, others if len(others) else np.arange(1))]
         else:
-            self.folds = _halves(x, seed, folder)
-        self._x = x
+            self.folds = _halves(stored, seed, folder)
         self._rows = np.sort(np.concatenate([fold.rows for fold in self.folds]))
-        answers = np.zeros(len(x), np.int64)
-        answers[self._rows] = _answers(module, x[self._rows])
-        self._labels = answers if labels is None else labels
-        self._labelled = labels is not None
+        self._x = stored.read(self._rows)
+        answers = _answers(module, self._x)
+        self._labelled = samples.labels is not None
+        self._labels = samples.classes(classes_of(module))[self._rows] if self._labelled else answers
         self._before = answers == self._labels
 
     def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
@@ -162,8 +164,9 @@ class AccuracyCheck:
         from emulator.machine import Machine
 
         classes(program)
-        now = predict(Machine(program), self._x[fold.rows], os.cpu_count() or 1) == self._labels[fold.rows]
-        return self._before[fold.rows].astype(np.float64) - now
+        at = np.searchsorted(self._rows, fold.rows)
+        now = predict(Machine(program), self._x[at], os.cpu_count() or 1) == self._labels[at]
+        return self._before[at].astype(np.float64) - now
 
     def describe(self) -> str:
         """What the drop is measured on."""
@@ -177,30 +180,15 @@ def drop_of(lost: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     return 100 * float(each.mean()), 100 * float(each.std()) / math.sqrt(len(each))
 
 
-def _halves(x: Array, seed: int, folder: Path) -> list[Fold]:
-    order = np.random.default_rng(seed).permutation(len(x))
-    halves = [np.sort(order[: len(x) // 2]), np.sort(order[len(x) // 2 :])]
+def _halves(stored: Rows, seed: int, folder: Path) -> list[Fold]:
+    order = np.random.default_rng(seed).permutation(len(stored))
+    halves = [np.sort(order[: len(stored) // 2]), np.sort(order[len(stored) // 2 :])]
     folds: list[Fold] = []
     for i, rows in enumerate(halves):
         path = folder / f"half{i}.npz"
-        np.savez(path, x=x[rows])
+        np.savez(path, x=stored.read(rows))
         folds.append(Fold(str(path), halves[1 - i]))
     return folds
-
-
-def _load(path: str) -> tuple[Array, Array | None]:
-    """Inputs and labels, if any, of calibration data that the passes have accepted."""
-    with np.load(path, allow_pickle=False) as archive:
-        names = [n for n in archive.files if n != "y"]
-        x: Array = archive["x" if "x" in names else names[0]]
-        y: Array | None = archive["y"] if "y" in archive.files else None
-    if y is None:
-        return x, None
-    if y.dtype.kind not in "iu" or y.size != len(x):
-        raise UserError(
-            f"{Path(path)}: y is {y.dtype}{list(y.shape)}; requires integers [{len(x)}], one for each image of x"
-        )
-    return x, y.reshape(-1).astype(np.int64)
 
 
 def _answers(module: ModuleOp, x: Array) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import InterpretationError
@@ -25,6 +25,7 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import node_names
+from dialects.signature import inputs_of
 from escc.driver import level_of
 from escc.errors import InternalError
 from isa.errors import UserError
@@ -241,10 +242,7 @@ def _inputs(module: ModuleOp, calibration: str | None, seed: int) -> list[Array]
     sample = main.attributes.get("sample") or main.properties.get("sample")
     if calibration is None and isinstance(sample, DenseAttr):
         return _stored_sample(sample.array.reshape(-1), [next(iter(a.uses)).operation for a in arguments], shapes)
-    attribute = main.attributes.get("input_names")
-    items = cast(ArrayAttr[Attribute], attribute) if isinstance(attribute, ArrayAttr) else ()
-    names = [item.data for item in items if isinstance(item, StringAttr)] or [f"x{i}" for i in range(len(shapes))]
-    return [cast(Array, x[:1]) for x in load_inputs(calibration, names, shapes, 1, seed)]
+    return [cast(Array, x[:1]) for x in load_inputs(calibration, inputs_of(main), 1, seed)]
 
 
 def _stored_sample(stored: Array, users: Sequence[Operation], shapes: Sequence[Sequence[int]]) -> list[Array]:

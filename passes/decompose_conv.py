@@ -23,6 +23,7 @@ from dialects import esc
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
+from dialects.signature import inputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point
 from isa.target import Target, load_target
@@ -334,12 +335,8 @@ class DecomposeConvPass(ModulePass):
         function = main_function(op)
         block = function.body.block
         ops = list(block.ops)
-        names = [f"input{i}" for i in range(len(block.args))]
-        if isinstance(given := function.attributes.get("input_names"), builtin.ArrayAttr):
-            names = [a.data for a in cast(builtin.ArrayAttr[builtin.StringAttr], given)]
-        shapes = [esc.shape_of(a) for a in block.args]
         samples = min(self.samples, _sample_limit(ops))
-        inputs = load_inputs(self.calibration, names, shapes, samples, self.seed)
+        inputs = load_inputs(self.calibration, inputs_of(function), samples, self.seed)
         convs = [pair[0] for o in ops if (pair := _candidate(o)) is not None]
         options = SchemeOptions(
             self.basis,

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, fused
+from dialects.signature import inputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
 from isa.target import load_target
@@ -291,14 +292,6 @@ def _axis_after_reshape(source: Sequence[int], axis: int, target: Sequence[int])
     return positions[kept.index(axis)]
 
 
-def _names(function: func.FuncOp) -> list[str]:
-    """Names of the model's inputs."""
-    names = function.attributes.get("input_names")
-    if isinstance(names, builtin.ArrayAttr):
-        return [cast(builtin.StringAttr, n).data for n in cast("builtin.ArrayAttr[Attribute]", names)]
-    return [f"input{i}" for i in range(len(function.body.block.args))]
-
-
 def _tail_causes(function: func.FuncOp, plan: QuantizationPlan) -> list[str]:
     """Host operations that something other than an output reads, and outputs that are constants."""
     host: set[Operation] = set()
@@ -334,7 +327,7 @@ class QuantizePass(ModulePass):
     name = "quantize"
 
     calibration: str | None = None
-    """.npz of inputs (key `x` or the input's name; float32 [N, ...]); seeded synthetic input without."""
+    """.npz or .npy of inputs [N, ...] (key: the input's name or `x`); seeded synthetic input without."""
     method: str = "mse"
     """Choice of ranges: mse, minmax or percentile."""
     percentile: float = 99.99
@@ -362,11 +355,10 @@ class QuantizePass(ModulePass):
         method = self._validated_method()
         function = main_function(op)
         block = function.body.block
-        shapes = [esc.shape_of(argument) for argument in block.args]
         if self.calibration is None:
-            inputs = synthetic_inputs(shapes, self.samples, self.seed)
+            inputs = synthetic_inputs(inputs_of(function), self.samples, self.seed)
         else:
-            inputs = load_inputs(self.calibration, _names(function), shapes, self.samples, self.seed)
+            inputs = load_inputs(self.calibration, inputs_of(function), self.samples, self.seed)
         plan = QuantizationPlan(function, [float(x.min()) for x in inputs])
         causes = _tail_causes(function, plan)
         if causes:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from emulator.machine import Machine
+    from emulator.machine import Machine, RunResult
     from emulator.statistics import Statistics
     from isa.program import Port
 
@@ -37,6 +37,11 @@ examples:
 _TOP = 5
 _MEASURED = 4
 """Images whose statistics are averaged when there are many."""
+_BLOCKS_IN_MEMORY = 8
+"""Batches for each job that --eval holds at a time."""
+
+Files: TypeAlias = "list[tuple[str, bytes | str]]"
+"""What is to be written, and where."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,53 +102,77 @@ def _body(args: argparse.Namespace) -> None:
 
 def _run(machine: Machine, args: argparse.Namespace) -> None:
     """Run inputs from a file, or the sample."""
+    import numpy as np
+
+    from emulator.evaluate import batch_size
     from emulator.host import quantise, split_sample
 
-    ports = machine.program.inputs
-    if args.input:
-        from emulator.inputs import load_inputs
-
-        arrays = load_inputs(args.input, ports)
-        with _blame(args.input):
-            stored = [quantise(p, x)[: args.limit] for p, x in zip(ports, arrays, strict=True)]
-    else:
-        stored = split_sample(ports, machine.program.sample)
+    program = machine.program
     wanted = bool(args.stats or args.stats_json or args.trace)
-    result = machine.run_stored(stored, stats=wanted and _images(stored) == 1)
+    if args.output and not args.output.endswith(".npz") and len(program.outputs) != 1:
+        raise UserError(
+            f"{args.output}: the model has {len(program.outputs)} outputs", "give a file name ending in .npz"
+        )
+    if args.input:
+        from emulator.inputs import open_inputs
+
+        source = open_inputs(args.input, program.inputs, args.limit)
+        images, floats = source.count, source.batches(batch_size(program))
+        batches = ([quantise(p, x) for p, x in zip(program.inputs, arrays, strict=True)] for arrays in floats)
+    else:
+        images, batches = 1, iter([split_sample(program.inputs, program.sample)])
+    first: list[NDArray[np.uint8]] = []
+    results: list[RunResult] = []
+    with _progress(images, args.console) as advance:
+        for stored in batches:
+            first = first or [x[:_MEASURED] for x in stored]
+            results.append(machine.run_stored(stored, stats=wanted and images == 1))
+            advance(_images(stored))
+    outputs = [np.concatenate(parts) for parts in zip(*(r.outputs for r in results), strict=True)]
+    files: Files = []
     if args.output:
-        _save(args.output, machine.program.outputs, result.outputs)
-    if args.stats_json != "-":
-        for port, y in zip(machine.program.outputs, result.outputs, strict=True):
-            print("\n".join(map(printable, _describe(port, y))))
+        files.append((args.output, _arrays_file(args.output, program.outputs, outputs)))
+    lines = [text for port, y in zip(program.outputs, outputs, strict=True) for text in _describe(port, y)]
     if wanted:
-        _publish(machine, [result.statistics] if result.statistics else _measure(machine, stored), args)
+        statistics = results[0].statistics
+        lines += _publish(machine, [statistics] if statistics else _measure(machine, first), args, files)
+    _show(files, lines, args)
 
 
 def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
     """Top-1 accuracy over a file of inputs and labels."""
-    from emulator.evaluate import check_labels, classes, predict
+    from emulator.evaluate import InputRange, at_chance, batch_size, classes, predict
     from emulator.host import quantise
-    from emulator.inputs import load_archive, pick
+    from emulator.inputs import wanted
+    from isa.arrays import open_samples
 
-    count = classes(machine.program)
-    arrays = load_archive(args.eval)
-    x, y = (
-        pick(arrays, args.eval, "x", "x (inputs) and y (labels)"),
-        pick(arrays, args.eval, "y", "x (inputs) and y (labels)"),
-    )
-    port = machine.program.inputs[0]
-    with _blame(args.eval):
-        quantise(port, x[:1] if x.ndim else x)
-    labels = check_labels(y, len(x), count, args.eval)[: args.limit]
-    x = x[: args.limit]
-    jobs = min(args.jobs or os.cpu_count() or 1, len(x))
-    with _blame(args.eval), _progress(len(x), args.console) as advance:
-        best = predict(machine, x, jobs, advance)
-    right = int((best == labels).sum())
-    if args.stats_json != "-":
-        print(f"top-1 {100 * right / len(x):.2f} % ({right} of {len(x)})")
-    if args.stats or args.stats_json or args.trace:
-        _publish(machine, _measure(machine, [quantise(port, x[:_MEASURED])]), args)
+    program = machine.program
+    count = classes(program)
+    samples = open_samples(args.eval, [wanted(program.inputs[0])])
+    labels = samples.classes(count, args.limit)
+    images = len(labels)
+    jobs = min(args.jobs or os.cpu_count() or 1, images)
+    right = 0
+    inputs = InputRange(program.inputs[0])
+    first: NDArray[Any] | None = None
+    with _progress(images, args.console) as advance:
+        done = 0
+        for x in samples.inputs[0].blocks(_BLOCKS_IN_MEMORY * jobs * batch_size(program), images):
+            first = x[:_MEASURED] if first is None else first
+            inputs.add(x)
+            right += int((predict(machine, x, jobs, advance) == labels[done : done + len(x)]).sum())
+            done += len(x)
+    fault = inputs.fault()
+    if fault and at_chance(right, images, count):
+        args.console.warn(
+            f"{args.eval}: the accuracy is that of guessing among {count} classes, and {fault}: look at mean, "
+            "standard deviation and channel order of the inputs"
+        )
+    files: Files = []
+    lines = [f"top-1 {100 * right / images:.2f} % ({right} of {images})"]
+    if (args.stats or args.stats_json or args.trace) and first is not None:
+        lines += _publish(machine, _measure(machine, [quantise(program.inputs[0], first)]), args, files)
+    _show(files, lines, args)
 
 
 def _measure(machine: Machine, stored: Sequence[NDArray[np.uint8]]) -> list[Statistics]:
@@ -158,20 +187,27 @@ def _images(stored: Sequence[NDArray[np.uint8]]) -> int:
     return len(stored[0]) if stored else 1
 
 
-def _publish(machine: Machine, statistics: Sequence[Statistics], args: argparse.Namespace) -> None:
-    """Print and write the statistics that the options ask for; the trace shows the first image."""
+def _publish(machine: Machine, statistics: Sequence[Statistics], args: argparse.Namespace, files: Files) -> list[str]:
+    """Add the files that the options ask for, and return the lines of the table; the trace shows the first image."""
     from emulator.report import table
     from emulator.statistics import average
     from emulator.trace import trace
     from isa.jsonform import published
 
     data = statistics[0].data if len(statistics) == 1 else average([s.data for s in statistics])
-    if args.stats and args.stats_json != "-":
-        print(f"\n{table(data)}", end="")
     if args.stats_json:
-        write_output(args.stats_json, published(data, indent=1))
+        files.append((args.stats_json, published(data, indent=1)))
     if args.trace:
-        write_output(args.trace, trace(machine.program, statistics[0].timeline))
+        files.append((args.trace, trace(machine.program, statistics[0].timeline)))
+    return ["", *table(data).rstrip("\n").split("\n")] if args.stats else []
+
+
+def _show(files: Files, lines: Sequence[str], args: argparse.Namespace) -> None:
+    """Write the files, now that all is known, and print the lines unless JSON goes to standard output."""
+    for path, data in files:
+        write_output(path, data)
+    if args.stats_json != "-":
+        print("\n".join(map(printable, lines)))
 
 
 def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
@@ -188,26 +224,19 @@ def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
     return [f"{port.name}: class, score", *(f"{k:>6}  {flat[0, k]:.6g}" for k in order[0, :_TOP])]
 
 
-def _save(path: str, ports: Sequence[Port], outputs: Sequence[NDArray[np.float32]]) -> None:
-    """Write outputs as .npy, or as .npz with the names of the ports."""
+def _arrays_file(path: str, ports: Sequence[Port], outputs: Sequence[NDArray[np.float32]]) -> bytes:
+    """Outputs as .npz with the names of the ports, or the only one as .npy."""
     import io
-    import zipfile
 
     import numpy as np
 
-    buffer = io.BytesIO()
     if path.endswith(".npz"):
-        # np.savez takes the names of arrays as keywords, of which it has some itself.
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for port, y in zip(ports, outputs, strict=True):
-                member = io.BytesIO()
-                np.save(member, y)
-                archive.writestr(zipfile.ZipInfo(f"{printable(port.name)}.npy"), member.getvalue())
-    elif len(outputs) != 1:
-        raise UserError(f"{path}: the model has {len(outputs)} outputs", "give a file name ending in .npz")
-    else:
-        np.save(buffer, outputs[0])
-    write_output(path, buffer.getvalue())
+        from isa.arrays import npz
+
+        return npz({p.name: y for p, y in zip(ports, outputs, strict=True)})
+    buffer = io.BytesIO()
+    np.save(buffer, outputs[0])
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -224,7 +253,7 @@ def _progress(total: int, console: Console) -> Generator[Callable[[int], None]]:
     """A progress bar on standard error, only on a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=total, unit="image", disable=console.quiet or not sys.stderr.isatty()) as bar:
+    with tqdm(total=total, unit="image", disable=total < 2 or console.quiet or not sys.stderr.isatty()) as bar:
 
         def advance(images: int) -> None:
             bar.update(images)

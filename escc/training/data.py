@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from isa.arrays import Input, open_samples
 from isa.errors import UserError
-
-Array = NDArray[Any]
 
 _SHIFT = 8
 """Augmentation moves an image by up to the shorter side divided by this."""
@@ -108,30 +104,17 @@ def augmented(x: Tensor, rng: torch.Generator, kinds: Sequence[str]) -> Tensor:
     return x.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def load_samples(path: str, shape: Sequence[int], preprocessing: Preprocessing, labels: bool) -> Samples:
-    """Samples of an .npz file with x [N, *shape] and, if it has them, y [N]. Raises UserError."""
-    wanted = f"needs x [N,{','.join(map(str, shape))}] of uint8 or float, and y [N] of integers for accuracy"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, Array] = {name: archive[name] for name in ("x", "y") if name in archive.files}
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as e:
-        raise UserError(f"{path}: not an .npz archive of numbers", wanted) from e
-    if "x" not in arrays:
-        raise UserError(f"{path}: no array 'x'", wanted)
-    x, y = arrays["x"], arrays.get("y")
-    if tuple(x.shape[1:]) != tuple(shape) or x.dtype.kind not in "fiu" or not len(x):
-        raise UserError(f"{path}: x is {x.dtype}{list(x.shape)}", wanted)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise UserError(f"{path}: values of x are not all finite")
-    if labels and y is None:
-        raise UserError(f"{path}: no array 'y'", wanted)
-    if y is not None and (y.dtype.kind not in "iu" or y.reshape(-1).shape != (len(x),)):
-        raise UserError(f"{path}: y is {y.dtype}{list(y.shape)}; requires integers [{len(x)}]", wanted)
+def load_samples(path: str, wanted: Input, classes: int, preprocessing: Preprocessing, labels: bool) -> Samples:
+    """Samples of a file for the input of a model, and labels below `classes` if it has them or they are required.
+
+    uint8 and float32 keep their type, others become float32. Raises UserError.
+    """
+    found = open_samples(path, [wanted])
+    known = found.labels is not None or labels
+    target = torch.as_tensor(found.classes(classes)) if known else None
+    x = found.inputs[0].read()
     if x.dtype.name not in ("uint8", "float32"):
         x = x.astype(np.float32)
-    target = None if y is None else torch.as_tensor(y.reshape(-1).astype(np.int64))
     return Samples(torch.as_tensor(x), target, preprocessing)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from dialects.signature import classes_of, only_input
 from escc import driver
 from escc.console import Console
 from escc.files import read_input
@@ -22,10 +23,11 @@ from escc.report import LayerReport, Report
 from escc.training import checkpoint
 from escc.training.data import Preprocessing, Samples, load_samples, split
 from escc.training.recalibrate import recalibrate
-from escc.training.session import Prepared, Session, compile_program, input_shape
+from escc.training.session import Prepared, Session, compile_program
 from escc.training.trainer import Plan, Progress, Trainer
 from escc.training.writeback import write_back
 from escc.universe import multiverse
+from isa.arrays import Input
 from isa.errors import UserError
 from isa.program import Program
 from isa.target import load_target
@@ -112,7 +114,7 @@ class Job:
         load_target(o.target)
         raw = read_input(o.model)
         module = import_model(raw, o.model)
-        train, held = self._samples(input_shape(module))
+        train, held = self._samples(only_input(module, "esc-compress"), classes_of(module))
         if not train.labelled:
             self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
         self._console.detail(f"{len(train):,} samples to train on, {len(held):,} held out")
@@ -132,18 +134,19 @@ class Job:
 
     # Preparation --------------------------------------------------------------------------------------------------
 
-    def _samples(self, shape: tuple[int, ...]) -> tuple[Samples, Samples]:
+    def _samples(self, wanted: Input, classes: int) -> tuple[Samples, Samples]:
         o = self._options
+        shape = wanted.shape
         preprocessing = Preprocessing(o.image_mean, o.image_std)
         for flag, values in (("--image-mean", o.image_mean), ("--image-std", o.image_std)):
             if values and len(values) != shape[0]:
                 raise UserError(f"{flag}: {len(values)} values for an input of {shape[0]} channels")
         if o.augment and len(shape) != 3:
             raise UserError("--augment: the model's input is no image", "leave --augment out")
-        data = load_samples(o.data, shape, preprocessing, False)
+        data = load_samples(o.data, wanted, classes, preprocessing, False)
         if o.validation is None:
             return split(data, o.held_out, o.seed)
-        return data, load_samples(o.validation, shape, preprocessing, data.labelled)
+        return data, load_samples(o.validation, wanted, classes, preprocessing, data.labelled)
 
     def _calibration(self, train: Samples) -> Samples:
         rng = torch.Generator().manual_seed(self._options.seed)

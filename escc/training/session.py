@@ -54,17 +54,6 @@ class Prepared:
     teacher: Teacher
 
 
-def input_shape(module: ModuleOp) -> tuple[int, ...]:
-    """Shape of one input of the model. Raises UserError unless it has one input and one output."""
-    block = main_function(module).body.block
-    outputs = 0 if block.last_op is None else len(block.last_op.operands)
-    if len(block.args) != 1 or outputs != 1:
-        raise UserError(
-            f"the model has {len(block.args)} inputs and {outputs} outputs; requires one input and one output of scores"
-        )
-    return esc.shape_of(block.args[0])[1:]
-
-
 class Session:
     """A model on its way to training: quantised on samples, then decomposed.
 

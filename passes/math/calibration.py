@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.errors import UserError
+from isa.arrays import Input, open_samples
 
 Array: TypeAlias = NDArray[Any]
 Method: TypeAlias = Literal["mse", "minmax", "percentile"]
@@ -20,45 +19,37 @@ Method: TypeAlias = Literal["mse", "minmax", "percentile"]
 SYNTHETIC_WARNING = (
     "no calibration data: activation ranges come from seeded synthetic input; accuracy will suffer (give --calibration)"
 )
+_SYNTHETIC_SAMPLES = 32
+_SYNTHETIC_VALUES = 1 << 24
+"""Values of an input that are made up at most."""
 _BINS = 8192
 _VALUES_PER_SAMPLE = 1 << 14
 """Values of a tensor that enter its histogram per calibration sample; minimum and maximum always see all of them."""
 
 
-def load_inputs(
-    path: str | Path | None,
-    names: Sequence[str],
-    shapes: Sequence[Sequence[int]],
-    samples: int,
-    seed: int,
-) -> list[NDArray[np.float32]]:
-    """Calibration inputs of a model, one float32 array [N, *shape[1:]] per input, N at most `samples`.
+def load_inputs(path: str | Path | None, inputs: Sequence[Input], samples: int, seed: int) -> list[NDArray[np.float32]]:
+    """Calibration inputs of a model, one float32 array [N, *shape] per input, N at most `samples`.
 
-    `shapes` are those of the model, batch 1. The .npz holds `x` or the input's name (several inputs: their names).
-    Of more than `samples` rows the first and a seeded random choice of the others are taken, in order. Without a
-    path the input is synthetic, a standard normal clipped to [-2, 2], and a UserWarning says so. Raises UserError
-    naming what is there and what is wanted on a missing key, a wrong shape, values that are not finite numbers, or
-    an unreadable file.
+    `isa.arrays.open_samples` says which arrays of the file are taken. Of more than `samples` rows the first and a
+    seeded random choice of the others are taken, in order. Without a path the input is synthetic, a standard normal
+    clipped to [-2, 2], and a UserWarning says so; another warns of inputs that are all zero. Raises UserError naming
+    what is there and what is required where the file does not fit.
     """
     if path is None:
         warnings.warn(SYNTHETIC_WARNING, UserWarning, stacklevel=2)
-        return synthetic_inputs(shapes, samples, seed)
-    arrays: list[Array] = [_array(Path(path), keys, shape) for keys, shape in zip(_keys(names), shapes, strict=True)]
-    rows = {len(a) for a in arrays}
-    if len(rows) > 1:
-        found = ", ".join(f"'{n}' {len(a)}" for n, a in zip(names, arrays, strict=True))
-        raise UserError(f"{path}: inputs have different numbers of rows: {found}")
-    total = rows.pop()
-    if total > samples:
-        pick = sample_rows(total, samples, seed)
-        arrays = [a[pick] for a in arrays]
-    checked: list[NDArray[np.float32]] = []
-    for name, a in zip(names, arrays, strict=True):
-        x = a.astype(np.float32)
-        if not np.isfinite(x).all():
-            raise UserError(f"{path}: values for input '{name}' are not all finite")
-        checked.append(x)
-    return checked
+        return synthetic_inputs(inputs, samples, seed)
+    found = open_samples(path, inputs)
+    rows = sample_rows(len(found), samples, seed)
+    arrays = [stored.read(rows).astype(np.float32) for stored in found.inputs]
+    for wanted, x in zip(inputs, arrays, strict=True):
+        if not x.any():
+            warnings.warn(
+                f"{path}: all {len(x)} calibration samples of input '{wanted.name}' are 0: they say nothing about "
+                "activations; look at how the file was made",
+                UserWarning,
+                stacklevel=2,
+            )
+    return arrays
 
 
 def sample_rows(total: int, samples: int, seed: int) -> NDArray[np.int64]:
@@ -72,44 +63,15 @@ def sample_rows(total: int, samples: int, seed: int) -> NDArray[np.int64]:
     return np.concatenate([[0], np.sort(others)])
 
 
-def synthetic_inputs(shapes: Sequence[Sequence[int]], samples: int, seed: int) -> list[NDArray[np.float32]]:
-    """Seeded standard normal numbers clipped to [-2, 2], at most 32 samples, as `load_inputs` without a path."""
+def synthetic_inputs(inputs: Sequence[Input], samples: int, seed: int) -> list[NDArray[np.float32]]:
+    """Seeded standard normal numbers clipped to [-2, 2], as `load_inputs` without a path.
+
+    There are at most 32 samples, and of large inputs fewer.
+    """
     rng = np.random.default_rng(seed)
-    count = max(1, min(samples, 32))
-    return [np.clip(rng.standard_normal((count, *s[1:])), -2, 2).astype(np.float32) for s in shapes]
-
-
-def _keys(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Accepted array names per input."""
-    return [("x", names[0])] if len(names) == 1 else [(n,) for n in names]
-
-
-def _array(path: Path, keys: Sequence[str], shape: Sequence[int]) -> Array:
-    wanted = f"needs float32 [N,{','.join(str(d) for d in shape[1:])}]"
-    try:
-        loaded: object = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: not an .npz archive")
-        with cast("np.lib.npyio.NpzFile[Any]", loaded) as archive:
-            present = list(archive.files)
-            key = next((k for k in keys if k in present), None)
-            if key is None:
-                here = ", ".join(f"'{k}'" for k in present) or "nothing"
-                raise UserError(
-                    f"{path}: no array {' or '.join(repr(k) for k in dict.fromkeys(keys))}; found {here}; {wanted}"
-                )
-            a: Array = archive[key]
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, EOFError, zipfile.BadZipFile) as e:
-        if isinstance(e, UserError):
-            raise
-        raise UserError(f"{path}: not an .npz archive of numbers") from e
-    if a.ndim != len(shape) or tuple(a.shape[1:]) != tuple(shape[1:]) or a.dtype.kind not in "fiu":
-        raise UserError(f"{path}: array '{key}' is {a.dtype}{list(a.shape)}; {wanted}")
-    if len(a) == 0:
-        raise UserError(f"{path}: array '{key}' holds no sample; {wanted}, N at least 1")
-    return a
+    largest = max((math.prod(i.shape) for i in inputs), default=1)
+    count = max(1, min(samples, _SYNTHETIC_SAMPLES, _SYNTHETIC_VALUES // max(1, largest)))
+    return [np.clip(rng.standard_normal((count, *i.shape)), -2, 2).astype(np.float32) for i in inputs]
 
 
 class Histogram:

@@ -103,7 +103,7 @@ def test_calibration_file_is_absent(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"images": np.zeros((2, 3, 8, 8), np.float32)}, ("images", "x")),
+        ({"images": np.zeros((2, 3, 8, 8)), "masks": np.zeros((2, 3, 8, 8))}, ("images", "x")),
         ({"x": np.zeros((2, 8, 8, 3), np.float32)}, ("3,8,8", "8,8,3")),
         ({"x": np.zeros((2, 3, 9, 8), np.float32)}, ("3,8,8", "3,9,8")),
         ({"x": np.full((2, 3, 8, 8), np.nan, np.float32)}, ("finite",)),

@@ -12,12 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from xdsl.dialects.builtin import ArrayAttr, StringAttr
 
+from dialects.interpreters.run import main_function
 from emulator.machine import Machine
-from escc.budget import LEAST_RATE, MOST_RATE, Budget, Trial, find_rate, nearest_rate
+from escc.budget import LEAST_RATE, MOST_RATE, AccuracyCheck, Budget, Trial, find_rate, nearest_rate
 from escc.cli.compile import main
+from escc.driver import load
+from escc.irtext import make_context, parse_module
 from isa.container import read_elf
 from isa.errors import UserError
+
+TWO_INPUTS = """
+func.func @main(%a: tensor<1x3x2x2xf32>, %b: tensor<1x3x2x2xf32>) -> tensor<1x3x2x2xf32>
+    attributes {input_names = ["left", "right"]} {
+  %0 = "onnx.Add"(%a, %b) : (tensor<1x3x2x2xf32>, tensor<1x3x2x2xf32>) -> tensor<1x3x2x2xf32>
+  func.return %0 : tensor<1x3x2x2xf32>
+}
+"""
 
 
 @given(st.floats(-3.0, 2.0), st.floats(0.3, 3.0), st.booleans())
@@ -153,6 +165,24 @@ def test_the_drop_is_measured_on_unseen_images_and_kept(
     }
     chosen = [rate for rate in drops if compiled(network, "--rate", rate, "--cycle-rate", "0", *options) == found]
     assert chosen and all(drops[rate] <= 6 for rate in chosen)
+
+
+def test_the_drop_is_measured_on_the_input_and_not_on_another_array(network: Path, tmp_path: Path) -> None:
+    """Without compression the network answers right by construction, if it is asked about the images."""
+    with np.load(network / "labelled.npz") as data:
+        np.savez(tmp_path / "masked.npz", mask=np.zeros_like(data["x"]), image=data["x"], y=data["y"])
+    module = load(make_context(), str(network / "m.onnx"))
+    main_function(module).attributes["input_names"] = ArrayAttr([StringAttr("image")])
+    for taken in (64, 400):
+        check = AccuracyCheck(module, str(tmp_path / "masked.npz"), taken, 0, tmp_path)
+        assert check._before.all()
+
+
+def test_a_model_of_two_inputs_is_refused_by_their_names(network: Path, tmp_path: Path) -> None:
+    module = parse_module(make_context(), TWO_INPUTS, "two.mlir")
+    np.savez(tmp_path / "d.npz", left=np.zeros((4, 3, 2, 2)), right=np.zeros((4, 3, 2, 2)))
+    with pytest.raises(UserError, match="--max-drop requires a model with one input; this one has 2: 'left', 'right'"):
+        AccuracyCheck(module, str(tmp_path / "d.npz"), 2, 0, tmp_path)
 
 
 @pytest.mark.parametrize(

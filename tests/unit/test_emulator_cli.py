@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from emulator_programs import Geometry, conv_program, requant_block, sparse
 
 from emulator.evaluate import batch_size
+from emulator.inputs import load_image
 from emulator.machine import Machine
 from escc.cli.emulate import main
 from isa.container import write_elf
@@ -194,6 +196,30 @@ def test_image_files(model, program, tmp_path, capsys):
     capsys.readouterr()
     path.write_text("not an image")
     assert "neither .npy, .npz nor an image" in fails(capsys, tmp_path / "known.bin", "--input", path)
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # Pillow would start Ghostscript
+    assert "neither .npy, .npz nor an image" in fails(capsys, tmp_path / "known.bin", "--input", path)
+    image_module.new("1", (40_000, 2_000)).save(path)
+    assert "40000 x 2000 pixels" in fails(capsys, tmp_path / "known.bin", "--input", path)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (1, 4000), (4000, 1), (13, 7), (5, 90), (600, 601)])
+def test_an_image_is_scaled_to_cover_and_cut(program, tmp_path, size):
+    """As if the whole image were scaled, but in memory that does not hang on how long it is."""
+    image_module = pytest.importorskip("PIL.Image")
+    port = replace(program.inputs[0], mean=(0.0,) * 3, std=(1.0,) * 3, channel_order="rgb")
+    image = image_module.effect_noise(size, 90).convert("RGB")
+    image.save(tmp_path / "i.png")
+    found = load_image(str(tmp_path / "i.png"), port)
+    scale = max(6 / size[0], 6 / size[1])
+    whole = image.resize([max(6, round(s * scale)) for s in size], image_module.Resampling.BILINEAR)
+    left, top = ((s - 6) // 2 for s in whole.size)
+    want = np.asarray(whole.crop((left, top, left + 6, top + 6)), np.float64).transpose(2, 0, 1)[None]
+    assert found.shape == want.shape and np.abs(found - want).max() <= 1
+    tracemalloc.start()
+    port = replace(port, shape=(1, 3, 224, 224))
+    assert load_image(str(tmp_path / "i.png"), port).shape == port.shape
+    assert tracemalloc.get_traced_memory()[1] < 1e7
+    tracemalloc.stop()
 
 
 def test_faults_of_inputs(model, images, tmp_path, capsys):
@@ -202,29 +228,81 @@ def test_faults_of_inputs(model, images, tmp_path, capsys):
         return tmp_path / name
 
     np.save(tmp_path / "wrong.npy", images[:, :2])
-    assert "shape [37, 2, 6, 6] does not fit; requires [N, 3, 6, 6]" in fails(
+    assert "the array is float32[37,2,6,6]; input 'x' requires [N,3,6,6]" in fails(
         capsys, model, "--input", tmp_path / "wrong.npy"
     )
     assert "No such file" in fails(capsys, model, "--input", tmp_path / "none.npy")
-    (tmp_path / "text.npy").write_text("hello")
-    assert "not a NumPy .npy file" in fails(capsys, model, "--input", tmp_path / "text.npy")
-    (tmp_path / "text.npz").write_text("hello")
-    assert "not a NumPy .npz file" in fails(capsys, model, "--eval", tmp_path / "text.npz")
-    assert "no array 'x'; it holds a; requires x or x" in fails(capsys, model, "--input", saved("a.npz", a=images))
-    assert "no array 'y'; it holds x" in fails(capsys, model, "--eval", saved("x.npz", x=images))
+    for name in ("text.npy", "text.npz"):
+        (tmp_path / name).write_text("hello")
+        for option in ("--input", "--eval"):
+            assert "not an .npz or .npy file" in fails(capsys, model, option, tmp_path / name)
+    masked = saved("a.npz", a=images, mask=images)
+    for option in ("--input", "--eval"):
+        assert "no array for input 'x'; found 'a', 'mask'" in fails(capsys, model, option, masked)
+    assert "no array 'y'" in fails(capsys, model, "--eval", saved("x.npz", x=images))
     wrong = np.arange(37)
     assert "33 of 37 labels are outside [0, 4), the first is y[4] = 4" in fails(
         capsys, model, "--eval", saved("d.npz", x=images, y=wrong)
     )
     assert "requires integers [37]" in fails(capsys, model, "--eval", saved("d.npz", x=images, y=wrong[:5]))
-    assert "d.npz: input 'x': shape" in fails(capsys, model, "--eval", saved("d.npz", x=images[:, :1], y=wrong % 4))
-    assert "requires [N, 3, 6, 6]" in fails(capsys, model, "--eval", saved("d.npz", x=np.array(1.0), y=wrong[:0]))
-    saved("d.npz", x=images).rename(tmp_path / "d.npy")
-    assert "an .npz file by its contents" in fails(capsys, model, "--input", tmp_path / "d.npy")
     buffer = io.BytesIO()
     np.save(buffer, images)
     (tmp_path / "cut.npy").write_bytes(buffer.getvalue()[:300])
-    assert "not a NumPy .npy file" in fails(capsys, model, "--input", tmp_path / "cut.npy")
+    assert "needs more bytes than the 300 that there are" in fails(capsys, model, "--input", tmp_path / "cut.npy")
+
+
+def test_many_inputs_run_in_batches(model, program, images, tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", images)
+    monkeypatch.setattr("emulator.evaluate._MOST_IMAGES", 5)
+    sizes = []
+    run = Machine.run_stored
+
+    def counted(self, inputs, *args, **options):
+        sizes.append(len(inputs[0]))
+        return run(self, inputs, *args, **options)
+
+    monkeypatch.setattr(Machine, "run_stored", counted)
+    assert main([str(model), "--input", str(tmp_path / "x.npy"), "--output", str(tmp_path / "y.npy")]) == 0
+    assert sizes == [5] * 7 + [2]
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), Machine(program).run([images]).outputs[0])
+    sizes.clear()
+    assert main([str(model), "--input", str(tmp_path / "x.npy"), "--limit", "3"]) == 0
+    assert sizes == [3]
+
+
+def test_the_right_array_is_measured(model, program, images, tmp_path, capsys):
+    best = Machine(program).run([images]).outputs[0].argmax(axis=1)
+    np.savez(tmp_path / "d.npz", mask=images[::-1], x=images, y=best)
+    assert main([str(model), "--eval", str(tmp_path / "d.npz")]) == 0
+    assert capsys.readouterr().out == "top-1 100.00 % (37 of 37)\n"
+
+
+def test_guessing_on_inputs_of_another_range_is_worth_a_warning(model, program, images, tmp_path, capsys):
+    best = Machine(program).run([images]).outputs[0].argmax(axis=1)
+    other = (best + 1) % CLASSES
+
+    def warned(x, y):
+        np.savez(tmp_path / "d.npz", x=x, y=y)
+        assert main([str(model), "--eval", str(tmp_path / "d.npz")]) == 0
+        return capsys.readouterr().err
+
+    assert "% of the input values lie outside [0, 255]" in warned(images - 100, other)
+    assert "no input value is larger than 1, where the model was calibrated for values up to 255" in warned(
+        images / images.max(), other
+    )
+    assert warned(images, other) == ""
+    best = Machine(program).run([images - 100]).outputs[0].argmax(axis=1)
+    assert warned(images - 100, best) == ""
+
+
+def test_an_output_of_any_name_is_written(program, tmp_path):
+    for name in ("file", "\ud800", "\x1b[31m"):
+        renamed = replace(program, outputs=(replace(program.outputs[0], name=name),))
+        (tmp_path / "m.bin").write_bytes(write_elf(renamed))
+        assert main([str(tmp_path / "m.bin"), "--output", str(tmp_path / "y.npz")]) == 0
+        with np.load(tmp_path / "y.npz") as archive:
+            (key,) = archive.files
+            assert key == printable(name) and archive[key].shape == (1, CLASSES)
 
 
 def test_faults_of_models(model, tmp_path, capsys):

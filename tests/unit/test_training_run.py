@@ -17,14 +17,15 @@ from xdsl.dialects.builtin import ModuleOp
 
 torch = pytest.importorskip("torch")
 
-from dialects import esc  # noqa: E402
-from dialects.interpreters.run import run_module  # noqa: E402
+from dialects.interpreters.run import main_function, run_module  # noqa: E402
+from dialects.signature import classes_of, only_input  # noqa: E402
 from escc.cli.compile import main as compile_model  # noqa: E402
 from escc.cli.compress import main  # noqa: E402
 from escc.cli.emulate import main as emulate  # noqa: E402
 from escc.onnx_import import import_model  # noqa: E402
 from escc.training import checkpoint, data  # noqa: E402
 from escc.training.trainer import Admm, Trainer  # noqa: E402
+from isa.arrays import Input  # noqa: E402
 from isa.errors import UserError  # noqa: E402
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -230,9 +231,10 @@ def test_usage(folder: Path, options: Sequence[str], message: str, capsys: pytes
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"z": np.zeros(3)}, "no array 'x'"),
-        ({"x": np.zeros((4, 3, 8, 9))}, r"x is float64\[4, 3, 8, 9\]"),
-        ({"x": np.full((4, 3, 8, 8), np.nan)}, "not all finite"),
+        ({"y": np.zeros(3)}, "no array for input 'x'"),
+        ({"x": np.zeros((4, 3, 8, 9))}, r"array 'x' is float64\[4,3,8,9\]"),
+        ({"x": np.full((4, 3, 8, 8), np.nan), "y": np.zeros(4, int)}, "requires finite numbers"),
+        ({"x": np.zeros((4, 3, 8, 8)), "y": np.array([0, 1, 2, 4])}, "outside"),
         ({"x": np.zeros((4, 3, 8, 8)), "y": np.zeros(3, int)}, r"y is int64\[3\]"),
         ({"x": np.zeros((4, 3, 8, 8))}, "no array 'y'"),
     ],
@@ -241,7 +243,7 @@ def test_bad_data(tmp_path: Path, arrays: dict[str, Array], message: str) -> Non
     path = str(tmp_path / "d.npz")
     np.savez(path, **arrays)
     with pytest.raises(UserError, match=message):
-        data.load_samples(path, (3, 8, 8), data.Preprocessing(), True)
+        data.load_samples(path, Input("x", (3, 8, 8)), 4, data.Preprocessing(), True)
 
 
 def test_augmentation_moves_and_mirrors() -> None:
@@ -291,13 +293,14 @@ def test_admm_ends_at_a_ternary_sparse_point() -> None:
     assert (z.sign() * target.sign() >= 0).all()
 
 
-def test_modules_of_other_shapes_are_refused() -> None:
-    from escc.training.session import input_shape
-
+def test_models_of_other_shapes_are_refused() -> None:
     module: ModuleOp = import_model(residual_model())
-    assert input_shape(module) == (3, 8, 8)
+    assert only_input(module, "training") == Input("x", (3, 8, 8)) and classes_of(module) == 10
     terminator = next(op for op in module.walk() if op.name == "func.return")
     terminator.operands = [*terminator.operands, *terminator.operands]
-    with pytest.raises(UserError, match="requires one input and one output"):
-        input_shape(module)
-    assert not any(isinstance(op, esc.EscOp) for op in module.walk())
+    with pytest.raises(UserError, match=r"requires a model with one output.*2 outputs"):
+        classes_of(module)
+    block = main_function(module).body.block
+    block.insert_arg(block.args[0].type, 1)
+    with pytest.raises(UserError, match="training requires a model with one input; this one has 2: 'input0', 'input1'"):
+        only_input(module, "training")
