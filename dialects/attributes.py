@@ -21,3 +21,9 @@ def ints(attr: DenseArrayBase[Any]) -> tuple[int, ...]:
 def integer(value: int) -> IntegerAttr:
     """`value : i64`."""
     return IntegerAttr(int(value), i64)
+
+
+def double(value: float) -> str:
+    """The shortest text of MLIR that reads back to the same double."""
+    text = repr(float(value))
+    return text if "." in text else text.replace("e", ".0e")

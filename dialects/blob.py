@@ -7,6 +7,7 @@ readable lists: `#blob.dense<2x2xi8, [1, -2, 3, 4]>`. Element lists of big tenso
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from xdsl.irdl import irdl_attr_definition, param_def
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
+
+from dialects.attributes import double
 
 u8 = IntegerType(8, Signedness.UNSIGNED)
 
@@ -78,7 +81,7 @@ class DenseAttr(ParametrizedAttribute):
         shape = self.type.get_shape()
         if any(d < 0 for d in shape):
             raise VerifyException("blob.dense: shape must be static")
-        want = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        want = prod(shape) * dtype.itemsize
         if len(self.data.data) != want:
             raise VerifyException(f"blob.dense: {len(self.data.data)} bytes given, {self.type} needs {want}")
 
@@ -90,7 +93,7 @@ class DenseAttr(ParametrizedAttribute):
             printer.print_string(", ")
             a = self.array
             if a.size <= _READABLE and bool(np.isfinite(a).all()):
-                items = (repr(float(v)) if a.dtype.kind == "f" else str(int(v)) for v in a.reshape(-1))
+                items = (double(float(v)) if a.dtype.kind == "f" else str(int(v)) for v in a.reshape(-1))
                 printer.print_string("[" + ", ".join(items) + "]")
             else:
                 printer.print_string('"0x' + self.data.data.hex() + '"')
@@ -114,8 +117,23 @@ class DenseAttr(ParametrizedAttribute):
                 numbers = parser.parse_comma_separated_list(
                     parser.Delimiter.SQUARE, lambda: parser.parse_number(allow_boolean=True)
                 )
-                data = np.asarray(numbers).astype(dtype).tobytes()
+                data = _packed(parser, numbers, dtype)
         return (tensor, BytesAttr(data))
+
+
+def _packed(parser: AttrParser, numbers: Sequence[int | float], dtype: np.dtype[np.generic]) -> bytes:
+    """Bytes of the numbers of a list. One that the elements cannot hold is an error of the text."""
+    if dtype.kind == "f":
+        limit = float(np.finfo(dtype.name).max)
+        wrong = next((n for n in numbers if not -limit <= n <= limit), None)
+        known = f"a finite {dtype.name}"
+    else:
+        low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype.name).min), int(np.iinfo(dtype.name).max))
+        wrong = next((n for n in numbers if not isinstance(n, int) or not low <= n <= high), None)
+        known = f"an integer in {low}..{high}"
+    if wrong is not None:
+        parser.raise_error(f"blob.dense: {wrong!r:.40} is not {known}")
+    return np.array(numbers, dtype).tobytes()
 
 
 Blob = Dialect("blob", [], [DenseAttr])

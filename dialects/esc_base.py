@@ -18,7 +18,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.attributes import ints
+from dialects.attributes import double, ints
 from dialects.blob import DenseAttr
 from isa.reference import Addition
 
@@ -69,10 +69,7 @@ class QType(Data[tuple[bool, float]], TypeAttribute):
             return kind == "i8", float(parser.parse_number())
 
     def print_parameter(self, printer: Printer) -> None:
-        scale = repr(self.scale)  # shortest text that reads back to the same double
-        if "." not in scale:
-            scale = scale.replace("e", ".0e")
-        printer.print_string(f"<{'i8' if self.signed else 'u8'}, {scale}>")
+        printer.print_string(f"<{'i8' if self.signed else 'u8'}, {double(self.scale)}>")
 
 
 def q_tensor(shape: Iterable[int], signed: bool, scale: float) -> TensorType[Attribute]:

@@ -6,11 +6,14 @@ from io import StringIO
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, UnknownLoc
+from xdsl.ir import Operation, Region, SSAValue
 from xdsl.parser import Parser
 from xdsl.printer import Printer
+from xdsl.traits import IsolatedFromAbove
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.locations import node_names
+from escc.irscan import check_text
 from escc.universe import multiverse
 from isa.errors import UserError
 
@@ -37,23 +40,78 @@ def print_module(module: ModuleOp) -> str:
 
 def parse_module(context: Context, text: bytes | str, name: str) -> ModuleOp:
     """Parse and verify IR text. Raises UserError if it is not UTF-8 or does not verify, ParseError on bad syntax."""
+    text = checked_text(text, name)
+    if not text.strip():
+        raise UserError(f"{name}: empty file", "give an .onnx model or IR text")
+    module: ModuleOp | None = None
+    try:
+        module = Parser(context, text, name).parse_module()
+        module.verify()
+        check_order(module)
+    except VerifyException as e:
+        what = " ".join(str(e).split()) if module is None else invalid(module, e)
+        raise UserError(f"{name}: {what}", "the IR text is well-formed but not valid") from e
+    except RecursionError as e:
+        raise UserError(f"{name}: nested too deeply", "the IR text does not parse") from e
+    return module
+
+
+def checked_text(text: bytes | str, name: str) -> str:
+    """IR text that is fit for the parser. Raises UserError (`escc.irscan`)."""
     if isinstance(text, bytes):
         try:
             text = text.decode()
         except UnicodeDecodeError as e:
             raise UserError(f"{name}: not IR text: byte {e.start} is not UTF-8") from e
-    if not text.strip():
-        raise UserError(f"{name}: empty file", "give an .onnx model or IR text")
-    module = Parser(context, text, name).parse_module()
-    try:
-        module.verify()
-    except VerifyException as e:
-        raise UserError(f"{name}: {invalid(module, e)}", "the IR text is well-formed but not valid") from e
-    return module
+    check_text(text, name)
+    return text
+
+
+def check_order(module: ModuleOp) -> None:
+    """Check that every operation uses only values that are defined above it; xDSL's verifier does not.
+
+    Raises VerifyException. Where a region has several blocks, the values of its other blocks count as defined: none of
+    our levels has such regions. Takes time linear in the size of the module.
+    """
+    for region in module.regions:
+        _check_region(region, set())
+
+
+def _check_region(region: Region, visible: set[SSAValue]) -> None:
+    blocks = list(region.blocks)
+    own = {block: [*block.args, *(result for op in block.ops for result in op.results)] for block in blocks}
+    for values in own.values():
+        visible.update(values)
+    for block in blocks:
+        visible.difference_update(own[block])
+        visible.update(block.args)
+        for op in block.ops:
+            _check_operation(op, visible)
+            visible.update(op.results)
+    for values in own.values():
+        visible.difference_update(values)
+
+
+def _check_operation(op: Operation, visible: set[SSAValue]) -> None:
+    for number, operand in enumerate(op.operands):
+        if operand not in visible:
+            hint = f" '%{operand.name_hint}'" if operand.name_hint else ""
+            names = ", ".join(f"'{n}'" for n in node_names(op))
+            raise OrderError(
+                f"{f'node {names} ' if names else ''}({op.name}): operand {number}{hint} is not defined above its use"
+            )
+    for region in op.regions:
+        _check_region(region, set() if op.has_trait(IsolatedFromAbove) else visible)
+
+
+class OrderError(VerifyException):
+    """A value is used where it is not defined; the message names the operation."""
 
 
 def invalid(module: ModuleOp, error: VerifyException) -> str:
     """One line on why a module does not verify, naming the operation and the ONNX nodes that it comes from."""
+    if isinstance(error, OrderError):
+        return str(error)
     for op in module.walk(reverse=True):  # innermost first
         try:
             op.verify(verify_nested_ops=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from io import BytesIO
 from typing import IO, TYPE_CHECKING, ClassVar
 
 from escc.cli.common import CommandParser, guard
@@ -29,7 +30,7 @@ def _run(arguments: Sequence[str]) -> None:
     from xdsl.xdsl_opt_main import xDSLOptMain
 
     from escc.driver import provenance, record
-    from escc.irtext import has_locations
+    from escc.irtext import check_order, checked_text, has_locations
     from escc.universe import multiverse
     from passes.pipelines import parse
 
@@ -55,10 +56,12 @@ def _run(arguments: Sequence[str]) -> None:
             super().setup_pipeline()
 
         def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
-            try:
-                return super().parse_chunk(chunk, file_extension, start_offset)
-            except UnicodeDecodeError as e:
-                raise UserError(f"{self.args.input_file or 'stdin'}: not IR text: byte {e.start} is not UTF-8") from e
+            data = chunk.read()
+            checked_text(data, self.args.input_file or "stdin")
+            module = super().parse_chunk(BytesIO(data), file_extension, start_offset)
+            if module is not None and not self.args.disable_verify:
+                check_order(module)
+            return module
 
         def apply_passes(self, prog: ModuleOp) -> None:
             self.args.print_debuginfo = self.args.print_debuginfo or has_locations(prog)

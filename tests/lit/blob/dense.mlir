@@ -11,6 +11,8 @@ builtin.module attributes {
   long = #blob.dense<17xui8, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]>,
   // CHECK-SAME: floats = #blob.dense<3xf32, [0.5, -1.25, 3.0]>
   floats = #blob.dense<3xf32, [0.5, -1.25, 3.0]>,
+  // CHECK-SAME: powers = #blob.dense<2xf64, [1.0e+20, -1.0e-20]>
+  powers = #blob.dense<2xf64, [100000000000000000000, -1.0e-20]>,
   // CHECK-SAME: nan = #blob.dense<1xf32, "0x0000c07f">
   nan = #blob.dense<1xf32, "0x0000c07f">,
   // CHECK-SAME: empty = #blob.dense<0xi32, []>
