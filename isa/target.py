@@ -284,7 +284,8 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _builtin_files() -> dict[str, Path]:
+@cache
+def _builtin_files() -> Mapping[str, Path]:
     root = Path(str(files("isa") / "targets"))
     found = {p.stem: p for p in sorted(root.glob("*.toml"))}
     for point in entry_points(group="isa.targets"):
@@ -341,9 +342,11 @@ def _locate(name_or_file: str) -> Path:
     raise TargetError(f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file")
 
 
-@cache
 def load_target(name_or_file: str = "esc1") -> Target:
-    """Load a target by installed name or by file, merged over its `base`. Raises `TargetError` with one cause."""
+    """Load a target by installed name or by file, merged over its `base`, as the files are now.
+
+    Raises `TargetError` with one cause.
+    """
     path = _locate(name_or_file)
     return _check(_build(Target, _read(path, ()), str(path)), str(path))
 

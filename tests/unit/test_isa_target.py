@@ -26,6 +26,18 @@ def test_canonical_text_round_trip() -> None:
     assert parse_target(odd.text).text == odd.text
 
 
+def test_a_file_is_read_as_it_is_now(tmp_path: Path) -> None:
+    """Neither a target nor the file that it builds upon is remembered by its name."""
+    base, path = tmp_path / "base.toml", tmp_path / "mine.toml"
+    base.write_text('base = "esc1"\n[array]\nblocks = 8\n')
+    path.write_text('base = "base.toml"\n')
+    assert load_target(str(path)).array.blocks == 8
+    base.write_text('base = "esc1"\n[array]\nblocks = 4\n')
+    assert load_target(str(path)).array.blocks == 4
+    path.write_text('base = "base.toml"\n[array]\nslices = 3\n')
+    assert load_target(str(path)).array.slices == 3
+
+
 def test_installed_targets() -> None:
     assert list_targets()["esc1"] == ESC1.description
 
