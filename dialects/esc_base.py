@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, ClassVar, cast
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, IntegerType, TensorType
 from xdsl.ir import Attribute, Data, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
@@ -21,6 +22,9 @@ from xdsl.utils.exceptions import VerifyException
 from dialects.attributes import double, ints
 from dialects.blob import DenseAttr
 from isa.reference import Addition
+
+Array: TypeAlias = NDArray[Any]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @irdl_attr_definition
@@ -166,8 +170,129 @@ def check_addition(a: Addition, q: QType) -> None:
         raise VerifyException(f"clamp [{a.lo}, {a.hi}] of the addition must lie in [{q.low}, {q.high}]")
 
 
+class Tie(NamedTuple):
+    """Channels of two values that must stay together: channel `left[i]` of `a` and channel `right[i]` of `b`."""
+
+    a: SSAValue
+    left: NDArray[np.int64]
+    b: SSAValue
+    right: NDArray[np.int64]
+
+
+class Flow(Protocol):
+    """What is known of the channels of a network, bool [C] for each NHWC value.
+
+    `zero`: stored as 0 at every position for any input. `needed`: not `zero`, and some output of the model depends on
+    it. `kept`: what stays when dead channels are dropped.
+    """
+
+    @property
+    def zero(self) -> Mapping[SSAValue, Mask]: ...
+
+    @property
+    def needed(self) -> Mapping[SSAValue, Mask]: ...
+
+    @property
+    def kept(self) -> Mapping[SSAValue, Mask]: ...
+
+    def reshape(self, value: SSAValue, extents: tuple[int, ...]) -> None:
+        """Note that the last extents of a value are to become these."""
+        ...
+
+
 class EscOp(IRDLOperation):
-    """Base of all operations of the dialect."""
+    """Base of all operations of the dialect: what passes ask of an operation."""
 
     SOLE_READER: ClassVar[str] = ""
     """Name of the operation that alone may read the result, where it is a stage of a convolution and no tensor."""
+    TORCH_FORM: ClassVar[str] = ""
+    """Lazy name "module:function": `function(op)` gives what the operation computes on torch tensors NCHW."""
+    ONNX_FORM: ClassVar[str] = ""
+    """Lazy name "module:function": `function(exporter, op)` adds the operation to an ONNX graph."""
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        """The result on NumPy arrays of any batch size, from those of all operands."""
+        raise TypeError(f"no interpretation of {self.name}")
+
+    def structure_faults(self) -> Iterator[str]:
+        """What is wrong with where the operation stands: accumulators never become tensors of their own."""
+        users = [use.operation for result in self.results for use in result.uses]
+        if self.SOLE_READER and (len(users) != 1 or users[0].name != self.SOLE_READER):
+            yield f"its result has {len(users)} uses; requires exactly one, an {self.SOLE_READER}"
+
+    def zero_channels(self, zero: Mapping[SSAValue, Mask]) -> Mask:
+        """Channels of the result that are stored as 0 for any input, given those of the operands; bool [C]."""
+        return np.zeros(channels_of(self.results[0]), np.bool_)
+
+    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
+        """Channels that the wanted ones [C] of the result depend on: (operand, bool [C of the operand])."""
+        return ((x, np.ones(channels_of(x), np.bool_)) for x in self.operands if has_channels(x))
+
+    def channel_ties(self) -> Iterator[Tie]:
+        """Channels of operands and results that must stay together."""
+        return iter(())
+
+    def pinned_channels(self) -> Sequence[SSAValue]:
+        """Operands and results that must keep all their channels."""
+        return [v for v in (*self.operands, *self.results) if has_channels(v)]
+
+    def drop_channels(self, flow: Flow) -> bool:
+        """Leave only the kept channels in the constants of the operation; whether that changes their values."""
+        return False
+
+
+class FlowingOp(EscOp):
+    """An operation that says by its ties which channels must stay together, and pins none."""
+
+    def pinned_channels(self) -> Sequence[SSAValue]:
+        return ()
+
+
+class ChannelwiseOp(FlowingOp):
+    """An operation whose result has, channel by channel, the channels of all its operands."""
+
+    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
+        return ((x, wanted) for x in self.operands)
+
+    def channel_ties(self) -> Iterator[Tie]:
+        every = np.arange(channels_of(self.results[0]), dtype=np.int64)
+        return (Tie(x, every, self.results[0], every) for x in self.operands)
+
+
+class AccumulatorOp(FlowingOp, ABC):
+    """An operation that computes int32 accumulators, which `esc.requantize` reads."""
+
+    SOLE_READER: ClassVar[str] = "esc.requantize"
+
+    @property
+    @abstractmethod
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns of the window."""
+
+    @property
+    @abstractmethod
+    def accumulator_bounds(self) -> tuple[Array, Array]:
+        """Smallest and largest accumulator int64 [K] that any input can cause, windows over the padding included."""
+
+
+def linear_bounds(coefficients: Array, low: int, high: int) -> tuple[Array, Array]:
+    """Interval of sum coefficients * x over the last axis, for every x in [low, high]; int64."""
+    c = coefficients.astype(np.int64)
+    positive, negative = np.maximum(c, 0), np.minimum(c, 0)
+    return (positive * low + negative * high).sum(axis=-1), (positive * high + negative * low).sum(axis=-1)
+
+
+def extent_of(value: SSAValue) -> tuple[int, int]:
+    """Rows and columns of an NHWC tensor."""
+    _, h, w, _ = shape_of(value)
+    return h, w
+
+
+def channels_of(value: SSAValue) -> int:
+    """Channels of an NHWC tensor."""
+    return shape_of(value)[3]
+
+
+def has_channels(value: SSAValue) -> bool:
+    """Whether a value is an NHWC tensor, of bytes or of accumulators."""
+    return isinstance(tensor_type(value).element_type, QType | IntegerType) and len(shape_of(value)) == 4

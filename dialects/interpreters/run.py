@@ -12,6 +12,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from dialects.esc_base import EscOp
 from isa.errors import UserError
 
 Array = NDArray[Any]
@@ -36,10 +37,10 @@ def functions_of(module: ModuleOp) -> list[InterpreterFunctions]:
         from dialects.interpreters.onnx import OnnxFunctions
 
         result.append(OnnxFunctions())
-    if "esc" in used:
-        from dialects.interpreters.esc import EscFunctions
+    if esc_operations := {type(op): None for op in module.walk() if isinstance(op, EscOp)}:
+        from dialects.interpreters.esc import esc_functions
 
-        result.append(EscFunctions())
+        result.append(esc_functions(esc_operations))
     return result
 
 

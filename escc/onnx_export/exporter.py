@@ -13,6 +13,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from dialects import esc
+from dialects.esc_base import window_output
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from escc.onnx_export.convolutions import BASIS, convolution
@@ -261,7 +262,7 @@ def _pool(op: esc.MaxPoolOp | esc.AvgPoolOp) -> dict[str, list[int] | int]:
     """Attributes of a pooling."""
     kernel, strides, pads = (esc.ints(a) for a in (op.kernel, op.strides, op.pads))
     floor = [
-        esc.window_output(size, kernel[i], strides[i], pads[i], pads[i + 2])
+        window_output(size, kernel[i], strides[i], pads[i], pads[i + 2])
         for i, size in enumerate(esc.shape_of(op.input)[1:3])
     ]
     ceil = tuple(floor) != esc.shape_of(op.output)[1:3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from dialects.blob import DenseAttr
 from dialects.esc import shape_of
 from isa.formats import Scratchpad
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, requant_block_bytes
+from isa.target import Target
 from isa.weights import pack_weights, weight_table
 from passes.layers.add import add_block
 from passes.tiling.declarations import Declarations, DeclaredTensor
@@ -25,6 +26,7 @@ from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap, Span, steps, window_span
 from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
 from passes.tiling.problem import TilingProblem, Workload
@@ -45,6 +47,20 @@ class Stages:
     groups: int
     weight: DenseAttr
     resident: Sequence[DenseAttr] = ()
+
+
+def dense_faults(op: esc.Conv2dOp, target: Target) -> Iterator[str]:
+    """Why the machine cannot compute a convolution with int8 weights; its windows may be accumulated in parts."""
+    yield from window_faults("conv.dense", op.kernel, ints(op.strides), ints(op.pads))
+    chunk, pads = target.array.chunk, target.scratchpad
+    channels = min(shape_of(op.input)[3], chunk)
+    yield from room_faults(
+        target,
+        [
+            ("input of one position", RecordLayout(channels, chunk).position_bytes, pads.act),
+            ("weights of one position and channel", min(op.weight.array.shape[3], chunk), pads.coef),
+        ],
+    )
 
 
 class Convolution(LayerKind):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from xdsl.ir import SSAValue
 
@@ -17,6 +17,7 @@ from passes.layers.convolution import (
     LoadWeightsRule,
     RequantRule,
     Stages,
+    dense_faults,
     partial_sums,
     whole_groups,
     window_fields,
@@ -97,6 +98,9 @@ class Dense(Convolution):
 
     name = DenseWork.name
     rules = (LoadWeightsRule(), ConvRule(), RequantRule())
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        return dense_faults(op, target) if isinstance(op, esc.Conv2dOp) and not op.is_depthwise else iter(())
 
     def stages(self, op: esc.RequantizeOp) -> Stages | None:
         conv = op.input.owner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,10 @@ from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
 from dialects import esc
+from dialects.attributes import ints
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from isa.formats import TensorFormat
-from isa.layout import ceil_div, coefficient_bytes
+from isa.layout import RecordLayout, ceil_div, coefficient_bytes, requant_block_bytes
 from isa.packing import best
 from isa.target import Target
 from passes.layers.convolution import Convolution, RequantRule, Stages, partial_sums, window_fields
@@ -23,6 +24,7 @@ from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.geometry import Span, balanced
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
 from passes.tiling.problem import Tiling, TilingProblem, Workload
@@ -165,11 +167,31 @@ class ConvEscRule(TileRule):
         )
 
 
+def _coefficient_faults(op: esc.CoeffCombineOp, target: Target) -> Iterator[str]:
+    if op.ic_bits.value.data != target.array.ic_bits:
+        yield f"ic_bits={op.ic_bits.value.data}; requires {target.array.ic_bits} of target '{target.name}'"
+    (_, v, c), chunk, pads = op.coefficients.array.shape, target.array.chunk, target.scratchpad
+    needs = [("coefficients of one channel", coefficient_bytes(1, v, c, chunk), pads.coef)]
+    if (second := op.basis_stage) is not None:
+        r, s = second.kernel
+        needs += [
+            ("input of one window", RecordLayout(c, chunk).tile_bytes(r, s), pads.act),
+            ("bases and parameters", v * r * s + requant_block_bytes(1), pads.par),
+        ]
+    yield from room_faults(target, needs)
+
+
 class Escalate(Convolution):
     """`esc.coeff_combine` and the `esc.basis_conv2d` that alone reads it."""
 
     name = EscalateWork.name
     rules = (LoadCoefficientsRule(), ConvEscRule(), RequantRule())
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        if isinstance(op, esc.BasisConv2dOp):
+            yield from window_faults("conv.esc", op.kernel, ints(op.strides), ints(op.pads))
+        elif isinstance(op, esc.CoeffCombineOp):
+            yield from _coefficient_faults(op, target)
 
     def stages(self, op: esc.RequantizeOp) -> Stages | None:
         second = op.input.owner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from xdsl.ir import Operation
 
@@ -11,11 +11,13 @@ from dialects import esc
 from dialects.attributes import ints
 from dialects.esc import shape_of
 from isa.layout import TABLE_BYTES
+from isa.target import Target
 from passes.tiling.declarations import DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.layer_kind import LayerKind, TileRule
 from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.limits import field_range
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import LoopNestBuilder
 from passes.tiling.problem import TilingProblem, Workload
@@ -65,6 +67,17 @@ class Map(LayerKind):
 
     name = MapWork.name
     rules = (MapRule(),)
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        if not isinstance(op, esc.SliceOp):
+            return
+        _, most = field_range("post.map", "sy")
+        if max(ints(op.strides)) > most:
+            yield f"strides={list(ints(op.strides))}; requires at most {most}"
+        for offset, field in zip(ints(op.offsets), ("dy", "dx", "dc"), strict=True):
+            low, high = field_range("post.map", field)
+            if not low <= offset <= high:
+                yield f"offset {offset}; requires [{low}, {high}]"
 
     def matches(self, op: Operation) -> bool:
         return isinstance(op, MapOperation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xdsl.ir import Operation
@@ -11,11 +12,14 @@ from dialects import esc
 from dialects.attributes import ints
 from dialects.esc import shape_of
 from isa.formats import PoolKind
-from passes.layers.pool_in_parts import average_as_convolution, separate_maximum
+from isa.layout import RecordLayout
+from isa.target import Target
+from passes.layers.pool_in_parts import average_as_convolution, separate_maximum, uniform_count
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
 from passes.tiling.geometry import window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
 from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.limits import field_range, room_faults, window_faults
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import LoopNestBuilder
 from passes.tiling.problem import TilingProblem, Workload
@@ -81,11 +85,43 @@ class PoolRule(TileRule):
         return values
 
 
+def _average_faults(op: esc.AvgPoolOp) -> Iterator[str]:
+    """Numbers that the fields of an average cannot express."""
+    _, most = field_range("post.pool", "bt")
+    if op.count_include_pad.value.data and max(ints(op.pads)) > most:
+        yield f"counted pads={list(ints(op.pads))}; requires at most {most}"
+    _, most = field_range("post.pool", "count0")
+    if op.count0.value.data > most:
+        yield f"windows of {op.count0.value.data} positions; requires at most {most}"
+
+
+def _needs(op: esc.MaxPoolOp | esc.AvgPoolOp, target: Target) -> list[tuple[str, int, int]]:
+    """(what, bytes, capacity) of the smallest piece of a pooling that the machine can work on."""
+    chunk, pads = target.array.chunk, target.scratchpad
+    (_, h, w, c), (r, s) = shape_of(op.input), ints(op.kernel)
+    layout = RecordLayout(min(c, chunk), chunk)
+    rows, columns = min(r, h), min(s, w)
+    if isinstance(op, esc.MaxPoolOp):
+        return [("input of one row or column of a window", layout.tile_bytes(max(rows, columns), 1), pads.act)]
+    multipliers = ("multipliers", 4 * op.mult.array.size, pads.par)
+    if uniform_count(op) is not None:  # its windows are accumulated in parts if they must be
+        return [("input of one position", layout.position_bytes, pads.act), multipliers]
+    return [("input of one window", layout.tile_bytes(rows, columns), pads.act), multipliers]
+
+
 class Pool(LayerKind):
     """A maximum or an average over windows."""
 
     name = PoolWork.name
     rules = (PoolRule(),)
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        if not isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp):
+            return
+        yield from window_faults("post.pool", ints(op.kernel), ints(op.strides), ints(op.pads))
+        if isinstance(op, esc.AvgPoolOp):
+            yield from _average_faults(op)
+        yield from room_faults(target, _needs(op, target))
 
     def matches(self, op: Operation) -> bool:
         return isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp)

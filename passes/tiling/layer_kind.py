@@ -5,7 +5,7 @@ instructions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation
 
 from dialects.bfs_tiles import TileOp
+from dialects.esc_base import EscOp
+from isa.target import Target
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.geometry import Span
 from passes.tiling.layer_to_instructions import LayerLowering
@@ -76,6 +78,10 @@ class LayerKind(ABC):
     @abstractmethod
     def matches(self, op: Operation) -> bool:
         """Whether the kind computes the tensor of an `esc` operation. At most one installed kind may say so."""
+
+    def faults(self, op: EscOp, target: Target) -> Iterator[str]:
+        """Why the machine cannot compute an operation, whatever the tiling; nothing for operations of other kinds."""
+        return iter(())
 
     @abstractmethod
     def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:

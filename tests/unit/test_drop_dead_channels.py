@@ -20,7 +20,7 @@ from dialects.eisa import to_program
 from dialects.esc import shape_of
 from dialects.interpreters.run import main_function, run_module
 from emulator.machine import Machine
-from passes.channel_use import ChannelUse
+from passes.analysis.channel_liveness import ChannelLiveness
 from passes.drop_dead_channels import DropDeadChannelsPass
 from passes.float_weights import float_weights, recorded
 
@@ -225,7 +225,7 @@ def test_what_is_called_zero_is_zero(data: st.DataObject, seed: int) -> None:
     g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([1, 3, 16])), seed=seed)
     module = g.module(*random_graph(data.draw, g, (1, 4, 6, 12)))
     prune(module, seed)
-    use = ChannelUse(main_function(module).body.block)
+    use = ChannelLiveness(main_function(module).body.block)
 
     def observe(op: Operation, results: Sequence[np.ndarray]) -> None:
         if op.results[0] in use.zero and not isinstance(op, esc.CoeffCombineOp):
@@ -289,7 +289,7 @@ def test_a_constant_channel_goes_only_if_table_residual_and_clamps_leave_it_0(
     if kept == 0 and table is not None:
         kept = table
     is_zero = kept == 0 and residual != "live" and (residual == "none" or add_lo <= 0)
-    found = ChannelUse(main_function(module).body.block).zero[op.output]
+    found = ChannelLiveness(main_function(module).body.block).zero[op.output]
     assert found.tolist() == [is_zero] * CONSTANT + [False] * (8 - CONSTANT)
     after = dropped(module)
     assert_same(module, after)

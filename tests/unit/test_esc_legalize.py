@@ -11,9 +11,10 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerAttr, i64
 
 from dialects import esc
+from dialects.blob import DenseAttr
 from isa.errors import UserError
 from isa.reference import basis_conv2d, coeff_combine, conv2d
-from passes.esc_legalize import EscLegalizePass, accumulator_bounds
+from passes.esc_legalize import EscLegalizePass
 
 
 def legalize(module, target="esc1"):
@@ -26,7 +27,7 @@ def test_dense_bounds_are_reached(seed, signed, groups):
     graph = Graph(3, 3, 4, signed=signed, seed=seed)
     graph.conv(graph.x, 4, (3, 3), pads=(0, 0, 0, 0), groups=groups)
     op = next(o for o in graph.ops if isinstance(o, esc.Conv2dOp))
-    low, high = accumulator_bounds(op)
+    low, high = op.accumulator_bounds
     q = esc.q_of(op.input)
     weight = op.weight.array
     cpg = 4 // groups
@@ -46,7 +47,7 @@ def test_decomposed_bounds_hold(seed, signed, shift, bits):
     graph = Graph(3, 3, 4, signed=signed, seed=seed)
     graph.decomposed(graph.x, 3, 2, (2, 2), ic_shift=shift, ic_bits=bits)
     op = next(o for o in graph.ops if isinstance(o, esc.BasisConv2dOp))
-    low, high = accumulator_bounds(op)
+    low, high = op.accumulator_bounds
     combine = op.input.owner
     q = esc.q_of(combine.input)
     x = np.random.default_rng(seed).choice([q.low, q.high], (64, 3, 3, 4)).astype(q.dtype)
@@ -61,7 +62,7 @@ def test_bias_counts():
     module = graph.module(y)
     legalize(module)
     op = next(o for o in module.walk() if isinstance(o, esc.RequantizeOp))
-    op.properties["bias"] = esc.DenseAttr.of(np.array([2**31 - 1], np.int32))
+    op.properties["bias"] = DenseAttr.of(np.array([2**31 - 1], np.int32))
     with pytest.raises(UserError, match="accumulator of channel 0 may reach 214"):
         legalize(module)
 
@@ -71,16 +72,16 @@ def test_a_wide_sum_may_overflow():
     op = esc.Conv2dOp(graph.x, np.full((2, 1, 1, 65535), -128, np.int8), (1, 1), (0, 0, 0, 0))
     y = graph.requantize(graph._add(op), True)
     y = graph.conv(y, 2, (1, 1), pads=(0, 0, 0, 0))
-    assert int(accumulator_bounds(op)[1][0]) == 128 * 128 * 65535
+    assert int(op.accumulator_bounds[1][0]) == 128 * 128 * 65535
     legalize(graph.module(y))
-    op.properties["weight"] = esc.DenseAttr.of(np.full((2, 1, 1, 65535), 127, np.int8))
+    op.properties["weight"] = DenseAttr.of(np.full((2, 1, 1, 65535), 127, np.int8))
     graph = Graph(1, 1, 65535, signed=False)
     op = esc.Conv2dOp(graph.x, np.full((2, 1, 1, 65535), -128, np.int8), (1, 1), (0, 0, 0, 0))
     y = graph.requantize(graph._add(op), True)
     module = graph.module(y)
     for r in module.walk():
         if isinstance(r, esc.RequantizeOp):
-            r.properties["bias"] = esc.DenseAttr.of(np.full(2, -(2**30), np.int32))
+            r.properties["bias"] = DenseAttr.of(np.full(2, -(2**30), np.int32))
     with pytest.raises(UserError, match="requires at most 2147483647"):
         legalize(module)
 
@@ -119,7 +120,7 @@ def test_accumulators_are_requantised_once():
     y = graph.conv(graph.x, 2)
     acc = y.owner.input
     graph.add(graph.requantize(acc, False), y, False)
-    with pytest.raises(UserError, match="accumulator has 2 uses; requires exactly one"):
+    with pytest.raises(UserError, match="its result has 2 uses; requires exactly one"):
         legalize(graph.module(y))
 
 

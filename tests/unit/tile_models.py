@@ -12,7 +12,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dialects import esc
 from dialects.blob import DenseAttr
-from dialects.esc import QType, q_of, q_tensor, shape_of, window_output
+from dialects.esc_base import QType, q_of, q_tensor, shape_of, window_output
 from dialects.locations import named
 from dialects.machine import strings
 from isa.reference import pool_counts

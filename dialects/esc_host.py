@@ -1,0 +1,110 @@
+"""Operations of the `esc` dialect that the host runs in floating point at the boundary of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import IntegerAttr, TensorType, f32, i64
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import (
+    ParsePropInAttrDict,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+
+from dialects.esc_base import (
+    Array,
+    EscOp,
+    check_element,
+    check_nhwc,
+    q_of,
+    shape_of,
+)
+from isa import reference
+
+
+@irdl_op_definition
+class QuantizeOp(EscOp):
+    """Host: q = clamp(round_half_even(x / scale)) of a float NCHW (or [1, C]) tensor, laid out NHWC."""
+
+    name = "esc.quantize"
+    input = operand_def(TensorType)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
+
+    def __init__(self, x: SSAValue, result: TensorType[Attribute]):
+        super().__init__(operands=[x], result_types=[result])
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        q = q_of(self.output)
+        return reference.quantize_input(args[0], q.scale, q.signed)
+
+    def verify_(self) -> None:
+        check_element(self.input, f32, "input")
+        q_of(self.output)
+        shape = shape_of(self.input)
+        n, c, h, w = shape if len(shape) == 4 else (*shape, 1, 1)[:4]
+        if len(shape) not in (2, 4) or shape_of(self.output) != (n, h, w, c):
+            raise VerifyException(
+                f"input {list(shape)} and output {list(shape_of(self.output))} do not agree (NCHW -> NHWC)"
+            )
+
+
+@irdl_op_definition
+class DequantizeOp(EscOp):
+    """Host: x = q * scale, NHWC -> NCHW, then reshaped (row-major) to the result type."""
+
+    name = "esc.dequantize"
+    input = operand_def(TensorType)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
+
+    def __init__(self, x: SSAValue, result: TensorType[Attribute]):
+        super().__init__(operands=[x], result_types=[result])
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return reference.dequantize_output(args[0], q_of(self.input).scale, shape_of(self.output))
+
+    def verify_(self) -> None:
+        check_nhwc(self.input, "input")
+        q_of(self.input)
+        check_element(self.output, f32, "output")
+        if math.prod(shape_of(self.input)) != math.prod(shape_of(self.output)):
+            raise VerifyException("input and output have different numbers of elements")
+
+
+@irdl_op_definition
+class SoftmaxOp(EscOp):
+    """Host: float Softmax along `axis`, numerically stabilised by the maximum."""
+
+    name = "esc.softmax"
+    input = operand_def(TensorType)
+    axis = prop_def(IntegerAttr)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
+
+    def __init__(self, x: SSAValue, axis: int):
+        super().__init__(operands=[x], result_types=[x.type], properties={"axis": IntegerAttr(axis, i64)})
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return reference.softmax(args[0], self.axis.value.data)
+
+    def verify_(self) -> None:
+        check_element(self.input, f32, "input")
+        if self.input.type != self.output.type:
+            raise VerifyException("input and output types differ")
+        rank = len(shape_of(self.input))
+        if not 0 <= self.axis.value.data < rank:
+            raise VerifyException(f"axis {self.axis.value.data} outside rank {rank}")
