@@ -14,9 +14,9 @@ from xdsl.printer import Printer
 
 from dialects.blob import DenseAttr
 from escc.driver import Observer, Timing
+from escc.files import write_output
 from escc.irtext import has_locations, print_module
 from isa.errors import UserError
-from isa.files import write_atomic
 from isa.program import Program
 from isa.text import printable
 
@@ -64,7 +64,7 @@ def write_after(folder: Path) -> Observer:
             raise UserError(
                 f"{folder}: cannot be made a folder: {error.strerror}", "give --print-ir-tree-dir a folder"
             ) from error
-        write_atomic(folder / f"{count:02}-{step.name}.mlir", print_module(module))
+        write_output(str(folder / f"{count:02}-{step.name}.mlir"), print_module(module))
 
     return observe
 

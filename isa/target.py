@@ -298,21 +298,26 @@ def list_targets() -> dict[str, str]:
     return {name: load_target(name).description for name in sorted(_builtin_files())}
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
-        raise TargetError(f"{path}: 'base' goes round in a circle")
+def _text_of(path: Path) -> Mapping[str, Any]:
+    """What a target file itself says."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_TEXT + 1)
         if len(raw) > _MAX_TEXT:
             raise TargetError(f"{path}: a target file has at most {_MAX_TEXT} bytes")
-        data = tomllib.loads(raw.decode())
+        return tomllib.loads(raw.decode())
     except OSError as e:
         raise TargetError(f"{path}: {e.strerror or e}") from e
     except (ValueError, RecursionError) as e:
         if isinstance(e, TargetError):
             raise
         raise TargetError(f"{path}: not a TOML file: {e}") from e
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise TargetError(f"{path}: 'base' goes round in a circle")
+    data = dict(_text_of(path))
     base = data.pop("base", None)
     if base is None:
         return data
@@ -337,6 +342,8 @@ def _locate(name_or_file: str) -> Path:
     if name_or_file in builtin:
         return builtin[name_or_file]
     path = Path(name_or_file)
+    if path.exists() and not path.is_file() and not path.is_dir():  # every pass reads it: a pipe ends with the first
+        raise TargetError(f"{path}: no regular file; a target must be one")
     if path.suffix == ".toml" or path.exists():
         return path
     raise TargetError(f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file")
@@ -349,6 +356,17 @@ def load_target(name_or_file: str = "esc1") -> Target:
     """
     path = _locate(name_or_file)
     return _check(_build(Target, _read(path, ()), str(path)), str(path))
+
+
+def target_files(name_or_file: str) -> tuple[Path, ...]:
+    """The files that describe a target: its own and those that it builds upon. Raises `TargetError`."""
+    found = (_locate(name_or_file),)
+    while (base := _text_of(found[-1]).get("base")) is not None and isinstance(base, str):
+        path = _base(base, found[-1])
+        if path in found:
+            break
+        found = (*found, path)
+    return found
 
 
 def installed_target(name: str) -> Target:

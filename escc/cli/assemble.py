@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "-o", "--output", metavar="OUT.bin", required=True, help="the binary; - writes standard output (required)"
     )
     parser.add_common_arguments()
+    parser.add_files(reads=["input"], writes=["output"])
     return run(parser, _body, argv)
 
 

@@ -21,9 +21,10 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 from escc.console import Console
+from escc.files import ClashError, Ledger, ledger
 from escc.version import version
 from isa.errors import UserError
 from isa.text import clipped, printable
@@ -46,6 +47,8 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, prog: str, description: str, **options: Any):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(prog=prog, description=description, allow_abbrev=False, **options)
+        self._reads: dict[str, str] = {}
+        self._writes: dict[str, str] = {}
 
     def add_common_arguments(self) -> None:
         """Add -v, -q, --debug and --version; call it last so that they close the help."""
@@ -62,9 +65,49 @@ class CommandParser(argparse.ArgumentParser):
         )
         group.add_argument("--version", action=_Version, help="print the version and exit")
 
+    def add_files(self, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> None:
+        """Say which arguments name files, by their `dest`; call it when all arguments are there.
+
+        An argument `target` may also be the name of an installed target.
+        """
+        titles = {a.dest: "/".join(a.option_strings) or str(a.metavar) for a in self._actions}
+        self._reads.update({dest: titles[dest] for dest in reads})
+        self._writes.update({dest: titles[dest] for dest in writes})
+
+    def claim_files(self, args: argparse.Namespace, files: Ledger) -> None:
+        """Enter the files that the arguments name. It is a usage error if an output is another of them."""
+        for dest, title in self._reads.items():
+            for path in _paths(args, dest):
+                files.reads(title, path)
+                if dest == "target":
+                    _enter_target(files, path)
+        for dest, title in self._writes.items():
+            for path in _paths(args, dest):
+                self.claim_output(files, title, path)
+
+    def claim_output(self, files: Ledger, title: str, path: str) -> None:
+        """Enter an output. It is a usage error if it is another file of the command."""
+        try:
+            files.claims(title, path)
+        except ClashError as e:
+            self.error(e.causes[0])
+
     def error(self, message: str) -> NoReturn:
         print(f"error: {clipped(message)}\nnote: run '{self.prog} --help' for the options", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
+
+
+def _paths(args: argparse.Namespace, dest: str) -> list[str]:
+    value: object = getattr(args, dest)
+    return [str(v) for v in (cast("list[object]", value) if isinstance(value, list) else [value]) if v is not None]
+
+
+def _enter_target(files: Ledger, name_or_file: str) -> None:
+    from isa.target import TargetError, target_files
+
+    with contextlib.suppress(TargetError):  # whoever loads it says what is wrong
+        for path in target_files(name_or_file):
+            files.reads("a file of --target", str(path))
 
 
 class _Version(argparse.Action):
@@ -79,21 +122,28 @@ class _Version(argparse.Action):
 
 
 def run(
-    parser: argparse.ArgumentParser,
+    parser: CommandParser,
     body: Callable[[argparse.Namespace], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse `argv` (default: the process's), call `body(args)` with `args.console` set.
+    """Parse `argv` (default: the process's), call `body(args)` with `args.console` and `args.files` set.
 
-    Exceptions become diagnostics. Returns the exit code. Usage errors, --help and --version
-    leave through SystemExit as usual with argparse.
+    The files that the arguments name are entered first, so that no output replaces an input. Exceptions become
+    diagnostics. Returns the exit code. Usage errors, --help and --version leave through SystemExit as usual with
+    argparse.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(arguments)
     debug = bool(getattr(args, "debug", False))
     console = Console(bool(getattr(args, "quiet", False)), bool(getattr(args, "verbose", False)))
     args.console = console
-    return guard(parser.prog, arguments, lambda: body(args), console, debug=debug)
+
+    def guarded() -> int | None:
+        with ledger() as args.files:
+            parser.claim_files(args, args.files)
+            return body(args)
+
+    return guard(parser.prog, arguments, guarded, console, debug=debug)
 
 
 def guard(
@@ -159,8 +209,14 @@ def user_fault(error: BaseException) -> UserError | None:
     if isinstance(error, OSError):
         what = error.strerror or str(error)
         return UserError(f"{error.filename}: {what}" if error.filename else what)
-    if isinstance(error, MemoryError):
-        return UserError("out of memory", "the model is too large for this machine")
+    if (exhausted := _out_of_memory(error)) is not None:
+        # NumPy says how much was wanted for what, whoever wraps the exception says where.
+        what = _one_line(str(exhausted))
+        where = "" if exhausted is error else f" in {_one_line(str(error)).partition(': ')[0]}"
+        return UserError(
+            f"out of memory{where}{f': {what}' if what else ''}",
+            "the model or its data are too large for this machine: give fewer samples, or more memory",
+        )
     # Only if xDSL is loaded can the exception be one of its own: do not load it for a command that needs none.
     if "xdsl.utils.exceptions" not in sys.modules:
         return None
@@ -171,6 +227,16 @@ def user_fault(error: BaseException) -> UserError | None:
     if isinstance(error, DiagnosticException | UnregisteredConstructException):
         name = _drawn_operation(error)
         return UserError((f"'{name}': " if name else "") + _one_line(str(error)))
+    return None
+
+
+def _out_of_memory(error: BaseException) -> BaseException | None:
+    """The exception that says so, which others may wrap."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError) or (isinstance(seen, RuntimeError) and "allocate memory" in str(seen)):
+            return seen  # torch raises a RuntimeError
+        seen = seen.__cause__
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from escc.cli.common import EXIT_OK, CommandParser, run
 from escc.cli.compile_options import make_parser
 from escc.console import Console
-from escc.files import check_output, write_output
+from escc.files import write_output
 from isa.errors import UserError
 from isa.text import printable
 
@@ -227,8 +227,8 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         print(printable(to_text(_plan(args, None))))
         return EXIT_OK
     output = _output(args)
-    for path in (output, *args.report):
-        check_output(path)
+    if args.output is None and not args.dump_pass_pipeline:
+        parser.claim_output(args.files, "-o/--output", output)
     start = time.perf_counter()
     context = make_context()
     module = driver.load(context, args.model)
@@ -252,14 +252,16 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     start = time.perf_counter()
     program = driver.to_program(module) if driver.level_of(module) == LEVELS[-1] else None
     result = driver.result_of(module, program, args.emit)
+    files = [(output, result)]
+    for path in args.report:
+        assert report is not None
+        files.append((path, report.text(program, Path(path).suffix, Path(args.model).name)))
     emit_time = time.perf_counter() - start
     if verification is not None:
         _finish_verification(verification, program, sys.stderr if output == "-" else sys.stdout, console)
-    write_output(output, result)
+    for path, data in files:
+        write_output(path, data)
     if args.timing:
         print(timing_table(timings, load_time, emit_time), file=sys.stderr)
-    for path in args.report:
-        assert report is not None
-        write_output(path, report.text(program, Path(path).suffix, Path(args.model).name))
     console.info(summary(output, len(result), program, len(console.warnings)))
     return EXIT_OK

@@ -66,6 +66,7 @@ def make_parser() -> CommandParser:
     _add_inspection(parser)
     _add_information(parser)
     parser.add_common_arguments()
+    parser.add_files(reads=["model", "calibration", "target"], writes=["output", "report"])
     return parser
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from escc.cli.common import CommandParser, run
 from escc.cli.compress_options import make_parser
-from escc.files import check_output, write_output
+from escc.files import write_output
 from isa.errors import UserError
 
 
@@ -23,8 +23,6 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
         parser.error("argument --resume: needs --checkpoint")
     if args.scheme == "dense":
         parser.error("argument --scheme: dense leaves nothing to train")
-    for path in filter(None, (args.output, args.checkpoint)):
-        check_output(path)
     if find_spec("torch") is None:
         raise UserError("esc-compress needs torch", "install escc[train]")
     from dataclasses import fields

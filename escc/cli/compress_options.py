@@ -43,6 +43,7 @@ def make_parser() -> CommandParser:
     _add_training(parser)
     _add_run(parser)
     parser.add_common_arguments()
+    parser.add_files(reads=["model", "data", "validation", "target"], writes=["output", "checkpoint"])
     return parser
 
 

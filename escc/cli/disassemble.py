@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="leave out constants and sample; the text then only serves reading (flag; default off)",
     )
     parser.add_common_arguments()
+    parser.add_files(reads=["input"], writes=["output"])
     return run(parser, _body, argv)
 
 

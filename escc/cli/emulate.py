@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
 from escc.console import Console
-from escc.files import check_output, read_input, write_output
+from escc.files import read_input, write_output
 from isa.errors import UserError
 from isa.text import printable
 
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--jobs", type=positive, metavar="N", help="threads for --eval (integer; default: one for each processor)"
     )
     parser.add_common_arguments()
+    parser.add_files(reads=["model", "input", "eval"], writes=["output", "stats_json", "trace"])
     parser.set_defaults(usage_error=parser.error)
     # One BLAS thread: products are small, and --eval runs batches in parallel instead. Set before NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -85,8 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(args: argparse.Namespace) -> None:
     if args.eval and args.output:
         args.usage_error("argument --output: not allowed with argument --eval")
-    for path in filter(None, (args.output, args.stats_json, args.trace)):
-        check_output(path)
     from emulator.machine import Machine
     from isa.container import read_elf
 

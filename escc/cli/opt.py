@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from io import BytesIO
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
 from escc.cli.common import CommandParser, guard
 from escc.console import Console
+from escc.files import ClashError, ledger, write_output
 from isa.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def _run(arguments: Sequence[str]) -> None:
     from passes.pipelines import parse
 
     class EscOpt(xDSLOptMain):
+        collected = _Collected()
         version_format: ClassVar[str] = "esc-opt of escc, built on xdsl {xdsl_version}"
 
         def register_all_dialects(self) -> None:
@@ -54,6 +57,24 @@ def _run(arguments: Sequence[str]) -> None:
             except UserError as e:
                 CommandParser("esc-opt", DESCRIPTION).error("; ".join(e.causes))
             super().setup_pipeline()
+            for title, path in (("input_file", self.args.input_file), ("-o/--output-file", self.args.output_file)):
+                try:
+                    if path is not None:
+                        (files.reads if title == "input_file" else files.claims)(title, path)
+                except ClashError as e:
+                    CommandParser("esc-opt", DESCRIPTION).error(e.causes[0])
+
+        def get_input_stream(self) -> tuple[IO[bytes], str]:
+            name = self.args.input_file
+            if name is not None and self.args.frontend is None and Path(name).suffix != ".mlir":
+                raise UserError(
+                    f"{name}: IR text must be in a file whose name ends in .mlir, or come from standard input",
+                    "rename the file, or give its language with --frontend mlir; escc --emit onnx imports a model",
+                )
+            return super().get_input_stream()
+
+        def prepare_output(self) -> IO[str]:
+            return sys.stdout if self.args.output_file is None else self.collected
 
         def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
             data = chunk.read()
@@ -75,4 +96,15 @@ def _run(arguments: Sequence[str]) -> None:
                 lines = [f"error: {cause}" for cause in e.causes] + ([f"note: {e.note}"] if e.note else [])
                 raise PassFailedException("\n".join(lines)) from e
 
-    EscOpt(DESCRIPTION, arguments).run()
+    with ledger() as files:
+        tool = EscOpt(DESCRIPTION, arguments)
+        tool.run()
+        if tool.args.output_file is not None:
+            write_output(tool.args.output_file, tool.collected.getvalue())
+
+
+class _Collected(StringIO):
+    """Text for a file that is written in one step once all of it is there; closing it loses nothing."""
+
+    def close(self) -> None:
+        pass

@@ -49,7 +49,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
             f"{name}: is an ELF binary, not an ONNX model", "esc-emu runs a compiled model, esc-dis prints it"
         )
     if _looks_like_text(data):
-        raise UserError(f"{name}: is a text file, not an ONNX model", _NOTE)
+        raise UserError(f"{name}: is a text file, not an ONNX model", "IR text needs a name that ends in .mlir")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

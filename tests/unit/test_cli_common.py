@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from escc.cli.common import EXIT_BUG, EXIT_INPUT, EXIT_INTERRUPT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, CommandParser, run
@@ -51,6 +52,20 @@ def test_user_error_prints_every_cause_and_one_note(capsys: pytest.CaptureFixtur
 def test_faults_of_the_system_are_no_bugs(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(raising(error)) == EXIT_INPUT
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_memory_is_no_bug_wherever_it_runs_out(capsys: pytest.CaptureFixture[str]) -> None:
+    def wrapped(args: argparse.Namespace) -> None:
+        try:
+            np.empty(1 << 60, np.uint8)
+        except MemoryError as e:
+            raise InternalError("pass 'quantize': MemoryError: x") from e
+
+    assert call(wrapped) == EXIT_INPUT
+    line, note = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory in pass 'quantize': Unable to allocate 1.00 EiB for an array")
+    assert note.startswith("note: the model or its data are too large")
+    assert call(raising(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))) == EXIT_INPUT
 
 
 def test_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
