@@ -1,0 +1,60 @@
+"""Time and energy of a baseline's layer beside a target: the target's DRAM, clock and event energies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from escc.baselines.machine import Machine, Result
+from isa.errors import UserError
+from isa.target import Target
+
+
+def dram_bytes_per_cycle(target: Target) -> float:
+    """Bytes that the target's DRAM channel moves in a cycle of its core when no row is opened and nothing turns."""
+    d = target.dram
+    clocks = max(d.tCCD, d.burst_bytes / d.bytes_per_clock)
+    return d.burst_bytes / clocks * d.clock_mhz / target.clock.frequency_mhz
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer of one image: `cycles` until both computing and DRAM are done, and microjoule by component."""
+
+    cycles: float
+    compute_cycles: float
+    dram_cycles: float
+    energy_uj: dict[str, float]
+
+    @property
+    def bound(self) -> str:
+        """What the layer waits for."""
+        return "compute" if self.compute_cycles >= self.dram_cycles else "dram"
+
+
+def check_technology(machine: Machine, target: Target) -> None:
+    """Raise UserError if the energies of a machine and of a target belong to different technologies."""
+    wanted = target.energy.technology_nm
+    if machine.technology_nm != wanted:
+        raise UserError(
+            f"baseline '{machine.name}': its memories have energies of {machine.technology_nm} nm; target "
+            f"'{target.name}' has those of {wanted} nm",
+            "compare with a target of the same technology",
+        )
+
+
+def layer_cost(machine: Machine, result: Result, target: Target) -> LayerCost:
+    """Cost of a layer: it lasts as long as the slower of computing and DRAM."""
+    moving = result.dram.total / dram_bytes_per_cycle(target)
+    cycles = max(result.cycles, moving)
+    e = target.energy
+    picojoule = {
+        "dram": e.dram_byte * result.dram.total,
+        "arithmetic": e.mul_int8 * result.multiplications + e.add_int32 * result.additions,
+    }
+    for memory in machine.memories:
+        access = result.accesses.get(memory.name)
+        if access is not None:
+            picojoule[memory.name] = memory.read_pj * access.read + memory.write_pj * access.written
+    milliwatt = sum(m.leakage_mw * m.count for m in machine.memories)
+    picojoule["leakage"] = milliwatt * cycles / target.clock.frequency_mhz * 1e3
+    return LayerCost(cycles, result.cycles, moving, {name: value * 1e-6 for name, value in picojoule.items()})
