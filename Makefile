@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 JOBS ?= 2
+SECONDS ?= 60
 
 # One thread a process: the test workers are the parallelism.
 export OMP_NUM_THREADS ?= 1
@@ -50,6 +51,10 @@ lit: $(VENV)/.installed-dev ## Run the IR tests (tests/lit)
 .PHONY: test
 test: lint lit ## Run every check and test
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev ## Feed mutated files to all commands for SECONDS (60), stop with 1 if one is answered badly
+	$(BIN)/python tests/fuzz --seconds $(SECONDS) --out $(OUT)/fuzz
 
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## Run the benchmarks
