@@ -92,6 +92,10 @@ class CommandParser(argparse.ArgumentParser):
         except ClashError as e:
             self.error(e.causes[0])
 
+    def files_of(self, args: argparse.Namespace) -> list[str]:
+        """The files that the arguments name, inputs first."""
+        return [path for dest in (*self._reads, *self._writes) for path in _paths(args, dest)]
+
     def error(self, message: str) -> NoReturn:
         print(f"error: {clipped(message)}\nnote: run '{self.prog} --help' for the options", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
@@ -143,13 +147,22 @@ def run(
             parser.claim_files(args, args.files)
             return body(args)
 
-    return guard(parser.prog, arguments, guarded, console, debug=debug)
+    return guard(parser.prog, arguments, guarded, console, debug=debug, files=parser.files_of(args))
 
 
 def guard(
-    prog: str, arguments: Sequence[str], body: Callable[[], int | None], console: Console, *, debug: bool = False
+    prog: str,
+    arguments: Sequence[str],
+    body: Callable[[], int | None],
+    console: Console,
+    *,
+    debug: bool = False,
+    files: Sequence[str] = (),
 ) -> int:
-    """Call `body` and turn whatever it raises into diagnostics and an exit code."""
+    """Call `body` and turn whatever it raises into diagnostics and an exit code.
+
+    A fault of the input that names no file is one of the first of `files`, the files of the command.
+    """
     # One BLAS thread unless the user says otherwise, set before NumPy loads: the products are small, threads that wait
     # for each other cost many times what they gain, and float sums would depend on the number of processors.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -173,7 +186,7 @@ def guard(
             traceback.print_exc()
         fault = user_fault(error)
         if fault is not None:
-            print_error(fault)
+            print_error(UserError([naming(cause, files) for cause in fault.causes], fault.note))
             return EXIT_INPUT
         reason = clipped(_one_line(str(error)), 400)
         print(f"error: internal: {type(error).__name__}: {reason}", file=sys.stderr)
@@ -187,6 +200,18 @@ def _tolerate_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def naming(cause: str, files: Sequence[str]) -> str:
+    """The cause with the first of `files` before it, unless it begins with one of them or with another file.
+
+    A file of that name, maybe with line and column (`m.mlir:3:7: ...`), or `argument ...` stands at the beginning.
+    """
+    names = ["stdin" if name == "-" else name for name in files]
+    head = re.sub(r"(:\d+)+$", "", cause.partition(": ")[0])
+    if not names or cause.startswith((*(f"{name}:" for name in names), "argument ")) or os.path.lexists(head):
+        return cause
+    return f"{names[0]}: {cause}"
 
 
 def print_error(error: UserError, stream: TextIO | None = None) -> None:

@@ -24,10 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-opt`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    return guard("esc-opt", arguments, lambda: _run(arguments), Console(), debug=debug)
+    files: list[str] = []
+    return guard("esc-opt", arguments, lambda: _run(arguments, files), Console(), debug=debug, files=files)
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _run(arguments: Sequence[str], names: list[str]) -> None:
+    """Run the driver; the files of its arguments are added to `names`."""
     from xdsl.utils.exceptions import PassFailedException
     from xdsl.xdsl_opt_main import xDSLOptMain
 
@@ -52,6 +54,7 @@ def _run(arguments: Sequence[str]) -> None:
         def setup_pipeline(self) -> None:
             if self.args.input_file == "-":
                 self.args.input_file = None
+            names.append(self.args.input_file or "-")
             try:
                 parse(self.available_passes, self.args.passes)
             except UserError as e:

@@ -152,3 +152,29 @@ def test_files(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Non
         write_output(str(tmp_path), b"")
     with pytest.raises(UserError, match=r"absent\.bin: No such file"):
         read_input(str(tmp_path / "absent.bin"))
+
+
+def test_every_error_names_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first input stands before a cause that names neither one of the command's files nor another that exists."""
+    monkeypatch.chdir(tmp_path)
+    Path("base.toml").write_text("")
+    causes = ["layer 'a': too large", "m.bin: 3 bytes", "t.toml:3:4: odd", "base.toml: odd", "argument -o: odd"]
+
+    def body(args: argparse.Namespace) -> None:
+        raise UserError(causes)
+
+    def parser() -> CommandParser:
+        made = CommandParser("esc-test", "A command for tests.")
+        for name in ("model", "--table"):
+            made.add_argument(name)
+        made.add_common_arguments()
+        made.add_files(reads=["model", "table"])
+        return made
+
+    for model, named in (("m.bin", "m.bin"), ("-", "stdin")):
+        assert run(parser(), body, [model, "--table", "t.toml"]) == EXIT_INPUT
+        lines = capsys.readouterr().err.splitlines()
+        others = causes[1:] if model == named else ["stdin: m.bin: 3 bytes", *causes[2:]]
+        assert lines == [f"error: {cause}" for cause in (f"{named}: {causes[0]}", *others)]
