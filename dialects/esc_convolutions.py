@@ -50,6 +50,7 @@ class Conv2dOp(AccumulatorOp):
     """
 
     name = "esc.conv2d"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.convolutions:dense"
     input = operand_def(TensorType)
     weight = prop_def(DenseAttr)
     strides = prop_def(DenseArrayBase)
@@ -222,6 +223,7 @@ class BasisConv2dOp(AccumulatorOp):
     """Basis stage, int32: acc[y,x,k] = sum basis[v,r,s] * ic[y*sy-pt+r, x*sx-pl+s, k, v]; `basis` int8 [V][R][S]."""
 
     name = "esc.basis_conv2d"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.convolutions:decomposed"
     input = operand_def(TensorType)
     basis = prop_def(DenseAttr)
     strides = prop_def(DenseArrayBase)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ class RequantizeOp(ChannelwiseOp):
     """
 
     name = "esc.requantize"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.elementwise:requantise"
     input = operand_def(TensorType)
     residual = opt_operand_def(TensorType)
     bias = prop_def(DenseAttr)
@@ -205,6 +207,8 @@ class AddOp(ChannelwiseOp):
     """Residual addition: clamp((a*mult_a + b*mult_b + 2^(shift-1)) >> shift, lo, hi) in int64."""
 
     name = "esc.add"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.elementwise:addition"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.elementwise:add"
     lhs = operand_def(TensorType)
     rhs = operand_def(TensorType)
     mult_a = prop_def(IntegerAttr)
@@ -260,6 +264,8 @@ class LookupOp(ChannelwiseOp):
     """Table lookup: output byte = table[input byte]; the table is 256 bytes, int8 or uint8 as the output."""
 
     name = "esc.lookup"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.elementwise:table"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.elementwise:look_up"
     input = operand_def(TensorType)
     table = prop_def(DenseAttr)
     output = result_def(TensorType)

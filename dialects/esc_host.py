@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 from xdsl.dialects.builtin import IntegerAttr, TensorType, f32, i64
 from xdsl.ir import Attribute, SSAValue
@@ -34,6 +35,8 @@ class QuantizeOp(EscOp):
     """Host: q = clamp(round_half_even(x / scale)) of a float NCHW (or [1, C]) tensor, laid out NHWC."""
 
     name = "esc.quantize"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.host:quantise"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.host:quantise"
     input = operand_def(TensorType)
     output = result_def(TensorType)
     traits = traits_def(Pure())
@@ -63,6 +66,8 @@ class DequantizeOp(EscOp):
     """Host: x = q * scale, NHWC -> NCHW, then reshaped (row-major) to the result type."""
 
     name = "esc.dequantize"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.host:dequantise"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.host:dequantise"
     input = operand_def(TensorType)
     output = result_def(TensorType)
     traits = traits_def(Pure())
@@ -88,6 +93,8 @@ class SoftmaxOp(EscOp):
     """Host: float Softmax along `axis`, numerically stabilised by the maximum."""
 
     name = "esc.softmax"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.host:softmax"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.host:softmax"
     input = operand_def(TensorType)
     axis = prop_def(IntegerAttr)
     output = result_def(TensorType)

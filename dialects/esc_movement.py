@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ class ConcatOp(FlowingOp):
     """Concatenation over channels; all operands and the result have the same element type."""
 
     name = "esc.concat"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.movement:concatenation"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.movement:concatenate"
     inputs = var_operand_def(TensorType)
     output = result_def(TensorType)
     traits = traits_def(Pure())
@@ -95,6 +98,8 @@ class SliceOp(FlowingOp):
     """
 
     name = "esc.slice"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.movement:pad_then_slice"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.movement:pad_then_slice"
     input = operand_def(TensorType)
     offsets = prop_def(DenseArrayBase)
     strides = prop_def(DenseArrayBase)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ class MaxPoolOp(ChannelwiseOp):
     """
 
     name = "esc.max_pool"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:maximum"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.pools:maximum"
     input = operand_def(TensorType)
     kernel = prop_def(DenseArrayBase)
     strides = prop_def(DenseArrayBase)
@@ -92,6 +94,8 @@ class AvgPoolOp(ChannelwiseOp):
     """
 
     name = "esc.avg_pool"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:average"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.pools:average"
     input = operand_def(TensorType)
     kernel = prop_def(DenseArrayBase)
     strides = prop_def(DenseArrayBase)

@@ -20,7 +20,8 @@ from dialects.locations import node_names
 from dialects.onnx import shape_of
 from escc.compress.straight_through import average_pool, max_pool
 from escc.training.dataflow import Dataflow
-from escc.training.network import Call, concatenate
+from escc.training.forms.movement import concatenate
+from escc.training.network import Call
 
 Array = NDArray[Any]
 

@@ -1,0 +1,80 @@
+"""What the forms of operations share while an ONNX graph grows: tensors of values, clamps, additions and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from dialects import esc
+from dialects.locations import describe, node_names
+from escc.onnx_export.graph import Array, Graph
+from escc.onnx_export.tables import recognise
+from isa.errors import UserError
+
+TOLERANCE = 1e-4
+"""Relative; what an average or an addition may be off the real one before it is something else."""
+
+
+def main_name(op: Operation) -> str:
+    """Name of the node that an operation came from; its own name if it came from none."""
+    names = node_names(op)
+    return names[0] if names else op.name.removeprefix("esc.")
+
+
+class Emitter:
+    """`graph` grows node by node; `values` maps each 8-bit or float value to the float tensor that stands for it."""
+
+    def __init__(self, reserved: Iterable[str]):
+        self.graph = Graph(reserved)
+        self.values: dict[SSAValue, str] = {}
+
+    def clamp(self, x: str, low: int, high: int, q: esc.QType, name: str) -> str:
+        """The bounds of a requantisation, where they are not those of the type."""
+        if (low, high) == (q.low, q.high):
+            return x
+        if (low, high) == (0, q.high):
+            return self.graph.node("Relu", [x], name)
+        bounds = [np.asarray(bound * q.scale, np.float32) for bound in (low, high)]
+        inputs = [self.graph.constant(f"{name}/{n}", b) for n, b in zip(("min", "max"), bounds, strict=True)]
+        return self.graph.node("Clip", [x, *inputs], name)
+
+    def add(
+        self,
+        op: Operation,
+        parameters: esc.AddOp | esc.RequantizeOp,
+        operands: list[str],
+        scales: tuple[float, float],
+        q: esc.QType,
+        names: list[str],
+    ) -> str:
+        """Add of two tensors of these scales, with its clamp; `names` are those of the nodes for it.
+
+        Raises UserError if the parameters weigh the tensors otherwise than their scales say.
+        """
+        a = parameters.addition
+        assert a is not None
+        given = np.ldexp(np.array([a.mult_a, a.mult_b], np.float64), -a.shift)
+        if not np.allclose(given, np.array(scales) / q.scale, TOLERANCE, np.abs(given).max() * TOLERANCE):
+            raise UserError(f"{describe(op)}: weighs its operands otherwise than their scales say")
+        name = names.pop(0) if names else f"{main_name(op)}/add"
+        x = self.graph.node("Add", operands, name)
+        x = self.clamp(x, a.lo, a.hi, q, names[0] if names else f"{name}/clamp")
+        return self.graph.quantised(x, q, name)
+
+    def lookup(
+        self, op: Operation, x: str, table: Array, source: esc.QType, target: esc.QType, name: str | None = None
+    ) -> str:
+        """The elementwise function whose table this is. Raises UserError if ONNX has none."""
+        function = recognise(table, source, target)
+        if function is None:
+            raise UserError(f"{describe(op)}: its table is no elementwise function of ONNX (Relu, Sigmoid, ...)")
+        name = main_name(op) if name is None else name
+        if function.op_type:
+            inputs = [x]
+            if function.bounds is not None:
+                pairs = zip(("min", "max"), function.bounds, strict=True)
+                inputs += [self.graph.constant(f"{name}/{n}", np.asarray(b, np.float32)) for n, b in pairs]
+            x = self.graph.node(function.op_type, inputs, name, **function.attributes)
+        return self.graph.quantised(x, target, name)

@@ -1,0 +1,39 @@
+"""Data movement as nodes of ONNX."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dialects import esc
+from escc.onnx_export.emitter import Emitter, main_name
+from escc.onnx_export.movement import pad_and_slice
+
+
+def concatenate(e: Emitter, op: esc.ConcatOp) -> str:
+    """Concat over channels."""
+    name = main_name(op)
+    x = e.graph.node("Concat", [e.values[x] for x in op.inputs], name, axis=1)
+    return e.graph.quantised(x, esc.q_of(op.output), name)
+
+
+def pad_then_slice(e: Emitter, op: esc.SliceOp) -> str:
+    """Padding with zeros, then a slice, each where there is something to do."""
+    name, x = main_name(op), e.values[op.input]
+    extents = zip(esc.shape_of(op.input)[1:], esc.shape_of(op.output)[1:], strict=True)
+    steps = zip(esc.ints(op.offsets), (*esc.ints(op.strides), 1), strict=True)
+    rows, columns, channels = (pad_and_slice(*e, *s) for e, s in zip(extents, steps, strict=True))
+    ordered = (channels, rows, columns)
+    pads = [0, *(m.before for m in ordered), 0, *(m.after for m in ordered)]
+    if any(pads):
+        x = e.graph.node("Pad", [x, e.graph.constant(f"{name}/pads", np.array(pads))], f"{name}/pad")
+    sliced = [(axis, m) for axis, m in enumerate(ordered, 1) if not m.whole]
+    if not sliced:
+        return x
+    parameters = {
+        "starts": [m.start for _, m in sliced],
+        "ends": [m.stop for _, m in sliced],
+        "axes": [axis for axis, _ in sliced],
+        "steps": [m.step for _, m in sliced],
+    }
+    inputs = [e.graph.constant(f"{name}/{n}", np.array(v)) for n, v in parameters.items()]
+    return e.graph.node("Slice", [x, *inputs], name)
