@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.geometry import Window, flip
 from emulator.kernels import Bytes, Words, gather
 from isa.errors import UserError
-from isa.layout import RecordLayout, ceil_div
+from isa.integers import ceil_div
 
 Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
@@ -24,27 +25,6 @@ _INT32_HIGH = (1 << 31) - 1
 _INT32_LOW = -(1 << 31)
 _BLOCK_ELEMENTS = 1 << 20
 """Window patches are gathered for as many images at a time as fit this many elements (at least one image)."""
-
-
-class Window(NamedTuple):
-    """Geometry of a convolution over a tile: fields of the instruction of the same names."""
-
-    ih: int
-    iw: int
-    ic: int
-    r: int
-    s: int
-    sy: int
-    sx: int
-    pt: int
-    pl: int
-    oh: int
-    ow: int
-
-    @property
-    def pointwise(self) -> bool:
-        """The patches are the tile itself."""
-        return self[3:] == (1, 1, 1, 1, 0, 0, self.ih, self.iw)
 
 
 class PsumTile(NamedTuple):
@@ -65,14 +45,14 @@ class PsumTile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightMatrix:
     """A weight matrix [inputs, kn] in a float format that makes its product with activations exact."""
 
     matrix: Floats
     bound: int
 
     @classmethod
-    def of(cls, w: NDArray[Any], largest: int) -> Weights:
+    def of(cls, w: NDArray[Any], largest: int) -> WeightMatrix:
         """From integers [kn, inputs] and the largest magnitude of an activation."""
         bound = int(np.abs(w).sum(axis=1, dtype=np.int64).max(initial=0)) * largest
         if bound >= _EXACT_FLOAT64:
@@ -80,6 +60,10 @@ class Weights:
         if bound < _EXACT_FLOAT32:
             return cls(np.ascontiguousarray(w.T, np.float32), bound)
         return cls(np.ascontiguousarray(w.T, np.float64), bound)
+
+
+Groups: TypeAlias = list[tuple[int, int, WeightMatrix]]
+"""Groups of a convolution: first input channel, input channels, weights [r*s*channels, outputs]."""
 
 
 def largest_activation(signed: int) -> int:
@@ -97,29 +81,17 @@ def patches(tile: Bytes, window: Window, signed: int, cs: int, cn: int) -> NDArr
     if window.pointwise and cn == window.ic:
         return plain(tile, signed).reshape(-1, cn)
     out = np.empty((tile.shape[0], window.oh, window.ow, window.r, window.s, cn), np.float32)
-    gather(
-        tile,
-        window.ih,
-        window.iw,
-        window.ic,
-        128 if signed else 0,
-        window.r,
-        window.s,
-        window.sy,
-        window.sx,
-        window.pt,
-        window.pl,
-        window.oh,
-        window.ow,
-        cs,
-        cn,
-        out,
-    )
+    gather(tile, window, flip(signed), cs, cn, out)
     return out.reshape(-1, window.r * window.s * cn)
 
 
 def convolve(
-    tile: Bytes, window: Window, signed: int, groups: list[tuple[int, int, Weights]], target: PsumTile, accumulate: bool
+    tile: Bytes,
+    window: Window,
+    signed: int,
+    groups: list[tuple[int, int, WeightMatrix]],
+    target: PsumTile,
+    accumulate: bool,
 ) -> None:
     """Write (or add) a convolution to partial sums.
 
@@ -154,30 +126,12 @@ def write_psum(target: PsumTile, values: NDArray[Any], bound: int, accumulate: b
     view[...] = total
 
 
-def dense_groups(w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int) -> list[tuple[int, int, Weights]]:
+def dense_groups(w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int) -> Groups:
     """Weights int8 [kn, r*s*cpg] of a grouped convolution, split into its groups."""
     largest = largest_activation(signed)
-    return [(cs + g * cpg, cpg, Weights.of(w[g * kpg : (g + 1) * kpg], largest)) for g in range(ceil_div(len(w), kpg))]
-
-
-def ternary(coef: Bytes, kn: int, v: int, c: int, chunk: int) -> NDArray[np.int8]:
-    """Coefficients int8 [kn, v, c] from their expanded form in COEF."""
-    records = RecordLayout(c, chunk)
-    bits = np.unpackbits(coef.reshape(kn, v, records.chunks, 2, records.bitmap_bytes), axis=4, bitorder="little")
-    some = bits[:, :, :, 0, : records.slot].view(np.int8)
-    minus = bits[:, :, :, 1, : records.slot].view(np.int8)
-    return (some - 2 * minus).reshape(kn, v, -1)[:, :, :c]
-
-
-def expanded(t: NDArray[np.int8], chunk: int) -> Bytes:
-    """Inverse of `ternary`: the bytes of COEF."""
-    kn, v, c = t.shape
-    records = RecordLayout(c, chunk)
-    padded = np.zeros((kn, v, records.chunks * records.slot), np.int8)
-    padded[:, :, :c] = t
-    lanes = padded.reshape(kn, v, records.chunks, 1, records.slot)
-    bits = np.concatenate([lanes != 0, lanes < 0], axis=3)
-    return np.packbits(bits, axis=4, bitorder="little").reshape(-1)
+    return [
+        (cs + g * cpg, cpg, WeightMatrix.of(w[g * kpg : (g + 1) * kpg], largest)) for g in range(ceil_div(len(w), kpg))
+    ]
 
 
 @dataclass(frozen=True)
@@ -194,7 +148,7 @@ class Decomposed:
 
 def fold(
     t: NDArray[np.int8], bases: NDArray[np.int8], ic_shift: int, ic_bits: int, signed: int
-) -> Weights | Decomposed:
+) -> WeightMatrix | Decomposed:
     """Prepare a decomposed convolution: `t` int8 [kn, v, c], `bases` int8 [v, r*s].
 
     While no intermediate value is shifted or can saturate, the two stages are one convolution with the weights
@@ -206,7 +160,7 @@ def fold(
     high = (1 << (ic_bits - 1)) - 1
     if ic_shift == 0 and most <= high:
         w = np.einsum("kvc,vt->ktc", t.astype(np.float64), bases.astype(np.float64), optimize=True)
-        return Weights.of(w.reshape(kn, -1), largest)
+        return WeightMatrix.of(w.reshape(kn, -1), largest)
     bound = min((most + (1 << ic_shift >> 1)) >> ic_shift, high + 1)
     total = int(np.abs(bases.astype(np.int64)).sum()) * bound
     flat = np.ascontiguousarray(t.reshape(kn * v, c).T, np.float32)

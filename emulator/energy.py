@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from emulator.events import Count, Longs
+from emulator.recording import Longs
+from isa.counts import Count
 from isa.target import PerScratchpad, Target
 
 SCRATCHPADS = ("act", "out", "coef", "par", "psum")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.execution import Constants, Execution
+from emulator.execution import Execution
 from emulator.host import dequantise, quantise, split_sample
 from emulator.kernels import Bytes
+from emulator.memories import Constants
 from emulator.validity import check_accesses
 from isa.errors import UserError
 from isa.legality import check_executable
@@ -71,7 +72,7 @@ class Machine:
             raise UserError(f"the inputs have different numbers of images: {sorted(images)}")
         recorder = None
         if stats:
-            from emulator.events import Recorder
+            from emulator.recording import Recorder
 
             recorder = Recorder(self.program)
         execution = Execution(self.program, images.pop(), self._constants, recorder)

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.energy import DRAM_COUNTS, SCRATCHPADS, energy
-from emulator.events import Count, Recorder
+from emulator.handlers import UNITS
+from emulator.recording import Recorder
 from emulator.timing import Timeline, replay
+from isa.counts import Count
 from isa.declaration import INSTRUCTION_BYTES
 from isa.formats import Queue, TensorFormat
 from isa.program import Layer, Program, TensorRef
@@ -172,7 +174,7 @@ def _figures(
     counts: Longs = recorder.counts[part].sum(axis=0)
     instructions = recorder.program.instructions[part]
     computing = np.array([i.spec.queue == Queue.COMPUTE for i in instructions], bool)
-    streaming = np.array([i.spec.mnemonic == "conv.esc" for i in instructions], bool)
+    streaming = np.array([UNITS[i.spec.mnemonic].accumulates for i in instructions], bool)
     compute_cycles = int(recorder.cycles[part][computing].sum())
     streaming_cycles = int(recorder.cycles[part][streaming].sum())
     fetched = len(instructions) * INSTRUCTION_BYTES

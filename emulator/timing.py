@@ -3,255 +3,357 @@
 Times are core cycles. An instruction starts when its queue is free and its waits are satisfied. Compute and post
 instructions take their recorded cycles. DMA instructions move their requests in pieces that do not cross a DRAM page;
 the channel serves the pieces of both engines first come, first served (docs/performance.md, "DMA and DRAM").
+
+Three parts know one another by their calls only: the channel (`_access`), the engines (`_accept`, `_serve`) and the
+queues (`_issue`, `_retire`). They stand in one file because compiled functions are cached by file.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.events import Recorder
-from emulator.jit import jit
+from emulator.recording import Recorder
 from isa.declaration import WAITS
 from isa.formats import Queue
+from isa.jit import jit
+from isa.program import Program
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]
 Doubles: TypeAlias = NDArray[np.float64]
+Records: TypeAlias = NDArray[np.void]
+
+_NEVER = -1e18
+"""A time before all others."""
 
 
-class _Dram(IntEnum):
-    """Parameters of the channel, in this order; times in core cycles."""
+class _Engine(IntEnum):
+    """The DMA engines, one a direction."""
 
-    BURST_BYTES = 0
-    PAGE_BYTES = 1
-    BANKS = 2
-    BURST = 3
-    RL = 4
-    WL = 5
-    TRCD = 6
-    TRP = 7
-    TRAS = 8
-    TRRD = 9
-    TFAW = 10
-    TCCD = 11
-    TWR = 12
-    TRTP = 13
-    TWTR = 14
-    TREFI = 15
-    TRFC = 16
+    LOAD = 0
+    STORE = 1
 
 
-def _dram_parameters(target: Target) -> Doubles:
+# The DRAM channel -----------------------------------------------------------------------------------------------------
+
+
+class _Timing(NamedTuple):
+    """Parameters of the channel; times in core cycles."""
+
+    burst_bytes: int
+    page_bytes: int
+    banks: int
+    burst: float
+    rl: float
+    wl: float
+    trcd: float
+    trp: float
+    tras: float
+    trrd: float
+    tfaw: float
+    tccd: float
+    twr: float
+    trtp: float
+    twtr: float
+    trefi: float
+    trfc: float
+
+
+_BANK = np.dtype([("row", np.int64), ("precharge", np.float64), ("column", np.float64)])
+"""Open row (-1: closed), earliest precharge, earliest column command."""
+
+_CHANNEL = np.dtype(
+    [
+        ("first", np.float64),  # first column command of the last piece
+        ("end", np.float64),  # end of its data
+        ("column", np.float64),  # last column command
+        ("read_end", np.float64),  # end of the last data read
+        ("write_end", np.float64),  # end of the last data written
+        ("activated", np.float64),  # last activation
+        ("refresh", np.float64),  # next refresh
+        ("slot", np.int64),  # next of the four activations
+        ("row_hits", np.int64),
+        ("row_misses", np.int64),  # bursts that had to open their row
+        ("refreshes", np.int64),
+        ("bursts", np.int64),
+    ]
+)
+
+
+class _Dram(NamedTuple):
+    """The channel: parameters, one record a bank, one record for all, the last four activations."""
+
+    timing: _Timing
+    banks: Records
+    channel: Records
+    activations: Doubles
+
+
+def _dram(target: Target) -> _Dram:
     d = target.dram
     scale = target.clock.frequency_mhz / d.clock_mhz
     burst = d.burst_bytes / d.bytes_per_clock
     times = [burst, d.RL, d.WL, d.tRCD, d.tRPpb, d.tRAS, d.tRRD, d.tFAW, max(d.tCCD, burst), d.tWR, d.tRTP, d.tWTR]
     times += [d.tREFI, d.tRFCab]
-    return np.array([d.burst_bytes, d.page_bytes, d.banks, *(t * scale for t in times)], np.float64)
+    timing = _Timing(d.burst_bytes, d.page_bytes, d.banks, *(float(t * scale) for t in times))
+    banks, channel = np.zeros(d.banks, _BANK), np.zeros(1, _CHANNEL)
+    banks["row"] = -1
+    for name in ("column", "read_end", "write_end", "activated"):
+        channel[name] = _NEVER
+    channel["refresh"] = timing.trefi
+    return _Dram(timing, banks, channel, np.full(4, _NEVER))
 
 
 @jit
-def _access(
-    address: int, size: int, write: int, ready: float, d: Doubles, banks: Doubles, channel: Doubles, counts: Longs
-) -> None:
-    """Serve one piece within a page. Results in `channel`: [0] first column command, [1] end of the data.
-
-    `banks` [n, 3]: open row (-1: closed), earliest precharge, earliest column command. `channel` also holds [2] last
-    column command, [3] end of the last read's data, [4] end of the last write's data, [5] last activation, [6] next
-    refresh, [7] next of the four activation slots [8..11]. `counts`: row hits, row misses (bursts), refreshes, bursts.
-    """
-    burst_bytes, page = int(d[0]), int(d[1])
-    count = (address + size - 1) // burst_bytes - address // burst_bytes + 1
-    bank = (address // page) % int(d[2])
-    row = address // (page * int(d[2]))
-    # Refreshes that fell due before: all rows closed; one that is still running delays this piece.
-    now = max(ready, channel[2])
-    if now >= channel[6]:
-        due = int((now - channel[6]) // d[15])
-        begin = max(channel[6] + due * d[15], max(channel[3], channel[4]) if due == 0 else 0.0)
-        counts[2] += due + 1
-        channel[6] += (due + 1) * d[15]
-        for b in range(banks.shape[0]):
-            banks[b, 0] = -1.0
-            banks[b, 1] = max(banks[b, 1], begin + d[16])
-    if banks[bank, 0] != row:
-        start = max(ready, banks[bank, 1])
-        if banks[bank, 0] >= 0:
-            start += d[7]
-        slot = 8 + int(channel[7])
-        activate = max(start, max(channel[5] + d[9], channel[slot] + d[10]))
-        channel[slot] = activate
-        channel[7] = (channel[7] + 1) % 4
-        channel[5] = activate
-        banks[bank, 0] = row
-        banks[bank, 1] = activate + d[8]
-        banks[bank, 2] = activate + d[6]
-        counts[1] += 1
-        counts[0] += count - 1
-    else:
-        counts[0] += count
-    first = max(max(ready, banks[bank, 2]), channel[2] + d[11])
-    if write:
-        first = max(first, channel[3] - d[5])
-    else:
-        first = max(first, channel[4] + d[14])
-    last = first + (count - 1) * d[11]
-    channel[2] = last
-    if write:
-        end = last + d[5] + d[3]
-        channel[4] = end
-        banks[bank, 1] = max(banks[bank, 1], end + d[12])
-    else:
-        end = last + d[4] + d[3]
-        channel[3] = end
-        banks[bank, 1] = max(banks[bank, 1], last + d[13])
-    counts[3] += count
-    channel[0] = first
-    channel[1] = end
+def _refresh(dram: _Dram, now: float) -> None:
+    """Refreshes that fell due before: all rows are closed, and one that is still running delays the next piece."""
+    t, channel = dram.timing, dram.channel[0]
+    if now < channel["refresh"]:
+        return
+    due = int((now - channel["refresh"]) // t.trefi)
+    begin = max(channel["refresh"] + due * t.trefi, max(channel["read_end"], channel["write_end"]) if due == 0 else 0.0)
+    channel["refreshes"] += due + 1
+    channel["refresh"] += (due + 1) * t.trefi
+    for b in range(dram.banks.shape[0]):
+        bank = dram.banks[b]
+        bank["row"] = -1
+        bank["precharge"] = max(bank["precharge"], begin + t.trfc)
 
 
 @jit
-def _replay(
-    queue: Longs,
-    signal: Longs,
-    waits: Longs,
-    cycles: Longs,
-    dma_issue: int,
-    first_request: Longs,
-    addresses: Longs,
-    sizes: Longs,
-    d: Doubles,
-    start: Longs,
-    end: Longs,
-    binder: Longs,
-    counts: Longs,
-) -> int:
-    """Fill `start`, `end` and `binder` (the instruction whose end set the start; -1: none); returns their number."""
-    n = queue.size
-    following = np.full(n, -1, np.int64)
-    head = np.full(4, -1, np.int64)
-    for i in range(n - 1, -1, -1):
-        following[i] = head[queue[i]]
-        head[queue[i]] = i
-    previous = np.full(4, -1, np.int64)
-    reached = np.zeros(4, np.int64)
-    signaller = np.full((4, n + 1), -1, np.int64)  # [queue, count]: the instruction that made it reach count
+def _open_row(dram: _Dram, b: int, row: int, ready: float) -> None:
+    """Close the open row of bank b, if there is one, and activate another."""
+    t, channel, bank = dram.timing, dram.channel[0], dram.banks[b]
+    start = max(ready, bank["precharge"])
+    if bank["row"] >= 0:
+        start += t.trp
+    slot = channel["slot"]
+    activate = max(start, max(channel["activated"] + t.trrd, dram.activations[slot] + t.tfaw))
+    dram.activations[slot] = activate
+    channel["slot"] = (slot + 1) % 4
+    channel["activated"] = activate
+    bank["row"] = row
+    bank["precharge"] = activate + t.tras
+    bank["column"] = activate + t.trcd
 
-    # The DMA engines in service: 0 load, 1 store.
-    serving = np.full(2, -1, np.int64)
-    request = np.zeros(2, np.int64)
-    offset = np.zeros(2, np.int64)
-    ready = np.zeros(2, np.float64)
-    pad = np.zeros(2, np.float64)  # when the scratchpad side is through with what it has
-    pad_before = np.zeros(2, np.float64)
-    pad_rate = np.zeros(2, np.float64)  # scratchpad cycles a byte
-    data_end = np.zeros(2, np.float64)
-    page = int(d[1])
-    banks = np.zeros((int(d[2]), 3), np.float64)
-    banks[:, 0] = -1.0
-    channel = np.zeros(12, np.float64)
-    channel[2] = -1e18
-    channel[5] = -1e18
-    channel[8:12] = -1e18
-    channel[6] = d[15]
-    done = 0
 
-    while done < n:
-        progress = False
-        for q in range(4):
-            i = head[q]
-            engine = 0 if q == 0 else (1 if q == 3 else -1)
-            if i < 0 or (engine >= 0 and serving[engine] >= 0):
-                continue
-            satisfied = True
-            for w in range(4):
-                if waits[i, w] > reached[w]:
-                    satisfied = False
-            if not satisfied:
-                continue
-            begin = 0
-            binder[i] = -1
-            if previous[q] >= 0:
-                begin = end[previous[q]]
-                binder[i] = previous[q]
-            for w in range(4):
-                if waits[i, w] > 0:
-                    other = signaller[w, waits[i, w]]
-                    if end[other] > begin:
-                        begin = end[other]
-                        binder[i] = other
-            start[i] = begin
-            progress = True
-            if engine >= 0 and first_request[i + 1] > first_request[i]:
-                serving[engine] = i
-                request[engine] = first_request[i]
-                offset[engine] = 0
-                total = 0
-                for j in range(first_request[i], first_request[i + 1]):
-                    total += sizes[j]
-                pad_rate[engine] = cycles[i] / total
-                pad[engine] = begin + dma_issue
-                pad_before[engine] = pad[engine]
-                ready[engine] = pad[engine]
-                data_end[engine] = 0.0
-                if engine == 1:
-                    piece = min(sizes[request[1]], page - addresses[request[1]] % page)
-                    pad[1] += pad_rate[1] * piece
-                    ready[1] = pad[1]
-                continue
-            end[i] = begin + cycles[i]
-            previous[q] = i
-            head[q] = following[i]
-            if signal[i]:
-                reached[q] += 1
-                signaller[q, reached[q]] = i
-            done += 1
-        if progress:
+@jit
+def _access(dram: _Dram, address: int, size: int, write: bool, ready: float) -> None:
+    """Serve one piece within a page, not before `ready`. Results: the channel's `first` and `end`."""
+    t, channel = dram.timing, dram.channel[0]
+    count = (address + size - 1) // t.burst_bytes - address // t.burst_bytes + 1
+    b = (address // t.page_bytes) % t.banks
+    row = address // (t.page_bytes * t.banks)
+    bank = dram.banks[b]
+    _refresh(dram, max(ready, channel["column"]))
+    missed = bank["row"] != row
+    if missed:
+        _open_row(dram, b, row, ready)
+    channel["row_misses"] += int(missed)
+    channel["row_hits"] += count - int(missed)
+    channel["bursts"] += count
+    first = max(max(ready, bank["column"]), channel["column"] + t.tccd)
+    if write:
+        first = max(first, channel["read_end"] - t.wl)
+    else:
+        first = max(first, channel["write_end"] + t.twtr)
+    last = first + (count - 1) * t.tccd
+    channel["column"] = last
+    if write:
+        end = last + t.wl + t.burst
+        channel["write_end"] = end
+        bank["precharge"] = max(bank["precharge"], end + t.twr)
+    else:
+        end = last + t.rl + t.burst
+        channel["read_end"] = end
+        bank["precharge"] = max(bank["precharge"], last + t.trtp)
+    channel["first"] = first
+    channel["end"] = end
+
+
+# Instructions and queues ----------------------------------------------------------------------------------------------
+
+
+class _Work(NamedTuple):
+    """The recorded instructions [n]; requests of instruction i are first_request[i] .. first_request[i + 1] - 1."""
+
+    queue: Longs
+    signal: Longs
+    waits: Longs
+    cycles: Longs
+    following: Longs  # the next instruction of the same queue, -1 after the last
+    first_request: Longs
+    addresses: Longs
+    sizes: Longs
+
+
+class _Times(NamedTuple):
+    """What the replay fills in: `binder` is the instruction whose end set the start, -1 if there is none."""
+
+    start: Longs
+    end: Longs
+    binder: Longs
+
+
+_QUEUE = np.dtype([("head", np.int64), ("previous", np.int64), ("reached", np.int64), ("retired", np.int64)])
+"""Next instruction and the one before (-1: none), the semaphore's count, instructions that are done."""
+
+_ENGINE = np.dtype(
+    [
+        ("serving", np.int64),  # instruction in service, -1: none
+        ("request", np.int64),  # its request
+        ("offset", np.int64),  # bytes of the request that are done
+        ("ready", np.float64),  # when its next piece may be served
+        ("pad", np.float64),  # when the scratchpad side is through with what it has
+        ("pad_rate", np.float64),  # scratchpad cycles a byte
+        ("data_end", np.float64),  # end of the data of the piece before
+    ]
+)
+
+
+class _Machine(NamedTuple):
+    """Everything that a replay changes. `signaller` [queue, count]: the instruction that made it reach count."""
+
+    work: _Work
+    times: _Times
+    queues: Records
+    signaller: Longs
+    engines: Records
+    dma_issue: int
+    dram: _Dram
+
+
+@jit
+def _retire(m: _Machine, i: int, end: int) -> None:
+    """Instruction i is done; its queue goes on to the next one."""
+    q = m.work.queue[i]
+    queue = m.queues[q]
+    m.times.end[i] = end
+    queue["previous"] = i
+    queue["head"] = m.work.following[i]
+    queue["retired"] += 1
+    if m.work.signal[i]:
+        queue["reached"] += 1
+        m.signaller[q, queue["reached"]] = i
+
+
+@jit
+def _begin(m: _Machine, i: int) -> int:
+    """Start instruction i, whose waits are satisfied."""
+    begin = 0
+    binder = m.queues[m.work.queue[i]]["previous"]
+    if binder >= 0:
+        begin = m.times.end[binder]
+    for w in range(4):
+        if m.work.waits[i, w] > 0:
+            other = m.signaller[w, m.work.waits[i, w]]
+            if m.times.end[other] > begin:
+                begin = m.times.end[other]
+                binder = other
+    m.times.start[i] = begin
+    m.times.binder[i] = binder
+    return int(begin)
+
+
+@jit
+def _piece(m: _Machine, e: int) -> tuple[int, int]:
+    """Address and size of the next piece of an engine: what is left of its request, up to the end of the page."""
+    engine, page = m.engines[e], m.dram.timing.page_bytes
+    request = engine["request"]
+    address = m.work.addresses[request] + engine["offset"]
+    return address, min(m.work.sizes[request] - engine["offset"], page - address % page)
+
+
+@jit
+def _accept(m: _Machine, e: int, i: int, begin: int) -> None:
+    """An engine takes instruction i."""
+    engine = m.engines[e]
+    engine["serving"] = i
+    engine["request"] = m.work.first_request[i]
+    engine["offset"] = 0
+    total = 0
+    for j in range(m.work.first_request[i], m.work.first_request[i + 1]):
+        total += m.work.sizes[j]
+    engine["pad_rate"] = m.work.cycles[i] / total
+    engine["pad"] = begin + m.dma_issue
+    engine["data_end"] = 0.0
+    if e == _Engine.STORE:
+        engine["pad"] += engine["pad_rate"] * _piece(m, e)[1]
+    engine["ready"] = engine["pad"]
+
+
+@jit
+def _serve(m: _Machine, e: int) -> None:
+    """The channel serves the next piece of an engine."""
+    engine, channel = m.engines[e], m.dram.channel[0]
+    i = engine["serving"]
+    address, size = _piece(m, e)
+    _access(m.dram, address, size, e == _Engine.STORE, engine["ready"])
+    engine["offset"] += size
+    if engine["offset"] == m.work.sizes[engine["request"]]:
+        engine["request"] += 1
+        engine["offset"] = 0
+    last = engine["request"] == m.work.first_request[i + 1]
+    if e == _Engine.LOAD:
+        # A piece is laid down while the next one is fetched.
+        before = engine["pad"]
+        engine["pad"] = max(before + engine["pad_rate"] * size, channel["end"])
+        engine["ready"] = max(channel["first"], before)
+        finish = engine["pad"]
+    else:
+        # A piece is compressed while the one before it is written.
+        finish = channel["end"]
+        if not last:
+            engine["pad"] = max(engine["pad"], engine["data_end"]) + engine["pad_rate"] * _piece(m, e)[1]
+            engine["ready"] = max(engine["pad"], channel["first"])
+        engine["data_end"] = channel["end"]
+    if last:
+        engine["serving"] = -1
+        _retire(m, i, int(np.ceil(finish - 1e-6)))
+
+
+@jit
+def _issue(m: _Machine) -> bool:
+    """Start the next instruction of every queue that is free and has its waits satisfied; whether there was one."""
+    started = False
+    for q in range(4):
+        i = m.queues[q]["head"]
+        e = _Engine.LOAD if q == Queue.LOAD else (_Engine.STORE if q == Queue.STORE else -1)
+        if i < 0 or (e >= 0 and m.engines[e]["serving"] >= 0):
             continue
-        if serving[0] < 0 and serving[1] < 0:
-            return done
-        engine = 0
-        if serving[0] < 0 or (serving[1] >= 0 and ready[1] < ready[0]):
-            engine = 1
-        i = serving[engine]
-        address = addresses[request[engine]] + offset[engine]
-        piece = min(sizes[request[engine]] - offset[engine], page - address % page)
-        _access(address, piece, engine, ready[engine], d, banks, channel, counts)
-        offset[engine] += piece
-        if offset[engine] == sizes[request[engine]]:
-            request[engine] += 1
-            offset[engine] = 0
-        last = request[engine] == first_request[i + 1]
-        if engine == 0:
-            # A piece is laid down while the next one is fetched.
-            before = pad[0]
-            pad[0] = max(pad[0] + pad_rate[0] * piece, channel[1])
-            ready[0] = max(channel[0], before)
-            finish = pad[0]
+        satisfied = True
+        for w in range(4):
+            satisfied &= m.work.waits[i, w] <= m.queues[w]["reached"]
+        if not satisfied:
+            continue
+        started = True
+        begin = _begin(m, i)
+        if e >= 0 and m.work.first_request[i + 1] > m.work.first_request[i]:
+            _accept(m, e, i, begin)
         else:
-            # A piece is compressed while the one before it is written.
-            finish = channel[1]
-            if not last:
-                at = addresses[request[1]] + offset[1]
-                piece = min(sizes[request[1]] - offset[1], page - at % page)
-                pad[1] = max(pad[1], data_end[1]) + pad_rate[1] * piece
-                ready[1] = max(pad[1], channel[0])
-            data_end[1] = channel[1]
-        if last:
-            q = queue[i]
-            end[i] = int(np.ceil(finish - 1e-6))
-            serving[engine] = -1
-            previous[q] = i
-            head[q] = following[i]
-            if signal[i]:
-                reached[q] += 1
-                signaller[q, reached[q]] = i
-            done += 1
+            _retire(m, i, int(begin + m.work.cycles[i]))
+    return started
+
+
+@jit
+def _replay(m: _Machine) -> int:
+    """Run all instructions; returns how many came to their end."""
+    load, store = m.engines[_Engine.LOAD], m.engines[_Engine.STORE]
+    while True:
+        if _issue(m):
+            continue
+        if load["serving"] < 0 and store["serving"] < 0:
+            break
+        later = load["serving"] < 0 or (store["serving"] >= 0 and store["ready"] < load["ready"])
+        _serve(m, _Engine.STORE if later else _Engine.LOAD)
+    done = 0
+    for q in range(4):
+        done += m.queues[q]["retired"]
     return done
 
 
@@ -281,27 +383,48 @@ class Timeline:
         return int(self.end.max(initial=0))
 
 
-def replay(recorder: Recorder) -> Timeline:
-    """Time a recorded run. The program's waits must be satisfiable (`isa.hazards.check_semaphores`)."""
-    instructions = recorder.program.instructions
-    n = len(instructions)
-    queue = np.array([i.spec.queue for i in instructions], np.int64)
-    signal = np.array([i["signal"] for i in instructions], np.int64)
-    waits = np.array([[i[name] for _, name in WAITS] for i in instructions], np.int64).reshape(n, len(Queue))
+def _machine(recorder: Recorder) -> _Machine:
+    """The machine before the first instruction."""
+    program = recorder.program
+    n = len(program.instructions)
+    queue, signal, waits = _synchronisation(program)
+    following, queues = np.full(n, -1, np.int64), np.zeros(len(Queue), _QUEUE)
+    for q in Queue:
+        mine = np.flatnonzero(queue == q)
+        following[mine[:-1]] = mine[1:]
+        queues[q]["head"] = mine[0] if mine.size else -1
+    queues["previous"] = -1
     counts = [len(addresses) for addresses, _ in recorder.requests]
     first = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
     empty = np.empty(0, np.int64)
     addresses = np.concatenate([empty, *(a for a, _ in recorder.requests)])
     sizes = np.concatenate([empty, *(s for _, s in recorder.requests)])
-    start, end, binder = (np.zeros(n, np.int64) for _ in range(3))
-    parameters = _dram_parameters(recorder.target)
-    used = np.zeros(4, np.int64)
-    issue = recorder.target.dma.issue_cycles
-    done = _replay(
-        queue, signal, waits, recorder.cycles, issue, first, addresses, sizes, parameters, start, end, binder, used
-    )
-    assert done == n, "a wait is never satisfied"
-    hits, misses, refreshes, bursts = (int(x) for x in used)
-    return Timeline(
-        queue, start, end, binder, DramUse(hits, misses, refreshes, bursts * float(parameters[_Dram.BURST]))
-    )
+    work = _Work(queue, signal, waits, recorder.cycles, following, first, addresses, sizes)
+    times = _Times(*(np.zeros(n, np.int64) for _ in range(3)))
+    engines = np.zeros(len(_Engine), _ENGINE)
+    engines["serving"] = -1
+    signaller = np.full((len(Queue), n + 1), -1, np.int64)
+    return _Machine(work, times, queues, signaller, engines, recorder.target.dma.issue_cycles, _dram(recorder.target))
+
+
+def _synchronisation(program: Program) -> tuple[Longs, Longs, Longs]:
+    """Queue and signal [n], waits [n, queues] of all instructions."""
+    n = len(program.instructions)
+    queue, signal, waits = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, len(Queue)), np.int64)
+    for group in program.groups:
+        queue[group.number] = group.spec.queue
+        signal[group.number] = group.values["signal"]
+        for other, name in WAITS:
+            waits[group.number, other] = group.values[name]
+    return queue, signal, waits
+
+
+def replay(recorder: Recorder) -> Timeline:
+    """Time a recorded run. The program's waits must be satisfiable (`isa.hazards.check_semaphores`)."""
+    machine = _machine(recorder)
+    done = _replay(machine)
+    assert done == len(recorder.program.instructions), "a wait is never satisfied"
+    channel = machine.dram.channel[0]
+    hits, misses, refreshes, bursts = (int(channel[name]) for name in ("row_hits", "row_misses", "refreshes", "bursts"))
+    use = DramUse(hits, misses, refreshes, bursts * machine.dram.timing.burst)
+    return Timeline(machine.work.queue, *machine.times, use)

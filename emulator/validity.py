@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.jit import jit
 from isa.code import Touched, touched
 from isa.errors import UserError
 from isa.formats import Space, TensorFormat
 from isa.hazards import describe
+from isa.jit import jit
 from isa.program import Program, TensorRef
 
 Longs: TypeAlias = NDArray[np.int64]

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, PackingError, to_bits, to_bytes
+from isa.layout import requant_block_bytes
 
 Longs: TypeAlias = NDArray[np.int64]
 
@@ -112,4 +113,13 @@ def plain_blocks(bias: NDArray[np.generic], mult: NDArray[np.generic], shift: ND
     return b"".join(found)
 
 
-__all__ = ["PackingError", "pack_parameters", "plain_blocks", "unpack_parameters"]
+def read_block(data: NDArray[np.uint8]) -> tuple[Longs, Longs, Longs]:
+    """Bias, mult and shift [n] of one block, from its bytes in PAR."""
+    raw = data.tobytes()
+    n = len(raw) // requant_block_bytes(1)
+    columns = (np.frombuffer(raw, "<i4", n), np.frombuffer(raw, "<i4", n, 4 * n), np.frombuffer(raw, "u1", n, 8 * n))
+    bias, mult, shift = (column.astype(np.int64) for column in columns)
+    return bias, mult, shift
+
+
+__all__ = ["PackingError", "pack_parameters", "plain_blocks", "read_block", "unpack_parameters"]

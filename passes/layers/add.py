@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import Operation
 
 from dialects import bfs_compute as compute
 from dialects import esc
+from isa.blocks import AdditionBlock, pack_addition
 from isa.layout import ADD_BLOCK_BYTES
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap
@@ -21,7 +20,7 @@ from passes.tiling.problem import TilingProblem, Workload
 
 def add_block(mult_a: int, mult_b: int, shift: int, lo: int, hi: int) -> NDArray[np.uint8]:
     """PAR bytes of the parameters of an addition."""
-    return np.frombuffer(struct.pack("<iihhB", mult_a, mult_b, lo, hi, shift), np.uint8)
+    return np.frombuffer(pack_addition(AdditionBlock(mult_a, mult_b, lo, hi, shift)), np.uint8)
 
 
 class AddRule(TileRule):

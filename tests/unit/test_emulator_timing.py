@@ -11,11 +11,13 @@ from emulator_programs import Builder, Geometry, conv_program, identity_requant,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.events import Count, Recorder
+from emulator.geometry import Window
 from emulator.machine import Machine
+from emulator.recording import Recorder
 from emulator.statistics import layer_ends, stall_spans
-from emulator.streaming import Streamed, stream
+from emulator.streaming import Streamed, Streams, stream
 from emulator.timing import Timeline, replay
+from isa.counts import Count
 from isa.declaration import WAITS
 from isa.formats import Queue, Scratchpad, TensorFormat
 from isa.layout import ceil_div
@@ -169,8 +171,8 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
     counts = np.zeros(len(Streamed), np.int64)
     cycles = stream(
         (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks), (coef * weight).sum(axis=3, dtype=np.uint64),
-        g.h, g.w, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow, groups, blocks, slices, macs, lanes,
-        *depths, broadcast, 1, counts,
+        Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow),
+        Streams(groups, blocks, slices, macs, lanes, *depths, broadcast, 1), counts,
     )  # fmt: skip
     want, work = simulate(bits, coef, g, groups, blocks, slices, macs, lanes, *depths, broadcast)
     assert cycles == want
@@ -338,7 +340,8 @@ def test_dense_cycles_follow_the_formula():
 
 
 def recorded(program, x):
-    from emulator.execution import Constants, Execution
+    from emulator.execution import Execution
+    from emulator.memories import Constants
 
     recorder = Recorder(program)
     execution = Execution(program, 1, Constants(), recorder)

@@ -12,9 +12,11 @@ from dialects import esc
 from dialects.blob import DenseAttr
 from dialects.eisa import to_program
 from dialects.interpreters.run import run_module
-from emulator.events import Count, Recorder
-from emulator.execution import Constants, Execution
+from emulator.execution import Execution
 from emulator.machine import Machine
+from emulator.memories import Constants
+from emulator.recording import Recorder
+from isa.counts import Count
 from isa.errors import UserError
 from isa.hazards import accesses
 from isa.layout import WEIGHT_TABLE_BYTES
@@ -70,7 +72,7 @@ def test_packed_parameters_are_expanded_to_blocks() -> None:
         if i.spec.mnemonic == "load.par":
             blob = program.rodata[i["dram"] : i["dram"] + i["size"]]
             want = plain_blocks(*unpack_parameters(blob, i["kn"]), i["block"])
-            assert execution.par[i["dst"] : i["dst"] + 9 * i["kn"]].tobytes() == want
+            assert execution.memories.par[i["dst"] : i["dst"] + 9 * i["kn"]].tobytes() == want
             assert recorder.counts[index, Count.PAR_WRITE] == 9 * i["kn"]
             assert recorder.cycles[index] == -(-9 * i["kn"] // program.target.dma.bytes_per_cycle)
             found += 1
@@ -102,7 +104,7 @@ def test_dense_weights_are_packed_where_that_is_smaller() -> None:
         if i in loads:
             table = program.rodata[i["table"] : i["table"] + WEIGHT_TABLE_BYTES]
             want = unpack_weights(program.rodata[i["dram"] : i["dram"] + i["size"]], table, i["count"])
-            assert execution.coef[i["dst"] : i["dst"] + i["count"]].tobytes() == want.tobytes()
+            assert execution.memories.coef[i["dst"] : i["dst"] + i["count"]].tobytes() == want.tobytes()
             assert recorder.counts[index, Count.WEIGHT_NONZEROS] == np.count_nonzero(want)
             assert recorder.counts[index, Count.DRAM_WEIGHTS] >= i["size"] + WEIGHT_TABLE_BYTES
             assert recorder.cycles[index] >= i["count"] // program.target.dma.bytes_per_cycle

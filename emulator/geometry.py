@@ -1,0 +1,74 @@
+"""Geometry of tiles and regions as compiled kernels take it: named tuples of the fields of instructions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from isa.integers import Values
+
+
+class Window(NamedTuple):
+    """Windows that slide over a tile: fields of the instruction of the same names."""
+
+    ih: int
+    iw: int
+    ic: int
+    r: int
+    s: int
+    sy: int
+    sx: int
+    pt: int
+    pl: int
+    oh: int
+    ow: int
+
+    @property
+    def pointwise(self) -> bool:
+        """The patches are the tile itself."""
+        return self[3:] == (1, 1, 1, 1, 0, 0, self.ih, self.iw)
+
+
+class OutTile(NamedTuple):
+    """Where a tile of plain bytes lies in OUT: its first byte, rows, columns, channels, strides."""
+
+    at: int
+    h: int
+    w: int
+    channels: int
+    row_stride: int
+    position_stride: int
+
+
+class Region(NamedTuple):
+    """A region of a tensor in the arena: the byte where the tensor begins, and fields of the instruction."""
+
+    tensor: int
+    tensor_w: int
+    tensor_c: int
+    segment: int
+    y: int
+    x: int
+    c: int
+    h: int
+    w: int
+    cn: int
+
+
+def window_of(v: Values) -> Window:
+    """The windows of an instruction."""
+    return Window(*(v[name] for name in Window._fields))
+
+
+def out_tile_of(v: Values, h: str = "oh", w: str = "ow", channels: str = "kn") -> OutTile:
+    """The OUT tile of an instruction; the fields named hold its extents."""
+    return OutTile(v["out"], v[h], v[w], v[channels], v["out_w"] * v["out_c"], v["out_c"])
+
+
+def region_of(v: Values, arena_base: int) -> Region:
+    """The region of an instruction with the fields `isa.field_groups.DRAM_TENSOR`."""
+    return Region(v["dram"] - arena_base, *(v[name] for name in Region._fields[1:]))
+
+
+def flip(signed: int) -> int:
+    """(byte ^ flip) - flip is the number that a stored byte means."""
+    return 128 if signed else 0

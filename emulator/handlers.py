@@ -1,0 +1,53 @@
+"""The units by mnemonic: those of `emulator/units/` and those that other packages add.
+
+A package adds a unit by an entry point of the group `emulator.units` that names its `Unit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from types import MappingProxyType
+from typing import Any
+
+from emulator import units
+from emulator.unit import Unit
+from isa.errors import UserError
+from isa.program import Program
+
+
+def _found() -> Iterator[tuple[str, object]]:
+    for module in iter_modules(units.__path__):
+        yield module.name, import_module(f"{units.__name__}.{module.name}").UNIT
+    for point in sorted(entry_points(group="emulator.units"), key=lambda point: point.name):
+        try:
+            yield point.name, point.load()
+        except (ImportError, AttributeError, ValueError) as e:
+            what = f"the unit '{point.name}' (entry point group 'emulator.units') does not load: {e}"
+            raise UserError(what, "reinstall or uninstall its package") from e
+
+
+def _table() -> dict[str, Unit[Any]]:
+    table: dict[str, Unit[Any]] = {}
+    for name, unit in _found():
+        if not isinstance(unit, Unit):
+            raise UserError(f"the unit '{name}' must be a Unit, found {type(unit).__name__}")
+        mnemonic = unit.spec.mnemonic
+        if mnemonic in table:
+            raise UserError(f"two units execute '{mnemonic}'; the second is '{name}'")
+        table[mnemonic] = unit
+    return table
+
+
+UNITS: Mapping[str, Unit[Any]] = MappingProxyType(_table())
+"""Every unit by the mnemonic of its instruction."""
+
+
+def units_of(program: Program) -> list[Unit[Any]]:
+    """The unit of every instruction. Raises `UserError` naming the instructions that have none."""
+    lacking = sorted({i.spec.mnemonic for i in program.instructions} - UNITS.keys())
+    if lacking:
+        raise UserError(f"no unit executes {', '.join(lacking)}", "install the package that adds it")
+    return [UNITS[i.spec.mnemonic] for i in program.instructions]

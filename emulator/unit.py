@@ -1,0 +1,33 @@
+"""What executes an instruction: the form of the files in `emulator/units/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from emulator.memories import Memories
+from emulator.recording import Entry
+from isa.declaration import InstructionSpec
+from isa.integers import Values
+
+T = TypeVar("T")
+
+
+def nothing(*_: Any) -> None:
+    """A unit without effect, or without anything to add to its closed forms."""
+
+
+@dataclass(frozen=True)
+class Unit(Generic[T]):
+    """What executes one instruction.
+
+    `execute` does to the memories what an instruction with given field values does; it raises `UserError` if the data
+    that it meets are malformed. `record` adds to the closed forms of `spec` what data decide; it takes what `execute`
+    has returned, before the next instruction runs. `accumulates`: its cycles are those of the coefficient accumulators.
+    """
+
+    spec: InstructionSpec
+    execute: Callable[[Memories, Values], T]
+    record: Callable[[Entry, Values, T], None] = nothing
+    accumulates: bool = False

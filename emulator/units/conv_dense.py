@@ -1,0 +1,29 @@
+"""`conv.dense`: a dense convolution into partial sums."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emulator.arithmetic import Groups, convolve, dense_groups
+from emulator.geometry import window_of
+from emulator.memories import Memories
+from emulator.unit import Unit
+from isa.instructions.conv_dense import SPEC
+from isa.integers import Values
+
+
+def execute(m: Memories, v: Values) -> None:
+    """One matrix product for each group."""
+    tile = m.act_tile(v)
+
+    def make() -> tuple[Groups, int]:
+        taps = v["r"] * v["s"] * v["cpg"]
+        w = m.coef[v["coef"] : v["coef"] + v["kn"] * taps].view(np.int8).reshape(v["kn"], taps)
+        groups = dense_groups(w, v["cs"], v["cpg"], v["kpg"], v["signed"])
+        return groups, sum(g[2].matrix.nbytes for g in groups)
+
+    groups = m.derived(make)
+    convolve(tile.data, window_of(v), v["signed"], groups, m.psum_tile(v), bool(v["accumulate"]))
+
+
+UNIT = Unit(SPEC, execute)

@@ -1,0 +1,38 @@
+"""`load.weights`: packed dense weights to bytes in COEF."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emulator.kernels import Bytes
+from emulator.memories import Memories
+from emulator.recording import Entry
+from emulator.unit import Unit
+from isa.counts import Count
+from isa.instructions.load_weights import SPEC, cycles
+from isa.integers import Values
+from isa.layout import WEIGHT_TABLE_BYTES
+from isa.weights import unpack_weights
+
+
+def execute(m: Memories, v: Values) -> int:
+    """Returns the weights that are not zero."""
+
+    def make() -> tuple[tuple[Bytes, int], int]:
+        table = m.constant(v["table"], WEIGHT_TABLE_BYTES)
+        data = unpack_weights(m.constant(v["dram"], v["size"]), table, v["count"]).view(np.uint8)
+        return (data, int(np.count_nonzero(data))), data.nbytes
+
+    data, nonzeros = m.derived(make)
+    m.coef[v["dst"] : v["dst"] + len(data)] = data
+    return nonzeros
+
+
+def record(entry: Entry, v: Values, nonzeros: int) -> None:
+    """Both transfers; non-zero weights take a code each."""
+    entry.takes(cycles(v, entry.target, nonzeros))
+    entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), (v["dram"], v["size"]))
+    entry.add(Count.WEIGHT_NONZEROS, nonzeros)
+
+
+UNIT = Unit(SPEC, execute, record)

@@ -1,0 +1,95 @@
+"""`post.pool`: maximum or average over windows of a tile of ACT, to OUT."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from emulator.geometry import OutTile, Window, flip, out_tile_of, window_of
+from emulator.kernels import Bytes, Longs
+from emulator.memories import Memories
+from emulator.unit import Unit
+from isa.blocks import unpack_multipliers
+from isa.formats import PoolKind
+from isa.instructions.post_pool import SPEC, multipliers
+from isa.integers import Values
+from isa.jit import jit
+
+
+class Average(NamedTuple):
+    """How sums become averages: the rows [top, bottom) and columns [left, right) that count, and the division."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    mult: Longs
+    count0: int
+    shift: int
+    lo: int
+    hi: int
+
+
+@jit
+def pool_maximum(tile: Bytes, window: Window, flip: int, cs: int, out: Bytes, to_tile: OutTile, most: Longs) -> None:
+    """`tile`: plain bytes [N, ih * iw * ic]; `most` [channels]: scratch."""
+    ih, iw, ic, r, s, sy, sx, pt, pl, oh, ow = window
+    for n in range(tile.shape[0]):
+        for y in range(oh):
+            top = y * sy - pt
+            for x in range(ow):
+                left = x * sx - pl
+                to = to_tile.at + y * to_tile.row_stride + x * to_tile.position_stride
+                most[:] = -256
+                for row in range(max(top, 0), min(top + r, ih)):
+                    for column in range(max(left, 0), min(left + s, iw)):
+                        at = (row * iw + column) * ic + cs
+                        for k in range(most.size):
+                            most[k] = max(most[k], (np.int64(tile[n, at + k]) ^ flip) - flip)
+                for k in range(most.size):
+                    out[n, to + k] = most[k] & 255
+
+
+@jit
+def pool_average(
+    tile: Bytes, window: Window, flip: int, cs: int, average: Average, out: Bytes, to_tile: OutTile, sums: Longs
+) -> None:
+    """`tile`: plain bytes [N, ih * iw * ic]; `sums` [channels]: scratch."""
+    ih, iw, ic, r, s, sy, sx, pt, pl, oh, ow = window
+    shift = average.shift
+    around = np.int64(1) << (shift - 1)
+    for n in range(tile.shape[0]):
+        for y in range(oh):
+            top = y * sy - pt
+            rows = min(top + r, average.bottom) - max(top, average.top)
+            for x in range(ow):
+                left = x * sx - pl
+                columns = min(left + s, average.right) - max(left, average.left)
+                to = to_tile.at + y * to_tile.row_stride + x * to_tile.position_stride
+                sums[:] = 0
+                for row in range(max(top, 0), min(top + r, ih)):
+                    for column in range(max(left, 0), min(left + s, iw)):
+                        at = (row * iw + column) * ic + cs
+                        for k in range(sums.size):
+                            sums[k] += (np.int64(tile[n, at + k]) ^ flip) - flip
+                m = average.mult[rows * columns - average.count0]
+                for k in range(sums.size):
+                    out[n, to + k] = min(max((sums[k] * m + around) >> shift, average.lo), average.hi) & 255
+
+
+def execute(m: Memories, v: Values) -> None:
+    """Windows see positions of the tile only; an average may count padding."""
+    tile, window, sign = m.act_tile(v).data, window_of(v), flip(v["signed"])
+    scratch, to = np.empty(v["kn"], np.int64), out_tile_of(v)
+    if v["kind"] == PoolKind.MAX:
+        pool_maximum(tile, window, sign, v["cs"], m.out, to, scratch)
+        return
+    mult = unpack_multipliers(m.par[v["par"] : v["par"] + 4 * multipliers(v)])
+    average = Average(
+        -v["bt"], v["ih"] + v["bb"], -v["bl"], v["iw"] + v["br"], mult, v["count0"], v["shift"], v["lo"], v["hi"]
+    )
+    pool_average(tile, window, sign, v["cs"], average, m.out, to, scratch)
+
+
+UNIT = Unit(SPEC, execute)
