@@ -51,13 +51,24 @@ class TestRanges:
             assert histogram(x).scale(False, method, 99) == pytest.approx(1.0)
 
     def test_mse_is_no_worse_than_minmax(self):
-        x = rng().laplace(size=(4, 5000))
+        x = rng().laplace(size=(40, 10_000))
         h = histogram(x)
 
         def error(scale):
             return float(((np.clip(np.rint(x / scale), -128, 127) * scale - x) ** 2).mean())
 
         assert error(h.scale(True, "mse", 0)) < 0.95 * error(h.scale(True, "minmax", 0))
+
+    @pytest.mark.parametrize("signed", [False, True])
+    def test_mse_clips_at_most_one_value_in_a_hundred_thousand(self, signed):
+        x = rng().laplace(size=(40, 10_000))
+        x = x if signed else np.abs(x)
+        x[:, ::3] = 0
+        few, many = histogram(x[:9]), histogram(x)
+        assert few.scale(signed, "mse", 0) == few.scale(signed, "minmax", 0)
+        scale = many.scale(signed, "mse", 0)
+        assert scale < 0.95 * many.scale(signed, "minmax", 0)
+        assert 0 < np.count_nonzero(np.rint(np.abs(x) / scale) > (128 if signed else 255)) <= x.size / 100_000
 
     def test_percentile_ignores_zeros_and_outliers(self):
         x = np.zeros((1, 100_00))

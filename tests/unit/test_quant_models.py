@@ -73,7 +73,8 @@ def test_imagenet(data_dir, stem, tmp_path):
     module, integer = networks(data_dir, stem, 4, tmp_path)
     x, _ = prepared(data_dir, stem, "test", 6)
     want, got = classes(module, x), classes(integer, x)
-    assert (want.argmax(1) == got.argmax(1)).sum() >= 5
+    better = (got > np.take_along_axis(got, want.argmax(1)[:, None], 1)).sum(axis=1)
+    assert (better < 5).all() and (better == 0).sum() >= 4
     assert (want**2).sum() > 50 * ((want - got) ** 2).sum()  # 17 dB
 
 
