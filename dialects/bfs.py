@@ -43,6 +43,7 @@ from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, SymbolOpInte
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer, ints
+from dialects.bfs_checks import check_program
 from dialects.bfs_compute import COMPUTE
 from dialects.bfs_tiles import INDEX, TRANSFERS, BufferType
 from dialects.blob import DenseAttr
@@ -52,13 +53,6 @@ from isa.target import Target
 
 _KIND = re.compile(r"[a-z][a-z0-9-]*")
 _Op = TypeVar("_Op", bound=Operation)
-
-
-def _symbol(op: Operation, ref: SymbolRefAttr, kind: type[_Op]) -> _Op:
-    found = SymbolTable.lookup_symbol(op, ref)
-    if not isinstance(found, kind):
-        raise VerifyException(f"{ref} is not a {kind.name}")
-    return found
 
 
 # Declarations --------------------------------------------------------------------------------------------------------
@@ -165,9 +159,6 @@ class InputOp(PortDecl):
     tensor = prop_def(FlatSymbolRefAttr)
     assembly_format = "$port_name $tensor attr-dict"
 
-    def verify_(self) -> None:
-        _symbol(self, self.tensor, TensorOp)
-
 
 @irdl_op_definition
 class OutputOp(PortDecl):
@@ -176,9 +167,6 @@ class OutputOp(PortDecl):
     name = "bfs.output"
     tensor = prop_def(FlatSymbolRefAttr)
     assembly_format = "$port_name $tensor attr-dict"
-
-    def verify_(self) -> None:
-        _symbol(self, self.tensor, TensorOp)
 
 
 @irdl_op_definition
@@ -233,15 +221,7 @@ class ProgramOp(IRDLOperation):
         return list(self._all(LayerOp))
 
     def verify_(self) -> None:
-        target = self.machine
-        for layer in self.layers:
-            for buffer in layer.buffers:
-                capacity = int(getattr(target.scratchpad, buffer.space))
-                if any(not 0 <= a <= capacity - buffer.nbytes for a in buffer.places):
-                    raise VerifyException(
-                        f"layer '{layer.layer_name.data}': buffer of {buffer.nbytes} bytes at {list(buffer.places)} "
-                        f"does not fit the {capacity} bytes of {buffer.space}"
-                    )
+        check_program(self)
 
 
 @irdl_op_definition
@@ -290,7 +270,6 @@ class LayerOp(IRDLOperation):
         return [op for op in self.body.block.ops if isinstance(op, BufferOp)]
 
     def verify_(self) -> None:
-        _symbol(self, self.output, TensorOp)
         if not _KIND.fullmatch(self.kind.data):
             raise VerifyException(f"kind must be lower-case letters, digits and '-', found '{self.kind.data}'")
         taken = sorted((b.space, place, place + b.nbytes) for b in self.buffers for place in b.places)

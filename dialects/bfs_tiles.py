@@ -9,7 +9,7 @@ holds (which rows, columns and channels of which tensor) follows from the operat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from xdsl.dialects.builtin import (
     DenseArrayBase,
@@ -17,8 +17,10 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerAttr,
     SymbolRefAttr,
+    i8,
+    i32,
 )
-from xdsl.ir import Data, Operation, SSAValue, TypeAttribute
+from xdsl.ir import Attribute, Data, Operation, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
     ParsePropInAttrDict,
@@ -75,11 +77,21 @@ def numbers(attr: DenseArrayBase, count: int, low: int, what: str) -> None:
         raise VerifyException(f"{what} must be {count} integers of at least {low}, found {list(values)}")
 
 
+class ConstantForm(NamedTuple):
+    """Element type and rank of a constant, and how people call that."""
+
+    element: Attribute
+    rank: int
+    text: str
+
+
 class TileOp(IRDLOperation):
     """Base of the tile operations."""
 
     FILLS: ClassVar[bool] = False
     """Whether the operation goes on to the next instance of the buffer that is its first operand, and fills it."""
+    CONSTANT: ClassVar[ConstantForm | None] = None
+    """What the operation needs of the constant that it names; None where any will do."""
     irdl_options = (ParsePropInAttrDict(),)
 
 
@@ -150,6 +162,7 @@ class LoadWeightsOp(TileOp):
 
     name = "bfs.load_weights"
     FILLS: ClassVar[bool] = True
+    CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 4, "int8 [K][R][S][C/groups]")
     buffer = operand_def(COEF)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
@@ -170,6 +183,7 @@ class LoadCoefficientsOp(TileOp):
 
     name = "bfs.load_coefficients"
     FILLS: ClassVar[bool] = True
+    CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 3, "int8 [K][V][C]")
     buffer = operand_def(COEF)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
@@ -186,6 +200,7 @@ class LoadParametersOp(TileOp):
 
     name = "bfs.load_parameters"
     FILLS: ClassVar[bool] = True
+    CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i32, 2, "int32 [3][K]")
     buffer = operand_def(PAR)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)

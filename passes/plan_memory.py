@@ -9,8 +9,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from dialects.attributes import i64_array, integer
-from dialects.bfs import LayerOp, ProgramOp
-from dialects.bfs_tiles import SPACES, LoadTileOp
+from dialects.bfs import LayerOp
+from dialects.bfs_checks import lifetimes
+from dialects.bfs_tiles import SPACES
 from isa.errors import UserError
 from isa.layout import DRAM_ALIGN, align
 from isa.target import Target
@@ -33,26 +34,6 @@ def place_buffers(layer: LayerOp, target: Target, from_top: bool) -> list[str]:
     return causes
 
 
-def lifetimes(program: ProgramOp) -> list[Interval]:
-    """First and last layer that needs each tensor; inputs live from before the first, outputs until after the last."""
-    layers = program.layers
-    chunk = program.machine.array.chunk
-    first: dict[str, int] = {op.tensor.string_value(): -1 for op in program.inputs}
-    last: dict[str, int] = {}
-    for i, layer in enumerate(layers):
-        first.setdefault(layer.output.string_value(), i)
-        last[layer.output.string_value()] = i
-        for op in layer.walk():
-            if isinstance(op, LoadTileOp):
-                last[op.tensor.string_value()] = i
-    for op in program.outputs:
-        last[op.tensor.string_value()] = len(layers)
-    return [
-        Interval(name, align(tensor.layout(chunk).nbytes), first.get(name, -1), last.get(name, first.get(name, -1)))
-        for name, tensor in program.tensors.items()
-    ]
-
-
 @dataclass(frozen=True)
 class PlanMemoryPass(ModulePass):
     """Place scratchpad buffers and the activation arena.
@@ -72,7 +53,9 @@ class PlanMemoryPass(ModulePass):
         ]
         if causes:
             raise UserError(causes, "tile for this target first")
-        offsets, total = plan_arena(lifetimes(program))
+        chunk, lives = target.array.chunk, lifetimes(program)
+        sizes = {name: align(tensor.layout(chunk).nbytes) for name, tensor in program.tensors.items()}
+        offsets, total = plan_arena([Interval(name, size, *lives[name]) for name, size in sizes.items()])
         for name, tensor in program.tensors.items():
             tensor.offset = integer(offsets[name])
         program.arena = integer(align(total, DRAM_ALIGN))

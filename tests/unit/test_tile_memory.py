@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialects.bfs_checks import Placed, overlap
 from isa.target import load_target
 from passes.math.sync import synchronise
 from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, instances_per_buffer, plan_arena, reserve, stack
@@ -34,6 +35,26 @@ def test_the_arena_holds_at_least_the_largest_step_and_at_most_everything(items:
     steps = {i.first for i in items}
     assert total >= max((sum(i.nbytes for i in items if i.first <= s <= i.last) for s in steps), default=0)
     assert total <= sum(i.nbytes for i in items)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.integers(-1, 6), st.integers(0, 4)), max_size=9),
+    st.booleans(),
+)
+def test_an_overlap_is_found_where_there_is_one(items: list[tuple[int, int, int, int]], planned: bool) -> None:
+    tensors = [Placed(low, low + size, f"t{i}", a, a + d) for i, (low, size, a, d) in enumerate(items)]
+    if planned:
+        offsets, _ = plan_arena([Interval(t.name, t.high - t.low, t.first, t.last) for t in tensors])
+        tensors = [t._replace(low=offsets[t.name], high=offsets[t.name] + t.high - t.low) for t in tensors]
+    pairs = [
+        {a.name, b.name}
+        for a, b in combinations(tensors, 2)
+        if a.low < b.high and b.low < a.high and a.first <= b.last and b.first <= a.last
+    ]
+    found = overlap(tensors)
+    assert (found is None) == (not pairs) and not (planned and pairs)
+    if found is not None:
+        assert {t.name for t in found} in pairs and found[0].first <= found[1].first
 
 
 def test_a_chain_takes_two_tensors() -> None:

@@ -6,8 +6,10 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
   bfs.tensor @mid : 8x8x16 !esc.q<u8, 0.25> bitmap segment 8 at 64
   bfs.tensor @out : 8x8x16 !esc.q<i8, 0.25> raw at 4096
   bfs.input "x" @in {shape = array<i64: 1, 3, 8, 8>, mean = [128.0], std = [64.0], channel_order = "rgb"}
-  bfs.output "y" @out {shape = array<i64: 1, 16, 8, 8>, softmax_axis = 1 : i64}
+  bfs.output "y" @mid {shape = array<i64: 1, 16, 8, 8>, softmax_axis = 1 : i64}
   bfs.constant @weights {value = #blob.dense<1x1x1x3xi8, [1, -2, 3]>}
+  bfs.constant @ternary {value = #blob.dense<1x1x3xi8, [1, 0, -1]>}
+  bfs.constant @parameters {value = #blob.dense<3x1xi32, [1, 2, 3]>}
   bfs.constant @packed {packed = #blob.dense<3xui8, [1, 254, 3]>, pieces = array<i64: 0, 0, 0, 3, 0>, address = 0 : i64}
   bfs.layer "conv" "dense" -> @mid attributes {nodes = ["/conv", "/relu"], macs = 27648 : i64, weights = 432 : i64} {
     %c0 = arith.constant 0 : index
@@ -22,8 +24,8 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
     %par = bfs.buffer par 256
     %table = bfs.buffer par 256
     bfs.load_weights %coef, @weights[%c0 : %c16, %c0 : %c3]
-    bfs.load_coefficients %coef, @weights[%c0 : %c16]
-    bfs.load_parameters %par, @weights[%c0 : %c16] {block = 16 : i64}
+    bfs.load_coefficients %coef, @ternary[%c0 : %c16]
+    bfs.load_parameters %par, @parameters[%c0 : %c16] {block = 16 : i64}
     bfs.load_bytes %table, @weights
     bfs.for (%y, %rows) = %c0 size %c8 step 3 {
       bfs.load_tile %act, @in[%y : %rows, %c0 : %c8, %c0 : %c3] {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1>, channels = array<i64: 0, 3, 0, 1>}
@@ -49,8 +51,10 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
 // CHECK-NEXT:    bfs.tensor @mid : 8x8x16 !esc.q<u8, 0.25> bitmap segment 8 at 64
 // CHECK-NEXT:    bfs.tensor @out : 8x8x16 !esc.q<i8, 0.25> raw at 4096
 // CHECK-NEXT:    bfs.input "x" @in {shape = array<i64: 1, 3, 8, 8>, mean = [{{.*}}], std = [{{.*}}], channel_order = "rgb"}
-// CHECK-NEXT:    bfs.output "y" @out {shape = array<i64: 1, 16, 8, 8>, softmax_axis = 1 : i64}
+// CHECK-NEXT:    bfs.output "y" @mid {shape = array<i64: 1, 16, 8, 8>, softmax_axis = 1 : i64}
 // CHECK-NEXT:    bfs.constant @weights {value = #blob.dense<1x1x1x3xi8, [1, -2, 3]>}
+// CHECK-NEXT:    bfs.constant @ternary {value = #blob.dense<1x1x3xi8, [1, 0, -1]>}
+// CHECK-NEXT:    bfs.constant @parameters {value = #blob.dense<3x1xi32, [1, 2, 3]>}
 // CHECK-NEXT:    bfs.constant @packed {packed = #blob.dense<3xui8, [1, 254, 3]>, pieces = array<i64: 0, 0, 0, 3, 0>, address = 0 : i64}
 // CHECK-NEXT:    bfs.layer "conv" "dense" -> @mid attributes {nodes = ["/conv", "/relu"], macs = 27648 : i64, weights = 432 : i64} {
 // CHECK:           [[ACT:%.*]] = bfs.buffer act 4096 at [0, 4096]
@@ -61,8 +65,8 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
 // CHECK-NEXT:      [[PAR:%.*]] = bfs.buffer par 256
 // CHECK-NEXT:      [[TABLE:%.*]] = bfs.buffer par 256
 // CHECK-NEXT:      bfs.load_weights [[COEF]], @weights[{{.*}} : {{.*}}, {{.*}} : {{.*}}]
-// CHECK-NEXT:      bfs.load_coefficients [[COEF]], @weights[{{.*}} : {{.*}}]
-// CHECK-NEXT:      bfs.load_parameters [[PAR]], @weights[{{.*}} : {{.*}}] {block = 16 : i64}
+// CHECK-NEXT:      bfs.load_coefficients [[COEF]], @ternary[{{.*}} : {{.*}}]
+// CHECK-NEXT:      bfs.load_parameters [[PAR]], @parameters[{{.*}} : {{.*}}] {block = 16 : i64}
 // CHECK-NEXT:      bfs.load_bytes [[TABLE]], @weights
 // CHECK-NEXT:      bfs.for ([[Y:%.*]], [[ROWS:%.*]]) = {{.*}} size {{.*}} step 3 {
 // CHECK-NEXT:        bfs.load_tile [[ACT]], @in{{\[}}[[Y]] : [[ROWS]], {{.*}} : {{.*}}, {{.*}} : {{.*}}] {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1>, channels = array<i64: 0, 3, 0, 1>}

@@ -2,11 +2,12 @@
 
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.tensor @u : 8x8x3 !esc.q<u8, 0.5> raw
   bfs.layer "a" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
     %x = bfs.buffer act 40000
     %y = bfs.buffer act 40000
   }
-  bfs.layer "b" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+  bfs.layer "b" "map" -> @u attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
     %x = bfs.buffer par 5000
   }
 }

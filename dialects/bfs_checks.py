@@ -1,0 +1,208 @@
+"""What a `bfs.program` must obey as a whole: references, order, the lives and places of its tensors, its size.
+
+All checks are linear in the size of the program or n log n in the number of its tensors, and hold at every stage of the
+level: what a pass has yet to add (addresses, packed constants) is not asked for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr, SymbolRefAttr
+from xdsl.ir import Block, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from dialects.bfs_tiles import StoreTileOp, TileOp
+
+if TYPE_CHECKING:
+    from dialects.bfs import LayerOp, ProgramOp
+
+MOST_STEPS = 1 << 19
+"""Tile operations and loop steps that a program may take when its loops are unrolled."""
+
+
+def check_program(program: ProgramOp) -> None:
+    """Raise VerifyException naming the layer, tensor or constant that is at fault."""
+    _check_references(program)
+    _check_order(program)
+    _check_buffers(program)
+    _check_size(program)
+    _check_constants(program)
+    _check_arena(program)
+
+
+def tensors_read(layer: LayerOp) -> Iterator[str]:
+    """Names of the tensors that tile operations of a layer read, as often as they do."""
+    for op in layer.walk():
+        ref = op.properties.get("tensor")
+        if isinstance(op, TileOp) and not isinstance(op, StoreTileOp) and isinstance(ref, SymbolRefAttr):
+            yield ref.string_value()
+
+
+def _check_references(program: ProgramOp) -> None:
+    tensors = program.tensors
+    for port in (*program.inputs, *program.outputs):
+        if port.tensor.string_value() not in tensors:
+            raise VerifyException(f"port '{port.port_name.data}': {port.tensor} is not a bfs.tensor")
+    for layer in program.layers:
+        for name in (layer.output.string_value(), *tensors_read(layer)):
+            if name not in tensors:
+                raise VerifyException(f"{_named(layer)}: @{name} is not a bfs.tensor")
+        for op in layer.walk():
+            if isinstance(op, StoreTileOp) and op.tensor != layer.output:
+                raise VerifyException(f"{_named(layer)}: stores into {op.tensor}, its output is {layer.output}")
+
+
+def _check_order(program: ProgramOp) -> None:
+    """Every tensor is computed once, and before it is read."""
+    source = {port.tensor.string_value(): f"input '{port.port_name.data}'" for port in program.inputs}
+    for layer in program.layers:
+        for name in tensors_read(layer):
+            if name not in source:
+                raise VerifyException(f"{_named(layer)}: reads tensor @{name}, which no layer before it computes")
+        output = layer.output.string_value()
+        if output in source:
+            raise VerifyException(f"{_named(layer)}: computes tensor @{output}, which {source[output]} fills already")
+        source[output] = _named(layer)
+    for port in program.outputs:
+        if port.tensor.string_value() not in source:
+            raise VerifyException(f"output '{port.port_name.data}': no layer computes tensor {port.tensor}")
+
+
+def _check_buffers(program: ProgramOp) -> None:
+    target = program.machine
+    for layer in program.layers:
+        for buffer in layer.buffers:
+            capacity = int(getattr(target.scratchpad, buffer.space))
+            if any(not 0 <= a <= capacity - buffer.nbytes for a in buffer.places):
+                raise VerifyException(
+                    f"{_named(layer)}: buffer of {buffer.nbytes} bytes at {list(buffer.places)} "
+                    f"does not fit the {capacity} bytes of {buffer.space}"
+                )
+
+
+def _check_size(program: ProgramOp) -> None:
+    left = MOST_STEPS
+    for layer in program.layers:
+        left -= _steps(layer.body.block, {})
+        if left < 0:
+            raise VerifyException(
+                f"{_named(layer)}: up to its end, the program takes more than {MOST_STEPS} tile operations and steps"
+            )
+
+
+def _steps(block: Block, bounds: dict[SSAValue, int]) -> int:
+    """An upper bound of the operations and steps of a block; `bounds`: largest values of indices."""
+    from dialects.bfs import ForOp
+
+    total = 0
+    for op in block.ops:
+        total += 1
+        if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
+            bounds[op.result] = op.value.value.data
+        elif isinstance(op, ForOp):
+            first, extent, step = bounds.get(op.first, 0), bounds.get(op.extent, 0), op.step.value.data
+            index, size = op.body.block.args
+            bounds[index], bounds[size] = first + extent, min(step, extent)
+            total += -(-max(0, extent) // step) * (1 + _steps(op.body.block, bounds))
+    return total
+
+
+def _check_constants(program: ProgramOp) -> None:
+    constants = program.constants
+    for layer in program.layers:
+        for op in layer.walk():
+            ref = op.properties.get("constant")
+            if not isinstance(op, TileOp) or not isinstance(ref, SymbolRefAttr):
+                continue
+            constant = constants.get(ref.string_value())
+            if constant is None:
+                raise VerifyException(f"{_named(layer)}: {ref} is not a bfs.constant")
+            if constant.value is None or op.CONSTANT is None:
+                continue
+            kind = constant.value.type
+            if kind.element_type != op.CONSTANT.element or len(kind.get_shape()) != op.CONSTANT.rank:
+                raise VerifyException(f"{_named(layer)}: {op.name} needs {op.CONSTANT.text}, constant {ref} is {kind}")
+
+
+# Lives and places ----------------------------------------------------------------------------------------------------
+
+
+def lifetimes(program: ProgramOp) -> dict[str, tuple[int, int]]:
+    """Numbers of the first and the last layer that need each tensor, both included.
+
+    Inputs live from before the first layer (-1), outputs until after the last.
+    """
+    first = {port.tensor.string_value(): -1 for port in program.inputs}
+    last: dict[str, int] = {}
+    layers = program.layers
+    for i, layer in enumerate(layers):
+        output = layer.output.string_value()
+        first.setdefault(output, i)
+        last[output] = i
+        last.update(dict.fromkeys(tensors_read(layer), i))
+    for port in program.outputs:
+        last[port.tensor.string_value()] = len(layers)
+    return {name: (first.get(name, -1), last.get(name, first.get(name, -1))) for name in program.tensors}
+
+
+class Placed(NamedTuple):
+    """A tensor at bytes [low, high) of the arena from step `first` to step `last`."""
+
+    low: int
+    high: int
+    name: str
+    first: int
+    last: int
+
+
+def overlap(tensors: Sequence[Placed]) -> tuple[Placed, Placed] | None:
+    """Two tensors that lie on the same bytes at the same time, the one that comes later second; None if no two do.
+
+    Takes time n log n: those that are alive are disjoint, or the answer is known, and are kept by address.
+    """
+    ends = sorted(tensors, key=lambda t: t.last)
+    ended = 0
+    alive: list[Placed] = []
+    for tensor in sorted(tensors, key=lambda t: (t.first, t.low)):
+        while ends[ended].last < tensor.first:
+            del alive[bisect_left(alive, ends[ended])]
+            ended += 1
+        at = bisect_left(alive, tensor)
+        for other in alive[max(0, at - 1) : at + 1]:
+            if other.low < tensor.high and tensor.low < other.high:
+                return other, tensor
+        insort(alive, tensor)
+    return None
+
+
+def _check_arena(program: ProgramOp) -> None:
+    chunk = program.machine.array.chunk
+    lives = lifetimes(program)
+    placed: list[Placed] = []
+    for name, tensor in program.tensors.items():
+        if tensor.offset is not None:
+            low = tensor.offset.value.data
+            placed.append(Placed(low, low + tensor.layout(chunk).nbytes, name, *lives[name]))
+    if program.arena is not None:
+        arena = program.arena.value.data
+        for tensor in placed:
+            if tensor.high > arena:
+                raise VerifyException(
+                    f"tensor @{tensor.name}: bytes [{tensor.low}, {tensor.high}) lie outside the arena of {arena} bytes"
+                )
+    found = overlap(placed)
+    if found is not None:
+        earlier, later = found
+        where = _named(program.layers[later.first]) if later.first >= 0 else "before the first layer"
+        raise VerifyException(
+            f"{where}: tensor @{later.name} at [{later.low}, {later.high}) of the arena overlaps @{earlier.name} at "
+            f"[{earlier.low}, {earlier.high}), which is still needed"
+        )
+
+
+def _named(layer: LayerOp) -> str:
+    return f"layer '{layer.layer_name.data}'"
