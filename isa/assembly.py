@@ -418,7 +418,7 @@ class _Actions:
 
 
 _ARENA = Field("arena", 40, "bytes of the arena")
-_FLOAT_WEIGHTS = Field("float_weights", 62, "weights of the original model")
+_FLOAT_WEIGHTS = Field("float_weights", 63, "weights of the original model")
 
 
 def _string(token: Token) -> str:

@@ -93,10 +93,12 @@ class Sandbox:
         for name, data in files.items():
             (self.folder / name).write_bytes(data)
 
-    def command(self, name: str, *arguments: str, outputs: Sequence[str] = (), about: str = "") -> int:
+    def command(
+        self, name: str, *arguments: str, outputs: Sequence[str] = (), about: str | tuple[str, ...] = ""
+    ) -> int:
         """Exit code (0, 1 or 2) of a command. With 0 it wrote just `outputs`, with 1 nothing but its reasons.
 
-        `about` is the file that every error must name.
+        `about` is the file that every error must name; one of them where there are several.
         """
         before = {p.name for p in self.folder.iterdir()}
         what = " ".join((name, *arguments))
@@ -164,7 +166,8 @@ class Sandbox:
         return reason[:400]
 
     @staticmethod
-    def _check_reasons(name: str, out: str, err: str, about: str) -> None:
+    def _check_reasons(name: str, out: str, err: str, about: str | tuple[str, ...]) -> None:
+        files = (about,) if isinstance(about, str) else about
         lines = err.splitlines()
         errors = [line for line in lines if line.startswith("error: ")]
         strange = [line for line in lines if not line.startswith(("error: ", "note: ", "warning: "))]
@@ -174,8 +177,8 @@ class Sandbox:
             raise Finding(
                 "text", f"{name}: exit 1 with {len(errors)} errors and: {(strange or ['too many notes'])[0]!r}"
             )
-        if nameless := [line for line in errors if about not in line]:
-            raise Finding("text", f"{name}: an error does not name {about}: {nameless[0][:160]!r}")
+        if nameless := [line for line in errors if not any(file in line for file in files)]:
+            raise Finding("text", f"{name}: an error does not name {' or '.join(files)}: {nameless[0][:160]!r}")
         if any("out of memory" in line for line in errors):
             raise Finding("memory", f"{name}: {errors[0][:160]}")
         if long := [line for line in lines if len(line) > _LONGEST_LINE]:

@@ -18,7 +18,11 @@ _SHORT = 'base = "esc1"\nname = "mine"\n[array]\nblocks = 8\nslices = 4\n[scratc
 
 
 def seeds(kit: Path) -> list[bytes]:
-    return [load_target().text.encode(), _SHORT.encode(), b"[energy]\nadd_int8 = 0.5\n" + _SHORT.encode()]
+    return [
+        load_target().text.encode(),
+        _SHORT.encode(),
+        _SHORT.encode() + b"[energy]\nadd_int8 = 0.5\n[energy.leakage_mw]\nact = 2\n",
+    ]
 
 
 def mutate(rng: random.Random, data: bytes, other: bytes) -> bytes:
@@ -30,7 +34,7 @@ def check(box: Sandbox, kit: Path, data: bytes) -> bool:
         {"t.toml": data, "m.onnx": (kit / "model.onnx").read_bytes(), "esc1.bin": (kit / "dense.bin").read_bytes()}
     )
     options = ("--scheme", "dense", "--target", "t.toml", "-q", "-o", "m.bin")
-    if box.command("escc", "m.onnx", *options, outputs=("m.bin",)) != 0:
+    if box.command("escc", "m.onnx", *options, outputs=("m.bin",), about=("t.toml", "m.onnx")) != 0:
         return False
     parsed = load_target(str(box.folder / "t.toml"))
     if parse_target(parsed.text, "again") != parsed:
