@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from emulator.jit import jit
 from numpy.typing import NDArray
 
-from emulator.jit import jit
 from escc.baselines.machine import Access, Machine, Result, dense_bytes, load, sparse_bytes
 from escc.baselines.work import Geometry, LayerWork
 from isa.layout import ceil_div

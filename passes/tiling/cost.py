@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
+from isa.field_groups import ROW_GROUPS
 from isa.formats import TensorFormat
 from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
@@ -13,6 +14,8 @@ from passes.tiling.geometry import pieces, total_span
 from passes.tiling.memory import instances_per_buffer
 from passes.tiling.problem import Buffer, Loop, Source, Tiling, TilingProblem, dependencies, executions, loops
 
+LONG_SEGMENT = 32
+"""Positions of a line of a wide BITMAP tensor, about."""
 _OVERLAP_LOSS = 0.02
 """Share of all work that is not hidden behind the busiest queue, at the borders of tiles."""
 
@@ -72,10 +75,10 @@ class CostModel:
             deep = t.input_channels if p.accumulates and t.input_channels < p.cpg else s.c
             if not p.work.reads_all_channels:
                 deep = ceil_div(s.c, ceil_div(p.k, t.channels))
-            tile = self._tile_traffic(s, ceil_div(rows_in, n_y), ceil_div(columns_in, n_x), deep, 32)
+            tile = self._tile_traffic(s, ceil_div(rows_in, n_y), ceil_div(columns_in, n_x), deep, LONG_SEGMENT)
             cycles += loads * (issue + max(tile / self.bandwidth, tile / target.dma.bytes_per_cycle))
         if p.residual is not None:
-            tile = self._tile_traffic(p.residual, t.rows, t.columns, min(t.channels, p.k), 32)
+            tile = self._tile_traffic(p.residual, t.rows, t.columns, min(t.channels, p.k), LONG_SEGMENT)
             cycles += tiles * (issue + tile / self.bandwidth)
         return cycles
 
@@ -146,7 +149,7 @@ def group_choices(blocks: int, rows: int) -> list[int]:
     """Numbers of row groups worth a try: those that change the rows or the blocks of a group."""
     found = {1}
     g = 2
-    while g <= min(blocks, rows, 255):
+    while g <= min(blocks, rows, ROW_GROUPS.high):
         found.add(g)
         g += 1 if g < 8 else g // 4
-    return sorted(found | {min(blocks, rows, 255)})
+    return sorted(found | {min(blocks, rows, ROW_GROUPS.high)})

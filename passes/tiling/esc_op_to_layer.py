@@ -18,12 +18,13 @@ from dialects.locations import describe, fused, node_names
 from isa.formats import TensorFormat
 from isa.target import Target
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
+from passes.tiling.limits import field_range
 from passes.tiling.loop_nest_builder import LoopNestBuilder
 from passes.tiling.problem import TilingProblem, buffers
 from passes.tiling.search import search, search_parts, smallest_need
 
-MAX_WINDOW = 255
-MAX_EXTENT = (1 << 16) - 1
+MAX_WINDOW = field_range("conv.dense", "r")[1]
+MAX_EXTENT = field_range("conv.dense", "ih")[1]
 
 
 class LayerTiler:

@@ -10,7 +10,7 @@ from isa.target import Target
 
 def field_range(mnemonic: str, field: str) -> tuple[int, int]:
     """Smallest and largest value of an instruction field."""
-    found = next(f for f in BY_MNEMONIC[mnemonic].fields if f.name == field)
+    found = BY_MNEMONIC[mnemonic].field_named(field)
     return found.low, found.high
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from isa.formats import TensorFormat
 from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
-from passes.tiling.cost import CostModel
+from passes.tiling.cost import LONG_SEGMENT, CostModel
 from passes.tiling.geometry import balanced, step_choices
 from passes.tiling.memory import reserve
 from passes.tiling.problem import Tiling, TilingProblem, act_bytes, buffers, fits
@@ -20,11 +20,12 @@ ORDERS = ("spatial", "channel")
 
 
 def segment_choices(width: int) -> list[int]:
-    """Segments of a bitmap tensor in order of preference: whole rows when narrow, else about 32 positions; then halves.
+    """Segments of a bitmap tensor in order of preference: whole rows when narrow, else about `LONG_SEGMENT` positions;
+    then halves.
 
     Long lines pack better and cost fewer bursts; short ones let tiles be narrow.
     """
-    first = width if width <= 64 else balanced(width, 32)
+    first = width if width <= 2 * LONG_SEGMENT else balanced(width, LONG_SEGMENT)
     found = [first]
     while found[-1] > 1:
         found.append(ceil_div(found[-1], 2))
