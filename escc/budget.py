@@ -217,7 +217,7 @@ def cycles_of(program: Program) -> int:
 class BudgetSearch:
     """Compiles candidates of one network: `before` and `after` are the passes around `decompose`.
 
-    `announce` is told a line about each candidate.
+    `announce` is told a line about each candidate, `begin` what is begun.
     """
 
     context: Context
@@ -225,6 +225,8 @@ class BudgetSearch:
     decompose: DecomposeConvPass
     after: Sequence[ModulePass]
     announce: Callable[[str], None]
+    begin: Callable[[str], None] = lambda text: None
+    _begun: int = 0
 
     def run(self, module: ModuleOp, budget: Budget) -> DecomposeConvPass:
         """The pass with the rate that keeps the budget; the module stays as it is. Raises UserError if none does."""
@@ -236,6 +238,7 @@ class BudgetSearch:
         with tempfile.TemporaryDirectory() as folder:
             check: AccuracyCheck | None = None
             if budget.kind == "drop" and calibration is not None:
+                self.begin("measuring the network before compression")
                 taken, seed = self.decompose.samples, self.decompose.seed
                 check = AccuracyCheck(module, calibration, taken, seed, Path(folder))
             start = module.clone()
@@ -262,6 +265,8 @@ class BudgetSearch:
 
     def _try(self, start: ModuleOp, rate: float, budget: Budget, check: AccuracyCheck | None) -> Trial:
         step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again
+        self._begun += 1
+        self.begin(f"trial {self._begun} of at most {_MOST_TRIALS}: rate {rate:.3g}")
         found = self._size(start, step, budget) if check is None else self._drop(start, step, check)
         self.announce(found.text)
         return found

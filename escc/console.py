@@ -22,6 +22,7 @@ class Console:
     def info(self, text: str) -> None:
         """Print unless -q."""
         if not self.quiet:
+            self.progress("")
             print(clipped(text), file=sys.stderr)
 
     def detail(self, text: str) -> None:
@@ -33,6 +34,13 @@ class Console:
         """Show a passing line on a terminal ("" takes it away); nothing elsewhere."""
         if not self.quiet and sys.stderr.isatty():
             print(f"\r\x1b[K{clipped(text)}", end="", file=sys.stderr, flush=True)
+
+    def step(self, text: str) -> None:
+        """Say what begins and may take long: a passing line on a terminal, else a line of its own; not with -q."""
+        if sys.stderr.isatty():
+            self.progress(text)
+        else:
+            self.info(text)
 
     def warn(self, text: str) -> None:
         """Print `warning: ...` the first time this text comes."""

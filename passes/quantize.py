@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,9 @@ class _Statistics:
         self._inputs = inputs
         self.histograms: dict[SSAValue, Histogram] = {}
         self.means: dict[SSAValue, NDArray[np.float64]] = {}
+        self.constant: set[SSAValue] = set()
+        """Outputs that are the same for all inputs, though these differ."""
+        self._first: dict[SSAValue, Array] = {}
         block = main_function(module).body.block
         sizes = [math.prod(esc.shape_of(r)) for op in block.ops for r in op.results] or [1]
         self._batch = max(1, min(64, _FLOAT_BUDGET // (4 * max(sizes))))
@@ -65,12 +68,16 @@ class _Statistics:
         if not observed - set(block.args) and not averaged:
             return
         total = len(self._inputs[0])
+        if block.last_op is not None and self._inputs_differ():
+            self.constant = set(block.last_op.operands) - set(block.args)
         for start in range(0, total, self._batch):
             stop = min(total, start + self._batch)
             rows = max(0, min(stop, self.correction_samples) - start)
 
-            def observe(op: Operation, results: Sequence[Array], rows: int = rows) -> None:
+            def observe(op: Operation, results: Sequence[Array], rows: int = rows, samples: int = stop - start) -> None:
                 for value, x in zip(op.results, results, strict=True):
+                    if value in self.constant:
+                        self._compare(value, x, samples)
                     if value in self.histograms:
                         _observe(self.histograms[value], x, op)
                     if rows and value in averaged:
@@ -78,6 +85,13 @@ class _Statistics:
                         self.means[value] = self.means.get(value, 0.0) + part / self.correction_samples
 
             run_module(self._module, [x[start:stop] for x in self._inputs], observe)
+
+    def _inputs_differ(self) -> bool:
+        return any(bool((x[1:] != x[:1]).any()) for x in self._inputs)
+
+    def _compare(self, value: SSAValue, x: Array, samples: int) -> None:
+        if len(x) != samples or (x != self._first.setdefault(value, x[:1].copy())).any():
+            self.constant.discard(value)
 
 
 def _observe(histogram: Histogram, x: Array, op: Operation) -> None:
@@ -372,6 +386,7 @@ class QuantizePass(ModulePass):
         convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if correct else []
         averaged: set[SSAValue] = {o.output for o in convs if o not in plan.pairs}
         statistics.collect(plan.observed(), averaged)
+        _warn_of_constant_outputs(function, statistics)
         percentile = self.percentile
         plan.settle(lambda value, signed: statistics.histograms[value].scale(signed, method, percentile))
         if plan.reexpressed:
@@ -385,6 +400,21 @@ class QuantizePass(ModulePass):
             old.erase()
         few = statistics.correction_samples
         correct_biases(block, [x[:few] for x in inputs], emitter.corrections)
+
+
+def _warn_of_constant_outputs(function: func.FuncOp, statistics: _Statistics) -> None:
+    last = function.body.block.last_op
+    given = function.attributes.get("output_names")
+    names = [n.data for n in cast("builtin.ArrayAttr[builtin.StringAttr]", given)] if given is not None else []
+    for index, value in enumerate(last.operands if last is not None else ()):
+        if value in statistics.constant:
+            name = names[index] if index < len(names) else str(index)
+            warnings.warn(
+                f"output '{name}' does not depend on the input: it is the same for all inputs that were tried; look at "
+                "the weights of the model, and whether the calibration data are scaled as in training",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _sample(x: Array, storage: Storage) -> NDArray[np.uint8]:

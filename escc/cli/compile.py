@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from escc.cli.common import EXIT_OK, CommandParser, run
-from escc.cli.compile_options import make_parser
+from escc.cli.compile_options import PIPELINE_FLAGS, idle_options, make_parser
 from escc.console import Console
 from escc.files import write_output
 from isa.errors import UserError
@@ -67,19 +67,7 @@ def _print_information(args: argparse.Namespace) -> None:
 def _options(args: argparse.Namespace) -> PipelineOptions:
     from passes.pipelines import PipelineOptions
 
-    return PipelineOptions(
-        calibration=args.calibration,
-        samples=args.samples,
-        seed=args.seed,
-        method=args.range,
-        percentile=args.percentile,
-        scheme=args.scheme,
-        basis=args.basis,
-        planes=args.planes,
-        rate=args.rate,
-        cycle_rate=args.cycle_rate,
-        target=args.target,
-    )
+    return PipelineOptions(target=args.target, **{field: getattr(args, flag) for field, flag in PIPELINE_FLAGS.items()})
 
 
 def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
@@ -98,10 +86,6 @@ def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass
         if LEVELS.index(start) > LEVELS.index(level):
             raise UserError(f"{args.model}: stands at level '{start}', below --emit {args.emit}", f"use --emit {start}")
         done = _done(module)
-        if "decompose-conv" in done and any((args.scheme, args.basis, args.planes, args.rate, args.cycle_rate)):
-            args.console.warn(
-                f"{args.model} has passed 'decompose-conv' already: options of compression have no effect"
-            )
     return build(registry, _options(args), level, done)
 
 
@@ -137,7 +121,8 @@ def _within_budget(
     names = [p.name for p in passes[: at + 1]] if at is not None else []
     console: Console = args.console
     after = build(multiverse().all_passes, _options(args), done=(*_done(module), *names))
-    found = BudgetSearch(context, passes[:at], step, after, console.info).run(module, budget)
+    found = BudgetSearch(context, passes[:at], step, after, console.info, console.step).run(module, budget)
+    console.step(f"compiling with the rate found for {budget.flag}")
     return tuple(found if p is step else p for p in passes)
 
 
@@ -238,6 +223,8 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     if args.dump_pass_pipeline:
         print(printable(to_text(passes)))
         return EXIT_OK
+    for text in idle_options(args, passes):
+        console.warn(text)
     observers = _printers(args)
     report = _report(args, observers)
     verification = _verification(args, module, observers)

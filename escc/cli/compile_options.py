@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from escc.cli.common import CommandParser
 from escc.cli.values import byte_count, divisors, natural, not_negative, numbers, percentile, positive, scheme
@@ -25,7 +28,52 @@ examples:
 
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
 
+if TYPE_CHECKING:
+    from xdsl.passes import ModulePass
+
 KINDS = ("onnx", "esc", "qdq", "bfs", "eisa", "asm", "bin")
+
+
+PIPELINE_FLAGS = {
+    "calibration": "calibration",
+    "samples": "samples",
+    "seed": "seed",
+    "method": "range",
+    "percentile": "percentile",
+    "scheme": "scheme",
+    "basis": "basis",
+    "planes": "planes",
+    "rate": "rate",
+    "cycle_rate": "cycle_rate",
+}
+"""Fields of `PipelineOptions` and the arguments that give them; all but the target, which some pass always takes."""
+
+
+def idle_options(args: argparse.Namespace, passes: Sequence[ModulePass]) -> list[str]:
+    """Warnings of options that were given and change nothing."""
+    taken = {f.name for step in passes for f in fields(step)}
+    given = {f: "--" + flag.replace("_", "-") for f, flag in PIPELINE_FLAGS.items() if getattr(args, flag) is not None}
+    if args.verify_numerics:  # which takes these itself
+        given = {field: flag for field, flag in given.items() if field not in ("calibration", "seed")}
+    texts: list[str] = []
+    idle = [flag for field, flag in given.items() if args.passes is not None or field not in taken]
+    if idle:
+        reason = (
+            "-p gives the passes with their options"
+            if args.passes is not None
+            else f"no pass between {args.model} and --emit {args.emit} takes it"
+        )
+        texts.append(_no_effect(idle, reason))
+    if args.scheme == "dense":
+        idle = [given[f] for f in ("basis", "planes", "rate", "cycle_rate") if f in given]
+        texts.append(_no_effect(idle, "--scheme dense decomposes nothing") if idle else "")
+    if args.percentile is not None and args.range != "percentile":
+        texts.append(_no_effect(["--percentile"], "it belongs to --range percentile"))
+    return [text for text in texts if text]
+
+
+def _no_effect(flags: Sequence[str], reason: str) -> str:
+    return f"{', '.join(flags)} {'has' if len(flags) == 1 else 'have'} no effect: {reason}"
 
 
 def _report_file(text: str) -> str:

@@ -84,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(args: argparse.Namespace) -> None:
+    for flag, needs in (("jobs", ("eval",)), ("limit", ("eval", "input"))):
+        if getattr(args, flag) is not None and not any(getattr(args, n) for n in needs):
+            args.console.warn(f"--{flag} has no effect without {' or '.join(f'--{n}' for n in needs)}")
     if args.eval and args.output:
         args.usage_error("argument --output: not allowed with argument --eval")
     from emulator.machine import Machine

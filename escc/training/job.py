@@ -118,12 +118,16 @@ class Job:
         if not train.labelled:
             self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
         self._console.detail(f"{len(train):,} samples to train on, {len(held):,} held out")
+        self._console.step("quantising the network")
         session = Session(self._context, module, self._pipeline, self._calibration(train), self._console.progress)
         weights = 4 * session.weights
         most = o.bytes if o.ratio is None else weights / o.ratio
         rate = o.rate
         if rate is None and most is not None:
-            rate = session.nearest_rate(most, lambda text: self._console.info(f"decomposition at {text}"))
+            rate = session.nearest_rate(
+                most, lambda text: self._console.info(f"decomposition at {text}"), self._console.step
+            )
+        self._console.step("decomposing the network")
         prepared = session.decompose(rate)
         trainer = self._trainer(prepared, train, held, most, device)
         self._start(trainer, most, weights)
@@ -262,8 +266,10 @@ class Job:
     ) -> None:
         """Meet the budget by the real bytes, recalibrate, write back."""
         limit = math.inf if most is None else most
+        self._console.step("meeting the budget by the bytes of the compiled model")
         trainer.fit(limit)
         if self._options.recalibrate:
+            self._console.step("recalibrating")
             self._recalibrate(prepared, trainer, train, held, device)
         real = trainer.fit(limit)  # other parameters may pack into more bytes
         if real > limit:
@@ -296,6 +302,7 @@ class Job:
         from emulator.evaluate import predict
         from emulator.machine import Machine
 
+        self._console.step("measuring the compiled model on the emulator")
         module = import_model(model, self._options.model)
         report = Report()
         passes = build(multiverse().all_passes, PipelineOptions(target=self._options.target), "eisa")

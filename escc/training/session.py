@@ -94,12 +94,15 @@ class Session:
             options = replace(self._options, calibration=str(path), rate=rate)
             yield [step for step in build(self._registry, options, "esc") if step.name in names]
 
-    def nearest_rate(self, nbytes: float, tell: Callable[[str], None]) -> float:
-        """Rate at which the decomposition alone comes nearest to a number of bytes; `tell` hears of every trial."""
+    def nearest_rate(self, nbytes: float, tell: Callable[[str], None], begin: Callable[[str], None]) -> float:
+        """Rate at which the decomposition alone comes nearest to a number of bytes.
+
+        `tell` hears of every trial, `begin` of its beginning.
+        """
         with self._passes(TRAINED_AFTER[-1:]) as (step,):
             assert isinstance(step, DecomposeConvPass)
             after = build(self._registry, self._options, "eisa", (*before("esc"), *TRAINED_AFTER))
-            search = BudgetSearch(self._context, (), step, after, tell)
+            search = BudgetSearch(self._context, (), step, after, tell, begin)
             return search.nearest(self._module, nbytes).rate or 0.0
 
     def decompose(self, rate: float | None) -> Prepared:

@@ -139,6 +139,19 @@ def cycles(binary: bytes) -> int:
     return statistics.data["totals"]["cycles"]
 
 
+def test_a_piped_search_says_what_it_begins_unless_quiet(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compiled(network, "--max-drop", "100", "--scheme", "auto")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "measuring the network before compression"
+    assert re.fullmatch(r"trial 1 of at most \d+: rate 0\.4", lines[1]) and lines[2].startswith("rate 0.4: ")
+    assert lines[-2] == "compiling with the rate found for --max-drop 100"
+    assert len([line for line in lines if line.startswith("trial ")]) == len(
+        [line for line in lines if line.startswith("rate ")]
+    )
+    compiled(network, "--max-bytes", "1M", "-q")
+    assert all(line.startswith("warning: ") for line in capsys.readouterr().err.splitlines())
+
+
 def test_cycles_are_kept(network: Path) -> None:
     slow, fast = (cycles(compiled(network, "--rate", "0", "--cycle-rate", rate)) for rate in ("0", "50"))
     limit = (slow + fast) // 2

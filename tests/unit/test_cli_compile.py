@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from escc.cli.compile import main
-from escc.cli.compile_options import make_parser
+from escc.cli.compile_options import idle_options, make_parser
+from escc.universe import multiverse
 
 ESC = """
 builtin.module {
@@ -136,6 +137,31 @@ def test_ir_after_passes_and_timing(esc_file: str, capsys: pytest.CaptureFixture
     assert main([esc_file, *options, "--print-ir-tree-dir", "tree"]) == 0
     assert sorted(p.name for p in Path("tree").iterdir()) == ["01-canonicalize.mlir", "02-dce.mlir"]
     assert Path("tree/02-dce.mlir").read_text() == Path("out.mlir").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (["--basis", "3", "--scheme", "dense"], "--basis has no effect: --scheme dense decomposes nothing"),
+        (["--rate", "1", "--planes", "2", "--scheme", "dense"], "--planes, --rate have no effect: --scheme dense"),
+        (["--percentile", "99"], "--percentile has no effect: it belongs to --range percentile"),
+        (["--scheme", "dense", "-p", "dce"], "--scheme has no effect: -p gives the passes with their options"),
+        (["--range", "minmax", "--seed", "1"], "--range has no effect: no pass between a.mlir and --emit esc takes it"),
+        (["--basis", "3", "--seed", "1"], ""),
+        (
+            ["--range", "percentile", "--percentile", "99", "--verify-numerics", "--calibration", "x"],
+            "--range, --perce",
+        ),
+    ],
+)
+def test_options_without_effect_are_named(options: list[str], warning: str) -> None:
+    args = make_parser().parse_args(["a.mlir", "--emit", "esc", *options])
+    registry = multiverse().all_passes
+    passes = tuple(registry[name]()() for name in ("fuse-epilogues", "decompose-conv", "esc-legalize"))
+    if "--percentile" in options and "--range" not in options:
+        passes += (registry["quantize"]()(),)
+    (text,) = idle_options(args, passes) or [""]
+    assert text.startswith(warning) and bool(text) == bool(warning)
 
 
 def test_image_options_are_checked_against_the_input(esc_file: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,19 @@ def test_residual_network(tmp_path):
     assert not esc.q_of(ops(integer, esc.AddOp)[0].output).signed
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_an_output_that_does_not_depend_on_the_input_is_worth_a_warning(tmp_path, constant):
+    net = Net((1, 3, 6, 6))
+    y = net.conv(net.inputs[0], 4, 1, weight=np.full((4, 3, 1, 1), 1.0 - constant))
+    module = net.module(net.relu(y), net.conv(net.inputs[0], 4, 1))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        quantized(module, tmp_path)
+        quantized(module, tmp_path, [np.ones((5, 3, 6, 6))])  # equal inputs show nothing
+    found = [str(w.message) for w in seen if "does not depend on the input" in str(w.message)]
+    assert len(found) == constant and all(text.startswith("output '0' does not depend") for text in found)
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.5, 0.7), (0.25, 0.75), (-math.inf, 0.3)])
 def test_clip_becomes_a_clamp(tmp_path, low, high):
     net = Net((1, 4, 6, 6))

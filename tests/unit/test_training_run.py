@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -159,16 +161,27 @@ def test_a_checkpoint_of_another_run_is_refused(folder: Path, capsys: pytest.Cap
 
 
 def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
-    path = str(tmp_path / "c.pt")
+    path = tmp_path / "c.pt"
     with pytest.raises(UserError, match="No such file"):
-        checkpoint.load(path, {})
-    checkpoint.save(path, {"a": 1}, {"b": torch.ones(2)})
-    assert checkpoint.load(path, {"a": 1})["b"].tolist() == [1, 1]
-    raw = Path(path).read_bytes()
-    for damaged in (raw[: len(raw) // 2], b"nothing", b""):
-        Path(path).write_bytes(damaged)
+        checkpoint.load(str(path), {})
+    checkpoint.save(str(path), {"a": 1}, {"b": torch.ones(64)})
+    assert checkpoint.load(str(path), {"a": 1})["b"].tolist() == [1] * 64
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [data[:20], data[:-1], data + b"x", b"not one", b"", data.replace(b"escc training 2", b"escc training 1")]
+    for at in rng.integers(0, len(data), 60):  # whatever it hits: a value, a name, padding
+        damaged.append(data[:at] + bytes([data[at] ^ (1 << rng.integers(8))]) + data[at + 1 :])
+    for raw in damaged:
+        path.write_bytes(raw)
         with pytest.raises(UserError, match="checkpoint"):
-            checkpoint.load(path, {"a": 1})
+            checkpoint.load(str(path), {"a": 1})
+    for content in ([1], {"identity": 1, "state": 2}, {"identity": {}}):
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        digest = hashlib.sha256(buffer.getvalue()).digest()
+        path.write_bytes(b"escc training 2\n" + digest + buffer.getvalue())
+        with pytest.raises(UserError, match="not a checkpoint"):
+            checkpoint.load(str(path), {"a": 1})
 
 
 def test_patience_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
