@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from escc.baselines.machine import Access, Machine, Result, dense_bytes, load, sparse_bytes
 from escc.baselines.work import Geometry, LayerWork
+from isa.jit import jit
 from isa.layout import ceil_div
 
 Longs = NDArray[np.int64]
