@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from emulator.jit import jit
 from numpy.typing import NDArray
 
 from escc.baselines.machine import Access, Machine, Result, dense_bytes, load, sparse_bytes
