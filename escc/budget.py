@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dialects.signature import classes_of, only_input
 from escc.driver import run_passes, to_program
 from isa.arrays import Rows, open_samples
+from isa.elementary import exp2, log2
 from isa.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def find_rate(
 def nearest_rate(budget: Budget, trial: Callable[[float], Trial], most_trials: int = _MOST_TRIALS) -> Trial:
     """The trial of bytes or cycles nearest to the limit by their ratio, on either side of it."""
     trials = _bisect(budget, trial, _PRECISION, most_trials)
-    return min(trials, key=lambda t: abs(math.log(t.value / budget.limit)))
+    return min(trials, key=lambda t: abs(float(log2(t.value / budget.limit))))
 
 
 def _bisect(budget: Budget, trial: Callable[[float], Trial], precision: float, most_trials: int) -> list[Trial]:
@@ -120,9 +121,9 @@ def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
     """A rate between two, where a straight line over the logarithms meets the limit, not too near to either end."""
     share = 0.5
     if safe.value > 0 and limit > 0 and unsafe.value > safe.value:
-        share = math.log(limit / safe.value) / math.log(unsafe.value / safe.value)
+        share = float(log2(limit / safe.value) / log2(unsafe.value / safe.value))
     share = min(max(share, 0.35), 0.65)
-    return math.exp(math.log(safe.rate) * (1 - share) + math.log(unsafe.rate) * share)
+    return float(exp2(log2(safe.rate) * (1 - share) + log2(unsafe.rate) * share))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dialects import bfs, esc
 from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import OpenTileOp
 from dialects.locations import node_names
+from isa.elementary import log2
 from isa.errors import UserError
 from isa.formats import Scratchpad
 from isa.hazards import accesses
@@ -84,7 +85,7 @@ def entropy_bytes(values: NDArray[np.generic]) -> float:
     """Bytes that an ideal code for independent symbols of the array's own distribution needs."""
     _, counts = np.unique(values, return_counts=True)
     p = counts / values.size
-    return float((p * np.log2(1 / p)).sum() * values.size / 8)
+    return float((p * log2(1 / p)).sum() * values.size / 8)
 
 
 class Report:

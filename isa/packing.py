@@ -19,12 +19,13 @@ The streams of DELTA are apart so that a decoder reads all of them at once.
 
 from __future__ import annotations
 
-from math import ceil, log2
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, Bits, PackingError, number, to_bytes
+from isa.elementary import log2
 from isa.formats import CoefficientFormat
 from isa.layout import ceil_div
 
@@ -129,7 +130,7 @@ def _best_divisor(gaps: NDArray[np.int64]) -> int:
     guess = 1  # the best divisor for geometric gaps: Gallager and van Voorhis, 1975
     if mean > 0:
         p = 1 / (1 + mean)
-        guess = ceil(-log2(2 - p) / log2(1 - p))
+        guess = ceil(float(-log2(2 - p) / log2(1 - p)))
 
     def size(m: int) -> int:
         quotients, prefixes, extra = _golomb_split(gaps, m)

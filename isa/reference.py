@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from isa import elementary
+
 Array: TypeAlias = NDArray[Any]
 
 _EXACT_FLOAT32 = 1 << 24
@@ -374,5 +376,5 @@ def dequantize_output(q: Array, scale: float, shape: Sequence[int]) -> NDArray[n
 def softmax(x: Array, axis: int) -> NDArray[np.float32]:
     """Softmax along `axis`, stabilised by the maximum, in double precision; returns float32."""
     z = np.asarray(x, np.float64)
-    e = np.exp(z - z.max(axis=axis, keepdims=True))
+    e = elementary.exp(z - z.max(axis=axis, keepdims=True))
     return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)

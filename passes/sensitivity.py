@@ -12,6 +12,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.esc import evaluate
 from isa import reference
+from passes.math.noise import normal
 
 Array: TypeAlias = NDArray[Any]
 
@@ -73,7 +74,7 @@ def _disturb(op: esc.Conv2dOp, values: Mapping[SSAValue, Array], rng: np.random.
     """Accumulators with disturbed weights, and their relative error."""
     w = op.weight.array.astype(np.float64)
     size = np.sqrt(NOISE * np.mean(w * w, axis=(1, 2, 3), keepdims=True))
-    noisy = np.rint(w + rng.standard_normal(w.shape) * size).astype(np.int32)
+    noisy = np.rint(w + normal(rng, w.shape) * size).astype(np.int32)
     before = values[op.output].astype(np.float64)
     after = reference.conv2d(values[op.input], noisy, esc.ints(op.strides), esc.ints(op.pads)) - before
     axes = (0, 1, 2)

@@ -1,4 +1,8 @@
-"""Float CNN kernels on NumPy arrays, NCHW with any batch: what the `onnx` interpreter computes with."""
+"""Float CNN kernels on NumPy arrays, NCHW with any batch: what the `onnx` interpreter computes with.
+
+Results are the same on every processor, for the compiler decides by them: sums run in a fixed order or are exact (see
+`isa.exact`), and elementary functions are those of `isa.elementary`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isa import elementary, exact
 
 Array = NDArray[np.float32]
 
@@ -36,6 +42,24 @@ def _depthwise(x: Array, w: Array, strides: Sequence[int], extent: tuple[int, in
     return out
 
 
+def _products(x: Array, w: Array, strides: Sequence[int], group: int, extent: tuple[int, int]) -> Array:
+    """Convolution of the padded x by products of as many bits of the weights and of each image as are exact."""
+    n, (m, cpg, kh, kw), (sy, sx), (oh, ow) = x.shape[0], w.shape, strides, extent
+    matrix, bits = exact.weights(w.reshape(group, m // group, cpg * kh * kw), axis=2)
+    rows = matrix.step.reshape(m, 1, 1)
+    out = np.empty((n, m, oh, ow), np.float32)
+    for image, y in zip(x, out, strict=True):
+        fixed = exact.FixedPoint.of(image, bits, axis=(0, 1, 2))
+        view = np.lib.stride_tricks.sliding_window_view(fixed.values, (kh, kw), axis=(1, 2))
+        view = view[:, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
+        columns = view.transpose(0, 3, 4, 1, 2).reshape(group, cpg * kh * kw, oh * ow)
+        with np.errstate(over="ignore"):  # infinite as float32, which whoever reads it will say
+            np.multiply(
+                np.matmul(matrix.values, columns).reshape(m, oh, ow), rows * fixed.step, out=y, casting="same_kind"
+            )
+    return out
+
+
 def conv(
     x: Array,
     w: Array,
@@ -46,24 +70,12 @@ def conv(
     extent: tuple[int, int],
 ) -> Array:
     """2-D convolution of x [N,C,H,W] with w [M,C/group,kH,kW] to [N,M,*extent]."""
-    n, c = x.shape[:2]
-    m, cpg, kh, kw = w.shape
-    sy, sx = strides
-    oh, ow = extent
+    c, (m, cpg) = x.shape[1], w.shape[:2]
     x = padded(x, pads)
     if cpg == 1 and group == c:
         out = _depthwise(x if m == c else np.repeat(x, m // c, axis=1), w, strides, extent)
-    elif (kh, kw) == (1, 1):
-        taps = x[:, :, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx].reshape(n, group, cpg, oh * ow)
-        out = np.matmul(w.reshape(group, m // group, cpg), taps).reshape(n, m, oh, ow)
     else:
-        out = np.empty((n, m, oh, ow), np.float32)
-        matrix = w.reshape(group, m // group, cpg * kh * kw)
-        for image, y in zip(x, out, strict=True):
-            view = np.lib.stride_tricks.sliding_window_view(image, (kh, kw), axis=(1, 2))
-            view = view[:, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
-            columns = view.transpose(0, 3, 4, 1, 2).reshape(group, cpg * kh * kw, oh * ow)
-            np.matmul(matrix, columns, out=y.reshape(group, m // group, oh * ow))
+        out = _products(x, w, strides, group, extent)
     if bias is not None:
         out += bias[:, None, None]
     return out
@@ -130,13 +142,29 @@ def average_pool(
 
 def softmax(x: Array, axis: int) -> Array:
     """Stabilised by the maximum."""
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+    e = elementary.exp(x - x.max(axis=axis, keepdims=True))
+    return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow."""
-    return np.float32(0.5) * (np.tanh(x * np.float32(0.5)) + np.float32(1))
+    """1 / (1 + exp(-x))."""
+    return elementary.sigmoid(x).astype(np.float32)
+
+
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent."""
+    return elementary.tanh(x).astype(np.float32)
+
+
+def elu(x: Array, alpha: float) -> Array:
+    """x, below zero alpha * (exp(x) - 1)."""
+    return np.where(x >= 0, x, alpha * elementary.expm1(np.minimum(x, 0))).astype(np.float32)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """Product of matrices [..., M, D] and [..., D, N]."""
+    with np.errstate(over="ignore"):
+        return exact.multiply(a, b).astype(np.float32)
 
 
 def along(vector: NDArray[np.generic], axis: int, rank: int) -> NDArray[np.generic]:

@@ -76,12 +76,11 @@ class OnnxFunctions(InterpreterFunctions):
 
     @impl(onnx.TanhOp)
     def tanh(self, interpreter: Interpreter, op: onnx.TanhOp, args: PythonValues) -> PythonValues:
-        return (np.tanh(args[0]),)
+        return (kernels.tanh(args[0]),)
 
     @impl(onnx.EluOp)
     def elu(self, interpreter: Interpreter, op: onnx.EluOp, args: PythonValues) -> PythonValues:
-        x: Array = args[0]
-        return (np.where(x >= 0, x, np.float32(op.alpha.value.data) * np.expm1(np.minimum(x, np.float32(0)))),)
+        return (kernels.elu(args[0], op.alpha.value.data),)
 
     @impl(onnx.SoftmaxOp)
     def softmax(self, interpreter: Interpreter, op: onnx.SoftmaxOp, args: PythonValues) -> PythonValues:
@@ -122,14 +121,14 @@ class OnnxFunctions(InterpreterFunctions):
     def gemm(self, interpreter: Interpreter, op: onnx.GemmOp, args: PythonValues) -> PythonValues:
         a = args[0].T if op.transA.value.data else args[0]
         b = args[1].T if op.transB.value.data else args[1]
-        y = np.float32(op.alpha.value.data) * (a @ b)
+        y = np.float32(op.alpha.value.data) * kernels.matmul(a, b)
         if len(args) == 3:
             y = y + np.float32(op.beta.value.data) * args[2]
         return (y,)
 
     @impl(onnx.MatMulOp)
     def matmul(self, interpreter: Interpreter, op: onnx.MatMulOp, args: PythonValues) -> PythonValues:
-        return (args[0] @ args[1],)
+        return (kernels.matmul(args[0], args[1]),)
 
     @impl(onnx.MaxPoolOp)
     def max_pool(self, interpreter: Interpreter, op: onnx.MaxPoolOp, args: PythonValues) -> PythonValues:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isa.elementary import exp2, log2
 from isa.packing import best
 
 F32 = NDArray[np.float32]
@@ -50,7 +51,7 @@ class Selection:
 
 def _entropy(share: float) -> float:
     """Bits of a binary choice."""
-    return 0.0 if share <= 0 or share >= 1 else -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
+    return 0.0 if share <= 0 or share >= 1 else -float(share * log2(share) + (1 - share) * log2(1 - share))
 
 
 def packed_bytes(t: NDArray[np.int8]) -> int:
@@ -81,7 +82,7 @@ def _marginal_bits(keep: Mask) -> float:
     """Bits that one more non-zero coefficient adds."""
     size = np.count_nonzero(keep.any(axis=(1, 2))) * np.count_nonzero(keep.any(axis=(0, 2))) * keep.shape[2]
     share = min(max(np.count_nonzero(keep) / max(1, size), 1e-4), 0.9)
-    return float(np.clip(np.log2((1 - share) / share) + 1, _LEAST_BITS, _MOST_BITS))
+    return float(np.clip(log2((1 - share) / share) + 1, _LEAST_BITS, _MOST_BITS))
 
 
 class Budget:
@@ -132,8 +133,8 @@ def _least_price(fits: Callable[[float], bool], scale: float) -> float:
     low, high = -40.0, 20.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if fits(scale * 2.0**middle) else (middle, high)
-    return scale * 2.0**high
+        low, high = (low, middle) if fits(scale * float(exp2(middle))) else (middle, high)
+    return scale * float(exp2(high))
 
 
 def _select(benefit: F32, price: float, bits: float) -> Selection:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isa.elementary import log2
 from isa.layout import ceil_div
 from isa.target import Target
 from isa.weights import packed_size
@@ -83,7 +84,7 @@ def decomposed_bytes(coefficients: I8, bases: I8) -> int:
     n = max(1, coefficients.size)
     count = int(np.count_nonzero(coefficients))
     p = count / n
-    positions = -(p * np.log2(p) + (1 - p) * np.log2(1 - p)) if 0 < p < 1 else 0.0
+    positions = -float(p * log2(p) + (1 - p) * log2(1 - p)) if 0 < p < 1 else 0.0
     return int((n * positions + count) / 8) + _HEADER_BYTES + bases.size
 
 

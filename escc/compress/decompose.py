@@ -9,6 +9,9 @@ the price):
   coefficients (see `escc.compress.ternary`);
 * B: weighted least squares, rounded to int8 and descended on over integers in the same quadratic form;
 * s: closed form for each channel.
+
+Products of real matrices are those of `passes.math.linear`, so the same decomposition is found on every processor;
+those of integers are exact in any library.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.initial import initial_bases
+from passes.math.linear import inverse_factors, product, solve
 
 F = NDArray[np.float64]
 I8 = NDArray[np.int8]
@@ -79,8 +83,8 @@ def reconstruct(t: I8, b: I8, s: F) -> F:
 
 
 class _State:
-    """One candidate solution; works on weights [K, C, RS]. `product` is the unscaled approximation times the metric
-    [K, C*RS].
+    """One candidate solution; works on weights [K, C, RS]. `b` holds integers; `weighed` is the unscaled approximation
+    times the metric [K, C*RS].
     """
 
     def __init__(self, problem: _Problem, bases: F, s: F):
@@ -89,25 +93,25 @@ class _State:
         self.t: I8 = np.zeros((k, c, bases.shape[0]), np.int8)
         self.b: F = bases
         self.s: F = s
-        self.product: F = np.zeros_like(problem.flat)
+        self.weighed: F = np.zeros_like(problem.flat)
         self.measure()
 
     def unit(self) -> F:
-        """Unscaled approximation [K, C*RS]."""
+        """Unscaled approximation [K, C*RS], integers."""
         k, c, v = self.t.shape
         return (self.t.reshape(k * c, v).astype(np.float64) @ self.b).reshape(k, -1)
 
     def refresh(self) -> None:
-        """Recompute the product, and what follows from it, after t or b changed."""
-        self.product = self.unit() @ self.problem.h
+        """Recompute the weighed approximation, and what follows from it, after t or b changed."""
+        self.weighed = product(self.unit(), self.problem.h)
         self.measure()
 
     def measure(self) -> None:
-        """Recompute the objective of each output channel from t, s and the product."""
+        """Recompute the objective of each output channel from t, s and the weighed approximation."""
         pr = self.problem
         unit = self.unit()
-        cross = np.einsum("kd,kd->k", unit, pr.wh)
-        own = np.einsum("kd,kd->k", unit, self.product)
+        cross = (unit * pr.wh).sum(axis=1)
+        own = (unit * self.weighed).sum(axis=1)
         self.cross: F = cross
         self.own: F = own
         errors = np.maximum(pr.energies - 2.0 * self.s * cross + self.s * self.s * own, 0.0)
@@ -117,7 +121,7 @@ class _State:
 
     def gradient(self) -> F:
         """Residual times the metric [K, C*RS]."""
-        return self.problem.wh - self.s[:, None] * self.product
+        return self.problem.wh - self.s[:, None] * self.weighed
 
     def take_better_rows(self, other: _State) -> None:
         """Adopt the coefficients and scales of `other` (equal bases) for the output channels that it approximates
@@ -127,7 +131,7 @@ class _State:
         if better.any():
             self.t[better] = other.t[better]
             self.s = np.where(better, other.s, self.s)
-            self.product = np.where(better[:, None], other.product, self.product)
+            self.weighed = np.where(better[:, None], other.weighed, self.weighed)
             self.measure()
 
     def copy(self) -> _State:
@@ -147,8 +151,8 @@ class _Problem:
         self.flat: F = w.reshape(k, c * rs)
         self.h = h
         self.price = price
-        self.wh: F = self.flat @ h
-        self.energies: F = np.einsum("kd,kd->k", self.flat, self.wh)
+        self.wh: F = product(self.flat, h)
+        self.energies: F = (self.flat * self.wh).sum(axis=1)
         self.energy = float(self.energies.sum())
         n = max(1, _BLOCK_COLUMNS // rs)
         self.blocks = [(c0, min(c, c0 + n)) for c0 in range(0, c, n)]
@@ -159,13 +163,21 @@ class _Problem:
         """Upper Cholesky factor u of the inverse metric (h^-1 = u' u), and the conditional metrics [C, RS, RS]."""
         if self._inverse is None:
             _, c, rs = self.w.shape
-            u: F = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(self.h)).T, np.float64)
+            u, inverse = inverse_factors(self.h)
             metric: F = np.empty((c, rs, rs))
             for i in range(c):
-                inv = np.linalg.inv(u[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs])
-                metric[i] = inv @ inv.T
+                block = inverse[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs]
+                metric[i] = product(block, block.T)
             self._inverse = (u, metric)
         return self._inverse
+
+
+def _grams(b: F, metric: F) -> F:
+    """Gram matrices [C, V, V] of bases [V, RS] in metrics [C, RS, RS]."""
+    c, rs, _ = metric.shape
+    half = product(b, metric.transpose(1, 0, 2).reshape(rs, c * rs))
+    grams = product(half.reshape(len(b) * c, rs), b.T).reshape(len(b), c, len(b))
+    return np.ascontiguousarray(grams.transpose(1, 0, 2))
 
 
 def _sweep(state: _State) -> None:
@@ -174,7 +186,7 @@ def _sweep(state: _State) -> None:
 
     pr = state.problem
     k, _, rs = pr.w.shape
-    gram: F = np.ascontiguousarray(np.einsum("vr,crq,wq->cvw", state.b, pr.diagonal, state.b, optimize=True))
+    gram = _grams(state.b, pr.diagonal)
     gradient = state.gradient()
     for c0, c1 in pr.blocks:
         lo, hi = c0 * rs, c1 * rs
@@ -185,10 +197,10 @@ def _sweep(state: _State) -> None:
         changed = np.flatnonzero(dw.any(axis=1))
         if changed.size:
             state.t[:, c0:c1] = t
-            gradient[changed] -= dw[changed] @ pr.h[lo:hi]
+            gradient[changed] -= product(dw[changed], pr.h[lo:hi])
     live = state.s > 0
     inverse = 1.0 / np.where(live, state.s, 1.0)
-    state.product = np.where(live[:, None], (pr.wh - gradient) * inverse[:, None], state.product)
+    state.weighed = np.where(live[:, None], (pr.wh - gradient) * inverse[:, None], state.weighed)
     state.measure()
 
 
@@ -199,7 +211,7 @@ def _feed_forward(state: _State) -> None:
     pr = state.problem
     k, _, rs = pr.w.shape
     u, metric = pr.inverse_factor()
-    gram: F = np.ascontiguousarray(np.einsum("vr,crq,wq->cvw", state.b, metric, state.b, optimize=True))
+    gram = _grams(state.b, metric)
     w = pr.flat.copy()
     for c0, c1 in pr.blocks:
         lo, hi = c0 * rs, c1 * rs
@@ -210,7 +222,7 @@ def _feed_forward(state: _State) -> None:
             t, part, np.ascontiguousarray(u[lo:hi, lo:hi]), metric[c0:c1], state.b, gram[c0:c1], state.s, pr.price, y
         )
         state.t[:, c0:c1] = t
-        w[:, hi:] -= y @ u[lo:hi, hi:]
+        w[:, hi:] -= product(y, u[lo:hi, hi:])
     state.refresh()
 
 
@@ -220,7 +232,7 @@ def _scale_step(state: _State) -> None:
     negative = s < 0
     if negative.any():
         state.t[negative] = -state.t[negative]
-        state.product = np.where(negative[:, None], -state.product, state.product)
+        state.weighed = np.where(negative[:, None], -state.weighed, state.weighed)
     state.s = np.abs(s)
     state.measure()
 
@@ -231,7 +243,7 @@ def _basis_normal(state: _State) -> tuple[F, F]:
     k, c, rs = pr.w.shape
     v = state.b.shape[0]
     st = state.s[:, None, None] * state.t  # [K, C, V]
-    rhs = st.reshape(k * c, v).T @ pr.wh.reshape(k * c, rs)
+    rhs = product(st.reshape(k * c, v).T, pr.wh.reshape(k * c, rs))
     h4: F = pr.h.reshape(c, rs, c, rs)
     flat = st.reshape(k, c * v)
     normal = np.zeros((v, rs, v, rs))
@@ -239,9 +251,9 @@ def _basis_normal(state: _State) -> tuple[F, F]:
     for c0 in range(0, c, step):
         c1 = min(c, c0 + step)
         # m[(a,v),(d,w)] = sum_k st[k,a,v] st[k,d,w], then contracted with h[a,r,d,q] over both input channels.
-        m = flat[:, c0 * v : c1 * v].T @ flat
+        m = product(flat[:, c0 * v : c1 * v].T, flat)
         m4 = m.reshape(c1 - c0, v, c, v).transpose(1, 3, 0, 2).reshape(v * v, -1)
-        part = m4 @ h4[c0:c1].transpose(0, 2, 1, 3).reshape(-1, rs * rs)
+        part = product(m4, h4[c0:c1].transpose(0, 2, 1, 3).reshape(-1, rs * rs))
         normal += part.reshape(v, v, rs, rs).transpose(0, 2, 1, 3)
     return normal, rhs
 
@@ -256,7 +268,7 @@ def _round_bases(normal: F, rhs: F, b: F) -> tuple[F, float]:
     step = peak / BASIS_LIMIT
     n = normal.reshape(b.size, b.size) * (step * step)
     x = np.rint(b.reshape(-1) / step)
-    grad = rhs.reshape(-1) * step - n @ x
+    grad = rhs.reshape(-1) * step - (n * x).sum(axis=1)
     diag = np.diag(n).copy()
     usable = diag > 0
     for _ in range(4 * b.size):
@@ -277,8 +289,7 @@ def _basis_step(state: _State) -> _State:
     size = rhs.size
     a = normal.reshape(size, size)
     ridge = 1e-9 * max(float(np.trace(a)) / size, 1e-300)
-    solution = np.linalg.solve(a + ridge * np.eye(size), rhs.reshape(size))
-    b = np.asarray(solution, np.float64).reshape(rhs.shape)
+    b = solve(a + ridge * np.eye(size), rhs.reshape(size)).reshape(rhs.shape)
     new = state.copy()
     new.b, step = _round_bases(normal, rhs, b)
     new.s = state.s * step

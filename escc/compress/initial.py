@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from passes.math.linear import orthonormal, product, symmetric_eigen
+from passes.math.noise import normal
+
 F = NDArray[np.float64]
 
 # The best ternary quantiser of a unit normal has levels 0 and +-1.224 and leaves this share of the standard deviation.
@@ -35,12 +38,12 @@ def initial_bases(w: F, bases: int, start: int, rng: np.random.Generator) -> tup
 
 def _principal(unit: F, bases: int, turn: int, rng: np.random.Generator) -> F:
     """Principal axes; further bases are planes over what a ternary quantiser leaves of the strongest."""
-    _, sigma, axes = np.linalg.svd(unit, full_matrices=False)
-    left = sigma / np.sqrt(len(unit))
-    rank = left.size
+    squares, axes = symmetric_eigen(product(unit.T, unit) / len(unit))
+    rank = min(unit.shape)
+    left, axes = np.sqrt(np.maximum(squares[:rank], 0.0)), axes[:rank]
     if turn:
-        mix = rng.standard_normal((rank, rank)) * (0.35 * turn)
-        axes = np.linalg.qr(np.eye(rank) + mix)[0].T @ axes
+        mix = normal(rng, (rank, rank)) * (0.35 * turn)
+        axes = product(orthonormal(np.eye(rank) + mix).T, axes)
     chosen: list[F] = []
     for _ in range(bases):
         i = int(np.argmax(left))
@@ -55,13 +58,13 @@ def _greedy(unit: F, bases: int, rng: np.random.Generator) -> F:
     chosen: list[F] = []
     for _ in range(bases):
         candidates = left[rng.permutation(len(left))[:_CANDIDATES]]
-        size = np.einsum("nr,nr->n", candidates, candidates)
-        gain = np.maximum(2.0 * np.abs(left @ candidates.T) - size, 0.0).sum(axis=0)
+        size = (candidates * candidates).sum(axis=1)
+        gain = np.maximum(2.0 * np.abs(product(left, candidates.T)) - size, 0.0).sum(axis=0)
         b = candidates[int(np.argmax(gain))]
-        dot = left @ b
-        taken = np.where(2.0 * np.abs(dot) > b @ b, np.sign(dot), 0.0)
-        if (weight := float(taken @ taken)) > 0:
-            b = taken @ left / weight  # the mean of the kernels that take it
+        dot = (left * b).sum(axis=1)
+        taken = np.where(2.0 * np.abs(dot) > (b * b).sum(), np.sign(dot), 0.0)
+        if (weight := np.count_nonzero(taken)) > 0:
+            b = (taken[:, None] * left).sum(axis=0) / weight  # the mean of the kernels that take it
         left -= taken[:, None] * b
         chosen.append(b)
     return np.stack(chosen)
@@ -69,11 +72,11 @@ def _greedy(unit: F, bases: int, rng: np.random.Generator) -> F:
 
 def _shared(unit: F, bases: int, rng: np.random.Generator) -> F:
     """Directions in which most kernels lie, each with their median length; among equals the short ones come first."""
-    sizes = np.linalg.norm(unit, axis=1)
+    sizes = np.sqrt((unit * unit).sum(axis=1))
     kernels = unit[sizes > 1e-9 * max(float(sizes.max()), 1e-30)]
     kernels = kernels[rng.permutation(len(kernels))[: 4 * _CANDIDATES]]
-    sizes = np.linalg.norm(kernels, axis=1)
-    same = np.abs(kernels @ kernels.T) > 0.9999 * np.outer(sizes, sizes)
+    sizes = np.sqrt((kernels * kernels).sum(axis=1))
+    same = np.abs(product(kernels, kernels.T)) > 0.9999 * np.outer(sizes, sizes)
     free = np.ones(len(kernels), np.bool_)
     chosen: list[F] = []
     for _ in range(bases):

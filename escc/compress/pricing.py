@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log2
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.decompose import Fit, Settings, decompose
+from isa.elementary import log2
+from passes.math.linear import product
 
 F = NDArray[np.float64]
 
@@ -24,13 +25,13 @@ def bytes_of_nonzero(density: float) -> float:
     make the positions cheaper; there the sign alone counts.
     """
     p = min(max(density, _LEAST_DENSITY), 0.5)
-    return (log2((1 - p) / p) + 1) / 8
+    return (float(log2((1 - p) / p)) + 1) / 8
 
 
 def energy_of(w: F, h: F) -> float:
     """Squared error of the zero approximation of weights w float64 [K, R, S, C] in the metric h [RSC, RSC]."""
     flat = w.reshape(len(w), -1)
-    return float(np.einsum("kd,kd->", flat, flat @ h))
+    return float((flat * product(flat, h)).sum())
 
 
 def decompose_priced(

@@ -7,24 +7,16 @@ correlation of the residual with each basis and G the Gram matrix of the bases i
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from passes.math.loops import compiled
+
 F = NDArray[np.float64]
 I8 = NDArray[np.int8]
-_Fn = TypeVar("_Fn")
 
 
-def _compiled(function: _Fn) -> _Fn:
-    """numba.njit with an on-disk cache, typed; other threads run meanwhile."""
-    njit = cast(Any, numba).njit
-    return cast(_Fn, njit(cache=True, fastmath=False, nogil=True)(function))
-
-
-@_compiled
+@compiled
 def improve(t: I8, q: F, g: F, price: float) -> float:
     """Descend in place over single and pairwise changes, the best one first, until none lowers the objective.
 
@@ -69,7 +61,7 @@ def improve(t: I8, q: F, g: F, price: float) -> float:
     return total
 
 
-@_compiled
+@compiled
 def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
     """One pass of coordinate descent over a block of input channels, for every output channel.
 
@@ -125,7 +117,7 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
                     p[k, x] -= change[r] * h[base + r, x]
 
 
-@_compiled
+@compiled
 def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, price: float, y: F) -> None:
     """Choose the coefficients of a block of input channels one channel after the other, feeding errors forward.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialects.esc_base import QType
+from isa import elementary
 from passes.math import activations
 from passes.math.activation_quant import Storage, identity, lookup_table
 from passes.math.activations import Function
@@ -57,7 +58,7 @@ def _candidates(table: Array, source: Storage, target: Storage) -> Iterator[tupl
     below = (x < 0) & inside
     for alpha in _parameters(x[below], y[below], half):
         yield activations.leaky_relu(alpha), Elementwise("LeakyRelu", {"alpha": alpha})
-    for alpha in _parameters(np.expm1(np.minimum(x[below], 0)), y[below], half):
+    for alpha in _parameters(elementary.expm1(np.minimum(x[below], 0)), y[below], half):
         yield activations.elu(alpha), Elementwise("Elu", {"alpha": alpha})
     for beta in _simple(float(y[0]) - half, float(y[0]) + half):
         slope = inside & (x != 0) & (y > half) & (y < 1 - half)

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from isa import elementary
+
 Array: TypeAlias = NDArray[Any]
 Function: TypeAlias = Callable[[Array], Array]
 
@@ -29,17 +31,17 @@ def leaky_relu(alpha: float) -> Function:
 
 def elu(alpha: float) -> Function:
     """x, below zero alpha * (exp(x) - 1)."""
-    return lambda x: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return lambda x: np.where(x >= 0, x, alpha * elementary.expm1(np.minimum(x, 0)))
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x))."""
-    return 1 / (1 + np.exp(-x))
+    return elementary.sigmoid(x)
 
 
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent."""
-    return np.tanh(x)
+    return elementary.tanh(x)
 
 
 def hard_sigmoid(alpha: float, beta: float) -> Function:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from isa import exact
+
 Array: TypeAlias = NDArray[Any]
 F = NDArray[np.float64]
 
@@ -36,16 +38,17 @@ class Moments:
         The ridge (a share of the mean variance of x) pulls towards `weights` [K, D] and makes the metric positive
         definite.
         """
+        from passes.math.linear import solve
+
         d = self.xx.shape[0]
         scale = float(np.trace(self.xx)) / d
         damping = ridge * scale if scale > 0 else 1.0
         metric: F = self.xx + damping * np.eye(d)
-        wanted = np.asarray(np.linalg.solve(metric, self.xy + damping * weights.T), np.float64)
-        return wanted.T, metric
+        return solve(metric, self.xy + damping * weights.T).T, metric
 
     def bias(self, weights: F) -> F:
         """Bias [K] with which weights [K, D] give y right on average."""
-        return self.mean_y - weights @ self.mean_x
+        return self.mean_y - (weights * self.mean_x).sum(axis=1)
 
 
 class MomentAccumulator:
@@ -59,24 +62,28 @@ class MomentAccumulator:
         self._xy = np.zeros((d, k))
 
     def add(self, x: Array, y: Array) -> None:
-        """Take in windows x [N, D] and wanted outputs y [N, K] of any real type."""
+        """Take in windows x [N, D] and wanted outputs y [N, K] of any real type.
+
+        Products are exact for integers; of other numbers `isa.exact` says how many digits count.
+        """
         step = max(1, _BLOCK_ELEMENTS // max(1, x.shape[1]))
         for n in range(0, len(x), step):
-            bx = x[n : n + step].astype(np.float64)
-            by = y[n : n + step].astype(np.float64)
+            bx, by = x[n : n + step], y[n : n + step]
             self._count += len(bx)
-            self._sum_x += bx.sum(axis=0)
-            self._sum_y += by.sum(axis=0)
-            self._xx += bx.T @ bx
-            self._xy += bx.T @ by
+            self._sum_x += bx.sum(axis=0, dtype=np.float64)
+            self._sum_y += by.sum(axis=0, dtype=np.float64)
+            self._xx += exact.gram(bx)
+            self._xy += exact.multiply(bx.T, by)
 
     def result(self) -> Moments:
         """The moments so far. Raises ValueError if nothing was added."""
         if not self._count:
             raise ValueError("no position was added")
-        mx, my = self._sum_x / self._count, self._sum_y / self._count
-        xx = self._xx / self._count - np.outer(mx, mx)
-        return Moments(self._count, mx, my, xx, self._xy / self._count - np.outer(mx, my))
+        n = self._count
+        # Differences of sums that are exact for integers: no variance of a channel is below 0.
+        xx = (n * self._xx - np.outer(self._sum_x, self._sum_x)) / n**2
+        xy = (n * self._xy - np.outer(self._sum_x, self._sum_y)) / n**2
+        return Moments(n, self._sum_x / n, self._sum_y / n, xx, xy)
 
 
 def window_rows(

@@ -56,7 +56,7 @@ def weight_scales(weight: Array, method: Method) -> NDArray[np.float64]:
     for fraction in _FRACTIONS:
         scale = (safe * fraction)[:, None]
         error = np.clip(np.rint(flat / scale), -127, 127) * scale - flat
-        total = np.einsum("ki,ki->k", error, error)
+        total = (error * error).sum(axis=1)
         better = total < best_error
         best = np.where(better, widest * fraction, best)
         best_error = np.minimum(best_error, total)

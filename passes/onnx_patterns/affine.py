@@ -175,7 +175,7 @@ class DepthwiseIntoConsumer(RewritePattern):
         m, cpg = w.shape[:2]
         first_channel = [k // (m // op.group.value.data) * cpg for k in range(m)]
         channel = np.asarray([[c + j for j in range(cpg)] for c in first_channel])
-        moved = bias + np.einsum("kcrs,kc->k", w, shift[channel])
+        moved = bias + (w * shift[channel][:, :, None, None]).sum(axis=(1, 2, 3))
         scaled = weight.with_data((w * scale[channel][:, :, None, None]).astype(np.float32), 0)
         new = _conv_like(op, first.input, scaled, moved, op)
         rewriter.replace(op, _located(new, op, first))

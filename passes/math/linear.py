@@ -1,0 +1,126 @@
+"""Dense linear algebra in float64 with the same bits on every processor.
+
+A BLAS or LAPACK library adds in an order that its kernel for the processor at hand and its threads choose. Here every
+sum runs over ascending indices, with one rounding for each product and for each addition (the compiled loops are free
+to use wide registers across results, never within a sum), so the compiler's decisions are the same everywhere. Matrix
+products reach about two thirds of the speed of a tuned library.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from passes.math import loops
+
+F: TypeAlias = NDArray[np.float64]
+
+_BLOCK = 64
+"""Rows of a triangular matrix that are solved by substitution; what is outside the diagonal blocks is products."""
+
+
+def _contiguous(a: NDArray[np.generic]) -> F:
+    return np.ascontiguousarray(a, np.float64)
+
+
+def product(a: F, b: F) -> F:
+    """a [M, D] times b [D, N]."""
+    c = np.zeros((a.shape[0], b.shape[1]))
+    loops.add_product(c, _contiguous(a), _contiguous(b))
+    return c
+
+
+def _subtract_product(c: F, a: F, b: F) -> None:
+    """c [M, N], a view perhaps, less a [M, D] times b [D, N]."""
+    if a.shape[1]:
+        c -= product(a, b)
+
+
+def cholesky(a: F) -> F:
+    """Lower triangular factor l of a symmetric positive definite a = l l' [D, D].
+
+    Only the lower triangle is read. Raises ValueError if a is not positive definite to working precision.
+    """
+    d = len(a)
+    factor = np.tril(_contiguous(a))
+    for lo in range(0, d, _BLOCK):
+        hi = min(d, lo + _BLOCK)
+        _subtract_product(factor[lo:, lo:hi], factor[lo:, :lo], factor[lo:hi, :lo].T)
+        panel = factor[lo:, lo:hi].copy()
+        if not loops.factor_panel(panel):
+            raise ValueError("the matrix is not positive definite")
+        factor[lo:, lo:hi] = panel
+    return np.tril(factor)
+
+
+def solve_lower(factor: F, b: F) -> F:
+    """x [D, N] with factor x = b, for a lower triangular factor [D, D]."""
+    x = _contiguous(b).copy()
+    for lo in range(0, len(x), _BLOCK):
+        hi = min(len(x), lo + _BLOCK)
+        _subtract_product(x[lo:hi], factor[lo:hi, :lo], x[:lo])
+        loops.substitute(_contiguous(factor[lo:hi, lo:hi]), x[lo:hi])
+    return x
+
+
+def solve(a: F, b: F) -> F:
+    """x [D] or [D, N] with a x = b, for a symmetric positive definite a [D, D].
+
+    Raises ValueError if a is not positive definite to working precision.
+    """
+    factor = cholesky(a)
+    y = solve_lower(factor, b.reshape(len(b), -1))
+    # The transpose is upper triangular; with rows and columns reversed it is lower again.
+    return solve_lower(factor.T[::-1, ::-1], y[::-1])[::-1].reshape(b.shape)
+
+
+def inverse_lower(factor: F) -> F:
+    """Inverse of a lower triangular matrix [D, D]."""
+    d = len(factor)
+    inverse = np.zeros((d, d))
+    for lo in range(0, d, _BLOCK):  # a block of columns of the identity, of which the rows above are zero
+        hi = min(d, lo + _BLOCK)
+        inverse[lo:, lo:hi] = solve_lower(factor[lo:, lo:], np.eye(d - lo, hi - lo))
+    return inverse
+
+
+def inverse_factors(a: F) -> tuple[F, F]:
+    """Upper triangular u and its inverse, with a^-1 = u' u, of a symmetric positive definite a [D, D].
+
+    Raises ValueError if a is not positive definite to working precision.
+    """
+    lower = cholesky(a[::-1, ::-1])  # a = v v' with v upper triangular, hence u = v^-1
+    return _contiguous(inverse_lower(lower)[::-1, ::-1]), _contiguous(lower[::-1, ::-1])
+
+
+def symmetric_eigen(a: F) -> tuple[F, F]:
+    """Eigenvalues [D], descending, and unit eigenvectors [D, D] as rows of a small symmetric a, by Jacobi rotations.
+
+    The largest component of each vector is positive, which makes it unique where its eigenvalue is.
+    """
+    turned, vectors = _contiguous(a).copy(), np.eye(len(a))
+    loops.rotate_to_diagonal(turned, vectors)
+    values = np.diag(turned).copy()
+    order = np.argsort(-values, kind="stable")
+    vectors = vectors[order]
+    largest = np.abs(vectors).argmax(axis=1)
+    signs = np.where(vectors[np.arange(len(a)), largest] < 0, -1.0, 1.0)
+    return values[order], vectors * signs[:, None]
+
+
+def orthonormal(a: F) -> F:
+    """Orthonormal columns [D, N] that span those of a [D, N], the first with the first and so on: Gram-Schmidt, twice.
+
+    A column that depends on earlier ones becomes one of zeros.
+    """
+    q = np.zeros(a.shape)
+    for i in range(a.shape[1]):
+        v = a[:, i].astype(np.float64)
+        size = np.sqrt((v * v).sum())
+        for _ in range(2):
+            v = v - (q[:, :i] * (q[:, :i] * v[:, None]).sum(axis=0)).sum(axis=1)
+        left = np.sqrt((v * v).sum())
+        q[:, i] = v / left if left > 1e-12 * size else 0.0
+    return q
