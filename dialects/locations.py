@@ -17,6 +17,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Operation
 
+from isa.errors import NodeFault
+
 
 def named(name: str) -> NameLoc:
     """Location of one ONNX node."""
@@ -103,3 +105,9 @@ def describe(op: Operation) -> str:
     """How diagnostics call an operation: `node '/layer1/Conv' (Conv)`, or `op 'onnx.Conv'` without a node name."""
     names = node_names(op)
     return f"node '{names[0]}' ({op.name.rpartition('.')[2]})" if names else f"op '{op.name}'"
+
+
+def node_fault(op: Operation, reason: str) -> NodeFault | str:
+    """What is wrong with an operation, by the name of its ONNX node if it has one."""
+    names = node_names(op)
+    return NodeFault(names[0], op.name.rpartition(".")[2], reason) if names else f"{describe(op)}: {reason}"

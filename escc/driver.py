@@ -59,12 +59,17 @@ def load(context: Context, source: str) -> ModuleOp:
 
     Raises UserError, or xDSL's ParseError for IR text that does not parse.
     """
-    data = read_input(source)
     if source == "-" or Path(source).suffix == ".mlir":
+        data = read_input(source)
+        if source == "-" and b"\0" in data:
+            raise UserError(
+                "stdin: is no IR text, the one thing that is read from standard input",
+                "give an ONNX model by the name of its file",
+            )
         return parse_module(context, data, "stdin" if source == "-" else source)
     from escc.onnx_import import import_model
 
-    return import_model(data, source)
+    return import_model(Path(source), source)
 
 
 def level_of(module: ModuleOp) -> str:
@@ -133,7 +138,7 @@ def run_passes(
         start = time.perf_counter()
         try:
             step.apply(context, module)
-        except (UserError, DiagnosticException) as e:
+        except (UserError, DiagnosticException, MemoryError) as e:
             if isinstance(e, VerifyException):
                 raise PassError(step, number, f"{type(e).__name__}: {e}") from e
             raise

@@ -15,9 +15,9 @@ from xdsl.passes import ModulePass
 from dialects import onnx
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
-from dialects.locations import describe
+from dialects.locations import node_fault
 from dialects.onnx import shape_of
-from isa.errors import UserError
+from isa.errors import NodeFault, summed_up
 from passes.onnx_patterns.common import constant_array, producer
 
 Check = Callable[[Any], str | None]
@@ -201,10 +201,10 @@ class OnnxLegalizePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)
-        causes = boundary_offences(function)
+        faults: list[NodeFault | str] = [*boundary_offences(function)]
         for inner in function.body.block.ops:
             reason = offence(inner)
             if reason is not None:
-                causes.append(f"{describe(inner)}: {reason}")
-        if causes:
-            raise UserError(causes, "escc --supported-ops lists what is supported")
+                faults.append(node_fault(inner, reason))
+        if faults:
+            raise summed_up(faults, "escc --supported-ops lists what is supported")

@@ -186,7 +186,8 @@ def guard(
             traceback.print_exc()
         fault = user_fault(error)
         if fault is not None:
-            print_error(UserError([naming(cause, files) for cause in fault.causes], fault.note))
+            causes = fault.details if console.verbose else fault.causes
+            print_error(UserError([naming(cause, files) for cause in causes], fault.note))
             return EXIT_INPUT
         reason = clipped(_one_line(str(error)), 400)
         print(f"error: internal: {type(error).__name__}: {reason}", file=sys.stderr)

@@ -79,7 +79,7 @@ def batch_stays(node: Node) -> str | None:
 def weights_are_constant(node: Node) -> str | None:
     """Weights and biases are constants"""
     for value in node.inputs[1:]:
-        if value is not None and value.is_activation:
+        if value is not None and value.is_computed:
             return f"input {_name(value)} is computed from the model's input; requires a constant"
     return None
 
@@ -129,27 +129,27 @@ def pads_are_explicit(node: Node) -> str | None:
 
 
 def pool_has_no_indices(node: Node) -> str | None:
-    """The second output (Indices) is unused"""
-    return "output Indices is used; requires only the first output" if node.has_output(1) else None
+    """Nothing reads the second output (Indices)"""
+    return "output Indices is read; requires a model that reads only the first output" if node.has_output(1) else None
 
 
 def not_training(node: Node) -> str | None:
-    """Inference mode: training_mode=0, outputs beyond the first unused"""
+    """Inference mode: training_mode=0, one output; spatial=1"""
     if node.flag("training_mode"):
         return "training_mode=1 unsupported; requires 0: export the model for inference"
-    if any(node.outputs[1:]):
-        return (
-            f"{len([o for o in node.outputs if o])} outputs (training mode); requires 1: export the model for inference"
-        )
+    if node.listed_outputs > 1:  # by the standard, whether they are read or not
+        return f"{node.listed_outputs} outputs (training mode); requires 1: export the model for inference"
+    if not node.flag("spatial", 1):
+        return "spatial=0 unsupported; requires 1: statistics per channel"
     return None
 
 
 def dropout_is_inactive(node: Node) -> str | None:
-    """Inference mode: training_mode is absent or false, the mask is unused"""
+    """Inference mode: training_mode is absent or false, nothing reads the mask"""
     mode = node.input(2)
     if mode is not None and (mode.const is None or bool(np.any(mode.const))):
         return "training_mode may be true; requires false: export the model for inference"
-    return "output mask is used; requires only the first output" if node.has_output(1) else None
+    return "output mask is read; requires a model that reads only the first output" if node.has_output(1) else None
 
 
 def operand_is_per_channel(node: Node) -> str | None:
@@ -157,6 +157,8 @@ def operand_is_per_channel(node: Node) -> str | None:
     a, b = node.input(0), node.input(1)
     if a is None or b is None:
         return "has fewer than 2 inputs; requires 2"
+    if not all(v.known or v.is_computed for v in (a, b)):
+        return None
     if a.is_activation and b.is_activation:
         if node.op_type in ("Mul", "Div"):
             return "has two computed operands; requires one constant operand"
@@ -204,7 +206,7 @@ def operands_are_computed(node: Node) -> str | None:
 def second_matrix_is_constant(node: Node) -> str | None:
     """The second operand is a constant matrix"""
     b = node.input(1)
-    if b is None or b.is_activation:
+    if b is None or b.is_computed:
         return "second operand is computed from the model's input; requires a constant matrix"
     if b.shape is not None and len(b.shape) != 2:
         return f"second operand of shape {text(b.shape)} unsupported; requires a constant matrix"
@@ -316,6 +318,6 @@ def scale_shape_matches(node: Node) -> str | None:
 def shape_is_constant(node: Node) -> str | None:
     """The new shape is a constant"""
     value = node.input(1)
-    if value is not None and value.is_activation:
+    if value is not None and value.is_computed:
         return f"shape {_name(value)} is computed from the model's input; requires a constant"
     return None

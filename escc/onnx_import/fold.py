@@ -6,22 +6,22 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
+from escc.onnx_import.constraints import scale_shape_matches
+from escc.onnx_import.evaluable import ELEMENTS
 from escc.onnx_import.node import Array, Node, Quantised
+from escc.onnx_import.reader import to_array
 
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
-)
+_STORED = ("int8", "uint8", "int32")
+"""Types of quantised constants whose integers stay; of other types the real numbers are kept."""
 
 
-def is_foldable(node: Node, proto: onnx.NodeProto) -> bool:
-    """Whether the node can be evaluated at import: constant inputs, no subgraph, no randomness."""
-    if node.op_type in _RANDOM or any(a.HasField("g") or a.graphs for a in proto.attribute):
-        return False
+def is_foldable(node: Node) -> bool:
+    """Whether the node can be evaluated at import: an operator of `ELEMENTS` with constant inputs."""
     if node.op_type in ("Shape", "Size"):
         return node.shape() is not None
-    return all(v is None or v.const is not None for v in node.inputs)
+    return node.op_type in ELEMENTS and all(v is None or v.const is not None for v in node.inputs)
 
 
 def constant_attribute(node: Node) -> Array:
@@ -37,7 +37,7 @@ def constant_attribute(node: Node) -> Array:
     if "value" not in node.attributes:
         form = ", ".join(node.attributes) or "nothing"
         raise ValueError(f"constant given as {form} unsupported; requires a dense tensor or numbers")
-    return numpy_helper.to_array(node.attributes["value"])
+    return to_array(node.attributes["value"])
 
 
 def evaluate(node: Node, proto: onnx.NodeProto) -> list[Array]:
@@ -72,12 +72,21 @@ def _model_of(node: Node, proto: onnx.NodeProto, feeds: dict[str, Array]) -> onn
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
 
 
-def dequantized(node: Node) -> tuple[Array, Quantised]:
-    """Value of DequantizeLinear of constants, with the integers behind it."""
+def dequantized(node: Node) -> tuple[Array, Quantised | None]:
+    """Value of DequantizeLinear of constants, with the integers behind it if the compiler can use them.
+
+    Raises ValueError for types other than integers, blocks, and scales that do not fit the shape.
+    """
     x, scale, zero_point = node.const(0), node.const(1), node.const(2)
     assert x is not None and scale is not None
+    if not x.dtype.name.startswith(("int", "uint")):
+        raise ValueError(f"dequantises {x.dtype}; requires integers")
+    if int(node.attr("block_size", 0)):
+        raise ValueError(f"block_size={node.attr('block_size')} unsupported; requires per-tensor or per-axis scales")
+    if misfit := scale_shape_matches(node):
+        raise ValueError(misfit)
     quantised = normalised(x, scale, zero_point, node.axis(1, x.ndim))
-    return real(quantised), quantised
+    return real(quantised), quantised if x.dtype.name in _STORED else None
 
 
 def normalised(x: Array, scale: Array, zero_point: Array | None, axis: int) -> Quantised:

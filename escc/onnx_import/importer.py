@@ -20,9 +20,13 @@ from dialects import onnx
 from dialects.locations import named
 from escc.onnx_import import fold, reader
 from escc.onnx_import.constraints import axes_are_in_range
-from escc.onnx_import.node import Array, Node, Quantised, Value, is_float
+from escc.onnx_import.element_types import type_fault
+from escc.onnx_import.evaluable import ELEMENTS
+from escc.onnx_import.limits import MAX_COMPUTED, check_activation
+from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import OPERATORS
-from isa.errors import UserError
+from escc.onnx_import.wellformed import graph_faults
+from isa.errors import NodeFault, UserError, summed_up
 from passes import float_weights
 from passes.onnx_patterns.boundary import relabel_boundary
 
@@ -33,6 +37,11 @@ _COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 def _attribute(attribute: onnx_proto.AttributeProto) -> Any:
+    if attribute.ref_attr_name:
+        raise ValueError(
+            f"attribute '{attribute.name}' refers to '{attribute.ref_attr_name}' of a function, but stands in none; "
+            "requires a value"
+        )
     value = onnx_proto.helper.get_attribute_value(attribute)
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
@@ -72,7 +81,10 @@ class Importer:
         self.model = model
         self.opset = reader.opset_of(model)
         self.values: dict[str, Value] = {}
-        self.causes: list[str] = []
+        self.faults: list[NodeFault | str] = []
+        self._read = set[str]()
+        self._computed = 0
+        self._most_computed = max(MAX_COMPUTED, model.ByteSize())
         self._checker = onnx_proto.checker.C.CheckerContext()
         self._checker.ir_version = max(int(model.ir_version), 3)
         self._checker.opset_imports = {"": self.opset}
@@ -104,9 +116,11 @@ class Importer:
         return value.ssa
 
     def _widened(self, node: Node, value: Value) -> Array:
-        assert value.const is not None
-        if not is_float(value.const.dtype):
-            return value.const
+        assert value.const is not None and is_float(value.const.dtype)
+        if not value.const.size:
+            raise ValueError(
+                f"'{value.name}' of shape {text(value.const.shape)} holds no elements; requires at least one"
+            )
         with np.errstate(over="ignore", invalid="ignore"):
             array = value.const.astype(np.float32)
         bad = array.size - int(np.count_nonzero(np.isfinite(array)))
@@ -132,12 +146,12 @@ class Importer:
             try:
                 array = reader.to_array(tensor)
             except ValueError as error:
-                self.causes.append(f"initializer '{tensor.name}' is damaged: {error}")
+                self.faults.append(f"initializer '{tensor.name}' is damaged: {error}")
                 self.values[tensor.name] = Value(tensor.name, tuple(tensor.dims))
                 continue
             self.values[tensor.name] = Value.constant(tensor.name, array, tensor.name)
         for tensor in self.model.graph.sparse_initializer:
-            self.causes.append(f"initializer '{tensor.values.name}' is sparse; requires dense initializers")
+            self.faults.append(f"initializer '{tensor.values.name}' is sparse; requires dense initializers")
 
     def _read_inputs(self) -> list[str]:
         names: list[str] = []
@@ -149,8 +163,8 @@ class Importer:
                 if not is_float(dtype):
                     raise ValueError(f"input '{info.name}' has type {dtype}; requires float")
             except ValueError as error:
-                self.causes.append(str(error))
-                self.values[info.name] = Value(info.name)
+                self.faults.append(str(error))
+                self.values[info.name] = Value(info.name, from_input=True)
                 continue
             argument = self.block.insert_arg(TensorType(f32, shape), len(self.block.args))
             argument.location = named(info.name)
@@ -171,12 +185,26 @@ class Importer:
             return None
 
     def _fail(self, node: Node, *reasons: str) -> None:
-        self.causes.extend(f"{node}: {reason}" for reason in reasons)
-        for output in node.outputs:
-            self.values[output] = Value(output, self._declared_shape(output))
+        self.faults.extend(NodeFault(node.name, node.op_type, reason) for reason in reasons)
+        for output in filter(None, node.outputs):
+            self.values[output] = Value(output, self._declared_shape(output), from_input=node.is_computed)
+
+    def _spend(self, node: Node) -> None:
+        """Count the elements of a constant that is about to be computed. Raises ValueError if they are too many."""
+        try:
+            elements = ELEMENTS[node.op_type](node)
+        except (OverflowError, TypeError, IndexError) as error:
+            raise ValueError(f"cannot be evaluated on its constant inputs: {error}") from None
+        if self._computed + elements > self._most_computed:
+            raise ValueError(
+                f"makes a constant of {elements:,} elements; requires at most {self._most_computed:,} in all constants "
+                "that are computed at import: store large ones as initializers"
+            )
+        self._computed += elements
 
     def _fold(self, node: Node, proto: onnx_proto.NodeProto) -> None:
         try:
+            self._spend(node)
             quantised: Quantised | None = None
             if node.op_type == "DequantizeLinear":
                 array, quantised = fold.dequantized(node)
@@ -187,18 +215,19 @@ class Importer:
         except ValueError as error:
             self._fail(node, str(error))
             return
-        for output, result in zip(node.outputs, results, strict=False):
+        for output, result in zip(filter(None, proto.output), results, strict=False):
             self.values[output] = Value.constant(output, result, node.name, quantised)
 
-    def _malformed(self, proto: onnx_proto.NodeProto) -> str | None:
-        """What is wrong with the number and types of a node's inputs and attributes, by the schema of its operator."""
+    def _malformed(self, node: Node, proto: onnx_proto.NodeProto) -> str | None:
+        """What is wrong with a node's attributes and inputs, by the schema of its operator."""
+        if len({a.name for a in proto.attribute}) != len(proto.attribute):
+            return "is malformed: an attribute is given twice"
         try:
             onnx_proto.checker.check_node(proto, self._checker)
         except onnx_proto.checker.ValidationError as error:
             return f"is malformed: {str(error).splitlines()[0]}"
-        except UnicodeDecodeError:  # the message of the checker quotes a name that is no text
-            return "is malformed: names are no text"
-        return None
+        schema = onnx_proto.defs.get_schema(node.op_type, max_inclusive_version=self.opset, domain="")
+        return type_fault(node, schema)
 
     def _convert(self, node: Node) -> None:
         operator = OPERATORS[node.op_type]
@@ -210,12 +239,12 @@ class Importer:
         if reasons:
             self._fail(node, *dict.fromkeys(reasons))
             return
-        if any(v is not None and not v.known for v in node.inputs):
+        if not node.is_known:
             self._fail(node)  # the cause lies upstream and has been said
             return
         try:
             result = operator.convert(self, node)
-            reader.check_size(onnx.shape_of(result))
+            check_activation(onnx.shape_of(result))
         except (ValueError, VerifyException) as error:
             self._fail(node, str(error))
             return
@@ -223,41 +252,48 @@ class Importer:
         self.values[node.outputs[0]] = Value(node.outputs[0], onnx.shape_of(result), dtype, ssa=result)
 
     def _visit(self, proto: onnx_proto.NodeProto, name: str) -> None:
-        missing = [i for i in proto.input if i and i not in self.values]
         inputs = [self.values.get(i) if i else None for i in proto.input]
-        node = Node(name, proto.op_type, self.opset, inputs, list(proto.output))
-        node.attributes = {a.name: _attribute(a) for a in proto.attribute}
-        foldable = fold.is_foldable(node, proto) and bool(node.inputs or node.op_type == "Constant")
-        if missing:
-            self._fail(
-                node, f"input '{missing[0]}' is produced by no earlier node; requires nodes in topological order"
-            )
-        elif proto.domain not in ("", "ai.onnx"):
+        # An output that nothing reads is as good as absent.
+        outputs = [o if o in self._read else "" for o in proto.output]
+        node = Node(name, proto.op_type, self.opset, inputs, outputs)
+        node.listed_outputs = sum(1 for o in proto.output if o)
+        if proto.domain not in ("", "ai.onnx"):
             self._fail(node, f"operator of domain '{proto.domain}' unsupported; requires standard ONNX operators")
-        elif any(a.HasField("g") or a.graphs for a in proto.attribute):
+            return
+        if any(a.HasField("g") or a.graphs for a in proto.attribute):
             self._fail(node, "control flow with subgraphs unsupported; requires a plain graph")
-        elif node.op_type not in OPERATORS and not foldable:
+            return
+        if node.op_type not in OPERATORS and node.op_type not in ELEMENTS:
             self._fail(node, "operator unsupported")
-        elif malformed := self._malformed(proto):
+            return
+        try:
+            node.attributes = {a.name: _attribute(a) for a in proto.attribute}
+        except ValueError as error:
+            self._fail(node, str(error))
+            return
+        if malformed := self._malformed(node, proto):
             self._fail(node, malformed)
-        elif foldable:
+        elif fold.is_foldable(node):
             self._fold(node, proto)
+        elif node.op_type not in OPERATORS:
+            reason = "operator unsupported on what depends on the model's input; requires constant inputs"
+            self._fail(node, *([reason] if node.is_computed else []))
+        elif all(v is None or v.const is not None for v in inputs):
+            self._fail(node, "operator unsupported on constants; requires an input that depends on the model's")
         else:
             self._convert(node)
 
     def _outputs(self) -> list[SSAValue]:
         results: list[SSAValue] = []
         if not self.model.graph.output:
-            self.causes.append("the graph has no outputs; requires at least one")
+            self.faults.append("the graph has no outputs; requires at least one")
         for info in self.model.graph.output:
-            value = self.values.get(info.name)
-            if value is None:
-                self.causes.append(f"output '{info.name}' is produced by no node")
-            elif value.const is not None:
-                self.causes.append(f"output '{info.name}' does not depend on the input of the model")
+            value = self.values[info.name]
+            if value.const is not None:
+                self.faults.append(f"output '{info.name}' does not depend on the input of the model")
             elif value.ssa is not None:
                 if onnx.element_of(value.ssa) != f32:
-                    self.causes.append(
+                    self.faults.append(
                         f"output '{info.name}' has type {value.dtype}; requires float: end with DequantizeLinear"
                     )
                 results.append(value.ssa)
@@ -269,25 +305,29 @@ class Importer:
         if not texts:
             return None
         if not _COUNT.fullmatch(texts[0]):
-            self.causes.append(f"metadata '{FLOAT_WEIGHTS_KEY}' is {texts[0][:40]!r}; requires a positive integer")
+            self.faults.append(f"metadata '{FLOAT_WEIGHTS_KEY}' is {texts[0][:40]!r}; requires a positive integer")
             return None
         return int(texts[0])
 
     def run(self) -> ModuleOp:
         """The imported module. Raises UserError listing every fault."""
         graph = self.model.graph
+        names = unique_names(graph.node)
+        if causes := graph_faults(graph, names):
+            raise UserError(causes, "the file breaks the rules of ONNX; onnx.checker says so too")
         self._read_initializers()
         input_names = self._read_inputs()
         needed = needed_nodes(graph)
-        for index, (proto, name) in enumerate(zip(graph.node, unique_names(graph.node), strict=True)):
+        self._read = {o.name for o in graph.output}.union(*(graph.node[index].input for index in needed))
+        for index, (proto, name) in enumerate(zip(graph.node, names, strict=True)):
             if index in needed:
                 self._visit(proto, name)
         results = self._outputs()
         weights = self._float_weights()
-        if not self.causes and not input_names:
-            self.causes.append("the graph has no inputs; requires at least one")
-        if self.causes:
-            raise UserError(self.causes, NOTE)
+        if not self.faults and not input_names:
+            self.faults.append("the graph has no inputs; requires at least one")
+        if self.faults:
+            raise summed_up(self.faults, NOTE)
         self.builder.insert(ReturnOp(*results))
         signature = FunctionType.from_lists([a.type for a in self.block.args], [r.type for r in results])
         function = FuncOp("main", signature, Region(self.block))
@@ -311,8 +351,7 @@ def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
     try:
         module = Importer(model).run()
     except UserError as error:
-        causes = [" ".join(f"{name}: {cause}".splitlines()) for cause in error.causes]
-        raise UserError(causes, error.note) from None
+        raise error.about(name) from None
     relabel_boundary(module)
     module.verify()
     return module

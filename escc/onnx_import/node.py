@@ -34,6 +34,7 @@ class Value:
     quantised: Quantised | None = None
     origin: str = ""  # ONNX node, or initializer, that a constant comes from
     ssa: SSAValue | None = None
+    from_input: bool = False  # of the result of a node at fault: whether the node reads the input of the model
 
     @classmethod
     def constant(cls, name: str, array: Array, origin: str, quantised: Quantised | None = None) -> Value:
@@ -44,6 +45,11 @@ class Value:
     def known(self) -> bool:
         """Whether the import of everything upstream succeeded."""
         return self.const is not None or self.ssa is not None
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether it surely depends on the input of the model."""
+        return self.const is None and (self.ssa is not None or self.from_input)
 
     @property
     def is_activation(self) -> bool:
@@ -69,8 +75,9 @@ class Node:
     op_type: str
     opset: int
     inputs: list[Value | None]
-    outputs: list[str]
+    outputs: list[str]  # "" for those that nothing reads
     attributes: dict[str, Any] = field(default_factory=lambda: dict[str, Any]())
+    listed_outputs: int = 1  # those that nothing reads too
 
     def __str__(self) -> str:
         return f"node '{self.name}' ({self.op_type})"
@@ -122,6 +129,16 @@ class Node:
         value = int(self.attr("axis", default))
         return value + rank if value < 0 else value
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the import of everything that the node reads succeeded."""
+        return all(v is None or v.known for v in self.inputs)
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the node surely depends on the input of the model."""
+        return any(v is not None and v.is_computed for v in self.inputs)
+
     def has_output(self, index: int) -> bool:
-        """Whether an output is named, hence wanted."""
+        """Whether an output is wanted: another node or the model's outputs read it."""
         return index < len(self.outputs) and bool(self.outputs[index])

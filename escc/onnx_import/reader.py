@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import inliner, numpy_helper
-from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+from onnx import numpy_helper
 
+from escc.onnx_import.external import external_tensors, load_external_data
+from escc.onnx_import.functions import expand_functions
+from escc.onnx_import.limits import check_activation
+from escc.onnx_import.node import text
+from escc.onnx_import.wellformed import unreadable_text
 from isa.errors import UserError
 
-OPSETS = range(9, 24)
-MAX_ELEMENTS = 1 << 30
+OPSETS = range(7, 24)
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"
 
 
@@ -25,10 +27,8 @@ def _read_bytes(path: Path, name: str) -> bytes:
         raise UserError(f"{name}: is a directory; requires an ONNX file", _NOTE)
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file", "check the path") from None
     except OSError as error:
-        raise UserError(f"{name}: cannot be read: {error.strerror}", "check the path and its permissions") from None
+        raise UserError(f"{name}: {error.strerror}", "check the path and its permissions") from None
 
 
 def _looks_like_text(data: bytes) -> bool:
@@ -65,53 +65,71 @@ def opset_of(model: onnx.ModelProto) -> int:
     return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
-def all_tensors(model: onnx.ModelProto) -> Iterable[onnx.TensorProto]:
-    """Initializers and tensor attributes of the main graph."""
-    yield from model.graph.initializer
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
+def _check_opset(model: onnx.ModelProto, name: str) -> None:
+    found = [int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    if len(set(found)) == 1 and found[0] in OPSETS:
+        return
+    what = f"opset {found[0]}" if len(found) == 1 else f"opsets {text(found)}" if found else "no opset"
+    raise UserError(
+        f"{name}: {what} unsupported; requires one of {OPSETS.start} to {OPSETS.stop - 1}",
+        "export the model again with a supported opset, or convert it with onnx.version_converter",
+    )
+
+
+def _load_external(model: onnx.ModelProto, folder: Path | None, name: str) -> list[onnx.TensorProto]:
+    """Read external data in place; the tensors that had them."""
+    tensors = list(external_tensors(model))
+    if not tensors:
+        return []
+    if folder is None:
+        raise UserError(
+            f"{name}: tensor '{tensors[0].name}' lies in a file of its own, and the model was given as bytes",
+            "give the path of the model: files are looked for beside it",
+        )
+    causes = load_external_data(model, folder)
+    if causes:
+        note = "the files of a model's external data must lie beside it: move them together"
+        raise UserError([f"{name}: {cause}" for cause in causes], note)
+    return tensors
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 of a model, the data in files beside it included, in hexadecimal. Raises UserError as `load_model`."""
+    data = _read_bytes(Path(path), str(path))
+    digest = hashlib.sha256(data)
+    for tensor in _load_external(_parse(data, str(path)), Path(path).parent, str(path)):
+        digest.update(tensor.raw_data)
+    return digest.hexdigest()
 
 
 def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
-    """A parsed model with external data loaded and local functions inlined. `name` is how diagnostics call the file.
+    """A parsed model with external data loaded and calls of local functions replaced by their nodes.
 
-    Raises UserError for a missing, unreadable, empty, damaged or foreign file, missing external data, and opsets
-    outside OPSETS.
+    `name` is how diagnostics call the file. External data are read from the folder of `source`. Raises UserError for
+    a missing, unreadable, empty, damaged or foreign file, names that are no text, external data that are missing or
+    lie elsewhere, opsets outside OPSETS, and functions that do not expand to a graph.
     """
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
     model = _parse(data, name)
-    if any(uses_external_data(t) for t in all_tensors(model)):
-        if isinstance(source, bytes):
-            raise UserError(f"{name}: refers to external data files", "give the path of the model instead of its bytes")
-        try:
-            load_external_data_for_model(model, str(Path(source).parent))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            note = "the external data files of a model must lie beside it"
-            raise UserError(f"{name}: external data cannot be loaded: {cause}", note) from None
-    version = opset_of(model)
-    if version not in OPSETS:
-        raise UserError(
-            f"{name}: opset {version} unsupported; requires {OPSETS.start} to {OPSETS.stop - 1}",
-            "export the model again with a supported opset, or convert it with onnx.version_converter",
-        )
-    return inliner.inline_local_functions(model) if model.functions else model
+    if unreadable := unreadable_text(model):
+        raise UserError(f"{name}: {unreadable}", _NOTE)
+    _check_opset(model, name)
+    _load_external(model, None if isinstance(source, bytes) else Path(source).parent, name)
+    try:
+        expand_functions(model)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}", "export the model without functions of its own") from None
+    return model
 
 
 def to_array(tensor: onnx.TensorProto) -> NDArray[Any]:
     """NumPy array of a tensor. Raises ValueError when its data does not fit its shape or type."""
+    if any(d < 0 for d in tensor.dims):
+        raise ValueError(f"shape {text(tensor.dims)}; requires dimensions that are not negative")
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from None
-
-
-def check_size(shape: tuple[int, ...]) -> None:
-    """Raise ValueError for a tensor that no machine of ours holds; keeps damaged attributes from exhausting memory."""
-    if math.prod(shape) > MAX_ELEMENTS:
-        raise ValueError(f"tensor of shape {list(shape)} is too large; requires at most {MAX_ELEMENTS} elements")
 
 
 def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
@@ -122,13 +140,15 @@ def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
     shape: list[int] = []
     for i, dim in enumerate(tensor.shape.dim):
         size = int(dim.dim_value)
-        if size < 1 and i > 0:
+        if i > 0 and dim.HasField("dim_value") and size < 1:
+            raise ValueError(f"input '{info.name}': dimension {i} is {size}; requires at least 1")
+        if i > 0 and size < 1:
             what = f"'{dim.dim_param}'" if dim.dim_param else "unknown"
             raise ValueError(f"input '{info.name}': dimension {i} is dynamic ({what}); requires a static size")
         shape.append(max(size, 1))
     if shape and shape[0] != 1:
         raise ValueError(f"input '{info.name}' has batch {shape[0]}; requires batch 1 (or a dynamic one)")
-    check_size(tuple(shape))
+    check_activation(shape)
     return tuple(shape)
 
 

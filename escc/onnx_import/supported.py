@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from escc.onnx_import.constraints import axes_are_in_range, float_inputs
+from escc.onnx_import.evaluable import ELEMENTS
+from escc.onnx_import.limits import MAX_ACTIVATION, MAX_COMPUTED, MAX_EXTERNAL_BYTES, MAX_NODES
 from escc.onnx_import.operators import OPERATORS
 from escc.onnx_import.reader import OPSETS
 
@@ -13,8 +16,13 @@ _HEAD = f"""\
 # Supported ONNX operators
 
 Opsets {OPSETS.start} to {OPSETS.stop - 1}, default domain. Shapes are static; a dynamic batch becomes 1. Weights are
-finite floats, or 8-bit integers behind DequantizeLinear. Operators whose inputs are all constants are evaluated.
+finite floats, or integers behind DequantizeLinear; they may lie in files beside the model. Functions of the model's own
+are replaced by their nodes. An output of a node that nothing reads counts as absent.
+
+Limits: {MAX_NODES:,} nodes; {MAX_ACTIVATION:,} elements in an input or a result; {MAX_COMPUTED:,} elements in all
+constants computed at import (or as many as the model has bytes); {MAX_EXTERNAL_BYTES:,} bytes in files beside it.
 """
+_EVALUATED = "Evaluated at import, where their inputs are constants: "
 
 
 def summary(check: Callable[[Any], Any]) -> str:
@@ -35,7 +43,10 @@ def supported_ops() -> str:
     lines = [_HEAD, general, "", "| operator | requires |", "|---|---|"]
     for name, operator in sorted(OPERATORS.items()):
         lines.append(_row(name, [c for c in operator.constraints if c is not float_inputs]))
+    evaluated = textwrap.fill(f"{_EVALUATED}{', '.join(sorted(ELEMENTS))}.", 118)
     lines += [
+        "",
+        evaluated,
         "",
         "After `onnx-canonicalize` these are left, as `onnx-legalize` checks:",
         "",

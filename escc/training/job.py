@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -15,10 +14,9 @@ from tqdm import tqdm
 from dialects.signature import classes_of, only_input
 from escc import driver
 from escc.console import Console
-from escc.files import read_input
 from escc.irtext import make_context
 from escc.onnx_export import export_model
-from escc.onnx_import import import_model
+from escc.onnx_import import fingerprint, import_model
 from escc.report import LayerReport, Report
 from escc.training import checkpoint
 from escc.training.data import Preprocessing, Samples, load_samples, split
@@ -112,8 +110,7 @@ class Job:
         if o.threads is not None:
             torch.set_num_threads(o.threads)
         load_target(o.target)
-        raw = read_input(o.model)
-        module = import_model(raw, o.model)
+        module = import_model(o.model)
         train, held = self._samples(only_input(module, "esc-compress"), classes_of(module))
         if not train.labelled:
             self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
@@ -131,7 +128,7 @@ class Job:
         prepared = session.decompose(rate)
         trainer = self._trainer(prepared, train, held, most, device)
         self._start(trainer, most, weights)
-        self._train(prepared, trainer, self._identity(raw, train, held))
+        self._train(prepared, trainer, self._identity(train, held))
         self._finish(prepared, trainer, train, held, most, device)
         model = export_model(prepared.module).SerializeToString(deterministic=True)
         return model, self._measure(model, held, trainer, weights)
@@ -179,14 +176,14 @@ class Job:
             prepared.network, prepared.teacher, train, held, plan, device, lambda: self._real_bytes(prepared)
         )
 
-    def _identity(self, raw: bytes, train: Samples, held: Samples) -> dict[str, Any]:
+    def _identity(self, train: Samples, held: Samples) -> dict[str, Any]:
         """What a checkpoint belongs to."""
         options: dict[str, Any] = {
             f"--{k.replace('_', '-')}": v for k, v in asdict(self._options).items() if k not in _ELSEWHERE
         }
         options["--threads"] = torch.get_num_threads()
         return {
-            "the model": hashlib.sha256(raw).hexdigest()[:12],
+            "the model": fingerprint(self._options.model)[:12],
             "the training data": train.digest()[:12],
             "the held-out data": held.digest()[:12],
             **{k: list(v) if k == "--augment" or k.startswith("--image") else v for k, v in options.items()},

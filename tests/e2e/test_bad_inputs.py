@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +169,30 @@ def test_model_of_the_future(capsys: pytest.CaptureFixture[str]) -> None:
     Path("m.onnx").write_bytes(proto.SerializeToString())
     (line,) = faults(capsys, "m.onnx")
     assert "99" in line
+
+
+def test_every_line_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether the importer finds the fault, a pass behind it, or the calibration's file is at fault."""
+    nodes = [helper.make_node("Softmax", ["x"], ["s"], name="soft", axis=1), helper.make_node("Relu", ["s"], ["y"])]
+    Path("m.onnx").write_bytes(model(nodes, shape=(1, 4, 6, 6)))
+    (line,) = faults(capsys, "m.onnx")
+    assert line == "m.onnx: node 'soft' (Softmax): stands before other operators; requires an output of the model"
+    Path("c.npz").write_bytes(b"no archive")
+    Path("m.onnx").write_bytes(model([helper.make_node("Relu", ["x"], ["y"])], shape=(1, 4, 6, 6)))
+    (line,) = faults(capsys, "m.onnx", "--calibration", "c.npz")
+    assert line.startswith("c.npz: ")
+
+
+def test_one_line_for_many_nodes_and_all_of_them_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["x", *(f"t{i}" for i in range(9)), "y"]
+    nodes = [helper.make_node("LSTM", [a], [b], name=f"n{a}") for a, b in itertools.pairwise(names)]
+    Path("m.onnx").write_bytes(model(nodes, shape=(1, 4, 6, 6)))
+    assert faults(capsys, "m.onnx") == ["m.onnx: 10 nodes (LSTM) 'nx', 'nt0', 'nt1' and 7 more: operator unsupported"]
+    every = faults(capsys, "m.onnx", "-v")
+    assert every == [f"m.onnx: node 'n{name}' (LSTM): operator unsupported" for name in names[:-1]]
+
+
+def test_a_model_on_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(residual_model())))
+    (line,) = faults(capsys, "-", "-o", "m.bin")
+    assert line == "stdin: is no IR text, the one thing that is read from standard input"

@@ -76,7 +76,10 @@ def test_every_truncation_is_noticed() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    for path, what in ((tmp_path / "none.onnx", "no such file"), (tmp_path, "is a directory; requires an ONNX file")):
+    for path, what in (
+        (tmp_path / "none.onnx", "No such file or directory"),
+        (tmp_path, "is a directory; requires an ONNX file"),
+    ):
         with pytest.raises(UserError, match=what):
             import_model(path)
 
@@ -87,15 +90,15 @@ def test_external_data(tmp_path: Path) -> None:
     copy = onnx.ModelProto.FromString(CONV.SerializeToString())
     onnx.save(copy, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert import_model(path)
-    assert causes(path.read_bytes()) == ["refers to external data files"]
+    assert causes(path.read_bytes()) == ["tensor 'w' lies in a file of its own, and the model was given as bytes"]
     (tmp_path / "weights.bin").unlink()
-    assert causes(path)[0].startswith("external data cannot be loaded: ")
+    assert causes(path) == ["tensor 'w': external data in 'weights.bin' cannot be read: No such file or directory"]
 
 
-@pytest.mark.parametrize("opset", [7, 8, 24])
+@pytest.mark.parametrize("opset", [6, 24])
 def test_opset(opset: int) -> None:
     relu = model([node("Relu", ["x"], ["y"])], [1, 2, 3, 3], opset=opset)
-    assert causes(relu) == [f"opset {opset} unsupported; requires 9 to 23"]
+    assert causes(relu) == [f"opset {opset} unsupported; requires one of 7 to 23"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
             {"t": np.asarray(True)},
             "training_mode may be true; requires false",
         ),
-        ([node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])], {}, "output Indices is used"),
+        ([node("MaxPool", ["x"], ["m", "y"], kernel_shape=[2, 2])], {}, "output Indices is read"),
         ([node("Conv", ["x", "x"], ["y"])], {}, "input 'x' is computed from the model's input; requires a constant"),
         ([node("Conv", ["x", "w"], ["y"])], {"w": random(3, 2, 3)}, "shape"),
         ([node("Mul", ["x", "x"], ["y"])], {}, "has two computed operands; requires one constant operand"),

@@ -1,0 +1,31 @@
+"""What a model may ask of the importer: a stated limit instead of a machine that runs out of memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MAX_NODES = 1 << 14
+"""Nodes of the graph, calls of functions replaced by what they stand for."""
+MAX_FUNCTION_BYTES = 1 << 28
+"""Bytes of the nodes that calls of functions are replaced by."""
+MAX_CALL_DEPTH = 64
+"""Functions that call one another."""
+MAX_ACTIVATION = 1 << 26
+"""Elements of an input or of the result of a node."""
+MAX_COMPUTED = 1 << 24
+"""Elements of all constants that are computed at import; a model of more bytes may have as many as it has bytes."""
+MAX_EXTERNAL_BYTES = 1 << 31
+"""Bytes that a model may read of files beside it: as many as a model without such files can hold."""
+
+
+def check_activation(shape: Sequence[int]) -> None:
+    """Raise ValueError for a tensor without elements, or with more than `MAX_ACTIVATION`."""
+    count = math.prod(shape)
+    if count < 1:
+        raise ValueError(f"tensor of shape {list(shape)} holds no elements; requires at least one")
+    if count > MAX_ACTIVATION:
+        raise ValueError(
+            f"tensor of shape {list(shape)} has {count:,} elements; requires at most {MAX_ACTIVATION:,}: "
+            "export the model for a smaller input"
+        )
