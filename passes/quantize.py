@@ -23,14 +23,22 @@ from dialects.signature import inputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
 from isa.target import load_target
-from passes.math.activation_quant import Storage, addition, average_multipliers, bounded, identity, lookup_table
+from passes.math.activation_quant import (
+    Storage,
+    addition,
+    average_multipliers,
+    bounded,
+    changing_interval,
+    identity,
+    lookup_table,
+)
 from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
 from passes.math.decomposition import Decomposition, decomposed_integers
 from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.pairs import Pair, symmetric_integers
 from passes.quantize_bias import Correction, correct_biases
-from passes.quantize_plan import AFFINE, PRESCRIBED, QuantizationPlan, constant, elementwise, host_tail
+from passes.quantize_plan import AFFINE, PRESCRIBED, QuantizationPlan, Reader, constant, elementwise, host_tail
 
 Array = NDArray[Any]
 
@@ -387,8 +395,11 @@ class QuantizePass(ModulePass):
         averaged: set[SSAValue] = {o.output for o in convs if o not in plan.pairs}
         statistics.collect(plan.observed(), averaged)
         _warn_of_constant_outputs(function, statistics)
-        percentile = self.percentile
-        plan.settle(lambda value, signed: statistics.histograms[value].scale(signed, method, percentile))
+
+        def choose(value: SSAValue, negative: bool, functions: Sequence[Reader]) -> tuple[bool, float]:
+            return _choose(statistics.histograms[value], method, self.percentile, negative, functions)
+
+        plan.settle(choose)
         if plan.reexpressed:
             warnings.warn(_reexpressed_note(plan.reexpressed), UserWarning, stacklevel=2)
         emitter = _Emitter(plan, statistics, method, load_target(self.target).array.ic_bits)
@@ -415,6 +426,17 @@ def _warn_of_constant_outputs(function: func.FuncOp, statistics: _Statistics) ->
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def _choose(
+    histogram: Histogram, method: Method, percentile: float, negative: bool, functions: Sequence[Reader]
+) -> tuple[bool, float]:
+    """Whether a value is stored signed and its scale, over the range in which the functions that read it change."""
+    within = (-math.inf, math.inf)
+    if functions and histogram.low < histogram.high:
+        within = changing_interval(functions, histogram.low, histogram.high)
+    signed = negative and within[0] < 0
+    return signed, histogram.scale(signed, method, percentile, within)
 
 
 def _sample(x: Array, storage: Storage) -> NDArray[np.uint8]:

@@ -5,8 +5,9 @@ parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ HOST = (onnx.SoftmaxOp,)
 """Operations that the host runs in floating point at an output."""
 PRESCRIBED = "prescribed"
 """Attribute of @main of a model whose QDQ nodes give all scales."""
+Reader: TypeAlias = tuple[Callable[[Array], Array], float]
+"""An elementwise function and the step of its stored result."""
 AFFINE = (onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
 
 
@@ -248,11 +251,35 @@ class QuantizationPlan:
         """Values whose distribution decides a scale."""
         return {owner for owner in map(self.owner, self.stored()) if owner not in self._fixed}
 
-    def settle(self, choose: Callable[[SSAValue, bool], float]) -> None:
-        """Fix all scales: `choose(value, signed)` gives that of an observed value."""
-        for value in self.observed():
-            signed = not self._non_negative[value]
-            self._settled[value] = Storage.full(signed, float(as_float32(choose(value, signed))))
+    def settle(self, choose: Callable[[SSAValue, bool, Sequence[Reader]], tuple[bool, float]]) -> None:
+        """Fix all scales, later ones first: `choose` gives whether an observed value is stored signed, and its scale.
+
+        It is told whether the value may be negative, and the functions with the steps of their results if nothing but
+        elementwise functions reads the value, wherever it is moved; without functions every number counts.
+        """
+        readers = self._readers()
+        observed = self.observed()
+        for value in reversed(self.stored()):
+            if value in observed and value not in self._settled:
+                functions = [
+                    (function, self.storage(op.results[0]).scale)
+                    for op in readers[value]
+                    if (function := elementwise(op)) is not None
+                ]
+                complete = len(functions) == len(readers[value])
+                signed, scale = choose(value, not self._non_negative[value], functions if complete else ())
+                self._settled[value] = Storage.full(signed, float(as_float32(scale)))
+
+    def _readers(self) -> dict[SSAValue, list[Operation]]:
+        """For each owner of a storage the operations that read a value stored so, but for those that move it there."""
+        readers: dict[SSAValue, list[Operation]] = {value: [] for value in self.observed()}
+        for value in self.stored():
+            owner = self.owner(value)
+            for user in dict.fromkeys(use.operation for use in value.uses):
+                moves = isinstance(user, (*PRESERVING, onnx.ConcatOp)) and self.owner(user.results[0]) == owner
+                if owner in readers and not moves:
+                    readers[owner].append(user)
+        return readers
 
     def storage(self, value: SSAValue) -> Storage:
         """Storage of a value, once settled."""

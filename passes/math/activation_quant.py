@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -84,6 +84,46 @@ def lookup_table(function: Callable[[Array], Array], source: Storage, target: St
         real = np.asarray(function(stored * source.scale), np.float64)
     q = np.rint(np.nan_to_num(real, nan=0.0, posinf=math.inf, neginf=-math.inf) / target.scale)
     return np.clip(q, target.low, target.high).astype(byte_dtype(target.signed))
+
+
+def changing_interval(
+    functions: Sequence[tuple[Callable[[Array], Array], float]], low: float, high: float
+) -> tuple[float, float]:
+    """Part of [low, high] that matters to elementwise real functions, given each with the step of its result.
+
+    Below it and above it, every function is constant to within half of its step. An end stays where hardly anything is
+    cut off, and both do if every function is so constant.
+    """
+    largest = max(abs(low), abs(high))
+    fine = largest * np.exp2(np.arange(0, -30, -1 / 16))
+    points = np.unique(np.clip(np.concatenate([np.linspace(low, high, 2049), fine, -fine, [0.0]]), low, high))
+    starts = [_constant_until(function, points, step / 2) for function, step in functions]
+    stops = [_constant_until(function, points[::-1], step / 2) for function, step in functions]
+    start, stop = min(starts), max(stops)
+    if start >= stop:
+        return low, high
+    little = (high - low) / 32
+    return start if start - low > little else low, stop if high - stop > little else high
+
+
+def _constant_until(function: Callable[[Array], Array], points: Array, tolerance: float) -> float:
+    """The last x, from the first of `points` towards the last, up to which the function has nearly its first value."""
+
+    def differs(x: Array) -> NDArray[np.bool_]:
+        with np.errstate(all="ignore"):
+            return np.asarray(~(np.abs(function(x) - function(points[:1])) < tolerance))
+
+    beyond = np.flatnonzero(differs(points))
+    if not beyond.size or beyond[0] == 0:
+        return float(points[-1] if not beyond.size else points[0])
+    inside, outside = points[beyond[0] - 1 : beyond[0] + 1].copy()
+    for _ in range(60):
+        middle = 0.5 * (inside + outside)
+        if differs(np.array([middle]))[0]:
+            outside = middle
+        else:
+            inside = middle
+    return float(inside)
 
 
 def identity(x: Array) -> Array:

@@ -122,10 +122,20 @@ class Histogram:
         used = np.flatnonzero(self._counts)
         return self._sums[used] / self._counts[used], self._counts[used]
 
-    def scale(self, signed: bool, method: Method, percentile: float) -> float:
-        """Scale of an 8-bit representation with zero point 0; see `choose_scale`. 1.0 if nothing but zeros was seen."""
+    def scale(
+        self,
+        signed: bool,
+        method: Method,
+        percentile: float,
+        within: tuple[float, float] = (-math.inf, math.inf),
+    ) -> float:
+        """Scale of an 8-bit representation with zero point 0; see `choose_scale`. 1.0 if nothing but zeros was seen.
+
+        Values outside the interval `within` count as its ends.
+        """
         values, counts = self.points()
-        return choose_scale(values, counts, self.low, self.high, signed, method, percentile)
+        low, high = np.clip([self.low, self.high], *within)
+        return choose_scale(np.clip(values, *within), counts, float(low), float(high), signed, method, percentile)
 
 
 def choose_scale(

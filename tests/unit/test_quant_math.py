@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from isa.arrays import Input
 from isa.reference import add, avg_pool, lookup, pool_counts
-from passes.math.activation_quant import Storage, addition, average_multipliers, identity, lookup_table, reexpress
+from passes.math import activations
+from passes.math.activation_quant import (
+    Storage,
+    addition,
+    average_multipliers,
+    changing_interval,
+    identity,
+    lookup_table,
+    reexpress,
+)
 from passes.math.calibration import Histogram, choose_scale, load_inputs, synthetic_inputs
 from passes.math.weight_quant import corrected_bias, quantize_conv, weight_scales
 
@@ -241,3 +250,40 @@ class TestParameters:
                 window = padded[:, 2 * y : 2 * y + 3, 2 * column : 2 * column + 3]
                 want = np.clip(window.sum(axis=(1, 2)) / counts[y, column] * 0.5 / 0.4, 0, 255)
                 assert np.abs(got[:, y, column] - want).max() <= 0.5 + 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    low=st.floats(-1e4, -1e-3),
+    high=st.floats(1e-3, 1e4),
+    steps=st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=3),
+    seed=st.integers(0, 1 << 30),
+)
+def test_functions_are_constant_beyond_their_changing_interval(
+    low: float, high: float, steps: list[float], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    known = [
+        activations.relu,
+        activations.clip(-0.3, 2.0),
+        activations.clip(1.0, 2.0),
+        activations.leaky_relu(0.1),
+        activations.elu(1.5),
+        activations.sigmoid,
+        activations.tanh,
+        activations.hard_sigmoid(0.2, 0.5),
+        activations.hard_swish,
+    ]
+    functions = [(known[i], step) for i, step in zip(random.integers(0, len(known), len(steps)), steps, strict=True)]
+    start, stop = changing_interval(functions, low, high)
+    assert low <= start < stop <= high
+    x = np.concatenate([random.uniform(low, high, 2000), random.normal(0, 2, 2000).clip(low, high)])
+    for function, step in functions:
+        assert np.abs(function(x) - function(np.clip(x, start, stop))).max() <= step / 2 * (1 + 1e-6)
+
+
+def test_the_changing_interval_of_a_narrow_clip_in_a_wide_range_is_found() -> None:
+    start, stop = changing_interval([(activations.clip(-1, 1), 0.01)], -1e6, 1e6)
+    assert (start, stop) == pytest.approx((-0.995, 0.995), abs=1e-6)
+    assert changing_interval([(activations.relu, 1.0)], -5.0, -1.0) == (-5.0, -1.0)
+    assert changing_interval([(activations.tanh, 0.01), (activations.relu, 0.01)], -9.0, 9.0)[1] == 9.0

@@ -398,3 +398,50 @@ def test_constant_output(tmp_path):
     net = Net((1, 3, 6, 6))
     with pytest.raises(UserError, match="output of the model is a constant"):
         quantized(net.module(net.const(np.zeros((1, 2)))), tmp_path)
+
+
+@pytest.mark.parametrize("spread", [1, 5, 40, 1000])
+@pytest.mark.parametrize("make", ACTIVATIONS)
+def test_the_input_of_a_table_is_stored_over_the_range_in_which_the_function_changes(tmp_path, make, spread):
+    net = Net((1, 4, 6, 6))
+    pooled = net.add(onnx.MaxPoolOp(net.inputs[0], (2, 2), (1, 1)))
+    module = net.module(net.add(make(pooled)))
+    x = [(spread * x).astype(np.float32) for x in data(module, 8)]
+    np.savez(tmp_path / "x.npz", x=x[0])
+    integer = module.clone()
+    QuantizePass(calibration=str(tmp_path / "x.npz")).apply(Context(), integer)
+    (op,) = ops(integer, esc.LookupOp)
+    got, want = run_module(integer, x)[0], run_module(module, x)[0]
+    assert np.abs(got - want).max() <= 2.1 * esc.q_of(op.output).scale
+
+
+def test_what_else_reads_the_input_of_a_table_counts(tmp_path):
+    """A Tanh alone limits its input to less than 4, wherever it is moved; with others, the widest range is kept."""
+
+    def stored(reads):
+        net = Net((1, 4, 6, 6))
+        x = net.conv(net.inputs[0], 4)
+        module = net.module(*reads(net, x))
+        inputs = data(module, 8)
+        np.savez(tmp_path / "x.npz", x=20 * inputs[0])
+        QuantizePass(calibration=str(tmp_path / "x.npz"), method="minmax").apply(Context(), module)
+        return esc.q_of(ops(module, esc.RequantizeOp)[0].output)
+
+    def pooled(net, x):
+        return net.add(onnx.MaxPoolOp(x, (2, 2), (2, 2)))
+
+    def relu(net, x):
+        return net.add(onnx.ReluOp(net.add(onnx.MaxPoolOp(x, (1, 1), (1, 1)))))
+
+    full = stored(lambda net, x: [x, net.add(onnx.TanhOp(x))])
+    assert full.signed and full.scale * 128 > 10
+    alone = stored(lambda net, x: [net.add(onnx.TanhOp(x))])
+    assert alone.signed and alone.scale * 128 < 4
+    assert stored(lambda net, x: [net.add(onnx.TanhOp(pooled(net, x)))]) == alone
+    assert stored(lambda net, x: [net.add(onnx.TanhOp(net.add(onnx.ConcatOp([x, x], 1))))]) == alone
+    assert stored(lambda net, x: [net.add(onnx.TanhOp(x)), pooled(net, x)]) == full
+    assert stored(lambda net, x: [net.add(onnx.TanhOp(x)), net.add(onnx.AddOp(x, x))]) == full
+    positive = stored(lambda net, x: [relu(net, x)])
+    assert not positive.signed and positive.scale * 255 > 10
+    both = stored(lambda net, x: [relu(net, x), net.add(onnx.TanhOp(x))])
+    assert both.signed and both.scale * 127 == pytest.approx(positive.scale * 255)
