@@ -62,7 +62,10 @@ def load_image(path: str, port: Port) -> Array:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as e:
-        raise UserError(f"{path}: reading images needs Pillow", "install escc[images], or give .npy or .npz") from e
+        raise UserError(
+            f"{path}: reading images needs Pillow",
+            "in the clone of escc, run: pip install '.[images]'; or give .npy or .npz",
+        ) from e
 
     if len(port.shape) != 4 or port.shape[1] not in (1, 3):
         raise UserError(

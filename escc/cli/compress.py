@@ -24,7 +24,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     if args.scheme == "dense":
         parser.error("argument --scheme: dense leaves nothing to train")
     if find_spec("torch") is None:
-        raise UserError("esc-compress needs torch", "install escc[train]")
+        raise UserError("esc-compress needs torch", "in the clone of escc, run: pip install '.[train]'")
     from dataclasses import fields
 
     from escc.training.job import Job, Options, summary

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from escc.cli.common import EXIT_BUG, EXIT_INPUT, EXIT_INTERRUPT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, CommandParser, run
+from escc.cli.compress import main as compress
 from escc.errors import InternalError
 from escc.files import read_input, write_output
 from isa.errors import UserError
@@ -129,6 +132,19 @@ def test_warnings_once_each_and_none_of_libraries(capsys: pytest.CaptureFixture[
 
     assert call(body) == EXIT_OK
     assert capsys.readouterr().err == "warning: no calibration\n"
+
+
+def test_hints_name_an_extra_that_a_clone_has(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr("escc.cli.compress.find_spec", lambda name: None)
+    assert compress(["m.onnx", "--data", "x.npz", "-o", "n.onnx"]) == EXIT_INPUT
+    error, note = capsys.readouterr().err.splitlines()
+    assert error.endswith("esc-compress needs torch") and note.endswith("pip install '.[train]'")
+    extras = tomllib.loads((request.config.rootpath / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    sources = [p for room in ("escc", "emulator") for p in (request.config.rootpath / room).rglob("*.py")]
+    hints = [hint for p in sources for hint in re.findall(r"pip install '\.\[(\w+)\]", p.read_text().replace("\\", ""))]
+    assert {"train", "images"} <= set(hints) <= set(extras)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
