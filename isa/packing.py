@@ -19,7 +19,9 @@ The streams of DELTA are apart so that a decoder reads all of them at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,26 +38,33 @@ _GROUP_BITS = range(1, 9)
 _MAX_DIVISOR = MAX_COEFFICIENTS
 
 
-def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
-    """Pack int8[K, V, C] (or any shape, row-major). Raises ValueError if a coefficient is not -1, 0 or 1."""
+class _Ternary(NamedTuple):
+    """Ternary coefficients: bitmap of the non-zeros, and a sign for each non-zero."""
+
+    bitmap: Bits
+    signs: Bits
+
+
+def _ternary(t: NDArray[np.int8]) -> _Ternary:
     flat = np.ascontiguousarray(t, np.int8).reshape(-1)
     if flat.size > MAX_COEFFICIENTS:
         raise ValueError(f"{flat.size} coefficients exceed {MAX_COEFFICIENTS}")
     if flat.size and (int(flat.min()) < -1 or int(flat.max()) > 1):
         raise ValueError("coefficients must be -1, 0 or 1")
-    bitmap = (flat != 0).view(np.uint8)
-    signs = (flat[flat != 0] < 0).view(np.uint8)
-    if coding is CoefficientFormat.FLAT:
-        return to_bytes(bitmap) + to_bytes(signs)
-    if coding is CoefficientFormat.TWO_LEVEL:
-        return _pack_two_level(bitmap, signs)
-    return _pack_delta(bitmap, signs)
+    some = flat != 0
+    return _Ternary(some.view(np.uint8), (flat[some] < 0).view(np.uint8))
+
+
+def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
+    """Pack int8[K, V, C] (or any shape, row-major). Raises ValueError if a coefficient is not -1, 0 or 1."""
+    return _PACKERS[coding].pack(_ternary(t))
 
 
 def best(t: NDArray[np.int8]) -> tuple[CoefficientFormat, bytes]:
     """The smallest packing of int8[K, V, C]; among equals the first format."""
-    packed = [(coding, pack(t, coding)) for coding in CoefficientFormat]
-    return min(packed, key=lambda item: len(item[1]))
+    ternary = _ternary(t)
+    coding = min(CoefficientFormat, key=lambda coding: _PACKERS[coding].size(ternary))
+    return coding, _PACKERS[coding].pack(ternary)
 
 
 def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> NDArray[np.int8]:
@@ -77,17 +86,37 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     return t.reshape(k, v, c)
 
 
-def _pack_two_level(bitmap: Bits, signs: Bits) -> bytes:
-    def size(g: int) -> int:
-        starts = np.arange(0, bitmap.size, 1 << g)
-        occupied = int(np.count_nonzero(np.add.reduceat(bitmap, starts, dtype=np.int64))) if bitmap.size else 0
-        return ceil_div(starts.size, 8) + ceil_div(occupied << g, 8)
+def _flat_size(t: _Ternary) -> int:
+    return ceil_div(t.bitmap.size, 8) + ceil_div(t.signs.size, 8)
 
-    g = min(_GROUP_BITS, key=size)
-    groups = np.zeros((ceil_div(bitmap.size, 1 << g), 1 << g), np.uint8)
-    groups.reshape(-1)[: bitmap.size] = bitmap
+
+def _pack_flat(t: _Ternary) -> bytes:
+    return to_bytes(t.bitmap) + to_bytes(t.signs)
+
+
+def _group_sizes(bitmap: Bits) -> list[int]:
+    """Bytes of occupancy bits and bitmaps for each choice of `_GROUP_BITS`."""
+    sizes: list[int] = []
+    occupied = bitmap
+    for g in _GROUP_BITS:
+        even = occupied[: occupied.size // 2 * 2]
+        pairs = even[0::2] | even[1::2]
+        occupied = pairs if even.size == occupied.size else np.append(pairs, occupied[-1])
+        sizes.append(ceil_div(occupied.size, 8) + ceil_div(int(np.count_nonzero(occupied)) << g, 8))
+    return sizes
+
+
+def _two_level_size(t: _Ternary) -> int:
+    return 1 + min(_group_sizes(t.bitmap)) + ceil_div(t.signs.size, 8)
+
+
+def _pack_two_level(t: _Ternary) -> bytes:
+    sizes = _group_sizes(t.bitmap)
+    g = _GROUP_BITS[sizes.index(min(sizes))]
+    groups = np.zeros((ceil_div(t.bitmap.size, 1 << g), 1 << g), np.uint8)
+    groups.reshape(-1)[: t.bitmap.size] = t.bitmap
     occupied = groups.max(axis=1)
-    return bytes([g]) + to_bytes(occupied) + to_bytes(groups[occupied != 0]) + to_bytes(signs)
+    return bytes([g]) + to_bytes(occupied) + to_bytes(groups[occupied != 0]) + to_bytes(t.signs)
 
 
 def _unpack_two_level(reader: BitReader, n: int) -> tuple[Bits, Bits]:
@@ -123,36 +152,65 @@ def _golomb_split(gaps: NDArray[np.int64], m: int) -> tuple[NDArray[np.int64], N
     return quotients, prefixes, (r + cut)[long] & 1 if m > 1 else r[:0]
 
 
-def _best_divisor(gaps: NDArray[np.int64]) -> int:
-    if not gaps.size:
-        return 1
-    mean = float(gaps.mean())
+class _Gaps(NamedTuple):
+    """Gaps before the marks of DELTA, with the divisor that suits them best, and the bits that each stream takes."""
+
+    gaps: NDArray[np.int64]
+    inverted: bool
+    divisor: int
+    unary_bits: int
+    prefix_bits: int
+    extra_bits: int
+
+
+def _gaps(t: _Ternary) -> _Gaps:
+    inverted = 2 * t.signs.size > t.bitmap.size
+    marks = np.flatnonzero(t.bitmap == 0 if inverted else t.bitmap)
+    gaps = np.diff(marks, prepend=-1) - 1
+    found = np.bincount(gaps)  # how many there are of each length: sizes need no more
+    lengths = np.flatnonzero(found)
+    counts = found[lengths]
+
+    def bits(m: int) -> tuple[int, int, int]:
+        quotients, r = np.divmod(lengths, m)
+        width, cut = _golomb_widths(m)
+        extra = int(counts[r >= cut].sum()) if m > 1 else 0
+        return int((counts * quotients).sum()) + gaps.size, gaps.size * width, extra
+
+    divisors = _divisors(float(gaps.mean())) if gaps.size else [1]
+    divisor = min(divisors, key=lambda m: sum(bits(m)))
+    return _Gaps(gaps, inverted, divisor, *bits(divisor))
+
+
+def _divisors(mean: float) -> list[int]:
+    """Divisors to try for gaps of a mean length, in ascending order."""
     guess = 1  # the best divisor for geometric gaps: Gallager and van Voorhis, 1975
     if mean > 0:
         p = 1 / (1 + mean)
         guess = ceil(float(-log2(2 - p) / log2(1 - p)))
-
-    def size(m: int) -> int:
-        quotients, prefixes, extra = _golomb_split(gaps, m)
-        return int(quotients.sum()) + prefixes.size * _golomb_widths(m)[0] + extra.size
-
     near = (guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess)
-    return min(sorted({min(max(1, m), _MAX_DIVISOR) for m in near}), key=size)
+    return sorted({min(max(1, m), _MAX_DIVISOR) for m in near})
 
 
-def _pack_delta(bitmap: Bits, signs: Bits) -> bytes:
-    inverted = 2 * signs.size > bitmap.size
-    marks = np.flatnonzero(bitmap == 0 if inverted else bitmap).astype(np.int64)
-    gaps = np.diff(marks, prepend=-1) - 1
-    m = _best_divisor(gaps)
-    width, _ = _golomb_widths(m)
-    quotients, prefixes, extra = _golomb_split(gaps, m)
-    unary = np.zeros(int(quotients.sum()) + quotients.size, np.uint8)
+def _delta_header(g: _Gaps) -> bytes:
+    return number(2 * g.divisor + g.inverted) + number(g.gaps.size) + number(ceil_div(g.unary_bits, 8))
+
+
+def _delta_size(t: _Ternary) -> int:
+    g = _gaps(t)
+    streams = (g.prefix_bits, t.signs.size, g.unary_bits, g.extra_bits)
+    return len(_delta_header(g)) + sum(ceil_div(bits, 8) for bits in streams)
+
+
+def _pack_delta(t: _Ternary) -> bytes:
+    g = _gaps(t)
+    width, _ = _golomb_widths(g.divisor)
+    quotients, prefixes, extra = _golomb_split(g.gaps, g.divisor)
+    unary = np.zeros(g.unary_bits, np.uint8)
     unary[np.cumsum(quotients + 1) - 1] = 1
     prefix_bits = (prefixes[:, None] >> np.arange(width) & 1).astype(np.uint8)
-    quotient_stream = to_bytes(unary)
-    header = number(2 * m + inverted) + number(marks.size) + number(len(quotient_stream))
-    return header + to_bytes(prefix_bits) + to_bytes(signs) + quotient_stream + to_bytes(extra.astype(np.uint8))
+    streams = (prefix_bits, t.signs, unary, extra.astype(np.uint8))
+    return _delta_header(g) + b"".join(map(to_bytes, streams))
 
 
 def _unpack_delta(reader: BitReader, n: int) -> tuple[Bits, Bits]:
@@ -175,3 +233,17 @@ def _unpack_delta(reader: BitReader, n: int) -> tuple[Bits, Bits]:
     bitmap = np.full(n, inverted, np.uint8)
     bitmap[marks] = 1 - inverted
     return bitmap, signs
+
+
+class _Packer(NamedTuple):
+    """Bytes that a format takes, and its packer."""
+
+    size: Callable[[_Ternary], int]
+    pack: Callable[[_Ternary], bytes]
+
+
+_PACKERS = {
+    CoefficientFormat.FLAT: _Packer(_flat_size, _pack_flat),
+    CoefficientFormat.TWO_LEVEL: _Packer(_two_level_size, _pack_two_level),
+    CoefficientFormat.DELTA: _Packer(_delta_size, _pack_delta),
+}

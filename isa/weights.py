@@ -17,18 +17,21 @@ code of every lane a cycle.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.bitstream import BitReader, number, to_bytes
+from isa.bitstream import BitReader, number
 from isa.formats import CoefficientFormat
-from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES, ceil_div
+from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
 from isa.packing import best, unpack
 
 _MAGNITUDES = 128
 _LONGEST = 15
+_WINDOW_BYTES = 3
+"""Bytes in which the 15 bits from any bit on lie."""
 
 
 def _huffman_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -57,8 +60,24 @@ def weight_table(weights: NDArray[np.int8]) -> bytes:
     return (lengths[0::2] | lengths[1::2] << 4).astype(np.uint8).tobytes()
 
 
-def _codes(table: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lengths and codes of the magnitudes 1..128. Raises `PackingError` if there are no such codes."""
+class Codes(NamedTuple):
+    """A code: length and bits of each magnitude 1..128, the bit that comes first least significant; and its inverse.
+
+    `length_at`, `symbol_at`: for the next 15 bits of a lane, the length of the code that they begin with (0: none), and
+    its magnitude less 1.
+    """
+
+    lengths: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    length_at: NDArray[np.uint8]
+    symbol_at: NDArray[np.uint8]
+
+
+@lru_cache(maxsize=32)
+def _codes(table: bytes) -> Codes:
+    """The code of a table. Raises `PackingError` if there is no such code."""
+    from isa.codeloops import fill_windows
+
     reader = BitReader(table, "table of packed weights")
     halves = reader.take(WEIGHT_TABLE_BYTES).astype(np.int64)
     reader.finish()
@@ -72,20 +91,32 @@ def _codes(table: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if code > 1 << length:
             raise reader.error(f"too many codes of up to {length} bits")
         code <<= 1
-    return lengths, codes
+    places = np.arange(_LONGEST)
+    forward = (codes[:, None] >> places & 1) << np.maximum(lengths[:, None] - 1 - places, 0)
+    reversed_codes = np.where(places < lengths[:, None], forward, 0).sum(axis=1)
+    windows = (np.zeros(1 << _LONGEST, np.uint8), np.zeros(1 << _LONGEST, np.uint8))
+    fill_windows(lengths, reversed_codes, *windows)
+    return Codes(lengths, reversed_codes, *windows)
 
 
 def pack_weights(weights: NDArray[np.int8], table: bytes) -> bytes:
     """Pack int8 weights of any shape, row-major. Raises ValueError if the table lacks a magnitude that occurs."""
+    from isa.codeloops import lane_bits, write_codes
+
     flat = np.ascontiguousarray(weights, np.int8).reshape(-1)
     coding, signs = best(np.sign(flat))
-    lengths, codes = _codes(table)
-    symbols = np.abs(flat[flat != 0].astype(np.int64)) - 1
-    if symbols.size and not int(lengths[symbols].min()):
+    codes = _codes(table)
+    symbols = np.abs(flat[flat != 0].astype(np.int16)) - 1
+    symbols = symbols.astype(np.uint8)
+    bits = np.zeros(WEIGHT_LANES, np.int64)
+    if not lane_bits(symbols, codes.lengths, bits):
         raise ValueError("the table has no code for a magnitude that occurs")
-    lanes = [_encode(symbols[lane::WEIGHT_LANES], lengths, codes) for lane in range(WEIGHT_LANES)]
-    head = number(int(coding)) + number(len(signs)) + b"".join(number(len(lane)) for lane in lanes)
-    return head + signs + b"".join(lanes)
+    sizes = (bits + 7) // 8
+    ends = np.cumsum(sizes)
+    lanes = np.zeros(int(ends[-1]), np.uint8)
+    write_codes(symbols, codes.lengths, codes.bits, 8 * (ends - sizes), lanes)
+    head = number(int(coding)) + number(len(signs)) + b"".join(map(number, sizes.tolist()))
+    return head + signs + lanes.tobytes()
 
 
 def packed_size(weights: NDArray[np.int8]) -> int:
@@ -94,65 +125,23 @@ def packed_size(weights: NDArray[np.int8]) -> int:
     return min(weights.size, len(table) + len(pack_weights(weights, table)))
 
 
-def _encode(symbols: NDArray[np.int64], lengths: NDArray[np.int64], codes: NDArray[np.int64]) -> bytes:
-    each = lengths[symbols]
-    ends = np.cumsum(each)
-    total = int(ends[-1]) if ends.size else 0
-    below = np.repeat(ends, each) - 1 - np.arange(total)
-    return to_bytes((np.repeat(codes[symbols], each) >> below & 1).astype(np.uint8))
-
-
 def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
     """Unpack to int8[n]. Raises `PackingError` if `data` is not exactly one blob of n weights."""
+    from isa.codeloops import read_codes
+
     reader = BitReader(data, "packed weights")
     coding, size = reader.number(), reader.number()
     if coding not in CoefficientFormat.__members__.values():
         raise reader.error(f"coding {coding} of the signs is undefined")
-    sizes = [reader.number() for _ in range(WEIGHT_LANES)]
+    sizes = np.array([reader.number() for _ in range(WEIGHT_LANES)], np.int64)
     signs = unpack(reader.take(size).tobytes(), CoefficientFormat(coding), 1, 1, n).reshape(-1)
-    places = np.flatnonzero(signs)
-    lengths, codes = _codes(table)
-    longest = np.zeros(1 << _LONGEST, np.uint8)
-    symbol = np.zeros(1 << _LONGEST, np.int64)
-    for index in np.flatnonzero(lengths):
-        spare = _LONGEST - int(lengths[index])
-        window = slice(int(codes[index]) << spare, (int(codes[index]) + 1) << spare)
-        longest[window], symbol[window] = lengths[index], index
-    result = signs.astype(np.int64)
-    for lane, each in enumerate(sizes):
-        mine = places[lane::WEIGHT_LANES]
-        windows = _windows(reader.take(each))
-        starts, end = _follow(longest[windows].tobytes(), len(mine))
-        if end < 0 or ceil_div(end, 8) != each or windows[end:].any():
-            raise reader.error(f"lane {lane} does not hold {len(mine)} codes")
-        result[mine] *= symbol[windows[starts]] + 1
+    codes = _codes(table)
+    lanes = np.concatenate([reader.take(int(sizes.sum())), np.zeros(_WINDOW_BYTES, np.uint8)])
     reader.finish()
+    result = signs.astype(np.int16)
+    bad = read_codes(lanes, np.cumsum(sizes) - sizes, sizes, codes.length_at, codes.symbol_at, result)
+    if bad >= 0:
+        raise reader.error(f"lane {bad} does not hold {(np.count_nonzero(signs) - bad - 1) // WEIGHT_LANES + 1} codes")
     if n and int(result.max()) > 127:
         raise reader.error("a weight exceeds 127")
     return result.astype(np.int8)
-
-
-def _windows(data: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The 15 bits from each bit of a lane on, zeros after its end, the first bit most significant; one more at the
-    end.
-    """
-    bits = np.unpackbits(data, bitorder="little").astype(np.int64)
-    padded = np.concatenate([bits, np.zeros(_LONGEST + 1, np.int64)])
-    found = np.zeros(bits.size + 1, np.int64)
-    for i in range(_LONGEST):
-        found |= padded[i : i + found.size] << (_LONGEST - 1 - i)
-    return found
-
-
-def _follow(lengths: Sequence[int], count: int) -> tuple[list[int], int]:
-    """Where each of `count` codes begins, and the end of the last; -1 if there are fewer. `lengths`: that of the code
-    at each bit.
-    """
-    starts: list[int] = []
-    at = 0
-    for _ in range(count):
-        if at >= len(lengths) or not lengths[at]:
-            return [], -1
-        starts.append(at)
-        at += lengths[at]
-    return starts, at if at < len(lengths) else -1
