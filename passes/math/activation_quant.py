@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.reference import Addition, byte_dtype, fixed_point
+from passes.math.activations import Function
 from passes.math.scales import as_float32
 
 Array: TypeAlias = NDArray[Any]
@@ -74,7 +75,7 @@ def reexpress(qmin: int, qmax: int, zero_point: int, scale: float, non_negative:
     return Storage(True, coarse, *wide.clamp(low * scale, high * scale)), False
 
 
-def lookup_table(function: Callable[[Array], Array], source: Storage, target: Storage) -> Array:
+def lookup_table(function: Function, source: Storage, target: Storage) -> Array:
     """Table of 256 target bytes, indexed by the stored source byte, of an elementwise real function.
 
     Rounds half to even and clamps to the target's range; a NaN of the function becomes 0.
@@ -86,44 +87,51 @@ def lookup_table(function: Callable[[Array], Array], source: Storage, target: St
     return np.clip(q, target.low, target.high).astype(byte_dtype(target.signed))
 
 
-def changing_interval(
-    functions: Sequence[tuple[Callable[[Array], Array], float]], low: float, high: float
-) -> tuple[float, float]:
+def changing_interval(functions: Sequence[tuple[Function, float]], low: float, high: float) -> tuple[float, float]:
     """Part of [low, high] that matters to elementwise real functions, given each with the step of its result.
 
-    Below it and above it, every function is constant to within half of its step. An end stays where hardly anything is
-    cut off, and both do if every function is so constant.
+    Below it and above it, every function is constant to within half of its step, and exactly where that costs hardly
+    any range. An end stays where hardly anything is cut off, and both do if every function is so constant.
     """
     largest = max(abs(low), abs(high))
     fine = largest * np.exp2(np.arange(0, -30, -1 / 16))
     points = np.unique(np.clip(np.concatenate([np.linspace(low, high, 2049), fine, -fine, [0.0]]), low, high))
-    starts = [_constant_until(function, points, step / 2) for function, step in functions]
-    stops = [_constant_until(function, points[::-1], step / 2) for function, step in functions]
-    start, stop = min(starts), max(stops)
+    intervals = [_interval(function, points, step) for function, step in functions]
+    start, stop = min(i[0] for i in intervals), max(i[1] for i in intervals)
     if start >= stop:
         return low, high
     little = (high - low) / 32
     return start if start - low > little else low, stop if high - stop > little else high
 
 
-def _constant_until(function: Callable[[Array], Array], points: Array, tolerance: float) -> float:
+def _interval(function: Function, points: Array, step: float) -> tuple[float, float]:
+    """Between which of ascending numbers a function changes, by half a step or at all."""
+
+    def interval(tolerance: float) -> tuple[float, float]:
+        return _constant_until(function, points, tolerance), _constant_until(function, points[::-1], tolerance)
+
+    nearly, exactly = interval(step / 2), interval(0.0)
+    return exactly if exactly[1] - exactly[0] <= 1.05 * (nearly[1] - nearly[0]) else nearly
+
+
+def _constant_until(function: Function, points: Array, tolerance: float) -> float:
     """The last x, from the first of `points` towards the last, up to which the function has nearly its first value."""
 
     def differs(x: Array) -> NDArray[np.bool_]:
         with np.errstate(all="ignore"):
-            return np.asarray(~(np.abs(function(x) - function(points[:1])) < tolerance))
+            return np.asarray(~(np.abs(function(x) - function(points[:1])) <= tolerance))
 
     beyond = np.flatnonzero(differs(points))
     if not beyond.size or beyond[0] == 0:
         return float(points[-1] if not beyond.size else points[0])
-    inside, outside = points[beyond[0] - 1 : beyond[0] + 1].copy()
+    inside, outside = (float(x) for x in points[beyond[0] - 1 : beyond[0] + 1])
     for _ in range(60):
         middle = 0.5 * (inside + outside)
         if differs(np.array([middle]))[0]:
             outside = middle
         else:
             inside = middle
-    return float(inside)
+    return inside
 
 
 def identity(x: Array) -> Array:
