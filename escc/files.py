@@ -35,7 +35,9 @@ class Ledger:
         if identity is None:
             return
         if identity in self._outputs:
-            raise ClashError(f"{path}: {what}, and {self._outputs[identity]} names the same file; requires another one")
+            raise ClashError(
+                f"argument {self._outputs[identity]}: '{path}' is the same file as {what}; requires another one"
+            )
         self._inputs.setdefault(identity, what)
 
     def claims(self, what: str, path: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 from onnx import TensorProto, helper
 
+from escc.files import ClashError, reading
 from escc.onnx_import.limits import MAX_EXTERNAL_BYTES
 from escc.onnx_import.node import text
 
@@ -45,13 +46,15 @@ def load_external_data(model: onnx.ModelProto, folder: Path) -> list[str]:
     """Read the external data of a model into its tensors. Returns what is wrong, one line for each tensor at fault.
 
     Files lie in `folder` or below it. Absolute paths, paths that leave the folder, and links are refused: a model
-    must not read other files of whoever compiles it.
+    must not read other files of whoever compiles it. Raises UserError if the command is about to write one of them.
     """
     causes: list[str] = []
     total = 0
     for tensor in external_tensors(model):
         try:
             data = _read(tensor, folder, MAX_EXTERNAL_BYTES - total)
+        except ClashError:
+            raise
         except ValueError as error:
             causes.append(f"tensor '{tensor.name}': {error}")
             continue
@@ -67,6 +70,7 @@ def _read(tensor: onnx.TensorProto, folder: Path, most: int) -> bytes:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     path = _inside(folder, location)
+    reading(path, "a file of weights of the model")
     offset, length = _number(entries, "offset"), _number(entries, "length")
     wanted = _byte_count(tensor)
     if length is not None and wanted is not None and length != wanted:

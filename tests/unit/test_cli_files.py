@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from sample_models import residual_model
 
@@ -159,7 +160,7 @@ def test_files_that_turn_up_on_the_way(tmp_path: Path) -> None:
             write_output(str(link), b"")
     with ledger() as files:
         files.claims("-o", str(link))
-        with pytest.raises(ClashError, match="data of the model, and -o names the same file"):
+        with pytest.raises(ClashError, match=r"argument -o: .* is the same file as data of the model"):
             reading(weights, "data of the model")
         write_output(str(tmp_path / "new"), b"1")
         with pytest.raises(ClashError, match="is the same file as another output"):
@@ -182,3 +183,23 @@ def test_devices_and_streams_are_no_files_to_lose(tmp_path: Path, monkeypatch: p
         files.reads("IN", "-")
     with pytest.raises(ClashError, match="is the same file as IN"):
         files.claims("-o", str(path))
+
+
+def test_weights_beside_a_model_are_its_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(
+        onnx.load_model_from_string(residual_model()),
+        "e.onnx",
+        save_as_external_data=True,
+        location="e.data",
+        size_threshold=0,
+    )
+    before = Path("e.data").read_bytes()
+    for command in ("compile", "compress"):
+        main = importlib.import_module(f"escc.cli.{command}").main
+        options = ["--data", "x.npz"] if command == "compress" else []
+        assert main(["e.onnx", "-o", "e.data", *options]) == 1
+        line, *_ = capsys.readouterr().err.splitlines()
+        assert line == "error: argument -o/--output: 'e.data' is the same file as a file of weights of the model; " + (
+            "requires another one"
+        )
+        assert Path("e.data").read_bytes() == before
