@@ -38,7 +38,10 @@ def check_program(program: Program, rng: random.Random) -> None:
     inputs = [_any_input(port.shape, rng) for port in program.inputs]
     if not inputs:
         return
-    wanted = Machine(program).run([x[:1] for x in inputs]).outputs
+    try:
+        wanted = Machine(program).run([x[:1] for x in inputs]).outputs
+    except UserError:
+        return  # constants are unpacked when they are loaded
     both = Machine(program).run(inputs).outputs
     if any(not np.array_equal(a, b[:1], equal_nan=True) for a, b in zip(wanted, both, strict=True)):
         raise Finding("wrong", "an image gives another output beside a second one")
