@@ -33,8 +33,8 @@ RULES = """\
 The loader rejects a program that breaks one of these, before anything runs.
 
 - Extents, strides, sizes, counts and groups are positive. Row groups do not exceed the PE blocks of the target.
-- Every byte range that an instruction may touch lies within its scratchpad; in DRAM, reads lie wholly in `.rodata` or
-  wholly in the arena, writes wholly in the arena.
+- Every byte range that an instruction may touch lies within its scratchpad; in DRAM, constants lie wholly in `.rodata`,
+  and activations wholly in the arena.
 - A region lies within its tensor in width and channels; the tensor begins at a multiple of 64. In a BITMAP tensor, the
   first channel is a multiple of the chunk, and a region that is stored covers whole segments and whole chunks.
 - PSUM addresses are multiples of 4. Channels that are read or written exist in their tile. Rows and positions of an OUT
@@ -141,18 +141,16 @@ def _instructions(program: Program) -> list[str]:
 
 
 def _dram_bounds(program: Program, groups: Sequence[Group]) -> Iterator[tuple[int, str]]:
-    """Instructions that touch DRAM outside constants and arena."""
-    base, end, constants = program.arena_base, program.dram_bytes, len(program.rodata)
+    """Instructions whose constants lie outside `.rodata`, or whose activations lie outside the arena."""
     table = touched(groups, program.target)
-    written, top = table.write != 0, table.end
-    outside = (table.space >= Space.ARENA) & ((table.base < base) | (top > end)) & (written | (top > constants))
-    for i in np.flatnonzero(outside).tolist():
-        where = f"DRAM [{int(table.base[i]):#x}, {int(top[i]):#x})"
-        if written[i]:
-            yield int(table.number[i]), f"writes {where}, not all of it in the arena [{base:#x}, {end:#x})"
-        else:
-            places = f"constants [0, {constants:#x}) nor arena [{base:#x}, {end:#x})"
-            yield int(table.number[i]), f"reads {where}, neither in {places}"
+    for space, what, low, high in (
+        (Space.CONSTANTS, "constants", 0, len(program.rodata)),
+        (Space.ARENA, "the arena", program.arena_base, program.dram_bytes),
+    ):
+        for i in np.flatnonzero((table.space == space) & ((table.base < low) | (table.end > high))).tolist():
+            where = f"DRAM [{int(table.base[i]):#x}, {int(table.end[i]):#x})"
+            verb = "writes" if table.write[i] else "reads"
+            yield int(table.number[i]), f"{verb} {where}, not all of it in {what} [{low:#x}, {high:#x})"
 
 
 def _layers(program: Program) -> list[str]:

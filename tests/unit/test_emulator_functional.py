@@ -358,9 +358,9 @@ def test_output_that_nothing_writes():
 def test_constants_and_activations_stay_apart():
     program, _ = simple_program()
     program = replace(program, rodata=program.rodata.ljust(4096, b"\0"))
-    with pytest.raises(UserError, match=r"load\.act .*reads .*outside the activation arena"):
+    with pytest.raises(UserError, match=r"load\.act .*reads DRAM .*not all of it in the arena"):
         Machine(edited(program, find(program, "load.act"), dram=0))
-    with pytest.raises(UserError, match=r"load\.bytes .*reads .*outside \.rodata"):
+    with pytest.raises(UserError, match=r"load\.bytes .*reads DRAM .*not all of it in constants"):
         Machine(edited(program, find(program, "load.bytes"), dram=program.arena_base))
 
 
