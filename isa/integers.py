@@ -6,10 +6,11 @@ meaning for an int and, element by element, for a column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 Number: TypeAlias = Any
 """An int, or an int64 array [n] with one entry an instruction."""
@@ -23,14 +24,29 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def least(a: int, b: int) -> int:
+def least(a: Number, b: Number) -> Number:
     """The smaller one."""
     return min(a, b) if type(a) is type(b) is int else np.minimum(a, b)
 
 
-def most(a: int, b: int) -> int:
+def most(a: Number, b: Number) -> Number:
     """The larger one."""
     return max(a, b) if type(a) is type(b) is int else np.maximum(a, b)
+
+
+def choose(condition: Number, a: Number, b: Number) -> Number:
+    """a where the condition holds, else b."""
+    if isinstance(condition, np.ndarray):
+        return cast(Number, np.where(cast(Any, condition), a, b))
+    return a if condition else b
+
+
+def by_value(function: Callable[[int], Number], a: Number) -> Number:
+    """The function of each entry, called once for each different one."""
+    if not isinstance(a, np.ndarray):
+        return function(a)
+    values, places = np.unique(cast("NDArray[np.int64]", a), return_inverse=True)
+    return np.array([function(int(v)) for v in values])[places]
 
 
 def most_of(a: Number) -> int:

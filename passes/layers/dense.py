@@ -10,7 +10,8 @@ from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_tiles import LoadWeightsOp
-from isa.layout import ceil_div
+from isa.instructions.conv_dense import cycles
+from isa.integers import Number
 from isa.target import Target
 from passes.layers.convolution import (
     Convolution,
@@ -30,7 +31,7 @@ from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import TilingProblem, Workload
+from passes.tiling.problem import PsumTile, TilingProblem, Workload
 
 
 class DenseWork(Workload):
@@ -44,18 +45,16 @@ class DenseWork(Workload):
     def splits_input_channels(self, p: TilingProblem) -> bool:
         return p.kpg == p.k
 
-    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+    def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
         return channels * p.taps * depth
 
     def row_groups(self, rows: int, target: Target) -> Collection[int]:
         return group_choices(target.array.blocks, rows)
 
-    def compute_cycles(
-        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
-    ) -> float:
-        a = target.array
-        terms = ceil_div(p.taps * depth, a.slices * a.macs)
-        return a.issue_cycles + ceil_div(rows, groups) * columns * ceil_div(channels, a.blocks // groups) * terms
+    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+        r, s = p.kernel
+        fields = {"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "groups": tile.groups}
+        return cycles({**fields, "r": r, "s": s, "cpg": tile.depth}, target)
 
 
 class ConvRule(TileRule):

@@ -10,7 +10,8 @@ from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_tiles import LoadWeightsOp
-from isa.layout import ceil_div
+from isa.instructions.conv_dw import cycles
+from isa.integers import Number
 from isa.target import Target
 from passes.layers.convolution import (
     Convolution,
@@ -28,7 +29,7 @@ from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import TilingProblem, Workload
+from passes.tiling.problem import PsumTile, TilingProblem, Workload
 
 
 class DepthwiseWork(Workload):
@@ -38,14 +39,12 @@ class DepthwiseWork(Workload):
     accumulates = True
     takes_window_in_parts = True
 
-    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+    def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
         return channels * p.taps
 
-    def compute_cycles(
-        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
-    ) -> float:
-        a = target.array
-        return a.issue_cycles + ceil_div(rows * columns * channels, a.blocks * a.slices) * ceil_div(p.taps, a.macs)
+    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+        r, s = p.kernel
+        return cycles({"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "r": r, "s": s}, target)
 
 
 class ConvDwRule(TileRule):

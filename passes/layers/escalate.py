@@ -14,7 +14,8 @@ from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from isa.formats import TensorFormat
-from isa.layout import RecordLayout, ceil_div, coefficient_bytes, requant_block_bytes
+from isa.integers import Number, ceil_div, least, most
+from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
 from isa.packing import best
 from isa.target import Target
 from passes.layers.convolution import Convolution, RequantRule, Stages, partial_sums, window_fields
@@ -27,7 +28,7 @@ from passes.tiling.layer_to_instructions import LayerLowering, Region
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import Tiling, TilingProblem, Workload
+from passes.tiling.problem import PsumTile, Tiling, TilingProblem, Workload
 
 
 def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int) -> float:
@@ -57,13 +58,13 @@ class EscalateWork(Workload):
     accumulates = True
     reads_all_channels = True
 
-    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+    def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
         return coefficient_bytes(channels, self.v, p.cpg, target.array.chunk)
 
-    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> float:
+    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> Number:
         count = t.weights * self.v * p.cpg
         packed = count * min(0.25, 0.02 + 0.6 * self.density)
-        return max(packed / bandwidth, count / target.dma.decode_coefficients)
+        return most(packed / bandwidth, count / target.dma.decode_coefficients)
 
     def psum_channels(self, p: TilingProblem, channels: int, target: Target) -> set[int]:
         slots = target.array.blocks * max(1, target.array.slices // self.v)
@@ -76,21 +77,19 @@ class EscalateWork(Workload):
     def row_groups(self, rows: int, target: Target) -> Collection[int]:
         return group_choices(target.array.blocks, rows)
 
-    def compute_cycles(
-        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
-    ) -> float:
+    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
         a = target.array
-        share = ceil_div(rows, groups)
-        slots = a.blocks // groups * max(1, a.slices // self.v)
-        items = ceil_div(channels, slots) * ceil_div(self.v, a.slices)
+        share = ceil_div(tile.rows, tile.groups)
+        slots = a.blocks // tile.groups * max(1, a.slices // self.v)
+        items = ceil_div(tile.channels, slots) * ceil_div(self.v, a.slices)
         taps = [min(k, k if s == 1 else ceil_div(k, s)) for k, s in zip(p.kernel, p.strides, strict=True)]
         cycles = max(self.match_cycles, ceil_div(taps[0] * taps[1], a.macs))
-        high, wide = share, columns
+        high, wide = share, tile.columns
         if p.kernel != (1, 1):
-            high = min(p.h, (share - 1) * p.strides[0] + p.kernel[0])
-            wide = min(p.w, (columns - 1) * p.strides[1] + p.kernel[1])
+            high = least(p.h, (share - 1) * p.strides[0] + p.kernel[0])
+            wide = least(p.w, (tile.columns - 1) * p.strides[1] + p.kernel[1])
         broadcast = ceil_div(ceil_div(p.cpg, a.chunk), a.broadcast_chunks)
-        return a.issue_cycles + high * wide * max(broadcast, items * cycles)
+        return a.issue_cycles + high * wide * most(broadcast, items * cycles)
 
 
 def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:

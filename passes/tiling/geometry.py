@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from isa.integers import Number, most
+
 
 class Span(NamedTuple):
     """`extent` consecutive indices from `first`."""
@@ -62,16 +64,14 @@ def steps(first: int, extent: int, step: int) -> Iterator[Span]:
         yield Span(i, min(step, first + extent - i))
 
 
-@lru_cache(maxsize=4096)
-def pieces(extent: int, outer: int, inner: int) -> tuple[tuple[int, int], ...]:
-    """Sizes and their counts when `extent` is cut into `outer` pieces and each of those into `inner` pieces."""
-    found: dict[int, int] = {}
-    for o in (outer, extent % outer):
-        times = extent // outer if o == outer else 1
-        for size, count in ((inner, o // inner), (o % inner, 1)):
-            if size and count and times:
-                found[size] = found.get(size, 0) + count * times
-    return tuple(found.items())
+def pieces(extent: int, outer: Number, inner: Number) -> tuple[tuple[Number, Number], ...]:
+    """Sizes and their counts when `extent` is cut into `outer` pieces and each of those into `inner` pieces.
+
+    Of one cut, or of the columns of many (see `isa.integers`); sizes that a cut does not have count 0 times.
+    """
+    whole, rest = extent // outer, extent % outer
+    cut = [(inner, whole * (outer // inner) + rest // inner), (outer % inner, whole), (rest % inner, 1)]
+    return tuple((most(size, 1), count * (size > 0)) for size, count in cut)
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from isa.integers import Number
 from isa.layout import align
 from isa.target import Target
 
@@ -14,26 +15,28 @@ SCRATCHPAD_ALIGN = 16
 """Scratchpad buffers begin at multiples of this: the width of a DMA transfer."""
 
 
-def reserve(nbytes: int) -> int:
+def reserve(nbytes: Number) -> Number:
     """Bytes that a scratchpad buffer takes."""
     return align(nbytes, SCRATCHPAD_ALIGN)
 
 
-Wanted = tuple[str, str, int, bool]
+Wanted = tuple[str, str, Number, Number]
 """Name, scratchpad, bytes, and whether a second instance would be used."""
 
 
-def instances_per_buffer(wanted: Sequence[Wanted], target: Target) -> Mapping[str, int]:
-    """Instances of each buffer, 1 or 2: second ones in the given order as far as they fit beside all first ones."""
+def instances_per_buffer(wanted: Sequence[Wanted], target: Target) -> Mapping[str, Number]:
+    """Instances of each buffer, 1 or 2: second ones in the given order as far as they fit beside all first ones.
+
+    Of one tiling, or of the columns of many (see `isa.integers`).
+    """
     free = {space: getattr(target.scratchpad, space) for _, space, _, _ in wanted}
     for _, space, nbytes, _ in wanted:
-        free[space] -= reserve(nbytes)
-    found: dict[str, int] = {}
+        free[space] = free[space] - reserve(nbytes)
+    found: dict[str, Number] = {}
     for name, space, nbytes, streamed in wanted:
-        fits = streamed and reserve(nbytes) <= free[space]
-        if fits:
-            free[space] -= reserve(nbytes)
-        found[name] = 2 if fits else 1
+        fits = streamed & (reserve(nbytes) <= free[space])
+        free[space] = free[space] - reserve(nbytes) * fits
+        found[name] = 1 + fits
     return found
 
 

@@ -10,12 +10,13 @@ order decides what stays resident.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from functools import reduce
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from isa.formats import TensorFormat
+from isa.integers import Number, by_value, choose, most
 from isa.layout import RecordLayout, ceil_div, requant_block_bytes
 from isa.target import Target
 from passes.tiling.geometry import ChannelMap, steps, widest_span
@@ -32,11 +33,24 @@ class Source:
     density: float
 
 
+class PsumTile(NamedTuple):
+    """What one instruction computes: rows, columns and output channels of partial sums, from `depth` input channels,
+    by `groups` of PE blocks that take different rows.
+    """
+
+    rows: Number
+    columns: Number
+    channels: Number
+    depth: Number
+    groups: Number
+
+
 @dataclass(frozen=True)
 class Workload:
     """What the tiler asks about the work of a layer; each layer kind has a subclass, with its own numbers as fields.
 
-    Instances are values: two equal ones describe the same work, so that a tiling found for one serves the other.
+    Instances are values: two equal ones describe the same work, so that a tiling found for one serves the other. Sizes
+    and cycles are asked for one tiling or for the columns of many (see `isa.integers`).
     """
 
     name: ClassVar[str] = ""
@@ -52,11 +66,11 @@ class Workload:
         """Whether partial sums may be accumulated over a part of the input channels at a time."""
         return False
 
-    def weight_bytes(self, p: TilingProblem, channels: int, depth: int, target: Target) -> int:
+    def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
         """COEF bytes of one load of the weights of some output channels, over `depth` input channels."""
         return 0
 
-    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> float:
+    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> Number:
         """Cycles of one load of weights, without its issue, at `bandwidth` DRAM bytes a cycle."""
         return self.weight_bytes(p, t.weights, t.depth, target) / bandwidth
 
@@ -68,10 +82,8 @@ class Workload:
         """Numbers of groups of PE blocks worth a try for a PSUM tile of so many rows."""
         return (1,)
 
-    def compute_cycles(
-        self, p: TilingProblem, rows: int, columns: int, channels: int, depth: int, groups: int, target: Target
-    ) -> float:
-        """Cycles of the instruction that computes a PSUM tile from `depth` input channels."""
+    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+        """Cycles of the instruction that computes a PSUM tile."""
         return 0.0
 
     def post_values(self, p: TilingProblem) -> int:
@@ -125,23 +137,25 @@ class TilingProblem:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A schedule. `rows`, `columns`, `channels`: OUT tile; `psum_rows`, `psum_channels`: PSUM tile; `input_channels`:
-    channels (of a group) in an ACT tile; `depth`: those of one accumulation step; `weights`, `parameters`: output
-    channels of one load of weights and of requantisation parameters; `order`: "spatial" (y, x, k) or "channel" (k,
-    y, x); `row_groups`: groups of PE blocks.
+    """A schedule, or the columns of many (see `isa.integers`), which then share order and segment.
+
+    `rows`, `columns`, `channels`: OUT tile; `psum_rows`, `psum_channels`: PSUM tile; `input_channels`: channels (of a
+    group) in an ACT tile; `depth`: those of one accumulation step; `weights`, `parameters`: output channels of one load
+    of weights and of requantisation parameters; `order`: "spatial" (y, x, k) or "channel" (k, y, x); `row_groups`:
+    groups of PE blocks; `segment` of the bitmap lines of the output.
     """
 
-    rows: int
-    columns: int
-    channels: int
-    psum_rows: int
-    psum_channels: int
-    input_channels: int
-    depth: int
-    weights: int
-    parameters: int
+    rows: Number
+    columns: Number
+    channels: Number
+    psum_rows: Number
+    psum_channels: Number
+    input_channels: Number
+    depth: Number
+    weights: Number
+    parameters: Number
     order: str
-    row_groups: int
+    row_groups: Number
     segment: int
 
 
@@ -151,8 +165,8 @@ class Buffer:
 
     name: str
     space: str
-    nbytes: int
-    streamed: bool
+    nbytes: Number
+    streamed: Number
 
 
 @dataclass(frozen=True)
@@ -160,7 +174,7 @@ class Loop:
     """A loop of a layer: `outer` loops walk OUT tiles."""
 
     axis: str
-    trips: int
+    trips: Number
 
 
 def loops(p: TilingProblem, t: Tiling) -> tuple[Loop, ...]:
@@ -179,52 +193,68 @@ def loops(p: TilingProblem, t: Tiling) -> tuple[Loop, ...]:
     )
 
 
-def dependencies(p: TilingProblem, t: Tiling) -> Mapping[str, frozenset[str]]:
+Axes: TypeAlias = Mapping[str, Number]
+"""Loop axes that a transfer depends on; the condition may differ among many tilings."""
+
+
+def _axes(*names: str) -> dict[str, Number]:
+    return dict.fromkeys(names, True)
+
+
+def dependencies(p: TilingProblem, t: Tiling) -> Mapping[str, Axes]:
     """Loop axes that each transfer of a layer depends on. Parts of a window stand in the innermost loop, and so do
     their input tiles and weights.
     """
-    every = {"k", "y", "x", "pk", "py", "a", "c"}
-    act = {"y", "x"}
+    every = _axes("k", "y", "x", "pk", "py", "a", "c")
+    act = {**_axes("y", "x"), "a": t.input_channels < p.cpg}
     if not p.work.reads_all_channels:
-        act.add("k")
-    if t.input_channels < p.cpg:
-        act.add("a")
-    of_channels = {p.k: set[str](), t.channels: {"k"}}
-    weights = of_channels.get(t.weights, {"k", "pk"}) | {"a", "c"}
+        act["k"] = True
     return {
-        "act": frozenset(act if p.parts == 1 else every),
-        "residual": frozenset({"y", "x", "k"}),
-        "weights": frozenset(weights if p.parts == 1 else every),
-        "parameters": frozenset(of_channels.get(t.parameters, {"k", "pk"})),
-        "resident": frozenset(),
-        "out": frozenset({"y", "x", "k"}),
-        "psum": frozenset({"y", "x", "k", "pk", "py"}),
+        "act": act if p.parts == 1 else every,
+        "residual": _axes("y", "x", "k"),
+        "weights": {**_channel_axes(p, t, t.weights), **_axes("a", "c")} if p.parts == 1 else every,
+        "parameters": _channel_axes(p, t, t.parameters),
+        "resident": {},
+        "out": _axes("y", "x", "k"),
+        "psum": _axes("y", "x", "k", "pk", "py"),
     }
 
 
-def placement(nest: tuple[Loop, ...], axes: Iterable[str]) -> int:
-    """How many loops of the nest enclose a transfer that depends on `axes`: those up to the innermost real loop among
-    them.
+def _channel_axes(p: TilingProblem, t: Tiling, channels: Number) -> Axes:
+    """Axes of a load of so many output channels: none for all, those of OUT tiles, or those of PSUM tiles."""
+    of_tile = channels == t.channels
+    return {"k": choose(of_tile, t.channels < p.k, channels != p.k), "pk": choose(of_tile, False, channels != p.k)}
+
+
+def placement(nest: Sequence[Loop], axes: Axes) -> int:
+    """How many loops of the nest of one tiling enclose a transfer that depends on `axes`: those up to the innermost
+    real loop among them.
     """
-    wanted = set(axes)
-    return max((i + 1 for i, loop in enumerate(nest) if loop.axis in wanted and loop.trips > 1), default=0)
+    return max((i + 1 for i, loop in enumerate(nest) if axes.get(loop.axis, False) and loop.trips > 1), default=0)
 
 
-def executions(nest: tuple[Loop, ...], axes: Iterable[str]) -> int:
-    """How often such a transfer runs."""
-    return math.prod(loop.trips for loop in nest[: placement(nest, axes)])
+def executions(nest: Sequence[Loop], axes: Axes) -> Number:
+    """How often a transfer runs: once in each turn of the loops that enclose it."""
+    turns, found = 1, 1
+    for loop in nest:
+        turns = turns * loop.trips
+        found = choose((loop.trips > 1) & axes.get(loop.axis, False), turns, found)
+    return found
 
 
-def act_bytes(p: TilingProblem, t: Tiling, source: Source, chunk: int) -> int:
+def act_bytes(p: TilingProblem, t: Tiling, source: Source, chunk: int) -> Number:
     """Largest ACT tile of a source."""
-    h = widest_span(p.oh, t.rows, p.kernel[0], p.strides[0], p.pads[0], p.h)
-    w = widest_span(p.ow, t.columns, p.kernel[1], p.strides[1], p.pads[1], p.w)
-    if p.accumulates and t.input_channels < p.cpg:
-        widest = t.input_channels
-    elif p.work.reads_all_channels:
+    h = by_value(lambda n: widest_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h), t.rows)
+    w = by_value(lambda n: widest_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w), t.columns)
+    if p.work.reads_all_channels:
         widest = source.c
     else:
-        widest = max(source.channels.source(s, source.c, chunk).extent for s in steps(0, p.k, t.channels))
+        channels = source.channels
+        widest = by_value(
+            lambda n: max(channels.source(s, source.c, chunk).extent for s in steps(0, p.k, n)), t.channels
+        )
+    if p.accumulates:
+        widest = choose(t.input_channels < p.cpg, t.input_channels, widest)
     return RecordLayout(widest, chunk).tile_bytes(h, w)
 
 
@@ -232,10 +262,10 @@ def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
     """All scratchpad buffers of a tiling, the ones that gain most from a second instance first."""
     nest, depends, chunk = loops(p, t), dependencies(p, t), target.array.chunk
 
-    def buffer(name: str, space: str, nbytes: int, kind: str) -> Buffer:
+    def buffer(name: str, space: str, nbytes: Number, kind: str) -> Buffer:
         return Buffer(name, space, nbytes, executions(nest, depends[kind]) > 1)
 
-    act = max(act_bytes(p, t, source, chunk) for source in p.sources)
+    act = reduce(most, (act_bytes(p, t, source, chunk) for source in p.sources))
     found = [buffer("act", "act", act, "act")]
     if len(p.sources) > 1 or p.parts > 1:
         found[0] = replace(found[0], streamed=True)
@@ -247,15 +277,18 @@ def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
     if p.accumulates:
         found.append(buffer("psum", "psum", 4 * t.psum_rows * t.columns * t.psum_channels, "psum"))
         weights = buffer("weights", "coef", p.work.weight_bytes(p, t.weights, t.depth, target), "weights")
-        found.append(replace(weights, streamed=weights.streamed or p.parts > 1))
+        found.append(replace(weights, streamed=weights.streamed | (p.parts > 1)))
         found.append(buffer("parameters", "par", requant_block_bytes(t.parameters), "parameters"))
     found += [buffer(f"parameter{i}", "par", n, "resident") for i, n in enumerate(p.parameter_bytes)]
     return found
 
 
-def fits(needed: Iterable[Buffer], target: Target) -> bool:
+def fits(needed: Iterable[Buffer], target: Target) -> Number:
     """Whether one instance of every buffer fits the scratchpads."""
-    used: dict[str, int] = {}
+    used: dict[str, Number] = {}
     for b in needed:
         used[b.space] = used.get(b.space, 0) + reserve(b.nbytes)
-    return all(n <= getattr(target.scratchpad, space) for space, n in used.items())
+    found: Number = True
+    for space, n in used.items():
+        found = found & (n <= getattr(target.scratchpad, space))
+    return found

@@ -4,11 +4,15 @@ costed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from isa.formats import TensorFormat
+from isa.integers import Number, choose
 from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
 from passes.tiling.cost import LONG_SEGMENT, CostModel
@@ -88,46 +92,42 @@ def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, in
                 yield rows, columns, channels
 
 
-def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[Tiling]:
+_Candidate = tuple[int, int, int, int, int, int, int, int, int]
+"""The first fields of a `Tiling`."""
+
+
+def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tuple[_Candidate, bool]]:
+    """Tilings worth a look, and whether the order of the loops matters."""
     chunk = target.array.chunk
-    fixed = sum(reserve(n) for n in p.parameter_bytes)
+    room = target.scratchpad.par - sum(reserve(n) for n in p.parameter_bytes)
     act, out = target.scratchpad.act, target.scratchpad.out
     for rows, columns, channels in _outer(p, segment, chunk):
         if rows * columns * channels > out:
             continue
-        whole = Tiling(rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels, "spatial", 1, segment)
-        orders = ORDERS if channels < p.k and (rows < p.oh or columns < p.ow) else ORDERS[:1]
+        ordered = channels < p.k and (rows < p.oh or columns < p.ow)
         if not p.accumulates:
-            yield from (replace(whole, order=order) for order in orders)
+            yield (rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels), ordered
             continue
-        room = target.scratchpad.par - fixed
-        for inputs in _input_channel_choices(p, whole, act, chunk):
+        for inputs in _input_channel_choices(p, rows, columns, channels, act, chunk):
             for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
                 par = next((n for n in (p.k, channels, pn) if reserve(requant_block_bytes(n)) <= room), 0)
-                if not par:
-                    continue
-                base = replace(
-                    whole,
-                    psum_rows=ph,
-                    psum_channels=pn,
-                    input_channels=inputs,
-                    depth=depth,
-                    weights=weights,
-                    parameters=par,
-                )
-                yield from (replace(base, order=order) for order in orders)
+                if par:
+                    yield (rows, columns, channels, ph, pn, inputs, depth, weights, par), ordered
 
 
-def _input_channel_choices(p: TilingProblem, whole: Tiling, act: int, chunk: int) -> list[int]:
+def _input_channel_choices(p: TilingProblem, rows: int, columns: int, channels: int, act: int, chunk: int) -> list[int]:
     """Input channels of an ACT tile: all where they fit; else whole chunks, as many as leave room for two tiles, or
     one.
     """
-    source = p.sources[0]
-    if act_bytes(p, whole, source, chunk) <= act:
+
+    def nbytes(inputs: int) -> int:
+        return act_bytes(p, Tiling(rows, columns, channels, 1, 1, inputs, 1, 1, 1, "", 1, 1), p.sources[0], chunk)
+
+    if nbytes(p.cpg) <= act:
         return [p.cpg]
     if not p.splits_input_channels or p.cpg <= chunk:
         return []
-    one = act_bytes(p, replace(whole, input_channels=chunk), source, chunk)
+    one = nbytes(chunk)
     counts = dict.fromkeys(room // one for room in (act // 2, act) if room >= one)
     return [balanced(ceil_div(p.cpg, chunk), count) * chunk for count in counts]
 
@@ -170,25 +170,48 @@ def search_parts(p: TilingProblem, target: Target) -> tuple[TilingProblem, Tilin
     return None if best is None else best[1:]
 
 
+def _tiling(fields: Iterable[Number], order: str, groups: Number, segment: int) -> Tiling:
+    """A tiling, or the columns of many, from the fields of a candidate."""
+    rows, columns, channels, ph, pn, inputs, depth, weights, parameters = fields
+    return Tiling(rows, columns, channels, ph, pn, inputs, depth, weights, parameters, order, groups, segment)
+
+
 @lru_cache(maxsize=1024)
 def _cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
-    model = CostModel(p, target)
     segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
     for segment in segments:
-        best: tuple[float, Tiling] | None = None
-        for t in _candidates(p, segment, target):
-            if p.accumulates:
-                _, groups = model.best_groups(t.psum_rows, t.columns, t.psum_channels, t.depth)
-                t = replace(t, row_groups=groups)
-            needed = buffers(p, t, target)
-            if not fits(needed, target):
-                continue
-            cost = model.cycles(t, needed)
-            if best is None or cost < best[0]:
-                best = (cost, t)
-        if best is not None:
-            return best
+        rows = [
+            (*tiling, order)
+            for tiling, ordered in _candidates(p, segment, target)
+            for order in range(len(ORDERS) if ordered else 1)
+        ]
+        if rows and (found := _first_cheapest(p, target, np.array(rows, np.int64), segment)) is not None:
+            return found
     return None
+
+
+def _first_cheapest(
+    p: TilingProblem, target: Target, candidates: NDArray[np.int64], segment: int
+) -> tuple[float, Tiling] | None:
+    """The first of the cheapest candidates that fit, int64 [n, 10] with the index of the order last, and its cycles."""
+    model = CostModel(p, target)
+    cost = np.full(len(candidates), np.inf)
+    groups = np.ones(len(candidates), np.int64)
+    for index, order in enumerate(ORDERS):
+        places = np.flatnonzero(candidates[:, -1] == index)
+        if not places.size:
+            continue
+        t = _tiling(candidates[places, :-1].T, order, groups[places], segment)
+        if p.accumulates:
+            t = replace(t, row_groups=model.best_groups(t))
+        needed = buffers(p, t, target)
+        cost[places] = choose(fits(needed, target), model.cycles(t, needed), np.inf)
+        groups[places] = t.row_groups
+    best = int(np.argmin(cost))
+    if not np.isfinite(cost[best]):
+        return None
+    *fields, order = (int(n) for n in candidates[best])
+    return float(cost[best]), _tiling(fields, ORDERS[order], int(groups[best]), segment)
 
 
 def smallest_need(p: TilingProblem, target: Target) -> tuple[str, int, int]:

@@ -21,7 +21,7 @@ from passes.layers.escalate import EscalateWork
 from passes.layers.pool import PoolWork
 from passes.tiling.cost import CostModel, group_choices
 from passes.tiling.geometry import ChannelMap, Span, balanced, pieces, step_choices, steps, total_span, window_span
-from passes.tiling.problem import Source, TilingProblem, Workload, buffers, executions, fits, loops
+from passes.tiling.problem import PsumTile, Source, TilingProblem, Workload, buffers, executions, fits, loops
 from passes.tiling.search import search, search_parts, segment_choices, smallest_need
 
 RAW, BITMAP = TensorFormat.RAW, TensorFormat.BITMAP
@@ -186,7 +186,7 @@ def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
     assert tiling is not None
     model, a = CostModel(p, target), target.array
     cycles = sum(
-        many * wide * deep * times * model.compute(rows, columns, channels, depth, tiling.row_groups)
+        many * wide * deep * times * model.compute(PsumTile(rows, columns, channels, depth, tiling.row_groups))
         for rows, many in pieces(p.oh, tiling.rows, tiling.psum_rows)
         for columns, wide in pieces(p.ow, tiling.columns, tiling.columns)
         for channels, deep in pieces(p.k, tiling.channels, tiling.psum_channels)
@@ -212,7 +212,7 @@ def test_the_estimate_of_a_decomposed_convolution_is_near_its_cycles(v: int, k: 
     statistics = Machine(program).run([np.ones((1, 16, 10, 10))], stats=True).statistics
     assert statistics is not None
     problem = replace(convolution("escalate", 10, 10, 16, k, 1, v=v), work=EscalateWork(v, 1.0, 1.0))
-    estimate = CostModel(problem, load_target()).compute(10, 10, k, 16, 1)
+    estimate = CostModel(problem, load_target()).compute(PsumTile(10, 10, k, 16, 1))
     assert estimate == pytest.approx(statistics.data["totals"]["busy_cycles"]["compute"], rel=0.1)
 
 
@@ -252,8 +252,10 @@ def test_loops_place_transfers() -> None:
     tiling = search(p, target)
     assert tiling is not None
     nest = loops(p, tiling)
-    assert executions(nest, ()) == 1
-    assert executions(nest, {"y", "x", "k", "pk", "py", "a", "c"}) == math.prod(loop.trips for loop in nest)
+    assert executions(nest, {}) == 1
+    assert executions(nest, dict.fromkeys(("y", "x", "k", "pk", "py", "a", "c"), True)) == math.prod(
+        loop.trips for loop in nest
+    )
 
 
 def test_record_bytes_bound_the_act_tile() -> None:
