@@ -17,12 +17,23 @@ from isa.errors import UserError
 def inputs_of(function: FuncOp) -> list[Input]:
     """Names and shapes of the inputs of one sample; inputs without a name are `input0` and so on."""
     arguments = function.body.block.args
-    given = function.attributes.get("input_names")
+    names = _names(function, "input", len(arguments))
+    return [Input(name, _shape(argument)[1:]) for name, argument in zip(names, arguments, strict=True)]
+
+
+def outputs_of(function: FuncOp) -> list[tuple[str, SSAValue]]:
+    """Names and values of the outputs; outputs without a name are `output0` and so on."""
+    last = function.body.block.last_op
+    values = list(last.operands) if isinstance(last, ReturnOp) else []
+    names = _names(function, "output", len(values))
+    return list(zip(names, values, strict=True))
+
+
+def _names(function: FuncOp, kind: str, count: int) -> list[str]:
+    given = function.attributes.get(f"{kind}_names")
     items = cast("ArrayAttr[Attribute]", given) if isinstance(given, ArrayAttr) else ()
     names = [item.data for item in items if isinstance(item, StringAttr)]
-    if len(names) != len(arguments):
-        names = [f"input{i}" for i in range(len(arguments))]
-    return [Input(name, _shape(argument)[1:]) for name, argument in zip(names, arguments, strict=True)]
+    return names if len(names) == count else [f"{kind}{i}" for i in range(count)]
 
 
 def only_input(module: ModuleOp, purpose: str) -> Input:
@@ -36,11 +47,10 @@ def only_input(module: ModuleOp, purpose: str) -> Input:
 
 def classes_of(module: ModuleOp) -> int:
     """Number of scores in the only output. Raises `UserError` if there are several outputs."""
-    last = main_function(module).body.block.last_op
-    outputs = last.operands if isinstance(last, ReturnOp) else ()
+    outputs = outputs_of(main_function(module))
     if len(outputs) != 1:
         raise UserError(f"accuracy requires a model with one output of scores; this one has {len(outputs)} outputs")
-    return math.prod(_shape(outputs[0])[1:])
+    return math.prod(_shape(outputs[0][1])[1:])
 
 
 def _shape(value: SSAValue) -> tuple[int, ...]:

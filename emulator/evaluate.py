@@ -19,6 +19,7 @@ _BATCH_BYTES = 1 << 26
 """Memory for the activations of a batch."""
 _MOST_IMAGES = 16
 """Larger batches leave the processor's caches and gain nothing."""
+_TELLING = 30
 _MUCH, _LITTLE = 0.1, 0.02
 """Share of the inputs outside the range, and share of the range in use, that are worth a warning."""
 
@@ -80,9 +81,12 @@ class InputRange:
 
 
 def at_chance(right: int, images: int, count: int) -> bool:
-    """Whether so many right answers among `count` classes are what guessing gives, by two standard deviations."""
+    """Whether so many right answers among `count` classes are what guessing gives, by two standard deviations.
+
+    Of a few images nothing is said.
+    """
     share = 1 / count
-    return count > 1 and right <= images * share + 2 * math.sqrt(images * share * (1 - share))
+    return count > 1 and images >= _TELLING and right <= images * share + 2 * math.sqrt(images * share * (1 - share))
 
 
 def predict(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -143,6 +144,7 @@ class AccuracyCheck:
     """
 
     def __init__(self, module: ModuleOp, path: str, taken: int, seed: int, folder: Path):
+        from emulator.evaluate import at_chance
         from passes.math.calibration import sample_rows
 
         samples = open_samples(path, [only_input(module, "--max-drop")])
@@ -158,6 +160,13 @@ class AccuracyCheck:
         self._labelled = samples.labels is not None
         self._labels = samples.classes(classes_of(module))[self._rows] if self._labelled else answers
         self._before = answers == self._labels
+        if self._labelled and at_chance(int(self._before.sum()), len(answers), classes_of(module)):
+            warnings.warn(
+                f"{path}: the network answers {self._before.mean():.2%} of {len(answers)} images right before "
+                "compression, no more than guessing: look at the labels, and at how the images are scaled",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
         """For each image of a fold, 1 if only the network before answers right, -1 if only the program does, else 0."""

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, fused
-from dialects.signature import inputs_of
+from dialects.signature import inputs_of, outputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
 from isa.target import load_target
@@ -414,12 +414,8 @@ class QuantizePass(ModulePass):
 
 
 def _warn_of_constant_outputs(function: func.FuncOp, statistics: _Statistics) -> None:
-    last = function.body.block.last_op
-    given = function.attributes.get("output_names")
-    names = [n.data for n in cast("builtin.ArrayAttr[builtin.StringAttr]", given)] if given is not None else []
-    for index, value in enumerate(last.operands if last is not None else ()):
+    for name, value in outputs_of(function):
         if value in statistics.constant:
-            name = names[index] if index < len(names) else str(index)
             warnings.warn(
                 f"output '{name}' does not depend on the input: it is the same for all inputs that were tried; look at "
                 "the weights of the model, and whether the calibration data are scaled as in training",

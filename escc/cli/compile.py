@@ -163,6 +163,24 @@ def _printers(args: argparse.Namespace) -> list[Observer]:
     return observers
 
 
+def _constant_outputs(console: Console) -> Observer:
+    """Observer that warns of outputs which the compressed network gives for every input."""
+    from dialects.interpreters.run import main_function
+    from passes.analysis.constant_outputs import constant_outputs
+
+    def observe(step: ModulePass, module: ModuleOp) -> None:
+        if step.name != "esc-legalize":
+            return
+        for name in constant_outputs(main_function(module)):
+            if not any(text.startswith(f"output '{name}' does not depend on the input") for text in console.warnings):
+                console.warn(
+                    f"output '{name}' does not depend on the input once the network is compressed: too little of it "
+                    "is left; look at --rate, or at what a budget is measured on"
+                )
+
+    return observe
+
+
 def _report(args: argparse.Namespace, observers: list[Observer]) -> Report | None:
     if not args.report:
         return None
@@ -225,7 +243,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         return EXIT_OK
     for text in idle_options(args, passes):
         console.warn(text)
-    observers = _printers(args)
+    observers = [*_printers(args), _constant_outputs(console)]
     report = _report(args, observers)
     verification = _verification(args, module, observers)
     passes = _within_budget(args, context, module, passes)

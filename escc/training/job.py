@@ -111,7 +111,8 @@ class Job:
             torch.set_num_threads(o.threads)
         load_target(o.target)
         module = import_model(o.model)
-        train, held = self._samples(only_input(module, "esc-compress"), classes_of(module))
+        classes = classes_of(module)
+        train, held = self._samples(only_input(module, "esc-compress"), classes)
         if not train.labelled:
             self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
         self._console.detail(f"{len(train):,} samples to train on, {len(held):,} held out")
@@ -127,7 +128,7 @@ class Job:
         self._console.step("decomposing the network")
         prepared = session.decompose(rate)
         trainer = self._trainer(prepared, train, held, most, device)
-        self._start(trainer, most, weights)
+        self._start(trainer, most, weights, classes)
         self._train(prepared, trainer, self._identity(train, held))
         self._finish(prepared, trainer, train, held, most, device)
         model = export_model(prepared.module).SerializeToString(deterministic=True)
@@ -189,14 +190,22 @@ class Job:
             **{k: list(v) if k == "--augment" or k.startswith("--image") else v for k, v in options.items()},
         }
 
-    def _start(self, trainer: Trainer, most: float | None, weights: int) -> None:
+    def _start(self, trainer: Trainer, most: float | None, weights: int, classes: int) -> None:
         """Compare estimate and reality, say where the training starts, and whether the budget can be reached."""
+        from emulator.evaluate import at_chance
+
         real = trainer.weigh()
         accuracy, reference = trainer.accuracy(trainer.held), trainer.accuracy(trainer.held, teacher=True)
         self._console.info(
             f"decomposed: {real:,} bytes ({weights / real:.1f}x), accuracy {accuracy:.2%} on held-out data "
             f"(original: {reference:.2%})"
         )
+        held = trainer.held
+        if held.labelled and at_chance(round(reference * len(held)), len(held), classes):
+            self._console.warn(
+                "the original network answers no more than guessing gives: look at the labels, and at how the inputs "
+                "are scaled (--image-mean, --image-std)"
+            )
         if most is None:
             return
         if real <= most:

@@ -191,6 +191,14 @@ def test_the_drop_is_measured_on_the_input_and_not_on_another_array(network: Pat
         assert check._before.all()
 
 
+def test_a_network_that_guesses_is_worth_a_warning(network: Path, tmp_path: Path) -> None:
+    module = load(make_context(), str(network / "m.onnx"))
+    with np.load(network / "labelled.npz") as data:
+        np.savez(tmp_path / "wrong.npz", x=data["x"], y=np.random.default_rng(0).integers(0, 5, len(data["y"])))
+    with pytest.warns(UserWarning, match=r"images right before compression, no more than guessing: look at the labels"):
+        AccuracyCheck(module, str(tmp_path / "wrong.npz"), 64, 0, tmp_path)
+
+
 def test_a_model_of_two_inputs_is_refused_by_their_names(network: Path, tmp_path: Path) -> None:
     module = parse_module(make_context(), TWO_INPUTS, "two.mlir")
     np.savez(tmp_path / "d.npz", left=np.zeros((4, 3, 2, 2)), right=np.zeros((4, 3, 2, 2)))

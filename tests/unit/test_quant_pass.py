@@ -119,7 +119,7 @@ def test_an_output_that_does_not_depend_on_the_input_is_worth_a_warning(tmp_path
         quantized(module, tmp_path)
         quantized(module, tmp_path, [np.ones((5, 3, 6, 6))])  # equal inputs show nothing
     found = [str(w.message) for w in seen if "does not depend on the input" in str(w.message)]
-    assert len(found) == constant and all(text.startswith("output '0' does not depend") for text in found)
+    assert len(found) == constant and all(text.startswith("output 'output0' does not depend") for text in found)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.5, 0.7), (0.25, 0.75), (-math.inf, 0.3)])
