@@ -33,6 +33,9 @@ from passes.onnx_patterns.boundary import relabel_boundary
 NOTE = "escc --supported-ops lists what is supported"
 FLOAT_WEIGHTS_KEY = "escc.float_weights"
 """Metadata of a compressed ONNX model: number of weights of the float model that it was made from."""
+_TYPES = onnx_proto.TensorProto
+_FLOATS = (_TYPES.UNDEFINED, _TYPES.FLOAT, _TYPES.FLOAT16, _TYPES.BFLOAT16, _TYPES.DOUBLE)
+"""Element types that an output of floats may be declared with."""
 _COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -86,7 +89,7 @@ class Importer:
         self._computed = 0
         self._most_computed = max(MAX_COMPUTED, model.ByteSize())
         self._checker = onnx_proto.checker.C.CheckerContext()
-        self._checker.ir_version = max(int(model.ir_version), 3)
+        self._checker.ir_version = int(model.ir_version)
         self._checker.opset_imports = {"": self.opset}
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))
@@ -289,6 +292,7 @@ class Importer:
             self.faults.append("the graph has no outputs; requires at least one")
         for info in self.model.graph.output:
             value = self.values[info.name]
+            declared = info.type.tensor_type.elem_type
             if value.const is not None:
                 self.faults.append(f"output '{info.name}' does not depend on the input of the model")
             elif value.ssa is not None:
@@ -296,6 +300,8 @@ class Importer:
                     self.faults.append(
                         f"output '{info.name}' has type {value.dtype}; requires float: end with DequantizeLinear"
                     )
+                elif declared not in _FLOATS:
+                    self.faults.append(f"output '{info.name}' is declared with element type {declared}; requires float")
                 results.append(value.ssa)
         return results
 

@@ -19,6 +19,8 @@ from escc.onnx_import.wellformed import unreadable_text
 from isa.errors import UserError
 
 OPSETS = range(7, 24)
+IR_VERSIONS = range(3, onnx.IR_VERSION + 1)
+"""Versions of the file format: from the first with opsets to the newest that the installed onnx reads."""
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"
 
 
@@ -65,7 +67,13 @@ def opset_of(model: onnx.ModelProto) -> int:
     return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
-def _check_opset(model: onnx.ModelProto, name: str) -> None:
+def _check_versions(model: onnx.ModelProto, name: str) -> None:
+    if model.ir_version not in IR_VERSIONS:
+        raise UserError(
+            f"{name}: IR version {model.ir_version} unsupported; requires one of {IR_VERSIONS.start} to "
+            f"{IR_VERSIONS.stop - 1}",
+            "export the model again, or install a newer onnx package if the version is of a newer one",
+        )
     found = [int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(set(found)) == 1 and found[0] in OPSETS:
         return
@@ -107,13 +115,13 @@ def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
 
     `name` is how diagnostics call the file. External data are read from the folder of `source`. Raises UserError for
     a missing, unreadable, empty, damaged or foreign file, names that are no text, external data that are missing or
-    lie elsewhere, opsets outside OPSETS, and functions that do not expand to a graph.
+    lie elsewhere, versions outside IR_VERSIONS and OPSETS, and functions that do not expand to a graph.
     """
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
     model = _parse(data, name)
     if unreadable := unreadable_text(model):
         raise UserError(f"{name}: {unreadable}", _NOTE)
-    _check_opset(model, name)
+    _check_versions(model, name)
     _load_external(model, None if isinstance(source, bytes) else Path(source).parent, name)
     try:
         expand_functions(model)

@@ -95,6 +95,20 @@ def test_external_data(tmp_path: Path) -> None:
     assert causes(path) == ["tensor 'w': external data in 'weights.bin' cannot be read: No such file or directory"]
 
 
+@pytest.mark.parametrize("version", [0, 2, onnx.IR_VERSION + 1, (1 << 63) - 1])
+def test_ir_version(version: int) -> None:
+    relu = model([node("Relu", ["x"], ["y"])], [1, 2, 3, 3])
+    relu.ir_version = version
+    assert causes(relu) == [f"IR version {version} unsupported; requires one of 3 to {onnx.IR_VERSION}"]
+
+
+@pytest.mark.parametrize("declared", [-1, TensorProto.INT8, 99])
+def test_declared_type_of_an_output(declared: int) -> None:
+    relu = model([node("Relu", ["x"], ["y"])], [1, 2, 3, 3])
+    relu.graph.output[0].type.tensor_type.elem_type = declared
+    assert causes(relu) == [f"output 'y' is declared with element type {declared}; requires float"]
+
+
 @pytest.mark.parametrize("opset", [6, 24])
 def test_opset(opset: int) -> None:
     relu = model([node("Relu", ["x"], ["y"])], [1, 2, 3, 3], opset=opset)
