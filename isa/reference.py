@@ -22,7 +22,7 @@ Array: TypeAlias = NDArray[Any]
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_FLOAT64 = 1 << 53
 _BLOCK_ELEMENTS = 1 << 22
-"""Patches are gathered for as many images at a time as fit this many elements (at least one image)."""
+"""Patches are gathered for as many images, or rows of one image, at a time as fit this many elements."""
 _CACHED_ELEMENTS = 1 << 15
 """64-bit intermediate values are worked on in pieces that stay in the cache."""
 INT32_LOW, INT32_HIGH = -(1 << 31), (1 << 31) - 1
@@ -131,23 +131,38 @@ def conv2d(x: Array, weight: Array, strides: Sequence[int], pads: Sequence[int],
     dtype = _float_for(sums * _magnitude(x))
     w = weight.astype(dtype)
     acc = np.empty((x.shape[0], *out, k), np.int32)
-    per_image = out[0] * out[1] * max(k, r * s * x.shape[3])
-    block = max(1, _BLOCK_ELEMENTS // per_image)
+    per_row = out[1] * max(k, r * s * x.shape[3])
+    rows = max(1, min(out[0], _BLOCK_ELEMENTS // per_row))
+    block = max(1, _BLOCK_ELEMENTS // (per_row * out[0]))
     for n in range(0, x.shape[0], block):
-        tile = _window_input(x[n : n + block], (r, s), strides, pads, out).astype(dtype)
-        if cpg == 1 and groups > 1:
-            part = _depthwise(tile, w, strides, out, k // groups)
-        elif groups == 1:
-            part = _gemm_conv(tile, w, strides, out)
-        else:
-            kpg = k // groups
-            parts = [
-                _gemm_conv(tile[..., g * cpg : (g + 1) * cpg], w[g * kpg : (g + 1) * kpg], strides, out)
-                for g in range(groups)
-            ]
-            part = np.concatenate(parts, axis=3)
-        acc[n : n + block] = _int32(part)
+        for top in range(0, out[0], rows):
+            part = (min(rows, out[0] - top), out[1])
+            tile = _window_rows(x[n : n + block], top, (r, s), strides, pads, part).astype(dtype)
+            acc[n : n + block, top : top + rows] = _int32(_conv_tile(tile, w, strides, part, groups))
     return acc
+
+
+def _window_rows(
+    x: Array, top: int, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], out: Sequence[int]
+) -> Array:
+    """`_window_input` of the output rows from `top` on, of the input rows that they read."""
+    first = top * strides[0] - pads[0]
+    last = first + _extent(out[0], strides[0], kernel[0])
+    return _window_input(x[:, max(0, first) : max(0, last)], kernel, strides, (max(0, -first), pads[1]), out)
+
+
+def _conv_tile(tile: Array, w: Array, strides: Sequence[int], out: Sequence[int], groups: int) -> Array:
+    """Convolution of an input that is padded already."""
+    k, _, _, cpg = w.shape
+    kpg = k // groups
+    if cpg == 1 and groups > 1:
+        return _depthwise(tile, w, strides, out, kpg)
+    if groups == 1:
+        return _gemm_conv(tile, w, strides, out)
+    parts = [
+        _gemm_conv(tile[..., g * cpg : (g + 1) * cpg], w[g * kpg : (g + 1) * kpg], strides, out) for g in range(groups)
+    ]
+    return np.concatenate(parts, axis=3)
 
 
 def _gemm_conv(x: Array, w: Array, strides: Sequence[int], out: Sequence[int]) -> Array:
@@ -361,7 +376,11 @@ def quantize_input(x: Array, scale: float, signed: bool) -> Array:
     or uint8.
     """
     limits = np.iinfo(byte_dtype(signed))
-    q = np.clip(np.rint(np.asarray(x, np.float64) / scale), limits.min, limits.max).astype(byte_dtype(signed))
+    q = np.empty(x.shape, byte_dtype(signed))
+    values, results = x.reshape(-1), q.reshape(-1)
+    for n in range(0, values.size, _BLOCK_ELEMENTS):
+        steps = np.rint(values[n : n + _BLOCK_ELEMENTS].astype(np.float64) / scale)
+        results[n : n + _BLOCK_ELEMENTS] = np.clip(steps, limits.min, limits.max)
     if q.ndim == 2:
         q = q[:, :, None, None]
     return np.ascontiguousarray(q.transpose(0, 2, 3, 1))

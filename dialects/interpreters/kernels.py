@@ -15,6 +15,9 @@ from isa import elementary, exact
 
 Array = NDArray[np.float32]
 
+_BLOCK_ELEMENTS = 1 << 23
+"""Windows are gathered for as many rows of a convolution's output at a time as fit this many elements."""
+
 
 def padded(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
     """x [N,C,H,W] with `pads` [top, left, bottom, right] of `value` around it; x itself when there are none."""
@@ -52,11 +55,13 @@ def _products(x: Array, w: Array, strides: Sequence[int], group: int, extent: tu
         fixed = exact.FixedPoint.of(image, bits, axis=(0, 1, 2))
         view = np.lib.stride_tricks.sliding_window_view(fixed.values, (kh, kw), axis=(1, 2))
         view = view[:, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
-        columns = view.transpose(0, 3, 4, 1, 2).reshape(group, cpg * kh * kw, oh * ow)
-        with np.errstate(over="ignore"):  # infinite as float32, which whoever reads it will say
-            np.multiply(
-                np.matmul(matrix.values, columns).reshape(m, oh, ow), rows * fixed.step, out=y, casting="same_kind"
-            )
+        step = max(1, _BLOCK_ELEMENTS // (ow * max(m, group * cpg * kh * kw)))
+        for top in range(0, oh, step):
+            part = view[:, top : top + step]
+            columns = part.transpose(0, 3, 4, 1, 2).reshape(group, cpg * kh * kw, -1)
+            sums = np.matmul(matrix.values, columns).reshape(m, -1, ow)
+            with np.errstate(over="ignore"):  # infinite as float32, which whoever reads it will say
+                np.multiply(sums, rows * fixed.step, out=y[:, top : top + step], casting="same_kind")
     return out
 
 

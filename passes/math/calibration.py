@@ -22,6 +22,8 @@ SYNTHETIC_WARNING = (
 _SYNTHETIC_SAMPLES = 32
 _SYNTHETIC_VALUES = 1 << 24
 """Values of an input that are made up at most."""
+_DRAWN = 1 << 20
+"""Synthetic values drawn at a time, in twice the bytes that they take."""
 _BINS = 8192
 _VALUES_PER_SAMPLE = 1 << 14
 """Values of a tensor that enter its histogram per calibration sample; minimum and maximum always see all of them."""
@@ -73,7 +75,15 @@ def synthetic_inputs(inputs: Sequence[Input], samples: int, seed: int) -> list[N
     rng = np.random.default_rng(seed)
     largest = max((math.prod(i.shape) for i in inputs), default=1)
     count = max(1, min(samples, _SYNTHETIC_SAMPLES, _SYNTHETIC_VALUES // max(1, largest)))
-    return [np.clip(rng.standard_normal((count, *i.shape)), -2, 2).astype(np.float32) for i in inputs]
+    arrays: list[NDArray[np.float32]] = []
+    for wanted in inputs:
+        x = np.empty((count, *wanted.shape), np.float32)
+        flat = x.reshape(-1)
+        for n in range(0, flat.size, _DRAWN):
+            part = flat[n : n + _DRAWN]
+            part[:] = np.clip(rng.standard_normal(part.size), -2, 2)
+        arrays.append(x)
+    return arrays
 
 
 class Histogram:
