@@ -272,6 +272,8 @@ class LayerOp(IRDLOperation):
     def verify_(self) -> None:
         if not _KIND.fullmatch(self.kind.data):
             raise VerifyException(f"kind must be lower-case letters, digits and '-', found '{self.kind.data}'")
+        if self.body.block.args:
+            raise VerifyException("a layer takes no arguments")
         taken = sorted((b.space, place, place + b.nbytes) for b in self.buffers for place in b.places)
         for (space, low, high), (other, start, _) in pairwise(taken):
             if space == other and start < high:
@@ -286,6 +288,7 @@ class BufferOp(IRDLOperation):
     bytes = prop_def(IntegerAttr)
     addresses = opt_prop_def(DenseArrayBase)
     result = result_def(BufferType)
+    traits = traits_def(HasParent(LayerOp))
 
     def __init__(self, type: BufferType, size: int):
         super().__init__(result_types=[type], properties={"bytes": integer(size)})

@@ -20,7 +20,7 @@ from dialects.bfs_tiles import StoreTileOp, TileOp
 if TYPE_CHECKING:
     from dialects.bfs import LayerOp, ProgramOp
 
-MOST_STEPS = 1 << 19
+MOST_STEPS = 1 << 18
 """Tile operations and loop steps that a program may take when its loops are unrolled."""
 
 

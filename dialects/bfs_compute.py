@@ -7,7 +7,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, StringAttr, UnitAttr
+from xdsl.dialects.builtin import (
+    BoolAttr,
+    DenseArrayBase,
+    FlatSymbolRefAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolRefAttr,
+    UnitAttr,
+)
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -21,7 +29,7 @@ from xdsl.irdl import (
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer
-from dialects.bfs_tiles import ACT, COEF, INDEX, OUT, PAR, PSUM, Range, TileOp, flat, numbers
+from dialects.bfs_tiles import ACT, COEF, INDEX, OUT, PAR, PSUM, Range, TileOp, flat, numbers, positive
 
 # Convolutions --------------------------------------------------------------------------------------------------------
 
@@ -103,6 +111,7 @@ class ConvOp(TileOp):
 
     def verify_(self) -> None:
         _verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
+        positive(kpg=self.kpg, cpg=self.cpg, row_groups=self.row_groups)
 
 
 @irdl_op_definition
@@ -154,6 +163,7 @@ class ConvDwOp(TileOp):
 
     def verify_(self) -> None:
         _verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
+        positive(kpg=self.kpg)
 
 
 @irdl_op_definition
@@ -212,6 +222,7 @@ class ConvEscOp(TileOp):
 
     def verify_(self) -> None:
         _verify_window(self.kernel, self.strides, self.pads)
+        positive(v=self.v, row_groups=self.row_groups)
 
 
 ConvTileOp = ConvOp | ConvDwOp | ConvEscOp
@@ -283,24 +294,26 @@ class AddOp(TileOp):
 
 @irdl_op_definition
 class MapOp(TileOp):
-    """Move and map: out[y,x,i] = f(act[y*sy + oy, x*sx + ox, i + oc]), 0 outside the tensor, for the output channels
-    i of the OUT tile inside [first, first + count); f is the identity or the table. `offsets` [oy, ox, oc],
-    `channels` [first, count].
+    """Move and map a tile of `tensor`: out[y,x,i] = f(act[y*sy + oy, x*sx + ox, i + oc]), 0 outside the tensor, for the
+    output channels i of the OUT tile inside [first, first + count); f is the identity or the table. `offsets`
+    [oy, ox, oc], `channels` [first, count].
     """
 
     name = "bfs.map"
     out = operand_def(OUT)
     act = operand_def(ACT)
     table = opt_operand_def(PAR)
+    tensor = prop_def(FlatSymbolRefAttr)
     strides = prop_def(DenseArrayBase)
     offsets = prop_def(DenseArrayBase)
     channels = prop_def(DenseArrayBase)
-    assembly_format = "$out `,` $act (`table` $table^)? attr-dict"
+    assembly_format = "$out `,` $act `of` $tensor (`table` $table^)? attr-dict"
 
     def __init__(
         self,
         out: SSAValue,
         act: SSAValue,
+        tensor: str,
         table: SSAValue | None,
         strides: Sequence[int],
         offsets: Sequence[int],
@@ -309,6 +322,7 @@ class MapOp(TileOp):
         super().__init__(
             operands=[out, act, table],
             properties={
+                "tensor": SymbolRefAttr(tensor),
                 "strides": i64_array(strides),
                 "offsets": i64_array(offsets),
                 "channels": i64_array(channels),

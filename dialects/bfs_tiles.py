@@ -77,6 +77,13 @@ def numbers(attr: DenseArrayBase, count: int, low: int, what: str) -> None:
         raise VerifyException(f"{what} must be {count} integers of at least {low}, found {list(values)}")
 
 
+def positive(**values: IntegerAttr) -> None:
+    """Check numbers that must be at least 1. Raises VerifyException."""
+    for name, attr in values.items():
+        if attr.value.data < 1:
+            raise VerifyException(f"{name} must be positive, found {attr.value.data}")
+
+
 class ConstantForm(NamedTuple):
     """Element type and rank of a constant, and how people call that."""
 
@@ -214,8 +221,7 @@ class LoadParametersOp(TileOp):
         )
 
     def verify_(self) -> None:
-        if self.block.value.data < 1:
-            raise VerifyException(f"block must be positive, found {self.block.value.data}")
+        positive(block=self.block)
 
 
 @irdl_op_definition

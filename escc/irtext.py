@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from io import StringIO
 
 from xdsl.context import Context
@@ -10,7 +13,7 @@ from xdsl.ir import Operation, Region, SSAValue
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove
-from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
 
 from dialects.locations import node_names
 from escc.irscan import check_text
@@ -45,15 +48,28 @@ def parse_module(context: Context, text: bytes | str, name: str) -> ModuleOp:
         raise UserError(f"{name}: empty file", "give an .onnx model or IR text")
     module: ModuleOp | None = None
     try:
-        module = Parser(context, text, name).parse_module()
+        with parser_faults(name):
+            module = Parser(context, text, name).parse_module()
         module.verify()
         check_order(module)
     except VerifyException as e:
         what = " ".join(str(e).split()) if module is None else invalid(module, e)
         raise UserError(f"{name}: {what}", "the IR text is well-formed but not valid") from e
+    return module
+
+
+@contextmanager
+def parser_faults(name: str) -> Generator[None]:
+    """Turn what the parser does not call by its name into UserError: numbers out of range, too deep nesting."""
+    try:
+        yield
+    except (UserError, ParseError, DiagnosticException):
+        raise
+    except (ValueError, ArithmeticError, struct.error) as e:
+        what = " ".join(str(e).split())
+        raise UserError(f"{name}: {what}"[:300], "the IR text does not parse") from e
     except RecursionError as e:
         raise UserError(f"{name}: nested too deeply", "the IR text does not parse") from e
-    return module
 
 
 def checked_text(text: bytes | str, name: str) -> str:
@@ -112,7 +128,7 @@ def invalid(module: ModuleOp, error: VerifyException) -> str:
     """One line on why a module does not verify, naming the operation and the ONNX nodes that it comes from."""
     if isinstance(error, OrderError):
         return str(error)
-    for op in module.walk(reverse=True):  # innermost first
+    for op in module.walk(region_first=True):  # innermost first, as the verifier goes
         try:
             op.verify(verify_nested_ops=False)
         except VerifyException as e:

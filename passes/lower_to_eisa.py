@@ -4,6 +4,7 @@ disappear.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -12,28 +13,40 @@ from xdsl.ir import Attribute, Block, Operation, Region
 from xdsl.passes import ModulePass
 
 from dialects import bfs, eisa
+from dialects.bfs_checks import tensors_read
 from dialects.machine import PortDecl
 from isa.errors import UserError
-from isa.layout import align
+from isa.layout import DRAM_ALIGN, align
 from isa.program import PAGE, TensorRef
 from isa.table import make
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.layer_to_instructions import LayerLowering
+from passes.tiling.geometry import Span
+from passes.tiling.layer_faults import layer_faults
+from passes.tiling.layer_to_instructions import LayerLowering, Rules
 
 
 def rodata_image(program: bfs.ProgramOp) -> bytes:
-    """`.rodata`: every packed constant at its address. Raises `UserError` if constants are not packed or overlap."""
-    image = bytearray()
+    """`.rodata`: every packed constant at its address.
+
+    Raises `UserError` if constants are not packed, overlap others that differ, or leave more room between them than
+    alignment needs.
+    """
+    placed: list[tuple[int, str, bytes]] = []
     for name, constant in program.constants.items():
         if constant.packed is None or constant.address is None:
             raise UserError(f"constant @{name} is not packed", "run pack-coefficients first")
-        data, address = constant.packed.data.data, constant.address.value.data
-        image += bytes(max(0, address + len(data) - len(image)))
-        old = image[address : address + len(data)]
-        if any(old) and bytes(old) != data:
+        placed.append((constant.address.value.data, name, constant.packed.data.data))
+    image = bytearray()
+    for address, name, data in sorted(placed):
+        if not 0 <= address < len(image) + DRAM_ALIGN:
+            found = f"constant @{name} lies at {address}, the constants before it end at {len(image)}"
+            raise UserError(found, "run pack-coefficients again")
+        image += bytes(max(0, address - len(image)))
+        shared = bytes(image[address : address + len(data)])
+        if shared != data[: len(shared)]:
             raise UserError(f"constant @{name} overlaps another one", "run pack-coefficients again")
-        image[address : address + len(data)] = data
+        image += data[len(shared) :]
     return bytes(image)
 
 
@@ -64,22 +77,18 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     ops: list[Operation] = [_tensor(op, names.get(s, s), arena_base) for s, op in tensors.items()]
     ops += [_port(op, eisa.InputOp) for op in program.inputs]
     ops += [_port(op, eisa.OutputOp) for op in program.outputs]
+    used: dict[str, None] = {}
+    causes: list[str] = []
     for layer in program.layers:
         lowering = LayerLowering(layer, tensors, constants, program.machine, arena_base)
-        instructions = lowering.run(rules)
-        ops.append(
-            eisa.layer_op(
-                layer.layer_name.data,
-                layer.kind.data,
-                layer.output.string_value(),
-                [n.data for n in layer.nodes.data],
-                layer.macs.value.data,
-                layer.weights.value.data,
-                [_extent(constants[name]) for name in lowering.used],
-                instructions,
-                layer.location,
-            )
-        )
+        try:
+            ops.append(_layer(lowering, rules))
+        except UserError as e:
+            causes += e.causes
+        used |= lowering.used
+    causes = causes or _unused(program, used)
+    if causes:
+        raise UserError(causes, "the bfs program is not complete")
     ops.append(eisa.InstructionOp.of(make("end")))
     properties: dict[str, Attribute] = {
         "target": program.target,
@@ -91,6 +100,39 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     if program.float_weights is not None:
         properties["float_weights"] = program.float_weights
     return eisa.ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
+
+
+def _layer(lowering: LayerLowering, rules: Rules) -> eisa.LayerOp:
+    """A layer of instructions. Raises `UserError` naming the layer if they do not do all that it is there for."""
+    layer, constants = lowering.layer, lowering.constants
+    instructions = lowering.run(rules)
+    output = lowering.tensor(layer.output)
+    address = lowering.dram_fields(output, *(Span(0, 0),) * 3)["dram"]
+    faults = layer_faults(instructions, output, address, lowering.target)
+    if faults:
+        raise UserError([f"layer '{layer.layer_name.data}': {fault}" for fault in faults])
+    return eisa.layer_op(
+        layer.layer_name.data,
+        layer.kind.data,
+        layer.output.string_value(),
+        [n.data for n in layer.nodes.data],
+        layer.macs.value.data,
+        layer.weights.value.data,
+        [_extent(constants[name]) for name in lowering.used],
+        instructions,
+        layer.location,
+    )
+
+
+def _unused(program: bfs.ProgramOp, used: Collection[str]) -> list[str]:
+    """Constants and tensors that are there for nothing: a part of the program is missing."""
+    read = {port.tensor.string_value() for port in program.outputs}
+    read.update(name for layer in program.layers for name in tensors_read(layer))
+    computed = (layer.output.string_value() for layer in program.layers)
+    return [
+        *(f"constant @{name} is read by no layer" for name in program.constants if name not in used),
+        *(f"tensor @{name} is computed, but nothing reads it" for name in computed if name not in read),
+    ]
 
 
 def _extent(constant: bfs.ConstantOp) -> tuple[int, int]:

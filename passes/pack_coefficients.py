@@ -72,6 +72,11 @@ def _pack(name: str, value: Array, wanted: Wanted) -> tuple[bytes, list[int]]:
     if not wanted:
         return b"", []
     rule, _ = next(iter(wanted))
+    for part in parts:
+        for axis, wanted_span in zip(rule.axes, (part.k, part.c), strict=True):
+            if axis is not None and not 0 <= wanted_span.first < wanted_span.end <= value.shape[axis]:
+                found = f"{wanted_span.first}..{wanted_span.end - 1} of constant @{name}, which has {value.shape[axis]}"
+                raise UserError(f"a tile loads channels {found}")
     packed = rule.pack(value, parts)
     data = bytearray(packed.shared)
     pieces: list[int] = []

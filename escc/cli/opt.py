@@ -34,7 +34,7 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
     from xdsl.xdsl_opt_main import xDSLOptMain
 
     from escc.driver import provenance, record
-    from escc.irtext import check_order, checked_text, has_locations
+    from escc.irtext import check_order, checked_text, has_locations, parser_faults
     from escc.universe import multiverse
     from passes.pipelines import parse
 
@@ -80,9 +80,10 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             return sys.stdout if self.args.output_file is None else self.collected
 
         def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
-            data = chunk.read()
-            checked_text(data, self.args.input_file or "stdin")
-            module = super().parse_chunk(BytesIO(data), file_extension, start_offset)
+            data, name = chunk.read(), self.args.input_file or "stdin"
+            checked_text(data, name)
+            with parser_faults(name):
+                module = super().parse_chunk(BytesIO(data), file_extension, start_offset)
             if module is not None and not self.args.disable_verify:
                 check_order(module)
             return module

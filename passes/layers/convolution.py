@@ -212,17 +212,30 @@ def window_fields(layer: LayerLowering, op: compute.ConvTileOp, region: Region, 
     }
 
 
+_ONE = Span(0, 1)
+
+
 def partial_sums(
-    layer: LayerLowering, op: compute.ConvTileOp, at: Indices, first: bool
+    layer: LayerLowering, op: compute.ConvTileOp, at: Indices, first: bool, c: Span = _ONE, cpg: int = 1
 ) -> tuple[Region, dict[str, int]]:
-    """The PSUM tile of a convolution: the next instance if `first`, else the current one."""
+    """The PSUM tile of a convolution: the next instance if `first`, else the current one.
+
+    Every part of the window adds the input channels of a group in order and once: here `c` of `cpg`. Raises
+    `UserError` otherwise.
+    """
     part = Region("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
     layer.require_room(op.psum, 4 * part.y.extent * part.x.extent * part.k.extent)
     state = layer.states[op.psum]
     if first:
         state.turn(part)
+        state.summed = {}
     elif layer.held(op.psum)[0] != part:
         raise layer.fault("a convolution adds to other partial sums than were begun")
+    window = (ints(op.kernel), ints(op.pads))
+    done, _ = state.summed.get(window, (0, cpg))
+    if c.first != done:
+        raise layer.fault(f"a convolution adds input channels from {c.first} on where {done} have been added")
+    state.summed[window] = c.end, cpg
     n = part.k.extent
     return part, {"psum": state.address, "oh": part.y.extent, "ow": part.x.extent, "kt": n, "kn": n}
 
@@ -235,6 +248,7 @@ class LoadWeightsRule(ConstantRule):
     """
 
     operation = LoadWeightsOp
+    axes = (0, 3)
 
     def transfer(self, op: LoadWeightsOp, at: Indices) -> tuple[str, Transfer]:
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), span(at, op.c, op.depth))
@@ -274,6 +288,9 @@ class RequantRule(TileRule):
     def lower(self, layer: LayerLowering, op: compute.RequantOp, at: Indices) -> None:
         out, out_address = layer.held(op.out)
         part, psum = layer.held(op.psum)
+        for done, whole in layer.states[op.psum].summed.values():
+            if done != whole:
+                raise layer.fault(f"partial sums hold {done} of {whole} input channels")
         parameters, par = layer.held(op.parameters)
         layer.require_covered(parameters.k, part.k, "parameters of channels")
         n = part.k.extent

@@ -67,11 +67,11 @@ class ConvRule(TileRule):
         weights, coef = layer.held(op.coef)
         c = span(at, op.c, op.depth)
         first = c.first == 0 and op.accumulate is None
-        part, psum = partial_sums(layer, op, at, first=first)
+        kpg, cpg = op.kpg.value.data, op.cpg.value.data
+        part, psum = partial_sums(layer, op, at, first, c, cpg)
         if weights.c != c:
             raise layer.fault("a convolution and its weights name different input channels")
         layer.require_covered(weights.k, part.k, "weights of channels")
-        kpg, cpg = op.kpg.value.data, op.cpg.value.data
         groups = whole_groups(layer, part.k, kpg)
         channel = groups.first * cpg + c.first
         layer.require_covered(act.c, Span(channel, (groups.extent - 1) * cpg + c.extent), "input channels")

@@ -104,6 +104,7 @@ class LoadCoefficientsRule(ConstantRule):
     """`load.coef` of ternary coefficients, each transfer in its smallest format; the coding names that."""
 
     operation = LoadCoefficientsOp
+    axes = (0, None)
 
     def transfer(self, op: LoadCoefficientsOp, at: Indices) -> tuple[str, Transfer]:
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))

@@ -14,7 +14,7 @@ from isa.layout import TABLE_BYTES
 from isa.target import Target
 from passes.tiling.declarations import DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
-from passes.tiling.geometry import ChannelMap
+from passes.tiling.geometry import ChannelMap, window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
 from passes.tiling.layer_to_instructions import LayerLowering, Region
 from passes.tiling.limits import field_range
@@ -40,10 +40,17 @@ class MapRule(TileRule):
         out, out_address = layer.held(op.out)
         (sy, sx), (oy, ox, oc) = ints(op.strides), ints(op.offsets)
         first, count = ints(op.channels)
-        covered = ChannelMap(first, count, oc, 1).inside(out.k)
+        channels = ChannelMap(first, count, oc, 1)
+        covered = channels.inside(out.k)
         if not covered.extent:
             return
         act, address = layer.held(op.act)
+        if act.source != op.tensor.string_value():
+            raise layer.fault(f"a tile of {op.tensor} is read; one of @{act.source} is loaded")
+        h, w, c = layer.tensors[act.source].extents
+        layer.require_covered(act.y, window_span(out.y, 1, sy, -oy, h), "rows")
+        layer.require_covered(act.x, window_span(out.x, 1, sx, -ox, w), "columns")
+        layer.require_covered(act.c, channels.source(out.k, c, 1), "channels")
         values = {"lut": 1, "table": layer.held(op.table)[1]} if op.table is not None else {}
         part = Region("", out.y, out.x, covered)
         layer.emit(
@@ -124,8 +131,8 @@ def _move(
         load = build.load_act(tensor.name, m)
         moved = (*offsets, m.offset)
 
-        def move(moved: tuple[int, int, int] = moved, m: ChannelMap = m) -> Operation:
-            return compute.MapOp(out, act, table, strides, moved, (m.first, m.extent))
+        def move(name: str = tensor.name, moved: tuple[int, int, int] = moved, m: ChannelMap = m) -> Operation:
+            return compute.MapOp(out, act, name, table, strides, moved, (m.first, m.extent))
 
         if len(inputs) == 1:
             build.before("act", load)

@@ -58,6 +58,9 @@ class Packed:
 class ConstantRule(TileRule):
     """How a load of a constant becomes instructions, and its constant the bytes that they read."""
 
+    axes: ClassVar[tuple[int | None, int | None]] = (None, None)
+    """Axes of the constant that `Transfer.k` and `Transfer.c` are ranges of; None where the range is not one."""
+
     @abstractmethod
     def transfer(self, op: Any, at: Indices) -> tuple[str, Transfer]:
         """Symbol of the constant, and the part of it that the operation loads for these values of the indices."""

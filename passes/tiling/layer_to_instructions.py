@@ -37,11 +37,15 @@ class Region:
 
 @dataclass
 class BufferState:
-    """A buffer while a layer is lowered: what each of its instances holds, and which one is current."""
+    """A buffer while a layer is lowered: what each of its instances holds, and which one is current.
+
+    `summed`: of partial sums, the input channels of a group that each part of the window has added so far, and all.
+    """
 
     op: BufferOp
     held: list[Region | None] = field(init=False)
     current: int = -1
+    summed: dict[object, tuple[int, int]] = field(default_factory=dict[object, tuple[int, int]])
 
     def __post_init__(self) -> None:
         self.held = [None] * len(self.op.places)

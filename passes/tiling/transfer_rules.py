@@ -55,6 +55,7 @@ class LoadParametersRule(ConstantRule):
     """`load.par` of packed requantisation parameters, or `load.bytes` of plain ones."""
 
     operation = tiles.LoadParametersOp
+    axes = (1, None)
 
     def transfer(self, op: tiles.LoadParametersOp, at: Indices) -> tuple[str, Transfer]:
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0), op.block.value.data)
@@ -110,6 +111,11 @@ class StoreTileRule(TileRule):
     def lower(self, layer: LayerLowering, op: tiles.StoreTileOp, at: Indices) -> None:
         out, address = layer.held(op.buffer)
         tensor = layer.tensor(op.tensor)
+        whole = [Span(0, extent) for extent in tensor.extents]
+        for have, part, what in zip(whole, (out.y, out.x, out.k), ("rows", "columns", "channels"), strict=True):
+            if not have.first <= part.first < part.end <= have.end:
+                found = f"{what} {part.first}..{part.end - 1} of tensor @{tensor.sym_name.data}, which has {have.end}"
+                raise layer.fault(f"a tile stores {found}")
         layer.emit(
             "store.act",
             **layer.dram_fields(tensor, out.y, out.x, out.k),

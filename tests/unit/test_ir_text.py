@@ -187,3 +187,35 @@ def test_a_racy_program_is_not_written(tmp_path: Path, capsys: pytest.CaptureFix
         assert out.exists() == (code == 0)
         out.unlink(missing_ok=True)
     assert "may still be writing it" in capsys.readouterr().err
+
+
+def test_numbers_that_the_parser_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.mlir"
+    huge = str(1 << 64)
+    for text in (
+        f"builtin.module attributes {{a = array<i64: {huge}>}} {{}}",
+        f"builtin.module attributes {{a = {huge} : i64}} {{}}",
+        f"builtin.module attributes {{a = !esc.q<i8, {'9' * 200}>, b = dense<{huge}> : tensor<1xi32>}} {{}}",
+        f'bfs.program attributes {{target = "esc1"}} {{\nbfs.tensor @t : 8x8x{huge} !esc.q<u8, 0.5> raw\n}}',
+        'func.func @f() {\n %x = "test.op"() {a = 0x1p : f32} : () -> (i' + huge + ")\n}",
+    ):
+        path.write_text(text)
+        for main in (escc.main, opt.main):
+            assert main([str(path)]) == 1, text
+            assert capsys.readouterr().err.count("error: ") == 1
+
+
+def test_the_innermost_fault_is_told(tmp_path: Path) -> None:
+    body = "\n".join(
+        [
+            "bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw",
+            'bfs.input "x" @a {shape = array<i64: 1, 8, 8, 8>}',
+            "bfs.tensor @b : 8x8x8 !esc.q<u8, 0.5> raw",
+            'bfs.layer "l" "map" -> @b attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {',
+            "%c0 = arith.constant 0 : index",
+            "bfs.for (%i, %n) = %c0 size %c0 step 0 {",
+            "} }",
+        ]
+    )
+    text = f'bfs.program attributes {{target = "esc1"}} {{\n{body}\n}}'
+    assert refused(text) == "m.mlir: (bfs.for): step must be positive, found 0"

@@ -171,7 +171,7 @@ bfs.program attributes {target = "esc1"} {
     }
   }
 }
-// CHECK: layer 'l': up to its end, the program takes more than 524288 tile operations and steps
+// CHECK: layer 'l': up to its end, the program takes more than 262144 tile operations and steps
 
 // -----
 

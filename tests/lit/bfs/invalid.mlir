@@ -94,7 +94,6 @@ bfs.program attributes {target = "esc1"} {
   bfs.layer "l" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
     %c0 = arith.constant 0 : index
     bfs.for (%i, %n) = %c0 size %c0 step 0 {
-      %b = bfs.buffer act 128
     }
   }
 }
@@ -132,7 +131,7 @@ bfs.program attributes {target = "esc1"} {
   bfs.layer "l" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
     %out = bfs.buffer out 128
     %act = bfs.buffer act 128
-    bfs.map %out, %act {strides = array<i64: 0, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 3>}
+    bfs.map %out, %act of @t {strides = array<i64: 0, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 3>}
   }
 }
 // CHECK: strides must be 2 integers of at least 1, found [0, 1]
@@ -147,3 +146,16 @@ bfs.program attributes {target = "esc1"} {
   }
 }
 // CHECK: buffers of act overlap: [0, 128) and one at 96
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.layer "l" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %c0 = arith.constant 0 : index
+    bfs.for (%i, %n) = %c0 size %c0 step 1 {
+      %b = bfs.buffer act 128
+    }
+  }
+}
+// CHECK: 'bfs.buffer' expects parent op 'bfs.layer'

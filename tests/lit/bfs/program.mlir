@@ -37,8 +37,8 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
       bfs.requant %out, %psum, %par {lo = 0 : i64, hi = 255 : i64, q_signed = false}
       bfs.requant %out, %psum, %par table %table residual %res addition %par {lo = 0 : i64, hi = 255 : i64, q_signed = true}
       bfs.add %out, %act, %res, %par
-      bfs.map %out, %act {strides = array<i64: 1, 1>, offsets = array<i64: 0, -1, 2>, channels = array<i64: 0, 16>}
-      bfs.map %out, %act table %table {strides = array<i64: 2, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 16>}
+      bfs.map %out, %act of @in {strides = array<i64: 1, 1>, offsets = array<i64: 0, -1, 2>, channels = array<i64: 0, 16>}
+      bfs.map %out, %act of @in table %table {strides = array<i64: 2, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 16>}
       bfs.pool %out, %act {kind = "max", kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, count_include_pad = false}
       bfs.pool %out, %act parameters %par {kind = "average", kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 1, 1, 0, 0>, count_include_pad = true, count0 = 4 : i64, shift = 20 : i64, lo = 0 : i64, hi = 255 : i64}
       bfs.store_tile @mid, %out
@@ -78,8 +78,8 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
 // CHECK-NEXT:        bfs.requant [[OUT]], [[PSUM]], [[PAR]] {lo = 0 : i64, hi = 255 : i64, q_signed = false}
 // CHECK-NEXT:        bfs.requant [[OUT]], [[PSUM]], [[PAR]] table [[TABLE]] residual [[RES]] addition [[PAR]] {lo = 0 : i64, hi = 255 : i64, q_signed = true}
 // CHECK-NEXT:        bfs.add [[OUT]], [[ACT]], [[RES]], [[PAR]]
-// CHECK-NEXT:        bfs.map [[OUT]], [[ACT]] {strides = array<i64: 1, 1>, offsets = array<i64: 0, -1, 2>, channels = array<i64: 0, 16>}
-// CHECK-NEXT:        bfs.map [[OUT]], [[ACT]] table [[TABLE]] {
+// CHECK-NEXT:        bfs.map [[OUT]], [[ACT]] of @in {strides = array<i64: 1, 1>, offsets = array<i64: 0, -1, 2>, channels = array<i64: 0, 16>}
+// CHECK-NEXT:        bfs.map [[OUT]], [[ACT]] of @in table [[TABLE]] {
 // CHECK-NEXT:        bfs.pool [[OUT]], [[ACT]] {kind = "max", kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, count_include_pad = false}
 // CHECK-NEXT:        bfs.pool [[OUT]], [[ACT]] parameters [[PAR]] {kind = "average", {{.*}}count0 = 4 : i64, shift = 20 : i64, lo = 0 : i64, hi = 255 : i64}
 // CHECK-NEXT:        bfs.store_tile @mid, [[OUT]]

@@ -17,7 +17,7 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
     bfs.for (%y, %yn) = %c0 size %c8 step 3 {
       bfs.load_tile %act, @in[%y : %yn, %c0 : %c8, %c0 : %c4] {kernel = array<i64: 1, 1>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0>, channels = array<i64: 0, 4, 0, 1>}
       bfs.open_tile %out[%y : %yn, %c0 : %c8, %c0 : %c4]
-      bfs.map %out, %act table %table {strides = array<i64: 1, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 4>}
+      bfs.map %out, %act of @in table %table {strides = array<i64: 1, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 4>}
       bfs.store_tile @out, %out
     }
   }
