@@ -123,8 +123,8 @@ def _add_quantisation(parser: CommandParser) -> None:
     group.add_argument(
         "--calibration",
         metavar="DATA.npz",
-        help="sample inputs, float32 [N,C,H,W] under the key x or the name of the input "
-        "(default: synthetic, with a warning; example: --calibration images.npz)",
+        help="sample inputs [N,C,H,W], .npz or .npy: the array that is called like the input, else x, else the only "
+        "one beside y (default: synthetic, with a warning; example: --calibration images.npz)",
     )
     group.add_argument(
         "--samples",

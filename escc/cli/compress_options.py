@@ -53,8 +53,9 @@ def _add_data(parser: CommandParser) -> None:
         "--data",
         required=True,
         metavar="DATA.npz",
-        help="training inputs x, uint8 or float [N,C,H,W], and labels y, integers [N] (y may be missing); kept in "
-        "memory in the type that they have",
+        help="training inputs, uint8 or float [N,C,H,W], and labels y, integers [N] (y may be missing); the inputs are "
+        "the array that is called like the model's input, else x, else the only one beside y; kept in memory in the "
+        "type that they have",
     )
     group.add_argument(
         "--validation",

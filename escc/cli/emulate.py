@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument(
         "--input",
         metavar="X.npy|X.npz|IMAGE",
-        help="float input(s) [N,C,H,W]: .npy, .npz with key x or the names of the inputs, or an image file, which is "
-        "scaled and cut to size (default: the embedded sample)",
+        help="float input(s) [N,C,H,W], .npz or .npy: the array that is called like the input, else x, else the only "
+        "one beside y; or an image file, which is scaled and cut to size (default: the embedded sample)",
     )
     parser.add_argument(
         "--output", metavar="Y.npy", help="write the output as .npy, several as .npz by name; not with --eval"
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument(
         "--eval",
         metavar="DATA.npz",
-        help=f"top-1 accuracy over inputs x and integer labels y; with --stats also the mean statistics of the first "
-        f"{_MEASURED} images",
+        help="top-1 accuracy over inputs, found as for --input, and integer labels y; with --stats also the mean "
+        f"statistics of the first {_MEASURED} images",
     )
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="use only the first N images (integer; default all)"

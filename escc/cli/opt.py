@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING, ClassVar, TextIO
 
 from escc.cli.common import CommandParser, guard
 from escc.console import Console
 from escc.files import ClashError, ledger, write_output
 from isa.errors import UserError
+from isa.text import printable
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -102,9 +104,25 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
 
     with ledger() as files:
         tool = EscOpt(DESCRIPTION, arguments)
-        tool.run()
+        colours = tool.args.syntax_highlight
+        with contextlib.nullcontext() if colours else contextlib.redirect_stdout(_Printable(sys.stdout)):
+            tool.run()
         if tool.args.output_file is not None:
             write_output(tool.args.output_file, tool.collected.getvalue())
+
+
+class _Printable(StringIO):
+    """Standard output where the text of diagnostics may hold names of strangers."""
+
+    def __init__(self, stream: TextIO):
+        super().__init__()
+        self._stream = stream
+
+    def write(self, s: str, /) -> int:
+        return self._stream.write("\n".join(map(printable, s.split("\n"))))
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _Collected(StringIO):

@@ -39,6 +39,16 @@ def test_bytes_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == f"error: {path}: not IR text: byte 3 is not UTF-8\n"
 
 
+@pytest.mark.parametrize("option", ["--verify-diagnostics", "--parsing-diagnostics"])
+def test_diagnostics_on_standard_output_are_printable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    text = 'builtin.module {\n  "test.\x1b[31m"() : () -> ()\n  // \x1b]0;owned\x07\n}'
+    assert opt(tmp_path, text, option) in (0, 1)
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err and captured.out + captured.err
+
+
 def test_locations_are_printed_where_there_are_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert opt(tmp_path, TEXT.replace("xi32>\n    func", 'xi32> loc("/conv")\n    func')) == 0
     assert 'loc("/conv")' in capsys.readouterr().out
