@@ -27,6 +27,7 @@ from dialects.signature import inputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point
 from isa.target import Target, load_target
+from passes.analysis.conv_moments import observe, step_weights, ungrouped
 from passes.math.calibration import load_inputs
 from passes.math.decomposition import (
     ConvLayer,
@@ -36,11 +37,10 @@ from passes.math.decomposition import (
     check,
     decomposed_integers,
 )
-from passes.math.moments import MomentAccumulator, position_budget, window_rows
 from passes.math.scales import storable
 from passes.quantize_plan import PRESCRIBED
 from passes.sensitivity import image_count, sensitivities
-from passes.twin_values import TwinValues, accumulate, is_accumulator
+from passes.twin_values import TwinValues, is_accumulator
 
 Array: TypeAlias = NDArray[Any]
 
@@ -62,15 +62,6 @@ def load_scheme(name: str) -> Scheme:
             f"installed: {', '.join(sorted(found))}; a package adds one through the entry points '{GROUP}'",
         )
     return cast(Scheme, found[name].load())
-
-
-def _candidate(op: Operation) -> tuple[esc.Conv2dOp, esc.RequantizeOp] | None:
-    """A convolution without groups whose only reader is the given requantisation."""
-    if not isinstance(op, esc.RequantizeOp) or not isinstance(conv := op.input.owner, esc.Conv2dOp):
-        return None
-    if conv.groups.value.data != 1 or len(list(conv.output.uses)) != 1:
-        return None
-    return conv, op
 
 
 class _Rewriter:
@@ -98,10 +89,10 @@ class _Rewriter:
 
     def run(self, ops: Sequence[Operation]) -> None:
         """Process operations in order up to the last candidate."""
-        candidates = [pair is not None for pair in map(_candidate, ops)]
+        candidates = [pair is not None for pair in map(ungrouped, ops)]
         last = max((i for i, yes in enumerate(candidates) if yes), default=-1)
         for index, op in enumerate(ops[: last + 1]):
-            pair = _candidate(op)
+            pair = ungrouped(op)
             if pair is None:
                 self._values.step(op)
             else:
@@ -126,72 +117,25 @@ class _Rewriter:
         self._replace(conv, requant, layer, answer)
         self.count += 1
 
-    def _picks(self, conv: esc.Conv2dOp, index: int) -> NDArray[np.int64]:
-        """Output positions of all images that enter the moments, ascending."""
-        _, oh, ow, _ = esc.shape_of(conv.output)
-        total = self._values.count * oh * ow
-        budget = position_budget(conv.weight.array[0].size)
-        if total <= budget:
-            return np.arange(total)
-        rng = np.random.default_rng([self._options.seed, index])
-        return np.sort(rng.choice(total, budget, replace=False))
-
     def _describe(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> ConvLayer:
         _, h, w, c = esc.shape_of(conv.input)
         _, oh, ow, k = esc.shape_of(conv.output)
-        kernel = (conv.weight.array.shape[1], conv.weight.array.shape[2])
-        picks = self._picks(conv, index)
-        wanted = self._wanted(conv, requant, picks)
-        sums = MomentAccumulator(conv.weight.array[0].size, k)
+        moments = observe(self._values, conv, requant, (self._options.seed, index))
         x = self._values.current(conv.input)
-        strides, pads = esc.ints(conv.strides), esc.ints(conv.pads)
-        step = 1 << 14
-        for n in range(0, len(picks), step):
-            rows = window_rows(x, kernel, strides, pads, (oh, ow), picks[n : n + step])
-            sums.add(rows, wanted[n : n + step])
+        sy, sx = esc.ints(conv.strides)
         names = node_names(conv)
         return ConvLayer(
             names[0] if names else conv.name,
-            conv.weight.array.astype(np.float64) * _steps(requant)[:, None, None, None],
-            (strides[0], strides[1]),
+            step_weights(conv, requant),
+            (sy, sx),
             (h, w, c),
             (oh, ow, k),
             float(np.count_nonzero(x)) / x.size,
-            sums.result(),
+            moments,
             self._calibrated,
             self._target,
             lambda: self._sensitivity.of(index),
         )
-
-    def _wanted(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, picks: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Outputs, in output steps before rounding, that make up for what the rewritten network does so far: [P, K].
-
-        The accumulators of the uncompressed network, plus what its residual operand has and the compressed one's lacks.
-        """
-        _, oh, ow, k = esc.shape_of(conv.output)
-        per_image = oh * ow
-        out = np.empty((len(picks), k))
-        ratio = 0.0
-        residual = requant.residual
-        addition = requant.addition
-        if residual is not None and addition is not None and requant.table is None and addition.mult_a > 0:
-            ratio = addition.mult_b / addition.mult_a
-        for part in self._values.chunks(conv):
-            lo, hi = np.searchsorted(picks, [part.start * per_image, part.stop * per_image])
-            if lo == hi:
-                continue
-            local = picks[lo:hi] - part.start * per_image
-
-            def load(v: Any, part: slice = part) -> Array:
-                return self._values.reference(v)[part]
-
-            acc = accumulate(conv.output, load).reshape(-1, k)[local]
-            y = (acc + requant.bias.array.astype(np.float64)) * _steps(requant)
-            if residual is not None and ratio and self._values.differs(residual):
-                before = self._values.reference(residual)[part].reshape(-1, k)[local].astype(np.float64)
-                y += (before - self._values.current(residual)[part].reshape(-1, k)[local]) * ratio
-            out[lo:hi] = y
-        return out
 
     def _replace(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: Decomposition) -> None:
         """Rewrite a layer and evaluate it in both networks."""
@@ -219,11 +163,6 @@ class _Rewriter:
         values.store(requant, before, values.evaluate(requant, values.current))
 
 
-def _steps(requant: esc.RequantizeOp) -> NDArray[np.float64]:
-    """Output steps for each step of the accumulator: mult * 2^-shift, float64 [K]."""
-    return np.ldexp(requant.mult.array.astype(np.float64), -requant.shift.array.astype(np.int64))
-
-
 class Sensitivity:
     """Sensitivities of the convolutions of a function as it is now, measured when first asked for."""
 
@@ -242,7 +181,7 @@ class Sensitivity:
         ops = list(block.ops)
         count = image_count(ops)
         found = sensitivities(block, [x[:count] for x in self._inputs], self._seed)
-        pairs = [(i, pair[0]) for i, op in enumerate(ops) if (pair := _candidate(op)) is not None]
+        pairs = [(i, pair[0]) for i, op in enumerate(ops) if (pair := ungrouped(op)) is not None]
         return {i: found[conv] for i, conv in pairs}
 
 
@@ -312,7 +251,7 @@ class DecomposeConvPass(ModulePass):
         """
         function = main_function(op)
         ops = list(function.body.block.ops)
-        if self.scheme == self.keeps_dense or not any(_candidate(o) for o in ops):
+        if self.scheme == self.keeps_dense or not any(ungrouped(o) for o in ops):
             return True
         given = PRESCRIBED in function.attributes and self.calibration is None
         return self.scheme == self.chooses and (given or any(isinstance(o, esc.CoeffCombineOp) for o in ops))
@@ -337,7 +276,7 @@ class DecomposeConvPass(ModulePass):
         ops = list(block.ops)
         samples = min(self.samples, _sample_limit(ops))
         inputs = load_inputs(self.calibration, inputs_of(function), samples, self.seed)
-        convs = [pair[0] for o in ops if (pair := _candidate(o)) is not None]
+        convs = [pair[0] for o in ops if (pair := ungrouped(o)) is not None]
         options = SchemeOptions(
             self.basis,
             self.planes,
