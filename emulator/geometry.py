@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from operator import itemgetter
+from typing import NamedTuple, cast
 
 from isa.integers import Values
 
@@ -54,9 +56,13 @@ class Region(NamedTuple):
     cn: int
 
 
+_window_fields = cast(Callable[[Values], tuple[int, ...]], itemgetter(*Window._fields))
+_region_fields = cast(Callable[[Values], tuple[int, ...]], itemgetter(*Region._fields[1:]))
+
+
 def window_of(v: Values) -> Window:
     """The windows of an instruction."""
-    return Window(*(v[name] for name in Window._fields))
+    return Window(*_window_fields(v))
 
 
 def out_tile_of(v: Values, h: str = "oh", w: str = "ow", channels: str = "kn") -> OutTile:
@@ -66,7 +72,7 @@ def out_tile_of(v: Values, h: str = "oh", w: str = "ow", channels: str = "kn") -
 
 def region_of(v: Values, arena_base: int) -> Region:
     """The region of an instruction with the fields `isa.field_groups.DRAM_TENSOR`."""
-    return Region(v["dram"] - arena_base, *(v[name] for name in Region._fields[1:]))
+    return Region(v["dram"] - arena_base, *_region_fields(v))
 
 
 def flip(signed: int) -> int:

@@ -6,12 +6,14 @@ add what the data of image 0 decide. Formulas are explained in docs/performance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.counts import Count
+from isa.jit import jit
 from isa.program import Program
 from isa.target import Target
 
@@ -22,7 +24,7 @@ class Recorder:
     """Filled by one functional run.
 
     `cycles` [n]: compute and post: duration, start-up included; load and store: cycles of the scratchpad side.
-    `counts` [n, len(Count)]. DRAM requests of instruction i are `requests[i]`: (addresses, bytes).
+    `counts` [n, len(Count)]. DRAM requests of instruction i are the rows (address, bytes) of `requests[i]`.
     """
 
     def __init__(self, program: Program):
@@ -31,7 +33,7 @@ class Recorder:
         self.target = program.target
         self.cycles: Longs = np.zeros(n, np.int64)
         self.counts: Longs = np.zeros((n, len(Count)), np.int64)
-        self.requests: list[tuple[Longs, Longs]] = [(np.empty(0, np.int64), np.empty(0, np.int64))] * n
+        self.requests: list[Longs] = [np.empty((0, 2), np.int64)] * n
         for group in program.groups:
             if group.spec.cycles is not None:
                 self.cycles[group.number] = group.spec.cycles(group.values, self.target)
@@ -62,16 +64,30 @@ class Entry:
 
     def request(self, count: Count, *pieces: tuple[int, int]) -> None:
         """DRAM requests of the instruction, (address, bytes) each; whole bursts count."""
-        self.request_all(count, *np.array(pieces, np.int64).reshape(-1, 2).T)
+        self.request_all(count, joined(pieces))
 
-    def request_all(self, count: Count, addresses: Longs, sizes: Longs) -> None:
-        """The same, as arrays; pieces that lie one after the other become one."""
-        joins = addresses[1:] == addresses[:-1] + sizes[:-1]
-        if joins.any():
-            first = np.flatnonzero(np.concatenate([[True], ~joins]))
-            sizes = np.add.reduceat(sizes, first)
-            addresses = addresses[first]
-        self._recorder.requests[self._number] = (addresses, sizes)
-        burst = self.target.dram.burst_bytes
-        bursts = (addresses + sizes - 1) // burst - addresses // burst + 1
-        self.add(count, int(bursts.sum()) * burst)
+    def request_all(self, count: Count, pieces: Longs) -> None:
+        """The same, as an array [n, 2] in which no piece follows another without a gap."""
+        self._recorder.requests[self._number] = pieces
+        self.add(count, _burst_bytes(pieces, self.target.dram.burst_bytes))
+
+
+def joined(pieces: Sequence[tuple[int, int]]) -> Longs:
+    """Pieces (address, bytes) as an array [n, 2]; those that follow one another without a gap become one."""
+    found: list[list[int]] = []
+    for address, size in pieces:
+        if found and sum(found[-1]) == address:
+            found[-1][1] += size
+        else:
+            found.append([address, size])
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+@jit
+def _burst_bytes(pieces: Longs, burst: int) -> int:
+    """Bytes of all bursts that pieces touch."""
+    total = 0
+    for i in range(pieces.shape[0]):
+        address, size = pieces[i]
+        total += (address + size - 1) // burst - address // burst + 1
+    return total * burst

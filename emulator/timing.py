@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.recording import Recorder
-from isa.declaration import WAITS
+from isa.code import synchronisation
 from isa.formats import Queue
 from isa.jit import jit
-from isa.program import Program
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -188,8 +187,7 @@ class _Work(NamedTuple):
     cycles: Longs
     following: Longs  # the next instruction of the same queue, -1 after the last
     first_request: Longs
-    addresses: Longs
-    sizes: Longs
+    requests: Longs  # address, bytes
 
 
 class _Times(NamedTuple):
@@ -265,8 +263,8 @@ def _piece(m: _Machine, e: int) -> tuple[int, int]:
     """Address and size of the next piece of an engine: what is left of its request, up to the end of the page."""
     engine, page = m.engines[e], m.dram.timing.page_bytes
     request = engine["request"]
-    address = m.work.addresses[request] + engine["offset"]
-    return address, min(m.work.sizes[request] - engine["offset"], page - address % page)
+    address = m.work.requests[request, 0] + engine["offset"]
+    return address, min(m.work.requests[request, 1] - engine["offset"], page - address % page)
 
 
 @jit
@@ -278,7 +276,7 @@ def _accept(m: _Machine, e: int, i: int, begin: int) -> None:
     engine["offset"] = 0
     total = 0
     for j in range(m.work.first_request[i], m.work.first_request[i + 1]):
-        total += m.work.sizes[j]
+        total += m.work.requests[j, 1]
     engine["pad_rate"] = m.work.cycles[i] / total
     engine["pad"] = begin + m.dma_issue
     engine["data_end"] = 0.0
@@ -295,7 +293,7 @@ def _serve(m: _Machine, e: int) -> None:
     address, size = _piece(m, e)
     _access(m.dram, address, size, e == _Engine.STORE, engine["ready"])
     engine["offset"] += size
-    if engine["offset"] == m.work.sizes[engine["request"]]:
+    if engine["offset"] == m.work.requests[engine["request"], 1]:
         engine["request"] += 1
         engine["offset"] = 0
     last = engine["request"] == m.work.first_request[i + 1]
@@ -387,36 +385,21 @@ def _machine(recorder: Recorder) -> _Machine:
     """The machine before the first instruction."""
     program = recorder.program
     n = len(program.instructions)
-    queue, signal, waits = _synchronisation(program)
+    queue, signal, waits = synchronisation(program.groups)
     following, queues = np.full(n, -1, np.int64), np.zeros(len(Queue), _QUEUE)
     for q in Queue:
         mine = np.flatnonzero(queue == q)
         following[mine[:-1]] = mine[1:]
         queues[q]["head"] = mine[0] if mine.size else -1
     queues["previous"] = -1
-    counts = [len(addresses) for addresses, _ in recorder.requests]
-    first = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
-    empty = np.empty(0, np.int64)
-    addresses = np.concatenate([empty, *(a for a, _ in recorder.requests)])
-    sizes = np.concatenate([empty, *(s for _, s in recorder.requests)])
-    work = _Work(queue, signal, waits, recorder.cycles, following, first, addresses, sizes)
+    first = np.concatenate([[0], np.cumsum(list(map(len, recorder.requests)), dtype=np.int64)]).astype(np.int64)
+    requests = np.concatenate([np.empty((0, 2), np.int64), *recorder.requests])
+    work = _Work(queue, signal, waits, recorder.cycles, following, first, requests)
     times = _Times(*(np.zeros(n, np.int64) for _ in range(3)))
     engines = np.zeros(len(_Engine), _ENGINE)
     engines["serving"] = -1
     signaller = np.full((len(Queue), n + 1), -1, np.int64)
     return _Machine(work, times, queues, signaller, engines, recorder.target.dma.issue_cycles, _dram(recorder.target))
-
-
-def _synchronisation(program: Program) -> tuple[Longs, Longs, Longs]:
-    """Queue and signal [n], waits [n, queues] of all instructions."""
-    n = len(program.instructions)
-    queue, signal, waits = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, len(Queue)), np.int64)
-    for group in program.groups:
-        queue[group.number] = group.spec.queue
-        signal[group.number] = group.values["signal"]
-        for other, name in WAITS:
-            waits[group.number, other] = group.values[name]
-    return queue, signal, waits
 
 
 def replay(recorder: Recorder) -> Timeline:

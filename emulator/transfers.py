@@ -8,8 +8,10 @@ from emulator.geometry import Region
 from emulator.kernels import Longs
 from emulator.recording import Entry
 from isa.counts import Count
-from isa.field_groups import bitmap_layout
-from isa.integers import Values, ceil_div
+from isa.integers import ceil_div
+from isa.jit import jit
+
+_NO_LINES = np.empty(0, np.int64)
 
 
 def room_for_lines(region: Region, chunk: int) -> Longs:
@@ -18,22 +20,48 @@ def room_for_lines(region: Region, chunk: int) -> Longs:
     return np.empty(region.h * ceil_div(region.cn, chunk) * segments, np.int64)
 
 
-def record_region(entry: Entry, v: Values, moved: Longs | None, count: Count) -> int:
-    """Record the DRAM requests of a region; bytes moved. `moved`: bytes of each BITMAP line, None for a RAW tensor."""
-    chunk = entry.target.array.chunk
-    rows = _span(v["y"], v["h"])
-    if moved is None:
-        addresses: Longs = (rows[:, None] * v["tensor_w"] + _span(v["x"], v["w"])) * v["tensor_c"] + v["c"]
-        sizes = np.full(addresses.shape, v["cn"], np.int64)
-    else:
-        layout = bitmap_layout(v, chunk)
-        first, end = v["x"] // layout.segment, (v["x"] + v["w"] - 1) // layout.segment + 1
-        chunks, segments = _span(v["c"] // chunk, ceil_div(v["cn"], chunk)), _span(first, end - first)
-        lines: Longs = (rows[:, None] * layout.records.chunks + chunks)[:, :, None] * layout.segments + segments
-        addresses, sizes = lines * layout.line_bytes, moved
-    entry.request_all(count, v["dram"] + addresses.reshape(-1), sizes.reshape(-1))
-    return int(sizes.sum())
+@jit
+def _pieces(region: Region, moved: Longs, chunk: int, line_bytes: int, pieces: Longs) -> int:
+    """Addresses, from the start of the tensor, and sizes of what a region moves, in order; how many pieces there are.
+
+    `pieces` [most, 2]. `moved` [lines]: bytes of each BITMAP line; empty for a RAW tensor. Pieces that follow one
+    another without a gap become one.
+    """
+    _, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region
+    raw = moved.size == 0
+    chunks, segments = (tensor_c + chunk - 1) // chunk, 1
+    inner, outer = w, 1
+    if not raw:
+        segments = (tensor_w + segment - 1) // segment
+        inner, outer = (x + w - 1) // segment - x // segment + 1, (cn + chunk - 1) // chunk
+    found = 0
+    index = 0
+    for row in range(y, y + h):
+        for j in range(outer):
+            for i in range(inner):
+                if raw:
+                    address, size = (row * tensor_w + x + i) * tensor_c + c, cn
+                else:
+                    line = (row * chunks + c // chunk + j) * segments + x // segment + i
+                    address, size = line * line_bytes, moved[index]
+                    index += 1
+                if found and pieces[found - 1, 0] + pieces[found - 1, 1] == address:
+                    pieces[found - 1, 1] += size
+                else:
+                    pieces[found, 0], pieces[found, 1] = address, size
+                    found += 1
+    return found
 
 
-def _span(first: int, count: int) -> Longs:
-    return np.arange(first, first + count, dtype=np.int64)
+def record_region(entry: Entry, region: Region, dram: int, moved: Longs | None, line_bytes: int, count: Count) -> int:
+    """Record the DRAM requests of a region of the tensor at an address of DRAM; bytes moved.
+
+    `moved`: bytes of each BITMAP line, None for a RAW tensor; `line_bytes`: the slot of a line.
+    """
+    most = region.h * region.w if moved is None else moved.size
+    pieces = np.empty((most, 2), np.int64)
+    lines = _NO_LINES if moved is None else moved
+    pieces = pieces[: _pieces(region, lines, entry.target.array.chunk, line_bytes, pieces)]
+    pieces[:, 0] += dram
+    entry.request_all(count, pieces)
+    return region.h * region.w * region.cn if moved is None else int(moved.sum())

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.code import Touched, touched
+from isa.code import Touched
 from isa.errors import UserError
 from isa.formats import Space, TensorFormat
 from isa.hazards import describe
@@ -75,7 +75,7 @@ def _all_extents(program: Program) -> Touched:
     width = len(Touched._fields)
     ports = (np.array(rows, np.int64).reshape(-1, width).T for rows in (inputs, outputs))
     before, behind = ports
-    return Touched(*np.concatenate([before, np.stack(touched(program.groups, program.target)), behind], axis=1))
+    return Touched(*np.concatenate([before, np.stack(program.touched), behind], axis=1))
 
 
 def _who(program: Program, number: int) -> str:

@@ -39,6 +39,7 @@ class BitReader:
     """Takes streams off the front of a blob; `what` is how errors call it."""
 
     def __init__(self, data: bytes, what: str) -> None:
+        self._raw = data
         self._data = np.frombuffer(data, np.uint8)
         self._at = 0
         self._what = what
@@ -59,7 +60,10 @@ class BitReader:
         """The next number of 7 bits a byte, at most 5 bytes."""
         value = 0
         for shift in range(0, 35, 7):
-            byte = int(self.take(1)[0])
+            if self._at == len(self._raw):
+                raise self.error(f"{self._data.size} bytes are too few")
+            byte = self._raw[self._at]
+            self._at += 1
             value |= (byte & 127) << shift
             if byte < 128:
                 if byte == 0 and shift:

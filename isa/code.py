@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.declaration import INSTRUCTION_BYTES, Field, Instruction, InstructionSpec
+from isa.declaration import INSTRUCTION_BYTES, WAITS, Field, Instruction, InstructionSpec
 from isa.extents import Extent
 from isa.table import BY_OPCODE, decode
 from isa.target import Target
@@ -54,6 +54,26 @@ def group(instructions: Sequence[Instruction]) -> tuple[Group, ...]:
         columns = dict(zip(names, np.ascontiguousarray(table), strict=True))
         found.append(Group(spec, np.array(index, np.int64), columns))
     return tuple(found)
+
+
+class Synchronisation(NamedTuple):
+    """Queue and signal [n], waits [n, queues] of all instructions."""
+
+    queue: Longs
+    signal: Longs
+    waits: Longs
+
+
+def synchronisation(groups: Sequence[Group]) -> Synchronisation:
+    """The synchronisation fields of all instructions in program order."""
+    n = sum(part.number.size for part in groups)
+    found = Synchronisation(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, len(WAITS)), np.int64))
+    for part in groups:
+        found.queue[part.number] = part.spec.queue
+        found.signal[part.number] = part.values["signal"]
+        for queue, name in WAITS:
+            found.waits[part.number, queue] = part.values[name]
+    return found
 
 
 # Instruction words ----------------------------------------------------------------------------------------------------

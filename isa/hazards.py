@@ -8,14 +8,13 @@ this file; they share the ranges, not the ordering.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from isa.code import group, touched
-from isa.declaration import WAITS, Instruction
+from isa.code import Group, Longs, Synchronisation, Touched, group, synchronisation, touched
+from isa.declaration import Instruction
 from isa.errors import UserError
 from isa.formats import Queue, Space
 from isa.program import Program
@@ -50,39 +49,8 @@ def all_accesses(instructions: Sequence[Instruction], target: Target) -> list[li
     return found
 
 
-class _LatestByRange:
-    """A map from every address to the latest instruction that touched it; -1 where none has."""
-
-    def __init__(self) -> None:
-        self._starts = [0]  # piece i covers [starts[i], starts[i + 1])
-        self._latest = [-1]
-
-    def latest(self, low: int, high: int) -> int:
-        """Latest instruction that touched a byte of [low, high)."""
-        starts = self._starts
-        i = bisect_right(starts, low) - 1
-        j = bisect_left(starts, high, i + 1)
-        return self._latest[i] if j == i + 1 else max(self._latest[i:j])
-
-    def touch(self, low: int, high: int, index: int) -> None:
-        """Record that instruction `index`, later than all before, touches [low, high)."""
-        starts, latest = self._starts, self._latest
-        i = bisect_right(starts, low) - 1
-        j = bisect_left(starts, high, i + 1)
-        after = latest[j - 1]
-        new_starts, new_latest = [low], [index]
-        if starts[i] < low:
-            new_starts.insert(0, starts[i])
-            new_latest.insert(0, latest[i])
-        if j == len(starts) or starts[j] > high:
-            new_starts.append(high)
-            new_latest.append(after)
-        starts[i:j] = new_starts
-        latest[i:j] = new_latest
-
-
 Dependency = tuple[int, int, int, int]
-"""Index of the latest conflicting earlier instruction in each queue (by `Queue` value); -1: none, or its own queue."""
+"""Number of the latest conflicting earlier instruction in each queue (by `Queue` value); -1: none, or its own queue."""
 
 
 def dependencies(instructions: Sequence[Instruction], target: Target) -> list[Dependency]:
@@ -90,25 +58,18 @@ def dependencies(instructions: Sequence[Instruction], target: Target) -> list[De
 
     Since queues are in order, an instruction that starts after those has seen all earlier conflicting ones complete.
     """
-    readers: dict[str, dict[Queue, _LatestByRange]] = {space: {} for space in SPACES}
-    writers: dict[str, dict[Queue, _LatestByRange]] = {space: {} for space in SPACES}
-    found: list[Dependency] = []
-    ranges = all_accesses(instructions, target)
-    for index, instruction in enumerate(instructions):
-        queue = instruction.spec.queue
-        latest = [-1, -1, -1, -1]
-        for space, low, high, write in ranges[index]:
-            for maps in (writers, readers) if write else (writers,):
-                for other, pieces in maps[space].items():
-                    if other is not queue:
-                        latest[other] = max(latest[other], pieces.latest(low, high))
-        for space, low, high, write in ranges[index]:
-            maps = (writers if write else readers)[space]
-            if queue not in maps:
-                maps[queue] = _LatestByRange()
-            maps[queue].touch(low, high, index)
-        found.append((latest[0], latest[1], latest[2], latest[3]))
-    return found
+    groups = group(instructions)
+    return [(a, b, c, d) for a, b, c, d in _latest_conflicts(groups, touched(groups, target)).tolist()]
+
+
+def _latest_conflicts(groups: Sequence[Group], table: Touched) -> Longs:
+    """The same as an array [n, queues]."""
+    from isa.orderloops import latest_conflicts  # only those who ask for an order pay for the compiler
+
+    queue = synchronisation(groups).queue
+    space = np.minimum(table.space, Space.ARENA)  # both parts of DRAM have the same addresses
+    ranges = np.stack([table.number, space, table.base, table.end, table.write], axis=1)
+    return latest_conflicts(queue, ranges, len(SPACES))
 
 
 def check_semaphores(instructions: Sequence[Instruction]) -> None:
@@ -117,21 +78,27 @@ def check_semaphores(instructions: Sequence[Instruction]) -> None:
     Raises `UserError` naming those that do not. One signal too few makes all later waits of a queue fail too, so a wait
     is only named if it lacks more signals than those of the queue before it.
     """
-    signals = [0, 0, 0, 0]
-    lacking = dict.fromkeys(((waiter, queue) for waiter in Queue for queue, _ in WAITS), 0)
-    causes: list[str] = []
-    for index, instruction in enumerate(instructions):
-        for queue, name in WAITS:
-            pair = instruction.spec.queue, queue
-            if instruction[name] - signals[queue] > lacking[pair]:
-                lacking[pair] = instruction[name] - signals[queue]
-                causes.append(
-                    f"{describe(instructions, index)}: waits for {queue.name.lower()}>={instruction[name]}, "
-                    f"but only {signals[queue]} signals of that queue stand before it"
-                )
-        signals[instruction.spec.queue] += instruction["signal"]
+    causes = _lacking_signals(instructions, synchronisation(group(instructions)))
     if causes:
         raise UserError(causes, "a wait must be satisfied by earlier instructions")
+
+
+def _lacking_signals(instructions: Sequence[Instruction], sync: Synchronisation) -> list[str]:
+    """A line for each wait that `check_semaphores` names."""
+    own = (sync.queue[:, None] == np.arange(len(Queue))) * sync.signal[:, None]
+    before = np.cumsum(own, axis=0) - own
+    lack = sync.waits - before
+    most: dict[tuple[int, int], int] = {}
+    causes: list[str] = []
+    for number, other in np.argwhere(lack > 0).tolist():
+        pair = int(sync.queue[number]), other
+        if lack[number, other] > most.get(pair, 0):
+            most[pair] = int(lack[number, other])
+            causes.append(
+                f"{describe(instructions, number)}: waits for {Queue(other).name.lower()}>={sync.waits[number, other]}"
+                f", but only {before[number, other]} signals of that queue stand before it"
+            )
+    return causes
 
 
 def clocks(instructions: Sequence[Instruction]) -> list[tuple[int, int, int, int]]:
@@ -139,24 +106,14 @@ def clocks(instructions: Sequence[Instruction]) -> list[tuple[int, int, int, int
 
     The waits must have passed `check_semaphores`.
     """
-    current = [[0, 0, 0, 0] for _ in Queue]
-    at_signal: list[list[list[int]]] = [[] for _ in Queue]
-    found: list[tuple[int, int, int, int]] = []
-    for instruction in instructions:
-        queue = instruction.spec.queue
-        clock = current[queue]
-        values = instruction.values
-        for other, name in WAITS:
-            count = values[name]
-            if count:
-                clock = [max(a, b) for a, b in zip(clock, at_signal[other][count - 1], strict=True)]
-        found.append((clock[0], clock[1], clock[2], clock[3]))
-        done = list(clock)
-        done[queue] += 1
-        if values["signal"]:
-            at_signal[queue].append(done)
-        current[queue] = done
-    return found
+    return [(a, b, c, d) for a, b, c, d in _clocks(synchronisation(group(instructions))).tolist()]
+
+
+def _clocks(sync: Synchronisation) -> Longs:
+    """The same as an array [n, queues]."""
+    from isa.orderloops import vector_clocks
+
+    return vector_clocks(*sync)
 
 
 def check_races(program: Program) -> None:
@@ -164,19 +121,17 @@ def check_races(program: Program) -> None:
 
     Raises `UserError` with one cause for each instruction and queue whose latest conflicting instruction may still run.
     """
-    instructions = program.instructions
-    check_semaphores(instructions)
-    position: list[int] = []
-    lengths = [0, 0, 0, 0]
-    for instruction in instructions:
-        position.append(lengths[instruction.spec.queue])
-        lengths[instruction.spec.queue] += 1
-    pairs = zip(dependencies(instructions, program.target), clocks(instructions), strict=True)
+    instructions, sync = program.instructions, synchronisation(program.groups)
+    causes = _lacking_signals(instructions, sync)
+    if causes:
+        raise UserError(causes, "a wait must be satisfied by earlier instructions")
+    own = sync.queue[:, None] == np.arange(len(Queue))
+    position = np.where(own, np.cumsum(own, axis=0) - 1, 0).sum(axis=1)
+    latest = _latest_conflicts(program.groups, program.touched)
+    racing = (latest >= 0) & (position[latest] >= _clocks(sync))
     causes = [
-        _race(instructions, program.target, earlier, index)
-        for index, (depends, clock) in enumerate(pairs)
-        for earlier, completed in zip(depends, clock, strict=True)
-        if earlier >= 0 and position[earlier] >= completed
+        _race(instructions, program.target, int(latest[number, other]), number)
+        for number, other in np.argwhere(racing).tolist()
     ]
     if causes:
         raise UserError(causes, "a wait is missing between the two instructions")

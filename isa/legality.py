@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from isa.code import Group, group, touched
+from isa.code import Group, Touched, group, touched
 from isa.declaration import Instruction, Rule
 from isa.errors import UserError
 from isa.formats import Space, TensorFormat
@@ -60,19 +60,28 @@ def instruction_faults(groups: Sequence[Group], instructions: Sequence[Instructi
 
     Scratchpad sizes are checked here, DRAM bounds with the program.
     """
+    faults = _rule_faults(groups, instructions, target)
+    _add_pad_faults(faults, touched([_without(part, faults) for part in groups], target), target)
+    return faults
+
+
+def _rule_faults(groups: Sequence[Group], instructions: Sequence[Instruction], target: Target) -> Faults:
     faults: Faults = {}
     for part in groups:
         _add(faults, part, instructions, [_positive(part, f.name) for f in part.spec.own_fields if f.positive])
         sound = _without(part, faults)
         if sound.number.size:
             _add(faults, sound, instructions, part.spec.rules(sound.values, target))
-    table = touched([_without(part, faults) for part in groups], target)
+    return faults
+
+
+def _add_pad_faults(faults: Faults, table: Touched, target: Target) -> None:
+    """Bytes that lie beyond the end of their scratchpad."""
     size = np.array([getattr(target.scratchpad, space.name.lower(), _UNBOUNDED) for space in Space], np.int64)
     for i in np.flatnonzero(table.end > size[table.space]).tolist():
         space = Space(int(table.space[i]))
         text = f"{space.name} is touched up to byte {int(table.end[i]):#x}, it has {int(size[space]):#x}"
         faults.setdefault(int(table.number[i]), []).append(text)
-    return faults
 
 
 def _positive(part: Group, name: str) -> Rule:
@@ -106,6 +115,10 @@ def check_executable(program: Program) -> None:
 
     Raises `UserError` with all causes.
     """
+    program.derive(_check)
+
+
+def _check(program: Program) -> None:
     check_program(program)
     check_races(program)
 
@@ -126,9 +139,12 @@ def _memory(program: Program) -> list[str]:
 
 
 def _instructions(program: Program) -> list[str]:
-    faults = instruction_faults(program.groups, program.instructions, program.target)
-    for index, fault in _dram_bounds(program, [_without(part, faults) for part in program.groups]):
-        faults.setdefault(index, [fault])
+    faults = _rule_faults(program.groups, program.instructions, program.target)
+    sound = [_without(part, faults) for part in program.groups]
+    table = touched(sound, program.target) if faults else program.touched
+    _add_pad_faults(faults, table, program.target)
+    for number, fault in _dram_bounds(program, table):
+        faults.setdefault(number, [fault])
     names = {index: describe(program.instructions, index) for index in faults}
     causes = [f"{names[index]}: {fault}" for index in sorted(faults) for fault in faults[index]]
     ends = [i for i, instruction in enumerate(program.instructions) if instruction.spec.mnemonic == "end"]
@@ -140,9 +156,8 @@ def _instructions(program: Program) -> list[str]:
     return causes
 
 
-def _dram_bounds(program: Program, groups: Sequence[Group]) -> Iterator[tuple[int, str]]:
+def _dram_bounds(program: Program, table: Touched) -> Iterator[tuple[int, str]]:
     """Instructions whose constants lie outside `.rodata`, or whose activations lie outside the arena."""
-    table = touched(groups, program.target)
     for space, what, low, high in (
         (Space.CONSTANTS, "constants", 0, len(program.rodata)),
         (Space.ARENA, "the arena", program.arena_base, program.dram_bytes),

@@ -117,9 +117,8 @@ def read_block(data: NDArray[np.uint8]) -> tuple[Longs, Longs, Longs]:
     """Bias, mult and shift [n] of one block, from its bytes in PAR."""
     raw = data.tobytes()
     n = len(raw) // requant_block_bytes(1)
-    columns = (np.frombuffer(raw, "<i4", n), np.frombuffer(raw, "<i4", n, 4 * n), np.frombuffer(raw, "u1", n, 8 * n))
-    bias, mult, shift = (column.astype(np.int64) for column in columns)
-    return bias, mult, shift
+    words = np.frombuffer(raw, "<i4", 2 * n).astype(np.int64)
+    return words[:n], words[n:], np.frombuffer(raw, "u1", n, 8 * n).astype(np.int64)
 
 
 __all__ = ["PackingError", "pack_parameters", "plain_blocks", "read_block", "unpack_parameters"]

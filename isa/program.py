@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar, cast
 
-from isa.code import Group, group
+from isa.code import Group, Touched, group, touched
 from isa.declaration import Instruction
 from isa.formats import TensorFormat
 from isa.layout import TensorLayout, align
 from isa.target import Target
+
+_T = TypeVar("_T")
 
 PAGE = 4096
 """The arena begins at the first multiple of this after `.rodata`, which lies at DRAM address 0."""
@@ -96,6 +100,21 @@ class Program:
     def groups(self) -> tuple[Group, ...]:
         """The instructions as columns."""
         return group(self.instructions)
+
+    @cached_property
+    def touched(self) -> Touched:
+        """All bytes that the instructions touch; they must be legal by themselves."""
+        return touched(self.groups, self.target)
+
+    def derive(self, function: Callable[[Program], _T]) -> _T:
+        """The value of a function of the program, worked out once: a program never changes."""
+        if function not in self._derived:
+            self._derived[function] = function(self)
+        return cast(_T, self._derived[function])
+
+    @cached_property
+    def _derived(self) -> dict[object, object]:
+        return {}
 
     @property
     def original_weights(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from emulator import kernels
-from emulator.geometry import region_of
+from emulator.geometry import Region, region_of
 from emulator.kernels import Longs
 from emulator.memories import Memories
 from emulator.recording import Entry
@@ -22,9 +22,11 @@ from isa.layout import RecordLayout
 
 
 class Loaded(NamedTuple):
-    """Bytes of each BITMAP line (None for a RAW tensor); bytes of bitmaps and values in ACT. Both of image 0."""
+    """The region; of image 0, bytes of its BITMAP lines (None for a RAW tensor), their slots, bytes written to ACT."""
 
+    region: Region
     moved: Longs | None
+    line_bytes: int
     written: int
 
 
@@ -33,18 +35,18 @@ def execute(m: Memories, v: Values) -> Loaded:
     region = region_of(v, m.arena_base)
     m.forget(v["act"], v["act"] + RecordLayout(v["cn"], m.chunk).tile_bytes(v["h"], v["w"]))
     if v["format"] == TensorFormat.RAW:
-        return Loaded(None, kernels.load_raw(m.arena, region, m.act, v["act"], m.chunk))
+        return Loaded(region, None, 0, kernels.load_raw(m.arena, region, m.act, v["act"], m.chunk))
     moved = room_for_lines(region, m.chunk)
     line_bytes = bitmap_layout(v, m.chunk).line_bytes
     written = kernels.load_bitmap(m.arena, region, m.act, v["act"], m.chunk, line_bytes, moved)
     if written < 0:
         raise UserError("a bitmap of the tensor has bits beyond its channels")
-    return Loaded(moved, written)
+    return Loaded(region, moved, line_bytes, written)
 
 
 def record(entry: Entry, v: Values, seen: Loaded) -> None:
     """Bytes and non-zeros of image 0."""
-    fetched = record_region(entry, v, seen.moved, Count.DRAM_ACTIVATIONS_IN)
+    fetched = record_region(entry, seen.region, v["dram"], seen.moved, seen.line_bytes, Count.DRAM_ACTIVATIONS_IN)
     entry.takes(cycles(fetched, seen.written, entry.target))
     entry.add(Count.ACT_WRITE, seen.written)
     entry.add(Count.INPUT_NONZEROS, seen.written - bitmap_bytes(v["h"] * v["w"], v["cn"], entry.target))

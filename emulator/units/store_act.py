@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from emulator import kernels
-from emulator.geometry import out_tile_of, region_of
+from emulator.geometry import Region, out_tile_of, region_of
 from emulator.kernels import Longs
 from emulator.memories import Memories
 from emulator.recording import Entry
@@ -16,20 +18,28 @@ from isa.instructions.store_act import SPEC, cycles
 from isa.integers import Values
 
 
-def execute(m: Memories, v: Values) -> Longs | None:
-    """Returns the bytes of each BITMAP line of image 0, None for a RAW tensor."""
+class Stored(NamedTuple):
+    """The region; bytes of each of its BITMAP lines of image 0 (None for a RAW tensor), and of their slots."""
+
+    region: Region
+    moved: Longs | None
+    line_bytes: int
+
+
+def execute(m: Memories, v: Values) -> Stored:
+    """Copy to a RAW region, or compress into the lines of a BITMAP region."""
     region, tile = region_of(v, m.arena_base), out_tile_of(v, "h", "w", "cn")
     if v["format"] == TensorFormat.RAW:
         kernels.store_raw(m.out, tile, m.arena, region)
-        return None
-    moved = room_for_lines(region, m.chunk)
-    kernels.store_bitmap(m.out, tile, m.arena, region, m.chunk, bitmap_layout(v, m.chunk).line_bytes, moved)
-    return moved
+        return Stored(region, None, 0)
+    moved, line_bytes = room_for_lines(region, m.chunk), bitmap_layout(v, m.chunk).line_bytes
+    kernels.store_bitmap(m.out, tile, m.arena, region, m.chunk, line_bytes, moved)
+    return Stored(region, moved, line_bytes)
 
 
-def record(entry: Entry, v: Values, moved: Longs | None) -> None:
+def record(entry: Entry, v: Values, seen: Stored) -> None:
     """Bytes of image 0."""
-    written = record_region(entry, v, moved, Count.DRAM_ACTIVATIONS_OUT)
+    written = record_region(entry, seen.region, v["dram"], seen.moved, seen.line_bytes, Count.DRAM_ACTIVATIONS_OUT)
     entry.takes(cycles(v, written, entry.target))
 
 
