@@ -9,6 +9,9 @@ result type from operands and attributes, and its verifier checks that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerAttr, TensorType, f32, i8, i32
@@ -19,7 +22,18 @@ from xdsl.traits import Pure
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.blob import DenseAttr, u8
-from dialects.onnx_base import ONE, OnnxOp, element_of, f32_tensor, float_attr, float_shape, shape_of, tensor_of
+from dialects.interpreters import kernels
+from dialects.onnx_base import (
+    ONE,
+    Array,
+    OnnxOp,
+    element_of,
+    f32_tensor,
+    float_attr,
+    float_shape,
+    shape_of,
+    tensor_of,
+)
 from dialects.onnx_elementwise import (
     AddOp,
     BinaryOp,
@@ -71,6 +85,9 @@ class ConstantOp(OnnxOp):
     def infer(self) -> TensorType[Attribute]:
         return self.value.type
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return self.value.array
+
 
 def _quantisation(x: tuple[int, ...], scale: DenseAttr, zero_point: DenseAttr, axis: int) -> None:
     s = scale.array
@@ -90,6 +107,7 @@ class QuantizeLinearOp(OnnxOp):
     """
 
     name = "onnx.QuantizeLinear"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:quantise"
     input = operand_def(TensorType)
     scale = prop_def(DenseAttr)
     zero_point = prop_def(DenseAttr)
@@ -108,12 +126,16 @@ class QuantizeLinearOp(OnnxOp):
             raise ValueError(f"zero_point has type {self.zero_point.type}; requires elements of i8 or ui8")
         return TensorType(self.zero_point.type.element_type, x)
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return kernels.quantize(args[0], self.scale.array, self.zero_point.array, self.axis.value.data)
+
 
 @irdl_op_definition
 class DequantizeLinearOp(OnnxOp):
     """y = (x - zero_point) * scale; per tensor, or per index of `axis` with vectors. x, zero_point: i8, ui8 or i32."""
 
     name = "onnx.DequantizeLinear"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:dequantise"
     input = operand_def(TensorType)
     scale = prop_def(DenseAttr)
     zero_point = prop_def(DenseAttr)
@@ -134,6 +156,9 @@ class DequantizeLinearOp(OnnxOp):
                 f"input {self.input.type} and zero_point {self.zero_point.type}; requires both of i8, ui8 or i32"
             )
         return f32_tensor(x)
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return kernels.dequantize(args[0], self.scale.array, self.zero_point.array, self.axis.value.data)
 
 
 OPS: list[type[Operation]] = [

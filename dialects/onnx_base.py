@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Self, cast
+from typing import Any, ClassVar, Self, TypeAlias, cast
 
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import FloatAttr, TensorType, f32
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import IRDLOperation, ParsePropInAttrDict
@@ -15,6 +16,7 @@ from xdsl.utils.exceptions import VerifyException
 from dialects.attributes import integer
 from dialects.locations import describe
 
+Array: TypeAlias = NDArray[Any]
 Shape = tuple[int, ...]
 
 
@@ -28,6 +30,12 @@ def tensor_of(value: SSAValue) -> TensorType[Attribute]:
 def shape_of(value: SSAValue) -> Shape:
     """Static shape of a tensor value."""
     return tensor_of(value).get_shape()
+
+
+def extent_of(value: SSAValue) -> tuple[int, int]:
+    """Rows and columns of a tensor [N, C, H, W]."""
+    _, _, h, w = shape_of(value)
+    return h, w
 
 
 def element_of(value: SSAValue) -> Attribute:
@@ -47,6 +55,8 @@ ZERO = integer(0)
 class OnnxOp(IRDLOperation, ABC):
     """Base of all operations of the dialect: one tensor result whose type `infer` computes."""
 
+    TORCH_FORM: ClassVar[str] = ""
+    """Lazy name "module:function": `function(op)` gives what the operation computes on torch tensors."""
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "operands attr-dict `:` functional-type(operands, results)"
 
@@ -75,6 +85,10 @@ class OnnxOp(IRDLOperation, ABC):
     def _slots(self, operands: Sequence[SSAValue]) -> list[SSAValue | Sequence[SSAValue] | None]:
         """One entry for each operand declared; those missing at the end are None."""
         return [*operands, *[None] * (len(self.get_irdl_definition().operands) - len(operands))]
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        """The result on NumPy arrays, float32 [N, ...] with any batch N, from those of all operands."""
+        raise TypeError(f"no interpretation of {self.name}")
 
     @abstractmethod
     def infer(self) -> TensorType[Attribute]:

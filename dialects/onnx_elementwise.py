@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 
 from dialects import onnx_shapes as shapes
-from dialects.onnx_base import OnnxOp, f32_tensor, float_attr, float_shape
+from dialects import scalar_functions
+from dialects.interpreters import kernels
+from dialects.onnx_base import Array, OnnxOp, f32_tensor, float_attr, float_shape
+from dialects.scalar_functions import ScalarFunction
 
 
 class UnaryOp(OnnxOp, ABC):
@@ -29,11 +35,44 @@ class UnaryOp(OnnxOp, ABC):
         return f32_tensor(float_shape(self.input))
 
 
+class ScalarOp(UnaryOp, ABC):
+    """A function of one number, by a table of 8-bit values on the machine."""
+
+    FUNCTION: ClassVar[ScalarFunction]
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:function"
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Parameters of the function; an attribute that is absent has none."""
+        return {name: a.value.data for name, a in self.properties.items() if isinstance(a, FloatAttr)}
+
+    @property
+    def function(self) -> Callable[[Array], Array]:
+        """The real function, of float arrays of any type."""
+        return partial(self.FUNCTION.compute, **self.parameters)
+
+    @property
+    def clamp(self) -> tuple[float, float] | None:
+        """The bounds, infinite where there are none, if the function is nothing but a clamp; else None."""
+        return None
+
+    @property
+    def non_negative(self) -> bool:
+        """Whether no result is below 0."""
+        return self.FUNCTION.non_negative
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return np.asarray(self.function(args[0]), np.float32)
+
+
 @irdl_op_definition
 class IdentityOp(UnaryOp):
     """y = x. Conversions between floating-point types are imported as this: everything is widened to f32."""
 
     name = "onnx.Identity"
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0]
 
 
 @irdl_op_definition
@@ -42,27 +81,37 @@ class DropoutOp(UnaryOp):
 
     name = "onnx.Dropout"
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0]
+
 
 @irdl_op_definition
-class ReluOp(UnaryOp):
+class ReluOp(ScalarOp):
     """y = max(x, 0)."""
 
     name = "onnx.Relu"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.RELU
+
+    @property
+    def clamp(self) -> tuple[float, float] | None:
+        return 0.0, math.inf
 
 
 @irdl_op_definition
-class LeakyReluOp(UnaryOp):
+class LeakyReluOp(ScalarOp):
     """y = x if x >= 0 else alpha * x."""
 
     name = "onnx.LeakyRelu"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.LEAKY_RELU
     alpha = prop_def(FloatAttr, default_value=float_attr(0.01))
 
 
 @irdl_op_definition
-class ClipOp(UnaryOp):
+class ClipOp(ScalarOp):
     """y = min(max(x, min), max); a missing bound does not bound."""
 
     name = "onnx.Clip"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.CLIP
     min = opt_prop_def(FloatAttr)
     max = opt_prop_def(FloatAttr)
 
@@ -87,42 +136,55 @@ class ClipOp(UnaryOp):
         """Upper bound, +inf if there is none."""
         return math.inf if self.max is None else self.max.value.data
 
+    @property
+    def clamp(self) -> tuple[float, float] | None:
+        return self.low, self.high
+
+    @property
+    def non_negative(self) -> bool:
+        return self.low >= 0
+
 
 @irdl_op_definition
-class SigmoidOp(UnaryOp):
+class SigmoidOp(ScalarOp):
     """y = 1 / (1 + exp(-x))."""
 
     name = "onnx.Sigmoid"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.SIGMOID
 
 
 @irdl_op_definition
-class HardSigmoidOp(UnaryOp):
+class HardSigmoidOp(ScalarOp):
     """y = min(max(alpha * x + beta, 0), 1)."""
 
     name = "onnx.HardSigmoid"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.HARD_SIGMOID
     alpha = prop_def(FloatAttr, default_value=float_attr(0.2))
     beta = prop_def(FloatAttr, default_value=float_attr(0.5))
 
 
 @irdl_op_definition
-class HardSwishOp(UnaryOp):
+class HardSwishOp(ScalarOp):
     """y = x * min(max(x / 6 + 0.5, 0), 1)."""
 
     name = "onnx.HardSwish"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.HARD_SWISH
 
 
 @irdl_op_definition
-class TanhOp(UnaryOp):
+class TanhOp(ScalarOp):
     """y = tanh(x)."""
 
     name = "onnx.Tanh"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.TANH
 
 
 @irdl_op_definition
-class EluOp(UnaryOp):
+class EluOp(ScalarOp):
     """y = x if x >= 0 else alpha * (exp(x) - 1)."""
 
     name = "onnx.Elu"
+    FUNCTION: ClassVar[ScalarFunction] = scalar_functions.ELU
     alpha = prop_def(FloatAttr, default_value=float_attr(1.0))
 
 
@@ -131,11 +193,15 @@ class SoftmaxOp(UnaryOp):
     """y = exp(x) / sum of exp(x) along `axis`."""
 
     name = "onnx.Softmax"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:softmax"
     axis = prop_def(IntegerAttr)
 
     def infer(self) -> TensorType[Attribute]:
         shapes.axis_in(self.axis.value.data, len(float_shape(self.input)))
         return super().infer()
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return kernels.softmax(args[0], self.axis.value.data)
 
 
 class BinaryOp(OnnxOp, ABC):
@@ -158,6 +224,10 @@ class AddOp(BinaryOp):
     """y = lhs + rhs."""
 
     name = "onnx.Add"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:add"
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0] + args[1]
 
 
 @irdl_op_definition
@@ -166,6 +236,9 @@ class SubOp(BinaryOp):
 
     name = "onnx.Sub"
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0] - args[1]
+
 
 @irdl_op_definition
 class MulOp(BinaryOp):
@@ -173,9 +246,15 @@ class MulOp(BinaryOp):
 
     name = "onnx.Mul"
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0] * args[1]
+
 
 @irdl_op_definition
 class DivOp(BinaryOp):
     """y = lhs / rhs."""
 
     name = "onnx.Div"
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0] / args[1]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IntegerAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, prop_def, result_def, traits_def
@@ -12,7 +14,8 @@ from xdsl.traits import Pure
 
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
-from dialects.onnx_base import ONE, ZERO, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
+from dialects.interpreters import kernels
+from dialects.onnx_base import ONE, ZERO, Array, OnnxOp, extent_of, f32_tensor, float_attr, float_shape, shape_of
 
 
 @irdl_op_definition
@@ -20,6 +23,7 @@ class ConvOp(OnnxOp):
     """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros."""
 
     name = "onnx.Conv"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_convolutions:convolution"
     input = operand_def(TensorType)
     weight = operand_def(TensorType)
     bias = opt_operand_def(TensorType)
@@ -60,6 +64,11 @@ class ConvOp(OnnxOp):
             raise ValueError(f"bias has shape {list(shape_of(self.bias))}; requires [{w[0]}]")
         return f32_tensor(result)
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        bias = args[2] if len(args) == 3 else None
+        group = self.group.value.data
+        return kernels.conv(args[0], args[1], bias, ints(self.strides), ints(self.pads), group, extent_of(self.output))
+
 
 @irdl_op_definition
 class BatchNormalizationOp(OnnxOp):
@@ -84,6 +93,12 @@ class BatchNormalizationOp(OnnxOp):
             if len(x) < 2 or float_shape(p, name) != (x[1],):
                 raise ValueError(f"{name} has shape {list(shape_of(p))}; requires one value per channel of {list(x)}")
         return f32_tensor(x)
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        x, scale, bias, mean, var = args
+        slope = scale / np.sqrt(var + np.float32(self.epsilon.value.data))
+        offset = bias - mean * slope
+        return x * kernels.along(slope, 1, x.ndim) + kernels.along(offset, 1, x.ndim)
 
 
 @irdl_op_definition
@@ -129,6 +144,14 @@ class GemmOp(OnnxOp):
             )
         return f32_tensor(result)
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        a = args[0].T if self.transA.value.data else args[0]
+        b = args[1].T if self.transB.value.data else args[1]
+        y = np.float32(self.alpha.value.data) * kernels.matmul(a, b)
+        if len(args) == 3:
+            y = y + np.float32(self.beta.value.data) * args[2]
+        return y
+
 
 @irdl_op_definition
 class MatMulOp(OnnxOp):
@@ -145,6 +168,9 @@ class MatMulOp(OnnxOp):
 
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.matmul(float_shape(self.lhs, "lhs"), float_shape(self.rhs, "rhs")))
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return kernels.matmul(args[0], args[1])
 
 
 class PoolOp(OnnxOp, ABC):
@@ -185,6 +211,11 @@ class MaxPoolOp(PoolOp):
     """Maximum over the positions of each window that lie inside the input."""
 
     name = "onnx.MaxPool"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_pools:maximum"
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
+        return kernels.max_pool(args[0], kernel, strides, pads, extent_of(self.output))
 
 
 @irdl_op_definition
@@ -192,6 +223,7 @@ class AveragePoolOp(PoolOp):
     """Mean over each window: of its positions inside the input, or inside the padded input with `count_include_pad`."""
 
     name = "onnx.AveragePool"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_pools:average"
     count_include_pad = prop_def(IntegerAttr, default_value=ZERO)
 
     @classmethod
@@ -206,6 +238,11 @@ class AveragePoolOp(PoolOp):
     ) -> AveragePoolOp:
         """From plain values."""
         return cls(x, kernel_shape, strides, pads, ceil_mode, {"count_include_pad": integer(count_include_pad)})
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
+        include_pad = bool(self.count_include_pad.value.data)
+        return kernels.average_pool(args[0], kernel, strides, pads, extent_of(self.output), include_pad)
 
 
 class GlobalPoolOp(OnnxOp, ABC):
@@ -229,12 +266,18 @@ class GlobalAveragePoolOp(GlobalPoolOp):
 
     name = "onnx.GlobalAveragePool"
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0].mean(axis=(2, 3), keepdims=True, dtype=np.float32)
+
 
 @irdl_op_definition
 class GlobalMaxPoolOp(GlobalPoolOp):
     """Maximum over H and W."""
 
     name = "onnx.GlobalMaxPool"
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0].max(axis=(2, 3), keepdims=True)
 
 
 @irdl_op_definition
@@ -253,3 +296,6 @@ class ReduceMeanOp(OnnxOp):
 
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.reduce(float_shape(self.input), ints(self.axes), bool(self.keepdims.value.data)))
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0].mean(axis=ints(self.axes), keepdims=bool(self.keepdims.value.data), dtype=np.float32)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IntegerAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def, var_operand_def
@@ -11,7 +14,15 @@ from xdsl.traits import Pure
 
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
-from dialects.onnx_base import ONE, OnnxOp, f32_tensor, float_attr, float_shape
+from dialects.onnx_base import ONE, Array, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
+
+
+def _reshaped(x: Array, source: SSAValue, shape: tuple[int, ...]) -> Array:
+    """x reshaped to the static `shape`; a batch beyond the one the types know stays in front."""
+    batch = x.size // max(math.prod(shape_of(source)), 1)
+    if batch != 1 and (not shape or shape[0] != 1):
+        raise ValueError(f"a batch of {batch} cannot be reshaped to {list(shape)}")
+    return x.reshape(shape if batch == 1 else (batch, *shape[1:]))
 
 
 @irdl_op_definition
@@ -19,6 +30,7 @@ class ConcatOp(OnnxOp):
     """Concatenation along `axis`."""
 
     name = "onnx.Concat"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:concatenation"
     inputs = var_operand_def(TensorType)
     axis = prop_def(IntegerAttr)
     output = result_def(TensorType)
@@ -33,12 +45,16 @@ class ConcatOp(OnnxOp):
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.concat([float_shape(x) for x in self.inputs], self.axis.value.data))
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return np.concatenate(args, axis=self.axis.value.data)
+
 
 @irdl_op_definition
 class SliceOp(OnnxOp):
     """y = x[start:end:step] along each of `axes`; 0 <= start < end <= extent, positive steps."""
 
     name = "onnx.Slice"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:part"
     input = operand_def(TensorType)
     starts = prop_def(DenseArrayBase)
     ends = prop_def(DenseArrayBase)
@@ -57,12 +73,21 @@ class SliceOp(OnnxOp):
         bounds = (ints(self.starts), ints(self.ends), ints(self.axes), ints(self.steps))
         return f32_tensor(shapes.slice_(float_shape(self.input), *bounds))
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        x = args[0]
+        index = [slice(None)] * x.ndim
+        bounds = zip(ints(self.starts), ints(self.ends), ints(self.axes), ints(self.steps), strict=True)
+        for start, end, axis, step in bounds:
+            index[axis] = slice(start, end, step)
+        return x[tuple(index)]
+
 
 @irdl_op_definition
 class PadOp(OnnxOp):
     """x surrounded by `constant_value`: `pads` lists the extent before each axis, then the extent after each."""
 
     name = "onnx.Pad"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:pad"
     input = operand_def(TensorType)
     pads = prop_def(DenseArrayBase)
     constant_value = prop_def(FloatAttr, default_value=float_attr(0.0))
@@ -75,12 +100,18 @@ class PadOp(OnnxOp):
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.pad(float_shape(self.input), ints(self.pads)))
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        x, pads = args[0], ints(self.pads)
+        widths = list(zip(pads[: x.ndim], pads[x.ndim :], strict=True))
+        return np.pad(x, widths, constant_values=self.constant_value.value.data)
+
 
 @irdl_op_definition
 class ReshapeOp(OnnxOp):
     """The same elements in row-major order under the static `shape`."""
 
     name = "onnx.Reshape"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:reshape"
     input = operand_def(TensorType)
     shape = prop_def(DenseArrayBase)
     output = result_def(TensorType)
@@ -91,6 +122,9 @@ class ReshapeOp(OnnxOp):
 
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.reshape(float_shape(self.input), ints(self.shape)))
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return _reshaped(args[0], self.input, shape_of(self.output))
 
 
 @irdl_op_definition
@@ -109,6 +143,9 @@ class FlattenOp(OnnxOp):
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.flatten(float_shape(self.input), self.axis.value.data))
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return _reshaped(args[0], self.input, shape_of(self.output))
+
 
 @irdl_op_definition
 class SqueezeOp(OnnxOp):
@@ -125,6 +162,9 @@ class SqueezeOp(OnnxOp):
 
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.squeeze(float_shape(self.input), ints(self.axes)))
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return _reshaped(args[0], self.input, shape_of(self.output))
 
 
 @irdl_op_definition
@@ -143,6 +183,9 @@ class UnsqueezeOp(OnnxOp):
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.unsqueeze(float_shape(self.input), ints(self.axes)))
 
+    def compute(self, args: Sequence[Array]) -> Array:
+        return _reshaped(args[0], self.input, shape_of(self.output))
+
 
 @irdl_op_definition
 class TransposeOp(OnnxOp):
@@ -159,3 +202,6 @@ class TransposeOp(OnnxOp):
 
     def infer(self) -> TensorType[Attribute]:
         return f32_tensor(shapes.transpose(float_shape(self.input), ints(self.perm)))
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return args[0].transpose(ints(self.perm))

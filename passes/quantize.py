@@ -19,6 +19,7 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, fused
+from dialects.onnx_elementwise import ScalarOp
 from dialects.signature import inputs_of, outputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
@@ -38,7 +39,7 @@ from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.pairs import Pair, symmetric_integers
 from passes.quantize_bias import Correction, correct_biases
-from passes.quantize_plan import AFFINE, PRESCRIBED, QuantizationPlan, Reader, constant, elementwise, host_tail
+from passes.quantize_plan import AFFINE, PRESCRIBED, QuantizationPlan, Reader, constant, host_tail
 
 Array = NDArray[Any]
 
@@ -174,14 +175,13 @@ class _Emitter:
             case onnx.QuantizeLinearOp() | onnx.DequantizeLinearOp():
                 if op.input in self._values:
                     self._values[op.output] = self._stored_as(op.input, self._plan.storage(op.output), op)
+            case ScalarOp():
+                target = self._plan.storage(op.output)
+                table = lookup_table(op.function, self._plan.storage(op.input), target)
+                lookup = esc.LookupOp(self._values[op.input], table, self._type(op.output, target))
+                self._values[op.output] = self._insert(lookup, op)
             case _:
-                function = elementwise(op)
-                assert function is not None, op.name
-                target = self._plan.storage(op.results[0])
-                table = lookup_table(function, self._plan.storage(op.operands[0]), target)
-                x = self._values[op.operands[0]]
-                lookup = esc.LookupOp(x, table, self._type(op.results[0], target))
-                self._values[op.results[0]] = self._insert(lookup, op)
+                raise TypeError(f"{op.name} has no counterpart")
 
     @staticmethod
     def _type(value: SSAValue, storage: Storage) -> builtin.TensorType[Attribute]:

@@ -16,8 +16,8 @@ from xdsl.ir import Operation, SSAValue
 
 from dialects import onnx
 from dialects.locations import describe, node_names
+from dialects.onnx_elementwise import ScalarOp
 from isa.errors import UserError
-from passes.math import activations
 from passes.math.activation_quant import Array, Storage, reexpress
 from passes.math.scales import as_float32
 from passes.pairs import Pair, find_pairs
@@ -33,29 +33,6 @@ PRESCRIBED = "prescribed"
 Reader: TypeAlias = tuple[Callable[[Array], Array], float]
 """An elementwise function and the step of its stored result."""
 AFFINE = (onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
-
-
-def elementwise(op: Operation) -> Callable[[Array], Array] | None:
-    """The real function of an elementwise operation, None for any other operation."""
-    match op:
-        case onnx.ReluOp():
-            return activations.relu
-        case onnx.ClipOp():
-            return activations.clip(op.low, op.high)
-        case onnx.LeakyReluOp():
-            return activations.leaky_relu(op.alpha.value.data)
-        case onnx.EluOp():
-            return activations.elu(op.alpha.value.data)
-        case onnx.SigmoidOp():
-            return activations.sigmoid
-        case onnx.TanhOp():
-            return activations.tanh
-        case onnx.HardSigmoidOp():
-            return activations.hard_sigmoid(op.alpha.value.data, op.beta.value.data)
-        case onnx.HardSwishOp():
-            return activations.hard_swish
-        case _:
-            return None
 
 
 def constant(value: SSAValue) -> NDArray[np.float64] | None:
@@ -101,8 +78,8 @@ def _epilogue(op: Operation) -> Epilogue:
     value: SSAValue = op.results[0]
     low, high = -math.inf, math.inf
     absorbed: list[Operation] = []
-    while (user := only_user(value)) is not None and isinstance(user, onnx.ReluOp | onnx.ClipOp):
-        least, most = (0.0, math.inf) if isinstance(user, onnx.ReluOp) else (user.low, user.high)
+    while isinstance(user := only_user(value), ScalarOp) and (bounds := user.clamp) is not None:
+        least, most = bounds
         low, high = min(max(low, least), most), min(max(high, least), most)
         absorbed.append(user)
         value = user.results[0]
@@ -146,7 +123,7 @@ class QuantizationPlan:
         causes: list[str] = []
         known = (*REQUANTISED, *PRESERVING, *HOST, *AFFINE, onnx.ConcatOp, onnx.ConstantOp, func.ReturnOp)
         for op in self.block.ops:
-            if not isinstance(op, known) and elementwise(op) is None:
+            if not isinstance(op, (*known, ScalarOp)):
                 causes.append(f"{describe(op)}: cannot be quantised; requires a graph that passed onnx-legalize")
             if isinstance(op, onnx.ConvOp):
                 parameters = [op.weight] + ([op.bias] if op.bias is not None else [])
@@ -162,9 +139,7 @@ class QuantizationPlan:
             raise UserError(causes, "run onnx-canonicalize and onnx-legalize before quantize")
 
     def _is_non_negative(self, op: Operation) -> bool:
-        if isinstance(op, onnx.ReluOp | onnx.SigmoidOp | onnx.HardSigmoidOp | onnx.SoftmaxOp):
-            return True
-        if isinstance(op, onnx.ClipOp) and op.low >= 0:
+        if isinstance(op, onnx.SoftmaxOp) or (isinstance(op, ScalarOp) and op.non_negative):
             return True
         if isinstance(op, onnx.ConvOp | onnx.ConstantOp):
             return False
@@ -262,9 +237,7 @@ class QuantizationPlan:
         for value in reversed(self.stored()):
             if value in observed and value not in self._settled:
                 functions = [
-                    (function, self.storage(op.results[0]).scale)
-                    for op in readers[value]
-                    if (function := elementwise(op)) is not None
+                    (op.function, self.storage(op.output).scale) for op in readers[value] if isinstance(op, ScalarOp)
                 ]
                 complete = len(functions) == len(readers[value])
                 signed, scale = choose(value, not self._non_negative[value], functions if complete else ())

@@ -13,6 +13,7 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from dialects.esc_base import EscOp
+from dialects.onnx_base import OnnxOp
 from isa.errors import UserError
 
 Array = NDArray[Any]
@@ -31,12 +32,11 @@ def main_function(module: ModuleOp, name: str = "main") -> FuncOp:
 
 def functions_of(module: ModuleOp) -> list[InterpreterFunctions]:
     """Interpreter functions of the dialects a module uses; those of a dialect are imported only when it occurs."""
-    used = {op.name.partition(".")[0] for op in module.walk()}
     result: list[InterpreterFunctions] = []
-    if "onnx" in used:
-        from dialects.interpreters.onnx import OnnxFunctions
+    if onnx_operations := {type(op): None for op in module.walk() if isinstance(op, OnnxOp)}:
+        from dialects.interpreters.onnx import onnx_functions
 
-        result.append(OnnxFunctions())
+        result.append(onnx_functions(onnx_operations))
     if esc_operations := {type(op): None for op in module.walk() if isinstance(op, EscOp)}:
         from dialects.interpreters.esc import esc_functions
 

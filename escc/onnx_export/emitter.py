@@ -16,6 +16,9 @@ from isa.errors import UserError
 TOLERANCE = 1e-4
 """Relative; what an average or an addition may be off the real one before it is something else."""
 
+CONSTANT_INPUTS = ("Clip",)
+"""Functions whose parameters are inputs in ONNX instead of attributes."""
+
 
 def main_name(op: Operation) -> str:
     """Name of the node that an operation came from; its own name if it came from none."""
@@ -71,10 +74,10 @@ class Emitter:
         if function is None:
             raise UserError(f"{describe(op)}: its table is no elementwise function of ONNX (Relu, Sigmoid, ...)")
         name = main_name(op) if name is None else name
-        if function.op_type:
-            inputs = [x]
-            if function.bounds is not None:
-                pairs = zip(("min", "max"), function.bounds, strict=True)
-                inputs += [self.graph.constant(f"{name}/{n}", np.asarray(b, np.float32)) for n, b in pairs]
-            x = self.graph.node(function.op_type, inputs, name, **function.attributes)
+        if function.op_type in CONSTANT_INPUTS:
+            names = function.parameters.items()
+            inputs = [self.graph.constant(f"{name}/{n}", np.asarray(v, np.float32)) for n, v in names]
+            x = self.graph.node(function.op_type, [x, *inputs], name)
+        elif function.op_type:
+            x = self.graph.node(function.op_type, [x], name, **function.parameters)
         return self.graph.quantised(x, target, name)

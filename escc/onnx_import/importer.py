@@ -24,7 +24,7 @@ from escc.onnx_import.element_types import type_fault
 from escc.onnx_import.evaluable import ELEMENTS
 from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
-from escc.onnx_import.operators import OPERATORS
+from escc.onnx_import.operators import operators
 from escc.onnx_import.wellformed import graph_faults
 from isa.errors import NodeFault, UserError, summed_up
 from passes import float_weights
@@ -233,7 +233,7 @@ class Importer:
         return type_fault(node, schema)
 
     def _convert(self, node: Node) -> None:
-        operator = OPERATORS[node.op_type]
+        operator = operators()[node.op_type]
         misplaced = axes_are_in_range(node)
         if misplaced is not None:
             self._fail(node, misplaced)
@@ -266,7 +266,7 @@ class Importer:
         if any(a.HasField("g") or a.graphs for a in proto.attribute):
             self._fail(node, "control flow with subgraphs unsupported; requires a plain graph")
             return
-        if node.op_type not in OPERATORS and node.op_type not in ELEMENTS:
+        if node.op_type not in operators() and node.op_type not in ELEMENTS:
             self._fail(node, "operator unsupported")
             return
         try:
@@ -278,7 +278,7 @@ class Importer:
             self._fail(node, malformed)
         elif fold.is_foldable(node):
             self._fold(node, proto)
-        elif node.op_type not in OPERATORS:
+        elif node.op_type not in operators():
             reason = "operator unsupported on what depends on the model's input; requires constant inputs"
             self._fail(node, *([reason] if node.is_computed else []))
         elif all(v is None or v.const is not None for v in inputs):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Protocol, cast
 
 import numpy as np
 from xdsl.ir import SSAValue
 
 from dialects import onnx
 from dialects.attributes import integer
+from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_shapes import same_pads
 from escc.onnx_import import constraints as c
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.node import Array, Node, Value
+from isa.errors import UserError
 
 
 class Emitter(Protocol):
@@ -36,13 +40,17 @@ class Emitter(Protocol):
 
 Convert = Callable[[Emitter, Node], SSAValue]
 
+GROUP = "escc.operators"
+"""Entry points, each an `Operator` under its name in ONNX."""
+
 
 @dataclass(frozen=True)
 class Operator:
-    """How to import one ONNX operator."""
+    """How to import one ONNX operator; `operation` names the class where there is just one for it."""
 
     convert: Convert
     constraints: tuple[c.Constraint, ...]
+    operation: type[onnx.OnnxOp] | None = None
 
 
 def _geometry(node: Node, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -63,6 +71,16 @@ def _unary(op: type[onnx.UnaryOp]) -> Convert:
     return lambda e, n: e.emit(n, op(e.operand(n, 0)))
 
 
+def scalar(op: type[ScalarOp]) -> Operator:
+    """A function of one number whose parameters are attributes."""
+
+    def convert(e: Emitter, n: Node) -> SSAValue:
+        given = {name: float(n.attr(name, value)) for name, value in op.FUNCTION.parameters.items()}
+        return e.emit(n, op(e.operand(n, 0), {name: onnx.float_attr(value) for name, value in given.items()}))
+
+    return Operator(convert, (c.float_inputs,), op)
+
+
 def _binary(op: type[onnx.BinaryOp]) -> Convert:
     return lambda e, n: e.emit(n, op(e.operand(n, 0), e.operand(n, 1)))
 
@@ -72,19 +90,6 @@ def _sum(e: Emitter, n: Node) -> SSAValue:
     for i in range(1, len(n.inputs)):
         total = e.emit(n, onnx.AddOp(total, e.operand(n, i)))
     return total if len(n.inputs) > 1 else e.emit(n, onnx.IdentityOp(total))
-
-
-def _leaky_relu(e: Emitter, n: Node) -> SSAValue:
-    return e.emit(n, onnx.LeakyReluOp(e.operand(n, 0), {"alpha": onnx.float_attr(n.attr("alpha", 0.01))}))
-
-
-def _elu(e: Emitter, n: Node) -> SSAValue:
-    return e.emit(n, onnx.EluOp(e.operand(n, 0), {"alpha": onnx.float_attr(n.attr("alpha", 1.0))}))
-
-
-def _hard_sigmoid(e: Emitter, n: Node) -> SSAValue:
-    slope = {"alpha": onnx.float_attr(n.attr("alpha", 0.2)), "beta": onnx.float_attr(n.attr("beta", 0.5))}
-    return e.emit(n, onnx.HardSigmoidOp(e.operand(n, 0), slope))
 
 
 def _clip(e: Emitter, n: Node) -> SSAValue:
@@ -261,41 +266,55 @@ _WINDOW = (c.float_inputs, c.rank_4, c.pads_are_explicit, c.conv_has_no_dilation
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
 
-OPERATORS: dict[str, Operator] = {
+_OURS: dict[str, Operator] = {
     "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC),
     "AveragePool": Operator(_average_pool, _WINDOW),
     "BatchNormalization": Operator(_batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant)),
     "Cast": Operator(_unary(onnx.IdentityOp), (c.float_inputs, c.cast_is_between_floats)),
-    "Clip": Operator(_clip, _CONSTANT_PARAMETERS),
+    "Clip": Operator(_clip, _CONSTANT_PARAMETERS, onnx.ClipOp),
     "Concat": Operator(_concat, (c.float_inputs, c.operands_are_computed, c.batch_stays)),
     "Conv": Operator(_conv, (*_WINDOW, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match)),
     "DequantizeLinear": Operator(_dequantize, _LINEAR),
     "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero)),
     "Dropout": Operator(_unary(onnx.DropoutOp), (c.float_inputs, c.dropout_is_inactive)),
-    "Elu": Operator(_elu, _ELEMENTWISE),
+    "Elu": scalar(onnx.EluOp),
     "Flatten": Operator(_flatten, _ELEMENTWISE),
     "Gemm": Operator(_gemm, (c.float_inputs, c.weights_are_constant, c.second_matrix_is_constant, c.rows_are_one)),
     "GlobalAveragePool": Operator(_global_pool(onnx.GlobalAveragePoolOp), (c.float_inputs, c.rank_4)),
     "GlobalMaxPool": Operator(_global_pool(onnx.GlobalMaxPoolOp), (c.float_inputs, c.rank_4)),
-    "HardSigmoid": Operator(_hard_sigmoid, _ELEMENTWISE),
-    "HardSwish": Operator(_unary(onnx.HardSwishOp), _ELEMENTWISE),
+    "HardSigmoid": scalar(onnx.HardSigmoidOp),
+    "HardSwish": scalar(onnx.HardSwishOp),
     "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),
-    "LeakyRelu": Operator(_leaky_relu, _ELEMENTWISE),
+    "LeakyRelu": scalar(onnx.LeakyReluOp),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
     "MaxPool": Operator(_max_pool, (*_WINDOW, c.pool_has_no_indices)),
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
     "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pad_is_constant)),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
     "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),
-    "Relu": Operator(_unary(onnx.ReluOp), _ELEMENTWISE),
+    "Relu": scalar(onnx.ReluOp),
     "Reshape": Operator(_reshape, (c.float_inputs, c.shape_is_constant)),
-    "Sigmoid": Operator(_unary(onnx.SigmoidOp), _ELEMENTWISE),
+    "Sigmoid": scalar(onnx.SigmoidOp),
     "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, c.slice_goes_forward)),
     "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "Squeeze": Operator(_squeeze, _CONSTANT_PARAMETERS),
     "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC),
     "Sum": Operator(_sum, (c.float_inputs, c.operands_have_one_shape)),
-    "Tanh": Operator(_unary(onnx.TanhOp), _ELEMENTWISE),
+    "Tanh": scalar(onnx.TanhOp),
     "Transpose": Operator(_transpose, _ELEMENTWISE),
     "Unsqueeze": Operator(_unsqueeze, _CONSTANT_PARAMETERS),
 }
+
+
+@cache
+def operators() -> Mapping[str, Operator]:
+    """Every operator that can be imported, ours and those of other packages. Raises UserError if two claim one name."""
+    found = dict(_OURS)
+    for point in entry_points(group=GROUP):
+        if point.name in found:
+            raise UserError(
+                f"the operator '{point.name}' of '{point.value}' is known already",
+                f"uninstall the package that names it in the entry points '{GROUP}'",
+            )
+        found[point.name] = cast(Operator, point.load())
+    return found

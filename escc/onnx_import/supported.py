@@ -9,7 +9,7 @@ from typing import Any
 from escc.onnx_import.constraints import axes_are_in_range, float_inputs
 from escc.onnx_import.evaluable import ELEMENTS
 from escc.onnx_import.limits import MAX_ACTIVATION, MAX_COMPUTED, MAX_EXTERNAL_BYTES, MAX_NODES
-from escc.onnx_import.operators import OPERATORS
+from escc.onnx_import.operators import operators
 from escc.onnx_import.reader import OPSETS
 
 _HEAD = f"""\
@@ -41,7 +41,7 @@ def supported_ops() -> str:
 
     general = f"All operators: {summary(float_inputs)};\n{summary(axes_are_in_range)}."
     lines = [_HEAD, general, "", "| operator | requires |", "|---|---|"]
-    for name, operator in sorted(OPERATORS.items()):
+    for name, operator in sorted(operators().items()):
         lines.append(_row(name, [c for c in operator.constraints if c is not float_inputs]))
     evaluated = textwrap.fill(f"{_EVALUATED}{', '.join(sorted(ELEMENTS))}.", 118)
     lines += [

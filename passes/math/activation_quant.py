@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.reference import Addition, byte_dtype, fixed_point
-from passes.math.activations import Function
 from passes.math.scales import as_float32
 
 Array: TypeAlias = NDArray[Any]
+Function: TypeAlias = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.interpreter import Interpreter
 from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from dialects import onnx
 from dialects.attributes import ints
-from dialects.interpreters.onnx import OnnxFunctions
 from dialects.onnx import shape_of
 from passes.onnx_patterns.common import constant_array, float_constant, producer, replace
 
@@ -44,13 +41,9 @@ class FoldConstants(RewritePattern):
             if value is not None and onnx.element_of(op.input) == onnx.i32:
                 replace(rewriter, op, [float_constant(value, op)])
             return
-        arrays = [constant_array(o) for o in op.operands]
-        if any(a is None for a in arrays):
-            return
-        interpreter = Interpreter(ModuleOp([]))
-        interpreter.register_implementations(OnnxFunctions())
-        (result,) = interpreter.run_op(op, tuple(arrays))
-        replace(rewriter, op, [onnx.ConstantOp(np.ascontiguousarray(result))])
+        arrays = [array for o in op.operands if (array := constant_array(o)) is not None]
+        if len(arrays) == len(op.operands):
+            replace(rewriter, op, [onnx.ConstantOp(np.ascontiguousarray(op.compute(arrays)))])
 
 
 class ClipToRelu(RewritePattern):

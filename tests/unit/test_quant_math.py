@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialects.scalar_functions import CLIP, ELU, HARD_SIGMOID, HARD_SWISH, LEAKY_RELU, RELU, SIGMOID, TANH
 from isa.arrays import Input
 from isa.reference import add, avg_pool, lookup, pool_counts
-from passes.math import activations
 from passes.math.activation_quant import (
     Storage,
     addition,
@@ -264,15 +265,15 @@ def test_functions_are_constant_beyond_their_changing_interval(
 ) -> None:
     random = np.random.default_rng(seed)
     known = [
-        activations.relu,
-        activations.clip(-0.3, 2.0),
-        activations.clip(1.0, 2.0),
-        activations.leaky_relu(0.1),
-        activations.elu(1.5),
-        activations.sigmoid,
-        activations.tanh,
-        activations.hard_sigmoid(0.2, 0.5),
-        activations.hard_swish,
+        RELU.compute,
+        partial(CLIP.compute, min=-0.3, max=2.0),
+        partial(CLIP.compute, min=1.0, max=2.0),
+        partial(LEAKY_RELU.compute, alpha=0.1),
+        partial(ELU.compute, alpha=1.5),
+        SIGMOID.compute,
+        TANH.compute,
+        partial(HARD_SIGMOID.compute, alpha=0.2, beta=0.5),
+        HARD_SWISH.compute,
     ]
     functions = [(known[i], step) for i, step in zip(random.integers(0, len(known), len(steps)), steps, strict=True)]
     start, stop = changing_interval(functions, low, high)
@@ -283,7 +284,7 @@ def test_functions_are_constant_beyond_their_changing_interval(
 
 
 def test_the_changing_interval_of_a_narrow_clip_in_a_wide_range_is_found() -> None:
-    start, stop = changing_interval([(activations.clip(-1, 1), 0.01)], -1e6, 1e6)
+    start, stop = changing_interval([(partial(CLIP.compute, min=-1, max=1), 0.01)], -1e6, 1e6)
     assert (start, stop) == pytest.approx((-1, 1), abs=1e-12)
-    assert changing_interval([(activations.relu, 1.0)], -5.0, -1.0) == (-5.0, -1.0)
-    assert changing_interval([(activations.tanh, 0.01), (activations.relu, 0.01)], -9.0, 9.0)[1] == 9.0
+    assert changing_interval([(RELU.compute, 1.0)], -5.0, -1.0) == (-5.0, -1.0)
+    assert changing_interval([(TANH.compute, 0.01), (RELU.compute, 0.01)], -9.0, 9.0)[1] == 9.0
