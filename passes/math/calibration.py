@@ -25,6 +25,8 @@ _SYNTHETIC_VALUES = 1 << 24
 _DRAWN = 1 << 20
 """Synthetic values drawn at a time, in twice the bytes that they take."""
 _BINS = 8192
+_LEAST_LIMIT = 2.0**-112
+"""Range of the bins at least: narrower bins have no width in float32."""
 _VALUES_PER_SAMPLE = 1 << 14
 """Values of a tensor that enter its histogram per calibration sample; minimum and maximum always see all of them."""
 _CLIPPED = 1e-5
@@ -92,7 +94,7 @@ class Histogram:
     def __init__(self) -> None:
         self.low = math.inf
         self.high = -math.inf
-        self._limit = 2.0**-20
+        self._limit = _LEAST_LIMIT
         self._counts = np.zeros(_BINS, np.int64)
         self._sums = np.zeros(_BINS, np.float64)
 
@@ -103,8 +105,11 @@ class Histogram:
         low, high = float(x.min()), float(x.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("values that are not finite")
+        largest = max(-low, high)
+        if largest > 0 and not max(-self.low, self.high) > 0:  # zeros alone stay in their bin whatever the range
+            self._limit = max(_LEAST_LIMIT, math.ldexp(1.0, math.frexp(largest)[1]))
         self.low, self.high = min(self.low, low), max(self.high, high)
-        while max(-low, high) >= self._limit:
+        while largest >= self._limit:
             self._grow()
         per_sample = x.size // len(x)
         step = -(-per_sample // _VALUES_PER_SAMPLE)
@@ -119,8 +124,6 @@ class Histogram:
     def _grow(self) -> None:
         """Double the range: neighbouring bins merge into the middle half."""
         self._limit *= 2
-        if not self._counts.any():
-            return
         quarter = _BINS // 4
         for bins in (self._counts, self._sums):
             merged: Array = bins.reshape(-1, 2).sum(axis=1)

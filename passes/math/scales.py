@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
 
 def as_float32(scales: Array | float) -> NDArray[np.float64]:
-    """Float64 numbers nearest to the given ones that are float32 numbers."""
-    return np.asarray(scales, np.float64).astype(np.float32).astype(np.float64)
+    """Float64 numbers nearest to the given ones that are float32 numbers.
+
+    No positive scale is below the smallest normal float32, where steps would be coarse or 0: what such a scale would
+    tell apart counts as one value.
+    """
+    exact = np.asarray(scales, np.float64)
+    return np.where(exact > 0, np.maximum(exact, _SMALLEST), exact).astype(np.float32).astype(np.float64)
 
 
 def weight_scale(factor: Array, source: float, target: float, ic_shift: int = 0) -> NDArray[np.float64]:
