@@ -270,3 +270,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         print(timing_table(timings, load_time, emit_time), file=sys.stderr)
     console.info(summary(output, len(result), program, len(console.warnings)))
     return EXIT_OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

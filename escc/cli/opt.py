@@ -130,3 +130,7 @@ class _Collected(StringIO):
 
     def close(self) -> None:
         pass
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
