@@ -142,7 +142,12 @@ def _extent(constant: bfs.ConstantOp) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class LowerToEisaPass(ModulePass):
-    """Unroll every layer into machine instructions in program order, without waits and signals (see insert-sync)."""
+    """Unroll every layer into machine instructions in program order, without waits and signals (see insert-sync).
+
+    Refuses a layer whose instructions have numbers that no field holds, break a rule of the machine, read from a
+    scratchpad what the layer has not put there, or leave a part of its output unstored; and constants and tensors that
+    nothing reads. A program that lacks a line is found out here and does not compute with old data.
+    """
 
     name = "lower-to-eisa"
 
