@@ -24,6 +24,7 @@ from isa.jit import jit
 
 Longs: TypeAlias = NDArray[np.int64]
 Bitmaps: TypeAlias = NDArray[np.uint64]
+Records: TypeAlias = NDArray[np.void]
 
 
 class Streamed(IntEnum):
@@ -60,24 +61,30 @@ class _Schedule(NamedTuple):
     slots: int  # output channels that the group takes at a time
     passes: int
     rounds: int
+    slices: int  # bases that a block takes at a time
     active: int  # blocks that have work
 
 
-class _Blocks(NamedTuple):
-    """State of the blocks of a row group; times in cycles."""
-
-    slice_end: Longs  # [blocks, slices]: when an accumulator has finished its last item
-    mac_end: Longs  # [blocks]: when the MAC rows have finished their last item
-    mac_start: Longs  # [blocks, ic_depth]: when they began each of the last items
-    mac_late: Longs  # [blocks, ic_depth]: 1 if such an item waited for a slice, 0 if for the MAC rows
-    items: Longs  # [blocks]: items so far
-    released: Longs  # [blocks, fifo_depth]: when the block was through with each of the last positions
+# State of the blocks of a row group; times in cycles. Beside it stands `slice_end` [blocks, slices]: when each
+# accumulator has finished its last item.
+_BLOCK = np.dtype(
+    [
+        ("mac_end", np.int64),  # when the MAC rows have finished their last item
+        ("items", np.int64),  # items so far
+        ("done", np.int64),  # when the accumulators are through with the position
+    ]
+)
+_RING = np.dtype(  # [blocks, ic_depth]: the last items
+    [
+        ("mac_start", np.int64),  # when the MAC rows began the item
+        ("late", np.int64),  # 1 if it had to wait for a slice, 0 if for the MAC rows
+    ]
+)
 
 
 class _Sent(NamedTuple):
     """A position on the bus."""
 
-    position: int
     end: int  # when it is sent
     before: int  # when the position before it was sent
     room: int  # when every block had room for it
@@ -103,119 +110,97 @@ def _coverage(windows: Longs, first: int, end: int, stride: int, pad: int, kerne
 
 
 @jit
-def _combine(state: _Blocks, b: int, z: int, cost: int, limit: int, late: int, sent: _Sent, counts: Longs) -> int:
-    """A slice of block b takes a position that costs it some cycles; when it has finished."""
-    before = state.slice_end[b, z]
-    start = before
-    if start < sent.end:
-        held = max(0, sent.room - max(before, sent.before))
-        counts[Streamed.FIFO] += held
-        counts[Streamed.BROADCAST] += sent.end - before - held
-        start = sent.end
-    if start < limit:
-        counts[Streamed.ADDER_TREE if late else Streamed.MAC] += limit - start
-        start = limit
-    counts[Streamed.WORK] += cost
-    state.slice_end[b, z] = start + cost
-    return int(start + cost)
+def _costs(bits: Bitmaps, coef: Bitmaps, position: int, lanes: int, costs: Longs) -> int:
+    """Cycles `costs` [kn, v] of an accumulator for a position; returns the activations added."""
+    kn, v, chunks = coef.shape
+    total = 0
+    for k in range(kn):
+        for basis in range(v):
+            cost = 0
+            for c in range(chunks):
+                mask = coef[k, basis, c]
+                if mask:
+                    matches = _popcount(mask & bits[position, c])
+                    total += matches
+                    cost += max(1, (matches + lanes - 1) // lanes)
+            costs[k, basis] = cost
+    return total
 
 
 @jit
-def _item(
-    state: _Blocks,
-    b: int,
-    channels: tuple[int, int],
-    bases: tuple[int, int],
-    bits: Bitmaps,
-    coef: Bitmaps,
-    lanes: int,
-    sent: _Sent,
-    counts: Longs,
-) -> int:
-    """An item of block b: output channels and bases (first, count) at a position; when its last slice has finished."""
-    first, count = channels
-    basis, width = bases
-    ring = state.items[b] % state.mac_start.shape[1]
-    limit = state.mac_start[b, ring]
-    late = state.mac_late[b, ring]
-    ready = 0
-    for z in range(count * width):
-        cost = 0
-        for c in range(coef.shape[2]):
-            mask = coef[first + z // width, basis + z % width, c]
-            if mask:
-                matches = _popcount(mask & bits[sent.position, c])
-                counts[Streamed.MATCHES] += matches
-                cost += max(1, (matches + lanes - 1) // lanes)
-        ready = max(ready, _combine(state, b, z, cost, limit, late, sent, counts))
-    state.mac_late[b, ring] = 1 if ready > state.mac_end[b] else 0
-    begin = max(ready, state.mac_end[b])
-    state.mac_start[b, ring] = begin
-    state.mac_end[b] = begin + sent.mac_cycles
-    state.items[b] += 1
-    return ready
-
-
-@jit
-def _position(
-    state: _Blocks,
-    b: int,
-    schedule: _Schedule,
-    bits: Bitmaps,
-    coef: Bitmaps,
-    array: Streams,
-    sent: _Sent,
-    counts: Longs,
-) -> int:
-    """All items of block b for a position; when its accumulators are through with it."""
-    kn, v, _ = coef.shape
-    done = 0
-    for i in range(schedule.passes):
-        first = i * schedule.slots + b * schedule.together
-        if first >= kn:
-            break
-        channels = (first, min(schedule.together, kn - first))
-        for t in range(schedule.rounds):
-            bases = (t * array.slices, min(v - t * array.slices, array.slices) if schedule.rounds > 1 else v)
-            done = max(done, _item(state, b, channels, bases, bits, coef, array.lanes, sent, counts))
-    return done
+def _work_off(
+    sent: _Sent, schedule: _Schedule, costs: Longs, slice_end: Longs, blocks: Records, ring: Records, counts: Longs
+) -> None:
+    """All blocks take a position, each its items in order; sets when they are through with it."""
+    kn, bases = costs.shape
+    work = broadcast = fifo = mac = tree = 0
+    for b in range(schedule.active):
+        items, mac_end, done = blocks[b]["items"], blocks[b]["mac_end"], 0
+        for i in range(schedule.passes):
+            first = i * schedule.slots + b * schedule.together
+            for t in range(schedule.rounds if first < kn else 0):
+                basis = t * schedule.slices
+                item = ring[b, items % ring.shape[1]]
+                limit, late = item["mac_start"], item["late"]
+                ready = z = 0
+                for k in range(first, min(first + schedule.together, kn)):
+                    for v in range(basis, min(basis + schedule.slices, bases)):
+                        before = slice_end[b, z]
+                        start = before
+                        if start < sent.end:
+                            held = max(0, sent.room - max(before, sent.before))
+                            fifo += held
+                            broadcast += sent.end - before - held
+                            start = sent.end
+                        if start < limit:
+                            tree += (limit - start) * late
+                            mac += (limit - start) * (1 - late)
+                            start = limit
+                        work += costs[k, v]
+                        slice_end[b, z] = start + costs[k, v]
+                        ready = max(ready, start + costs[k, v])
+                        z += 1
+                done = max(done, ready)
+                item["late"] = 1 if ready > mac_end else 0
+                item["mac_start"] = max(ready, mac_end)
+                mac_end = max(ready, mac_end) + sent.mac_cycles
+                items += 1
+        blocks[b]["items"], blocks[b]["mac_end"], blocks[b]["done"] = items, mac_end, done
+    counts[Streamed.WORK] += work
+    counts[Streamed.BROADCAST] += broadcast
+    counts[Streamed.FIFO] += fifo
+    counts[Streamed.MAC] += mac
+    counts[Streamed.ADDER_TREE] += tree
 
 
 @jit
 def _group(
-    rows: Longs,
-    columns: Longs,
-    schedule: _Schedule,
-    bits: Bitmaps,
-    coef: Bitmaps,
-    array: Streams,
-    state: _Blocks,
-    counts: Longs,
+    rows: Longs, columns: Longs, schedule: _Schedule, array: Streams, bits: Bitmaps, coef: Bitmaps, counts: Longs
 ) -> int:
     """Stream the positions that a row group needs; cycles of its slowest block."""
-    bus_end = 0
-    streamed = 0
+    blocks = np.zeros(schedule.active, _BLOCK)
+    ring = np.zeros((schedule.active, array.ic_depth), _RING)
+    slice_end = np.zeros((schedule.active, array.slices), np.int64)
+    released = np.zeros((schedule.active, array.fifo_depth), np.int64)  # when a block was through with a position
+    costs = np.zeros(coef.shape[:2], np.int64)
+    bus_end = streamed = 0
     for p in range(rows.size * columns.size):
         taps = rows[p // columns.size] * columns[p % columns.size]
         if taps == 0:
             continue
         for c in range(bits.shape[1]):
             counts[Streamed.ACT_BYTES] += array.bitmap_bytes + _popcount(bits[p, c])
+        counts[Streamed.MATCHES] += _costs(bits, coef, p, array.lanes, costs)
         slot = streamed % array.fifo_depth
-        room = 0
-        for b in range(schedule.active):
-            room = max(room, state.released[b, slot])
+        room = released[:, slot].max()
         end = max(bus_end, room) + array.broadcast
-        sent = _Sent(p, end, bus_end, room, (taps + array.macs - 1) // array.macs)
+        sent = _Sent(end, bus_end, room, (taps + array.macs - 1) // array.macs)
         bus_end = end
-        for b in range(schedule.active):
-            state.released[b, slot] = _position(state, b, schedule, bits, coef, array, sent, counts)
+        _work_off(sent, schedule, costs, slice_end, blocks, ring, counts)
+        released[:, slot] = blocks["done"]
         streamed += 1
     counts[Streamed.POSITIONS] += streamed
-    slowest = 0
-    for b in range(schedule.active):
-        slowest = max(slowest, state.mac_end[b])
-    return slowest
+    return int(blocks["mac_end"].max())
 
 
 @jit
@@ -225,8 +210,8 @@ def stream(bits: Bitmaps, coef: Bitmaps, window: Window, array: Streams, counts:
     blocks = array.blocks // array.groups
     together = max(1, array.slices // v)
     slots = blocks * together
-    active = min(blocks, (kn + together - 1) // together)
-    schedule = _Schedule(together, slots, (kn + slots - 1) // slots, (v + array.slices - 1) // array.slices, active)
+    passes, rounds = (kn + slots - 1) // slots, (v + array.slices - 1) // array.slices
+    schedule = _Schedule(together, slots, passes, rounds, array.slices, min(blocks, (kn + together - 1) // together))
     columns = np.zeros(window.iw, np.int64)
     _coverage(columns, 0, window.ow, window.sx, window.pl, window.s)
     rows = np.zeros(window.ih, np.int64)
@@ -235,13 +220,5 @@ def stream(bits: Bitmaps, coef: Bitmaps, window: Window, array: Streams, counts:
     for group in range(array.groups):
         end = min(window.oh, (group + 1) * group_rows)
         _coverage(rows, group * group_rows, end, window.sy, window.pt, window.r)
-        state = _Blocks(
-            np.zeros((blocks, array.slices), np.int64),
-            np.zeros(blocks, np.int64),
-            np.zeros((blocks, array.ic_depth), np.int64),
-            np.zeros((blocks, array.ic_depth), np.int64),
-            np.zeros(blocks, np.int64),
-            np.zeros((blocks, array.fifo_depth), np.int64),
-        )
-        slowest = max(slowest, _group(rows, columns, schedule, bits, coef, array, state, counts))
+        slowest = max(slowest, _group(rows, columns, schedule, array, bits, coef, counts))
     return slowest

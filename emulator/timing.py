@@ -5,7 +5,7 @@ instructions take their recorded cycles. DMA instructions move their requests in
 the channel serves the pieces of both engines first come, first served (docs/performance.md, "DMA and DRAM").
 
 Three parts know one another by their calls only: the channel (`_access`), the engines (`_accept`, `_serve`) and the
-queues (`_issue`, `_retire`). They stand in one file because compiled functions are cached by file.
+queues (`_issue`, `_retire`).
 """
 
 from __future__ import annotations

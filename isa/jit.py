@@ -1,8 +1,14 @@
-"""The one place that knows Numba: compiled functions with their Python types."""
+"""The one place that knows Numba: compiled functions with their Python types.
+
+Advice for kernels: a call from an inner loop costs more than the loop if it passes arrays (each is counted in and out),
+so helpers of inner loops take numbers only. Named tuples of numbers and of arrays are good arguments elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba  # type: ignore[import-untyped]
@@ -15,11 +21,48 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile on first call, keep the machine code on disk where that can be written, and run without holding the
     interpreter lock.
 
-    The cache of a function is renewed only when its own file changes: helpers that a kernel calls must stand in the
-    same file, and numbers that another module defines must come in as arguments.
+    What is kept is renewed when any Python file in the folder of the function, or here, changes: a kernel may call
+    helpers of other files and take named tuples that they define.
     """
     njit = cast(Any, numba).njit
     try:
-        return cast("Callable[P, R]", njit(nogil=True, cache=True)(function))
+        dispatcher = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache folder can be written
         return cast("Callable[P, R]", njit(nogil=True)(function))
+    _keep_by_folder(dispatcher, function.__code__.co_filename)
+    return cast("Callable[P, R]", dispatcher)
+
+
+def _keep_by_folder(dispatcher: Any, filename: str) -> None:
+    """Make the index of a function's machine code depend on whole folders, and an index that cannot be read empty.
+
+    Numba itself looks at the function's own file only, and fails on an index that names a class that is gone.
+    """
+    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    load, stamp = getattr(file, "_load_index", None), getattr(file, "_source_stamp", None)
+    if file is None or load is None or stamp is None:  # another Numba, which looks after itself
+        return
+
+    def load_index() -> Any:
+        try:
+            return load()
+        except (AttributeError, ImportError, TypeError, ValueError, EOFError):
+            return {}
+
+    file._load_index = load_index
+    file._source_stamp = (stamp, _stamp(_package(Path(filename))), _stamp(Path(__file__).parent))
+
+
+def _package(file: Path) -> Path:
+    """The outermost package that a file belongs to, or its folder."""
+    folder = file.parent
+    while (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
+@cache
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of every Python file of a folder."""
+    files = ((str(path.relative_to(folder)), path.stat()) for path in sorted(folder.rglob("*.py")))
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in files)
