@@ -331,6 +331,8 @@ def _ports(program: ProgramOp, kind: type[InputOp] | type[OutputOp]) -> tuple[Po
             mean=float_values(op.mean),
             std=float_values(op.std),
             channel_order="" if op.channel_order is None else op.channel_order.data,
+            view=() if op.view is None else ints(op.view),
+            perm=() if op.perm is None else ints(op.perm),
         )
         for op in program.body.block.ops
         if isinstance(op, kind)
@@ -432,7 +434,9 @@ def from_program(program: Program) -> ModuleOp:
     ops: list[Operation] = [TensorOp.of(symbol, ref) for ref, symbol in symbols.items()]
     for kind, ports in ((InputOp, program.inputs), (OutputOp, program.outputs)):
         for p in ports:
-            properties = port_properties(p.name, p.shape, p.softmax_axis, p.mean, p.std, p.channel_order)
+            properties = port_properties(
+                p.name, p.shape, p.softmax_axis, p.mean, p.std, p.channel_order, p.view, p.perm
+            )
             ops.append(kind.create(properties={**properties, "tensor": SymbolRefAttr(symbols[p.tensor])}))
     position = 0
     for layer in program.layers:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import IntegerAttr, TensorType, f32, i64
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType, f32, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     ParsePropInAttrDict,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     prop_def,
     result_def,
     traits_def,
@@ -19,6 +20,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from dialects.attributes import i64_array, ints
 from dialects.esc_base import (
     Array,
     EscOp,
@@ -63,29 +65,48 @@ class QuantizeOp(EscOp):
 
 @irdl_op_definition
 class DequantizeOp(EscOp):
-    """Host: x = q * scale, NHWC -> NCHW, then reshaped (row-major) to the result type."""
+    """Host: x = q * scale, NHWC -> NCHW, then reshaped (row-major) to the result type.
+
+    With `perm`, the NCHW tensor is reshaped to `view` and transposed by `perm` first.
+    """
 
     name = "esc.dequantize"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.host:dequantise"
     ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.host:dequantise"
     input = operand_def(TensorType)
+    view = opt_prop_def(DenseArrayBase)
+    perm = opt_prop_def(DenseArrayBase)
     output = result_def(TensorType)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
-    def __init__(self, x: SSAValue, result: TensorType[Attribute]):
-        super().__init__(operands=[x], result_types=[result])
+    def __init__(self, x: SSAValue, result: TensorType[Attribute], view: Sequence[int] = (), perm: Sequence[int] = ()):
+        properties = {"view": i64_array(view), "perm": i64_array(perm)} if perm else {}
+        super().__init__(operands=[x], result_types=[result], properties=properties)
+
+    @property
+    def rearrangement(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """`view` and `perm`, both empty if nothing is transposed."""
+        return (() if self.view is None else ints(self.view)), (() if self.perm is None else ints(self.perm))
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return reference.dequantize_output(args[0], q_of(self.input).scale, shape_of(self.output))
+        scale = q_of(self.input).scale
+        return reference.dequantize_output(args[0], scale, shape_of(self.output), *self.rearrangement)
 
     def verify_(self) -> None:
         check_nhwc(self.input, "input")
         q_of(self.input)
         check_element(self.output, f32, "output")
-        if math.prod(shape_of(self.input)) != math.prod(shape_of(self.output)):
+        elements = math.prod(shape_of(self.input))
+        if elements != math.prod(shape_of(self.output)):
             raise VerifyException("input and output have different numbers of elements")
+        view, perm = self.rearrangement
+        if sorted(perm) != list(range(len(view))) or (view and (min(view) < 1 or math.prod(view) != elements)):
+            raise VerifyException(
+                f"view {list(view)} and perm {list(perm)} are no transpose of {elements} elements; requires extents "
+                "with that product and a permutation of their axes"
+            )
 
 
 @irdl_op_definition
@@ -106,7 +127,7 @@ class SoftmaxOp(EscOp):
         super().__init__(operands=[x], result_types=[x.type], properties={"axis": IntegerAttr(axis, i64)})
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return reference.softmax(args[0], self.axis.value.data)
+        return reference.softmax(args[0], self.axis.value.data - len(shape_of(self.input)))
 
     def verify_(self) -> None:
         check_element(self.input, f32, "input")

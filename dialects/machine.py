@@ -94,12 +94,14 @@ class TensorDecl(IRDLOperation):
 class PortDecl(IRDLOperation):
     """An input or output of the model: the float shape that its user sees, and the tensor that holds its bytes.
 
-    Inputs may say how an image becomes the tensor (`mean`, `std`, `channel_order`); outputs may end in a Softmax over
-    `softmax_axis` of `shape`, computed by the host.
+    Inputs may say how an image becomes the tensor (`mean`, `std`, `channel_order`); outputs may be transposed (`view`
+    and `perm`, as of `esc.dequantize`) and end in a Softmax over `softmax_axis` of `shape`, computed by the host.
     """
 
     port_name = prop_def(StringAttr)
     shape = prop_def(DenseArrayBase)
+    view = opt_prop_def(DenseArrayBase)
+    perm = opt_prop_def(DenseArrayBase)
     softmax_axis = opt_prop_def(IntegerAttr)
     mean = opt_prop_def(ArrayAttr[FloatAttr])
     std = opt_prop_def(ArrayAttr[FloatAttr])
@@ -114,9 +116,13 @@ def port_properties(
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     channel_order: str = "",
+    view: Sequence[int] = (),
+    perm: Sequence[int] = (),
 ) -> dict[str, Attribute]:
     """Properties of a `PortDecl`; what is absent is left out."""
     properties: dict[str, Attribute] = {"port_name": StringAttr(name), "shape": i64_array(shape)}
+    if perm:
+        properties |= {"view": i64_array(view), "perm": i64_array(perm)}
     if softmax_axis is not None:
         properties["softmax_axis"] = integer(softmax_axis)
     if mean:

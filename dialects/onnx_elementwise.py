@@ -17,7 +17,7 @@ from xdsl.traits import Pure
 from dialects import onnx_shapes as shapes
 from dialects import scalar_functions
 from dialects.interpreters import kernels
-from dialects.onnx_base import Array, OnnxOp, f32_tensor, float_attr, float_shape
+from dialects.onnx_base import Array, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
 from dialects.scalar_functions import ScalarFunction
 
 
@@ -201,7 +201,7 @@ class SoftmaxOp(UnaryOp):
         return super().infer()
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return kernels.softmax(args[0], self.axis.value.data)
+        return kernels.softmax(args[0], self.axis.value.data - len(shape_of(self.input)))
 
 
 class BinaryOp(OnnxOp, ABC):

@@ -15,14 +15,20 @@ from xdsl.traits import Pure
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.onnx_base import ONE, Array, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
+from isa.reference import batched_shape
 
 
-def _reshaped(x: Array, source: SSAValue, shape: tuple[int, ...]) -> Array:
-    """x reshaped to the static `shape`; a batch beyond the one the types know stays in front."""
-    batch = x.size // max(math.prod(shape_of(source)), 1)
-    if batch != 1 and (not shape or shape[0] != 1):
-        raise ValueError(f"a batch of {batch} cannot be reshaped to {list(shape)}")
-    return x.reshape(shape if batch == 1 else (batch, *shape[1:]))
+def _moved(x: Array, source: SSAValue, result: SSAValue, perm: Sequence[int] = ()) -> Array:
+    """x transposed by `perm` and reshaped as the types say; of a batch, every sample by itself.
+
+    A batch beyond the one that the types know takes the place of a first extent of 1, else it comes before it.
+    """
+    old, new = shape_of(source), shape_of(result)
+    batch = x.size // max(math.prod(old), 1)
+    samples = x.reshape(batch, *old)
+    if perm:
+        samples = samples.transpose(0, *(axis + 1 for axis in perm))
+    return samples.reshape(new if batch == 1 else batched_shape(new, batch))
 
 
 @irdl_op_definition
@@ -124,7 +130,7 @@ class ReshapeOp(OnnxOp):
         return f32_tensor(shapes.reshape(float_shape(self.input), ints(self.shape)))
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return _reshaped(args[0], self.input, shape_of(self.output))
+        return _moved(args[0], self.input, self.output)
 
 
 @irdl_op_definition
@@ -144,7 +150,7 @@ class FlattenOp(OnnxOp):
         return f32_tensor(shapes.flatten(float_shape(self.input), self.axis.value.data))
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return _reshaped(args[0], self.input, shape_of(self.output))
+        return _moved(args[0], self.input, self.output)
 
 
 @irdl_op_definition
@@ -164,7 +170,7 @@ class SqueezeOp(OnnxOp):
         return f32_tensor(shapes.squeeze(float_shape(self.input), ints(self.axes)))
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return _reshaped(args[0], self.input, shape_of(self.output))
+        return _moved(args[0], self.input, self.output)
 
 
 @irdl_op_definition
@@ -184,7 +190,7 @@ class UnsqueezeOp(OnnxOp):
         return f32_tensor(shapes.unsqueeze(float_shape(self.input), ints(self.axes)))
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return _reshaped(args[0], self.input, shape_of(self.output))
+        return _moved(args[0], self.input, self.output)
 
 
 @irdl_op_definition
@@ -192,6 +198,7 @@ class TransposeOp(OnnxOp):
     """Axis i of the result is axis perm[i] of the input."""
 
     name = "onnx.Transpose"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:transpose"
     input = operand_def(TensorType)
     perm = prop_def(DenseArrayBase)
     output = result_def(TensorType)
@@ -204,4 +211,4 @@ class TransposeOp(OnnxOp):
         return f32_tensor(shapes.transpose(float_shape(self.input), ints(self.perm)))
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return args[0].transpose(ints(self.perm))
+        return _moved(args[0], self.input, self.output, ints(self.perm))

@@ -33,15 +33,15 @@ def batch_size(program: Program) -> int:
 def classes(program: Program) -> int:
     """Number of classes of the only output. Raises `UserError` if the model is no classifier."""
     shapes = [p.shape for p in program.outputs]
-    if len(shapes) != 1 or int(np.prod(shapes[0][1:])) != max(shapes[0][1:], default=0) or len(program.inputs) != 1:
+    if len(shapes) != 1 or math.prod(shapes[0]) != max(shapes[0], default=0) or len(program.inputs) != 1:
         inputs, outputs = (
             ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) for ports in (program.inputs, program.outputs)
         )
         raise UserError(
-            f"accuracy needs a model with one input and one output of shape [1, classes]; this one has "
+            f"accuracy needs a model with one input and one output of shape [1, classes] or [classes]; this one has "
             f"{len(program.inputs)} inputs: {inputs}; outputs: {outputs}"
         )
-    return max(shapes[0][1:])
+    return max(shapes[0])
 
 
 @dataclass

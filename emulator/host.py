@@ -37,9 +37,9 @@ def shape_text(port: Port) -> str:
 
 
 def dequantise(port: Port, q: NDArray[Any]) -> NDArray[np.float32]:
-    """Float outputs [N, *port.shape[1:]] of stored integers [N, h, w, c]."""
-    x = dequantize_output(q, port.tensor.scale, port.shape)
-    return x if port.softmax_axis is None else softmax(x, port.softmax_axis)
+    """Float outputs in `batched_shape(port.shape, N)` of stored integers [N, h, w, c]."""
+    x = dequantize_output(q, port.tensor.scale, port.shape, port.view, port.perm)
+    return x if port.softmax_axis is None else softmax(x, port.softmax_axis - len(port.shape))
 
 
 def split_sample(inputs: tuple[Port, ...], sample: bytes) -> list[Bytes]:

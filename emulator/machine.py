@@ -32,7 +32,7 @@ Observer: TypeAlias = Callable[[Layer, NDArray[Any]], None]
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs of a run: float32 [N, *port.shape[1:]] for every output port; statistics if they were asked for."""
+    """Outputs of a run: float32 in `batched_shape(port.shape, N)` for every output port; statistics if asked for."""
 
     outputs: list[NDArray[np.float32]]
     statistics: Statistics | None

@@ -30,6 +30,7 @@ from escc.driver import level_of
 from escc.errors import InternalError
 from isa.errors import UserError
 from isa.program import Program
+from isa.reference import declared
 from isa.text import printable
 from passes.math.calibration import load_inputs
 
@@ -128,8 +129,9 @@ class Verification:
                 if key := self._key(layer.nodes):
                     found[key] = (layer.kind, tensor.copy(), layer.output.scale)
 
-            outputs = Machine(program).run(self._inputs, observer=observe).outputs
-            self._compare_exactly("emulator", Values(found, [cast(Array, o) for o in outputs]))
+            run = Machine(program).run(self._inputs, observer=observe)
+            outputs = [declared(x, port.shape) for x, port in zip(run.outputs, program.outputs, strict=True)]
+            self._compare_exactly("emulator", Values(found, outputs))
         return self._text()
 
     @property
@@ -165,7 +167,10 @@ class Verification:
     def _compare_floats(self, name: str, values: Values) -> None:
         assert self._float is not None
         rows = _deviations(values, self._float, self._moves)
-        for row in rows:
+        if shapes := _other_shapes(values, self._float):
+            self._fault = f"after '{name}' {shapes}"
+            return
+        for row in (*rows, *_output_rows(values, self._float)):
             beyond = (
                 row.share > self._tolerance if self._rounds else row.maximum > FLOAT_TOLERANCE * max(row.largest, 1e-6)
             )
@@ -181,6 +186,9 @@ class Verification:
             return
         self._exact = values
         if self._rounded is None:
+            return
+        if shapes := _other_shapes(values, self._rounded):
+            self._fault = f"after '{name}' {shapes}"
             return
         rows = _deviations(values, self._rounded, self._moves)
         self._tables.append((name, rows))
@@ -291,6 +299,26 @@ def _deviations(values: Values, reference: Values, any_layout: bool = False) -> 
     return rows
 
 
+def _other_shapes(values: Values, reference: Values) -> str:
+    """Which output has another shape than in the imported model, "" if none has."""
+    for index, (found, wanted) in enumerate(zip(values.outputs, reference.outputs, strict=True)):
+        if found.shape != wanted.shape:
+            return f"output {index} has shape {list(found.shape)}, expected {list(wanted.shape)}"
+    return ""
+
+
+def _output_rows(values: Values, reference: Values) -> list[Row]:
+    """Deviation of every output, in exactly the order of the model."""
+    rows: list[Row] = []
+    for index, (found, wanted) in enumerate(zip(values.outputs, reference.outputs, strict=True)):
+        difference = np.abs(found.astype(np.float64) - wanted)
+        largest = float(np.abs(wanted).max(initial=0.0))
+        rows.append(
+            Row(f"output {index}", "", float(difference.max(initial=0.0)), float(difference.mean()), 0.0, largest)
+        )
+    return rows
+
+
 def _squeezed(value: Array) -> tuple[int, ...]:
     return tuple(d for d in value.shape if d != 1)
 
@@ -323,7 +351,7 @@ def _unequal(found: Array, wanted: Array) -> str:
 
 
 def _named(row: Row) -> str:
-    return f"node '{row.node}' ({row.op})"
+    return f"node '{row.node}' ({row.op})" if row.op else row.node
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

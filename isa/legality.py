@@ -213,6 +213,8 @@ def _ports(program: Program) -> list[str]:
         names = Counter(port.name for port in ports)
         causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:
+        if port.shape[:1] != (1,) or port.perm or port.softmax_axis is not None:
+            causes.append(f"input {port.name!r}: requires a shape [1, ...], without view, perm and Softmax")
         if port.tensor.format is not TensorFormat.RAW:
             causes.append(f"input {port.name!r}: must be a RAW tensor")
     size = sum(port.tensor.h * port.tensor.w * port.tensor.c for port in program.inputs)
@@ -223,13 +225,16 @@ def _ports(program: Program) -> list[str]:
 
 def _port(port: Port) -> Sequence[str]:
     t = port.tensor
-    if not 1 <= len(port.shape) <= MAX_RANK or min(port.shape) < 1:
-        return [f"shape must be 1 to {MAX_RANK} positive extents, found {list(port.shape)}"[:300]]
-    if port.shape[0] != 1 or math.prod(port.shape) != t.h * t.w * t.c:
-        return [f"shape {list(port.shape)} does not fit the tensor {t.h}x{t.w}x{t.c} of one image"]
+    for what, extents in (("shape", port.shape), ("view", port.view)):
+        if len(extents) > MAX_RANK or min(extents, default=1) < 1:
+            return [f"{what} must be at most {MAX_RANK} positive extents, found {list(extents)}"[:300]]
+        if (what == "shape" or extents) and math.prod(extents) != t.h * t.w * t.c:
+            return [f"{what} {list(extents)} does not fit the tensor {t.h}x{t.w}x{t.c} of one image"]
+    if sorted(port.perm) != list(range(len(port.view))):
+        return [f"perm {list(port.perm)} is no permutation of the axes of view {list(port.view)}"[:300]]
     problems: list[str] = []
-    if port.softmax_axis is not None and not 1 <= port.softmax_axis < len(port.shape):
-        problems.append(f"softmax axis {port.softmax_axis} is outside 1..{len(port.shape) - 1}")
+    if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.shape):
+        problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.shape)}")
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):
         problems.append(f"mean and std must have {t.c} values or none")
     if (port.mean or port.std or port.channel_order) and port.shape != (1, t.c, t.h, t.w):

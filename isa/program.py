@@ -40,12 +40,13 @@ class TensorRef:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model. `shape` is the float NCHW (or flattened) shape that the user sees, batch 1.
+    """An input or output of the model. `shape` is the float shape that the user sees: that of the model for one image.
 
-    Input: q = clamp(round_half_even(x / scale)), laid out NHWC. Output: x = q * scale, NHWC -> NCHW, reshaped to
-    `shape`, then a Softmax over `softmax_axis` of that shape when it is not None. `mean`, `std` (per channel, of 0..255
-    images, in the order of the channels) and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x;
-    empty where unknown.
+    Input: q = clamp(round_half_even(x / scale)) of NCHW or [1, C], laid out NHWC. Output: x = q * scale, NHWC -> NCHW,
+    with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`, then a Softmax over `softmax_axis` of
+    that shape when it is not None. For N images, N takes the place of a first extent of 1, else it comes first. `mean`,
+    `std` (per channel, of 0..255 images, in the order of the channels) and `channel_order` ("rgb", "bgr" or "") say how
+    an image file becomes x; empty where unknown.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Port:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     channel_order: str = ""
+    view: tuple[int, ...] = ()
+    perm: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

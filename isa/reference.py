@@ -8,6 +8,7 @@ format, so the results never depend on the order of summation or on the BLAS in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -386,10 +387,27 @@ def quantize_input(x: Array, scale: float, signed: bool) -> Array:
     return np.ascontiguousarray(q.transpose(0, 2, 3, 1))
 
 
-def dequantize_output(q: Array, scale: float, shape: Sequence[int]) -> NDArray[np.float32]:
-    """x = q * scale: NHWC [N,H,W,C] to NCHW, reshaped row-major to [N, *shape[1:]], float32."""
-    x = (q.astype(np.float64) * scale).astype(np.float32)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(q.shape[0], *shape[1:])
+def batched_shape(shape: Sequence[int], images: int) -> tuple[int, ...]:
+    """Shape of an output for several images: they take the place of a first extent of 1, else they come before it."""
+    return (images, *shape[1:]) if tuple(shape[:1]) == (1,) else (images, *shape)
+
+
+def declared(x: Array, shape: Sequence[int]) -> Array:
+    """A batched output of one image in the shape that the model declares; of several as it is."""
+    return x.reshape(tuple(shape)) if x.size == math.prod(shape) else x
+
+
+def dequantize_output(
+    q: Array, scale: float, shape: Sequence[int], view: Sequence[int] = (), perm: Sequence[int] = ()
+) -> NDArray[np.float32]:
+    """x = q * scale of integers [N,H,W,C], float32 in `batched_shape(shape, N)`.
+
+    The values of each image are in the order of [C,H,W], or of that reshaped to `view` and transposed by `perm`.
+    """
+    x = np.ascontiguousarray((q.astype(np.float64) * scale).astype(np.float32).transpose(0, 3, 1, 2))
+    if perm:
+        x = np.ascontiguousarray(x.reshape(len(q), *view).transpose(0, *(axis + 1 for axis in perm)))
+    return x.reshape(batched_shape(shape, len(q)))
 
 
 def softmax(x: Array, axis: int) -> NDArray[np.float32]:

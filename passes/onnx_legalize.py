@@ -9,7 +9,7 @@ from typing import Any
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from dialects import onnx
@@ -17,7 +17,8 @@ from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
 from dialects.onnx import shape_of
-from isa.errors import NodeFault, summed_up
+from isa.errors import NodeFault, UserError, summed_up
+from passes.host_tail import MOVEMENTS, at_output, host_tail
 from passes.onnx_patterns.common import constant_array, producer
 
 Check = Callable[[Any], str | None]
@@ -26,10 +27,6 @@ Check = Callable[[Any], str | None]
 def text(shape: tuple[int, ...]) -> str:
     """`[1,3,224,224]`."""
     return "[" + ",".join(map(str, shape)) + "]"
-
-
-def _only_returned(value: SSAValue) -> bool:
-    return all(isinstance(use.operation, ReturnOp) for use in value.uses)
 
 
 def is_map(op: onnx.OnnxOp) -> str | None:
@@ -86,23 +83,34 @@ def slices_maps(op: onnx.SliceOp) -> str | None:
 
 def reshapes_at_boundary(op: onnx.ReshapeOp) -> str | None:
     """Reshapes only an output, or a vector input [1,C] to [1,C,1,1]"""
-    users = [use.operation for use in op.output.uses]
-    at_output = all(
-        isinstance(u, ReturnOp) or (isinstance(u, onnx.SoftmaxOp) and _only_returned(u.output)) for u in users
-    )
     old, new = shape_of(op.input), shape_of(op.output)
     if isinstance(op.input.owner, Block) and len(old) == 2 and new == (*old, 1, 1):
         return None
-    if not at_output:
+    if not at_output(op):
         return (
             f"reshapes {text(old)} to {text(new)} in the middle of the graph; requires Flatten before Gemm or an output"
         )
-    return None if len(old) == 4 else f"reshapes {text(old)}; requires a map [1,C,H,W]"
+    return _starts_from_a_map(op)
+
+
+def transposes_at_output(op: onnx.TransposeOp) -> str | None:
+    """Moves the data of an output only"""
+    if not at_output(op):
+        perm = text(ints(op.perm))
+        return f"moves data (perm={perm}); requires transposes that cancel, only relabel the layout or end the model"
+    return _starts_from_a_map(op)
+
+
+def _starts_from_a_map(op: onnx.ReshapeOp | onnx.TransposeOp) -> str | None:
+    shape = shape_of(op.input)
+    if isinstance(op.input.owner, (onnx.SoftmaxOp, *MOVEMENTS)) or (len(shape) == 4 and shape[0] == 1):
+        return None
+    return f"moves the data of shape {text(shape)}; requires a map [1,C,H,W]"
 
 
 def softmax_is_last(op: onnx.SoftmaxOp) -> str | None:
     """Only at an output"""
-    return None if _only_returned(op.output) else "stands before other operators; requires an output of the model"
+    return None if at_output(op) else "stands before other operators; requires an output of the model"
 
 
 def quantises_an_activation(op: onnx.QuantizeLinearOp) -> str | None:
@@ -147,6 +155,7 @@ LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.SliceOp: (is_map, slices_maps),
     onnx.PadOp: (is_map, pads_with_zero),
     onnx.ReshapeOp: (reshapes_at_boundary,),
+    onnx.TransposeOp: (transposes_at_output,),
     onnx.SoftmaxOp: (softmax_is_last,),
     onnx.QuantizeLinearOp: (is_map, quantises_an_activation),
     onnx.DequantizeLinearOp: (dequantises_activation_or_weight,),
@@ -154,7 +163,6 @@ LEGAL: dict[type[Operation], tuple[Check, ...]] = {
 }
 
 _REASONS: dict[type[Operation], str] = {
-    onnx.TransposeOp: "moves data ({}); requires transposes that cancel or only relabel the layout",
     onnx.MulOp: "multiplies by a constant that is not one value per channel; requires one value, or one per channel",
     onnx.DivOp: "divides by a constant that is not one value per channel; requires one value, or one per channel",
     onnx.ReduceMeanOp: "reduces other axes than H and W; requires axes H,W",
@@ -165,11 +173,10 @@ def offence(op: Operation) -> str | None:
     """Why an operation may not pass the boundary; None if it may."""
     checks = LEGAL.get(type(op))
     if checks is None:
-        reason = _REASONS.get(
+        return _REASONS.get(
             type(op),
             "cannot be brought into canonical form; requires constant parameters and [1,C,H,W] or [1,C] tensors",
         )
-        return reason.format(f"perm={text(ints(op.perm))}" if isinstance(op, onnx.TransposeOp) else "")
     return next((reason for reason in (check(op) for check in checks) if reason is not None), None)
 
 
@@ -190,6 +197,18 @@ def boundary_offences(function: FuncOp) -> list[str]:
     return causes
 
 
+def _tail_faults(function: FuncOp) -> list[str]:
+    """What the host cannot do to the outputs of a function whose operations are legal."""
+    terminator = function.body.block.last_op
+    causes: list[str] = []
+    for value in terminator.operands if terminator is not None else ():
+        try:
+            host_tail(value)
+        except UserError as error:
+            causes += error.causes
+    return causes
+
+
 @dataclass(frozen=True)
 class OnnxLegalizePass(ModulePass):
     """Check that only canonical, supported operations are left; changes nothing.
@@ -206,5 +225,7 @@ class OnnxLegalizePass(ModulePass):
             reason = offence(inner)
             if reason is not None:
                 faults.append(node_fault(inner, reason))
+        if not faults:
+            faults += _tail_faults(function)
         if faults:
             raise summed_up(faults, "escc --supported-ops lists what is supported")

@@ -24,6 +24,7 @@ from dialects.signature import inputs_of, outputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
 from isa.target import load_target
+from passes.host_tail import host_tail, tail_operations
 from passes.math.activation_quant import (
     Storage,
     addition,
@@ -39,7 +40,7 @@ from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.pairs import Pair, symmetric_integers
 from passes.quantize_bias import Correction, correct_biases
-from passes.quantize_plan import AFFINE, PRESCRIBED, QuantizationPlan, Reader, constant, host_tail
+from passes.quantize_plan import PRESCRIBED, QuantizationPlan, Reader, constant
 
 Array = NDArray[Any]
 
@@ -86,9 +87,9 @@ class _Statistics:
             def observe(op: Operation, results: Sequence[Array], rows: int = rows, samples: int = stop - start) -> None:
                 for value, x in zip(op.results, results, strict=True):
                     if value in self.constant:
-                        self._compare(value, x, samples)
+                        self._compare(value, x.reshape(samples, -1))
                     if value in self.histograms:
-                        _observe(self.histograms[value], x, op)
+                        _observe(self.histograms[value], x.reshape(samples, -1), op)
                     if rows and value in averaged:
                         part = x[:rows].sum(axis=0, dtype=np.float64).reshape(x.shape[1], -1).mean(axis=1)
                         self.means[value] = self.means.get(value, 0.0) + part / self.correction_samples
@@ -98,8 +99,8 @@ class _Statistics:
     def _inputs_differ(self) -> bool:
         return any(bool((x[1:] != x[:1]).any()) for x in self._inputs)
 
-    def _compare(self, value: SSAValue, x: Array, samples: int) -> None:
-        if len(x) != samples or (x != self._first.setdefault(value, x[:1].copy())).any():
+    def _compare(self, value: SSAValue, x: Array) -> None:
+        if (x != self._first.setdefault(value, x[:1].copy())).any():
             self.constant.discard(value)
 
 
@@ -169,7 +170,7 @@ class _Emitter:
                 self._values[op.output] = self._insert(esc.ConcatOp(parts), op)
             case onnx.SliceOp() | onnx.PadOp():
                 self._move(op)
-            case onnx.ReshapeOp():
+            case onnx.ReshapeOp() | onnx.TransposeOp():
                 if op.input in self._values:
                     self._values[op.output] = self._values[op.input]
             case onnx.QuantizeLinearOp() | onnx.DequantizeLinearOp():
@@ -280,20 +281,12 @@ class _Emitter:
 
     def _output(self, value: SSAValue) -> SSAValue:
         """Float result that the host makes of a returned value."""
-        computed, softmax = host_tail(value)
-        stored = self._values[computed]
-        shape = esc.shape_of(value)
-        origin = [computed.owner] if isinstance(computed.owner, Operation) else []
-        result = self._insert(esc.DequantizeOp(stored, builtin.TensorType(builtin.f32, shape)), *origin)
-        if softmax is None:
-            return result
-        axis = _axis_after_reshape(esc.shape_of(softmax.input), softmax.axis.value.data, shape)
-        if axis is None:
-            raise UserError(
-                f"{describe(softmax)}: axis {softmax.axis.value.data} of {list(esc.shape_of(softmax.input))} is "
-                f"reshaped to {list(shape)}; requires a reshape that keeps the axis"
-            )
-        return self._insert(esc.SoftmaxOp(result, axis), softmax)
+        tail = host_tail(value)
+        result = builtin.TensorType(builtin.f32, esc.shape_of(value))
+        origin = [tail.computed.owner] if isinstance(tail.computed.owner, Operation) else []
+        stored = self._values[tail.computed]
+        real = self._insert(esc.DequantizeOp(stored, result, tail.view, tail.perm), *origin)
+        return real if tail.softmax is None else self._insert(esc.SoftmaxOp(real, tail.axis), tail.softmax)
 
 
 def _bias(op: onnx.ConvOp) -> NDArray[np.float64]:
@@ -302,36 +295,27 @@ def _bias(op: onnx.ConvOp) -> NDArray[np.float64]:
     return np.zeros(esc.shape_of(op.output)[1]) if bias is None else bias
 
 
-def _axis_after_reshape(source: Sequence[int], axis: int, target: Sequence[int]) -> int | None:
-    """Where an axis stands after a reshape that only inserts or drops extents of 1; None if it is no such reshape."""
-    axis %= len(source)
-    if tuple(source) == tuple(target):
-        return axis
-    kept = [i for i, extent in enumerate(source) if extent != 1]
-    positions = [i for i, extent in enumerate(target) if extent != 1]
-    if [source[i] for i in kept] != [target[i] for i in positions] or axis not in kept:
-        return None
-    return positions[kept.index(axis)]
-
-
-def _tail_causes(function: func.FuncOp, plan: QuantizationPlan) -> list[str]:
+def _tail_causes(function: func.FuncOp) -> list[str]:
     """Host operations that something other than an output reads, and outputs that are constants."""
-    host: set[Operation] = set()
     causes: list[str] = []
     terminator = function.body.block.last_op
     assert terminator is not None
+    host: set[Operation] = {terminator}
     for value in terminator.operands:
-        op = value.owner
-        while isinstance(op, (onnx.SoftmaxOp, onnx.ReshapeOp, *AFFINE)):
-            host.add(op)
-            op = op.operands[0].owner
         if constant(value) is not None:
             causes.append("an output of the model is a constant; requires computed outputs")
+            continue
+        host.update(tail_operations(value))
+        try:
+            host_tail(value)
+        except UserError as error:
+            causes += error.causes
     for op in function.body.block.ops:
-        if isinstance(op, onnx.SoftmaxOp):
-            users = [use.operation for use in op.output.uses]
-            if op not in host or any(u is not terminator and u not in host for u in users):
-                causes.append(f"{describe(op)}: Softmax inside the network; requires Softmax at an output only")
+        if not isinstance(op, onnx.SoftmaxOp | onnx.TransposeOp):
+            continue
+        if op not in host or any(use.operation not in host for use in op.output.uses):
+            kind = op.name.removeprefix("onnx.")
+            causes.append(f"{describe(op)}: {kind} inside the network; requires {kind} at an output only")
     return causes
 
 
@@ -382,7 +366,7 @@ class QuantizePass(ModulePass):
         else:
             inputs = load_inputs(self.calibration, inputs_of(function), self.samples, self.seed)
         plan = QuantizationPlan(function, [float(x.min()) for x in inputs])
-        causes = _tail_causes(function, plan)
+        causes = _tail_causes(function)
         if causes:
             raise UserError(causes)
         if self.calibration is None and plan.observed():

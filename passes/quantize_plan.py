@@ -18,13 +18,14 @@ from dialects import onnx
 from dialects.locations import describe, node_names
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import UserError
+from passes.host_tail import AFFINE, MOVEMENTS
 from passes.math.activation_quant import Array, Storage, reexpress
 from passes.math.scales import as_float32
 from passes.pairs import Pair, find_pairs
 
 REQUANTISED = (onnx.ConvOp, onnx.AddOp, onnx.AveragePoolOp)
 """Operations whose integer result is rounded into any storage, with clamps at no cost."""
-PRESERVING = (onnx.MaxPoolOp, onnx.SliceOp, onnx.PadOp, onnx.ReshapeOp)
+PRESERVING = (onnx.MaxPoolOp, onnx.SliceOp, onnx.PadOp, *MOVEMENTS)
 """Operations that move bytes: the result is stored as the operand."""
 HOST = (onnx.SoftmaxOp,)
 """Operations that the host runs in floating point at an output."""
@@ -32,7 +33,6 @@ PRESCRIBED = "prescribed"
 """Attribute of @main of a model whose QDQ nodes give all scales."""
 Reader: TypeAlias = tuple[Callable[[Array], Array], float]
 """An elementwise function and the step of its stored result."""
-AFFINE = (onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
 
 
 def constant(value: SSAValue) -> NDArray[np.float64] | None:
@@ -270,29 +270,3 @@ def _zero_point(op: onnx.QuantizeLinearOp) -> tuple[int, int, int]:
 
 def _same_parameters(a: onnx.QuantizeLinearOp, b: onnx.DequantizeLinearOp) -> bool:
     return a.scale == b.scale and a.zero_point == b.zero_point
-
-
-def host_tail(value: SSAValue) -> tuple[SSAValue, onnx.SoftmaxOp | None]:
-    """What the machine computes of an output, and the Softmax that the host applies to it, if any.
-
-    Reshapes behind the last computed tensor are the host's. Raises UserError for a Softmax that is not at an output.
-    """
-    softmax: onnx.SoftmaxOp | None = None
-    while True:
-        op = value.owner
-        if isinstance(op, onnx.SoftmaxOp) and softmax is None:
-            softmax, value = op, op.input
-        elif isinstance(op, onnx.ReshapeOp):
-            value = op.input
-        elif softmax is None and isinstance(op, AFFINE) and _after_softmax(value):
-            value = op.operands[0]
-        else:
-            return value, softmax
-
-
-def _after_softmax(value: SSAValue) -> bool:
-    """Whether only re-quantisation and reshaping lie between a Softmax and the value."""
-    op = value.owner
-    while isinstance(op, (*AFFINE, onnx.ReshapeOp)):
-        op = op.operands[0].owner
-    return isinstance(op, onnx.SoftmaxOp)

@@ -112,10 +112,11 @@ class _FunctionTiler:
                 axis = op.axis.value.data
                 op = op.input.owner
             tensor = self.declared.tensors.get(op.input) if isinstance(op, esc.DequantizeOp) else None
-            if tensor is None:
+            if tensor is None or not isinstance(op, esc.DequantizeOp):
                 self.tiler.causes.append(f"output '{name}' must come from esc.dequantize")
                 continue
-            properties = port_properties(name, shape_of(value), axis)
+            view, perm = op.rearrangement
+            properties = port_properties(name, shape_of(value), axis, view=view, perm=perm)
             ports.append(bfs.OutputOp.create(properties={**properties, "tensor": SymbolRefAttr(tensor.name)}))
         return ports
 

@@ -15,6 +15,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from dialects.esc_base import EscOp
 from dialects.onnx_base import OnnxOp
 from isa.errors import UserError
+from isa.reference import declared
 
 Array = NDArray[Any]
 Observer = Callable[[Operation, Sequence[Array]], None]
@@ -44,13 +45,17 @@ def functions_of(module: ModuleOp) -> list[InterpreterFunctions]:
     return result
 
 
+def _shape(value: SSAValue) -> tuple[int, ...]:
+    return cast("TensorType[Attribute]", value.type).get_shape()
+
+
 def _check_inputs(function: FuncOp, inputs: Sequence[Array]) -> None:
     arguments = function.body.block.args
     if len(inputs) != len(arguments):
         raise UserError(f"{len(inputs)} inputs given; requires {len(arguments)}")
     causes: list[str] = []
     for i, (argument, x) in enumerate(zip(arguments, inputs, strict=True)):
-        shape = cast("TensorType[Attribute]", argument.type).get_shape()
+        shape = _shape(argument)
         if x.shape[1:] != shape[1:] or x.ndim != len(shape):
             causes.append(f"input {i} has shape {list(x.shape)}; requires {['N', *shape[1:]]}")
     if causes:
@@ -65,9 +70,10 @@ def run_module(
 ) -> list[Array]:
     """Outputs of `@main` for `inputs`, one array per argument with any batch N in front where the types say 1.
 
-    `observer(op, results)` is called after each operation; an operand is released after its last use, so an observer
-    that keeps results keeps their memory. `extra` adds the functions of dialects from elsewhere. Raises UserError for
-    inputs of the wrong shape.
+    N takes the place of a first extent of 1 in outputs too; other outputs have the shape of their type for one sample
+    and [N, *shape] for more. `observer(op, results)` is called after each operation; an operand is released after its
+    last use, so an observer that keeps results keeps their memory. `extra` adds the functions of dialects from
+    elsewhere. Raises UserError for inputs of the wrong shape.
     """
     function = main_function(module)
     _check_inputs(function, inputs)
@@ -80,7 +86,7 @@ def run_module(
     for op in block.ops:
         arguments = tuple(values[operand] for operand in op.operands)
         if isinstance(op, ReturnOp):
-            return list(arguments)
+            return [declared(x, _shape(v)) for x, v in zip(arguments, op.operands, strict=True)]
         results = interpreter.run_op(op, arguments)
         if observer is not None:
             observer(op, results)

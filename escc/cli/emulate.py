@@ -213,12 +213,14 @@ def _show(files: Files, lines: Sequence[str], args: argparse.Namespace) -> None:
 
 
 def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
-    """A short readable form of an output [N, ...]."""
+    """A short readable form of an output of N images, [N, ...]."""
     import numpy as np
+
+    from isa.reference import declared
 
     flat = y.reshape(len(y), -1)
     if flat.shape[1] != max(y.shape[1:], default=0):
-        shape = "x".join(map(str, y.shape))
+        shape = "x".join(map(str, declared(y, port.shape).shape))
         return [f"{port.name}: {shape}, from {flat.min():.6g} to {flat.max():.6g}, mean {flat.mean():.6g}"]
     order = np.argsort(-flat, axis=1, kind="stable")
     if len(flat) > 1:
@@ -227,17 +229,20 @@ def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
 
 
 def _arrays_file(path: str, ports: Sequence[Port], outputs: Sequence[NDArray[np.float32]]) -> bytes:
-    """Outputs as .npz with the names of the ports, or the only one as .npy."""
+    """Outputs as .npz with the names of the ports, or the only one as .npy; of one image in the shape of the model."""
     import io
 
     import numpy as np
 
+    from isa.reference import declared
+
+    arrays = {p.name: declared(y, p.shape) for p, y in zip(ports, outputs, strict=True)}
     if path.endswith(".npz"):
         from isa.arrays import npz
 
-        return npz({p.name: y for p, y in zip(ports, outputs, strict=True)})
+        return npz(arrays)
     buffer = io.BytesIO()
-    np.save(buffer, outputs[0])
+    np.save(buffer, arrays[ports[0].name])
     return buffer.getvalue()
 
 

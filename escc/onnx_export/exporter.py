@@ -46,7 +46,6 @@ class Exporter:
         self._inputs = _strings(function, "input_names", len(arguments), "x{}")
         self._outputs = _strings(function, "output_names", len(self._results), "y{}")
         self._input_layouts = _strings(function, "input_layouts", len(arguments), "NCHW")
-        self._output_layouts = _strings(function, "output_layouts", len(self._results), "NCHW")
         self._emitter = Emitter((*self._inputs, *self._outputs))
         self._graph, self._values = self._emitter.graph, self._emitter.values
         self._causes: list[str] = []
@@ -69,10 +68,7 @@ class Exporter:
             _value_info(name, value, layout)
             for name, value, layout in zip(self._inputs, self._block.args, self._input_layouts, strict=True)
         ]
-        outputs = [
-            _value_info(name, value, layout)
-            for name, value, layout in zip(self._outputs, self._results, self._output_layouts, strict=True)
-        ]
+        outputs = [_value_info(name, value) for name, value in zip(self._outputs, self._results, strict=True)]
         return helper.make_graph(self._graph.nodes, "main", inputs, outputs, self._graph.initializers)
 
     def _arguments(self) -> None:
@@ -86,10 +82,8 @@ class Exporter:
             self._values[value] = tensor
 
     def _name_outputs(self) -> None:
-        for name, value, layout in zip(self._outputs, self._results, self._output_layouts, strict=True):
+        for name, value in zip(self._outputs, self._results, strict=True):
             tensor = self._values[value]
-            if layout == "NHWC":
-                tensor = self._graph.node("Transpose", [tensor], f"{name}/nhwc", perm=_NCHW_TO_NHWC)
             if tensor in self._inputs or tensor in self._outputs:
                 tensor = self._graph.node("Identity", [tensor], f"{name}/copy")
             self._graph.rename(tensor, name)
@@ -102,7 +96,7 @@ class Exporter:
         return resolve_name(op.ONNX_FORM)(self._emitter, op)
 
 
-def _value_info(name: str, value: SSAValue, layout: str) -> onnx.ValueInfoProto:
+def _value_info(name: str, value: SSAValue, layout: str = "NCHW") -> onnx.ValueInfoProto:
     """A float tensor of any batch."""
     shape = esc.shape_of(value)
     if layout == "NHWC":

@@ -347,10 +347,10 @@ class Importer:
 def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
     """Import an ONNX model from a path or its bytes as a verified module of the `onnx` dialect.
 
-    `@main` takes and returns float32 NCHW tensors of batch 1 (where the model has NHWC ones, attributes `input_layouts`
-    and `output_layouts` say so), carries the names of inputs and outputs, and every operation has its ONNX node name as
-    location. `name` is how diagnostics call the model; the path by default. Raises
-    UserError listing all that is unsupported or broken.
+    `@main` takes float32 NCHW tensors of batch 1 (where the model has NHWC ones, the attribute `input_layouts` says so)
+    and returns those that the model declares. It carries the names of inputs and outputs, and every operation has its
+    ONNX node name as location. `name` is how diagnostics call the model; the path by default. Raises UserError listing
+    all that is unsupported or broken.
     """
     name = name or ("model" if isinstance(source, bytes) else str(source))
     model = reader.load_model(source, name)

@@ -1,4 +1,4 @@
-"""NHWC inputs and outputs of models converted from channels-last frameworks: the signature becomes NCHW."""
+"""NHWC inputs of models converted from channels-last frameworks: the signature has them as NCHW."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.onnx import shape_of
 from passes.onnx_patterns import layout
-from passes.onnx_patterns.common import ELEMENTWISE, producer
+from passes.onnx_patterns.common import ELEMENTWISE
 
 NHWC_TO_NCHW = (0, 3, 1, 2)
 NCHW_TO_NHWC = (0, 2, 3, 1)
@@ -50,36 +50,24 @@ def _relabel_input(function: FuncOp, argument: BlockArgument) -> None:
 
 
 def relabel_boundary(module: ModuleOp) -> None:
-    """Give @main NCHW inputs and outputs where the model has NHWC ones, and cancel the transposes between.
+    """Give @main NCHW inputs where the model has NHWC ones, and cancel the transposes behind them.
 
-    `input_layouts` and `output_layouts` of @main then say for each what the ONNX model has: "NCHW" or "NHWC".
-    Models without such inputs and outputs stay untouched.
+    `input_layouts` of @main then says for each input what the ONNX model has: "NCHW" or "NHWC". Outputs stay as the
+    model declares them. Models without such inputs stay untouched.
     """
     function = main_function(module)
     block = function.body.block
     layouts = ["NHWC" if len(shape_of(a)) == 4 and _reads_channels_last(a) else "NCHW" for a in block.args]
+    if "NHWC" not in layouts:
+        return
     for argument, named in zip(tuple(block.args), layouts, strict=True):
         if named == "NHWC":
             _relabel_input(function, argument)
-    if not any(isinstance(op, onnx.TransposeOp) for op in block.ops):
-        return
     patterns = GreedyRewritePatternApplier(list(layout.PATTERNS), dce_enabled=True)
     PatternRewriteWalker(patterns).rewrite_module(module)
     terminator = block.last_op
     assert isinstance(terminator, ReturnOp)
-    outputs = list[str]()
-    for i, value in enumerate(terminator.operands):
-        transpose = producer(value)
-        channels_last = isinstance(transpose, onnx.TransposeOp) and ints(transpose.perm) == NCHW_TO_NHWC
-        outputs.append("NHWC" if channels_last else "NCHW")
-        if isinstance(transpose, onnx.TransposeOp) and channels_last:
-            terminator.operands[i] = transpose.input
-            if not transpose.output.uses.get_length():
-                transpose.detach()
-                transpose.erase()
-    if "NHWC" in (*layouts, *outputs):
-        function.attributes["input_layouts"] = ArrayAttr([StringAttr(s) for s in layouts])
-        function.attributes["output_layouts"] = ArrayAttr([StringAttr(s) for s in outputs])
+    function.attributes["input_layouts"] = ArrayAttr([StringAttr(s) for s in layouts])
     function.properties["function_type"] = FunctionType.from_lists(
         [a.type for a in block.args], [v.type for v in terminator.operands]
     )

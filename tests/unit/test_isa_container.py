@@ -266,10 +266,10 @@ def test_forged_contents() -> None:
     assert_rejected(forged(".esc.target", target.replace(b"lanes = 32", b"lanes = 33", 1)), "not in the form")
     note = section(".note.esc")
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 2, 2), struct.pack("<II", 3, 2))), "format version 3"
+        forged(".note.esc", note.replace(struct.pack("<II", 3, 2), struct.pack("<II", 4, 2))), "format version 4"
     )
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 2, 2), struct.pack("<II", 2, 3))), "ISA version 3"
+        forged(".note.esc", note.replace(struct.pack("<II", 3, 2), struct.pack("<II", 3, 3))), "ISA version 3"
     )
     text = section(".text")
     assert_rejected(forged(".text", b"\x99" + text[1:]), "instruction 0: unknown opcode 0x99")

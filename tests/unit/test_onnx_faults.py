@@ -233,7 +233,20 @@ def test_node_faults(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarra
 @pytest.mark.parametrize(
     ("nodes", "constants", "what"),
     [
-        ([node("Transpose", ["x"], ["y"], perm=[0, 1, 3, 2])], {}, "node 'Transpose_0' (Transpose): moves data"),
+        (
+            [node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]), node("MaxPool", ["t"], ["y"], kernel_shape=[2, 2])],
+            {},
+            "node 'Transpose_0' (Transpose): moves data",
+        ),
+        (
+            [
+                node("Transpose", ["x"], ["t"], perm=[0, 3, 2, 1]),
+                constant("shape", [4, 18]),
+                node("Reshape", ["t", "shape"], ["y"]),
+            ],
+            {},
+            "node 'Reshape_2' (Reshape): an axis takes parts of two axes that were drawn apart",
+        ),
         (
             [node("Softmax", ["x"], ["s"], name="s", axis=1), node("Relu", ["s"], ["y"])],
             {},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dialects import esc
@@ -19,14 +21,26 @@ def softmax(e: Emitter, op: esc.SoftmaxOp) -> str:
 
 
 def dequantise(e: Emitter, op: esc.DequantizeOp) -> str:
-    """A change of shape where there is one: values between nodes are real numbers already."""
+    """A change of shape and order where there is one: values between nodes are real numbers already."""
     x = e.values[op.input]
     _, h, w, c = esc.shape_of(op.input)
-    shape = esc.shape_of(op.output)
-    if shape == (1, c, h, w):
+    now: tuple[int, ...] = (1, c, h, w)
+    view, perm = op.rearrangement
+    if perm:
+        view, perm = (1, *view), (0, *(axis + 1 for axis in perm))  # the first axis stays that of the batch
+        if view != now:
+            x = _reshaped(e, x, view, f"{main_name(op)}/view")
+        x = e.graph.node("Transpose", [x], f"{main_name(op)}/transpose", perm=perm)
+        now = tuple(view[axis] for axis in perm)
+    shape, name = esc.shape_of(op.output), f"{main_name(op)}/reshape"
+    if shape == now:
         return x
-    name = f"{main_name(op)}/reshape"
     if len(shape) == 2 and shape[0] == 1:
         return e.graph.node("Flatten", [x], name)
-    wanted = np.array([0 if i == 0 and d == 1 else d for i, d in enumerate(shape)])
+    return _reshaped(e, x, shape, name)
+
+
+def _reshaped(e: Emitter, x: str, shape: Sequence[int], name: str) -> str:
+    """Reshape; a first extent of 1 is that of the batch."""
+    wanted = np.array([0 if i == 0 and d == 1 else d for i, d in enumerate(shape)], np.int64)
     return e.graph.node("Reshape", [x, e.graph.constant(f"{name}/shape", wanted)], name)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from dialects import onnx
 from dialects.attributes import ints
 from dialects.onnx import shape_of
+from escc.training.forms.host import moved
 from escc.training.forms.movement import concatenate
 
 Array = NDArray[Any]
@@ -36,9 +37,13 @@ def pad(op: onnx.PadOp) -> Unary:
 
 
 def reshape(op: onnx.ReshapeOp) -> Unary:
-    """Another shape, the batch apart."""
-    shape = shape_of(op.output)[1:]
-    return lambda x: x.reshape(-1, *shape)
+    """Another shape, of every sample by itself."""
+    return moved(shape_of(op.input), (), (), shape_of(op.output))
+
+
+def transpose(op: onnx.TransposeOp) -> Unary:
+    """Another order of the axes, of every sample by itself."""
+    return moved(shape_of(op.input), shape_of(op.input), ints(op.perm), shape_of(op.output))
 
 
 def concatenation(op: onnx.ConcatOp) -> Callable[..., Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialects import esc
+from isa.reference import batched_shape
 
 Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]
@@ -23,8 +25,23 @@ def quantise(op: esc.QuantizeOp) -> Unary:
 
 def dequantise(op: esc.DequantizeOp) -> Unary:
     """Real numbers in the shape of the model's output, any batch."""
-    scale, shape = esc.q_of(op.input).scale, esc.shape_of(op.output)[1:]
-    return lambda x: (x * scale).reshape(-1, *shape)
+    scale = esc.q_of(op.input).scale
+    movement = moved((1, *(esc.shape_of(op.input)[i] for i in (3, 1, 2))), *op.rearrangement, esc.shape_of(op.output))
+    return lambda x: movement(x * scale)
+
+
+def moved(source: Sequence[int], view: Sequence[int], perm: Sequence[int], target: Sequence[int]) -> Unary:
+    """Tensors of any batch, of which every sample is reshaped to `view`, transposed by `perm`, reshaped to `target`."""
+    extents, axes = tuple(view), tuple(axis + 1 for axis in perm)
+    size = math.prod(source)
+
+    def move(x: Tensor) -> Tensor:
+        images = x.numel() // size
+        if axes:
+            x = x.reshape(images, *extents).permute(0, *axes)
+        return x.reshape(batched_shape(target, images))
+
+    return move
 
 
 def softmax(op: esc.SoftmaxOp) -> Unary:

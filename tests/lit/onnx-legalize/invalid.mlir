@@ -22,8 +22,9 @@ func.func @main(%x : tensor<1x2x4x4xf32>, %unused : tensor<1x2x4x4xf32>) -> tens
   %7 = onnx.DequantizeLinear %6 {scale = #blob.dense<f32, [0.5]>, zero_point = #blob.dense<i8, [3]>} : (tensor<1x2x4x4xi8>) -> tensor<1x2x4x4xf32> loc("/dq")
   // CHECK-NEXT: error: {{.*}}node '/conv' (Conv): weight is computed; requires a constant
   %8 = onnx.Conv %x, %7 {kernel_shape = array<i64: 4, 4>, group = 1 : i64} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x1x1x1xf32> loc("/conv")
-  // CHECK-NEXT: error: {{.*}}node '/nhwc' (Transpose): moves data (perm=[0,2,3,1]); requires transposes that cancel or only relabel the layout
+  // CHECK-NEXT: error: {{.*}}node '/nhwc' (Transpose): moves data (perm=[0,2,3,1]); requires transposes that cancel, only relabel the layout or end the model
   %9 = onnx.Transpose %7 {perm = array<i64: 0, 2, 3, 1>} : (tensor<1x2x4x4xf32>) -> tensor<1x4x4x2xf32> loc("/nhwc")
+  %10 = onnx.Relu %9 : (tensor<1x4x4x2xf32>) -> tensor<1x4x4x2xf32>
   // CHECK-NEXT: note: escc --supported-ops lists what is supported
-  func.return %9 : tensor<1x4x4x2xf32>
+  func.return %10 : tensor<1x4x4x2xf32>
 }
