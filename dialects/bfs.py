@@ -96,7 +96,7 @@ class TensorOp(TensorDecl):
         if not isinstance(element, QType):
             parser.raise_error("expected !esc.q<...>")
         form = parser.parse_identifier()
-        segment = parser.parse_integer() if parser.parse_optional_keyword("segment") else (shape or [1, 1])[-2]
+        segment = parser.parse_integer() if parser.parse_optional_keyword("segment") else [1, 1, *shape][-2]
         op = cls(name, shape, element, form, segment)
         if parser.parse_optional_keyword("at"):
             op.offset = integer(parser.parse_integer())

@@ -12,8 +12,10 @@ from fuzz.findings import Finding
 from isa.container import read_elf, write_elf
 from isa.errors import UserError
 from isa.formats import Queue
-from isa.hazards import WAITS
 from isa.program import Program
+
+
+_WAITS = tuple((queue, f"wait_{queue.name.lower()}") for queue in Queue)
 
 
 def check_binary(data: bytes, where: str) -> None:
@@ -65,7 +67,7 @@ def interleaved(program: Program, rng: random.Random) -> Program:
     reached = dict.fromkeys(Queue, 0)
     order = []
     while any(queues.values()):
-        ready = [q for q, rest in queues.items() if rest and all(reached[w] >= rest[0][name] for w, name in WAITS)]
+        ready = [q for q, rest in queues.items() if rest and all(reached[w] >= rest[0][name] for w, name in _WAITS)]
         if not ready:
             raise Finding("wrong", "the waits of an accepted program are never satisfied")
         queue = rng.choice(ready)
