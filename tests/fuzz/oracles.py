@@ -14,7 +14,6 @@ from isa.errors import UserError
 from isa.formats import Queue
 from isa.program import Program
 
-
 _WAITS = tuple((queue, f"wait_{queue.name.lower()}") for queue in Queue)
 
 
