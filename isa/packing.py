@@ -67,6 +67,12 @@ def best(t: NDArray[np.int8]) -> tuple[CoefficientFormat, bytes]:
     return coding, _PACKERS[coding].pack(ternary)
 
 
+def packed_size(t: NDArray[np.int8]) -> int:
+    """Bytes of the smallest packing of int8[K, V, C]."""
+    ternary = _ternary(t)
+    return min(_PACKERS[coding].size(ternary) for coding in CoefficientFormat)
+
+
 def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> NDArray[np.int8]:
     """Unpack to int8[k, v, c]. Raises `PackingError` if `data` is not exactly one blob of that shape."""
     n = k * v * c

@@ -1,15 +1,13 @@
-"""`decompose-conv`: convolutions become a ternary coefficient stage and a small basis stage, layer after layer."""
+"""`decompose-conv`: the weights of convolutions in the form that a compression scheme gives them, layer after layer."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,51 +15,28 @@ from xdsl.context import Context
 from xdsl.dialects import builtin, func
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
 
 from dialects import esc
-from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from dialects.signature import inputs_of
 from isa.errors import UserError
-from isa.reference import fixed_point
 from isa.target import Target, load_target
+from passes.analysis.before_after_values import BeforeAfterValues, is_accumulator
 from passes.analysis.conv_moments import observe, step_weights, ungrouped
+from passes.analysis.sensitivity import image_count, sensitivities
+from passes.decomposition.rewrite import replace_weights
+from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
+from passes.decomposition.weight_form import WeightForm
 from passes.math.calibration import load_inputs
-from passes.math.decomposition import (
-    ConvLayer,
-    Decomposition,
-    Scheme,
-    SchemeOptions,
-    check,
-    decomposed_integers,
-)
-from passes.math.scales import storable
 from passes.quantize_plan import PRESCRIBED
-from passes.sensitivity import image_count, sensitivities
-from passes.twin_values import TwinValues, is_accumulator
 
 Array: TypeAlias = NDArray[Any]
 
-GROUP = "escc.schemes"
 MOST_WINDOW = 8192
 """Largest window (R*S*C values) that is decomposed: its matrix of second moments takes half a gigabyte."""
 _VALUE_BUDGET = 1 << 28
 """Bytes of the largest 8-bit value over all samples."""
-
-
-def load_scheme(name: str) -> Scheme:
-    """The installed scheme of that name. Raises UserError listing those there are."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        close = difflib.get_close_matches(name, found, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise UserError(
-            f"unknown compression scheme '{name}'{hint}",
-            f"installed: {', '.join(sorted(found))}; a package adds one through the entry points '{GROUP}'",
-        )
-    return cast(Scheme, found[name].load())
 
 
 class _Rewriter:
@@ -69,7 +44,7 @@ class _Rewriter:
 
     def __init__(
         self,
-        values: TwinValues,
+        values: BeforeAfterValues,
         scheme: Scheme,
         options: SchemeOptions,
         target: Target,
@@ -137,29 +112,16 @@ class _Rewriter:
             lambda: self._sensitivity.of(index),
         )
 
-    def _replace(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: Decomposition) -> None:
+    def _replace(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: WeightForm) -> None:
         """Rewrite a layer and evaluate it in both networks."""
-        moments, q, ic_bits = layer.moments, esc.q_of(conv.input), self._target.array.ic_bits
+        moments, values = layer.moments, self._values
         assert moments is not None
 
-        def bias(decomposition: Decomposition) -> NDArray[np.float64]:
-            return moments.bias(decomposition.weights.reshape(len(decomposition.scale), -1))
+        def bias(form: WeightForm) -> NDArray[np.float64]:
+            return moments.bias(form.weights.reshape(len(form.scale), -1))
 
-        try:
-            integers = decomposed_integers(answer, bias, q.low, q.high, ic_bits)
-        except ValueError as error:
-            raise UserError(f"{describe(conv)}: {error}", "use fewer bases or --scheme dense") from error
-        values = self._values
         before = values.evaluate(requant, values.reference)
-        mult, shift = fixed_point(storable(integers.factor, q.scale, requant.first_type.scale, integers.ic_shift))
-        first = esc.CoeffCombineOp(conv.input, integers.coefficients, integers.ic_shift, ic_bits)
-        second = esc.BasisConv2dOp(first.output, answer.basis, esc.ints(conv.strides), esc.ints(conv.pads))
-        first.location = second.location = conv.location
-        requant.operands[0] = second.output
-        Rewriter.replace_op(conv, [first, second], [second.output])
-        requant.bias = DenseAttr.of(integers.bias.astype(np.int32))
-        requant.mult = DenseAttr.of(mult)
-        requant.shift = DenseAttr.of(shift)
+        replace_weights([conv], requant, answer, bias, self._target.array.ic_bits, "use fewer bases or --scheme dense")
         values.store(requant, before, values.evaluate(requant, values.current))
 
 
@@ -198,7 +160,8 @@ def _sample_limit(ops: Sequence[Operation]) -> int:
 
 @dataclass(frozen=True)
 class DecomposeConvPass(ModulePass):
-    """Replaces convolutions by `esc.coeff_combine` + `esc.basis_conv2d` where the compression scheme says so.
+    """Holds the weights of convolutions in another form, ternary coefficients and bases, where the compression scheme
+    says so.
 
     The layers are decided in order. Each is given the second moments of the inputs that the network compressed so far
     gives it on the calibration data, and the outputs of the uncompressed network to come near, so that it makes up
@@ -240,6 +203,9 @@ class DecomposeConvPass(ModulePass):
     target: str = "esc1"
     """Installed target or target file."""
 
+    options: tuple[str, ...] = ()
+    """Options of the scheme's own, each name=value."""
+
     keeps_dense: ClassVar[str] = "dense"
     chooses: ClassVar[str] = "auto"
 
@@ -269,6 +235,7 @@ class DecomposeConvPass(ModulePass):
         if wrong:
             raise UserError(wrong)
         scheme, target = load_scheme(self.scheme), load_target(self.target)
+        own = own_options(self.scheme, scheme, self.options)
         if self.has_nothing_to_do(op):
             return
         function = main_function(op)
@@ -285,10 +252,11 @@ class DecomposeConvPass(ModulePass):
             self.cycle_rate,
             sum(c.weight.array.size for c in convs),
             sum(c.weight.array[0].size * math.prod(esc.shape_of(c.output)) for c in convs),
+            own,
         )
         calibrated = self.calibration is not None
         sensitivity = Sensitivity(function, inputs, self.seed)
-        walk = _Rewriter(TwinValues(block, inputs), scheme, options, target, calibrated, sensitivity)
+        walk = _Rewriter(BeforeAfterValues(block, inputs), scheme, options, target, calibrated, sensitivity)
         walk.run(ops)
         if walk.too_wide:
             warnings.warn(

@@ -13,7 +13,7 @@ from xdsl.rewriter import Rewriter
 from dialects import esc
 from dialects.interpreters.run import main_function
 from passes.analysis.channel_liveness import ChannelLiveness
-from passes.float_weights import float_weights, record
+from passes.analysis.original_weight_count import float_weights, record
 
 
 def drop_once(block: Block) -> bool:

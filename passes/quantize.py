@@ -24,6 +24,8 @@ from dialects.signature import inputs_of, outputs_of
 from isa.errors import UserError
 from isa.reference import fixed_point, pool_counts, quantize_input
 from isa.target import load_target
+from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.weight_form import Geometry
 from passes.host_tail import host_tail, tail_operations
 from passes.math.activation_quant import (
     Storage,
@@ -35,10 +37,9 @@ from passes.math.activation_quant import (
     lookup_table,
 )
 from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
-from passes.math.decomposition import Decomposition, decomposed_integers
 from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
-from passes.pairs import Pair, symmetric_integers
+from passes.quantization.onnx_decomposed_pairs import Pair, symmetric_integers
 from passes.quantize_bias import Correction, correct_biases
 from passes.quantize_plan import PRESCRIBED, QuantizationPlan, Reader, constant
 
@@ -222,15 +223,16 @@ class _Emitter:
         first, second = pair.first, pair.second
         source, target = self._plan.storage(first.input), self._plan.storage(self._plan.epilogues[second].result)
         q = esc.QType.of(source.signed, source.scale)
-        given = Decomposition(pair.coefficients, pair.basis, step_factor(pair.scale, source.scale, target.scale))
+        given = TernaryBasis(pair.coefficients, pair.basis, step_factor(pair.scale, source.scale, target.scale))
         bias = _bias(second) / target.scale
         try:
-            integers = decomposed_integers(given, lambda _: bias, q.low, q.high, self._ic_bits)
+            integers = given.to_integers(lambda _: bias, q.low, q.high, self._ic_bits)
         except ValueError as error:
             raise UserError(f"{describe(second)}: {error}", "use fewer bases or smaller ones") from error
-        combine = esc.CoeffCombineOp(self._values[first.input], integers.coefficients, integers.ic_shift, self._ic_bits)
-        strides, pads = esc.ints(second.strides), esc.ints(second.pads)
-        acc = self._insert(esc.BasisConv2dOp(self._insert(combine, first), pair.basis, strides, pads), second)
+        geometry = Geometry(esc.ints(second.strides), esc.ints(second.pads), self._ic_bits)
+        acc = self._values[first.input]
+        for made, op in zip(integers.operations(acc, geometry), (first, second), strict=True):
+            acc = self._insert(made, op)
         self._requantize(acc, second, integers.bias, integers.factor)
 
     def _requantize(self, acc: SSAValue, op: onnx.ConvOp, bias: Array, factor: Array) -> esc.RequantizeOp:

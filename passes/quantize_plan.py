@@ -21,7 +21,7 @@ from isa.errors import UserError
 from passes.host_tail import AFFINE, MOVEMENTS
 from passes.math.activation_quant import Array, Storage, reexpress
 from passes.math.scales import as_float32
-from passes.pairs import Pair, find_pairs
+from passes.quantization.onnx_decomposed_pairs import Pair, find_pairs
 
 REQUANTISED = (onnx.ConvOp, onnx.AddOp, onnx.AveragePoolOp)
 """Operations whose integer result is rounded into any storage, with clamps at no cost."""

@@ -23,7 +23,7 @@ from dialects.machine import port_properties
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
-from passes.float_weights import recorded
+from passes.analysis.original_weight_count import recorded
 from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler

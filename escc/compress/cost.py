@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.elementary import log2
 from isa.layout import ceil_div
 from isa.target import Target
-from isa.weights import packed_size
 
 F = NDArray[np.float64]
 I8 = NDArray[np.int8]
@@ -52,13 +50,6 @@ def _with_traffic(target: Target, compute: float, nbytes: int) -> float:
     return max(compute, nbytes / min(per_cycle, float(target.dma.bytes_per_cycle)))
 
 
-def dense_bytes(weights: F) -> int:
-    """Bytes of packed int8 weights [K, R, S, C], scaled to use the range of each output channel."""
-    largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    integers = np.rint(weights * (127 / np.where(largest > 0, largest, 1.0))).astype(np.int8)
-    return min(integers.size, packed_size(integers))
-
-
 def dense_cost(g: Geometry, target: Target, nbytes: int) -> Cost:
     """Cost of the dense convolution with constants of `nbytes`: every slice of a block multiplies for the same output
     value.
@@ -71,21 +62,6 @@ def dense_cost(g: Geometry, target: Target, nbytes: int) -> Cost:
         for groups in _row_groups(a.blocks, oh)
     )
     return Cost(nbytes, _with_traffic(target, float(cycles), nbytes))
-
-
-_HEADER_BYTES = 6
-"""Of packed coefficients, about."""
-
-
-def decomposed_bytes(coefficients: I8, bases: I8) -> int:
-    """Bytes of packed coefficients and of the bases, about: packing stays within a few percent of the entropy of the
-    positions and a bit for each sign.
-    """
-    n = max(1, coefficients.size)
-    count = int(np.count_nonzero(coefficients))
-    p = count / n
-    positions = -float(p * log2(p) + (1 - p) * log2(1 - p)) if 0 < p < 1 else 0.0
-    return int((n * positions + count) / 8) + _HEADER_BYTES + bases.size
 
 
 def decomposed_cost(

@@ -74,14 +74,6 @@ class Fit:
         return float(np.count_nonzero(self.t)) / max(1, self.t.size)
 
 
-def reconstruct(t: I8, b: I8, s: F) -> F:
-    """Weights float64 [K, R, S, C] of a decomposition."""
-    k, v, c = t.shape
-    _, r, q = b.shape
-    w = t.astype(np.float64).transpose(0, 2, 1).reshape(k * c, v) @ b.reshape(v, r * q).astype(np.float64)
-    return s[:, None, None, None] * w.reshape(k, c, r, q).transpose(0, 2, 3, 1)
-
-
 class _State:
     """One candidate solution; works on weights [K, C, RS]. `b` holds integers; `weighed` is the unscaled approximation
     times the metric [K, C*RS].

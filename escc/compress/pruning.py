@@ -21,14 +21,14 @@ from dialects import esc
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function
 from isa.reference import fixed_point
+from passes.analysis.before_after_values import BeforeAfterValues
 from passes.analysis.conv_moments import observe, step_weights, ungrouped
+from passes.analysis.sensitivity import image_count, sensitivities
 from passes.decompose_conv import MOST_WINDOW
 from passes.math import linear
 from passes.math.moments import Moments
 from passes.math.pruning import prune
 from passes.math.weight_quant import corrected_bias, quantize_conv, weight_scales
-from passes.sensitivity import image_count, sensitivities
-from passes.twin_values import TwinValues
 
 Array = NDArray[Any]
 F = NDArray[np.float64]
@@ -69,7 +69,7 @@ class Pruner:
         """
         module = self._module.clone()
         block = main_function(module).body.block
-        values = TwinValues(block, self._inputs)
+        values = BeforeAfterValues(block, self._inputs)
         weights = macs = 0.0
         for index, op in enumerate(block.ops):
             if isinstance(op, ReturnOp):
@@ -87,7 +87,7 @@ class Pruner:
         return module, Pruned(weights / max(self._weights, 1), macs / max(self._macs, 1))
 
     def _layer(
-        self, values: TwinValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, price: float, index: int
+        self, values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, price: float, index: int
     ) -> None:
         """Prune a layer at a price in relative error of its outputs, and evaluate it in both networks."""
         before = values.evaluate(requant, values.reference)

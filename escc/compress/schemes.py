@@ -1,7 +1,7 @@
 """The compression schemes that come with escc: `dense`, `escalate` and `auto`.
 
-A scheme decides how one convolution is computed. It is a callable ``(layer, options) -> Decomposition | None`` over
-plain NumPy (see `passes.math.decomposition`); None keeps the layer dense. To add one, name it in the entry points of
+A scheme decides how one convolution is computed. It is a callable ``(layer, options) -> WeightForm | None`` over
+plain NumPy (see `passes.decomposition.scheme`); None keeps the layer dense. To add one, name it in the entry points of
 a package::
 
     [project.entry-points."escc.schemes"]
@@ -23,11 +23,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.compress.cost import Cost, Geometry, decomposed_bytes, decomposed_cost, dense_bytes, dense_cost
+from escc.compress.cost import Cost, Geometry, decomposed_cost, dense_cost
 from escc.compress.decompose import Fit, Settings
 from escc.compress.pricing import decompose_priced
 from isa.errors import UserError
-from passes.math.decomposition import ConvLayer, Decomposition, SchemeOptions
+from passes.decomposition.int8 import Int8
+from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.ternary_basis import TernaryBasis
 
 RIDGE = 1e-3
 """Least pull of the target towards the original weights, as a share of the mean input variance."""
@@ -165,22 +167,29 @@ class _Search:
         return best, values[at]
 
 
-def _answer(fit: Fit) -> Decomposition:
-    return Decomposition(fit.t, fit.b, fit.s, fit.relative_error)
+def _answer(fit: Fit) -> TernaryBasis:
+    return TernaryBasis(fit.t, fit.b, fit.s, fit.relative_error)
 
 
 def cost_of(layer: ConvLayer, fit: Fit) -> Cost:
     """Estimated cost of a decomposed layer."""
-    nbytes = decomposed_bytes(fit.t, fit.b)
+    nbytes = _answer(fit).packed_bytes()
     return decomposed_cost(geometry(layer), layer.target, fit.b.shape[0], fit.density, layer.density, nbytes)
 
 
-def dense(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+def int8_of(layer: ConvLayer) -> Int8:
+    """The layer in int8, scaled to use the range of each output channel."""
+    largest = np.abs(layer.weights).max(axis=(1, 2, 3))
+    scale = np.where(largest > 0, largest, 1.0) / 127
+    return Int8(np.rint(layer.weights / scale[:, None, None, None]).astype(np.int8), scale)
+
+
+def dense(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Keeps every layer dense."""
     return None
 
 
-def escalate(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes every layer with the bases asked for; sparser than the best fit only at a rate that is asked for.
 
     Raises UserError if the scratchpads cannot hold the bases.
@@ -210,7 +219,7 @@ def _ladder(layer: ConvLayer, options: SchemeOptions) -> list[int]:
     return [bases for bases in ladder if bases <= layer.most_bases]
 
 
-def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
 
     Prices come from the rates (see `SchemeOptions`); without any, `DEFAULT_RATE` for both, and a layer is decomposed
@@ -228,7 +237,7 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
         return None
     prices = Prices.of(layer, options, DEFAULT_RATE)
     chosen_freely = options.rate is None and options.cycle_rate is None
-    now = dense_cost(geometry(layer), layer.target, dense_bytes(layer.weights))
+    now = dense_cost(geometry(layer), layer.target, int8_of(layer).packed_bytes())
 
     def objective(fit: Fit) -> float:
         cost = cost_of(layer, fit)

@@ -19,7 +19,7 @@ from dialects.locations import describe
 from escc.onnx_export.emitter import Emitter
 from escc.onnx_import.importer import FLOAT_WEIGHTS_KEY
 from isa.errors import UserError
-from passes.float_weights import float_weights
+from passes.analysis.original_weight_count import float_weights
 
 OPSET, IR_VERSION = 17, 8
 _NHWC_TO_NCHW, _NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)

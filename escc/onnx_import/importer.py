@@ -27,7 +27,7 @@ from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
 from escc.onnx_import.wellformed import graph_faults
 from isa.errors import NodeFault, UserError, summed_up
-from passes import float_weights
+from passes.analysis import original_weight_count
 from passes.onnx_patterns.boundary import relabel_boundary
 
 NOTE = "escc --supported-ops lists what is supported"
@@ -340,7 +340,7 @@ class Importer:
         function.attributes["input_names"] = ArrayAttr([StringAttr(n) for n in input_names])
         function.attributes["output_names"] = ArrayAttr([StringAttr(o.name) for o in graph.output])
         if weights is not None:
-            float_weights.record(function, weights)
+            original_weight_count.record(function, weights)
         return ModuleOp([function])
 
 

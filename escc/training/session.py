@@ -28,8 +28,8 @@ from escc.training.teacher import Teacher
 from escc.universe import multiverse
 from isa.errors import UserError
 from isa.program import Program
+from passes.analysis.original_weight_count import float_weights
 from passes.decompose_conv import DecomposeConvPass
-from passes.float_weights import float_weights
 from passes.pipelines import PipelineOptions, before, build
 
 Array = NDArray[Any]

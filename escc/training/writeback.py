@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from xdsl.rewriter import InsertPoint, Rewriter
 
 from dialects import esc
-from dialects.blob import DenseAttr
-from dialects.locations import describe
 from escc.compress.straight_through import Convolution, DecomposedConv
 from escc.training.network import Layer, Network
-from isa.errors import UserError
-from isa.reference import fixed_point
+from passes.decomposition.int8 import Int8
+from passes.decomposition.rewrite import replace_weights
+from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.weight_form import WeightForm
 from passes.math.activation_quant import bounded
-from passes.math.decomposition import Decomposition, decomposed_integers
 from passes.math.scales import storable
-from passes.math.weight_quant import ConvIntegers, corrected_bias
 
 Array = NDArray[Any]
 
@@ -51,27 +48,16 @@ def trained_integers(module: DecomposedConv) -> tuple[NDArray[np.int8], NDArray[
 def _decomposed(layer: Layer, module: DecomposedConv) -> None:
     assert layer.combine is not None and isinstance(layer.conv, esc.BasisConv2dOp)
     t, b = trained_integers(module)
-    scale = _numpy(module.factor()) * t.any(axis=(1, 2))
-    bias = _numpy(module.bias())
-    q = esc.q_of(layer.combine.input)
-    bits = layer.combine.ic_bits.value.data
-    try:
-        integers = decomposed_integers(Decomposition(t, b, scale), lambda _: bias, q.low, q.high, bits)
-    except ValueError as error:
-        raise UserError(f"{describe(layer.conv)}: {error}", "use fewer bases") from error
-    factor = storable(integers.factor, q.scale, layer.requant.first_type.scale, integers.ic_shift)
-    mult, shift = fixed_point(factor)
-    first = esc.CoeffCombineOp(layer.combine.input, integers.coefficients, integers.ic_shift, bits)
-    second = esc.BasisConv2dOp(first.output, b, esc.ints(layer.conv.strides), esc.ints(layer.conv.pads))
-    first.location, second.location = layer.combine.location, layer.conv.location
-    Rewriter.insert_op(first, InsertPoint.before(layer.combine))
-    Rewriter.replace_op(layer.conv, second)
-    layer.combine.detach()
-    layer.combine.erase()
-    layer.requant.bias = DenseAttr.of(integers.bias.astype(np.int32))
-    layer.requant.mult = DenseAttr.of(mult)
-    layer.requant.shift = DenseAttr.of(shift)
-    layer.combine, layer.conv = first, second
+    form = TernaryBasis(t, b, _numpy(module.factor()) * t.any(axis=(1, 2)))
+    _replace(layer, form, [layer.combine, layer.conv], _numpy(module.bias()), layer.combine.ic_bits.value.data)
+
+
+def _replace(layer: Layer, form: WeightForm, stages: list[esc.EscOp], bias: Array, ic_bits: int) -> None:
+    """Exchange the operations of a layer for those of a form with its bias [K] in output steps."""
+    *first, last = replace_weights(stages, layer.requant, form, lambda _: bias, ic_bits, "use fewer bases")
+    assert isinstance(last, esc.Conv2dOp | esc.BasisConv2dOp)
+    layer.conv = last
+    layer.combine = first[0] if first and isinstance(first[0], esc.CoeffCombineOp) else None
 
 
 def _dense(layer: Layer, module: Convolution) -> None:
@@ -79,10 +65,5 @@ def _dense(layer: Layer, module: Convolution) -> None:
     weight = _numpy(module.integer_weight()).astype(np.int8).transpose(0, 2, 3, 1)
     q = esc.q_of(layer.conv.input)
     factor = storable(bounded(_numpy(module.factor())), q.scale, layer.requant.first_type.scale)
-    mult, shift = fixed_point(factor)
-    limit = max(-q.low, q.high)
-    zero = ConvIntegers(weight, np.zeros(len(weight), np.int32), factor)
-    layer.conv.weight = DenseAttr.of(np.ascontiguousarray(weight))
-    layer.requant.bias = DenseAttr.of(corrected_bias(zero, _numpy(module.bias()), limit))
-    layer.requant.mult = DenseAttr.of(mult)
-    layer.requant.shift = DenseAttr.of(shift)
+    form = Int8(np.ascontiguousarray(weight), factor, groups=layer.conv.groups.value.data)
+    _replace(layer, form, [layer.conv], _numpy(module.bias()), 0)

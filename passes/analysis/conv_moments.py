@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation
 
 from dialects import esc
+from passes.analysis.before_after_values import BeforeAfterValues, accumulate
 from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
-from passes.twin_values import TwinValues, accumulate
 
 Array: TypeAlias = NDArray[Any]
 
@@ -37,7 +37,7 @@ def step_weights(conv: esc.Conv2dOp, requant: esc.RequantizeOp) -> NDArray[np.fl
     return conv.weight.array.astype(np.float64) * output_steps(requant)[:, None, None, None]
 
 
-def observe(values: TwinValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, seed: tuple[int, int]) -> Moments:
+def observe(values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, seed: tuple[int, int]) -> Moments:
     """Moments of the windows that a convolution sees in the network rewritten so far, and of the outputs that make up
     for what the rewriting has changed. `seed` chooses the positions where not all are needed.
     """
@@ -54,7 +54,7 @@ def observe(values: TwinValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, s
     return sums.result()
 
 
-def _picks(values: TwinValues, conv: esc.Conv2dOp, seed: tuple[int, int]) -> NDArray[np.int64]:
+def _picks(values: BeforeAfterValues, conv: esc.Conv2dOp, seed: tuple[int, int]) -> NDArray[np.int64]:
     """Output positions of all images that enter the moments, ascending."""
     _, oh, ow, _ = esc.shape_of(conv.output)
     total = values.count * oh * ow
@@ -66,7 +66,7 @@ def _picks(values: TwinValues, conv: esc.Conv2dOp, seed: tuple[int, int]) -> NDA
 
 
 def _wanted(
-    values: TwinValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, picks: NDArray[np.int64]
+    values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, picks: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Outputs, in output steps before rounding, that make up for what the rewritten network does so far: [P, K].
 

@@ -18,9 +18,11 @@ from dialects.locations import named, node_names
 from isa import reference
 from isa.errors import UserError
 from isa.reference import Addition, fixed_point
-from passes import decompose_conv, twin_values
+from passes import decompose_conv
+from passes.analysis import before_after_values
 from passes.decompose_conv import DecomposeConvPass, load_scheme
-from passes.math.decomposition import ConvLayer, Decomposition, SchemeOptions
+from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.ternary_basis import TernaryBasis
 
 Array = np.ndarray[Any, Any]
 
@@ -156,21 +158,21 @@ def test_equal_options_give_equal_modules_however_the_images_are_chunked(
     options: dict[str, Any] = {"scheme": "escalate", "basis": 6, "seed": 5}
     one = str(compress(network(), calibration, **options))
     assert one == str(compress(network(), calibration, **options))
-    monkeypatch.setattr(twin_values, "_CHUNK_ELEMENTS", 5000)
+    monkeypatch.setattr(before_after_values, "_CHUNK_ELEMENTS", 5000)
     assert one == str(compress(network(), calibration, **options))
 
 
 def test_the_walk_knows_both_networks(calibration: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[ConvLayer] = []
 
-    def halve(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+    def halve(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         """One all-ones basis: a bad scheme, so that the networks differ."""
         seen.append(layer)
         _, r, s, _ = layer.weights.shape
         if layer.name not in ("a", "d"):
             return None
         t = np.sign(layer.weights.sum(axis=(1, 2))).astype(np.int8)[:, None, :]
-        return Decomposition(t, np.ones((1, r, s), np.int8), np.abs(layer.weights).mean(axis=(1, 2, 3)))
+        return TernaryBasis(t, np.ones((1, r, s), np.int8), np.abs(layer.weights).mean(axis=(1, 2, 3)))
 
     def load(name: str) -> Any:
         return halve
@@ -206,7 +208,7 @@ def test_a_layer_makes_up_for_what_its_residual_operand_lost(calibration: str, m
     """Guards the compensation of residual operands: layer c adds what layer a lost to what it should give itself."""
     wanted: dict[str, Array] = {}
 
-    def first_only(layer: ConvLayer, options: SchemeOptions) -> Decomposition | None:
+    def first_only(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         """Only layer a, by one all-ones basis, so that it loses much."""
         assert layer.moments is not None
         wanted[layer.name] = layer.moments.mean_y
@@ -214,7 +216,7 @@ def test_a_layer_makes_up_for_what_its_residual_operand_lost(calibration: str, m
             return None
         _, r, s, _ = layer.weights.shape
         t = np.sign(layer.weights.sum(axis=(1, 2))).astype(np.int8)[:, None, :]
-        return Decomposition(t, np.ones((1, r, s), np.int8), np.abs(layer.weights).mean(axis=(1, 2, 3)))
+        return TernaryBasis(t, np.ones((1, r, s), np.int8), np.abs(layer.weights).mean(axis=(1, 2, 3)))
 
     def load(name: str) -> Any:
         return first_only

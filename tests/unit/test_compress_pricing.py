@@ -22,8 +22,8 @@ from escc.compress.schemes import Prices, auto
 from isa.packing import best
 from isa.reference import fixed_point
 from isa.target import load_target
-from passes.math.decomposition import ConvLayer, SchemeOptions
-from passes.sensitivity import image_count, sensitivities
+from passes.analysis.sensitivity import image_count, sensitivities
+from passes.decomposition.scheme import ConvLayer, SchemeOptions
 
 QUICK = Settings(starts=1, trial_rounds=2, rounds=5)
 

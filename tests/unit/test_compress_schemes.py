@@ -11,21 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress import schemes
-from escc.compress.cost import Geometry, decomposed_bytes, decomposed_cost, dense_cost
+from escc.compress.cost import Geometry, decomposed_cost, dense_cost
 from escc.compress.schemes import auto, dense, escalate, virtual_bases
 from isa import reference
 from isa.errors import UserError
 from isa.layout import coefficient_bytes
 from isa.target import load_target
-from passes.math.decomposition import (
-    ConvLayer,
-    Decomposition,
-    SchemeOptions,
-    check,
-    intermediate_range,
-    intermediate_shift,
-)
+from passes.decomposition.scheme import ConvLayer, SchemeOptions, check
+from passes.decomposition.ternary_basis import TernaryBasis
 from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
+from passes.math.ternary import intermediate_range, intermediate_shift
 
 
 def layer(
@@ -92,7 +87,7 @@ def test_auto_decomposes_what_pays_and_keeps_what_does_not() -> None:
     wide = (low_rank_weights(1, 64, 64)).reshape(64, 64, 3, 3).transpose(0, 2, 3, 1)
     answer = auto(layer(np.ascontiguousarray(wide)), SchemeOptions())
     assert answer is not None and answer.relative_error <= 0.02
-    assert decomposed_bytes(answer.coefficients, answer.basis) < wide.size
+    assert answer.packed_bytes() < wide.size
     assert auto(layer(rng.standard_normal((16, 3, 3, 3))), SchemeOptions()) is None  # three channels: dense is faster
     assert auto(layer(rng.standard_normal((64, 3, 3, 64))), SchemeOptions(basis=1, planes=1)) is None  # too coarse
 
@@ -163,14 +158,14 @@ def test_the_shift_also_keeps_the_basis_stage_within_int32() -> None:
 
 def test_malformed_answers_name_the_layer_and_everything_wrong() -> None:
     w = np.zeros((2, 3, 3, 4))
-    good = Decomposition(np.zeros((2, 5, 4), np.int8), np.zeros((5, 3, 3), np.int8), np.zeros(2))
+    good = TernaryBasis(np.zeros((2, 5, 4), np.int8), np.zeros((5, 3, 3), np.int8), np.zeros(2))
     check(layer(w), good)
     with pytest.raises(TypeError, match=r"'conv'.*basis must be.*scale must be"):
-        check(layer(w), Decomposition(good.coefficients, np.zeros((4, 3, 3), np.int8), np.zeros(3)))
+        check(layer(w), TernaryBasis(good.coefficients, np.zeros((4, 3, 3), np.int8), np.zeros(3)))
     with pytest.raises(TypeError, match="-1, 0 or 1"):
-        check(layer(w), Decomposition(np.full((2, 5, 4), 2, np.int8), good.basis, good.scale))
+        check(layer(w), TernaryBasis(np.full((2, 5, 4), 2, np.int8), good.basis, good.scale))
     with pytest.raises(TypeError, match="not negative"):
-        check(layer(w), Decomposition(good.coefficients, good.basis, np.array([1.0, -1.0])))
+        check(layer(w), TernaryBasis(good.coefficients, good.basis, np.array([1.0, -1.0])))
 
 
 @settings(max_examples=30, deadline=None)

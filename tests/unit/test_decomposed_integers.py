@@ -18,21 +18,22 @@ from dialects.interpreters.run import run_module
 from escc.onnx_import import import_model
 from isa.reference import INT32_HIGH, basis_conv2d, coeff_combine, fixed_point, requantize
 from passes.decompose_conv import DecomposeConvPass
-from passes.math.decomposition import BIAS_STEP, Decomposition, accumulator_range, decomposed_integers
+from passes.decomposition.ternary_basis import BIAS_STEP, TernaryBasis
+from passes.math.ternary import accumulator_range
 from passes.onnx_canonicalize import OnnxCanonicalizePass
 from passes.quantize import QuantizePass
 
 Array = np.ndarray
 
 
-def outputs(answer: Decomposition, bias: Array, x: Array, ic_bits: int = 16) -> tuple[Array, Array]:
+def outputs(answer: TernaryBasis, bias: Array, x: Array, ic_bits: int = 16) -> tuple[Array, Array]:
     """Output integers int8 of inputs [N, C], and the real numbers in output steps that they stand for."""
-    n = decomposed_integers(answer, lambda _: bias, -128, 127, ic_bits)
-    ic = coeff_combine(x[:, None, None], n.coefficients, n.ic_shift, ic_bits)
+    n = answer.to_integers(lambda _: bias, -128, 127, ic_bits)
+    ic = coeff_combine(x[:, None, None], n.form.coefficients, n.ic_shift, ic_bits)
     acc = basis_conv2d(ic, answer.basis, (1, 1), (0, 0, 0, 0))
     mult, shift = fixed_point(n.factor)
     q = requantize(acc, n.bias, mult, shift, -128, 127, True)[:, 0, 0]
-    bottom, top = accumulator_range(n.coefficients, answer.basis, -128, 127, n.ic_shift)
+    bottom, top = accumulator_range(n.form.coefficients, answer.basis, -128, 127, n.ic_shift)
     assert (np.maximum(top, -bottom) + np.abs(n.bias)).max() <= INT32_HIGH
     return q, x.astype(np.float64) @ answer.weights[:, 0, 0].T + bias
 
@@ -47,7 +48,7 @@ def test_any_scale_and_bias_give_the_real_output(seed: int, exponents: list[int]
     rng = np.random.default_rng(seed)
     k, v, c = len(exponents), 3, 5
     scale = np.ldexp(rng.random(k), exponents) * (rng.random(k) < 0.9)
-    answer = Decomposition(
+    answer = TernaryBasis(
         rng.integers(-1, 2, (k, v, c)).astype(np.int8), rng.integers(-127, 128, (v, 1, 1)).astype(np.int8), scale
     )
     bias = rng.standard_normal(k) * 2.0**largest
@@ -58,8 +59,8 @@ def test_any_scale_and_bias_give_the_real_output(seed: int, exponents: list[int]
 def test_a_shift_of_the_intermediate_values_is_part_of_the_factor() -> None:
     t = np.ones((2, 1, 600), np.int8)
     t[1] = 0
-    answer = Decomposition(t, np.full((1, 1, 1), 127, np.int8), np.array([2.0**-17, 0.5]))
-    n = decomposed_integers(answer, lambda _: np.array([3.0, -7.25]), -128, 127, 16)
+    answer = TernaryBasis(t, np.full((1, 1, 1), 127, np.int8), np.array([2.0**-17, 0.5]))
+    n = answer.to_integers(lambda _: np.array([3.0, -7.25]), -128, 127, 16)
     assert n.ic_shift == 2
     assert n.factor.tolist() == [2.0**-15, BIAS_STEP]
     assert (n.bias * n.factor).tolist() == [3.0, -7.25]
@@ -68,9 +69,9 @@ def test_a_shift_of_the_intermediate_values_is_part_of_the_factor() -> None:
 @pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-17, 1e-12])
 @pytest.mark.parametrize("bias", [0.0, 1.0, -3.25, 100.0, 1e5])
 def test_a_channel_of_vanishing_scale_has_no_coefficients(scale: float, bias: float) -> None:
-    answer = Decomposition(np.ones((1, 2, 4), np.int8), np.full((2, 3, 3), 100, np.int8), np.array([scale]))
-    n = decomposed_integers(answer, lambda _: np.array([bias]), 0, 255, 16)
-    assert not n.coefficients.any() and n.ic_shift == 0
+    answer = TernaryBasis(np.ones((1, 2, 4), np.int8), np.full((2, 3, 3), 100, np.int8), np.array([scale]))
+    n = answer.to_integers(lambda _: np.array([bias]), 0, 255, 16)
+    assert not n.form.coefficients.any() and n.ic_shift == 0
     assert n.bias[0] * n.factor[0] == bias
 
 

@@ -21,8 +21,8 @@ from dialects.esc import shape_of
 from dialects.interpreters.run import main_function, run_module
 from emulator.machine import Machine
 from passes.analysis.channel_liveness import ChannelLiveness
+from passes.analysis.original_weight_count import float_weights, recorded
 from passes.drop_dead_channels import DropDeadChannelsPass
-from passes.float_weights import float_weights, recorded
 
 FAST = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -14,7 +14,7 @@ from escc.onnx_import import import_model
 from isa.assembly import parse_assembly, print_assembly
 from isa.container import read_elf
 from isa.errors import UserError
-from passes.float_weights import float_weights, recorded
+from passes.analysis.original_weight_count import float_weights, recorded
 
 KEY = "escc.float_weights"
 

@@ -19,8 +19,8 @@ from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import fused_names, named
 from isa.reference import fixed_point
-from passes.math.decomposition import intermediate_shift
 from passes.math.scales import as_float32, step_factor
+from passes.math.ternary import intermediate_shift
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

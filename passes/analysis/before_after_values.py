@@ -14,7 +14,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.esc import evaluate
 from isa import reference
-from passes.math.decomposition import Decomposition, intermediate_shift
+from passes.math.ternary import expanded, intermediate_shift
 
 Array: TypeAlias = NDArray[Any]
 
@@ -48,12 +48,11 @@ def _pair(first: esc.CoeffCombineOp, second: esc.BasisConv2dOp, x: Array) -> Arr
     except ValueError:
         exact = False
     if exact:
-        whole = Decomposition(t, b, np.ones(len(t))).integer_weights
-        return reference.conv2d(x, whole, esc.ints(second.strides), esc.ints(second.pads))
+        return reference.conv2d(x, expanded(t, b), esc.ints(second.strides), esc.ints(second.pads))
     return evaluate(second, [evaluate(first, [x])])
 
 
-class TwinValues:
+class BeforeAfterValues:
     """Each live 8-bit value of a block twice: `reference` of the network as it was, `current` of the network as
     rewritten so far.
 

@@ -14,8 +14,8 @@ from xdsl.ir import Block, Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.esc import evaluate
 from isa import reference
+from passes.analysis.before_after_values import accumulate, is_accumulator
 from passes.math.noise import normal
-from passes.twin_values import accumulate, is_accumulator
 
 Array: TypeAlias = NDArray[Any]
 

@@ -1,0 +1,128 @@
+"""What a compression scheme is told of a convolution, and what it answers.
+
+A scheme is any callable ``(ConvLayer, SchemeOptions) -> WeightForm | None`` that is named in the entry point group
+`escc.schemes`; None keeps the layer dense. See docs of `Scheme`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isa.errors import UserError
+from isa.layout import coefficient_bytes
+from isa.target import Target
+from passes.decomposition.weight_form import WeightForm
+from passes.math.moments import Moments
+
+F = NDArray[np.float64]
+
+GROUP = "escc.schemes"
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """One convolution without groups.
+
+    `weights` float64 [K, R, S, C] in output steps for each input step: output integer = weights * window of input
+    integers + bias. `input_shape` [H, W, C] and `output_shape` [OH, OW, K] of one image; `density` is the share of
+    non-zero input values. `moments` are those of the windows that the layer sees in the network compressed so far,
+    and of the outputs of the uncompressed network in output steps; None when there was nothing to calibrate on.
+    `calibrated` is False if the inputs were synthetic. `sensitivity()` is the relative error of the network's outputs
+    for each relative error of this layer's output (see `passes.analysis.sensitivity`), measured when a layer first asks
+    for it.
+    """
+
+    name: str
+    weights: F
+    strides: tuple[int, int]
+    input_shape: tuple[int, int, int]
+    output_shape: tuple[int, int, int]
+    density: float
+    moments: Moments | None
+    calibrated: bool
+    target: Target
+    sensitivity: Callable[[], float] = lambda: 1.0
+
+    @property
+    def most_bases(self) -> int:
+        """Virtual bases that the scratchpads hold: coefficients of one output channel in half of COEF, bases in
+        half of PAR.
+        """
+        _, r, s, c = self.weights.shape
+        pads = self.target.scratchpad
+        return min(
+            pads.coef // 2 // coefficient_bytes(1, 1, c, self.target.array.chunk),
+            pads.par // 2 // (r * s),
+        )
+
+
+@dataclass(frozen=True)
+class SchemeOptions:
+    """What the user asked for; None leaves the choice to the scheme.
+
+    Rates are exchange rates between error and size: the relative error of the network's outputs that is worth saving
+    all `network_bytes` (int8 weights) of its convolutions, and all `network_macs` (multiply-accumulates) of them. `own`
+    are options that the scheme alone knows, by name.
+    """
+
+    basis: int | None = None
+    planes: int | None = None
+    seed: int = 0
+    rate: float | None = None
+    cycle_rate: float | None = None
+    network_bytes: int = 0
+    network_macs: int = 0
+    own: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Scheme(Protocol):
+    """How to hold the weights of a layer, or None to keep it dense.
+
+    Must be deterministic for equal arguments. Raises `isa.errors.UserError` if the options cannot be met for this
+    layer. A scheme with options of its own has an attribute `own_options`: a line of help for each name.
+    """
+
+    def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None: ...
+
+
+def load_scheme(name: str) -> Scheme:
+    """The installed scheme of that name. Raises UserError listing those there are."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        close = difflib.get_close_matches(name, found, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise UserError(
+            f"unknown compression scheme '{name}'{hint}",
+            f"installed: {', '.join(sorted(found))}; a package adds one through the entry points '{GROUP}'",
+        )
+    return cast(Scheme, found[name].load())
+
+
+def own_options(name: str, scheme: Scheme, given: tuple[str, ...]) -> dict[str, str]:
+    """Options "name=value" of a scheme of its own. Raises UserError for what it does not know."""
+    known: Mapping[str, str] = getattr(scheme, "own_options", {})
+    found: dict[str, str] = {}
+    for text in given:
+        option, equals, value = text.partition("=")
+        if option not in known or not equals:
+            raise UserError(
+                f"scheme '{name}': unknown option '{text}'",
+                "; ".join(f"{o}=...: {line}" for o, line in known.items())
+                or f"scheme '{name}' has no options of its own",
+            )
+        found[option] = value
+    return found
+
+
+def check(layer: ConvLayer, answer: WeightForm) -> None:
+    """Raise TypeError naming the layer if a scheme's answer does not have the documented shapes, types or values."""
+    k, r, s, c = layer.weights.shape
+    if wrong := answer.faults((k, r, s, c)):
+        raise TypeError(f"node '{layer.name}': the scheme's answer is malformed: {'; '.join(wrong)}")
