@@ -24,6 +24,9 @@ def _or_dash(text: Callable[[Data], str], present: Callable[[Data], object]) -> 
     return lambda d: text(d) if present(d) else "-"
 
 
+_BINDING = {"mac_rows": "M", "accumulators": "A", "post": "P", "dram": "D", "": "-"}
+"""One letter for what binds a layer."""
+
 _COLUMNS: tuple[tuple[str, str, Callable[[Data], str]], ...] = (
     ("cycles", "", lambda d: f"{round(d['cycles'])}"),
     ("share", "%", lambda d: _percent(d["share"])),
@@ -32,6 +35,8 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Data], str]], ...] = (
     ("post", "%", _stall("post")),
     ("store", "%", _stall("store")),
     ("drain", "%", _stall("drain")),
+    ("bound", "%", lambda d: _percent(d["lower_bound"]["efficiency"])),
+    ("by", "", lambda d: _BINDING[d["lower_bound"]["binding"]]),
     ("mult", "util %", _or_dash(lambda d: _percent(d["multiplier_utilisation"]), lambda d: d["multiplications"])),
     ("accum", "util %", _or_dash(lambda d: _percent(d["accumulator_utilisation"]), lambda d: d["matches"])),
     ("dense", "MMAC", _or_dash(lambda d: f"{d['dense_macs'] * 1e-6:.2f}", lambda d: d["dense_macs"])),
@@ -95,6 +100,14 @@ def _summary(data: Data) -> list[str]:
         f"{machine['dram_peak_gb_per_s']:.1f} GB/s, {dram['row_hits']:.0f} row hits, {dram['row_misses']:.0f} misses",
         f"scratchpad {pads}",
     ]
+    bound = totals["lower_bound"]
+    needs = ", ".join(
+        f"{letter} {name.replace('_', ' ')} {bound[name]:.0f}" for name, letter in _BINDING.items() if name
+    )
+    lines.append(
+        f"bound      at least {bound['cycles']:.0f} cycles, {_percent(bound['efficiency'])} % of those taken; "
+        f"cycles that each would need alone: {needs}"
+    )
     slices = totals["slice_cycles"]
     whole = sum(slices.values())
     if whole:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.bounds import RESOURCES, active_cycles, concluded, lanes, multipliers, resource_bounds
 from emulator.energy import DRAM_COUNTS, SCRATCHPADS, energy
 from emulator.handlers import UNITS
 from emulator.recording import Recorder
@@ -72,6 +73,8 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
             {name: int(values[number]) for name, values in stalls.items()},
             layer.macs,
         )
+        active = active_cycles(timeline.start[part], timeline.end[part])
+        figures["lower_bound"] = concluded(resource_bounds(recorder, part), active)
         head: Data = {"name": layer.name, "kind": layer.kind, "nodes": list(layer.nodes), "weights": layer.weights}
         rows.append({**head, "start_cycle": int(starts[number]), **figures})
     totals = _figures(
@@ -83,12 +86,14 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
         {name: int(values.sum()) for name, values in stalls.items()},
         sum(layer.macs for layer in layers),
     )
+    resources = {name: sum(row["lower_bound"][name] for row in rows) for name in RESOURCES}
+    totals["lower_bound"] = concluded(resources, timeline.total)
     totals.update(_rates(totals, timeline, program.target))
     machine = {
         "target": program.target.name,
         "frequency_mhz": program.target.clock.frequency_mhz,
-        "multipliers": _multipliers(program.target),
-        "accumulator_lanes": _lanes(program.target),
+        "multipliers": multipliers(program.target),
+        "accumulator_lanes": lanes(program.target),
         "dram_peak_gb_per_s": _peak(program.target),
     }
     data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
@@ -144,14 +149,6 @@ def _whole(program: Program) -> Layer:
     return Layer("program", "program", 0, len(program.instructions), (), nothing)
 
 
-def _multipliers(target: Target) -> int:
-    return target.array.blocks * target.array.slices * target.array.macs
-
-
-def _lanes(target: Target) -> int:
-    return target.array.blocks * target.array.slices * target.array.ca_lanes
-
-
 def _peak(target: Target) -> float:
     return target.dram.clock_mhz * target.dram.bytes_per_clock * 1e-3
 
@@ -189,8 +186,8 @@ def _figures(
         "busy_cycles": dict(busy),
         "stall_cycles": dict(stalls),
         "compute_cycles": compute_cycles,
-        "multiplier_utilisation": _ratio(multiplications, _multipliers(target) * compute_cycles),
-        "accumulator_utilisation": _ratio(matches, _lanes(target) * streaming_cycles),
+        "multiplier_utilisation": _ratio(multiplications, multipliers(target) * compute_cycles),
+        "accumulator_utilisation": _ratio(matches, lanes(target) * streaming_cycles),
         "slice_cycles": {name: int(counts[count]) for name, count in SLICE_CYCLES.items()},
         "dense_macs": macs,
         "multiplications": multiplications,
@@ -234,6 +231,9 @@ def _rates(totals: Mapping[str, Any], timeline: Timeline, target: Target) -> Dat
 def average(samples: Sequence[Data]) -> Data:
     """The mean of the statistics of several images of one program; text and lists of names are those of the first."""
     merged = cast(Data, _mean(list(samples)))
+    for figures in (merged["totals"], *merged["layers"]):  # what binds the mean of the images need not bind the first
+        bound = figures["lower_bound"]
+        figures["lower_bound"] = concluded(bound, bound["active_cycles"])
     return {**merged, "schema_version": SCHEMA_VERSION, "images": len(samples)}
 
 

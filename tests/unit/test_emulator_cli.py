@@ -135,6 +135,7 @@ def test_every_number_of_the_json_is_documented(model, capsys, request):
             "dram_bytes",
             "scratchpad_bytes",
             "energy_uj",
+            "lower_bound",
             "dram",
         ):
             for key in part.get(group, ()):
