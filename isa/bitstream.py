@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -48,10 +49,25 @@ class BitReader:
         """An error about this blob."""
         return PackingError(f"{self._what}: {why}")
 
+    @property
+    def too_few(self) -> str:
+        """What is wrong with a blob that ends too early."""
+        return f"{self._data.size} bytes are too few"
+
+    def follow(self, loop: Callable[[NDArray[np.uint8], int], int]) -> int:
+        """Let a loop read on: it takes the blob and a place in it, and returns the place behind what it has read.
+
+        Negative results are the loop's own way to fail; they are returned, and the reader stays where it is.
+        """
+        end = loop(self._data, self._at)
+        if end >= 0:
+            self._at = end
+        return end
+
     def take(self, count: int) -> NDArray[np.uint8]:
         """The next `count` bytes."""
         if count > self._data.size - self._at:
-            raise self.error(f"{self._data.size} bytes are too few")
+            raise self.error(self.too_few)
         taken = self._data[self._at : self._at + count]
         self._at += count
         return taken
@@ -61,7 +77,7 @@ class BitReader:
         value = 0
         for shift in range(0, 35, 7):
             if self._at == len(self._raw):
-                raise self.error(f"{self._data.size} bytes are too few")
+                raise self.error(self.too_few)
             byte = self._raw[self._at]
             self._at += 1
             value |= (byte & 127) << shift

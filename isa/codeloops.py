@@ -1,4 +1,4 @@
-"""Compiled loops of `isa.weights`: codes of variable length in the lanes of a blob.
+"""Compiled loops of `isa.weights` and `isa.packing`: codes of variable length in the lanes and streams of a blob.
 
 Codes and windows are bit-reversed against their definition: the bit that comes first in a lane is the least significant
 one, as in the bytes themselves.
@@ -6,7 +6,7 @@ one, as in the bytes themselves.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,3 +101,81 @@ def read_codes(
         if bad[lane] or left < 0 or left >= 8 or (left and data[position[lane] >> 3] >> (position[lane] & 7)):
             return lane
     return -1
+
+
+@jit
+def _number(data: Bytes, bit: int, width: int) -> int:
+    """`width` bits from a bit on, the least significant one first."""
+    value = 0
+    for i in range(width):
+        value |= np.int64(data[(bit + i) >> 3] >> ((bit + i) & 7) & 1) << i
+    return int(value)
+
+
+@jit
+def _padded(data: Bytes, bit: int) -> bool:
+    """Whether the bits from a bit on to the end of its byte are 0; true at the begin of a byte."""
+    return bit & 7 == 0 or data[bit >> 3] >> (bit & 7) == 0
+
+
+class Gaps(NamedTuple):
+    """A DELTA blob behind its header: see `isa.packing`."""
+
+    divisor: int
+    width: int  # bits of a prefix
+    cut: int
+    inverted: bool
+    marks: int
+    quotient_bytes: int
+
+
+TOO_FEW, STRAY_BITS, NO_QUOTIENTS, BEYOND = -1, -2, -3, -4
+"""Why `read_gaps` fails: bytes are missing, a stream does not end in zeros, the quotients are not those of all marks, a
+mark lies beyond the last coefficient.
+"""
+
+
+@jit
+def read_gaps(data: Bytes, at: int, gaps: Gaps, t: NDArray[np.int8]) -> int:
+    """Fill ternary coefficients `t` [n] from the streams that begin at a byte; the byte after them, or why not."""
+    divisor, width, cut, inverted, marks, quotient_bytes = gaps
+    n = t.size
+    prefix = at * 8
+    signs = n - marks if inverted else marks
+    sign = ((prefix + marks * width + 7) >> 3) * 8
+    quotient = ((sign + signs + 7) >> 3) * 8
+    quotient_end = quotient + quotient_bytes * 8
+    if quotient_end > data.size * 8:
+        return TOO_FEW
+    if not (_padded(data, prefix + marks * width) and _padded(data, sign + signs)):
+        return STRAY_BITS
+    t[:] = 1 if inverted else 0
+    extra, last, place = quotient_end, data.size * 8, -1
+    for _ in range(marks):
+        place += 1
+        while quotient < quotient_end and not data[quotient >> 3] >> (quotient & 7) & 1:
+            quotient += 1
+            place += divisor
+        if quotient == quotient_end:
+            return NO_QUOTIENTS
+        quotient += 1
+        r = _number(data, prefix, width)
+        prefix += width
+        if divisor > 1 and r >= cut:
+            if extra == last:
+                return TOO_FEW
+            r = 2 * r + _number(data, extra, 1) - cut
+            extra += 1
+        place += r
+        if place >= n:
+            return BEYOND
+        t[place] = 0 if inverted else 1
+    if (quotient + 7) >> 3 != quotient_end >> 3 or not _padded(data, quotient):
+        return NO_QUOTIENTS
+    if not _padded(data, extra):
+        return STRAY_BITS
+    for i in range(n):
+        if t[i]:
+            t[i] = 1 - 2 * _number(data, sign, 1)
+            sign += 1
+    return (extra + 7) >> 3

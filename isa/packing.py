@@ -79,16 +79,14 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     if n > MAX_COEFFICIENTS:
         raise PackingError(f"packed coefficients: [{k}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
     reader = BitReader(data, f"packed coefficients ({coding.name})")
-    if coding is CoefficientFormat.FLAT:
-        bitmap = reader.bits(n)
-        signs = reader.bits(int(bitmap.sum(dtype=np.int64)))
-    elif coding is CoefficientFormat.TWO_LEVEL:
-        bitmap, signs = _unpack_two_level(reader, n)
+    if coding is CoefficientFormat.DELTA:
+        t = _unpack_delta(reader, n)
     else:
-        bitmap, signs = _unpack_delta(reader, n)
+        bitmap = reader.bits(n) if coding is CoefficientFormat.FLAT else _unpack_two_level(reader, n)
+        signs = reader.bits(int(np.count_nonzero(bitmap)))
+        t = bitmap.astype(np.int8)
+        t[bitmap != 0] -= (2 * signs).astype(np.int8)
     reader.finish()
-    t = bitmap.astype(np.int8)
-    t[bitmap != 0] -= (2 * signs).astype(np.int8)
     return t.reshape(k, v, c)
 
 
@@ -125,7 +123,7 @@ def _pack_two_level(t: _Ternary) -> bytes:
     return bytes([g]) + to_bytes(occupied) + to_bytes(groups[occupied != 0]) + to_bytes(t.signs)
 
 
-def _unpack_two_level(reader: BitReader, n: int) -> tuple[Bits, Bits]:
+def _unpack_two_level(reader: BitReader, n: int) -> Bits:
     g = int(reader.take(1)[0])
     if g not in _GROUP_BITS:
         raise reader.error(f"groups of 2^{g} coefficients are undefined")
@@ -138,8 +136,7 @@ def _unpack_two_level(reader: BitReader, n: int) -> tuple[Bits, Bits]:
     groups[occupied] = bitmaps
     if groups.reshape(-1)[n:].any():
         raise reader.error("coefficients beyond the last one are set")
-    bitmap = groups.reshape(-1)[:n]
-    return bitmap, reader.bits(int(bitmap.sum(dtype=np.int64)))
+    return groups.reshape(-1)[:n]
 
 
 def _golomb_widths(m: int) -> tuple[int, int]:
@@ -219,26 +216,25 @@ def _pack_delta(t: _Ternary) -> bytes:
     return _delta_header(g) + b"".join(map(to_bytes, streams))
 
 
-def _unpack_delta(reader: BitReader, n: int) -> tuple[Bits, Bits]:
+def _unpack_delta(reader: BitReader, n: int) -> NDArray[np.int8]:
+    from isa.codeloops import BEYOND, NO_QUOTIENTS, STRAY_BITS, TOO_FEW, Gaps, read_gaps
+
     m, inverted = divmod(reader.number(), 2)
     count, quotient_bytes = reader.number(), reader.number()
     if not 1 <= m <= _MAX_DIVISOR or count > n:
         raise reader.error(f"divisor {m} with {count} marks among {n} coefficients is impossible")
-    width, cut = _golomb_widths(m)
-    r = reader.numbers(count, width)
-    signs = reader.bits(n - count if inverted else count)
-    ones = np.flatnonzero(np.unpackbits(reader.take(quotient_bytes), bitorder="little"))
-    if ones.size != count or quotient_bytes != (ceil_div(int(ones[-1]) + 1, 8) if count else 0):
-        raise reader.error(f"the quotient stream does not hold {count} numbers")
-    if m > 1:
-        long = r >= cut
-        r[long] = 2 * r[long] + reader.bits(int(np.count_nonzero(long))) - cut
-    marks = np.cumsum((np.diff(ones, prepend=-1) - 1) * m + r + 1) - 1
-    if count and int(marks[-1]) >= n:
-        raise reader.error(f"a mark lies beyond the last of {n} coefficients")
-    bitmap = np.full(n, inverted, np.uint8)
-    bitmap[marks] = 1 - inverted
-    return bitmap, signs
+    t = np.empty(n, np.int8)
+    gaps = Gaps(m, *_golomb_widths(m), bool(inverted), count, quotient_bytes)
+    end = reader.follow(lambda data, at: read_gaps(data, at, gaps, t))
+    if end < 0:
+        why = {
+            TOO_FEW: reader.too_few,
+            STRAY_BITS: "bits are set after the end of a stream",
+            NO_QUOTIENTS: f"the quotient stream does not hold {count} numbers",
+            BEYOND: f"a mark lies beyond the last of {n} coefficients",
+        }
+        raise reader.error(why[end])
+    return t
 
 
 class _Packer(NamedTuple):
