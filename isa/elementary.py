@@ -87,6 +87,25 @@ def sigmoid(x: ArrayLike) -> F:
     return 1 / (1 + exp(-np.asarray(x, np.float64)))
 
 
+def power(x: ArrayLike, y: ArrayLike) -> F:
+    """x^y, broadcast; NaN of a number below 0 to a power that is no integer. Squares and square roots are correctly
+    rounded.
+    """
+    base, exponent = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    with np.errstate(invalid="ignore"):  # 0 times infinity, replaced below
+        size = exp2(exponent * log2(np.abs(base)))
+        root = np.sqrt(base)
+    whole = exponent == np.rint(exponent)
+    found = np.where(base >= 0, size, np.where(whole, np.where(exponent % 2 == 1, -size, size), np.nan))
+    found = np.where(exponent == 2, base * base, np.where(exponent == 0.5, root, found))
+    return np.where((exponent == 0) | (base == 1), 1.0, found)
+
+
+def log(x: ArrayLike) -> F:
+    """Natural logarithm."""
+    return log2(x) * _LN2
+
+
 def log2(x: ArrayLike) -> F:
     """Logarithm to base 2, exact for powers of two; minus infinity of 0, NaN of numbers below 0."""
     values = np.asarray(x, np.float64)

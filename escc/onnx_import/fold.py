@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -12,9 +13,21 @@ from escc.onnx_import.constraints import scale_shape_matches
 from escc.onnx_import.evaluable import ELEMENTS
 from escc.onnx_import.node import Array, Node, Quantised
 from escc.onnx_import.reader import to_array
+from isa import elementary
 
 _STORED = ("int8", "uint8", "int32")
 """Types of quantised constants whose integers stay; of other types the real numbers are kept."""
+
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "Exp": elementary.exp,
+    "Log": elementary.log,
+    "Pow": elementary.power,
+    "Sigmoid": elementary.sigmoid,
+    "Tanh": elementary.tanh,
+}
+"""Operators whose NumPy functions give another last digit on another processor."""
+_OTHERS = frozenset({"Elu", "Erf", "Gemm", "MatMul", "ReduceLogSum", "ReduceLogSumExp", "Softmax", "Softplus"})
+"""Others of that kind: evaluated in float64, whose last digits do not show in the float32 result."""
 
 
 def is_foldable(node: Node) -> bool:
@@ -49,16 +62,33 @@ def evaluate(node: Node, proto: onnx.NodeProto) -> list[Array]:
         if node.op_type == "Size":
             return [np.asarray(shape.prod(), np.int64)]
         return [shape[slice(node.attr("start", 0), node.attr("end"))]]
-    from onnx.reference import ReferenceEvaluator
-
     feeds = {v.name: v.const for v in node.inputs if v is not None and v.const is not None}
     try:
-        evaluator = cast(Any, ReferenceEvaluator(_model_of(node, proto, feeds)))
-        results: list[Any] = evaluator.run(None, feeds)
+        return _results(node, proto, feeds)
     except Exception as error:  # the evaluator raises whatever its NumPy code does
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"cannot be evaluated on its constant inputs: {reason}") from error
-    return [np.asarray(r) for r in results]
+
+
+def _results(node: Node, proto: onnx.NodeProto, feeds: dict[str, Array]) -> list[Array]:
+    """Outputs with the same bits on every processor, for the compiler decides by them."""
+    operands = [feeds[name] for name in proto.input if name]
+    single = bool(operands) and operands[0].dtype == np.float32
+    if single and node.op_type in _FUNCTIONS:
+        with np.errstate(over="ignore"):
+            return [_FUNCTIONS[node.op_type](*operands).astype(np.float32)]
+    if single and node.op_type == "MatMul" and all(x.ndim == 2 for x in operands):
+        from passes.math.linear import product
+
+        return [product(*(x.astype(np.float64) for x in operands)).astype(np.float32)]
+    wide = single and node.op_type in _OTHERS
+    if wide:
+        feeds = {name: x.astype(np.float64) if x.dtype == np.float32 else x for name, x in feeds.items()}
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = cast(Any, ReferenceEvaluator(_model_of(node, proto, feeds)))
+    results: list[Any] = evaluator.run(None, feeds)
+    return [np.asarray(r, np.float32 if wide else None) for r in results]
 
 
 def _model_of(node: Node, proto: onnx.NodeProto, feeds: dict[str, Array]) -> onnx.ModelProto:

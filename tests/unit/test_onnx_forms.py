@@ -51,6 +51,24 @@ def test_old_versions_of_operators_are_folded(opset: int) -> None:
     assert operations(check(model(nodes, [1, 3, 4, 4], constants, opset=opset)))
 
 
+@pytest.mark.parametrize(
+    "op, operands",
+    [
+        *((op, [[0.25, 1, 2.5]]) for op in ("Exp", "Log", "Tanh", "Sigmoid", "Erf", "Softplus", "Sqrt")),
+        ("Pow", [[-3, 0.5, 2], 2]),
+        ("Pow", [[0.25, 1.5, 3], [-2, 0.5, 1.25]]),
+        ("MatMul", [random(3, 40), random(40, 1)]),
+        ("MatMul", [random(3, 1, 40), random(3, 40, 1)]),
+        ("Gemm", [random(3, 40), random(40, 1), random(1)]),
+    ],
+)
+def test_functions_of_constants_are_folded_in_single_precision(op: str, operands: list[Any]) -> None:
+    names = [f"c{i}" for i in range(len(operands))]
+    nodes = [node(op, names, ["f"]), node("Reshape", ["f", "shape"], ["scale"]), node("Mul", ["x", "scale"], ["y"])]
+    constants = {name: np.asarray(a, np.float32) for name, a in zip(names, operands, strict=True)}
+    check(model(nodes, [1, 3, 4, 4], {**constants, "shape": np.asarray([3, 1, 1])}), tolerance=1e-6)
+
+
 def test_shapes_computed_from_the_input_are_folded() -> None:
     """x.view(x.size(0), -1), and an interpolation-like chain of Shape, Gather, Concat, Cast, Floor, Range, Where."""
     nodes = [

@@ -78,10 +78,21 @@ def test_elementary_functions_at_their_limits() -> None:
     assert np.signbit(elementary.tanh(-0.0))
 
 
+def test_powers() -> None:
+    x, y = np.array([[0.0, 0.5, 1.0, 3.0, 7.25]]), np.array([[-2.0], [-0.5], [0.0], [0.5], [2.0], [2.5], [7.0]])
+    with np.errstate(divide="ignore"):
+        want = np.power(x, y)
+    np.testing.assert_allclose(elementary.power(x, y), want, rtol=1e-13)
+    np.testing.assert_array_equal(elementary.power(x, 2), x * x)
+    np.testing.assert_array_equal(elementary.power(x, 0.5), np.sqrt(x))
+    np.testing.assert_allclose(elementary.power([-2.0, -2.0, -2.0, -8.0], [3, 4, -1, 1 / 3]), [-8, 16, -0.5, np.nan])
+    np.testing.assert_allclose(elementary.log([1, 10]), [0, np.log(10)], rtol=1e-14)
+
+
 def test_elementary_functions_have_the_same_bits_everywhere() -> None:
     x = grid(-30, 30)
     found = [f(x) for f in (elementary.exp, elementary.expm1, elementary.tanh, elementary.sigmoid)]
-    assert digest(*found, elementary.log2(x[x > 0])) == "9081ec68b03ad70a"
+    assert digest(*found, elementary.log2(x[x > 0]), elementary.power(x, 3)) == "f5164bf7af1b930e"
 
 
 # Exact products ---------------------------------------------------------------------------------------------------
