@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from isa import elementary
 from isa.reference import Addition, byte_dtype, fixed_point
 from passes.math.scales import as_float32
 
@@ -94,7 +95,7 @@ def changing_interval(functions: Sequence[tuple[Function, float]], low: float, h
     any range. An end stays where hardly anything is cut off, and both do if every function is so constant.
     """
     largest = max(abs(low), abs(high))
-    fine = largest * np.exp2(np.arange(0, -30, -1 / 16))
+    fine = largest * elementary.exp2(np.arange(0, -30, -1 / 16))
     points = np.unique(np.clip(np.concatenate([np.linspace(low, high, 2049), fine, -fine, [0.0]]), low, high))
     intervals = [_interval(function, points, step) for function, step in functions]
     start, stop = min(i[0] for i in intervals), max(i[1] for i in intervals)

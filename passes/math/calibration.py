@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.arrays import Input, open_samples
+from passes.math.noise import normal
 
 Array: TypeAlias = NDArray[Any]
 Method: TypeAlias = Literal["mse", "minmax", "percentile"]
@@ -83,7 +84,7 @@ def synthetic_inputs(inputs: Sequence[Input], samples: int, seed: int) -> list[N
         flat = x.reshape(-1)
         for n in range(0, flat.size, _DRAWN):
             part = flat[n : n + _DRAWN]
-            part[:] = np.clip(rng.standard_normal(part.size), -2, 2)
+            part[:] = np.clip(normal(rng, part.shape), -2, 2)
         arrays.append(x)
     return arrays
 
