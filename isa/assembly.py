@@ -36,7 +36,7 @@ from isa.declaration import SYNC_FIELDS, WAITS, Field, Instruction
 from isa.errors import UserError
 from isa.jsonform import from_plain, loads, to_plain
 from isa.program import Layer, Port, Program
-from isa.table import BY_MNEMONIC
+from isa.table import BY_MNEMONIC, OWN_INSTRUCTIONS
 from isa.target import Target, installed_target, parse_target
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _BYTES_PER_LINE = 64
 _T = TypeVar("_T")
-_MNEMONIC_WIDTH = max(len(mnemonic) for mnemonic in BY_MNEMONIC)
+_MNEMONIC_WIDTH = max(len(spec.mnemonic) for spec in OWN_INSTRUCTIONS)  # the text depends on no installed package
 
 
 class AssemblyError(UserError):

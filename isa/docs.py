@@ -8,14 +8,12 @@ from enum import IntEnum
 from importlib.resources import files
 
 from isa import assembly, container, hazards, layout, legality, packing, parameters, weights
-from isa.declaration import EXTERNAL_OPCODES, INSTRUCTION_BYTES, OPCODE, SYNC_FIELDS, Field, InstructionSpec
+from isa.declaration import INSTRUCTION_BYTES, OPCODE, SYNC_FIELDS, Field, InstructionSpec
 from isa.formats import Queue
 from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES
 from isa.program import PAGE
-from isa.table import INSTRUCTIONS
+from isa.table import OWN_INSTRUCTIONS
 from isa.target import load_target
-
-_OWN = tuple(spec for spec in INSTRUCTIONS if spec.opcode not in EXTERNAL_OPCODES)
 
 _INTRODUCTION = f"""\
 # The ESC-1 instruction set
@@ -91,7 +89,7 @@ def page() -> str:
         _memories(),
         _word(),
         "## Instructions\n",
-        *(_instruction(spec) for spec in _OWN),
+        *(_instruction(spec) for spec in OWN_INSTRUCTIONS),
         "## Enumerations\n",
         *(_enumeration(kind) for kind in _enumerations()),
         "## Legality\n",
@@ -129,11 +127,12 @@ def _listing(text: str) -> str:
 
 
 def _synchronisation() -> str:
-    rows = [
-        f"| {queue.name.lower()} | {', '.join(f'`{spec.mnemonic}`' for spec in _OWN if spec.queue is queue)} |"
-        for queue in Queue
-    ]
+    rows = [f"| {queue.name.lower()} | {', '.join(_mnemonics(queue))} |" for queue in Queue]
     return _SYNCHRONISATION.format(queues="\n".join(rows))
+
+
+def _mnemonics(queue: Queue) -> list[str]:
+    return [f"`{spec.mnemonic}`" for spec in OWN_INSTRUCTIONS if spec.queue is queue]
 
 
 def _memories() -> str:
@@ -147,7 +146,7 @@ def _memories() -> str:
 
 
 def _word() -> str:
-    spec = _OWN[0]
+    spec = OWN_INSTRUCTIONS[0]
     rows = [_row(OPCODE, 0), *(_row(f, spec.offsets[f.name]) for f in SYNC_FIELDS)]
     return (
         "## The instruction word\n\n"
@@ -200,7 +199,7 @@ def _memory(spec: InstructionSpec) -> str:
 
 def _enumerations() -> list[type[IntEnum]]:
     """The enumerations of all fields, in the order of their first use."""
-    return list(dict.fromkeys(f.enum for spec in _OWN for f in spec.fields if f.enum is not None))
+    return list(dict.fromkeys(f.enum for spec in OWN_INSTRUCTIONS for f in spec.fields if f.enum is not None))
 
 
 def _enumeration(kind: type[IntEnum]) -> str:

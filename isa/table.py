@@ -54,6 +54,9 @@ def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[
 INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(assemble_table(_own(), _installed()))
 """All instructions in the order of their opcodes."""
 
+OWN_INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(s for s in INSTRUCTIONS if s.opcode not in EXTERNAL_OPCODES)
+"""Those of `isa/instructions/`, whatever packages are installed."""
+
 BY_MNEMONIC: Mapping[str, InstructionSpec] = MappingProxyType({spec.mnemonic: spec for spec in INSTRUCTIONS})
 BY_OPCODE: Mapping[int, InstructionSpec] = MappingProxyType({spec.opcode: spec for spec in INSTRUCTIONS})
 
