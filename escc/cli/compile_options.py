@@ -45,6 +45,7 @@ PIPELINE_FLAGS = {
     "planes": "planes",
     "rate": "rate",
     "cycle_rate": "cycle_rate",
+    "options": "scheme_option",
 }
 """Fields of `PipelineOptions` and the arguments that give them; all but the target, which some pass always takes."""
 
@@ -173,6 +174,13 @@ def _add_compression(parser: CommandParser) -> None:
         type=positive,
         metavar="P",
         help="ternary planes over the bases (integer; default: chosen by the scheme; example: --planes 2)",
+    )
+    group.add_argument(
+        "--scheme-option",
+        action="append",
+        metavar="NAME=VALUE",
+        help="an option of the scheme's own, for schemes that have some; may be repeated "
+        "(default: none; example: --scheme-option groups=4)",
     )
     group.add_argument(
         "--rate",
