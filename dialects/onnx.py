@@ -27,6 +27,7 @@ from dialects.onnx_base import (
     ONE,
     Array,
     OnnxOp,
+    StorageRule,
     element_of,
     f32_tensor,
     float_attr,
@@ -107,6 +108,8 @@ class QuantizeLinearOp(OnnxOp):
     """
 
     name = "onnx.QuantizeLinear"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESCRIBED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.elementwise:rescale"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:quantise"
     input = operand_def(TensorType)
     scale = prop_def(DenseAttr)
@@ -135,6 +138,8 @@ class DequantizeLinearOp(OnnxOp):
     """y = (x - zero_point) * scale; per tensor, or per index of `axis` with vectors. x, zero_point: i8, ui8 or i32."""
 
     name = "onnx.DequantizeLinear"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESCRIBED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.elementwise:rescale"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:dequantise"
     input = operand_def(TensorType)
     scale = prop_def(DenseAttr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, ClassVar, Self, TypeAlias, cast
 
 from numpy.typing import NDArray
@@ -52,9 +53,24 @@ ONE = integer(1)
 ZERO = integer(0)
 
 
+class StorageRule(Enum):
+    """How the result of an operation is stored in 8 bits."""
+
+    NONE = "it has no counterpart on the machine"
+    REQUANTISED = "its integer result is rounded into any storage, with clamps at no cost"
+    PRESERVED = "it moves bytes: the result is stored as the operand"
+    GATHERED = "it puts operands into one tensor, which may be stored as the result is"
+    TABLE = "a table gives each byte another"
+    PRESCRIBED = "the model says how"
+    HOST = "the host computes it in floating point at an output"
+
+
 class OnnxOp(IRDLOperation, ABC):
     """Base of all operations of the dialect: one tensor result whose type `infer` computes."""
 
+    STORAGE: ClassVar[StorageRule] = StorageRule.NONE
+    QUANTISED_FORM: ClassVar[str] = ""
+    """Lazy name "module:function": `function(emitter, op)` appends the operations of level `esc` for it."""
     TORCH_FORM: ClassVar[str] = ""
     """Lazy name "module:function": `function(op)` gives what the operation computes on torch tensors."""
     irdl_options = (ParsePropInAttrDict(),)

@@ -17,7 +17,7 @@ from xdsl.traits import Pure
 from dialects import onnx_shapes as shapes
 from dialects import scalar_functions
 from dialects.interpreters import kernels
-from dialects.onnx_base import Array, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
+from dialects.onnx_base import Array, OnnxOp, StorageRule, f32_tensor, float_attr, float_shape, shape_of
 from dialects.scalar_functions import ScalarFunction
 
 
@@ -39,6 +39,8 @@ class ScalarOp(UnaryOp, ABC):
     """A function of one number, by a table of 8-bit values on the machine."""
 
     FUNCTION: ClassVar[ScalarFunction]
+    STORAGE: ClassVar[StorageRule] = StorageRule.TABLE
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.elementwise:look_up"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:function"
 
     @property
@@ -193,6 +195,7 @@ class SoftmaxOp(UnaryOp):
     """y = exp(x) / sum of exp(x) along `axis`."""
 
     name = "onnx.Softmax"
+    STORAGE: ClassVar[StorageRule] = StorageRule.HOST
     TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:softmax"
     axis = prop_def(IntegerAttr)
 
@@ -224,6 +227,8 @@ class AddOp(BinaryOp):
     """y = lhs + rhs."""
 
     name = "onnx.Add"
+    STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.elementwise:add"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:add"
 
     def compute(self, args: Sequence[Array]) -> Array:

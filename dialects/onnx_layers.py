@@ -15,7 +15,18 @@ from xdsl.traits import Pure
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.interpreters import kernels
-from dialects.onnx_base import ONE, ZERO, Array, OnnxOp, extent_of, f32_tensor, float_attr, float_shape, shape_of
+from dialects.onnx_base import (
+    ONE,
+    ZERO,
+    Array,
+    OnnxOp,
+    StorageRule,
+    extent_of,
+    f32_tensor,
+    float_attr,
+    float_shape,
+    shape_of,
+)
 
 
 @irdl_op_definition
@@ -23,6 +34,8 @@ class ConvOp(OnnxOp):
     """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros."""
 
     name = "onnx.Conv"
+    STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.convolutions:convolution"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_convolutions:convolution"
     input = operand_def(TensorType)
     weight = operand_def(TensorType)
@@ -211,6 +224,8 @@ class MaxPoolOp(PoolOp):
     """Maximum over the positions of each window that lie inside the input."""
 
     name = "onnx.MaxPool"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:maximum"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_pools:maximum"
 
     def compute(self, args: Sequence[Array]) -> Array:
@@ -223,6 +238,8 @@ class AveragePoolOp(PoolOp):
     """Mean over each window: of its positions inside the input, or inside the padded input with `count_include_pad`."""
 
     name = "onnx.AveragePool"
+    STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:average"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_pools:average"
     count_include_pad = prop_def(IntegerAttr, default_value=ZERO)
 

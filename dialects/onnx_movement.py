@@ -14,7 +14,7 @@ from xdsl.traits import Pure
 
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
-from dialects.onnx_base import ONE, Array, OnnxOp, f32_tensor, float_attr, float_shape, shape_of
+from dialects.onnx_base import ONE, Array, OnnxOp, StorageRule, f32_tensor, float_attr, float_shape, shape_of
 from isa.reference import batched_shape
 
 
@@ -36,6 +36,8 @@ class ConcatOp(OnnxOp):
     """Concatenation along `axis`."""
 
     name = "onnx.Concat"
+    STORAGE: ClassVar[StorageRule] = StorageRule.GATHERED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.movement:concatenate"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:concatenation"
     inputs = var_operand_def(TensorType)
     axis = prop_def(IntegerAttr)
@@ -60,6 +62,8 @@ class SliceOp(OnnxOp):
     """y = x[start:end:step] along each of `axes`; 0 <= start < end <= extent, positive steps."""
 
     name = "onnx.Slice"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.movement:move"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:part"
     input = operand_def(TensorType)
     starts = prop_def(DenseArrayBase)
@@ -93,6 +97,8 @@ class PadOp(OnnxOp):
     """x surrounded by `constant_value`: `pads` lists the extent before each axis, then the extent after each."""
 
     name = "onnx.Pad"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.movement:move"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:pad"
     input = operand_def(TensorType)
     pads = prop_def(DenseArrayBase)
@@ -117,6 +123,8 @@ class ReshapeOp(OnnxOp):
     """The same elements in row-major order under the static `shape`."""
 
     name = "onnx.Reshape"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.movement:same_values"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:reshape"
     input = operand_def(TensorType)
     shape = prop_def(DenseArrayBase)
@@ -198,6 +206,8 @@ class TransposeOp(OnnxOp):
     """Axis i of the result is axis perm[i] of the input."""
 
     name = "onnx.Transpose"
+    STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.movement:same_values"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_movement:transpose"
     input = operand_def(TensorType)
     perm = prop_def(DenseArrayBase)

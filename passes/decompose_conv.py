@@ -29,7 +29,7 @@ from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
 from passes.decomposition.weight_form import WeightForm
 from passes.math.calibration import load_inputs
-from passes.quantize_plan import PRESCRIBED
+from passes.quantization.plan import PRESCRIBED
 
 Array: TypeAlias = NDArray[Any]
 

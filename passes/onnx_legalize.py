@@ -18,8 +18,8 @@ from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
 from dialects.onnx import shape_of
 from isa.errors import NodeFault, UserError, summed_up
-from passes.host_tail import MOVEMENTS, at_output, host_tail
 from passes.onnx_patterns.common import constant_array, producer
+from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
 
 Check = Callable[[Any], str | None]
 

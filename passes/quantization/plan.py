@@ -12,27 +12,40 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects import func
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from dialects import onnx
 from dialects.locations import describe, node_names
+from dialects.onnx_base import StorageRule
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import UserError
-from passes.host_tail import AFFINE, MOVEMENTS
 from passes.math.activation_quant import Array, Storage, reexpress
 from passes.math.scales import as_float32
 from passes.quantization.onnx_decomposed_pairs import Pair, find_pairs
 
-REQUANTISED = (onnx.ConvOp, onnx.AddOp, onnx.AveragePoolOp)
-"""Operations whose integer result is rounded into any storage, with clamps at no cost."""
-PRESERVING = (onnx.MaxPoolOp, onnx.SliceOp, onnx.PadOp, *MOVEMENTS)
-"""Operations that move bytes: the result is stored as the operand."""
-HOST = (onnx.SoftmaxOp,)
-"""Operations that the host runs in floating point at an output."""
 PRESCRIBED = "prescribed"
 """Attribute of @main of a model whose QDQ nodes give all scales."""
 Reader: TypeAlias = tuple[Callable[[Array], Array], float]
 """An elementwise function and the step of its stored result."""
+
+
+MOVING = (StorageRule.PRESERVED, StorageRule.GATHERED)
+"""Rules of operations whose operands may be stored for their sake."""
+
+
+def _rule(op: Operation | Block | None) -> StorageRule:
+    return op.STORAGE if isinstance(op, onnx.OnnxOp) else StorageRule.NONE
+
+
+def _moved_from(value: SSAValue) -> SSAValue | None:
+    """The operand whose bytes a value holds; None if the value is computed anew."""
+    op = value.owner
+    return op.operands[0] if isinstance(op, Operation) and _rule(op) is StorageRule.PRESERVED else None
+
+
+def _is_stored(op: Operation) -> bool:
+    """Whether the machine keeps the result of an operation as a tensor."""
+    return isinstance(op, onnx.OnnxOp) and op.STORAGE is not StorageRule.HOST and not isinstance(op, onnx.ConstantOp)
 
 
 def constant(value: SSAValue) -> NDArray[np.float64] | None:
@@ -109,7 +122,7 @@ class QuantizationPlan:
         self.pairs: dict[Operation, Pair] = {pair.second: pair for pair in find_pairs(self.block)}
         self.absorbed.update(pair.first for pair in self.pairs.values())
         for op in self.block.ops:
-            if isinstance(op, REQUANTISED) and op not in self.absorbed:
+            if _rule(op) is StorageRule.REQUANTISED and op not in self.absorbed:
                 self.epilogues[op] = _epilogue(op)
                 self.absorbed.update(self.epilogues[op].ops)
             for result in op.results:
@@ -121,9 +134,8 @@ class QuantizationPlan:
     def _check(self) -> None:
         """Raise for operations that have no counterpart."""
         causes: list[str] = []
-        known = (*REQUANTISED, *PRESERVING, *HOST, *AFFINE, onnx.ConcatOp, onnx.ConstantOp, func.ReturnOp)
         for op in self.block.ops:
-            if not isinstance(op, (*known, ScalarOp)):
+            if _rule(op) is StorageRule.NONE and not isinstance(op, onnx.ConstantOp | func.ReturnOp):
                 causes.append(f"{describe(op)}: cannot be quantised; requires a graph that passed onnx-legalize")
             if isinstance(op, onnx.ConvOp):
                 parameters = [op.weight] + ([op.bias] if op.bias is not None else [])
@@ -194,9 +206,9 @@ class QuantizationPlan:
 
     def _shares_with(self, value: SSAValue) -> SSAValue | None:
         """A neighbour in whose way the value is stored, None if its own way counts."""
-        op = value.owner
-        if isinstance(op, PRESERVING) and op.input not in self._following:
-            return op.input
+        source = _moved_from(value)
+        if source is not None and source not in self._following:
+            return source
         if value in self._following:
             user = only_user(value)
             assert user is not None
@@ -206,10 +218,10 @@ class QuantizationPlan:
     def _find_following(self) -> None:
         """Values whose storage may be chosen for the sake of the one operation that reads them."""
         for value in [*self.block.args, *(r for op in self.block.ops for r in op.results)]:
-            if value in self._fixed or not isinstance(only_user(value), (*PRESERVING, onnx.ConcatOp)):
+            if value in self._fixed or _rule(only_user(value)) not in MOVING:
                 continue
-            op = value.owner
-            if not isinstance(op, PRESERVING) or op.input in self._following:
+            source = _moved_from(value)
+            if source is None or source in self._following:
                 self._following.add(value)
 
     def stored(self) -> list[SSAValue]:
@@ -218,7 +230,7 @@ class QuantizationPlan:
         for op in self.block.ops:
             if op in self.epilogues:
                 values.append(self.epilogues[op].result)
-            elif op not in self.absorbed and not isinstance(op, (*HOST, onnx.ConstantOp, func.ReturnOp)):
+            elif op not in self.absorbed and _is_stored(op):
                 values += [r for r in op.results if constant(r) is None]
         return values
 
@@ -249,7 +261,7 @@ class QuantizationPlan:
         for value in self.stored():
             owner = self.owner(value)
             for user in dict.fromkeys(use.operation for use in value.uses):
-                moves = isinstance(user, (*PRESERVING, onnx.ConcatOp)) and self.owner(user.results[0]) == owner
+                moves = _rule(user) in MOVING and self.owner(user.results[0]) == owner
                 if owner in readers and not moves:
                     readers[owner].append(user)
         return readers

@@ -1,0 +1,1 @@
+"""From the float network to integers: ranges, storage, operations, bias correction."""

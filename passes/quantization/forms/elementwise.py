@@ -1,0 +1,32 @@
+"""Additions, functions of one number, changes of scale."""
+
+from __future__ import annotations
+
+from dialects import esc, onnx
+from dialects.onnx_elementwise import ScalarOp
+from passes.math.activation_quant import addition, lookup_table
+from passes.quantization.emitter import Emitter
+
+
+def add(e: Emitter, op: onnx.AddOp) -> None:
+    """The sum of two tensors, with the clamps behind it."""
+    epilogue = e.plan.epilogues[op]
+    target = e.plan.storage(epilogue.result)
+    low, high = target.clamp(epilogue.low, epilogue.high)
+    p = addition(e.plan.storage(op.lhs).scale, e.plan.storage(op.rhs).scale, target, low, high)
+    a, b = e.values[op.lhs], e.values[op.rhs]
+    added = esc.AddOp(a, b, p.mult_a, p.mult_b, p.shift, p.lo, p.hi, e.type_of(epilogue.result, target))
+    e.values[epilogue.result] = e.insert(added, op, *epilogue.ops)
+
+
+def look_up(e: Emitter, op: ScalarOp) -> None:
+    """A function of one number, as a table."""
+    target = e.plan.storage(op.output)
+    table = lookup_table(op.function, e.plan.storage(op.input), target)
+    e.values[op.output] = e.insert(esc.LookupOp(e.values[op.input], table, e.type_of(op.output, target)), op)
+
+
+def rescale(e: Emitter, op: onnx.QuantizeLinearOp | onnx.DequantizeLinearOp) -> None:
+    """The operand in the storage that the model prescribes."""
+    if op.input in e.values:
+        e.values[op.output] = e.stored_as(op.input, e.plan.storage(op.output), op)

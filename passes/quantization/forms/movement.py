@@ -1,0 +1,32 @@
+"""Data movement."""
+
+from __future__ import annotations
+
+from dialects import esc, onnx
+from passes.quantization.emitter import Emitter
+
+
+def concatenate(e: Emitter, op: onnx.ConcatOp) -> None:
+    """All operands side by side, in the storage of the result."""
+    storage = e.plan.storage(op.output)
+    parts = [e.stored_as(x, storage, op) for x in op.inputs]
+    e.values[op.output] = e.insert(esc.ConcatOp(parts), op)
+
+
+def move(e: Emitter, op: onnx.SliceOp | onnx.PadOp) -> None:
+    """Slice and Pad as one movement: offsets [y, x, c] into the operand, negative before it."""
+    starts, steps = [0, 0, 0, 0], [1, 1, 1, 1]
+    if isinstance(op, onnx.PadOp):
+        starts = [-p for p in esc.ints(op.pads)[:4]]
+    else:
+        for axis, start, step in zip(esc.ints(op.axes), esc.ints(op.starts), esc.ints(op.steps), strict=True):
+            starts[axis], steps[axis] = start, step
+    offsets, strides = (starts[2], starts[3], starts[1]), (steps[2], steps[3])
+    result = e.type_of(op.output, e.plan.storage(op.output))
+    e.values[op.output] = e.insert(esc.SliceOp(e.values[op.input], offsets, strides, result), op)
+
+
+def same_values(e: Emitter, op: onnx.ReshapeOp | onnx.TransposeOp) -> None:
+    """Nothing: the layout of the machine stays, the host does the rest."""
+    if op.input in e.values:
+        e.values[op.output] = e.values[op.input]
