@@ -1,7 +1,7 @@
 """Compiled inner loops that several units share: records, lines and window patches.
 
 Every memory is an array `uint8 [N, bytes]`, one row per image of the batch (partial sums: `int32 [N, words]`); offsets
-are validated before the first instruction runs (`emulator.validity`), so kernels check only what depends on data.
+are validated before the first instruction runs (`isa.validity`), so kernels check only what depends on data.
 Kernels that can meet malformed data return -1 (or a count that is never negative otherwise).
 """
 

@@ -18,7 +18,6 @@ from emulator.execution import Execution
 from emulator.host import dequantise, quantise, split_sample
 from emulator.kernels import Bytes
 from emulator.memories import Constants
-from emulator.validity import check_accesses
 from isa.errors import UserError
 from isa.legality import check_executable
 from isa.program import Layer, Program
@@ -47,7 +46,6 @@ class Machine:
 
     def __init__(self, program: Program):
         check_executable(program)
-        check_accesses(program)
         self.program = program
         self._constants = Constants()
         self._ends: dict[int, list[Layer]] = {}

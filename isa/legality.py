@@ -2,7 +2,8 @@
 
 `check_instruction` holds the rules of one instruction, `check_program` those of a whole program: memory bounds, the
 final `end`, semaphores, layers and the tensors of inputs and outputs. Whether waits order all conflicting accesses is
-`isa.hazards.check_races`; `check_executable` asks for both.
+`isa.hazards.check_races`, whether they read only what has been written `isa.validity.check_accesses`;
+`check_executable` asks for all three.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ The loader rejects a program that breaks one of these, before anything runs.
   least `count0`. Clamps are not empty; the shift of an average is in 1..62.
 - `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals, and waits
   order every two instructions of different queues that touch the same bytes, at least one writing.
+- No instruction reads, and no output holds, a byte that neither an input nor an instruction before has written.
 - Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs, outputs and layers lie
   in the arena; inputs are RAW; the size of the sample agrees with them. Scales are in 1e-45..1e36.
 - The shape of an input or output has 1 to 16 dimensions, begins with 1 (the batch) and has as many elements as its
@@ -111,7 +113,8 @@ def check_instruction(instruction: Instruction, target: Target) -> list[str]:
 
 
 def check_executable(program: Program) -> None:
-    """The check of whoever writes, reads or runs a program: it is legal and its semaphores leave no race.
+    """The check of whoever writes, reads or runs a program: it is legal, its semaphores leave no race, and it reads
+    nothing that it has not written.
 
     Raises `UserError` with all causes.
     """
@@ -119,8 +122,11 @@ def check_executable(program: Program) -> None:
 
 
 def _check(program: Program) -> None:
+    from isa.validity import check_accesses  # only those who ask pay for the compiler of loops
+
     check_program(program)
     check_races(program)
+    check_accesses(program)
 
 
 def check_program(program: Program) -> None:

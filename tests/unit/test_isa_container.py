@@ -59,7 +59,7 @@ def test_round_trip() -> None:
         small_program(rodata=b"\xff" * 5000, producer=""),
         small_program(producer='é "\n\\'),
         replace(PROGRAM, sample=b""),
-        replace(PROGRAM, layers=(), inputs=(), outputs=(), sample=b""),
+        replace(PROGRAM, layers=(), inputs=(), outputs=(), sample=b"", instructions=PROGRAM.instructions[-1:]),
         replace(PROGRAM, layers=(replace(PROGRAM.layers[0], name="nul\0 and \ud800"), PROGRAM.layers[1])),
     ],
 )
@@ -135,6 +135,13 @@ def test_a_racy_program_is_neither_written_nor_read() -> None:
         forged(".text", text[: 5 * INSTRUCTION_BYTES] + encode(racy.instructions[5]) + text[6 * INSTRUCTION_BYTES :]),
         "may still be writing it",
     )
+
+
+def test_a_program_that_reads_what_nothing_has_written_is_not_written() -> None:
+    with pytest.raises(
+        UserError, match=r"instruction 2 'load.act .*': reads dram\[0x1000\], which nothing has written"
+    ):
+        write_elf(replace(PROGRAM, inputs=(), sample=b""))
 
 
 # Rejection -----------------------------------------------------------------------------------------------------------
