@@ -69,10 +69,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What machines and cost models have in common: a name and a line about them."""
+    """What machines and cost models have in common: a name and a line about them.
+
+    `standard` ones are part of a comparison unless others are asked for.
+    """
 
     name: str
     description: str
+    standard: bool
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ one or two filters; the next chunk begins when the slowest unit is done.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.baselines.machine import Access, Machine, Result, dense_bytes, load, sparse_bytes
+from escc.baselines.machine import Access, DramBytes, Machine, Result, dense_bytes, load, sparse_bytes
 from escc.baselines.work import LayerWork
 from isa.layout import ceil_div
 
@@ -51,7 +51,7 @@ class SparTen(Machine):
         masks = g.macs / 8
         return Result(
             cycles=float(self.cycles(work).mean()),
-            dram=(dense_bytes if self.skips == "nothing" else sparse_bytes)(work, batch),
+            dram=self._traffic(work, batch),
             multiplications=done,
             additions=done,
             accesses={
@@ -59,6 +59,12 @@ class SparTen(Machine):
                 "inputs": Access(done + masks, work.input_nonzeros),
             },
         )
+
+    def _traffic(self, work: LayerWork, batch: int) -> DramBytes:
+        dense, sparse = dense_bytes(work, batch), sparse_bytes(work, batch)
+        if self.skips == "activations":
+            return replace(sparse, weights=dense.weights)
+        return sparse if self.skips == "both" else dense
 
     def cycles(self, work: LayerWork) -> NDArray[np.int64]:
         """Cycles of the slowest cluster: int64 [N].

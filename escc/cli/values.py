@@ -90,3 +90,45 @@ def scheme(text: str) -> str:
     if text not in schemes:
         raise argparse.ArgumentTypeError(f"no scheme '{text}'; installed: {', '.join(schemes)}")
     return text
+
+
+_SCHEME_OPTIONS: dict[str, tuple[str, Callable[[str], float]]] = {
+    "basis": ("basis", positive),
+    "planes": ("planes", positive),
+    "rate": ("rate", not_negative),
+    "cycle-rate": ("cycle_rate", not_negative),
+}
+"""Options of a scheme in a list of schemes: what the pipeline calls it, and what its value may be."""
+
+
+def schemes(text: str) -> tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...]:
+    """Schemes separated by commas, each with options NAME=VALUE after colons: text, name and options of each."""
+    found = [_scheme_with_options(part) for part in text.split(",")]
+    if len({one[0] for one in found}) < len(found):
+        raise argparse.ArgumentTypeError(f"expected different schemes, found '{text}'")
+    return tuple(found)
+
+
+def _scheme_with_options(text: str) -> tuple[str, str, tuple[tuple[str, float], ...]]:
+    name, *options = text.split(":")
+    found: list[tuple[str, float]] = []
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in _SCHEME_OPTIONS:
+            known = ", ".join(_SCHEME_OPTIONS)
+            raise argparse.ArgumentTypeError(f"scheme '{name}' has no option '{key}'; requires one of {known}")
+        field, parse = _SCHEME_OPTIONS[key]
+        found.append((field, parse(value)))
+    return text, scheme(name), tuple(found)
+
+
+def machines(text: str) -> tuple[str, ...]:
+    """Names of installed baselines, separated by commas."""
+    from importlib.metadata import entry_points
+
+    known = sorted(set(entry_points(group="escc.baselines").names))
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"no baseline '{name}'; installed: {', '.join(known)}")
+    return tuple(dict.fromkeys(names))

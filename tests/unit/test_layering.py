@@ -19,7 +19,7 @@ ALLOWED = {
     "escc": {"escc", "passes", "dialects", "isa", "emulator"},
 }
 FOREIGN = {"isa": {"xdsl", "onnx"}, "emulator": {"xdsl", "onnx"}, "passes": {"onnx"}, "dialects": {"onnx"}}
-COMMANDS = ("compile", "compress", "opt", "emulate", "assemble", "disassemble")
+COMMANDS = ("compile", "compare", "compress", "opt", "emulate", "assemble", "disassemble")
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Our schemes and the baseline machines side by side, on the same tensors."""

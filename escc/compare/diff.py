@@ -1,0 +1,100 @@
+"""Two comparisons, or the statistics of two runs: which layers got slower or faster, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from escc.compare.figures import Comparison, Figures, LayerFigures, Part
+from escc.compare.ours import figures_of
+from escc.files import read_input
+from isa.errors import UserError
+from isa.jsonform import FormError, from_plain, loads
+from isa.text import printable
+
+_SMALL = 0.005
+"""Changes of a layer below this share of the system's cycles are summed up in one line."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system of a file: its totals and layers."""
+
+    total: Figures
+    layers: tuple[LayerFigures, ...]
+
+
+def runs_of(path: str) -> dict[str, Run]:
+    """Systems by name of a file of `esc-compare --json`, or of one of `esc-emu --stats-json`. Raises UserError."""
+    data: object = loads(read_input(path).decode("utf-8", "replace"), path)
+    table: Mapping[str, Any] = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
+    if "networks" in table:
+        found = from_plain(Comparison, table, path)
+        return {f"{n.name}, {s.name}": Run(s.total, s.layers) for n in found.networks for s in n.systems}
+    if {"totals", "layers"} <= set(table):
+        try:
+            rows = [LayerFigures(str(r["name"]), tuple(r["nodes"]), figures_of(r)) for r in table["layers"]]
+            return {"run": Run(figures_of(table["totals"]), tuple(rows))}
+        except (KeyError, TypeError, ValueError) as e:
+            raise FormError(f"{path}: not the statistics of a run: {type(e).__name__} {e}") from e
+    raise UserError(
+        f"{path}: neither a comparison nor the statistics of a run",
+        "give files that esc-compare --json or esc-emu --stats-json has written",
+    )
+
+
+def difference(before: str, after: str) -> Iterator[str]:
+    """Lines about every system that two files share. Raises UserError if there is none."""
+    old, new = runs_of(before), runs_of(after)
+    shared = [name for name in old if name in new]
+    if not shared:
+        raise UserError(
+            f"{after}: shares no system with {before}",
+            f"it holds {', '.join(map(printable, new)) or 'nothing'}",
+        )
+    for number, name in enumerate(shared):
+        if number:
+            yield ""
+        yield from _system(name, old[name], new[name])
+    for path, names in ((before, old), (after, new)):
+        alone = [printable(n) for n in names if n not in shared]
+        if alone:
+            yield ""
+            yield f"only in {printable(path)}: {', '.join(alone)}"
+
+
+def _system(name: str, old: Run, new: Run) -> Iterator[str]:
+    yield f"{printable(name)}: {_change(old.total.cycles, new.total.cycles)} cycles, " + (
+        f"{_change(old.total.energy, new.total.energy)} uJ, {_change(old.total.dram, new.total.dram)} bytes of DRAM"
+    )
+    was, now = ({layer.name: layer.figures for layer in run.layers} for run in (old, new))
+    deltas = {layer: now[layer].cycles - was[layer].cycles for layer in was if layer in now}
+    least = _SMALL * max(old.total.cycles, 1)
+    large = sorted((layer for layer in deltas if abs(deltas[layer]) >= least), key=lambda n: -abs(deltas[n]))
+    for layer in large:
+        yield f"  {printable(layer)}: {_change(was[layer].cycles, now[layer].cycles)}: {_why(was[layer], now[layer])}"
+    small = [d for layer, d in deltas.items() if layer not in large and d]
+    if small:
+        yield f"  {len(small)} layers changed less: {sum(small):+,.0f} together"
+    for title, one, other in (("gone", was, now), ("new", now, was)):
+        lost = [printable(layer) for layer in one if layer not in other]
+        if lost:
+            yield f"  {title}: {', '.join(lost)}"
+
+
+def _change(before: float, after: float) -> str:
+    share = f" ({after / before - 1:+.1%})" if before else ""
+    return f"{before:,.0f} -> {after:,.0f}{share}"
+
+
+def _why(before: Figures, after: Figures) -> str:
+    """Which parts of a layer's time changed, the largest change first."""
+
+    def by_name(parts: tuple[Part, ...]) -> dict[str, float]:
+        return {p.name: p.value for p in parts}
+
+    was, now = by_name(before.time), by_name(after.time)
+    changes = {name: now.get(name, 0.0) - was.get(name, 0.0) for name in dict.fromkeys((*was, *now))}
+    named = [(name if name == "compute" else f"waiting for {name}", d) for name, d in changes.items() if round(d)]
+    return ", ".join(f"{name} {d:+,.0f}" for name, d in sorted(named, key=lambda item: -abs(item[1]))) or "no part"

@@ -1,0 +1,171 @@
+"""A whole comparison: networks, our schemes and binaries, baseline machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from emulator.evaluate import classes
+from emulator.inputs import wanted
+from escc.baselines.cost import check_technology, dram_bytes_per_cycle
+from escc.baselines.machine import Baseline, CostModel, Machine
+from escc.baselines.registry import installed, load_baseline
+from escc.compare import baselines, ours, sparse
+from escc.compare.figures import SCHEMA_VERSION, Compared, Comparison, System
+from escc.compare.network import Data, Network, Settings, answers_of, read_data
+from escc.compare.works import layer_works
+from escc.files import read_input
+from escc.irtext import make_context
+from isa.container import read_elf
+from isa.errors import UserError
+from isa.program import Program
+from isa.target import load_target
+
+_MAGIC = b"\x7fELF"
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A compression scheme with options: the text of the user, its name, and fields of `PipelineOptions`."""
+
+    text: str
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compared. `data` and `calibration` name one file for all models or one for each; without calibration,
+    the data calibrates. `machines` are names of installed baselines, None for those that are standard.
+    """
+
+    models: tuple[str, ...]
+    data: tuple[str, ...]
+    calibration: tuple[str, ...]
+    schemes: tuple[Scheme, ...]
+    machines: tuple[str, ...] | None
+    sparse_model: str | None
+    max_drop: float
+    price: float | None
+    settings: Settings
+
+
+def compare(request: Request, announce: Announce) -> Comparison:
+    """Run everything; `announce` is told what begins. Raises UserError."""
+    target = load_target(request.settings.target)
+    machines = standard() if request.machines is None else [load_baseline(name) for name in request.machines]
+    for machine in machines:
+        if isinstance(machine, Machine):
+            check_technology(machine, target)
+    binaries = {path: program for path in request.models if (program := _binary(path)) is not None}
+    networks = [path for path in request.models if path not in binaries]
+    _check(request, networks, list(binaries))
+    found = [_network(request, i, path, machines, binaries, announce) for i, path in enumerate(networks)]
+    if not networks:
+        found = [_binaries_alone(request, binaries, announce)]
+    return Comparison(
+        SCHEMA_VERSION, target.name, target.clock.frequency_mhz, dram_bytes_per_cycle(target), tuple(found)
+    )
+
+
+def standard() -> list[Baseline]:
+    """The installed baselines that a comparison shows when nobody says which, machines of dense networks first."""
+    found = [b for b in map(load_baseline, installed()) if b.standard]
+    return sorted(found, key=lambda b: (not isinstance(b, Machine), isinstance(b, Machine) and b.weights == "sparse"))
+
+
+def _binary(path: str) -> Program | None:
+    """The program of a binary, None for any other file."""
+    if path == "-" or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as stream:
+        if stream.read(len(_MAGIC)) != _MAGIC:
+            return None
+    return read_elf(read_input(path), path)
+
+
+def _check(request: Request, networks: Sequence[str], binaries: Sequence[str]) -> None:
+    """Raise UserError if files do not go together."""
+    if binaries and len(networks) > 1:
+        raise UserError(
+            f"{binaries[0]}: a binary beside {len(networks)} models; requires at most one model",
+            "compare each model with its own binaries",
+        )
+    if request.sparse_model is not None and len(networks) != 1:
+        raise UserError(f"{request.sparse_model}: pruned weights for {len(networks)} models; requires one model")
+    for what, files in (("--data", request.data), ("--calibration", request.calibration)):
+        if len(files) not in ((0, 1) if what == "--calibration" else (1,)) and len(files) != len(networks):
+            raise UserError(
+                f"{what} given {len(files)} times for {len(networks)} models; requires one file, or one for each model"
+            )
+
+
+def _nth(files: Sequence[str], index: int) -> str:
+    return files[index] if len(files) > 1 else files[0]
+
+
+def _network(
+    request: Request,
+    index: int,
+    path: str,
+    machines: Sequence[Baseline],
+    binaries: dict[str, Program],
+    announce: Announce,
+) -> Compared:
+    file = _nth(request.data, index)
+    settings = replace(request.settings, calibration=_nth(request.calibration or request.data, index))
+    context = make_context()
+    announce(f"{path}: quantising")
+    network = Network(context, path, settings)
+    data = network.data(file)
+    systems = [_scheme(network, scheme, data, announce) for scheme in request.schemes]
+    systems += [_of_binary(name, program, data, announce) for name, program in binaries.items()]
+    top1 = data.top1(answers_of(network.module, data.classified)) if data.labels is not None else None
+    dense = baselines.weighted(layer_works(network.dense(), [data.timed]), "dense", top1)
+
+    @cache
+    def pruned() -> baselines.Weighted:
+        if request.sparse_model is not None:
+            announce(f"{request.sparse_model}: quantising")
+            return sparse.of_model(context, request.sparse_model, settings, data)
+        announce(f"{path}: pruning for the sparse machines")
+        return sparse.pruned(network, data, request.max_drop, request.price, announce)
+
+    target = load_target(settings.target)
+    for machine in machines:
+        if isinstance(machine, Machine):
+            suits = pruned() if machine.weights == "sparse" else dense
+            announce(f"{path}: {machine.name}")
+            systems.append(baselines.system_of(machine, suits, target))
+    counted = tuple(baselines.counted(m, dense) for m in machines if isinstance(m, CostModel))
+    return Compared(network.name, len(data.timed), _evaluated(data), tuple(systems), counted)
+
+
+def _evaluated(data: Data) -> int:
+    return 0 if data.labels is None else len(data.classified)
+
+
+def _scheme(network: Network, scheme: Scheme, data: Data, announce: Announce) -> System:
+    announce(f"{network.name}: compiling with scheme {scheme.text}")
+    program = network.compiled(scheme.name, **dict(scheme.options))
+    announce(f"{network.name}: running scheme {scheme.text}")
+    return ours.system_of(scheme.text, "scheme", scheme.name, program, data)
+
+
+def _of_binary(path: str, program: Program, data: Data, announce: Announce) -> System:
+    announce(f"{path}: running")
+    return ours.system_of(Path(path).name, "binary", "as compiled", program, data)
+
+
+def _binaries_alone(request: Request, binaries: dict[str, Program], announce: Announce) -> Compared:
+    """Binaries beside one another, without any baseline: these need the original network."""
+    first = next(iter(binaries.values()))
+    file = request.data[0]
+    data = read_data(file, wanted(first.inputs[0]), classes(first), request.settings)
+    systems = tuple(_of_binary(path, program, data, announce) for path, program in binaries.items())
+    return Compared("binaries", len(data.timed), _evaluated(data), systems, ())

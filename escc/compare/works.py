@@ -1,0 +1,60 @@
+"""The convolutions of a quantised network as the baseline machines are given them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from dialects import esc
+from dialects.interpreters.run import main_function, run_module
+from dialects.locations import describe, node_names
+from escc.baselines.work import Geometry, LayerWork
+from isa.errors import UserError
+
+Array: TypeAlias = NDArray[Any]
+
+
+def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
+    """Every convolution of a module of level esc with the activations that float `inputs` [N, ...] cause, in order.
+
+    Raises UserError naming every layer that is decomposed: the baselines have no such layers.
+    """
+    block = main_function(module).body.block
+    foreign = [describe(op) for op in block.ops if isinstance(op, esc.BasisConv2dOp)]
+    if foreign:
+        raise UserError(
+            [f"{name}: a decomposed layer; the baseline machines need the original convolution" for name in foreign],
+            "give the network before its compression",
+        )
+    convolutions = [op for op in block.ops if isinstance(op, esc.Conv2dOp)]
+    needed: set[SSAValue] = {op.input for op in convolutions}
+    seen: dict[SSAValue, Array] = {}
+    stored: dict[SSAValue, NDArray[np.int64]] = {}
+
+    def observe(op: Operation, results: Sequence[Array]) -> None:
+        value = op.results[0]
+        if value in needed:
+            seen[value] = results[0]
+        if isinstance(op, esc.RequantizeOp):
+            stored[op.input] = np.count_nonzero(results[0], axis=(1, 2, 3)).astype(np.int64)
+
+    run_module(module, inputs, observe)
+    return [_work(op, seen[op.input], stored.get(op.output)) for op in convolutions]
+
+
+def _work(op: esc.Conv2dOp, activations: Array, stored: NDArray[np.int64] | None) -> LayerWork:
+    """A convolution; one whose accumulators are not requantised at once stores all its values."""
+    _, h, w, c = esc.shape_of(op.input)
+    weights = op.weight.array
+    k, r, s, _ = weights.shape
+    (sy, sx), (top, left, bottom, right) = esc.ints(op.strides), esc.ints(op.pads)
+    geometry = Geometry(h, w, c, k, (r, s), (sy, sx), (top, left, bottom, right), op.groups.value.data)
+    if stored is None:
+        stored = np.full(len(activations), geometry.outputs, np.int64)
+    names = tuple(node_names(op))
+    return LayerWork(names[0] if names else op.name, geometry, weights, activations, stored, names)

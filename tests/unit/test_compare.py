@@ -1,0 +1,204 @@
+"""Comparisons: tables, JSON, differences, and what is refused, on a small network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_models import residual_model
+
+from escc.cli.compare import main
+from escc.compare.figures import Comparison, Figures, Part
+from escc.compare.works import layer_works
+from isa.jsonform import from_plain
+
+MACHINES = "eyeriss,sparten,ideal-sparse,timely"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, labelled data, calibration data, and a comparison of them."""
+    folder = tmp_path_factory.mktemp("compare")
+    (folder / "model.onnx").write_bytes(residual_model())
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 3, 8, 8)).clip(-2, 2).astype(np.float32)
+    np.savez(folder / "data.npz", x=x, y=rng.integers(0, 10, 40))
+    np.savez(folder / "calibration.npz", x=rng.standard_normal((48, 3, 8, 8)).clip(-2, 2).astype(np.float32))
+    assert _compare(folder, "--machines", MACHINES, "--sparse-price", "0.3", "--json", folder / "c.json") == 0
+    return folder
+
+
+def _compare(folder: Path, *options: str | Path, models: tuple[str, ...] = ("model.onnx",)) -> int:
+    arguments = [str(folder / name) for name in models]
+    arguments += ["--data", str(folder / "data.npz"), "--calibration", str(folder / "calibration.npz")]
+    return main([*arguments, "--schemes", "dense,escalate:basis=4", "--images", "2", "-q", *map(str, options)])
+
+
+def _read(path: Path) -> Comparison:
+    return from_plain(Comparison, json.loads(path.read_text()), "c")
+
+
+def test_every_system_is_there_and_layers_sum_to_the_total(files: Path) -> None:
+    (network,) = _read(files / "c.json").networks
+    assert [s.name for s in network.systems] == ["dense", "escalate:basis=4", "eyeriss", "sparten", "ideal-sparse"]
+    assert (network.images, network.evaluated) == (2, 40)
+    for system in network.systems:
+        for measure in ("cycles", "compute_cycles", "energy"):
+            total = sum(getattr(layer.figures, measure) for layer in system.layers)
+            assert total == pytest.approx(getattr(system.total, measure))
+        for figures in (system.total, *(layer.figures for layer in system.layers)):
+            assert sum(p.value for p in figures.time) == pytest.approx(figures.cycles)
+        assert system.total.dram == sum(p.value for p in system.total.dram_bytes) > 0
+    by_name = {s.name: s for s in network.systems}
+    assert by_name["dense"].total == by_name["dense"].batch and by_name["dense"].coded is None
+    assert by_name["eyeriss"].batch.dram < by_name["eyeriss"].total.dram
+    assert by_name["ideal-sparse"].total.cycles <= by_name["sparten"].total.cycles
+    assert by_name["ideal-sparse"].model_bytes < by_name["eyeriss"].model_bytes
+    assert [c.name for c in network.counted] == ["timely"]
+    assert all(system.top1 is not None for system in network.systems)
+
+
+def test_ratios_are_geometric_means_over_networks(files: Path) -> None:
+    found = _read(files / "c.json")
+    (network,) = found.networks
+    by_name = {s.name: s for s in network.systems}
+    ratio = by_name["eyeriss"].total.cycles / by_name["dense"].total.cycles
+    assert found.ratios("cycles")["dense", "eyeriss"] == pytest.approx(ratio)
+    half = Figures(by_name["eyeriss"].total.cycles / 4, 0.0, (), (Part("dram", 1.0),), ())
+    from dataclasses import replace
+
+    other = replace(network, systems=(by_name["dense"], replace(by_name["eyeriss"], total=half)))
+    both = replace(found, networks=(network, other)).ratios("cycles")
+    assert both == {("dense", "eyeriss"): pytest.approx(ratio / 2)}
+
+
+def test_the_same_comparison_writes_the_same_bytes(files: Path) -> None:
+    assert _compare(files, "--machines", MACHINES, "--sparse-price", "0.3", "--json", files / "again.json") == 0
+    assert (files / "again.json").read_bytes() == (files / "c.json").read_bytes()
+
+
+def test_tables_keep_published_figures_apart(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _compare(files, "--machines", "ideal-dense,prime-like") == 0
+    text = capsys.readouterr().out
+    assert "model.onnx: cost of one image, mean of 2; top-1 over 40" in text
+    assert text.index("latency of a baseline over ours") < text.index("published, other machine")
+    assert "17.9" not in text[: text.index("published")]
+    assert "processing in memory" in text and "prime-like" in text
+
+
+def test_pruning_keeps_the_accuracy_that_is_asked_for(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _compare(files, "--machines", "ideal-sparse,ideal-dense", "--max-drop", "5", "--json", "-") == 0
+    found = from_plain(Comparison, json.loads(capsys.readouterr().out), "c")
+    systems = {s.name: s for s in found.networks[0].systems}
+    dense, sparse = systems["ideal-dense"], systems["ideal-sparse"]
+    assert dense.top1 is not None and sparse.top1 is not None and sparse.top1 >= dense.top1 - 5 - 1e-9
+    assert "pruned at price" in sparse.weights
+
+
+def test_a_sparse_model_is_taken_as_it_is(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _compare(files, "--machines", "ideal-sparse", "--sparse-model", files / "model.onnx", "--json", "-") == 0
+    (network,) = from_plain(Comparison, json.loads(capsys.readouterr().out), "c").networks
+    assert network.systems[-1].weights.endswith("kept, as given")
+
+
+def test_binaries_stand_beside_a_network_or_alone(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from escc.cli.compile import main as compile_model
+
+    binary = str(files / "dense.bin")
+    options = ["--calibration", str(files / "calibration.npz"), "--scheme", "dense", "-q", "-o", binary]
+    assert compile_model([str(files / "model.onnx"), *options]) == 0
+    capsys.readouterr()
+    assert _compare(files, "--machines", "ideal-dense", "--json", "-", models=("model.onnx", "dense.bin")) == 0
+    (network,) = from_plain(Comparison, json.loads(capsys.readouterr().out), "c").networks
+    systems = {s.name: s for s in network.systems}
+    assert systems["dense.bin"].kind == "binary"
+    assert systems["dense.bin"].model_bytes == pytest.approx(systems["dense"].model_bytes, rel=0.02)
+    assert _compare(files, "--json", "-", models=("dense.bin",)) == 0
+    (alone,) = from_plain(Comparison, json.loads(capsys.readouterr().out), "c").networks
+    assert [s.name for s in alone.systems] == ["dense.bin"]
+
+
+def test_differences_name_layers_and_causes(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads((files / "c.json").read_text())
+    layer = data["networks"][0]["systems"][0]["layers"][1]
+    stalls = {part["name"]: part for part in layer["figures"]["time"]}
+    for figures in (layer["figures"], data["networks"][0]["systems"][0]["total"]):
+        figures["cycles"] += 1500
+    stalls["load"]["value"] += 2000
+    stalls["compute"]["value"] -= 500
+    (files / "d.json").write_text(json.dumps(data))
+    assert main(["--diff", str(files / "c.json"), str(files / "d.json")]) == 0
+    text = capsys.readouterr().out
+    assert f"  {layer['name']}: " in text and "waiting for load +2,000, compute -500" in text
+    assert "model.onnx, eyeriss: " in text and "(+0.0%) cycles" in text
+
+
+def test_statistics_of_runs_can_be_compared_too(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from escc.cli.compile import main as compile_model
+    from escc.cli.emulate import main as emulate
+
+    for scheme in ("dense", "escalate"):
+        binary, stats = str(files / f"{scheme}.bin"), str(files / f"{scheme}.json")
+        options = ["--calibration", str(files / "calibration.npz"), "--scheme", scheme, "-q", "-o", binary]
+        assert compile_model([str(files / "model.onnx"), *options]) == 0
+        assert emulate([binary, "--stats-json", stats]) == 0
+    capsys.readouterr()
+    assert main(["--diff", str(files / "dense.json"), str(files / "escalate.json")]) == 0
+    assert capsys.readouterr().out.startswith("run: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--machines", "spartan"), "no baseline 'spartan'; installed: "),
+        (("--schemes", "denser"), "no scheme 'denser'"),
+        (("--schemes", "auto:bases=2"), "scheme 'auto' has no option 'bases'; requires one of basis, planes"),
+        (("--schemes", "dense,dense"), "expected different schemes"),
+        (("--sparse-model", "m.onnx", "--sparse-price", "1"), "not allowed with argument"),
+    ],
+)
+def test_usage_errors(options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["m.onnx", "--data", "x.npz", *options])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_faults_of_the_input(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*arguments: str | Path) -> str:
+        assert main([str(a) for a in arguments]) == 1
+        return capsys.readouterr().err
+
+    data = ("--data", files / "data.npz", "--calibration", files / "calibration.npz")
+    (files / "no.json").write_text("{}")
+    assert "neither a comparison nor the statistics" in fails("--diff", files / "no.json", files / "c.json")
+    (files / "cut.json").write_text((files / "c.json").read_text()[:50])
+    assert "not JSON" in fails("--diff", files / "c.json", files / "cut.json")
+    two = fails(files / "model.onnx", files / "model.onnx", *data, "--data", files / "data.npz", *data[:2])
+    assert "--data given 3 times for 2 models" in two
+    np.savez(files / "small.npz", x=np.zeros((2, 3, 4, 4), np.float32))
+    assert "small.npz" in fails(files / "model.onnx", "--data", files / "small.npz", *data[2:])
+    missing = fails(files / "absent.onnx", *data)
+    assert "absent.onnx" in missing and "Traceback" not in missing
+
+
+def test_decomposed_layers_have_no_baseline(files: Path) -> None:
+    from escc.compare.network import Network, Settings
+    from escc.irtext import make_context
+    from isa.errors import UserError
+
+    settings = Settings("esc1", str(files / "calibration.npz"), 16, 0, 1, 8)
+    network = Network(make_context(), str(files / "model.onnx"), settings)
+    x = np.load(files / "data.npz")["x"][:2]
+    works = layer_works(network.dense(), [x])
+    assert [w.geometry.filters for w in works] == [16, 16, 32, 10]
+    assert all(w.images == 2 and w.matches.min() > 0 for w in works)
+    from escc.driver import run_passes
+    from passes.decompose_conv import DecomposeConvPass
+
+    module = network.module.clone()
+    run_passes(network.context, module, [DecomposeConvPass(scheme="escalate", calibration=settings.calibration)])
+    with pytest.raises(UserError, match="decomposed layer"):
+        layer_works(module, [x])
