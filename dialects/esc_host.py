@@ -136,3 +136,5 @@ class SoftmaxOp(EscOp):
         rank = len(shape_of(self.input))
         if not 0 <= self.axis.value.data < rank:
             raise VerifyException(f"axis {self.axis.value.data} outside rank {rank}")
+        if self.axis.value.data == 0 and shape_of(self.input)[0] == 1:
+            raise VerifyException("axis 0 is that of the images; requires another")

@@ -241,6 +241,8 @@ def _port(port: Port) -> Sequence[str]:
     problems: list[str] = []
     if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.shape):
         problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.shape)}")
+    if port.softmax_axis == 0 and port.shape[:1] == (1,):
+        problems.append("softmax axis 0 is that of the images")
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):
         problems.append(f"mean and std must have {t.c} values or none")
     if (port.mean or port.std or port.channel_order) and port.shape != (1, t.c, t.h, t.w):

@@ -69,7 +69,8 @@ def batch_stays(node: Node) -> str | None:
         return None
     if node.op_type == "Concat" and node.axis(1, len(shape)) == 0 and len(shape) > 1:
         return "concatenates the batch axis; requires axis 1 to 3"
-    if node.op_type == "Softmax" and node.axis(1 if node.opset < 13 else -1, len(shape)) == 0 and len(shape) > 1:
+    axis = node.axis(1 if node.opset < 13 else -1, len(shape)) if node.op_type == "Softmax" else None
+    if axis == 0 and len(shape) > 1 and shape[0] == 1:
         return "axis=0 is the batch axis; requires another"
     if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):
         return "reduces the batch axis; requires axes H,W"

@@ -19,6 +19,7 @@ class Rearrangement:
         self._source: list[int] = list(range(len(self._extents)))
         """Numbers of the pieces in the order of the tensor that the chain starts from."""
         self._current: list[int] = list(self._source)
+        self._marked: list[int] | None = None
 
     def reshape(self, shape: Sequence[int]) -> None:
         """Go on with a reshape. Raises ValueError if an axis would take parts of two axes drawn apart."""
@@ -47,8 +48,11 @@ class Rearrangement:
         if following is None or self._source[at + 1 : at + 2] != [following]:
             raise ValueError("an axis takes parts of two axes that were drawn apart")
         self._extents[piece] *= self._extents[following]
-        for order in (self._source, self._current):
-            order.remove(following)
+        if self._marked is not None and (piece in self._marked) != (following in self._marked):
+            self._marked = None
+        for order in (self._source, self._current, self._marked or []):
+            if following in order:
+                order.remove(following)
         return piece
 
     def _split(self, piece: int, outer: int) -> tuple[int, int]:
@@ -56,17 +60,28 @@ class Rearrangement:
         rest = len(self._extents)
         self._extents.append(self._extents[piece] // outer)
         self._extents[piece] = outer
-        for order in (self._source, self._current):
-            order.insert(order.index(piece) + 1, rest)
+        for order in (self._source, self._current, self._marked or []):
+            if piece in order:
+                order.insert(order.index(piece) + 1, rest)
         return piece, rest
 
     def transpose(self, perm: Sequence[int]) -> None:
         """Go on with a transpose."""
-        runs = [self.axis(i) for i in range(len(self.shape))]
+        runs = [self._axis(i) for i in range(len(self.shape))]
         self._current = [piece for i in perm for piece in runs[i]]
         self.shape = tuple(self.shape[i] for i in perm)
 
-    def axis(self, index: int) -> list[int]:
+    def mark(self, index: int) -> None:
+        """Follow an axis of the latest shape from here on."""
+        self._marked = self._axis(index)
+
+    @property
+    def marked(self) -> int | None:
+        """The last axis of the latest shape that holds what the marked one held, in its order; None if none does."""
+        axes = reversed(range(len(self.shape)))
+        return next((i for i in axes if self._axis(i) == self._marked), None)
+
+    def _axis(self, index: int) -> list[int]:
         """Pieces of an axis of the latest shape, none for an extent of 1."""
         start = self._after(self.shape[:index])
         return self._current[start : start + self._after(self.shape[index : index + 1], start)]
@@ -78,10 +93,6 @@ class Rearrangement:
             size //= self._extents[self._current[start + count]]
             count += 1
         return count
-
-    def find(self, pieces: Sequence[int]) -> int | None:
-        """The axis of the latest shape that consists of the given pieces, in their order; None if there is none."""
-        return next((i for i in range(len(self.shape)) if self.axis(i) == list(pieces)), None)
 
     @property
     def view(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

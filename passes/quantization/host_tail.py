@@ -43,21 +43,21 @@ def host_tail(output: SSAValue) -> HostTail:
     _, c, h, w = (*shape_of(computed), 1, 1, 1, 1)[:4]
     layout = Rearrangement((1, c, h, w))
     softmax: onnx.SoftmaxOp | None = None
-    pieces: list[int] = []
     for op in ops:
         try:
             if isinstance(op, onnx.TransposeOp):
                 layout.transpose(ints(op.perm))
             elif isinstance(op, onnx.SoftmaxOp):
                 layout.reshape(shape_of(op.input))
-                softmax, pieces = op, layout.axis(op.axis.value.data)
+                layout.mark(op.axis.value.data)
+                softmax = op
             else:
                 layout.reshape(shape_of(op.results[0]))
         except ValueError as error:
             raise UserError(
                 f"{describe(op)}: {error}; requires reshapes that split or join axes next to each other"
             ) from error
-    axis = None if softmax is None else _axis(softmax, layout, pieces)
+    axis = None if softmax is None else _axis(softmax, layout)
     if softmax is not None and axis is None:
         raise UserError(
             f"{describe(softmax)}: its axis is no axis of the output of shape {list(shape_of(output))}; requires "
@@ -67,11 +67,12 @@ def host_tail(output: SSAValue) -> HostTail:
     return HostTail(computed, view, perm, softmax, axis or 0, ops)
 
 
-def _axis(softmax: onnx.SoftmaxOp, layout: Rearrangement, pieces: list[int]) -> int | None:
-    """The axis of a Softmax in the shape of the output."""
-    if shape_of(softmax.input) == layout.shape and layout.axis(softmax.axis.value.data) == pieces:
-        return softmax.axis.value.data  # which of several extents of 1
-    return layout.find(pieces)
+def _axis(softmax: onnx.SoftmaxOp, layout: Rearrangement) -> int | None:
+    """The axis of a Softmax in the shape of the output; a first extent of 1 is that of the images, and no axis."""
+    axis = layout.marked
+    if axis is not None and layout.shape[axis] == 1 and shape_of(softmax.input) == layout.shape:
+        axis = softmax.axis.value.data  # which of several extents of 1
+    return None if axis == 0 and layout.shape[0] == 1 else axis
 
 
 def tail_operations(output: SSAValue) -> tuple[Operation, ...]:

@@ -182,6 +182,7 @@ P = small_program()
         (port(P, view=(8, 16), perm=(1, 1)), "perm [1, 1] is no permutation of the axes of view [8, 16]"),
         (port(P, view=(8, 16), perm=(1, 0)), "without view, perm and Softmax"),
         (port(P, softmax_axis=4), "softmax axis 4 is outside rank 4"),
+        (port(P, softmax_axis=0), "softmax axis 0 is that of the images"),
         (port(P, softmax_axis=-1), "softmax axis -1 is outside rank 4"),
         (port(P, mean=(1.0,)), "mean and std must have 8 values"),
         (port(P, std=(0.0,) * 8), "the size of std must be in 1e-30..1e+30"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from onnx_graphs import model, node, random, reference
+from onnx_graphs import canonical, model, node, random, reference
 from xdsl.dialects.builtin import ModuleOp
 
 from dialects.interpreters.run import run_module
@@ -29,6 +29,7 @@ from escc.universe import ESCC_UNIVERSE
 from escc.verify import Verification
 from isa.assembly import parse_assembly, print_assembly
 from isa.container import read_elf, write_elf
+from isa.errors import UserError
 from isa.program import Program
 from isa.reference import declared
 from passes.math.rearrangement import Rearrangement
@@ -59,6 +60,31 @@ def test_a_rearrangement_is_the_chain_of_its_steps(data: st.DataObject, shape: l
     found = x.reshape(view).transpose(perm) if perm else x
     assert chain.shape == y.shape
     np.testing.assert_array_equal(found.reshape(y.shape), y)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), shape=st.lists(st.sampled_from([1, 2, 3, 4]), min_size=2, max_size=4))
+def test_a_marked_axis_is_followed(data: st.DataObject, shape: list[int]) -> None:
+    """Sums along an axis, then rearranged, are the sums along the axis that it became, if it became one."""
+    before, after, chain, axis = np.arange(math.prod(shape)).reshape(shape), np.zeros(0), Rearrangement(shape), None
+    for step in range(5):
+        if step == 2:
+            axis = data.draw(st.integers(0, before.ndim - 1))
+            after = before.cumsum(axis=axis)
+            chain.mark(axis)
+        if data.draw(st.booleans()):
+            perm = data.draw(st.permutations(range(before.ndim)))
+            before, after = before.transpose(perm), after.transpose(perm) if step >= 2 else after
+            chain.transpose(perm)
+            continue
+        target = data.draw(shapes_of(before.size))
+        try:
+            chain.reshape(target)
+        except ValueError:
+            return
+        before, after = before.reshape(target), after.reshape(target) if step >= 2 else after
+    if chain.marked is not None:
+        np.testing.assert_array_equal(before.cumsum(axis=chain.marked), after)
 
 
 @st.composite
@@ -119,6 +145,11 @@ TAILS = {
         [CONV, node("Softmax", ["c"], ["t"], axis=1), node("Transpose", ["t"], ["y"], perm=[0, 2, 3, 1])],
         {},
         (1, 6, 6, 8),
+    ),
+    "softmax of the first axis": (
+        [CONV, POOL, node("Reshape", ["g", "s"], ["t"]), node("Softmax", ["t"], ["y"], axis=0)],
+        {"s": [4, 2]},
+        (4, 2),
     ),
     "softmax of a vector": ([CONV, POOL, node("Squeeze", ["g"], ["t"]), node("Softmax", ["t"], ["y"])], {}, (8,)),
 }
@@ -224,3 +255,17 @@ def test_a_wrong_order_of_an_output_is_found() -> None:
         verification = Verification(right, None, 0, 0.5)
     verification.observe(build(ESCC_UNIVERSE.all_passes, PipelineOptions(), "onnx")[0], wrong)
     assert verification.fault is not None and "output 0 deviates" in str(verification.fault)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "target"),
+    [([8], 0, [4, 2]), ([4, 2], 0, [8]), ([1, 8], 0, [8, 1])],
+)
+def test_a_softmax_whose_axis_is_lost_is_refused(shape: list[int], axis: int, target: list[int]) -> None:
+    """One that is split or joined afterwards, and one of the axis of the images."""
+    nodes = [
+        *(CONV, POOL, node("Reshape", ["g", "s"], ["t"])),
+        *(node("Softmax", ["t"], ["u"], name="soft", axis=axis), node("Reshape", ["u", "r"], ["y"])),
+    ]
+    with pytest.raises(UserError, match=r"node 'soft' .*axis"):
+        canonical(import_model(model(nodes, [1, 3, 6, 6], constants(s=shape, r=target)).SerializeToString()))
