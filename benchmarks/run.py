@@ -1,7 +1,7 @@
 """Time compiler and emulator against onnxruntime on the same machine: `python benchmarks/run.py [MODEL.onnx...]`.
 
-Models default to ResNet-20 of the data folder ($ESCC_DATA, else ../shared/data) and to our ResNet-8. Times are wall
-clock, the median of --repeats runs after one that warms caches. Printed for each model:
+Models default to three networks of the data folder ($ESCC_DATA, else ../shared/data) and to our ResNet-8. Times are
+wall clock, the median of --repeats runs after one that warms caches. Printed for each model:
 
 compile        `escc MODEL -o model.bin --scheme dense --calibration IMAGES`, the whole process (128 images of the data
                folder; calibration.npz beside our own model)
@@ -96,7 +96,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all)")
     parser.add_argument("--scheme", default="dense", help="compression scheme to compile with (default: dense)")
     args = parser.parse_args()
-    defaults = [DATA / "models/resnet20_cifar10.onnx", ROOT / "examples/models/resnet8_cifar10.onnx"]
+    shared = ("resnet20_cifar10", "mobilenet_v2_imagenet", "squeezenet_imagenet_pruned")
+    defaults = [*(DATA / f"models/{name}.onnx" for name in shared), ROOT / "examples/models/resnet8_cifar10.onnx"]
     models: list[Path] = args.models or [m for m in defaults if m.exists()]
     head = ("model", "compile s", "emulate s", "emulate, warm s", "onnxruntime ms", "x ort")
     print(f"{head[0]:24}" + "".join(f"{h:>17}" for h in head[1:]))

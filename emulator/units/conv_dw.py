@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,13 @@ from isa.integers import Values
 from isa.jit import jit
 
 
+class PsumPlace(NamedTuple):
+    """Where partial sums lie: the first word, and words from one position to the next."""
+
+    word: int
+    kt: int
+
+
 @jit
 def depthwise(
     tile: Bytes,
@@ -23,31 +32,40 @@ def depthwise(
     channels: Longs,
     weights: Words,
     psum: Words,
-    target: int,
-    kt: int,
+    at: PsumPlace,
     accumulate: bool,
 ) -> bool:
-    """psum[target + (y*ow+x)*kt + i] (+)= sum weights[r, s, i] * tile[.., channels[i]]; whether all fit int32."""
+    """psum[at.word + (y*ow+x)*kt + k] (+)= sum weights[r, s, k] * tile[.., channels[k]]; whether all fit int32.
+
+    `weights` [r, s, kn]. Products of a window alone always fit: 255 * 255 * 128 * 255 is less than 2^31.
+    """
     ih, iw, ic, r, s, sy, sx, pt, pl, oh, ow = window
     kn = channels.size
+    first, straight = channels[0], channels[kn - 1] - channels[0] == kn - 1
+    sign = np.int32(flip)
+    sums = np.empty(kn, np.int32)
     fits = True
-    sums = np.empty(kn, np.int64)
     for n in range(tile.shape[0]):
         for y in range(oh):
             for x in range(ow):
-                to = target + (y * ow + x) * kt
-                for k in range(kn):
-                    sums[k] = psum[n, to + k] if accumulate else 0
+                sums[:] = 0
                 for i in range(max(0, pt - y * sy), min(r, ih + pt - y * sy)):
                     for j in range(max(0, pl - x * sx), min(s, iw + pl - x * sx)):
-                        at = ((y * sy - pt + i) * iw + x * sx - pl + j) * ic
-                        for k in range(kn):
-                            v = (np.int64(tile[n, at + channels[k]]) ^ flip) - flip
-                            sums[k] += v * weights[i, j, k]
+                        begin = ((y * sy - pt + i) * iw + x * sx - pl + j) * ic
+                        taps = weights[i, j]
+                        if straight:  # one input channel an output channel: a loop that the processor runs in parallel
+                            values = tile[n, begin + first : begin + first + kn]
+                            for k in range(kn):
+                                sums[k] += ((np.int32(values[k]) ^ sign) - sign) * taps[k]
+                        else:
+                            for k in range(kn):
+                                sums[k] += ((np.int32(tile[n, begin + channels[k]]) ^ sign) - sign) * taps[k]
+                to = at.word + (y * ow + x) * at.kt
                 for k in range(kn):
-                    fits &= -(1 << 31) <= sums[k] < 1 << 31
-                    psum[n, to + k] = sums[k]
-    return fits
+                    total = np.int64(sums[k]) + (np.int64(psum[n, to + k]) if accumulate else 0)
+                    fits &= -(1 << 31) <= total < 1 << 31
+                    psum[n, to + k] = total
+    return bool(fits)
 
 
 def execute(m: Memories, v: Values) -> None:
@@ -62,10 +80,9 @@ def execute(m: Memories, v: Values) -> None:
         return (channels, weights), channels.nbytes + weights.nbytes
 
     channels, weights = m.derived(make)
-    target = v["psum"] // 4 + v["k"]
+    place = PsumPlace(v["psum"] // 4 + v["k"], v["kt"])
     accumulate = bool(v["accumulate"])
-    window, sign = window_of(v), flip(v["signed"])
-    if not depthwise(tile.data, window, sign, channels, weights, m.psum, target, v["kt"], accumulate):
+    if not depthwise(tile.data, window_of(v), flip(v["signed"]), channels, weights, m.psum, place, accumulate):
         raise UserError("a partial sum leaves int32")
 
 
