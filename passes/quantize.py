@@ -29,7 +29,7 @@ from passes.math.activation_quant import (
 )
 from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
 from passes.quantization.bias import correct_biases
-from passes.quantization.emitter import Emitter
+from passes.quantization.emitter import EscEmitter
 from passes.quantization.host_tail import host_tail, tail_operations
 from passes.quantization.plan import PRESCRIBED, QuantizationPlan, Reader, constant
 from passes.quantization.statistics import CalibrationStatistics
@@ -128,7 +128,7 @@ class QuantizePass(ModulePass):
         plan.settle(choose)
         if plan.reexpressed:
             warnings.warn(_reexpressed_note(plan.reexpressed), UserWarning, stacklevel=2)
-        emitter = Emitter(plan, statistics.means, method, load_target(self.target).array.ic_bits)
+        emitter = EscEmitter(plan, statistics.means, method, load_target(self.target).array.ic_bits)
         emitter.run()
         sample = [_sample(x, plan.storage(argument)) for x, argument in zip(inputs, block.args, strict=True)]
         function.attributes["sample"] = DenseAttr.of(np.concatenate(sample))

@@ -26,7 +26,7 @@ def main_name(op: Operation) -> str:
     return names[0] if names else op.name.removeprefix("esc.")
 
 
-class Emitter:
+class OnnxEmitter:
     """`graph` grows node by node; `values` maps each 8-bit or float value to the float tensor that stands for it."""
 
     def __init__(self, reserved: Iterable[str]):

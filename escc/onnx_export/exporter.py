@@ -16,7 +16,7 @@ from xdsl.ir import Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
-from escc.onnx_export.emitter import Emitter
+from escc.onnx_export.emitter import OnnxEmitter
 from escc.onnx_import.importer import FLOAT_WEIGHTS_KEY
 from isa.errors import UserError
 from passes.analysis.original_weight_count import float_weights
@@ -46,7 +46,7 @@ class Exporter:
         self._inputs = _strings(function, "input_names", len(arguments), "x{}")
         self._outputs = _strings(function, "output_names", len(self._results), "y{}")
         self._input_layouts = _strings(function, "input_layouts", len(arguments), "NCHW")
-        self._emitter = Emitter((*self._inputs, *self._outputs))
+        self._emitter = OnnxEmitter((*self._inputs, *self._outputs))
         self._graph, self._values = self._emitter.graph, self._emitter.values
         self._causes: list[str] = []
 

@@ -20,23 +20,23 @@ Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Elementwise:
+class RecognisedFunction:
     """An ONNX operator with the parameters of its function. No operator is a change of scale."""
 
     op_type: str
     parameters: dict[str, float] = field(default_factory=dict[str, float])
 
 
-def recognise(table: Array, source: QType, target: QType) -> Elementwise | None:
+def recognise(table: Array, source: QType, target: QType) -> RecognisedFunction | None:
     """The function whose table this is, in all of its 256 entries; None if it is none of those that ONNX has."""
     read, made = Storage.full(source.signed, source.scale), Storage.full(target.signed, target.scale)
     if np.array_equal(lookup_table(identity, read, made), table):
-        return Elementwise("")
+        return RecognisedFunction("")
     samples = _samples(table, read, made)
     for function in _functions():
         for parameters in function.fit(samples):
             if np.array_equal(lookup_table(partial(function.compute, **parameters), read, made), table):
-                return Elementwise(function.name, dict(parameters))
+                return RecognisedFunction(function.name, dict(parameters))
     return None
 
 

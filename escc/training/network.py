@@ -17,13 +17,13 @@ from xdsl.ir import Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
-from escc.compress.straight_through import (
+from escc.training.dataflow import Dataflow
+from escc.training.forms.elementwise import entries
+from escc.training.straight_through import (
     Convolution,
     DecomposedConv,
     Requantise,
 )
-from escc.training.dataflow import Dataflow
-from escc.training.forms.elementwise import entries
 from isa.errors import UserError
 
 Array = NDArray[Any]
@@ -44,7 +44,7 @@ class Call(nn.Module):
 
 
 @dataclass
-class Layer:
+class TrainedLayer:
     """A convolution of the network: where it stands in the module and in the dataflow.
 
     `conv` is the dense convolution or the basis stage, `combine` the coefficient stage of a decomposed one. `value` is
@@ -70,7 +70,7 @@ class Network(Dataflow):
     def __init__(self, module: ModuleOp) -> None:
         block = main_function(module).body.block
         super().__init__(len(block.args))
-        self.layers: list[Layer] = []
+        self.layers: list[TrainedLayer] = []
         values: dict[SSAValue, int] = {a: i for i, a in enumerate(block.args)}
         for op in block.ops:
             if isinstance(op, ReturnOp):
@@ -81,7 +81,7 @@ class Network(Dataflow):
                 _translate(self, op, values)
 
     @property
-    def decomposed(self) -> list[Layer]:
+    def decomposed(self) -> list[TrainedLayer]:
         """The layers that are decomposed."""
         return [layer for layer in self.layers if isinstance(layer.module, DecomposedConv)]
 
@@ -126,5 +126,5 @@ def _requantise(net: Network, op: esc.RequantizeOp, values: dict[SSAValue, int])
     z = net.append(name, module, values[source])
     residual = [] if op.residual is None else [values[op.residual]]
     result = net.append(f"{name}:requantise", Requantise(lo, hi, table, addition), z, *residual)
-    net.layers.append(Layer(name, module, conv, combine, op, z, 1.0 / op.first_type.scale))
+    net.layers.append(TrainedLayer(name, module, conv, combine, op, z, 1.0 / op.first_type.scale))
     return result

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from escc.training.dataflow import Step
-from escc.training.network import Layer, Network
+from escc.training.network import Network, TrainedLayer
 from escc.training.teacher import Teacher
 
 _MOST_GAIN = 0.2
@@ -50,7 +50,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     return wide.mean(dim=(0, 2, 3)), wide.var(dim=(0, 2, 3), unbiased=False)
 
 
-def _correct(layer: Layer, x: Tensor, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+def _correct(layer: TrainedLayer, x: Tensor, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     module = layer.module
     now, spread = _statistics(z - 0.5)
     usable = (variance > _LEAST_VARIANCE) & (spread > _LEAST_VARIANCE)

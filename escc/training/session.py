@@ -21,9 +21,9 @@ from dialects.interpreters.run import main_function
 from dialects.locations import node_names
 from escc import driver
 from escc.budget import BudgetSearch
-from escc.compress.straight_through import DecomposedConv
 from escc.training.data import Samples
 from escc.training.network import Network
+from escc.training.straight_through import DecomposedConv
 from escc.training.teacher import Teacher
 from escc.universe import multiverse
 from isa.errors import UserError

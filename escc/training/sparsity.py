@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from escc.compress.budget import PARAMETER_BYTES, Budget, Candidates, overhead_bytes
-from escc.compress.straight_through import CELL, DecomposedConv, DenseConv
+from escc.training.coefficient_budget import PARAMETER_BYTES, Candidates, CoefficientBudget, overhead_bytes
 from escc.training.network import Network
+from escc.training.straight_through import CELL, DecomposedConv, DenseConv
 
 _DECAY = 0.98
 """Of the running mean of squared probes, for each of them."""
@@ -53,7 +53,7 @@ class Sparsity:
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self._curvatures = [torch.zeros_like(m.latent) for m in self._modules]
         self._seen = 0
-        self._budget = Budget(len(self._modules))
+        self._budget = CoefficientBudget(len(self._modules))
         self._fixed = sum(
             layer.module.weight.numel() + PARAMETER_BYTES * len(layer.module.base)
             for layer in network.layers

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from escc.compress.straight_through import CELL, DecomposedConv
 from escc.training.data import Samples
 from escc.training.network import Network
 from escc.training.sparsity import Sparsity
+from escc.training.straight_through import CELL, DecomposedConv
 from escc.training.teacher import Teacher
 
 _ATTEMPTS = 6

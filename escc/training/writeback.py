@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from dialects import esc
-from escc.compress.straight_through import Convolution, DecomposedConv
-from escc.training.network import Layer, Network
+from escc.training.network import Network, TrainedLayer
+from escc.training.straight_through import Convolution, DecomposedConv
 from passes.decomposition.int8 import Int8
 from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.ternary_basis import TernaryBasis
@@ -45,14 +45,14 @@ def trained_integers(module: DecomposedConv) -> tuple[NDArray[np.int8], NDArray[
     return np.ascontiguousarray(t[:, used]), np.ascontiguousarray(b[used])
 
 
-def _decomposed(layer: Layer, module: DecomposedConv) -> None:
+def _decomposed(layer: TrainedLayer, module: DecomposedConv) -> None:
     assert layer.combine is not None and isinstance(layer.conv, esc.BasisConv2dOp)
     t, b = trained_integers(module)
     form = TernaryBasis(t, b, _numpy(module.factor()) * t.any(axis=(1, 2)))
     _replace(layer, form, [layer.combine, layer.conv], _numpy(module.bias()), layer.combine.ic_bits.value.data)
 
 
-def _replace(layer: Layer, form: WeightForm, stages: list[esc.EscOp], bias: Array, ic_bits: int) -> None:
+def _replace(layer: TrainedLayer, form: WeightForm, stages: list[esc.EscOp], bias: Array, ic_bits: int) -> None:
     """Exchange the operations of a layer for those of a form with its bias [K] in output steps."""
     *first, last = replace_weights(stages, layer.requant, form, lambda _: bias, ic_bits, "use fewer bases")
     assert isinstance(last, esc.Conv2dOp | esc.BasisConv2dOp)
@@ -60,7 +60,7 @@ def _replace(layer: Layer, form: WeightForm, stages: list[esc.EscOp], bias: Arra
     layer.combine = first[0] if first and isinstance(first[0], esc.CoeffCombineOp) else None
 
 
-def _dense(layer: Layer, module: Convolution) -> None:
+def _dense(layer: TrainedLayer, module: Convolution) -> None:
     assert isinstance(layer.conv, esc.Conv2dOp)
     weight = _numpy(module.integer_weight()).astype(np.int8).transpose(0, 2, 3, 1)
     q = esc.q_of(layer.conv.input)

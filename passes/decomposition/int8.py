@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 
 from dialects import esc
 from isa.weights import packed_size
-from passes.decomposition.weight_form import F, FormIntegers, Geometry, WeightForm
+from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
 from passes.math.activation_quant import bounded
 from passes.math.weight_quant import ConvIntegers, corrected_bias
 
@@ -50,7 +50,7 @@ class Int8(WeightForm):
         fitting = corrected_bias(plain, bias(self), max(-low, high))
         return FormIntegers(self, 0, factor, fitting.astype(np.int64))
 
-    def operations(self, x: SSAValue, ic_shift: int, geometry: Geometry) -> list[esc.EscOp]:
+    def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         return [esc.Conv2dOp(x, self.integers, geometry.strides, geometry.pads, self.groups)]
 
     def packed_bytes(self) -> int:

@@ -12,7 +12,7 @@ from dialects.blob import DenseAttr
 from dialects.locations import describe
 from isa.errors import UserError
 from isa.reference import fixed_point
-from passes.decomposition.weight_form import F, Geometry, WeightForm
+from passes.decomposition.weight_form import ConvWindow, F, WeightForm
 from passes.math.scales import storable
 
 
@@ -37,7 +37,7 @@ def replace_weights(
     except ValueError as error:
         raise UserError(f"{describe(last)}: {error}", remedy) from error
     mult, shift = fixed_point(storable(integers.factor, q.scale, requantize.first_type.scale, integers.ic_shift))
-    made = integers.operations(x, Geometry(esc.ints(last.strides), esc.ints(last.pads), ic_bits))
+    made = integers.operations(x, ConvWindow(esc.ints(last.strides), esc.ints(last.pads), ic_bits))
     for op in made:
         op.location = last.location
         Rewriter.insert_op(op, InsertPoint.before(requantize))

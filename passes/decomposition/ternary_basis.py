@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 
 from dialects import esc
 from isa.packing import packed_size
-from passes.decomposition.weight_form import F, FormIntegers, Geometry, WeightForm
+from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
 from passes.math.ternary import INT32_MAX, accumulator_range, expanded, intermediate_shift
 
 I8 = NDArray[np.int8]
@@ -90,7 +90,7 @@ class TernaryBasis(WeightForm):
             np.clip(np.rint(wanted / factor), -room, room).astype(np.int64),
         )
 
-    def operations(self, x: SSAValue, ic_shift: int, geometry: Geometry) -> list[esc.EscOp]:
+    def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         first = esc.CoeffCombineOp(x, self.coefficients, ic_shift, geometry.ic_bits)
         return [first, esc.BasisConv2dOp(first.output, self.basis, geometry.strides, geometry.pads)]
 

@@ -17,7 +17,7 @@ F = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ConvWindow:
     """Strides [y, x] and pads [top, left, bottom, right] of a convolution, and the width of intermediate values."""
 
     strides: Sequence[int]
@@ -39,7 +39,7 @@ class FormIntegers:
     factor: F
     bias: NDArray[np.int64]
 
-    def operations(self, x: SSAValue, geometry: Geometry) -> list[esc.EscOp]:
+    def operations(self, x: SSAValue, geometry: ConvWindow) -> list[esc.EscOp]:
         """The operations of level `esc` from the input to the accumulators, in order."""
         return self.form.operations(x, self.ic_shift, geometry)
 
@@ -80,7 +80,7 @@ class WeightForm(ABC):
         """
 
     @abstractmethod
-    def operations(self, x: SSAValue, ic_shift: int, geometry: Geometry) -> list[esc.EscOp]:
+    def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         """The operations of level `esc` from the input to the accumulators, in order."""
 
     @abstractmethod

@@ -53,7 +53,7 @@ class AdditionWork(Workload):
     name = "add"
 
 
-class Addition(LayerKind):
+class AdditionKind(LayerKind):
     """The sum of two tensors, each with a scale of its own, that no convolution takes along."""
 
     name = AdditionWork.name
@@ -92,4 +92,4 @@ class Addition(LayerKind):
         tiler.finish(build, op.output, [op])
 
 
-KIND = Addition()
+KIND = AdditionKind()

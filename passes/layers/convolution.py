@@ -25,7 +25,7 @@ from passes.tiling.declarations import Declarations, DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap, Span, steps, window_span
 from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, TileRule, Transfer
-from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
@@ -63,7 +63,7 @@ def dense_faults(op: esc.Conv2dOp, target: Target) -> Iterator[str]:
     )
 
 
-class Convolution(LayerKind):
+class ConvolutionKind(LayerKind):
     """A layer that ends in `esc.requantize`; subclasses say how its partial sums come about."""
 
     @abstractmethod
@@ -196,7 +196,7 @@ def _requantise(
 # Lowering ------------------------------------------------------------------------------------------------------------
 
 
-def window_fields(layer: LayerLowering, op: compute.ConvTileOp, region: Region, part: Region) -> dict[str, int]:
+def window_fields(layer: LayerLowering, op: compute.ConvTileOp, region: HeldRegion, part: HeldRegion) -> dict[str, int]:
     """Window fields: the padding seen from the tile, checked against what the tile holds."""
     (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
     h, w, _ = layer.tensors[region.source].extents
@@ -217,13 +217,13 @@ _ONE = Span(0, 1)
 
 def partial_sums(
     layer: LayerLowering, op: compute.ConvTileOp, at: Indices, first: bool, c: Span = _ONE, cpg: int = 1
-) -> tuple[Region, dict[str, int]]:
+) -> tuple[HeldRegion, dict[str, int]]:
     """The PSUM tile of a convolution: the next instance if `first`, else the current one.
 
     Every part of the window adds the input channels of a group in order and once: here `c` of `cpg`. Raises
     `UserError` otherwise.
     """
-    part = Region("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
+    part = HeldRegion("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
     layer.require_room(op.psum, 4 * part.y.extent * part.x.extent * part.k.extent)
     state = layer.states[op.psum]
     if first:
@@ -266,7 +266,7 @@ class LoadWeightsRule(ConstantRule):
         return Packed(b"", [(part.tobytes(), 0) for part in parts])
 
     def lower(self, layer: LayerLowering, op: LoadWeightsOp, at: Indices) -> None:
-        region = Region(op.constant.string_value(), k=span(at, op.k, op.channels), c=span(at, op.c, op.depth))
+        region = HeldRegion(op.constant.string_value(), k=span(at, op.k, op.channels), c=span(at, op.c, op.depth))
         address, size, count = layer.piece(op.constant, region.k.first, region.c.first)
         if not count:
             layer.load_bytes(op.buffer, region, op.constant, Scratchpad.COEF)
@@ -312,7 +312,7 @@ class RequantRule(TileRule):
         layer.emit("post.requant", **values, **layer.out_fields(out, out_address, part))
 
 
-def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValue, part: Region) -> dict[str, int]:
+def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValue, part: HeldRegion) -> dict[str, int]:
     held, address = layer.held(residual)
     layer.require_covered(held.y, part.y, "residual rows")
     layer.require_covered(held.c, part.k, "residual channels")

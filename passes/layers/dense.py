@@ -14,7 +14,7 @@ from isa.instructions.conv_dense import cycles
 from isa.integers import Number
 from isa.target import Target
 from passes.layers.convolution import (
-    Convolution,
+    ConvolutionKind,
     LoadWeightsRule,
     RequantRule,
     Stages,
@@ -31,7 +31,7 @@ from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import PsumTile, TilingProblem, Workload
+from passes.tiling.problem import ComputeTile, TilingProblem, Workload
 
 
 class DenseWork(Workload):
@@ -51,7 +51,7 @@ class DenseWork(Workload):
     def row_groups(self, rows: int, target: Target) -> Collection[int]:
         return group_choices(target.array.blocks, rows)
 
-    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+    def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         r, s = p.kernel
         fields = {"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "groups": tile.groups}
         return cycles({**fields, "r": r, "s": s, "cpg": tile.depth}, target)
@@ -92,7 +92,7 @@ class ConvRule(TileRule):
         )
 
 
-class Dense(Convolution):
+class DenseKind(ConvolutionKind):
     """A convolution with int8 weights, but for depthwise ones."""
 
     name = DenseWork.name
@@ -128,4 +128,4 @@ class Dense(Convolution):
         ]
 
 
-KIND = Dense()
+KIND = DenseKind()

@@ -14,7 +14,7 @@ from isa.instructions.conv_dw import cycles
 from isa.integers import Number
 from isa.target import Target
 from passes.layers.convolution import (
-    Convolution,
+    ConvolutionKind,
     LoadWeightsRule,
     RequantRule,
     Stages,
@@ -29,7 +29,7 @@ from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import PsumTile, TilingProblem, Workload
+from passes.tiling.problem import ComputeTile, TilingProblem, Workload
 
 
 class DepthwiseWork(Workload):
@@ -42,7 +42,7 @@ class DepthwiseWork(Workload):
     def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
         return channels * p.taps
 
-    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+    def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         r, s = p.kernel
         return cycles({"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "r": r, "s": s}, target)
 
@@ -73,7 +73,7 @@ class ConvDwRule(TileRule):
         )
 
 
-class Depthwise(Convolution):
+class DepthwiseKind(ConvolutionKind):
     """A convolution with as many groups as input channels, of which it has several."""
 
     name = DepthwiseWork.name
@@ -105,4 +105,4 @@ class Depthwise(Convolution):
         return lambda at: [compute.ConvDwOp(psum, act, coef, at["py"], at["x"], at["pk"], *window, p.kpg, further)]
 
 
-KIND = Depthwise()
+KIND = DepthwiseKind()

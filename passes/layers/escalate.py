@@ -18,17 +18,17 @@ from isa.integers import Number, ceil_div, least, most
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
 from isa.packing import best
 from isa.target import Target
-from passes.layers.convolution import Convolution, RequantRule, Stages, partial_sums, window_fields
+from passes.layers.convolution import ConvolutionKind, RequantRule, Stages, partial_sums, window_fields
 from passes.tiling.cost import group_choices
 from passes.tiling.declarations import DENSITY, DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.geometry import Span, balanced
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
-from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import PsumTile, Tiling, TilingProblem, Workload
+from passes.tiling.problem import ComputeTile, Tiling, TilingProblem, Workload
 
 
 def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int) -> float:
@@ -77,7 +77,7 @@ class EscalateWork(Workload):
     def row_groups(self, rows: int, target: Target) -> Collection[int]:
         return group_choices(target.array.blocks, rows)
 
-    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+    def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         a = target.array
         share = ceil_div(tile.rows, tile.groups)
         slots = a.blocks // tile.groups * max(1, a.slices // self.v)
@@ -128,7 +128,7 @@ class LoadCoefficientsRule(ConstantRule):
         channels = input_channels(layer, convolution)
         layer.require_room(op.buffer, coefficient_bytes(k.extent, v, channels, layer.chunk))
         state = layer.states[op.buffer]
-        if state.fill(Region(op.constant.string_value(), k=k)):
+        if state.fill(HeldRegion(op.constant.string_value(), k=k)):
             layer.emit(
                 "load.coef",
                 dram=address,
@@ -181,7 +181,7 @@ def _coefficient_faults(op: esc.CoeffCombineOp, target: Target) -> Iterator[str]
     yield from room_faults(target, needs)
 
 
-class Escalate(Convolution):
+class EscalateKind(ConvolutionKind):
     """`esc.coeff_combine` and the `esc.basis_conv2d` that alone reads it."""
 
     name = EscalateWork.name
@@ -225,4 +225,4 @@ class Escalate(Convolution):
         ]
 
 
-KIND = Escalate()
+KIND = EscalateKind()

@@ -16,7 +16,7 @@ from passes.tiling.declarations import DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap, window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
-from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import field_range
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import LoopNestBuilder
@@ -52,7 +52,7 @@ class MapRule(TileRule):
         layer.require_covered(act.x, window_span(out.x, 1, sx, -ox, w), "columns")
         layer.require_covered(act.c, channels.source(out.k, c, 1), "channels")
         values = {"lut": 1, "table": layer.held(op.table)[1]} if op.table is not None else {}
-        part = Region("", out.y, out.x, covered)
+        part = HeldRegion("", out.y, out.x, covered)
         layer.emit(
             "post.map",
             **layer.act_fields(act, address),
@@ -69,7 +69,7 @@ class MapRule(TileRule):
         )
 
 
-class Map(LayerKind):
+class MapKind(LayerKind):
     """A table of a tensor, several tensors side by side, or a part of one."""
 
     name = MapWork.name
@@ -141,4 +141,4 @@ def _move(
             build.innermost(lambda at, load=load, move=move: [*load(at), move()])
 
 
-KIND = Map()
+KIND = MapKind()

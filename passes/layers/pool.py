@@ -18,7 +18,7 @@ from passes.layers.pool_in_parts import average_as_convolution, separate_maximum
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
 from passes.tiling.geometry import window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
-from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import field_range, room_faults, window_faults
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import LoopNestBuilder
@@ -67,7 +67,7 @@ class PoolRule(TileRule):
         )
 
     def _average_fields(
-        self, layer: LayerLowering, op: compute.PoolOp, act: Region, extents: tuple[int, int]
+        self, layer: LayerLowering, op: compute.PoolOp, act: HeldRegion, extents: tuple[int, int]
     ) -> dict[str, int]:
         """Fields of an average; none for a maximum."""
         numbers = {"count0": op.count0, "shift": op.shift, "lo": op.lo, "hi": op.hi}
@@ -109,7 +109,7 @@ def _needs(op: esc.MaxPoolOp | esc.AvgPoolOp, target: Target) -> list[tuple[str,
     return [("input of one window", layout.tile_bytes(rows, columns), pads.act), multipliers]
 
 
-class Pool(LayerKind):
+class PoolingKind(LayerKind):
     """A maximum or an average over windows."""
 
     name = PoolWork.name
@@ -186,4 +186,4 @@ def _in_parts(op: esc.MaxPoolOp | esc.AvgPoolOp, tiler: LayerTiler) -> bool:
     return passes is not None
 
 
-KIND = Pool()
+KIND = PoolingKind()

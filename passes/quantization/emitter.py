@@ -21,7 +21,7 @@ from passes.quantization.host_tail import host_tail
 from passes.quantization.plan import QuantizationPlan
 
 
-class Emitter:
+class EscEmitter:
     """Writes `esc` operations before the terminator, one onnx operation after the other.
 
     `values` maps the values of the float network to the stored ones. `means` are those of convolutions, float64 [C].

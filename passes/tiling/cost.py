@@ -19,9 +19,9 @@ from passes.tiling.memory import instances_per_buffer
 from passes.tiling.problem import (
     Axes,
     Buffer,
+    ComputeTile,
+    InputSource,
     Loop,
-    PsumTile,
-    Source,
     Tiling,
     TilingProblem,
     dependencies,
@@ -56,7 +56,7 @@ class CostModel:
         d = self.target.dram
         return 0.85 * d.bytes_per_clock * d.clock_mhz / self.target.clock.frequency_mhz
 
-    def compute(self, tile: PsumTile) -> Number:
+    def compute(self, tile: ComputeTile) -> Number:
         """Cycles of one convolution instruction."""
         return self.p.work.compute_cycles(self.p, tile, self.target)
 
@@ -67,12 +67,14 @@ class CostModel:
         best: Number = 1
         for groups in sorted(set[int]().union(*choices.values())):
             useful = {rows: groups in numbers for rows, numbers in choices.items()}
-            cycles = self.compute(PsumTile(t.psum_rows, t.columns, t.psum_channels, t.depth, groups))
+            cycles = self.compute(ComputeTile(t.psum_rows, t.columns, t.psum_channels, t.depth, groups))
             better = by_value(useful.__getitem__, t.psum_rows) & (cycles < fewest)
             fewest, best = choose(better, cycles, fewest), choose(better, groups, best)
         return best
 
-    def _tile_traffic(self, source: Source, rows: Number, columns: Number, channels: Number, segment: int) -> Number:
+    def _tile_traffic(
+        self, source: InputSource, rows: Number, columns: Number, channels: Number, segment: int
+    ) -> Number:
         """DRAM bytes of one tile, bursts and line ends included."""
         burst = self.target.dram.burst_bytes
         values = rows * columns * channels
@@ -118,7 +120,9 @@ class CostModel:
                     for depth, times in pieces(p.cpg, t.input_channels, t.depth):
                         count = many * wide * deep * times
                         instructions = instructions + count
-                        cycles = cycles + count * self.compute(PsumTile(rows, columns, channels, depth, t.row_groups))
+                        cycles = cycles + count * self.compute(
+                            ComputeTile(rows, columns, channels, depth, t.row_groups)
+                        )
         steps = sum(count for _, count in pieces(p.cpg, t.input_channels, t.depth))
         return _Compute(cycles * p.parts, instructions // steps)
 

@@ -13,7 +13,7 @@ from dialects.blob import DenseAttr
 from dialects.esc import q_of, shape_of
 from isa.formats import TensorFormat
 from passes.tiling.geometry import ChannelMap
-from passes.tiling.problem import Source
+from passes.tiling.problem import InputSource
 
 DENSITY = 0.5
 """Expected share of non-zeros of an activation after a ReLU; schedules do not depend on calibration."""
@@ -35,12 +35,12 @@ class DeclaredTensor:
     shape: tuple[int, int, int]
     format: TensorFormat
 
-    def source(self, channels: ChannelMap) -> Source:
+    def source(self, channels: ChannelMap) -> InputSource:
         """The tensor as an input of a layer."""
         density = 1.0 if self.format is TensorFormat.RAW else DENSITY
-        return Source(self.shape[2], self.format, channels, density)
+        return InputSource(self.shape[2], self.format, channels, density)
 
-    def whole(self) -> Source:
+    def whole(self) -> InputSource:
         """The tensor read channel by channel."""
         return self.source(ChannelMap(0, self.shape[2], 0, 1))
 

@@ -23,7 +23,7 @@ _NONE = Span(0, 0)
 
 
 @dataclass(frozen=True)
-class Region:
+class HeldRegion:
     """What a buffer holds: rows, columns and channels of a tensor (ACT), of the output (OUT, PSUM), or output and
     input channels of a constant (COEF, PAR; in `k` and `c`).
     """
@@ -43,7 +43,7 @@ class BufferState:
     """
 
     op: BufferOp
-    held: list[Region | None] = field(init=False)
+    held: list[HeldRegion | None] = field(init=False)
     current: int = -1
     summed: dict[object, tuple[int, int]] = field(default_factory=dict[object, tuple[int, int]])
 
@@ -55,12 +55,12 @@ class BufferState:
         """Address of the current instance."""
         return self.op.places[self.current]
 
-    def turn(self, region: Region) -> None:
+    def turn(self, region: HeldRegion) -> None:
         """Go on to the next instance."""
         self.current = (self.current + 1) % len(self.held)
         self.held[self.current] = region
 
-    def fill(self, region: Region) -> bool:
+    def fill(self, region: HeldRegion) -> bool:
         """Make an instance that holds the region current; False if one holds it already."""
         if region in self.held:
             self.current = self.held.index(region)
@@ -120,7 +120,7 @@ class LayerLowering:
         """Append an instruction; fields that are not given are 0."""
         self.instructions.append(make(mnemonic, **values))
 
-    def held(self, buffer: SSAValue) -> tuple[Region, int]:
+    def held(self, buffer: SSAValue) -> tuple[HeldRegion, int]:
         """What the current instance of a buffer holds, and its address."""
         state = self.states[buffer]
         region = state.held[state.current] if state.current >= 0 else None
@@ -148,7 +148,7 @@ class LayerLowering:
             raise self.fault(f"no tensor {ref}")
         return tensor
 
-    def is_signed(self, region: Region) -> int:
+    def is_signed(self, region: HeldRegion) -> int:
         """1 if the tensor that a region belongs to holds int8, 0 for uint8."""
         return int(self.tensors[region.source].element.signed)
 
@@ -171,7 +171,7 @@ class LayerLowering:
             "cn": c.extent,
         }
 
-    def act_fields(self, region: Region, address: int) -> dict[str, int]:
+    def act_fields(self, region: HeldRegion, address: int) -> dict[str, int]:
         """Fields that describe an ACT tile."""
         return {
             "act": address,
@@ -181,7 +181,7 @@ class LayerLowering:
             "signed": self.is_signed(region),
         }
 
-    def out_fields(self, region: Region, address: int, part: Region) -> dict[str, int]:
+    def out_fields(self, region: HeldRegion, address: int, part: HeldRegion) -> dict[str, int]:
         """Where a part of the OUT tile lies."""
         for have, want, what in (
             (region.y, part.y, "rows"),
@@ -208,7 +208,7 @@ class LayerLowering:
         offset, size, coding = piece
         return constant.address.value.data + offset, size, coding
 
-    def load_bytes(self, buffer: SSAValue, region: Region, ref: SymbolRefAttr, pad: Scratchpad) -> None:
+    def load_bytes(self, buffer: SSAValue, region: HeldRegion, ref: SymbolRefAttr, pad: Scratchpad) -> None:
         """Load a constant as it lies in DRAM, unless the buffer holds it already."""
         address, size, _ = self.piece(ref, region.k.first, region.c.first)
         self.require_room(buffer, size)

@@ -24,7 +24,7 @@ from passes.tiling.memory import reserve
 
 
 @dataclass(frozen=True)
-class Source:
+class InputSource:
     """An input of a layer: channels, how outputs map to them, its format, and the expected share of non-zeros."""
 
     c: int
@@ -33,7 +33,7 @@ class Source:
     density: float
 
 
-class PsumTile(NamedTuple):
+class ComputeTile(NamedTuple):
     """What one instruction computes: rows, columns and output channels of partial sums, from `depth` input channels,
     by `groups` of PE blocks that take different rows.
     """
@@ -82,7 +82,7 @@ class Workload:
         """Numbers of groups of PE blocks worth a try for a PSUM tile of so many rows."""
         return (1,)
 
-    def compute_cycles(self, p: TilingProblem, tile: PsumTile, target: Target) -> Number:
+    def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         """Cycles of the instruction that computes a PSUM tile."""
         return 0.0
 
@@ -107,13 +107,13 @@ class TilingProblem:
     oh: int
     ow: int
     k: int
-    sources: tuple[Source, ...]
+    sources: tuple[InputSource, ...]
     kernel: tuple[int, int] = (1, 1)
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     cpg: int = 1
     kpg: int = 1
-    residual: Source | None = None
+    residual: InputSource | None = None
     parameter_bytes: tuple[int, ...] = ()
     output_format: TensorFormat = TensorFormat.RAW
     output_density: float = 1.0
@@ -242,7 +242,7 @@ def executions(nest: Sequence[Loop], axes: Axes) -> Number:
     return found
 
 
-def act_bytes(p: TilingProblem, t: Tiling, source: Source, chunk: int) -> Number:
+def act_bytes(p: TilingProblem, t: Tiling, source: InputSource, chunk: int) -> Number:
     """Largest ACT tile of a source."""
     h = by_value(lambda n: widest_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h), t.rows)
     w = by_value(lambda n: widest_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w), t.columns)

@@ -14,7 +14,7 @@ from isa.layout import RecordLayout, requant_block_bytes
 from isa.parameters import pack_parameters, plain_blocks
 from passes.tiling.geometry import ChannelMap, Span, window_span
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
-from passes.tiling.layer_to_instructions import LayerLowering, Region
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span
 
 WHOLE = Transfer(Span(0, 0), Span(0, 0))
@@ -38,7 +38,7 @@ class LoadTileRule(TileRule):
             return
         layer.require_room(op.buffer, RecordLayout(c.extent, layer.chunk).tile_bytes(y.extent, x.extent))
         state = layer.states[op.buffer]
-        if state.fill(Region(tensor.sym_name.data, y, x, c=c)):
+        if state.fill(HeldRegion(tensor.sym_name.data, y, x, c=c)):
             layer.emit("load.act", **layer.dram_fields(tensor, y, x, c), act=state.address)
 
 
@@ -65,7 +65,7 @@ class LoadParametersRule(ConstantRule):
 
     def lower(self, layer: LayerLowering, op: tiles.LoadParametersOp, at: Indices) -> None:
         k = span(at, op.k, op.channels)
-        region = Region(op.constant.string_value(), k=k)
+        region = HeldRegion(op.constant.string_value(), k=k)
         address, size, packed = layer.piece(op.constant, k.first, 0)
         if not packed:
             layer.load_bytes(op.buffer, region, op.constant, Scratchpad.PAR)
@@ -89,7 +89,7 @@ class LoadBytesRule(ConstantRule):
         return Packed(b"", [(value.tobytes(), 0) for _ in transfers])
 
     def lower(self, layer: LayerLowering, op: tiles.LoadBytesOp, at: Indices) -> None:
-        layer.load_bytes(op.buffer, Region(op.constant.string_value()), op.constant, Scratchpad.PAR)
+        layer.load_bytes(op.buffer, HeldRegion(op.constant.string_value()), op.constant, Scratchpad.PAR)
 
 
 class OpenTileRule(TileRule):
@@ -98,7 +98,7 @@ class OpenTileRule(TileRule):
     operation = tiles.OpenTileOp
 
     def lower(self, layer: LayerLowering, op: tiles.OpenTileOp, at: Indices) -> None:
-        region = Region("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
+        region = HeldRegion("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
         layer.require_room(op.buffer, region.y.extent * region.x.extent * region.k.extent)
         layer.states[op.buffer].turn(region)
 

@@ -294,7 +294,8 @@ def test_before_anything_is_fused() -> None:
     module = import_model(model(nodes, (1, 4, 6, 6), WEIGHTS).SerializeToString())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for step in build(ESCC_UNIVERSE.all_passes, PipelineOptions(samples=4), "esc")[:3]:
+        # On 4 samples the two scales differ by exactly 2, and onnxruntime rounds halves otherwise (docs/onnx.md).
+        for step in build(ESCC_UNIVERSE.all_passes, PipelineOptions(samples=8), "esc")[:3]:
             step.apply(Context(), module)
     assert "esc.lookup" in [op.name for op in module.walk()]
     x = [random(3, 4, 6, 6)]

@@ -21,7 +21,7 @@ from passes.layers.escalate import EscalateWork
 from passes.layers.pool import PoolWork
 from passes.tiling.cost import CostModel, group_choices
 from passes.tiling.geometry import ChannelMap, Span, balanced, pieces, step_choices, steps, total_span, window_span
-from passes.tiling.problem import PsumTile, Source, TilingProblem, Workload, buffers, executions, fits, loops
+from passes.tiling.problem import ComputeTile, InputSource, TilingProblem, Workload, buffers, executions, fits, loops
 from passes.tiling.search import search, search_parts, segment_choices, smallest_need
 
 RAW, BITMAP = TensorFormat.RAW, TensorFormat.BITMAP
@@ -118,7 +118,7 @@ def convolution(
     pad = r // 2 if pad is None else pad
     oh, ow = ((n + 2 * pad - r) // stride + 1 for n in (h, w))
     depthwise = kind == "depthwise"
-    source = Source(c, RAW if c <= 3 else BITMAP, ChannelMap(0, k, 0, k // c if depthwise else k), 0.5)
+    source = InputSource(c, RAW if c <= 3 else BITMAP, ChannelMap(0, k, 0, k // c if depthwise else k), 0.5)
     work: dict[str, Workload] = {
         "dense": DenseWork(),
         "depthwise": DepthwiseWork(),
@@ -159,7 +159,7 @@ LAYERS = {
     "escalate wide": convolution("escalate", 224, 224, 64, 64, 3, v=9),
     "escalate small": convolution("escalate", 32, 32, 16, 16, 3, v=9),
     "global pool": TilingProblem(
-        PoolWork(), 7, 7, 1, 1, 1280, (Source(1280, BITMAP, ChannelMap(0, 1280, 0, 1), 0.5),), (7, 7), (7, 7)
+        PoolWork(), 7, 7, 1, 1, 1280, (InputSource(1280, BITMAP, ChannelMap(0, 1280, 0, 1), 0.5),), (7, 7), (7, 7)
     ),
 }
 
@@ -186,7 +186,7 @@ def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
     assert tiling is not None
     model, a = CostModel(p, target), target.array
     cycles = sum(
-        many * wide * deep * times * model.compute(PsumTile(rows, columns, channels, depth, tiling.row_groups))
+        many * wide * deep * times * model.compute(ComputeTile(rows, columns, channels, depth, tiling.row_groups))
         for rows, many in pieces(p.oh, tiling.rows, tiling.psum_rows)
         for columns, wide in pieces(p.ow, tiling.columns, tiling.columns)
         for channels, deep in pieces(p.k, tiling.channels, tiling.psum_channels)
@@ -212,7 +212,7 @@ def test_the_estimate_of_a_decomposed_convolution_is_near_its_cycles(v: int, k: 
     statistics = Machine(program).run([np.ones((1, 16, 10, 10))], stats=True).statistics
     assert statistics is not None
     problem = replace(convolution("escalate", 10, 10, 16, k, 1, v=v), work=EscalateWork(v, 1.0, 1.0))
-    estimate = CostModel(problem, load_target()).compute(PsumTile(10, 10, k, 16, 1))
+    estimate = CostModel(problem, load_target()).compute(ComputeTile(10, 10, k, 16, 1))
     assert estimate == pytest.approx(statistics.data["totals"]["busy_cycles"]["compute"], rel=0.1)
 
 

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_models import residual_model
 
-from escc.compress.budget import Budget, Candidates, Selection, bound_bytes, overhead_bytes, packed_bytes
+from escc.training.coefficient_budget import (
+    Candidates,
+    CoefficientBudget,
+    Selection,
+    bound_bytes,
+    overhead_bytes,
+    packed_bytes,
+)
 from isa.container import read_elf
 from isa.packing import best
 
@@ -30,7 +37,7 @@ def masks(chosen: list[Selection], given: list[Candidates]) -> list[np.ndarray]:
 @given(st.integers(0, 100), st.floats(0.02, 1.2))
 def test_selections_fit(seed: int, share: float) -> None:
     given_layers = layers(seed, 3)
-    budget = Budget(3)
+    budget = CoefficientBudget(3)
     start = [x.benefit > 0 for x in given_layers]
     most = share * budget.estimate(given_layers, start)
     kept = masks(budget.select(given_layers, most, start), given_layers)
@@ -40,7 +47,7 @@ def test_selections_fit(seed: int, share: float) -> None:
 
 def test_a_larger_budget_keeps_more_of_the_benefit() -> None:
     given_layers = layers(0, 3)
-    budget = Budget(3)
+    budget = CoefficientBudget(3)
     start = [x.benefit > 0 for x in given_layers]
     whole = budget.estimate(given_layers, start)
     worth = []
@@ -52,7 +59,7 @@ def test_a_larger_budget_keeps_more_of_the_benefit() -> None:
 
 def test_everything_stays_where_it_fits() -> None:
     given_layers = layers(1)
-    chosen = Budget(2).select(given_layers, 1e9, [x.benefit > 0 for x in given_layers])
+    chosen = CoefficientBudget(2).select(given_layers, 1e9, [x.benefit > 0 for x in given_layers])
     assert all((k == (x.benefit > 0)).all() for k, x in zip(masks(chosen, given_layers), given_layers, strict=True))
 
 
@@ -60,7 +67,7 @@ def test_channels_that_are_worth_less_than_their_parameters_are_switched_off() -
     benefit = np.full((20, 16, 4), 0.01, np.float32)
     benefit[:4] = 10.0
     one = [Candidates(benefit, 9)]
-    budget = Budget(1)
+    budget = CoefficientBudget(1)
     most = 0.5 * budget.estimate(one, [benefit > 0])
     (chosen,) = budget.select(one, most, [benefit > 0])
     assert chosen.channels[:4].all() and not chosen.channels[4:].any()
@@ -68,7 +75,7 @@ def test_channels_that_are_worth_less_than_their_parameters_are_switched_off() -
 
 def test_no_budget_leaves_nothing() -> None:
     one = layers(2, 1)
-    (chosen,) = Budget(1).select(one, 0.0, [one[0].benefit > 0])
+    (chosen,) = CoefficientBudget(1).select(one, 0.0, [one[0].benefit > 0])
     assert not chosen.keep(one[0].benefit).any()
 
 
@@ -76,7 +83,7 @@ def test_no_budget_leaves_nothing() -> None:
 def test_the_estimate_follows_the_packer(density: float) -> None:
     rng = np.random.default_rng(0)
     t = (rng.integers(0, 2, (64, 48, 9)) * 2 - 1).astype(np.int8) * (rng.random((64, 48, 9)) < density)
-    budget = Budget(1)
+    budget = CoefficientBudget(1)
     packed = budget.measure(0, t)
     assert packed == len(best(np.ascontiguousarray(t.transpose(0, 2, 1)))[1])
     estimate = budget.estimate([Candidates(np.abs(t).astype(np.float32), 9)], [t != 0])
@@ -112,7 +119,7 @@ def test_a_channel_must_be_worth_its_parameters() -> None:
     benefit[:8] = 1.0
     benefit[8:, 0, 0] = 1.0
     given_layers = [Candidates(benefit, 9)]
-    budget = Budget(1)
+    budget = CoefficientBudget(1)
     start = benefit > 0
     (chosen,) = budget.select(given_layers, 0.8 * budget.estimate(given_layers, [start]), [start])
     assert chosen.channels[:8].all() and not chosen.channels[8:].any()

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from escc.compress.straight_through import (  # noqa: E402
+from escc.training.straight_through import (  # noqa: E402
     CELL,
     DecomposedConv,
     DenseConv,

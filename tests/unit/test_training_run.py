@@ -298,7 +298,7 @@ class _Free:
 
 def test_admm_ends_at_a_ternary_sparse_point() -> None:
     """Minimise |A - W|^2: A meets its projection Z, which is ternary and as sparse as demanded."""
-    from escc.compress.straight_through import DecomposedConv
+    from escc.training.straight_through import DecomposedConv
 
     rng = np.random.default_rng(0)
     wanted = rng.standard_normal((8, 4, 8))

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from escc.compress.straight_through import DecomposedConv  # noqa: E402
 from escc.training.sparsity import Sparsity  # noqa: E402
+from escc.training.straight_through import DecomposedConv  # noqa: E402
 
 SAMPLES = 64
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dialects import esc
 from dialects.locations import describe, node_names
 from escc.onnx_export.convolutions import BASIS, convolution
-from escc.onnx_export.emitter import Emitter, main_name
+from escc.onnx_export.emitter import OnnxEmitter, main_name
 from isa.errors import UserError
 
 
-def requantise(e: Emitter, op: esc.RequantizeOp) -> str:
+def requantise(e: OnnxEmitter, op: esc.RequantizeOp) -> str:
     """The convolution before the requantisation, then its clamp, table and addition."""
     source = op.input.owner
     if not isinstance(source, esc.Conv2dOp | esc.BasisConv2dOp):
@@ -37,13 +37,13 @@ def requantise(e: Emitter, op: esc.RequantizeOp) -> str:
     return e.add(op, op, [x, e.values[op.residual]], scales, esc.q_of(op.output), names)
 
 
-def add(e: Emitter, op: esc.AddOp) -> str:
+def add(e: OnnxEmitter, op: esc.AddOp) -> str:
     """Add, with its clamp."""
     operands = [e.values[op.lhs], e.values[op.rhs]]
     scales = esc.q_of(op.lhs).scale, esc.q_of(op.rhs).scale
     return e.add(op, op, operands, scales, esc.q_of(op.output), list(node_names(op)))
 
 
-def look_up(e: Emitter, op: esc.LookupOp) -> str:
+def look_up(e: OnnxEmitter, op: esc.LookupOp) -> str:
     """The elementwise function that the table is."""
     return e.lookup(op, e.values[op.input], op.table.array, esc.q_of(op.input), esc.q_of(op.output))

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from dialects import esc
-from escc.onnx_export.emitter import Emitter, main_name
+from escc.onnx_export.emitter import OnnxEmitter, main_name
 
 
-def quantise(e: Emitter, op: esc.QuantizeOp) -> str:
+def quantise(e: OnnxEmitter, op: esc.QuantizeOp) -> str:
     """QuantizeLinear and DequantizeLinear."""
     return e.graph.quantised(e.values[op.input], esc.q_of(op.output), e.values[op.input])
 
 
-def softmax(e: Emitter, op: esc.SoftmaxOp) -> str:
+def softmax(e: OnnxEmitter, op: esc.SoftmaxOp) -> str:
     """Softmax."""
     return e.graph.node("Softmax", [e.values[op.input]], main_name(op), axis=op.axis.value.data)
 
 
-def dequantise(e: Emitter, op: esc.DequantizeOp) -> str:
+def dequantise(e: OnnxEmitter, op: esc.DequantizeOp) -> str:
     """A change of shape and order where there is one: values between nodes are real numbers already."""
     x = e.values[op.input]
     _, h, w, c = esc.shape_of(op.input)
@@ -40,7 +40,7 @@ def dequantise(e: Emitter, op: esc.DequantizeOp) -> str:
     return _reshaped(e, x, shape, name)
 
 
-def _reshaped(e: Emitter, x: str, shape: Sequence[int], name: str) -> str:
+def _reshaped(e: OnnxEmitter, x: str, shape: Sequence[int], name: str) -> str:
     """Reshape; a first extent of 1 is that of the batch."""
     wanted = np.array([0 if i == 0 and d == 1 else d for i, d in enumerate(shape)], np.int64)
     return e.graph.node("Reshape", [x, e.graph.constant(f"{name}/shape", wanted)], name)

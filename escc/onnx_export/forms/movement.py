@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from dialects import esc
-from escc.onnx_export.emitter import Emitter, main_name
+from escc.onnx_export.emitter import OnnxEmitter, main_name
 from escc.onnx_export.movement import pad_and_slice
 
 
-def concatenate(e: Emitter, op: esc.ConcatOp) -> str:
+def concatenate(e: OnnxEmitter, op: esc.ConcatOp) -> str:
     """Concat over channels."""
     name = main_name(op)
     x = e.graph.node("Concat", [e.values[x] for x in op.inputs], name, axis=1)
     return e.graph.quantised(x, esc.q_of(op.output), name)
 
 
-def pad_then_slice(e: Emitter, op: esc.SliceOp) -> str:
+def pad_then_slice(e: OnnxEmitter, op: esc.SliceOp) -> str:
     """Padding with zeros, then a slice, each where there is something to do."""
     name, x = main_name(op), e.values[op.input]
     extents = zip(esc.shape_of(op.input)[1:], esc.shape_of(op.output)[1:], strict=True)

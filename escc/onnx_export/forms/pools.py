@@ -7,17 +7,17 @@ import numpy as np
 from dialects import esc
 from dialects.esc_base import window_output
 from dialects.locations import describe
-from escc.onnx_export.emitter import TOLERANCE, Emitter, main_name
+from escc.onnx_export.emitter import TOLERANCE, OnnxEmitter, main_name
 from isa.errors import UserError
 from isa.reference import pool_counts
 
 
-def maximum(e: Emitter, op: esc.MaxPoolOp) -> str:
+def maximum(e: OnnxEmitter, op: esc.MaxPoolOp) -> str:
     """MaxPool."""
     return e.graph.node("MaxPool", [e.values[op.input]], main_name(op), **_pool(op))
 
 
-def average(e: Emitter, op: esc.AvgPoolOp) -> str:
+def average(e: OnnxEmitter, op: esc.AvgPoolOp) -> str:
     """AveragePool, or GlobalAveragePool, with its clamp."""
     source, q = esc.q_of(op.input), esc.q_of(op.output)
     (h, w), include = esc.shape_of(op.input)[1:3], bool(op.count_include_pad.value.data)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialects import esc
-from escc.compress.straight_through import (
+from escc.training.straight_through import (
     Convolution,
     DecomposedConv,
     DenseConv,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialects import esc
-from escc.compress.straight_through import (
+from escc.training.straight_through import (
     add,
     look_up,
 )

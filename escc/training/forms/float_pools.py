@@ -14,7 +14,7 @@ from dialects import onnx
 from dialects.attributes import ints
 from dialects.onnx import shape_of
 from dialects.onnx_base import extent_of
-from escc.compress.straight_through import average_pool, max_pool
+from escc.training.straight_through import average_pool, max_pool
 
 Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dialects import esc
 from dialects.esc_base import extent_of
-from escc.compress.straight_through import (
+from escc.training.straight_through import (
     average_pool,
     max_pool,
     round_clamp,

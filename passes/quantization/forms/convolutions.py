@@ -9,16 +9,16 @@ from dialects import esc, onnx
 from dialects.locations import describe
 from isa.errors import UserError
 from passes.decomposition.ternary_basis import TernaryBasis
-from passes.decomposition.weight_form import Geometry
+from passes.decomposition.weight_form import ConvWindow
 from passes.math.scales import step_factor
 from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.quantization.bias import Correction
-from passes.quantization.emitter import Emitter
+from passes.quantization.emitter import EscEmitter
 from passes.quantization.onnx_decomposed_pairs import Pair, symmetric_integers
 from passes.quantization.plan import constant
 
 
-def convolution(e: Emitter, op: onnx.ConvOp) -> None:
+def convolution(e: EscEmitter, op: onnx.ConvOp) -> None:
     """Int8 weights, or the coefficients and bases that the model brings."""
     pair = e.plan.pairs.get(op)
     if pair is not None:
@@ -40,7 +40,7 @@ def convolution(e: Emitter, op: onnx.ConvOp) -> None:
         e.corrections[requantize] = Correction(integers, e.means[op.output], source.limit)
 
 
-def _pair(e: Emitter, pair: Pair) -> None:
+def _pair(e: EscEmitter, pair: Pair) -> None:
     """A convolution that the model brings decomposed, with exactly its coefficients, bases and scales."""
     first, second = pair.first, pair.second
     source, target = e.plan.storage(first.input), e.plan.storage(e.plan.epilogues[second].result)
@@ -51,7 +51,7 @@ def _pair(e: Emitter, pair: Pair) -> None:
         integers = given.to_integers(lambda _: bias, q.low, q.high, e.ic_bits)
     except ValueError as error:
         raise UserError(f"{describe(second)}: {error}", "use fewer bases or smaller ones") from error
-    geometry = Geometry(esc.ints(second.strides), esc.ints(second.pads), e.ic_bits)
+    geometry = ConvWindow(esc.ints(second.strides), esc.ints(second.pads), e.ic_bits)
     acc = e.values[first.input]
     for made, op in zip(integers.operations(acc, geometry), (first, second), strict=True):
         acc = e.insert(made, op)

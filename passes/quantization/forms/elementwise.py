@@ -5,10 +5,10 @@ from __future__ import annotations
 from dialects import esc, onnx
 from dialects.onnx_elementwise import ScalarOp
 from passes.math.activation_quant import addition, lookup_table
-from passes.quantization.emitter import Emitter
+from passes.quantization.emitter import EscEmitter
 
 
-def add(e: Emitter, op: onnx.AddOp) -> None:
+def add(e: EscEmitter, op: onnx.AddOp) -> None:
     """The sum of two tensors, with the clamps behind it."""
     epilogue = e.plan.epilogues[op]
     target = e.plan.storage(epilogue.result)
@@ -19,14 +19,14 @@ def add(e: Emitter, op: onnx.AddOp) -> None:
     e.values[epilogue.result] = e.insert(added, op, *epilogue.ops)
 
 
-def look_up(e: Emitter, op: ScalarOp) -> None:
+def look_up(e: EscEmitter, op: ScalarOp) -> None:
     """A function of one number, as a table."""
     target = e.plan.storage(op.output)
     table = lookup_table(op.function, e.plan.storage(op.input), target)
     e.values[op.output] = e.insert(esc.LookupOp(e.values[op.input], table, e.type_of(op.output, target)), op)
 
 
-def rescale(e: Emitter, op: onnx.QuantizeLinearOp | onnx.DequantizeLinearOp) -> None:
+def rescale(e: EscEmitter, op: onnx.QuantizeLinearOp | onnx.DequantizeLinearOp) -> None:
     """The operand in the storage that the model prescribes."""
     if op.input in e.values:
         e.values[op.output] = e.stored_as(op.input, e.plan.storage(op.output), op)

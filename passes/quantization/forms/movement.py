@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dialects import esc, onnx
-from passes.quantization.emitter import Emitter
+from passes.quantization.emitter import EscEmitter
 
 
-def concatenate(e: Emitter, op: onnx.ConcatOp) -> None:
+def concatenate(e: EscEmitter, op: onnx.ConcatOp) -> None:
     """All operands side by side, in the storage of the result."""
     storage = e.plan.storage(op.output)
     parts = [e.stored_as(x, storage, op) for x in op.inputs]
     e.values[op.output] = e.insert(esc.ConcatOp(parts), op)
 
 
-def move(e: Emitter, op: onnx.SliceOp | onnx.PadOp) -> None:
+def move(e: EscEmitter, op: onnx.SliceOp | onnx.PadOp) -> None:
     """Slice and Pad as one movement: offsets [y, x, c] into the operand, negative before it."""
     starts, steps = [0, 0, 0, 0], [1, 1, 1, 1]
     if isinstance(op, onnx.PadOp):
@@ -26,7 +26,7 @@ def move(e: Emitter, op: onnx.SliceOp | onnx.PadOp) -> None:
     e.values[op.output] = e.insert(esc.SliceOp(e.values[op.input], offsets, strides, result), op)
 
 
-def same_values(e: Emitter, op: onnx.ReshapeOp | onnx.TransposeOp) -> None:
+def same_values(e: EscEmitter, op: onnx.ReshapeOp | onnx.TransposeOp) -> None:
     """Nothing: the layout of the machine stays, the host does the rest."""
     if op.input in e.values:
         e.values[op.output] = e.values[op.input]

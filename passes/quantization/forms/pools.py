@@ -5,17 +5,17 @@ from __future__ import annotations
 from dialects import esc, onnx
 from isa.reference import pool_counts
 from passes.math.activation_quant import average_multipliers
-from passes.quantization.emitter import Emitter
+from passes.quantization.emitter import EscEmitter
 
 
-def maximum(e: Emitter, op: onnx.MaxPoolOp) -> None:
+def maximum(e: EscEmitter, op: onnx.MaxPoolOp) -> None:
     """The maximum, stored as the operand."""
     kernel, strides, pads = (esc.ints(a) for a in (op.kernel_shape, op.strides, op.pads))
     result = e.type_of(op.output, e.plan.storage(op.output))
     e.values[op.output] = e.insert(esc.MaxPoolOp(e.values[op.input], kernel, strides, pads, result), op)
 
 
-def average(e: Emitter, op: onnx.AveragePoolOp) -> None:
+def average(e: EscEmitter, op: onnx.AveragePoolOp) -> None:
     """The mean, with the clamps behind it."""
     epilogue = e.plan.epilogues[op]
     source, target = e.plan.storage(op.input), e.plan.storage(epilogue.result)

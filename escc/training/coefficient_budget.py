@@ -85,7 +85,7 @@ def _marginal_bits(keep: Mask) -> float:
     return float(np.clip(log2((1 - share) / share) + 1, _LEAST_BITS, _MOST_BITS))
 
 
-class Budget:
+class CoefficientBudget:
     """Finds selections. It remembers how much worse than the ideal code each layer packs; that is its only state."""
 
     def __init__(self, layers: int):
