@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile on first call, keep the machine code on disk where that can be written, and run without holding the
-    interpreter lock.
+    interpreter lock. Without fast-math, floating-point arithmetic is done in the order written, on any processor.
 
     What is kept is renewed when any Python file in the folder of the function, or here, changes: a kernel may call
     helpers of other files and take named tuples that they define.

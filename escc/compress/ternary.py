@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from passes.math.loops import compiled
+from isa.jit import jit
 
 F = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
 
-@compiled
+@jit
 def improve(t: I8, q: F, g: F, price: float) -> float:
     """Descend in place over single and pairwise changes, the best one first, until none lowers the objective.
 
@@ -61,7 +61,7 @@ def improve(t: I8, q: F, g: F, price: float) -> float:
     return total
 
 
-@compiled
+@jit
 def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
     """One pass of coordinate descent over a block of input channels, for every output channel.
 
@@ -117,7 +117,7 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
                     p[k, x] -= change[r] * h[base + r, x]
 
 
-@compiled
+@jit
 def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, price: float, y: F) -> None:
     """Choose the coefficients of a block of input channels one channel after the other, feeding errors forward.
 

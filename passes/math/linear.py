@@ -3,7 +3,8 @@
 A BLAS or LAPACK library adds in an order that its kernel for the processor at hand and its threads choose. Here every
 sum runs over ascending indices, with one rounding for each product and for each addition (the compiled loops are free
 to use wide registers across results, never within a sum), so the compiler's decisions are the same everywhere. Matrix
-products reach about two thirds of the speed of a tuned library.
+products reach about two thirds of the speed of a tuned library. The loops are loaded when first used: to load Numba
+takes as long as to compile a small network.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from passes.math import loops
 
 F: TypeAlias = NDArray[np.float64]
 
@@ -27,6 +26,8 @@ def _contiguous(a: NDArray[np.generic]) -> F:
 
 def product(a: F, b: F) -> F:
     """a [M, D] times b [D, N]."""
+    from passes.math import loops
+
     c = np.zeros((a.shape[0], b.shape[1]))
     loops.add_product(c, _contiguous(a), _contiguous(b))
     return c
@@ -43,6 +44,8 @@ def cholesky(a: F) -> F:
 
     Only the lower triangle is read. Raises ValueError if a is not positive definite to working precision.
     """
+    from passes.math import loops
+
     d = len(a)
     factor = np.tril(_contiguous(a))
     for lo in range(0, d, _BLOCK):
@@ -57,6 +60,8 @@ def cholesky(a: F) -> F:
 
 def solve_lower(factor: F, b: F) -> F:
     """x [D, N] with factor x = b, for a lower triangular factor [D, D]."""
+    from passes.math import loops
+
     x = _contiguous(b).copy()
     for lo in range(0, len(x), _BLOCK):
         hi = min(len(x), lo + _BLOCK)
@@ -100,6 +105,8 @@ def symmetric_eigen(a: F) -> tuple[F, F]:
 
     The largest component of each vector is positive, which makes it unique where its eigenvalue is.
     """
+    from passes.math import loops
+
     turned, vectors = _contiguous(a).copy(), np.eye(len(a))
     loops.rotate_to_diagonal(turned, vectors)
     values = np.diag(turned).copy()

@@ -1,32 +1,25 @@
-"""Compiled inner loops of `passes.math.linear`: sums in ascending order, no term fused, none reordered."""
+"""Compiled inner loops of `passes.math.linear`: sums in ascending order, no term fused, none reordered.
+
+Numba compiles them without fast-math: arithmetic is that of IEEE 754 in the order written, on any processor.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from isa.jit import jit
+
 F = NDArray[np.float64]
-_Fn = TypeVar("_Fn")
 
 _COLUMNS, _ROWS = 512, 32
 """Results worked on at a time: they stay in the cache while terms are added."""
 _MOST_SWEEPS = 60
 
 
-def compiled(function: _Fn) -> _Fn:
-    """numba.njit with an on-disk cache, typed; other threads run meanwhile.
-
-    Without fast-math, arithmetic is that of IEEE 754 in the order written, on any processor.
-    """
-    njit = cast(Any, numba).njit
-    return cast(_Fn, njit(cache=True, fastmath=False, nogil=True)(function))
-
-
-@compiled
+@jit
 def add_product(c: F, a: F, b: F) -> None:
     """c [M, N] += a [M, D] times b [D, N], all contiguous. Eight terms at a time spare loads and stores of c."""
     m, d = a.shape
@@ -52,7 +45,7 @@ def add_product(c: F, a: F, b: F) -> None:
                         y[j] += a[i, k] * x[j]
 
 
-@compiled
+@jit
 def factor_panel(a: F) -> bool:
     """Cholesky factor of a panel [M, N] of columns, in place: its first N rows are the diagonal block.
 
@@ -73,7 +66,7 @@ def factor_panel(a: F) -> bool:
     return True
 
 
-@compiled
+@jit
 def substitute(factor: F, x: F) -> None:
     """Solve factor y = x in place for a lower triangular factor [D, D] and x [D, N]."""
     d, n = x.shape
@@ -85,7 +78,7 @@ def substitute(factor: F, x: F) -> None:
             x[i, j] /= factor[i, i]
 
 
-@compiled
+@jit
 def rotate_to_diagonal(a: F, vectors: F) -> None:
     """Jacobi's method, row after row: a symmetric a [D, D] becomes diagonal, the rows of `vectors` turn along."""
     d = a.shape[0]
