@@ -271,6 +271,21 @@ class AccumulatorOp(FlowingOp, ABC):
 
     @property
     @abstractmethod
+    def window(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Strides [y, x] and pads [top, left, bottom, right]."""
+
+    @property
+    @abstractmethod
+    def dense_weights(self) -> int:
+        """Weights of the dense convolution that the operation computes or stands for."""
+
+    @property
+    def stages(self) -> list[EscOp]:
+        """The operations from the layer's input to the accumulators, in order; this one comes last."""
+        return [self]
+
+    @property
+    @abstractmethod
     def accumulator_bounds(self) -> tuple[Array, Array]:
         """Smallest and largest accumulator int64 [K] that any input can cause, windows over the padding included."""
 

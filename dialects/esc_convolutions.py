@@ -51,6 +51,7 @@ class Conv2dOp(AccumulatorOp):
 
     name = "esc.conv2d"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.convolutions:dense"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.convolutions:dense"
     input = operand_def(TensorType)
     weight = prop_def(DenseAttr)
     strides = prop_def(DenseArrayBase)
@@ -95,6 +96,14 @@ class Conv2dOp(AccumulatorOp):
         """Rows and columns of the window."""
         _, r, s, _ = self.weight.array.shape
         return r, s
+
+    @property
+    def window(self) -> tuple[Sequence[int], Sequence[int]]:
+        return ints(self.strides), ints(self.pads)
+
+    @property
+    def dense_weights(self) -> int:
+        return self.weight.array.size
 
     @property
     def accumulator_bounds(self) -> tuple[Array, Array]:
@@ -224,6 +233,7 @@ class BasisConv2dOp(AccumulatorOp):
 
     name = "esc.basis_conv2d"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.convolutions:decomposed"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.convolutions:decomposed"
     input = operand_def(TensorType)
     basis = prop_def(DenseAttr)
     strides = prop_def(DenseArrayBase)
@@ -249,6 +259,23 @@ class BasisConv2dOp(AccumulatorOp):
         """Rows and columns of the window."""
         _, r, s = self.basis.array.shape
         return r, s
+
+    @property
+    def window(self) -> tuple[Sequence[int], Sequence[int]]:
+        return ints(self.strides), ints(self.pads)
+
+    @property
+    def dense_weights(self) -> int:
+        first = self.input.owner
+        if not isinstance(first, CoeffCombineOp):
+            return 0
+        k, _, c = first.coefficients.array.shape
+        return k * c * self.basis.array[0].size
+
+    @property
+    def stages(self) -> list[EscOp]:
+        first = self.input.owner
+        return [first, self] if isinstance(first, CoeffCombineOp) else [self]
 
     @property
     def coefficient_stage(self) -> CoeffCombineOp | None:

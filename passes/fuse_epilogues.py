@@ -159,12 +159,12 @@ def _sink_accumulators(block: Block) -> None:
             continue
         before: Operation = op
         producer = op.input.owner
-        while isinstance(producer, esc.Conv2dOp | esc.BasisConv2dOp | esc.CoeffCombineOp):
-            if not _single_use(producer.output):
+        while isinstance(producer, esc.EscOp) and producer.SOLE_READER:
+            if not _single_use(producer.results[0]):
                 break
             producer.detach()
             block.insert_op_before(producer, before)
-            before, producer = producer, producer.input.owner
+            before, producer = producer, producer.operands[0].owner
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from isa.errors import UserError
 TOLERANCE = 1e-4
 """Relative; what an average or an addition may be off the real one before it is something else."""
 
+COEFFICIENTS, BASIS = "/coefficients", "/basis"
+"""What the names of the two stages of a decomposed convolution end in."""
 CONSTANT_INPUTS = ("Clip",)
 """Functions whose parameters are inputs in ONNX instead of attributes."""
 

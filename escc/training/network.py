@@ -15,6 +15,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from dialects import esc
+from dialects.esc_base import AccumulatorOp
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from escc.training.dataflow import Dataflow
@@ -54,7 +55,7 @@ class TrainedLayer:
 
     name: str
     module: Convolution
-    conv: esc.Conv2dOp | esc.BasisConv2dOp
+    conv: AccumulatorOp
     combine: esc.CoeffCombineOp | None
     requant: esc.RequantizeOp
     value: int
@@ -111,19 +112,19 @@ def _translate(net: Network, op: Operation, values: dict[SSAValue, int]) -> None
 def _requantise(net: Network, op: esc.RequantizeOp, values: dict[SSAValue, int]) -> int:
     """Append a convolution and its requantisation."""
     conv = op.input.owner
-    if not isinstance(conv, esc.Conv2dOp | esc.BasisConv2dOp):
+    if not isinstance(conv, AccumulatorOp) or not conv.TORCH_FORM:
         raise TypeError(f"{describe(op)}: its input is not a convolution accumulator")
     factor = np.ldexp(op.mult.array.astype(np.float64), -op.shift.array.astype(np.int64))
     lo, hi = op.lo.value.data, op.hi.value.data
     bias = op.bias.array.astype(np.float64) * factor
     module: Convolution = resolve_name(conv.TORCH_FORM)(conv, factor, bias, (hi - lo + 1) / _SPAN)
-    combine = conv.input.owner if isinstance(conv.input.owner, esc.CoeffCombineOp) else None
-    source = conv.input if combine is None else combine.input
+    first = conv.stages[0]
+    combine = first if isinstance(first, esc.CoeffCombineOp) else None
     table = None if op.table is None else entries(op.table.array.view(op.mid_type.dtype), lo, hi)
     a = op.addition
     addition = None if a is None else (a.mult_a * 2.0**-a.shift, a.mult_b * 2.0**-a.shift, a.lo, a.hi)
     name = _name(conv)
-    z = net.append(name, module, values[source])
+    z = net.append(name, module, values[first.operands[0]])
     residual = [] if op.residual is None else [values[op.residual]]
     result = net.append(f"{name}:requantise", Requantise(lo, hi, table, addition), z, *residual)
     net.layers.append(TrainedLayer(name, module, conv, combine, op, z, 1.0 / op.first_type.scale))

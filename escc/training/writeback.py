@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dialects import esc
+from dialects.esc_base import AccumulatorOp
 from escc.training.network import Network, TrainedLayer
 from escc.training.straight_through import Convolution, DecomposedConv
 from passes.decomposition.int8 import Int8
@@ -55,7 +56,7 @@ def _decomposed(layer: TrainedLayer, module: DecomposedConv) -> None:
 def _replace(layer: TrainedLayer, form: WeightForm, stages: list[esc.EscOp], bias: Array, ic_bits: int) -> None:
     """Exchange the operations of a layer for those of a form with its bias [K] in output steps."""
     *first, last = replace_weights(stages, layer.requant, form, lambda _: bias, ic_bits, "use fewer bases")
-    assert isinstance(last, esc.Conv2dOp | esc.BasisConv2dOp)
+    assert isinstance(last, AccumulatorOp)
     layer.conv = last
     layer.combine = first[0] if first and isinstance(first[0], esc.CoeffCombineOp) else None
 

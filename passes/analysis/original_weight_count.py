@@ -8,8 +8,8 @@ from __future__ import annotations
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.dialects.func import FuncOp
 
-from dialects import esc
 from dialects.attributes import integer
+from dialects.esc_base import AccumulatorOp
 
 FLOAT_WEIGHTS = "float_weights"
 """Integer attribute of @main."""
@@ -28,14 +28,7 @@ def float_weights(function: FuncOp) -> int:
     known = recorded(function)
     if known is not None:
         return known
-    total = 0
-    for op in function.body.block.ops:
-        if isinstance(op, esc.Conv2dOp):
-            total += op.weight.array.size
-        elif isinstance(op, esc.BasisConv2dOp) and isinstance(combine := op.input.owner, esc.CoeffCombineOp):
-            k, _, c = combine.coefficients.array.shape
-            total += k * c * op.basis.array[0].size
-    return total
+    return sum(op.dense_weights for op in function.body.block.ops if isinstance(op, AccumulatorOp))
 
 
 def record(function: FuncOp, weights: int) -> None:

@@ -9,6 +9,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from dialects import esc
 from dialects.blob import DenseAttr
+from dialects.esc_base import AccumulatorOp
 from dialects.locations import describe
 from isa.errors import UserError
 from isa.reference import fixed_point
@@ -30,14 +31,14 @@ def replace_weights(
     new operations. Raises UserError, with the remedy as its note, if the accumulators would leave int32.
     """
     last = stages[-1]
-    assert isinstance(last, esc.Conv2dOp | esc.BasisConv2dOp)
+    assert isinstance(last, AccumulatorOp)
     x, q = stages[0].operands[0], esc.q_of(stages[0].operands[0])
     try:
         integers = form.to_integers(bias, q.low, q.high, ic_bits)
     except ValueError as error:
         raise UserError(f"{describe(last)}: {error}", remedy) from error
     mult, shift = fixed_point(storable(integers.factor, q.scale, requantize.first_type.scale, integers.ic_shift))
-    made = integers.operations(x, ConvWindow(esc.ints(last.strides), esc.ints(last.pads), ic_bits))
+    made = integers.operations(x, ConvWindow(*last.window, ic_bits))
     for op in made:
         op.location = last.location
         Rewriter.insert_op(op, InsertPoint.before(requantize))

@@ -16,6 +16,7 @@ from dialects.attributes import ints
 from dialects.bfs_tiles import LoadWeightsOp
 from dialects.blob import DenseAttr
 from dialects.esc import shape_of
+from dialects.esc_base import AccumulatorOp
 from isa.formats import Scratchpad
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, requant_block_bytes
 from isa.target import Target
@@ -36,13 +37,13 @@ from passes.tiling.problem import TilingProblem, Workload
 class Stages:
     """The operations of a convolution before its requantisation, and what of them all kinds handle alike.
 
-    `operations` in order, the first reads the layer's input; `window` names the operation with strides and pads.
+    `operations` in order, the first reads the layer's input; `window` names the last one, which has strides and pads.
     `weight`: the constant that is loaded output channel by output channel, [K][...]. `resident`: constants that stay in
     PAR for the whole layer.
     """
 
     operations: Sequence[Operation]
-    window: esc.Conv2dOp | esc.BasisConv2dOp
+    window: AccumulatorOp
     kernel: tuple[int, int]
     groups: int
     weight: DenseAttr
@@ -133,8 +134,7 @@ def _parameter_bytes(stages: Stages, op: esc.RequantizeOp) -> tuple[int, ...]:
 def _problem(work: Workload, stages: Stages, op: esc.RequantizeOp, inputs: Sequence[DeclaredTensor]) -> TilingProblem:
     h, w, c = inputs[0].shape
     _, oh, ow, k = shape_of(op.output)
-    pads = ints(stages.window.pads)
-    sy, sx = ints(stages.window.strides)
+    (sy, sx), pads = stages.window.window
     return TilingProblem(
         work=work,
         h=h,

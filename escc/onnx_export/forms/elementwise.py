@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
+
 from dialects import esc
+from dialects.esc_base import AccumulatorOp
 from dialects.locations import describe, node_names
-from escc.onnx_export.convolutions import BASIS, convolution
-from escc.onnx_export.emitter import OnnxEmitter, main_name
+from escc.onnx_export.emitter import BASIS, OnnxEmitter, main_name
 from isa.errors import UserError
 
 
 def requantise(e: OnnxEmitter, op: esc.RequantizeOp) -> str:
     """The convolution before the requantisation, then its clamp, table and addition."""
     source = op.input.owner
-    if not isinstance(source, esc.Conv2dOp | esc.BasisConv2dOp):
+    if not isinstance(source, AccumulatorOp) or not source.ONNX_FORM:
         raise UserError(f"{describe(op)}: its input is not a convolution accumulator")
     if op.table is not None and op.table_in is None:
         raise UserError(f"{describe(op)}: has a table but no `table_in` type")
     conv = main_name(source).removesuffix(BASIS)
-    x = convolution(e.graph, source, op, e.values, conv)
+    x = resolve_name(source.ONNX_FORM)(e, source, op, conv)
     own = node_names(source)
     names = [n for n in node_names(op) if n not in own]
     first = op.first_type
