@@ -40,7 +40,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 class Sandbox:
-    """A folder to work in, with `prepare`d limits. `command` raises `Finding` where an answer is not allowed."""
+    """A folder to work in. `command` raises `Finding` where an answer is not allowed."""
 
     def __init__(self, trusted: Sequence[Path] = ()) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -53,9 +53,10 @@ class Sandbox:
         self._allowed = tuple(str(p) for p in (*{p.resolve() for p in (*prefixes, *caches)}, *system))
         self._foreign: list[str] = []
         self._watching = False
+        self._seconds = 0.0
 
     def prepare(self) -> None:
-        """Take over the standard streams of this process and limit what it may use. Irrevocable."""
+        """Take over the standard streams of this process, and watch which files it opens. Irrevocable."""
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (self._out, 1), (self._err, 2)):
             os.dup2(source, target)
@@ -63,8 +64,12 @@ class Sandbox:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
 
-    def limit_memory(self) -> None:
-        """Let allocations fail that would take far more than is allowed. Call it once all libraries are loaded."""
+    def limit(self) -> None:
+        """From now on, processor time is limited, and allocations fail that would take far more than is allowed.
+
+        Call it once all libraries are loaded and all kernels compiled, which may take longer than an answer.
+        """
+        self._seconds = SECONDS
         gc.collect()
         gc.freeze()  # what stays for good need not be looked through before every input
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _has_proc() else 0
@@ -130,7 +135,7 @@ class Sandbox:
         self._foreign.clear()
         began = time.process_time()
         # The default action ends the process: also inside C code, which no exception would leave.
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, self._seconds)
         self._watching = True
         try:
             code = int(main(list(arguments)) or 0)
@@ -143,7 +148,7 @@ class Sandbox:
             signal.setitimer(signal.ITIMER_PROF, 0)
             for text in (sys.stdout, sys.stderr):
                 text.flush()
-        if time.process_time() - began > SECONDS:
+        if self._seconds and time.process_time() - began > self._seconds:
             raise Finding("slow", f"{name}: more than {SECONDS:g} s")
         if (growth := _peak() - memory) > GROWTH:
             raise Finding("memory", f"{name}: {growth / 1e9:.1f} GB")

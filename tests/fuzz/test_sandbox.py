@@ -69,6 +69,7 @@ def _serve(link: Connection) -> None:
     sandbox.SECONDS = 0.5 if os.environ.get("FUZZ_TEST_SPIN") else 20.0
     box = sandbox.Sandbox()
     box.prepare()
+    box.limit()
     while act := link.recv():
         box.start({"in": b""})
         try:

@@ -25,9 +25,10 @@ def _serve(link: Connection, kit: Path) -> None:
     box = Sandbox(trusted=[kit])
     box.prepare()
     for campaign in CAMPAIGNS.values():  # load and compile all that is loaded and compiled on first use
-        with contextlib.suppress(Exception):  # who answers a seed badly is told when it is asked for
-            campaign.check(box, kit, campaign.seeds(kit)[-1])
-    box.limit_memory()
+        for seed in campaign.seeds(kit):
+            with contextlib.suppress(Exception):  # who answers a seed badly is told when it is asked for
+                campaign.check(box, kit, seed)
+    box.limit()
     link.send(True)
     while request := link.recv():
         name, data = request
@@ -76,7 +77,8 @@ class Worker:
         try:
             self._link.recv()
         except EOFError:
-            raise RuntimeError("the process of the sandbox ended at its start") from None
+            self._process.join(10)
+            raise RuntimeError(f"the process of the sandbox ended at its start with {self._process.exitcode}") from None
         return self._link
 
     def stop(self) -> None:
