@@ -20,8 +20,10 @@ from dialects.onnx import shape_of
 from isa.errors import NodeFault, UserError, summed_up
 from passes.onnx_patterns.common import constant_array, producer
 from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
+from passes.tiling.limits import field_range
 
 Check = Callable[[Any], str | None]
+_MAX_EXTENT = min(field_range("load.act", field)[1] for field in ("h", "w"))
 
 
 def text(shape: tuple[int, ...]) -> str:
@@ -30,10 +32,15 @@ def text(shape: tuple[int, ...]) -> str:
 
 
 def is_map(op: onnx.OnnxOp) -> str | None:
-    """Activations are maps [1,C,H,W]"""
+    """Activations are maps [1,C,H,W] of extents that the machine's transfers can express"""
     for value in (*op.operands, *op.results):
-        if constant_array(value) is None and (len(shape_of(value)) != 4 or shape_of(value)[0] != 1):
-            return f"tensor of shape {text(shape_of(value))} unsupported here; requires a map [1,C,H,W]"
+        if constant_array(value) is not None:
+            continue
+        shape = shape_of(value)
+        if len(shape) != 4 or shape[0] != 1:
+            return f"tensor of shape {text(shape)} unsupported here; requires a map [1,C,H,W]"
+        if max(shape[2:]) > _MAX_EXTENT:
+            return f"tensor of shape {text(shape)} unsupported; requires at most {_MAX_EXTENT} rows and columns"
     return None
 
 

@@ -112,8 +112,10 @@ def conv_groups_match(node: Node) -> str | None:
 
 
 def conv_kernel_matches(node: Node) -> str | None:
-    """kernel_shape, if given, is that of the weights"""
+    """Weights have 4 dimensions, none of them 0; kernel_shape, if given, is theirs"""
     w, kernel = node.shape(1), node.ints("kernel_shape")
+    if w is not None and (len(w) != 4 or not all(w)):
+        return f"weights of shape {text(w)} unsupported; requires 4 dimensions of at least 1"
     if w is not None and len(w) == 4 and kernel and kernel != w[2:]:
         return f"kernel_shape={text(kernel)} differs from the weights {text(w)}; requires {text(w[2:])}"
     return None
@@ -126,6 +128,24 @@ def pads_are_explicit(node: Node) -> str | None:
         return f"auto_pad={auto} unsupported; requires NOTSET, VALID, SAME_UPPER or SAME_LOWER"
     if any(p < 0 for p in pads):
         return f"pads={text(pads)} unsupported; requires non-negative pads"
+    return None
+
+
+def windows_are_two_dimensional(node: Node) -> str | None:
+    """kernel_shape, strides and dilations hold 2 values of at least 1, pads 4"""
+    for name, count, least in (("kernel_shape", 2, 1), ("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, None)):
+        values = node.ints(name)
+        if values and (len(values) != count or (least is not None and min(values) < least)):
+            rule = f"{count} values" + ("" if least is None else f" of at least {least}")
+            return f"{name}={text(values)} unsupported; requires {rule}"
+    return None
+
+
+def pads_are_below_the_kernel(node: Node) -> str | None:
+    """Pads are smaller than the window"""
+    kernel, pads = node.ints("kernel_shape"), node.ints("pads")
+    if len(kernel) == 2 and len(pads) == 4 and any(p >= k for p, k in zip(pads, (*kernel, *kernel), strict=True)):
+        return f"pads={text(pads)} of a window of {text(kernel)}; requires smaller pads"
     return None
 
 

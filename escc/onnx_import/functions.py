@@ -43,6 +43,7 @@ class _Expansion:
             if self._functions.setdefault(key, function) is not function:
                 raise ValueError(f"{_described(key)} is defined twice; requires one definition")
         self._opset = _opset(model.opset_import)
+        self._domains = {_domain(o.domain) for o in model.opset_import}
         self._taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
         self._taken.update(info.name for info in (*model.graph.input, *model.graph.output))
         self._taken.update(tensor.name for tensor in model.graph.initializer)
@@ -80,6 +81,8 @@ class _Expansion:
         opset = _opset(function.opset_import)
         if opset not in (self._opset, None):
             raise ValueError(f"{_described(key)} uses opset {opset}; requires that of the model, {self._opset}")
+        if key[0] not in self._domains:
+            raise ValueError(f"{_described(key)} is of a domain without opset; requires an opset import of '{key[0]}'")
         for what, given, known in (("inputs", node.input, function.input), ("outputs", node.output, function.output)):
             if len(given) > len(known):
                 raise ValueError(f"{_described(key)} is called with {len(given)} {what}; requires at most {len(known)}")

@@ -18,6 +18,7 @@ from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_shapes import same_pads
 from escc.onnx_import import constraints as c
 from escc.onnx_import.fold import normalised
+from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
 from isa.errors import UserError
 
@@ -53,10 +54,18 @@ class Operator:
     operation: type[onnx.OnnxOp] | None = None
 
 
-def _geometry(node: Node, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Strides and explicit pads of a window operator on [N,C,H,W]."""
+def _geometry(
+    node: Node, kernel: tuple[int, ...], products: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides and explicit pads of a window operator on [N,C,H,W]; `products` as in `check_windows`."""
     shape = node.shape()
     assert shape is not None
+    strides, pads = _explicit(node, shape, kernel)
+    check_windows(shape, kernel, strides, pads, products)
+    return strides, pads
+
+
+def _explicit(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     strides = node.ints("strides") or (1,) * len(kernel)
     auto = node.attr("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -105,7 +114,7 @@ def _clip(e: Emitter, n: Node) -> SSAValue:
 def _conv(e: Emitter, n: Node) -> SSAValue:
     weights = n.shape(1)
     assert weights is not None
-    strides, pads = _geometry(n, weights[2:])
+    strides, pads = _geometry(n, weights[2:], math.prod(weights))
     operands = (e.operand(n, 0), e.operand(n, 1), e.optional(n, 2))
     return e.emit(n, onnx.ConvOp(*operands, strides=strides, pads=pads, group=int(n.attr("group", 1))))
 
@@ -262,13 +271,14 @@ def _dequantize(e: Emitter, n: Node) -> SSAValue:
 
 _ELEMENTWISE = (c.float_inputs,)
 _ARITHMETIC = (c.float_inputs, c.operand_is_per_channel)
-_WINDOW = (c.float_inputs, c.rank_4, c.pads_are_explicit, c.conv_has_no_dilation)
+_WINDOW = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit, c.conv_has_no_dilation)
+_POOL = (*_WINDOW, c.pads_are_below_the_kernel)
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
 
 _OURS: dict[str, Operator] = {
     "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC),
-    "AveragePool": Operator(_average_pool, _WINDOW),
+    "AveragePool": Operator(_average_pool, _POOL),
     "BatchNormalization": Operator(_batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant)),
     "Cast": Operator(_unary(onnx.IdentityOp), (c.float_inputs, c.cast_is_between_floats)),
     "Clip": Operator(_clip, _CONSTANT_PARAMETERS, onnx.ClipOp),
@@ -287,7 +297,7 @@ _OURS: dict[str, Operator] = {
     "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),
     "LeakyRelu": scalar(onnx.LeakyReluOp),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
-    "MaxPool": Operator(_max_pool, (*_WINDOW, c.pool_has_no_indices)),
+    "MaxPool": Operator(_max_pool, (*_POOL, c.pool_has_no_indices)),
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
     "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pad_is_constant)),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),

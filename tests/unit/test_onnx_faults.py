@@ -268,6 +268,11 @@ def test_node_faults(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarra
             "node 'p' (Pad): pads with 2; requires 0",
         ),
         ([node("Identity", ["x"], ["y"])], {}, "output 0 is an input of the model"),
+        (
+            [node("Pad", ["x", "p"], ["a"]), node("Relu", ["a"], ["y"], name="r")],
+            {"p": np.asarray([0, 0, 0, 0, 0, 0, 0, 65530])},
+            "node 'Pad_0' (Pad): tensor of shape [1,2,6,65536] unsupported; requires at most 65535 rows and columns",
+        ),
     ],
 )
 def test_what_only_legalisation_can_see(

@@ -113,7 +113,7 @@ def conv(weights: onnx.TensorProto, opset: int = 21) -> onnx.ModelProto:
         ),
         (
             helper.make_tensor("w", TensorProto.FLOAT, [0, 3, 1, 1], b"", raw=True),
-            "node 'c' (Conv): 'w' of shape [0,3,1,1] holds no elements; requires at least one",
+            "node 'c' (Conv): weights of shape [0,3,1,1] unsupported; requires 4 dimensions of at least 1",
         ),
         *(
             (
@@ -277,6 +277,45 @@ def test_activations_have_a_limit() -> None:
     pads = {"p": np.asarray([0, 0, 0, 0, 0, 0, 10**6, 10**6])}
     proto = model([node("Pad", ["x", "p"], ["y"], name="p")], [1, 1, 2, 2], pads)
     assert causes(proto) == [f"node 'p' (Pad): tensor of shape [1, 1, 1000002, 1000002] has 1,000,004,000,004 {limit}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "what"),
+    [
+        ("MaxPool", {"strides": [0, 1]}, "strides=[0,1] unsupported; requires 2 values of at least 1"),
+        ("MaxPool", {"strides": [0, 0], "auto_pad": "SAME_UPPER"}, "strides=[0,0] unsupported"),
+        ("MaxPool", {"kernel_shape": [3]}, "kernel_shape=[3] unsupported; requires 2 values of at least 1"),
+        ("AveragePool", {"kernel_shape": [0, 3]}, "kernel_shape=[0,3] unsupported"),
+        ("MaxPool", {"pads": [1, 1]}, "pads=[1,1] unsupported; requires 4 values"),
+        ("MaxPool", {"pads": [3, 0, 0, 0]}, "pads=[3,0,0,0] of a window of [3,3]; requires smaller pads"),
+        ("Conv", {"strides": [0, 1]}, "strides=[0,1] unsupported"),
+        ("Conv", {"dilations": [1]}, "dilations=[1] unsupported; requires 2 values of at least 1"),
+        (
+            "Conv",
+            {"pads": [10**6] * 4, "strides": [10**6] * 2},
+            "tensor of shape [1, 3, 2000008, 2000008] has 12,000,096,000,192 elements; requires at most 67,108,864",
+        ),
+        (
+            "MaxPool",
+            {"kernel_shape": [300, 300], "pads": [296] * 4},
+            "24,462,270,000 values in its windows; requires at most 1,073,741,824",
+        ),
+    ],
+)
+def test_windows_have_limits(kind: str, attributes: dict[str, list[int] | str], what: str) -> None:
+    inputs = ["x", "w"] if kind == "Conv" else ["x"]
+    attributes = attributes if kind == "Conv" else {"kernel_shape": [3, 3]} | attributes
+    proto = model([node(kind, inputs, ["y"], name="n", **attributes)], [1, 3, 8, 8], {"w": random(4, 3, 3, 3)})
+    (cause,) = causes(proto)
+    assert cause.startswith(f"node 'n' ({kind}): {what}")
+
+
+def test_multiplications_have_a_limit() -> None:
+    proto = model([node("Conv", ["x", "w"], ["y"], name="n")], [1, 1, 4000, 4000], {"w": random(1, 1, 100, 100)})
+    assert causes(proto) == [
+        "node 'n' (Conv): 152,178,010,000 multiplications; requires at most 137,438,953,472: "
+        "export the model for a smaller input or window"
+    ]
 
 
 LARGE = np.asarray([10**5, 10**5])
