@@ -56,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "one beside y; or an image file, which is scaled and cut to size (default: the embedded sample)",
     )
     parser.add_argument(
-        "--output", metavar="Y.npy", help="write the output as .npy, several as .npz by name; not with --eval"
+        "--output",
+        metavar="Y.npy",
+        help="write the output as .npy, several as .npz by name, in the shape that the model declares, N images as "
+        "[N,...]; not with --eval",
     )
     parser.add_argument("--stats", action="store_true", help="print a table of statistics (flag; default off)")
     parser.add_argument(
