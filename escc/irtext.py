@@ -50,8 +50,8 @@ def parse_module(context: Context, text: bytes | str, name: str) -> ModuleOp:
     try:
         with parser_faults(name):
             module = Parser(context, text, name).parse_module()
+        check_order(module)  # first: the verifier cannot bear values that nothing defines
         module.verify()
-        check_order(module)
     except VerifyException as e:
         what = " ".join(str(e).split()) if module is None else invalid(module, e)
         raise UserError(f"{name}: {what}", "the IR text is well-formed but not valid") from e

@@ -113,6 +113,18 @@ def refused(text: str) -> str:
     return cause
 
 
+def test_a_value_that_only_another_layer_defines() -> None:
+    layer = """  bfs.layer "{name}" "map" -> @{name} attributes {{nodes = [], macs = 0 : i64, weights = 0 : i64}} {{
+      {define}
+      bfs.store_tile @{name}, %out
+    }}"""
+    define = "%out = bfs.buffer out 64"
+    layers = [layer.format(name="a", define=""), layer.format(name="b", define=define)]
+    tensors = "\n".join(f"bfs.tensor @{name} : 8x8x8 !esc.q<u8, 0.5> raw" for name in "ab")
+    text = f'bfs.program attributes {{target = "esc1"}} {{\n{tensors}\n' + "\n".join(layers) + "\n}"
+    assert refused(text) == "m.mlir: (bfs.store_tile): operand 0 '%out' is not defined above its use"
+
+
 def test_values_are_visible_where_they_may_be_used() -> None:
     loop = """
     func.func @f(%c: index, %d: i1) {{
