@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape as escape_markup
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from isa.formats import Scratchpad
 from isa.hazards import accesses
 from isa.jsonform import published
 from isa.program import Layer, Program
-from isa.text import printable
 
 SCHEMA_VERSION = 2
 
@@ -142,12 +140,15 @@ class Report:
         }
 
     def text(self, program: Program | None, suffix: str, title: str) -> str:
-        """The report as ".json" or ".html". Raises UserError without a program."""
+        """The report as ".json" or ".html". Raises UserError without a program or plotting library."""
         if program is None:
             raise UserError("--report needs the whole pipeline", "use --emit eisa, asm or bin")
         if suffix == ".json":
             return published(self.as_dict(program, title), indent=2)
-        return _html(self.layers(program), program, title)
+        from escc.reports.compiled import page
+
+        layers = self.layers(program)
+        return page(program, layers, _totals(layers, program), title).html()
 
 
 def _coefficient_bytes(layer: Layer, program: Program) -> int:
@@ -242,119 +243,3 @@ def _totals(layers: Sequence[LayerReport], program: Program) -> dict[str, Any]:
         "coefficient_entropy_bytes": sum(layer.coefficient_entropy_bytes or 0.0 for layer in known) if known else None,
         "entropy_bytes": sum(layer.entropy_bytes or 0.0 for layer in known) if known else None,
     }
-
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #e4e7ec; --back: #fbfbfd; --card: #fff;
-  --dense: #8f9bb3; --escalate: #2f6fed; --depthwise: #12a594; --other: #c9b458; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #2b3240; --back: #12151c; --card: #1a1f29; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 92rem; padding: 2.5rem 1.5rem; background: var(--back); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; } p { color: var(--soft); margin: .2rem 0 1.6rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem;
-  margin-bottom: 1.6rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem; }
-.card b { display: block; font-size: 1.35rem; font-weight: 600; } .card span { color: var(--soft); font-size: .85rem; }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .5rem .75rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 500; text-align: right; } tr:last-child td { border-bottom: 0; font-weight: 600; }
-td:first-child, th:first-child, td.text, th.text { text-align: left; }
-.tag { border-radius: 1rem; padding: .1rem .6rem; color: #fff; background: var(--other); font-size: .8rem; }
-.tag.dense { background: var(--dense); } .tag.escalate { background: var(--escalate); }
-.tag.depthwise { background: var(--depthwise); }
-.bar { display: inline-block; height: .55rem; border-radius: .3rem; background: var(--escalate); margin-left: .5rem;
-  min-width: 1px; vertical-align: middle; opacity: .75; }
-.track { display: inline-block; width: 5.5rem; text-align: left; }
-"""
-
-_COLUMNS = (
-    ("layer", "first"),
-    ("scheme", "text"),
-    ("output", ""),
-    ("MACs", ""),
-    ("float32 bytes", ""),
-    ("packed bytes", ""),
-    ("bits / weight", ""),
-    ("density", ""),
-    ("coefficient bytes", ""),
-    ("their entropy bound", ""),
-    ("tile", "text"),
-)
-
-
-def _markup(text: str) -> str:
-    """A name as markup that shows it, in an attribute too."""
-    return escape_markup(printable(text), quote=True)
-
-
-def _cell(text: str, kind: str = "", tip: str = "") -> str:
-    attributes = (f' class="{kind}"' if kind else "") + (f' title="{_markup(tip)}"' if tip else "")
-    return f"<td{attributes}>{text}</td>"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
-def _row(layer: LayerReport, largest: int) -> str:
-    width = 5 * layer.packed_bytes / largest if largest else 0
-    bar = f'<span class="track"><span class="bar" style="width:{width:.2f}rem"></span></span>'
-    tile = layer.tile
-    buffers = ", ".join(f"{space} {size:,} B" for space, size in tile.buffers.items()) if tile else ""
-    cells = [
-        _cell(_markup(layer.name), tip=", ".join(layer.nodes)),
-        _cell(f'<span class="tag {_markup(layer.scheme)}">{_markup(layer.scheme)}</span>', "text"),
-        _cell("x".join(map(str, layer.output))),
-        _cell(f"{layer.macs:,}"),
-        _cell(f"{layer.original_bytes:,}"),
-        _cell(f"{layer.packed_bytes:,}{bar}"),
-        _cell(_number(layer.bits_per_weight, ".2f")),
-        _cell(_number(layer.density, ".1%")),
-        _cell(f"{layer.coefficient_bytes:,}" if layer.coefficient_bytes else "–"),
-        _cell(_number(layer.coefficient_entropy_bytes, ",.0f")),
-        _cell(_markup(str(tile)) if tile else "–", "text", buffers),
-    ]
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _html(layers: Sequence[LayerReport], program: Program, title: str) -> str:
-    totals = _totals(layers, program)
-    ratio = totals["compression"]
-    cards = [
-        (_number(ratio, ".1f") + ("x" if ratio else ""), "smaller than float32 weights"),
-        (f"{totals['constant_bytes']:,}", "bytes of constants in DRAM"),
-        (_number(totals["bits_per_weight"], ".2f"), "bits a weight"),
-        (f"{totals['macs'] / 1e6:,.1f} M", "multiply-accumulates"),
-        (f"{totals['instructions']:,}", "instructions"),
-        (f"{totals['arena_bytes'] / 1024:,.0f} KiB", "activation arena"),
-    ]
-    boxes = "".join(f'<div class="card"><b>{value}</b><span>{label}</span></div>' for value, label in cards)
-    head = "".join(f'<th class="{kind}">{name}</th>' for name, kind in _COLUMNS)
-    largest = max((layer.packed_bytes for layer in layers), default=0)
-    rows = "\n".join(_row(layer, largest) for layer in layers)
-    last = [
-        _cell("total"),
-        _cell(f"{len(layers)} layers", "text"),
-        _cell(""),
-        _cell(f"{totals['macs']:,}"),
-        _cell(f"{totals['original_bytes']:,}"),
-        _cell(f'{totals["packed_bytes"]:,}<span class="track"></span>'),
-        _cell(_number(totals["bits_per_weight"], ".2f")),
-        _cell(_number(totals["density"], ".1%")),
-        _cell(f"{totals['coefficient_bytes']:,}"),
-        _cell(_number(totals["coefficient_entropy_bytes"], ",.0f")),
-        _cell("", "text"),
-    ]
-    name = _markup(title)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name} - escc</title><style>{_STYLE}</style></head>
-<body><h1>{name}</h1><p>target {_markup(program.target.name)}, {_markup(program.producer)}</p>
-<div class="cards">{boxes}</div>
-<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
-{rows}
-<tr>{"".join(last)}</tr></tbody></table></div></body></html>
-"""

@@ -185,7 +185,10 @@ def _report(args: argparse.Namespace, observers: list[Observer]) -> Report | Non
     if not args.report:
         return None
     from escc.report import Report
+    from escc.reports.vega import require
 
+    if any(Path(path).suffix == ".html" for path in args.report):
+        require()  # better to learn of a missing library now than after minutes
     report = Report()
     observers.append(report.observe)
     return report

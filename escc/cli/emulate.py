@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from escc.cli.common import CommandParser, run
@@ -32,7 +33,8 @@ examples:
   esc-emu model.bin                                 the embedded sample
   esc-emu model.bin --input cat.jpg --stats         an image, with statistics
   esc-emu model.bin --stats-json - --trace t.json   numbers as JSON, a timeline for Perfetto
-  esc-emu model.bin --eval test.npz --jobs 2        top-1 accuracy over x, y"""
+  esc-emu model.bin --eval test.npz --jobs 2        top-1 accuracy over x, y
+  esc-emu model.bin --report run.html               charts of all that, in one file"""
 
 _TOP = 5
 _MEASURED = 4
@@ -65,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--stats-json", metavar="FILE", help="write the statistics as JSON; - writes them, and nothing else, to stdout"
     )
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write the statistics as a page of charts and tables that needs no network; needs the extra escc[report]",
+    )
     parser.add_argument("--trace", metavar="FILE.json", help="write a timeline of the queues for Perfetto")
     source.add_argument(
         "--eval",
@@ -79,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--jobs", type=positive, metavar="N", help="threads for --eval (integer; default: one for each processor)"
     )
     parser.add_common_arguments()
-    parser.add_files(reads=["model", "input", "eval"], writes=["output", "stats_json", "trace"])
+    parser.add_files(reads=["model", "input", "eval"], writes=["output", "stats_json", "report", "trace"])
     parser.set_defaults(usage_error=parser.error)
     # One BLAS thread: products are small, and --eval runs batches in parallel instead. Set before NumPy loads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -95,6 +102,10 @@ def _body(args: argparse.Namespace) -> None:
     from emulator.machine import Machine
     from isa.container import read_elf
 
+    if args.report:
+        from escc.reports.vega import require
+
+        require()  # better to learn of a missing library now than after a run
     name = "stdin" if args.model == "-" else args.model
     program = read_elf(read_input(args.model), name)
     with _blame(name):
@@ -113,7 +124,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     from emulator.host import quantise, split_sample
 
     program = machine.program
-    wanted = bool(args.stats or args.stats_json or args.trace)
+    wanted = _measured(args)
     if args.output and not args.output.endswith(".npz") and len(program.outputs) != 1:
         raise UserError(
             f"{args.output}: the model has {len(program.outputs)} outputs", "give a file name ending in .npz"
@@ -175,8 +186,9 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
         )
     files: Files = []
     lines = [f"top-1 {100 * right / images:.2f} % ({right} of {images})"]
-    if (args.stats or args.stats_json or args.trace) and first is not None:
-        lines += _publish(machine, _measure(machine, [quantise(program.inputs[0], first)]), args, files)
+    if _measured(args) and first is not None:
+        statistics = _measure(machine, [quantise(program.inputs[0], first)])
+        lines += _publish(machine, statistics, args, files, right / images)
     _show(files, lines, args)
 
 
@@ -192,7 +204,18 @@ def _images(stored: Sequence[NDArray[np.uint8]]) -> int:
     return len(stored[0]) if stored else 1
 
 
-def _publish(machine: Machine, statistics: Sequence[Statistics], args: argparse.Namespace, files: Files) -> list[str]:
+def _measured(args: argparse.Namespace) -> bool:
+    """Whether an option asks for statistics."""
+    return bool(args.stats or args.stats_json or args.report or args.trace)
+
+
+def _publish(
+    machine: Machine,
+    statistics: Sequence[Statistics],
+    args: argparse.Namespace,
+    files: Files,
+    accuracy: float | None = None,
+) -> list[str]:
     """Add the files that the options ask for, and return the lines of the table; the trace shows the first image."""
     from emulator.report import table
     from emulator.statistics import average
@@ -202,6 +225,11 @@ def _publish(machine: Machine, statistics: Sequence[Statistics], args: argparse.
     data = statistics[0].data if len(statistics) == 1 else average([s.data for s in statistics])
     if args.stats_json:
         files.append((args.stats_json, published(data, indent=1)))
+    if args.report:
+        from escc.reports.emulated import page
+
+        title = "standard input" if args.model == "-" else Path(args.model).name
+        files.append((args.report, page(machine.program, data, title, accuracy).html()))
     if args.trace:
         files.append((args.trace, trace(machine.program, statistics[0].timeline)))
     return ["", *table(data).rstrip("\n").split("\n")] if args.stats else []

@@ -147,6 +147,4 @@ def test_outputs_of_the_emulator(program: Program, tmp_path: Path, capsys: pytes
 
 
 def test_reports_of_the_compiler(program: Program) -> None:
-    page = Report().text(program, ".html", f"{EVIL}.onnx")
-    assert all(map(is_safe, page.split("\n"))) and "<script>" not in page
     assert printable(EVIL) in json.loads(Report().text(program, ".json", EVIL))["model"]

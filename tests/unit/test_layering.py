@@ -65,7 +65,7 @@ def loaded(code: str) -> set[str]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_light(command: str) -> None:
     code = f"import sys\nfrom escc.cli.{command} import main\ntry: main(['--help'])\nexcept SystemExit: pass"
-    heavy = {"numpy", "onnx", "numba", "torch", "lark", "elftools", "xdsl"}
+    heavy = {"numpy", "onnx", "numba", "torch", "lark", "elftools", "xdsl", "altair", "vl_convert"}
     if command == "opt":  # an xDSL driver: its options are xDSL's
         heavy -= {"xdsl"}
     assert loaded(code) & heavy == set()

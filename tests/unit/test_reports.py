@@ -1,0 +1,157 @@
+"""Pages about a compilation or a run: what they hold, names of strangers as text, and that a browser draws them."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_emulator_timing import measure, tiled_program
+from test_isa_text import EVIL, is_safe
+
+from emulator.statistics import Statistics
+from escc.cli.compile import main as escc
+from escc.cli.emulate import main as emulate
+from escc.report import Report
+from escc.reports import emulated, vega
+from escc.reports.graph import edges_of
+from escc.reports.roofline import Point, roofline
+from escc.reports.table import Column, Table
+from escc.reports.vega import names
+from isa.container import write_elf
+from isa.program import Program
+
+MARKUP = "</script><script>alert(1)</script><b onmouseover='x' a=\"y\">&"
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Program, Statistics]:
+    program, x = tiled_program(0)
+    return program, measure(program, x)
+
+
+def specs(page: str) -> list[dict[str, Any]]:
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def without_library(page: str) -> str:
+    return re.sub(r'<script id="library">.*?</script>', "", page, flags=re.DOTALL)
+
+
+def values(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return spec["data"]["values"]
+
+
+def test_charts_hold_the_statistics(measured: tuple[Program, Statistics]) -> None:
+    program, statistics = measured
+    data = statistics.data
+    page = emulated.page(program, data, "m.bin", 0.875).html()
+    cycles, energy, traffic, roof = specs(page)
+    totals = data["totals"]
+    assert sum(v["value"] for v in values(cycles)) == totals["cycles"]
+    assert sum(v["value"] for v in values(energy)) == pytest.approx(totals["energy_uj"]["total"])
+    assert sum(v["value"] for v in values(traffic)) == totals["dram_bytes"]["total"]
+    line, _, dots = roof["layer"]
+    assert [v["layer"] for v in values(dots)] == ["first", "second"]
+    for v, d in zip(values(dots), data["layers"], strict=True):
+        assert v["rate"] <= v["limit"] and v["share"] == d["lower_bound"]["efficiency"]
+    assert max(v["rate"] for v in values(line)) == data["machine"]["multipliers"]
+    assert "87.50%" in page and f"{totals['cycles']:,}" in page
+    assert len(page) < 1_500_000 and not re.search(r"(src|href)=", without_library(page))
+
+
+@pytest.mark.parametrize("name", [EVIL, MARKUP])
+def test_names_of_strangers_are_text(measured: tuple[Program, Statistics], name: str) -> None:
+    program, statistics = measured
+    layers = tuple(replace(layer, name=name, kind=name, nodes=(name,)) for layer in program.layers)
+    program = replace(program, layers=layers, producer=name)
+    rows = [d | {"name": name, "kind": name, "nodes": [name]} for d in statistics.data["layers"]]
+    pages = [
+        emulated.page(program, statistics.data | {"layers": rows}, name).html(),
+        Report().text(program, ".html", name),
+    ]
+    for page in map(without_library, pages):
+        assert all(map(is_safe, page.split("\n"))) and "<b onmouseover" not in page
+        assert page.count("</script>") == page.count("<script") == 2
+        assert values(specs(page)[0])
+
+
+def test_layers_of_one_name_stay_apart() -> None:
+    assert names(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
+
+
+def test_the_graph_follows_the_tensors(measured: tuple[Program, Statistics]) -> None:
+    assert edges_of(measured[0]) == [(0, 1), (1, 2)]
+
+
+def test_layers_that_do_not_multiply_have_no_roof() -> None:
+    assert roofline([Point("pool", 0, 100, 10, 5, "DRAM")], 960, 16.0, ["DRAM"]) is None
+
+
+def test_a_table_sorts_by_numbers_and_shows_a_dash_for_nothing() -> None:
+    table = Table("t", "", [Column("layer"), Column("n", ",.1f")], [["a", 1234.56], ["b", None]], ["total", 3.0])
+    text = table.markup()
+    assert '<td data-key="1234.56">1,234.6</td>' in text and '<td data-key="">–</td>' in text
+    assert text.index("<tfoot>") > text.index("</tbody>")
+
+
+def test_a_missing_library_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(vega, "find_spec", lambda name: None if name == "vl_convert" else object())
+    binary, page = tmp_path / "m.bin", tmp_path / "r.html"
+    binary.write_bytes(write_elf(tiled_program(0)[0]))
+    model = Path(__file__).resolve().parents[2] / "examples/models/tiny_conv.onnx"
+    assert escc([str(model), "-o", str(tmp_path / "o.bin"), "--report", str(page)]) == 1
+    assert emulate([str(binary), "--report", str(page)]) == 1
+    told = capsys.readouterr()
+    assert told.err.count("pip install 'escc[report]'") == told.err.count("needs the library vl_convert") == 2
+    assert not page.exists() and told.out == ""
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --enable-logging=stderr --v=0 --virtual-time-budget=20000 --dump-dom"
+)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """A page of either kind, of a program with names that are markup."""
+    folder = tmp_path_factory.mktemp("pages")
+    program, x = tiled_program(0)
+    statistics = measure(program, x)
+    program = replace(program, layers=tuple(replace(layer, name=MARKUP) for layer in program.layers))
+    rows = [d | {"name": MARKUP} for d in statistics.data["layers"]]
+    texts = {
+        "emulated": emulated.page(program, statistics.data | {"layers": rows}, "m.bin").html(),
+        "compiled": Report().text(program, ".html", "m.onnx"),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    yield {name: folder / f"{name}.html" for name in texts}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: nothing shows that pages are drawn")
+@pytest.mark.parametrize(("kind", "charts"), [("emulated", 4), ("compiled", 1)])
+def test_a_browser_draws_the_page(pages: dict[str, Path], tmp_path: Path, kind: str, charts: int) -> None:
+    assert BROWSER
+    arguments = [BROWSER, *OPTIONS.split(), f"--user-data-dir={tmp_path}", pages[kind].as_uri()]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    assert [line for line in done.stderr.split("\n") if "CONSOLE" in line] == []
+    drawn = re.findall(r'<svg[^>]*class="marks".*?</svg>', done.stdout, re.DOTALL)
+    assert len(drawn) == charts
+    for svg in drawn:
+        assert svg.count("<path") > 2
+    assert html.escape(MARKUP[:12], quote=False) in "".join(drawn)
+    assert "cannot be drawn" not in done.stdout.split("<script")[0]
