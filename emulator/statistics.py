@@ -43,10 +43,11 @@ _STALL_OF_QUEUE = {Queue.LOAD: "load", Queue.POST: "post", Queue.STORE: "store"}
 
 @dataclass(frozen=True)
 class Statistics:
-    """`data`: plain numbers, lists and dictionaries; `timeline`: when every instruction ran."""
+    """`data`: plain numbers, lists and dictionaries; `timeline`: when every instruction ran, `moved` its DRAM bytes."""
 
     data: Data
     timeline: Timeline
+    moved: Longs
 
 
 def collect(program: Program, recorder: Recorder) -> Statistics:
@@ -97,7 +98,8 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
         "dram_peak_gb_per_s": _peak(program.target),
     }
     data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
-    return Statistics(data, timeline)
+    moved: Longs = recorder.counts[:, list(DRAM_COUNTS.values())].sum(axis=1)
+    return Statistics(data, timeline, moved)
 
 
 def layer_ends(layers: Sequence[Layer], timeline: Timeline) -> Longs:

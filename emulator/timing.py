@@ -10,7 +10,7 @@ queues (`_issue`, `_retire`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
@@ -80,20 +80,27 @@ _CHANNEL = np.dtype(
         ("row_misses", np.int64),  # bursts that had to open their row
         ("refreshes", np.int64),
         ("bursts", np.int64),
+        ("openings", np.int64),  # how many of `_Dram.openings` are filled in
     ]
 )
 
 
+_OPENING = np.dtype([("time", np.float64), ("bank", np.int64), ("row", np.int64)])
+"""A row that is opened, or a refresh that closes all rows (bank -1)."""
+
+
 class _Dram(NamedTuple):
-    """The channel: parameters, one record a bank, one record for all, the last four activations."""
+    """The channel: parameters, one record a bank, one record for all, the last four activations, rows opened so far."""
 
     timing: _Timing
     banks: Records
     channel: Records
     activations: Doubles
+    openings: Records
 
 
-def _dram(target: Target) -> _Dram:
+def _dram(target: Target, requests: Longs) -> _Dram:
+    """The channel before the first of the requests [n, 2] (address, bytes)."""
     d = target.dram
     scale = target.clock.frequency_mhz / d.clock_mhz
     burst = d.burst_bytes / d.bytes_per_clock
@@ -105,7 +112,20 @@ def _dram(target: Target) -> _Dram:
     for name in ("column", "read_end", "write_end", "activated"):
         channel[name] = _NEVER
     channel["refresh"] = timing.trefi
-    return _Dram(timing, banks, channel, np.full(4, _NEVER))
+    pages = (requests.sum(axis=1) - 1) // d.page_bytes - requests[:, 0] // d.page_bytes + 1
+    openings = np.zeros(2 * int(pages.sum()), _OPENING)  # a piece opens a row at most, after a refresh at most
+    return _Dram(timing, banks, channel, np.full(4, _NEVER), openings)
+
+
+@jit
+def _opened(dram: _Dram, time: float, bank: int, row: int) -> None:
+    """Note that a row is opened, or all rows closed."""
+    channel = dram.channel[0]
+    opening = dram.openings[channel["openings"]]
+    opening["time"] = time
+    opening["bank"] = bank
+    opening["row"] = row
+    channel["openings"] += 1
 
 
 @jit
@@ -118,6 +138,7 @@ def _refresh(dram: _Dram, now: float) -> None:
     begin = max(channel["refresh"] + due * t.trefi, max(channel["read_end"], channel["write_end"]) if due == 0 else 0.0)
     channel["refreshes"] += due + 1
     channel["refresh"] += (due + 1) * t.trefi
+    _opened(dram, begin, -1, 0)
     for b in range(dram.banks.shape[0]):
         bank = dram.banks[b]
         bank["row"] = -1
@@ -136,6 +157,7 @@ def _open_row(dram: _Dram, b: int, row: int, ready: float) -> None:
     dram.activations[slot] = activate
     channel["slot"] = (slot + 1) % 4
     channel["activated"] = activate
+    _opened(dram, activate, b, row)
     bank["row"] = row
     bank["precharge"] = activate + t.tras
     bank["column"] = activate + t.trcd
@@ -367,13 +389,17 @@ class DramUse:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Start and end of every instruction in cycles, and the instruction whose end allowed it to start (-1: none)."""
+    """Start and end of every instruction in cycles, and the instruction whose end allowed it to start (-1: none).
+
+    `openings` [n] with the fields time, bank and row: activations in the order of service; bank -1: a refresh.
+    """
 
     queue: Longs
     start: Longs
     end: Longs
     binder: Longs
     dram: DramUse
+    openings: Records = field(default_factory=lambda: np.zeros(0, _OPENING))
 
     @property
     def total(self) -> int:
@@ -399,7 +425,9 @@ def _machine(recorder: Recorder) -> _Machine:
     engines = np.zeros(len(_Engine), _ENGINE)
     engines["serving"] = -1
     signaller = np.full((len(Queue), n + 1), -1, np.int64)
-    return _Machine(work, times, queues, signaller, engines, recorder.target.dma.issue_cycles, _dram(recorder.target))
+    return _Machine(
+        work, times, queues, signaller, engines, recorder.target.dma.issue_cycles, _dram(recorder.target, requests)
+    )
 
 
 def replay(recorder: Recorder) -> Timeline:
@@ -410,4 +438,5 @@ def replay(recorder: Recorder) -> Timeline:
     channel = machine.dram.channel[0]
     hits, misses, refreshes, bursts = (int(channel[name]) for name in ("row_hits", "row_misses", "refreshes", "bursts"))
     use = DramUse(hits, misses, refreshes, bursts * machine.dram.timing.burst)
-    return Timeline(machine.work.queue, *machine.times, use)
+    openings = machine.dram.openings[: int(channel["openings"])]
+    return Timeline(machine.work.queue, *machine.times, use, openings)

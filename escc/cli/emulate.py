@@ -231,7 +231,7 @@ def _publish(
         title = "standard input" if args.model == "-" else Path(args.model).name
         files.append((args.report, page(machine.program, data, title, accuracy).html()))
     if args.trace:
-        files.append((args.trace, trace(machine.program, statistics[0].timeline)))
+        files.append((args.trace, trace(machine.program, statistics[0])))
     return ["", *table(data).rstrip("\n").split("\n")] if args.stats else []
 
 

@@ -145,9 +145,9 @@ def test_every_number_of_the_json_is_documented(model, capsys, request):
 def test_trace(model, program, tmp_path):
     assert main([str(model), "--trace", str(tmp_path / "t.json")]) == 0
     events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
-    tracks = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    tracks = {e["args"]["name"] for e in events if e["name"] == "thread_name" and e["pid"] == 1}
     assert tracks == {"load", "compute", "post", "store"}
-    runs = [e for e in events if e["ph"] == "X"]
+    runs = [e for e in events if e["ph"] == "X" and e["pid"] == 1]
     assert len(runs) == len(program.instructions) - 1
     assert {e["name"] for e in runs} == {"conv"}
     assert all(e["dur"] > 0 for e in runs)
