@@ -66,7 +66,7 @@ def difference(before: str, after: str) -> Iterator[str]:
 
 def _system(name: str, old: Run, new: Run) -> Iterator[str]:
     yield f"{printable(name)}: {_change(old.total.cycles, new.total.cycles)} cycles, " + (
-        f"{_change(old.total.energy, new.total.energy)} uJ, {_change(old.total.dram, new.total.dram)} bytes of DRAM"
+        f"{_change(old.total.energy, new.total.energy, 1)} uJ, {_change(old.total.dram, new.total.dram)} bytes of DRAM"
     )
     was, now = ({layer.name: layer.figures for layer in run.layers} for run in (old, new))
     deltas = {layer: now[layer].cycles - was[layer].cycles for layer in was if layer in now}
@@ -83,9 +83,9 @@ def _system(name: str, old: Run, new: Run) -> Iterator[str]:
             yield f"  {title}: {', '.join(lost)}"
 
 
-def _change(before: float, after: float) -> str:
+def _change(before: float, after: float, digits: int = 0) -> str:
     share = f" ({after / before - 1:+.1%})" if before else ""
-    return f"{before:,.0f} -> {after:,.0f}{share}"
+    return f"{before:,.{digits}f} -> {after:,.{digits}f}{share}"
 
 
 def _why(before: Figures, after: Figures) -> str:
