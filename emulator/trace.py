@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from emulator.energy import SCRATCHPADS
-from emulator.statistics import Longs, Statistics, stall_spans
+from emulator.statistics import Statistics, stall_spans
 from emulator.timing import Timeline
 from isa.code import synchronisation
 from isa.formats import Queue
@@ -144,9 +144,10 @@ def _live(program: Program, timeline: Timeline) -> Iterator[Change]:
         writes = {a.space for a in accesses if a.write}
         for access in accesses:
             if access.space in pads and not access.write:
-                owners: Longs = np.unique(pads[access.space][access.low // _LINE : -(-access.high // _LINE)])
-                for owner in owners[owners >= 0].tolist():
-                    last[owner] = max(last[owner], start if access.space in writes else end)
+                lines = pads[access.space][access.low // _LINE : -(-access.high // _LINE)]
+                for owner in map(int, np.unique(lines)):
+                    if owner >= 0:
+                        last[owner] = max(last[owner], start if access.space in writes else end)
         for access in accesses:
             if access.space in pads and access.write:
                 pads[access.space][access.low // _LINE : -(-access.high // _LINE)] = len(written)
