@@ -12,6 +12,7 @@ from escc.console import Console
 from escc.files import write_output
 
 if TYPE_CHECKING:
+    from escc.compare.figures import Comparison
     from escc.compare.run import Request
 
 DESCRIPTION = """\
@@ -41,11 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="instead: what changed between two files of --json, or of esc-emu --stats-json",
     )
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - writes it to stdout, and no table")
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write a page of charts and tables that needs no network; needs the extra escc[report]",
+    )
     parser.add_argument("--list-machines", action="store_true", help="list the installed baselines (flag; default off)")
     _add_data(parser)
     _add_sides(parser)
     parser.add_common_arguments()
-    parser.add_files(reads=["models", "data", "calibration", "sparse_model", "diff", "target"], writes=["json"])
+    parser.add_files(
+        reads=["models", "data", "calibration", "sparse_model", "diff", "target"], writes=["json", "report"]
+    )
     return run(parser, lambda args: _body(parser, args), argv)
 
 
@@ -148,14 +156,27 @@ def _compare(args: argparse.Namespace) -> None:
     from isa.jsonform import published
 
     console: Console = args.console
+    if args.report:
+        from escc.reports.vega import require
+
+        require()  # better to learn of a missing library now than after minutes
     if not args.calibration:
         console.warn("no --calibration: networks are quantised and pruned on the very images that are classified")
     found = compare(_request(args), console.step)
     console.progress("")
+    page = _page(found) if args.report else None
     if args.json:
         write_output(args.json, published(found, indent=1))
+    if page is not None:
+        write_output(args.report, page)
     if args.json != "-":
         print("\n".join(lines_of(found)))
+
+
+def _page(found: Comparison) -> str:
+    from escc.reports.compared import page
+
+    return page(found).html()
 
 
 def _request(args: argparse.Namespace) -> Request:

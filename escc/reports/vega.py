@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from escc.reports.markup import safe
@@ -34,7 +35,7 @@ class Chart:
 
     def markup(self) -> str:
         """The legend, which wraps on a phone; Vega's own does not."""
-        pairs = zip(self.legend, PALETTE, strict=False)
+        pairs = zip(self.legend, cycle(PALETTE), strict=False)
         items = "".join(f'<span><i style="background:{colour}"></i>{safe(name)}</span>' for name, colour in pairs)
         return f'<div class="legend">{items}</div>'
 
@@ -67,10 +68,10 @@ def names(layers: Sequence[str]) -> list[str]:
 
 
 def colours(parts: Sequence[str]) -> alt.Scale:
-    """A colour for each of up to ten parts, the same whichever of them occur."""
+    """A colour for each part, the same whichever of them occur; the eleventh has that of the first."""
     import altair as alt
 
-    return alt.Scale(domain=list(parts), range=list(PALETTE[: len(parts)]))
+    return alt.Scale(domain=list(parts), range=[colour for _, colour in zip(parts, cycle(PALETTE), strict=False)])
 
 
 def finished(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> dict[str, Any]:

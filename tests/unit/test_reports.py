@@ -19,8 +19,9 @@ from test_isa_text import EVIL, is_safe
 from emulator.statistics import Statistics
 from escc.cli.compile import main as escc
 from escc.cli.emulate import main as emulate
+from escc.compare.figures import Compared, Comparison, Figures, Part, System
 from escc.report import Report
-from escc.reports import emulated, vega
+from escc.reports import compared, emulated, vega
 from escc.reports.graph import edges_of
 from escc.reports.roofline import Point, roofline
 from escc.reports.table import Column, Table
@@ -85,6 +86,29 @@ def test_names_of_strangers_are_text(measured: tuple[Program, Statistics], name:
         assert values(specs(page)[0])
 
 
+def comparison(name: str = "auto") -> Comparison:
+    """One network on one of our schemes and one baseline."""
+    figures = [
+        Figures(c, c / 2, (Part("compute", c / 2), Part("dram", c / 2)), (Part("dram", 2.0),), (Part("weights", 64.0),))
+        for c in (100.0, 300.0)
+    ]
+    systems = [
+        System(n, kind, n, n, 960, 4096, 2048.0, None, top1, f, f, None, ())
+        for n, kind, top1, f in zip((name, "eyeriss"), ("scheme", "machine"), (90.0, 91.0), figures, strict=True)
+    ]
+    return Comparison(1, "esc1", 800.0, 16.0, (Compared(name, 4, 100, tuple(systems), ()),))
+
+
+def test_a_comparison_as_a_page() -> None:
+    page = compared.page(comparison()).html()
+    cycles, energy, traffic, against = specs(page)
+    assert [sum(v["value"] for v in values(spec)) for spec in (cycles, energy, traffic)] == [400, 4, 128]
+    assert [v["top1"] for v in values(against)] == [90, 91]
+    assert "3.00x" in page and "never mixed" in page
+    page = without_library(compared.page(comparison(MARKUP)).html())
+    assert "<b onmouseover" not in page and page.count("<script") == 2
+
+
 def test_layers_of_one_name_stay_apart() -> None:
     assert names(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
 
@@ -135,6 +159,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
     rows = [d | {"name": MARKUP} for d in statistics.data["layers"]]
     texts = {
         "emulated": emulated.page(program, statistics.data | {"layers": rows}, "m.bin").html(),
+        "compared": compared.page(comparison(MARKUP)).html(),
         "compiled": Report().text(program, ".html", "m.onnx"),
     }
     for name, text in texts.items():
@@ -143,7 +168,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: nothing shows that pages are drawn")
-@pytest.mark.parametrize(("kind", "charts"), [("emulated", 4), ("compiled", 1)])
+@pytest.mark.parametrize(("kind", "charts"), [("emulated", 4), ("compiled", 1), ("compared", 4)])
 def test_a_browser_draws_the_page(pages: dict[str, Path], tmp_path: Path, kind: str, charts: int) -> None:
     assert BROWSER
     arguments = [BROWSER, *OPTIONS.split(), f"--user-data-dir={tmp_path}", pages[kind].as_uri()]
