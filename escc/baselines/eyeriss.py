@@ -1,8 +1,8 @@
 """Eyeriss: a row-stationary array whose mapping is searched layer by layer.
 
 A set of R processing elements in a column convolves rows of one channel with rows of one filter; e such columns make e
-output rows. Sets for r channels and t filters lie side by side; each element interleaves p filters and q channels.
-Zero inputs gate the multiplier: they save energy and no cycles.
+output rows. Sets for r channels and t filters lie side by side, and so do groups of a convolution where there is room; each element
+interleaves p filters and q channels. Zero inputs gate the multiplier: they save energy and no cycles.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Eyeriss(Machine):
         g = work.geometry
         shape = self.shape(work)
         best = self.mapping(shape, batch)
-        cycles = g.groups * self.cycles(shape, best, batch) * (1 + self.ramp) / batch
+        cycles = self.all_groups(shape, best, batch, g.groups) * (1 + self.ramp) / batch
         inputs = best.n * self.input_bytes(shape, best)
         sums = best.n * self.output_words(shape, best) * self.sum_bytes
         per_image = g.groups * self.passes(shape, best, batch) / batch
@@ -139,11 +139,17 @@ class Eyeriss(Machine):
         filters, channels = ceil_div(shape.filters, m.p * m.t), ceil_div(shape.channels, m.q * m.r)
         return filters * channels * ceil_div(shape.out_rows, m.e) * ceil_div(batch, m.n) * shape.parts
 
-    def cycles(self, shape: Shape, m: Mapping, batch: int) -> float:
-        """Cycles of one group for the whole batch, without the ramp."""
+    def cycles(self, shape: Shape, m: Mapping, batch: int, abreast: int = 1) -> float:
+        """Cycles of `abreast` groups side by side for the whole batch, without the ramp."""
         computing = m.n * m.p * m.q * shape.columns * shape.out_columns
-        moving = m.n * self.output_words(shape, m) / self.sums_per_cycle
+        moving = abreast * m.n * self.output_words(shape, m) / self.sums_per_cycle
         return self.passes(shape, m, batch) * max(computing, moving)
+
+    def all_groups(self, shape: Shape, m: Mapping, batch: int, groups: int) -> float:
+        """Cycles of all groups, as many side by side as is fastest among those that slots and buffer hold."""
+        most = min(self.slots(shape, m.e) // (m.r * m.t), self.buffer_bytes // (m.n * self._held(shape, m)))
+        possible = [a for a in _extents(groups) if a <= most]
+        return min(ceil_div(groups, a) * self.cycles(shape, m, batch, a) for a in possible)
 
 
 @dataclass(frozen=True)

@@ -202,3 +202,16 @@ def test_decomposed_layers_have_no_baseline(files: Path) -> None:
     run_passes(network.context, module, [DecomposeConvPass(scheme="escalate", calibration=settings.calibration)])
     with pytest.raises(UserError, match="decomposed layer"):
         layer_works(module, [x])
+
+
+def test_several_networks_each_with_its_data_and_no_labels(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "wider.onnx").write_bytes(residual_model(channels=24, seed=1))
+    x = np.load(files / "data.npz")["x"]
+    np.savez(files / "unlabelled.npz", x=x)
+    second = ("--data", files / "unlabelled.npz", "--calibration", files / "data.npz")
+    chosen = ("--machines", "ideal-dense,ideal-sparse", "--sparse-price", "0.3")
+    assert _compare(files, *second, *chosen, models=("model.onnx", "wider.onnx")) == 0
+    text = capsys.readouterr().out
+    assert "model.onnx: cost of one image, mean of 2; top-1 over 40" in text
+    assert "wider.onnx: cost of one image, mean of 2; no labels" in text
+    assert "geometric mean of 2 networks" in text
