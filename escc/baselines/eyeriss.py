@@ -1,8 +1,8 @@
 """Eyeriss: a row-stationary array whose mapping is searched layer by layer.
 
 A set of R processing elements in a column convolves rows of one channel with rows of one filter; e such columns make e
-output rows. Sets for r channels and t filters lie side by side, and so do groups of a convolution where there is room; each element
-interleaves p filters and q channels. Zero inputs gate the multiplier: they save energy and no cycles.
+output rows. Sets for r channels and t filters lie side by side, and so do groups of a convolution where there is room.
+Each element interleaves p filters and q channels. Zero inputs gate the multiplier: they save energy and no cycles.
 """
 
 from __future__ import annotations
