@@ -22,6 +22,8 @@ from fuzz.sandbox import Sandbox
 _SCHEMES = ("dense", "dense", "escalate", "auto")
 _TOLERANCE = 2e-3
 """Largest difference of two float implementations, as a share of the largest value."""
+_LARGEST_WEIGHT = 1e6
+"""Where weights are larger, values are not compared."""
 _INTEGERS = (-(1 << 63), -(1 << 31), -2, -1, 0, 1, 2, 3, 7, 8, 12, 99, 1 << 20, (1 << 31) - 1, 1 << 40, (1 << 63) - 1)
 _FLOATS = (0.0, -1.0, 1e-45, 1e30, 3e38, float("inf"), float("nan"), 0.5)
 
@@ -82,10 +84,21 @@ def _compare(data: bytes, text: bytes) -> None:
     found = run_module(parse_module(make_context(), text, "m.mlir"), list(feeds.values()))
     if [x.shape for x in found] != [x.shape for x in wanted]:
         raise Finding("wrong", f"outputs {[x.shape for x in found]}, of onnxruntime {[x.shape for x in wanted]}")
+    if _is_ill_scaled(data):
+        return
     for a, b in zip(found, wanted, strict=True):
         largest = float(np.abs(b).max(initial=0.0))
         if np.isfinite(largest) and np.abs(a - b).max(initial=0.0) > _TOLERANCE * max(largest, 1e-6):
             raise Finding("wrong", f"an output deviates from onnxruntime by {np.abs(a - b).max() / largest:.2g}")
+
+
+def _is_ill_scaled(data: bytes) -> bool:
+    """Whether a tensor of the model holds values so large that ordinary ones beside them count as rounding errors.
+
+    Products are summed on a grid that the largest weight of an output channel sets (`isa.exact`).
+    """
+    arrays = (onnx.numpy_helper.to_array(t) for t in onnx.load_model_from_string(data).graph.initializer)
+    return any(float(np.abs(a).max(initial=0)) > _LARGEST_WEIGHT for a in arrays if a.dtype.kind == "f")
 
 
 # Fields of the message ------------------------------------------------------------------------------------------------
