@@ -203,6 +203,8 @@ class Flow(Protocol):
 class EscOp(IRDLOperation):
     """Base of all operations of the dialect: what passes ask of an operation."""
 
+    LEVEL: ClassVar[str] = "esc"
+    """The level that operations of the class belong to, whatever their dialect."""
     SOLE_READER: ClassVar[str] = ""
     """Name of the operation that alone may read the result, where it is a stage of a convolution and no tensor."""
     TORCH_FORM: ClassVar[str] = ""
@@ -278,6 +280,14 @@ class AccumulatorOp(FlowingOp, ABC):
     @abstractmethod
     def dense_weights(self) -> int:
         """Weights of the dense convolution that the operation computes or stands for."""
+
+    @property
+    @abstractmethod
+    def stored_weights(self) -> Sequence[Array]:
+        """The integers that are held for the weights: those that are coded, then small ones that are held as they are.
+
+        Empty where the operation alone does not know them.
+        """
 
     @property
     def stages(self) -> list[EscOp]:

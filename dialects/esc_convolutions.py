@@ -106,6 +106,10 @@ class Conv2dOp(AccumulatorOp):
         return self.weight.array.size
 
     @property
+    def stored_weights(self) -> Sequence[Array]:
+        return [self.weight.array]
+
+    @property
     def accumulator_bounds(self) -> tuple[Array, Array]:
         """Smallest and largest accumulator int64 [K] that any input can cause, windows over the padding included."""
         q, weight = q_of(self.input), self.weight.array
@@ -271,6 +275,11 @@ class BasisConv2dOp(AccumulatorOp):
             return 0
         k, _, c = first.coefficients.array.shape
         return k * c * self.basis.array[0].size
+
+    @property
+    def stored_weights(self) -> Sequence[Array]:
+        first = self.input.owner
+        return [first.coefficients.array, self.basis.array] if isinstance(first, CoeffCombineOp) else []
 
     @property
     def stages(self) -> list[EscOp]:

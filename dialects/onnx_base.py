@@ -68,6 +68,8 @@ class StorageRule(Enum):
 class OnnxOp(IRDLOperation, ABC):
     """Base of all operations of the dialect: one tensor result whose type `infer` computes."""
 
+    LEVEL: ClassVar[str] = "onnx"
+    """The level that operations of the class belong to, whatever their dialect."""
     STORAGE: ClassVar[StorageRule] = StorageRule.NONE
     QUANTISED_FORM: ClassVar[str] = ""
     """Lazy name "module:function": `function(emitter, op)` appends the operations of level `esc` for it."""

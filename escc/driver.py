@@ -73,10 +73,13 @@ def load(context: Context, source: str) -> ModuleOp:
 
 
 def level_of(module: ModuleOp) -> str:
-    """Lowest level that has operations in the module. Raises UserError if none has."""
-    dialects = {op.name.partition(".")[0] for op in module.walk()}
+    """Lowest level that has operations in the module. Raises UserError if none has.
+
+    Operations of other packages belong to the level whose operations they extend (their `LEVEL`).
+    """
+    found = {level for op in module.walk() for level in (op.dialect_name(), getattr(op, "LEVEL", ""))}
     for level in reversed(LEVELS):
-        if level in dialects:
+        if level in found:
             return level
     raise UserError(f"the module has no operation of any level ({', '.join(LEVELS)})", "is this IR text of escc?")
 

@@ -12,13 +12,13 @@ from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from dialects import bfs, esc
+from dialects import bfs
 from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import OpenTileOp
+from dialects.esc_base import AccumulatorOp
 from dialects.locations import node_names
 from isa.elementary import log2
 from isa.errors import UserError
-from isa.formats import Scratchpad
 from isa.hazards import accesses
 from isa.jsonform import published
 from isa.program import Layer, Program
@@ -153,14 +153,11 @@ class Report:
 
 def _coefficient_bytes(layer: Layer, program: Program) -> int:
     """Bytes of `.rodata` that the layer fetches into COEF: packed coefficients or dense weights, nothing else."""
-    fetched = {
-        (access.low, access.high - access.low)
-        for i in program.instructions[layer.start : layer.end]
-        if i.spec.mnemonic in ("load.coef", "load.weights")
-        or (i.spec.mnemonic == "load.bytes" and i["pad"] == Scratchpad.COEF)
-        for access in accesses(i, program.target)
-        if access.space == "dram"
-    }
+    fetched: set[tuple[int, int]] = set()
+    for i in program.instructions[layer.start : layer.end]:
+        touched = accesses(i, program.target)
+        if any(access.write and access.space == "coef" for access in touched):
+            fetched |= {(access.low, access.high - access.low) for access in touched if access.space == "dram"}
     return sum(size for _, size in fetched)
 
 
@@ -168,16 +165,12 @@ def _weights_of(module: ModuleOp) -> dict[str, Weights]:
     found: dict[str, Weights] = {}
     for op in module.walk():
         names = node_names(op)
-        if not names:
+        if not names or not isinstance(op, AccumulatorOp) or not (stored := op.stored_weights):
             continue
-        if isinstance(op, esc.Conv2dOp):
-            w = op.weight.array
-            bound = entropy_bytes(w)
-            found[names[0]] = Weights(w.size, int(np.count_nonzero(w)), bound, bound)
-        elif isinstance(op, esc.BasisConv2dOp) and isinstance(op.input.owner, esc.CoeffCombineOp):
-            t = op.input.owner.coefficients.array
-            bound = entropy_bytes(t)
-            found[names[0]] = Weights(t.size, int(np.count_nonzero(t)), bound, bound + op.basis.array.nbytes)
+        coded, *others = stored
+        bound = entropy_bytes(coded)
+        whole = bound + sum(other.nbytes for other in others)
+        found[names[0]] = Weights(coded.size, int(np.count_nonzero(coded)), bound, whole)
     return found
 
 

@@ -13,6 +13,7 @@ bytes (at least one writing) are ordered by semaphores as they are ordered in `.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -27,6 +28,9 @@ from isa.integers import Number, Values, entry
 from isa.target import Target
 
 INSTRUCTION_BYTES = 64
+
+_MNEMONIC = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)?")
+_FIELD_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 EXTERNAL_OPCODES = range(0x80, 0x100)
 """Opcodes of instructions that other packages declare. Ours lie below, so that no release of ours takes one of them."""
@@ -135,6 +139,11 @@ class InstructionSpec:
     offsets: MappingProxyType[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not _MNEMONIC.fullmatch(self.mnemonic):
+            raise ValueError(f"mnemonic '{self.mnemonic}' cannot be assembled; requires a form like 'load.pow2'")
+        for f in self.own_fields:
+            if not _FIELD_NAME.fullmatch(f.name):
+                raise ValueError(f"{self.mnemonic}: field '{f.name}' cannot be assembled; requires a form like 'pad_x'")
         fields = SYNC_FIELDS + self.own_fields
         offsets: dict[str, int] = {}
         position = OPCODE.bits

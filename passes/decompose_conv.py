@@ -271,4 +271,4 @@ class DecomposeConvPass(ModulePass):
                 stacklevel=2,
             )
         if walk.causes:
-            raise UserError(walk.causes, next((n for n in walk.notes if n), ""))
+            raise UserError(tuple(dict.fromkeys(walk.causes)), next((n for n in walk.notes if n), ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
 from dialects.onnx import shape_of
+from dialects.onnx_elementwise import ScalarOp
 from isa.errors import NodeFault, UserError, summed_up
 from passes.onnx_patterns.common import constant_array, producer
 from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
@@ -144,17 +145,9 @@ def dequantises_activation_or_weight(op: onnx.DequantizeLinearOp) -> str | None:
 
 
 _MAP: tuple[Check, ...] = (is_map,)
-LEGAL: dict[type[Operation], tuple[Check, ...]] = {
+_LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.ConstantOp: (),
     onnx.ConvOp: (is_map, weights_are_constant),
-    onnx.ReluOp: _MAP,
-    onnx.LeakyReluOp: _MAP,
-    onnx.ClipOp: _MAP,
-    onnx.SigmoidOp: _MAP,
-    onnx.HardSigmoidOp: _MAP,
-    onnx.HardSwishOp: _MAP,
-    onnx.TanhOp: _MAP,
-    onnx.EluOp: _MAP,
     onnx.AddOp: (is_map, adds_two_activations),
     onnx.MaxPoolOp: _MAP,
     onnx.AveragePoolOp: _MAP,
@@ -176,9 +169,22 @@ _REASONS: dict[type[Operation], str] = {
 }
 
 
+def legal_checks(operation: type[Operation]) -> tuple[Check, ...] | None:
+    """What operations of a class must fulfil to pass the boundary; None if they never do.
+
+    Functions of one number pass whatever package they come from: a table computes each of them.
+    """
+    return _MAP if issubclass(operation, ScalarOp) else _LEGAL.get(operation)
+
+
+def legal_operations(scalars: Iterable[type[ScalarOp]]) -> Mapping[type[Operation], tuple[Check, ...]]:
+    """Every operation that may pass the boundary, and what it must fulfil; `scalars` are those that are installed."""
+    return {**dict.fromkeys(scalars, _MAP), **_LEGAL}
+
+
 def offence(op: Operation) -> str | None:
     """Why an operation may not pass the boundary; None if it may."""
-    checks = LEGAL.get(type(op))
+    checks = legal_checks(type(op))
     if checks is None:
         return _REASONS.get(
             type(op),

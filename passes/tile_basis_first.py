@@ -20,6 +20,7 @@ from dialects.esc import shape_of
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
 from dialects.machine import port_properties
+from dialects.onnx_base import OnnxOp
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
@@ -42,7 +43,7 @@ class _FunctionTiler:
 
     def program(self) -> bfs.ProgramOp:
         """The program. Raises `UserError` naming all nodes that cannot be tiled."""
-        if above := sum(op.dialect_name() == "onnx" for op in self.function.body.block.ops):
+        if above := sum(isinstance(op, OnnxOp) for op in self.function.body.block.ops):
             raise UserError(
                 f"@main holds {above} operations of level 'onnx'; requires level 'esc'", "run quantize before"
             )

@@ -22,6 +22,7 @@ from isa.errors import UserError
 from passes.analysis.original_weight_count import float_weights
 
 OPSET, IR_VERSION = 17, 8
+"""Of exported models; newer only where an operator of another package is."""
 _NHWC_TO_NCHW, _NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
@@ -105,6 +106,16 @@ def _value_info(name: str, value: SSAValue, layout: str = "NCHW") -> onnx.ValueI
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, dynamic)
 
 
+def _opset(graph: onnx.GraphProto) -> int:
+    """`OPSET`, or the first newer opset that has every operator of the graph."""
+    used = {node.op_type for node in graph.node}
+    first: dict[str, int] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "" and schema.name in used:
+            first[schema.name] = min(first.get(schema.name, schema.since_version), schema.since_version)
+    return max(OPSET, *first.values())
+
+
 def export_model(module: ModuleOp) -> onnx.ModelProto:
     """The model of a module of level `esc` as plain ONNX of float inputs and outputs and any batch.
 
@@ -115,10 +126,11 @@ def export_model(module: ModuleOp) -> onnx.ModelProto:
     """
     function = main_function(module)
     graph = Exporter(function).run()
+    opsets = [helper.make_opsetid("", _opset(graph))]
     model = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=opsets,
+        ir_version=max(IR_VERSION, helper.find_min_ir_version_for(opsets)),
         producer_name="escc",
         producer_version=metadata.version("escc"),
     )

@@ -50,16 +50,18 @@ class Stages:
     resident: Sequence[DenseAttr] = ()
 
 
-def dense_faults(op: esc.Conv2dOp, target: Target) -> Iterator[str]:
-    """Why the machine cannot compute a convolution with int8 weights; its windows may be accumulated in parts."""
-    yield from window_faults("conv.dense", op.kernel, ints(op.strides), ints(op.pads))
+def dense_faults(op: AccumulatorOp, depth: int, target: Target) -> Iterator[str]:
+    """Why the machine cannot compute a convolution with int8 weights of `depth` input channels each; its windows may be
+    accumulated in parts.
+    """
+    yield from window_faults("conv.dense", op.kernel, *op.window)
     chunk, pads = target.array.chunk, target.scratchpad
-    channels = min(shape_of(op.input)[3], chunk)
+    channels = min(shape_of(op.operands[0])[3], chunk)
     yield from room_faults(
         target,
         [
             ("input of one position", RecordLayout(channels, chunk).position_bytes, pads.act),
-            ("weights of one position and channel", min(op.weight.array.shape[3], chunk), pads.coef),
+            ("weights of one position and channel", min(depth, chunk), pads.coef),
         ],
     )
 

@@ -99,7 +99,9 @@ class DenseKind(ConvolutionKind):
     rules = (LoadWeightsRule(), ConvRule(), RequantRule())
 
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        return dense_faults(op, target) if isinstance(op, esc.Conv2dOp) and not op.is_depthwise else iter(())
+        if not isinstance(op, esc.Conv2dOp) or op.is_depthwise:
+            return iter(())
+        return dense_faults(op, op.weight.array.shape[3], target)
 
     def stages(self, op: esc.RequantizeOp) -> Stages | None:
         conv = op.input.owner

@@ -80,7 +80,7 @@ class DepthwiseKind(ConvolutionKind):
     rules = (LoadWeightsRule(), ConvDwRule(), RequantRule())
 
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        return dense_faults(op, target) if isinstance(op, esc.Conv2dOp) and op.is_depthwise else iter(())
+        return dense_faults(op, 1, target) if isinstance(op, esc.Conv2dOp) and op.is_depthwise else iter(())
 
     def stages(self, op: esc.RequantizeOp) -> Stages | None:
         conv = op.input.owner

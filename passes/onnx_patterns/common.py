@@ -16,22 +16,13 @@ from dialects import onnx
 from dialects.attributes import integer
 from dialects.interpreters.kernels import dequantize
 from dialects.locations import fused
+from dialects.onnx_elementwise import ScalarOp
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
-ELEMENTWISE = (
-    onnx.ReluOp,
-    onnx.LeakyReluOp,
-    onnx.ClipOp,
-    onnx.SigmoidOp,
-    onnx.HardSigmoidOp,
-    onnx.HardSwishOp,
-    onnx.TanhOp,
-    onnx.EluOp,
-    onnx.IdentityOp,
-    onnx.DropoutOp,
-)
+ELEMENTWISE = (ScalarOp, onnx.IdentityOp, onnx.DropoutOp)
+"""Operations that map each element alone, those of other packages included."""
 
 
 def replace(

@@ -117,3 +117,11 @@ def test_enumerations_fit_their_fields() -> None:
         if f.enum is not None:
             assert issubclass(f.enum, IntEnum)
             assert all(f.low <= member <= f.high for member in f.enum)
+
+
+@pytest.mark.parametrize("mnemonic", ["Load", "load.", "load.a.b", "2load", "load pow2", "load.pow-2"])
+def test_mnemonics_that_the_assembler_cannot_read_are_refused(mnemonic: str) -> None:
+    with pytest.raises(ValueError, match="cannot be assembled"):
+        InstructionSpec(mnemonic, 0x80, Queue.LOAD, "")
+    with pytest.raises(ValueError, match="field 'A b' cannot be assembled"):
+        InstructionSpec("load.pow2", 0x80, Queue.LOAD, "", (Field("A b", 8, ""),))

@@ -47,11 +47,19 @@ def _conv(e: OnnxEmitter, op: AccumulatorOp, x: str, weight: Array, groups: int,
     return e.graph.node("Conv", inputs, name, **window, group=groups)
 
 
+def convolution(
+    e: OnnxEmitter, op: AccumulatorOp, weight: Array, groups: int, requantize: esc.RequantizeOp, name: str
+) -> str:
+    """One Conv with int8 weights [K, R, S, C/groups], for an operation that reads a tensor itself."""
+    x = op.operands[0]
+    folded = _folded(x, requantize)
+    weight = np.where(folded.dead[:, None, None, None], 0, weight.transpose(0, 3, 1, 2))
+    return _conv(e, op, e.values[x], weight, groups, folded, name)
+
+
 def dense(e: OnnxEmitter, op: esc.Conv2dOp, requantize: esc.RequantizeOp, name: str) -> str:
     """One Conv."""
-    folded = _folded(op.input, requantize)
-    weight = np.where(folded.dead[:, None, None, None], 0, op.weight.array.transpose(0, 3, 1, 2))
-    return _conv(e, op, e.values[op.input], weight, op.groups.value.data, folded, name)
+    return convolution(e, op, op.weight.array, op.groups.value.data, requantize, name)
 
 
 def decomposed(e: OnnxEmitter, op: esc.BasisConv2dOp, requantize: esc.RequantizeOp, name: str) -> str:
