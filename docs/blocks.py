@@ -2,9 +2,10 @@
 
 A ```sh block is a script. In a ```console block every line that starts with `$ ` is a command (a trailing backslash
 continues it) and the lines below it are the output it must print, standard output and error together; `...` stands for
-any text within a line and, alone on a line, for any number of lines. In a ```console ~2% block numbers may differ by
-2 % and by two units of their last digit, and spacing is free: for results that hang on how a CPU rounds. With --update
-outputs that differ are rewritten.
+any text within a line and, alone on a line, for any number of lines. `98..100` stands for any number from 98 to 100:
+for results of training, which hang on how a CPU rounds; what the compiler makes is the same on every machine. In a
+```console ~25% block, numbers may differ by 25 % and by two units of their last digit, and spacing is free: for whole
+tables of a trained network. With --update outputs that differ are rewritten, but for lines that fit.
 
 The blocks of one file run in order, as if typed into one shell, in a scratch directory that links to what the checkout
 holds. Not run:
@@ -32,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600
 _FENCE = re.compile(r"^```(\w*)(?: ~(\d+)%)?\s*$")
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+_RANGE = re.compile(rf"{_NUMBER.pattern}\.\.{_NUMBER.pattern}")
+_TOKEN = re.compile(rf"{_RANGE.pattern}|{_NUMBER.pattern}")
 _SETUP = re.compile(r"^\s*(make|git|python -m venv|pip install(?!.*--no-index))\b", re.MULTILINE)
 # Environment, functions and directory that a command leaves are those that the next one finds.
 _SHELL = """
@@ -107,38 +110,54 @@ def _console(body: Sequence[str], where: str) -> Iterator[Command]:
 def matches(expected: Sequence[str], printed: Sequence[str], tolerance: float | None = None) -> bool:
     """Whether the printed lines fit the expected ones, `...` being any text in a line or, alone, any lines.
 
-    With a tolerance, numbers fit that differ by this share of the larger one and two units of their last digit, runs of
-    spaces fit each other, and so do rules of any length.
+    A range `a..b` fits the numbers in it. With a tolerance, numbers fit that differ by this share of the larger one and
+    two units of their last digit, runs of spaces fit each other, and so do rules of any length.
     """
-    pattern = ""
+    pattern, wanted = "", list[str]()
     for line in expected:
         if line.strip() == "...":
             pattern += r"(?:.*\n)*?"
         else:
-            pattern += ".*?".join(_literal(part.rstrip(), tolerance) for part in line.rstrip().split("..."))
-            pattern += r"[ \t]*\n"
+            parts = [part.rstrip() for part in line.rstrip().split("...")]
+            pattern += ".*?".join(_literal(part, tolerance) for part in parts) + r"[ \t]*\n"
+            wanted += [token for part in parts for token in _tokens(tolerance).findall(part)]
     found = re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed))
-    if found is None or tolerance is None:
-        return found is not None
-    wanted = [
-        n for line in expected if line.strip() != "..." for part in line.split("...") for n in _NUMBER.findall(part)
-    ]
-    return all(_close(a, b, tolerance) for a, b in zip(wanted, found.groups(), strict=True))
+    return found is not None and all(_fits(a, b, tolerance or 0.0) for a, b in zip(wanted, found.groups(), strict=True))
+
+
+def _tokens(tolerance: float | None) -> re.Pattern[str]:
+    """What in an expected line stands for more than itself."""
+    return _RANGE if tolerance is None else _TOKEN
 
 
 def _literal(text: str, tolerance: float | None) -> str:
-    """Pattern for text without wildcards; with a tolerance, each number in it becomes a group."""
-    if tolerance is None:
-        return re.escape(text)
+    """Pattern for text without wildcards, in which each token is a group."""
+    parts = _tokens(tolerance).split(text)
     number = f"({_NUMBER.pattern})"
-    parts = [re.sub(r"-{3,}", "---", re.sub(r"\s+", " ", part)) for part in _NUMBER.split(text)]
+    if tolerance is None:
+        return number.join(map(re.escape, parts))
+    parts = [re.sub(r"-{3,}", "---", re.sub(r"\s+", " ", part)) for part in parts]
     return number.join(re.escape(p).replace("\\ ", r"\s+").replace(r"\-\-\-", "-+") for p in parts)
 
 
-def _close(a: str, b: str, tolerance: float) -> bool:
-    x, y = (float(n.replace(",", "")) for n in (a, b))
-    last_digit = 10.0 ** -max(len(n.partition(".")[2]) for n in (a, b))
+def _fits(token: str, printed: str, tolerance: float) -> bool:
+    low, _, high = token.partition("..")
+    if high:
+        return _value(low) <= _value(printed) <= _value(high)
+    x, y = _value(token), _value(printed)
+    last_digit = 10.0 ** -max(len(n.partition(".")[2]) for n in (token, printed))
     return abs(x - y) <= tolerance * max(abs(x), abs(y)) + 2.001 * last_digit
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))
+
+
+def updated(expected: Sequence[str], printed: Sequence[str], tolerance: float | None = None) -> list[str]:
+    """The printed lines, but the expected ones where they fit."""
+    if len(expected) != len(printed) or any(line.strip() == "..." for line in expected):
+        return list(printed)
+    return [e if matches([e], [p], tolerance) else p for e, p in zip(expected, printed, strict=True)]
 
 
 def data_folder() -> Path | None:
@@ -215,7 +234,7 @@ def check(path: Path, scratch: Path, update: bool = False) -> tuple[list[str], l
             if command.expected is None or matches(command.expected, printed, block.tolerance):
                 continue
             if update:
-                command.expected = printed
+                command.expected = updated(command.expected, printed, block.tolerance)
                 replaced[block.line] = [x for c in block.commands for x in (f"$ {c.text}", *(c.expected or []))]
             else:
                 diff = difflib.unified_diff(command.expected, printed, "expected", "printed", n=1, lineterm="")

@@ -39,6 +39,23 @@ def test_tolerance_is_for_numbers_and_spacing_only() -> None:
     assert not blocks.matches(["a 1"], ["a"], 0.02)
 
 
+def test_ranges_are_for_numbers_in_them() -> None:
+    assert blocks.matches(["top-1 98..100 % (441..450 of 450)"], ["top-1 99.56 % (448 of 450)"])
+    assert blocks.matches(["1,200..1,428 bytes, 2  x"], ["1,419 bytes, 2  x"])
+    assert blocks.matches(["a -1.5..-1 b 10"], ["a -1.25  b 11"], 0.1)
+    assert not blocks.matches(["top-1 98..100 %"], ["top-1 97.99 %"])
+    assert not blocks.matches(["top-1 98..100 %"], ["top-1 100.1 %"])
+    assert not blocks.matches(["1..3 of 4"], ["2 of 5"])
+    assert blocks.matches(["a../b 1"], ["a../b 1"])
+
+
+def test_an_update_keeps_lines_that_fit() -> None:
+    assert blocks.updated(["a 1..3", "b 1"], ["a 2", "b 2"]) == ["a 1..3", "b 2"]
+    assert blocks.updated(["a 1..3", "b 1"], ["a 4", "b 1"]) == ["a 4", "b 1"]
+    assert blocks.updated(["a 1..3"], ["a 2", "b 2"]) == ["a 2", "b 2"]
+    assert blocks.updated(["a 1", "..."], ["a 2", "b 2"]) == ["a 2", "b 2"]
+
+
 def test_console_block_is_parsed_into_commands_and_outputs(tmp_path: Path) -> None:
     text = "text\n```console\n$ echo a \\\n  b\na b\n$ true\n```\n```sh\ntrue\nfalse\n```\n```text\nno\n```\n"
     (tmp_path / "x.md").write_text(text)
