@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from isa.elementary import exp2, log2
 
 SCHEMA_VERSION = 1
 BATCH = 16
@@ -152,7 +153,7 @@ class Comparison:
                     if mine > 0 and theirs > 0:
                         found.setdefault((ours.name, machine.name), []).append(theirs / mine)
         complete = {pair: values for pair, values in found.items() if len(values) == len(self.networks)}
-        return {pair: math.exp(sum(map(math.log, values)) / len(values)) for pair, values in complete.items()}
+        return {pair: float(exp2(log2(values).mean())) for pair, values in complete.items()}
 
 
 @dataclass(frozen=True)
