@@ -34,7 +34,7 @@ NOTE = "escc --supported-ops lists what is supported"
 FLOAT_WEIGHTS_KEY = "escc.float_weights"
 """Metadata of a compressed ONNX model: number of weights of the float model that it was made from."""
 _TYPES = onnx_proto.TensorProto
-_FLOATS = (_TYPES.UNDEFINED, _TYPES.FLOAT, _TYPES.FLOAT16, _TYPES.BFLOAT16, _TYPES.DOUBLE)
+_FLOATS = (_TYPES.FLOAT, _TYPES.FLOAT16, _TYPES.BFLOAT16, _TYPES.DOUBLE)
 """Element types that an output of floats may be declared with."""
 _COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
@@ -292,7 +292,7 @@ class Importer:
             self.faults.append("the graph has no outputs; requires at least one")
         for info in self.model.graph.output:
             value = self.values[info.name]
-            declared = info.type.tensor_type.elem_type
+            declared = info.type.WhichOneof("value")  # none where the exporter left it out
             if value.const is not None:
                 self.faults.append(f"output '{info.name}' does not depend on the input of the model")
             elif value.ssa is not None:
@@ -300,8 +300,9 @@ class Importer:
                     self.faults.append(
                         f"output '{info.name}' has type {value.dtype}; requires float: end with DequantizeLinear"
                     )
-                elif declared not in _FLOATS:
-                    self.faults.append(f"output '{info.name}' is declared with element type {declared}; requires float")
+                elif declared is not None and info.type.tensor_type.elem_type not in _FLOATS:
+                    kind = info.type.tensor_type.elem_type if declared == "tensor_type" else declared
+                    self.faults.append(f"output '{info.name}' is declared with element type {kind}; requires float")
                 results.append(value.ssa)
         return results
 

@@ -151,6 +151,20 @@ def test_inputs_without_elements() -> None:
     assert causes(proto) == ["input 'x': dimension 2 is 0; requires at least 1"]
 
 
+@pytest.mark.parametrize(
+    ("declared", "kind"),
+    [
+        (onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor()), "0"),
+        (helper.make_tensor_type_proto(TensorProto.INT64, None), "7"),
+        (helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None)), "sequence_type"),
+    ],
+)
+def test_outputs_declared_as_something_else(declared: onnx.TypeProto, kind: str) -> None:
+    proto = changed(lambda g: g.output[0].type.CopyFrom(declared))
+    assert refused_by_onnxruntime(proto)
+    assert causes(proto) == [f"output 'y' is declared with element type {kind}; requires float"]
+
+
 def test_names_that_are_no_text() -> None:
     data = changed(lambda g: None).SerializeToString().replace(b"\x01r", b"\x01\xf6")
     with pytest.raises(UserError) as fault:
