@@ -8,17 +8,44 @@ from contextlib import contextmanager
 from io import StringIO
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, UnknownLoc
+from xdsl.dialects.builtin import ModuleOp, StringAttr, UnknownLoc
 from xdsl.ir import Operation, Region, SSAValue
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove
 from xdsl.utils.exceptions import DiagnosticException, ParseError, VerifyException
+from xdsl.utils.mlir_lexer import MLIRTokenKind, StringLiteral
 
 from dialects.locations import node_names
 from escc.irscan import check_text
 from escc.universe import multiverse
 from isa.errors import UserError
+
+
+class TextParser(Parser):
+    """xDSL's parser for what its printer writes.
+
+    A string with characters beyond ASCII is printed as bytes; here it reads back as a string.
+    """
+
+    def parse_optional_str_literal(self) -> str | None:
+        text = super().parse_optional_str_literal()
+        return self._parse_optional_printed_text() if text is None else text
+
+    def _parse_optional_string_attr(self) -> StringAttr | None:
+        text = self.parse_optional_str_literal()
+        return None if text is None else StringAttr(text)
+
+    def _parse_optional_printed_text(self) -> str | None:
+        token = self._current_token
+        if token.kind != MLIRTokenKind.BYTES_LIT:
+            return None
+        try:
+            text = StringLiteral.from_span(token.span).string_contents
+        except UnicodeDecodeError:
+            return None
+        self._consume_token(MLIRTokenKind.BYTES_LIT)
+        return text
 
 
 def make_context() -> Context:
@@ -49,7 +76,7 @@ def parse_module(context: Context, text: bytes | str, name: str) -> ModuleOp:
     module: ModuleOp | None = None
     try:
         with parser_faults(name):
-            module = Parser(context, text, name).parse_module()
+            module = TextParser(context, text, name).parse_module()
         check_order(module)  # first: the verifier cannot bear values that nothing defines
         module.verify()
     except VerifyException as e:

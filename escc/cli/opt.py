@@ -36,7 +36,7 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
     from xdsl.xdsl_opt_main import xDSLOptMain
 
     from escc.driver import provenance, record
-    from escc.irtext import check_order, checked_text, has_locations, parser_faults
+    from escc.irtext import TextParser, check_order, checked_text, has_locations, parser_faults
     from escc.universe import multiverse
     from passes.pipelines import parse
 
@@ -47,6 +47,15 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
         def register_all_dialects(self) -> None:
             multiverse()  # reports an extension that does not load as a fault of the installation
             super().register_all_dialects()
+
+        def register_all_frontends(self) -> None:
+            def parse_mlir(stream: IO[bytes]) -> ModuleOp:
+                name = self.get_input_name()
+                parser = TextParser(self.ctx, stream.read().decode(), name)
+                return parser.parse_module(not self.args.no_implicit_module)
+
+            super().register_all_frontends()
+            self.available_frontends["mlir"] = parse_mlir
 
         def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
             super().register_all_arguments(arg_parser)

@@ -135,7 +135,7 @@ def windows_are_two_dimensional(node: Node) -> str | None:
     """kernel_shape, strides and dilations hold 2 values of at least 1, pads 4"""
     for name, count, least in (("kernel_shape", 2, 1), ("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, None)):
         values = node.ints(name)
-        if values and (len(values) != count or (least is not None and min(values) < least)):
+        if name in node.attributes and (len(values) != count or (least is not None and min(values) < least)):
             rule = f"{count} values" + ("" if least is None else f" of at least {least}")
             return f"{name}={text(values)} unsupported; requires {rule}"
     return None

@@ -36,6 +36,10 @@ FLOAT_WEIGHTS_KEY = "escc.float_weights"
 _TYPES = onnx_proto.TensorProto
 _FLOATS = (_TYPES.FLOAT, _TYPES.FLOAT16, _TYPES.BFLOAT16, _TYPES.DOUBLE)
 """Element types that an output of floats may be declared with."""
+_FLAGS = (
+    *("allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes", "spatial"),
+    *("training_mode", "transA", "transB"),
+)
 _COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -225,6 +229,9 @@ class Importer:
         """What is wrong with a node's attributes and inputs, by the schema of its operator."""
         if len({a.name for a in proto.attribute}) != len(proto.attribute):
             return "is malformed: an attribute is given twice"
+        for flag in _FLAGS:
+            if node.attr(flag, 0) not in (0, 1):
+                return f"is malformed: {flag}={node.attr(flag)}; requires 0 or 1"
         try:
             onnx_proto.checker.check_node(proto, self._checker)
         except onnx_proto.checker.ValidationError as error:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from isa_programs import small_program, with_instruction
+from xdsl.dialects.builtin import ArrayAttr, StringAttr
 
 from dialects.eisa import from_program
+from dialects.interpreters.run import main_function
+from dialects.locations import named, node_names
 from escc.cli import compile as escc
 from escc.cli import opt
 from escc.driver import record
@@ -231,3 +234,25 @@ def test_the_innermost_fault_is_told(tmp_path: Path) -> None:
     )
     text = f'bfs.program attributes {{target = "esc1"}} {{\n{body}\n}}'
     assert refused(text) == "m.mlir: (bfs.for): step must be positive, found 0"
+
+
+@pytest.mark.parametrize("name", ["é", 'é"b', "日本/conv\\1", "a\tb\x1b", "x\u202ey", 'plain "quoted"'])
+def test_names_of_any_characters_read_back(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As names of nodes in locations, and as names of outputs in attributes."""
+    text = """
+        func.func @main(%x : tensor<1x1x2x2xf32>) -> tensor<1x1x2x2xf32> attributes {output_names = ["y"]} {
+          %y = onnx.Relu %x : (tensor<1x1x2x2xf32>) -> tensor<1x1x2x2xf32>
+          func.return %y : tensor<1x1x2x2xf32>
+        }"""
+    module = parse_module(make_context(), text, "m.mlir")
+    relu = next(op for op in module.walk() if op.name == "onnx.Relu")
+    relu.location = named(name)
+    main_function(module).attributes["output_names"] = ArrayAttr([StringAttr(name)])
+    printed = print_module(module)
+    again = parse_module(make_context(), printed, "m.mlir")
+    assert again.is_structurally_equivalent(module)
+    assert [node_names(op) for op in again.walk() if op.name == "onnx.Relu"] == [(name,)]
+    assert main_function(again).attributes["output_names"] == ArrayAttr([StringAttr(name)])
+    (tmp_path / "m.mlir").write_text(printed, encoding="utf-8")
+    assert opt.main([str(tmp_path / "m.mlir"), "--print-debuginfo"]) == 0
+    assert capsys.readouterr().out.strip() == printed.strip()

@@ -300,6 +300,7 @@ def test_activations_have_a_limit() -> None:
         ("MaxPool", {"strides": [0, 0], "auto_pad": "SAME_UPPER"}, "strides=[0,0] unsupported"),
         ("MaxPool", {"kernel_shape": [3]}, "kernel_shape=[3] unsupported; requires 2 values of at least 1"),
         ("AveragePool", {"kernel_shape": [0, 3]}, "kernel_shape=[0,3] unsupported"),
+        ("MaxPool", {"ceil_mode": 2}, "is malformed: ceil_mode=2; requires 0 or 1"),
         ("MaxPool", {"pads": [1, 1]}, "pads=[1,1] unsupported; requires 4 values"),
         ("MaxPool", {"pads": [3, 0, 0, 0]}, "pads=[3,0,0,0] of a window of [3,3]; requires smaller pads"),
         ("Conv", {"strides": [0, 1]}, "strides=[0,1] unsupported"),
@@ -322,6 +323,12 @@ def test_windows_have_limits(kind: str, attributes: dict[str, list[int] | str], 
     proto = model([node(kind, inputs, ["y"], name="n", **attributes)], [1, 3, 8, 8], {"w": random(4, 3, 3, 3)})
     (cause,) = causes(proto)
     assert cause.startswith(f"node 'n' ({kind}): {what}")
+
+
+def test_attributes_that_are_lists_without_values() -> None:
+    proto = model([node("MaxPool", ["x"], ["y"], name="n", kernel_shape=[2, 2])], [1, 3, 8, 8])
+    proto.graph.node[0].attribute.add(name="pads", type=onnx.AttributeProto.INTS)
+    assert causes(proto) == ["node 'n' (MaxPool): pads=[] unsupported; requires 4 values"]
 
 
 def test_multiplications_have_a_limit() -> None:
