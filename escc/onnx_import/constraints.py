@@ -30,8 +30,11 @@ def float_inputs(node: Node) -> str | None:
 _AXES_INPUT = {"Slice": 3, "Pad": 3, "ReduceMean": 1, "Squeeze": 1}
 
 
+_LISTS = {"Slice": (1, 2, 3, 4), "Pad": (1,), "Reshape": (1,)}
+
+
 def axes_are_in_range(node: Node) -> str | None:
-    """axis and axes lie inside the rank, each once; starts, ends, axes and steps have one length"""
+    """axis and axes lie inside the rank, each once; starts, ends, axes and steps are lists of one length"""
     shape = node.shape()
     if shape is None:
         return None
@@ -44,6 +47,10 @@ def axes_are_in_range(node: Node) -> str | None:
         rank += node.op_type == "Flatten"
     if axes is not None and (any(not 0 <= a < rank for a in axes) or len(set(axes)) != len(axes)):
         return f"axes {text(axes)} of {rank} dimensions; requires distinct axes below {rank}"
+    for index in _LISTS.get(node.op_type, ()):
+        value = node.input(index)
+        if value is not None and value.const is not None and value.const.ndim != 1:
+            return f"input {_name(value)} has shape {text(value.const.shape)}; requires a list"
     if node.op_type == "Slice":
         starts, ends, steps = (node.parameter_ints(n, i) for n, i in (("starts", 1), ("ends", 2), ("steps", 4)))
         if starts is None or ends is None:

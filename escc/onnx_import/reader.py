@@ -148,7 +148,8 @@ def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
     shape: list[int] = []
     for i, dim in enumerate(tensor.shape.dim):
         size = int(dim.dim_value)
-        if i > 0 and dim.HasField("dim_value") and size < 1:
+        dynamic_batch = i == 0 and size < 0  # as some exporters write it
+        if dim.HasField("dim_value") and size < 1 and not dynamic_batch:
             raise ValueError(f"input '{info.name}': dimension {i} is {size}; requires at least 1")
         if i > 0 and size < 1:
             what = f"'{dim.dim_param}'" if dim.dim_param else "unknown"

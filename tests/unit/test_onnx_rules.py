@@ -149,6 +149,15 @@ def test_dequantised_weights_of_few_bits_are_their_real_numbers() -> None:
 def test_inputs_without_elements() -> None:
     proto = model([node("Relu", ["x"], ["y"])], [1, 3, 0, 4])
     assert causes(proto) == ["input 'x': dimension 2 is 0; requires at least 1"]
+    proto = model([node("Relu", ["x"], ["y"])], [0, 3, 4, 4])
+    assert causes(proto) == ["input 'x': dimension 0 is 0; requires at least 1"]
+    check(model([node("Relu", ["x"], ["y"])], [-1, 3, 4, 4]), random(1, 3, 4, 4))
+
+
+def test_parameters_that_are_no_lists() -> None:
+    constants = {"s": np.asarray(1), "e": np.asarray([3]), "a": np.asarray([2])}
+    proto = model([node("Slice", ["x", "s", "e", "a"], ["y"], name="n")], [1, 3, 4, 4], constants)
+    assert causes(proto) == ["node 'n' (Slice): input 's' has shape []; requires a list"]
 
 
 @pytest.mark.parametrize(
