@@ -95,12 +95,11 @@ class Report:
 
     def observe(self, step: ModulePass, module: ModuleOp) -> None:
         """Observer of `escc.driver.run_passes`: reads what the last pass of a level left."""
-        if step.name in ("quantize", "decompose-conv", "drop-dead-channels", "esc-legalize"):
-            self._weights = _weights_of(module)
-        elif step.name in ("tile-basis-first", "plan-memory", "double-buffer"):
-            self._tiles = {
-                layer.layer_name.data: _tile_of(layer) for layer in module.walk() if isinstance(layer, bfs.LayerOp)
-            }
+        if weights := _weights_of(module):
+            self._weights = weights
+        layers = [op for op in module.walk() if isinstance(op, bfs.LayerOp)]
+        if layers:
+            self._tiles = {layer.layer_name.data: _tile_of(layer) for layer in layers}
 
     def layers(self, program: Program) -> list[LayerReport]:
         """A line for each layer of a program."""

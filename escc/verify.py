@@ -32,6 +32,7 @@ from isa.errors import UserError
 from isa.program import Program
 from isa.reference import declared
 from isa.text import printable
+from passes.analysis.preserved import Preserved, preserved_by
 from passes.math.calibration import load_inputs
 
 Array: TypeAlias = NDArray[Any]
@@ -43,11 +44,6 @@ rounds (QuantizeLinear), another order of summation can move a value by a whole 
 
 _MOST_AXES = 5
 """Tensors of more axes are compared in one order of the axes only."""
-
-EXACT = ("fuse-epilogues", "esc-legalize")
-"""Our passes on the `esc` level that keep every value to the bit; all others may change values on purpose."""
-SAME_OUTPUTS = ("drop-dead-channels",)
-"""Those that keep every output to the bit, and may take channels from the tensors between."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +106,9 @@ class Verification:
             return
         if level == "onnx":
             self._compare_floats(step.name, values)
-        elif self._exact is not None and step.name in EXACT:
+        elif self._exact is not None and preserved_by(step) is Preserved.VALUES:
             self._compare_exactly(f"after '{step.name}'", values)
-        elif self._exact is not None and step.name in SAME_OUTPUTS:
+        elif self._exact is not None and preserved_by(step) is Preserved.OUTPUTS:
             self._compare_exactly(f"after '{step.name}'", Values({}, values.outputs))
             self._exact = values
         else:

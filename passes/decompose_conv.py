@@ -24,6 +24,7 @@ from isa.errors import UserError
 from isa.target import Target, load_target
 from passes.analysis.before_after_values import BeforeAfterValues, is_accumulator
 from passes.analysis.conv_moments import observe, step_weights, ungrouped
+from passes.analysis.preserved import Preserved
 from passes.analysis.sensitivity import image_count, sensitivities
 from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
@@ -176,6 +177,7 @@ class DecomposeConvPass(ModulePass):
     """
 
     name = "decompose-conv"
+    PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
     scheme: str = "auto"
     """Compression scheme: dense, escalate, auto or an installed one."""
 

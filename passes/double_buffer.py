@@ -5,6 +5,7 @@ read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -16,6 +17,7 @@ from dialects.bfs import BufferOp, LayerOp
 from dialects.bfs_tiles import SPACES, TileOp
 from isa.errors import UserError
 from isa.target import Target
+from passes.analysis.preserved import Preserved
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.loop_nest import in_loop
 from passes.tiling.memory import instances_per_buffer, stack
@@ -56,6 +58,7 @@ class DoubleBufferPass(ModulePass):
     """
 
     name = "double-buffer"
+    PRESERVES: ClassVar[Preserved] = Preserved.OUTPUTS
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program = bfs_program(op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, TensorType
@@ -14,6 +15,7 @@ from dialects import esc
 from dialects.interpreters.run import main_function
 from passes.analysis.channel_liveness import ChannelLiveness
 from passes.analysis.original_weight_count import float_weights, record
+from passes.analysis.preserved import Preserved
 
 
 def drop_once(block: Block) -> bool:
@@ -46,6 +48,7 @@ class DropDeadChannelsPass(ModulePass):
     """
 
     name = "drop-dead-channels"
+    PRESERVES: ClassVar[Preserved] = Preserved.OUTPUTS
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -14,6 +15,7 @@ from isa.errors import UserError
 from isa.hazards import describe
 from isa.legality import check_executable
 from isa.program import Program
+from passes.analysis.preserved import Preserved
 
 
 def _encodable(program: Program) -> list[str]:
@@ -44,6 +46,7 @@ class EisaLegalizePass(ModulePass):
     """
 
     name = "eisa-legalize"
+    PRESERVES: ClassVar[Preserved] = Preserved.OUTPUTS
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program_of(op)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from xdsl.context import Context
@@ -18,6 +19,7 @@ from dialects.locations import describe
 from isa.errors import UserError
 from isa.reference import INT32_HIGH
 from isa.target import Target, load_target
+from passes.analysis.preserved import Preserved
 from passes.layers.table import layer_kinds
 from passes.tiling.limits import field_range
 
@@ -82,6 +84,7 @@ class EscLegalizePass(ModulePass):
     """
 
     name = "esc-legalize"
+    PRESERVES: ClassVar[Preserved] = Preserved.VALUES
 
     target: str = "esc1"
     """Installed target or target file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import flatten_locations, fused
 from isa.reference import lookup
+from passes.analysis.preserved import Preserved
 
 
 def _single_use(value: SSAValue) -> bool:
@@ -177,6 +179,7 @@ class FuseEpiloguesPass(ModulePass):
     """
 
     name = "fuse-epilogues"
+    PRESERVES: ClassVar[Preserved] = Preserved.VALUES
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         patterns = [FuseLookupIntoRequantize(), FuseAddIntoRequantize(), ComposeLookups(), ComposeSlices()]

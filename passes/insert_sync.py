@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -12,6 +13,7 @@ from dialects.eisa import InstructionOp, program_of
 from isa.declaration import WAITS
 from isa.formats import Queue
 from isa.hazards import dependencies
+from passes.analysis.preserved import Preserved
 from passes.math.sync import synchronise
 
 
@@ -25,6 +27,7 @@ class InsertSyncPass(ModulePass):
     """
 
     name = "insert-sync"
+    PRESERVES: ClassVar[Preserved] = Preserved.OUTPUTS
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program = program_of(op)

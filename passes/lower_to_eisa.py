@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -19,6 +20,7 @@ from isa.errors import UserError
 from isa.layout import DRAM_ALIGN, align
 from isa.program import PAGE, TensorRef
 from isa.table import make
+from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.geometry import Span
@@ -150,6 +152,7 @@ class LowerToEisaPass(ModulePass):
     """
 
     name = "lower-to-eisa"
+    PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program = bfs_program(op)

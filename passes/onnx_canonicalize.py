@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -10,6 +11,7 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWalker
 
 from dialects.locations import flatten_locations
+from passes.analysis.preserved import Preserved
 from passes.onnx_patterns import affine, dense, layout, shapes, simplify, windows
 
 
@@ -25,6 +27,7 @@ class OnnxCanonicalizePass(ModulePass):
     """
 
     name = "onnx-canonicalize"
+    PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         groups = (simplify, windows, layout, shapes, affine, dense)

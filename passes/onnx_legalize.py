@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -19,6 +19,7 @@ from dialects.locations import node_fault
 from dialects.onnx import shape_of
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import NodeFault, UserError, summed_up
+from passes.analysis.preserved import Preserved
 from passes.onnx_patterns.common import constant_array, producer
 from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
 from passes.tiling.limits import field_range
@@ -230,6 +231,7 @@ class OnnxLegalizePass(ModulePass):
     """
 
     name = "onnx-legalize"
+    PRESERVES: ClassVar[Preserved] = Preserved.VALUES
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)

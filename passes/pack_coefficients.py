@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from dialects.attributes import i64_array, integer
 from dialects.bfs import ConstantOp, LayerOp
 from dialects.blob import DenseAttr
 from isa.errors import UserError
+from passes.analysis.preserved import Preserved
 from passes.layers.table import constant_rule
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.layer_kind import ConstantRule, Transfer
@@ -43,6 +45,7 @@ class PackCoefficientsPass(ModulePass):
     """
 
     name = "pack-coefficients"
+    PRESERVES: ClassVar[Preserved] = Preserved.OUTPUTS
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program = bfs_program(op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -15,6 +16,7 @@ from dialects.bfs_tiles import SPACES
 from isa.errors import UserError
 from isa.layout import DRAM_ALIGN, align
 from isa.target import Target
+from passes.analysis.preserved import Preserved
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.memory import Interval, plan_arena, stack
 
@@ -44,6 +46,7 @@ class PlanMemoryPass(ModulePass):
     """
 
     name = "plan-memory"
+    PRESERVES: ClassVar[Preserved] = Preserved.OUTPUTS
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program = bfs_program(op)

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from dialects.signature import inputs_of, outputs_of
 from isa.errors import UserError
 from isa.reference import quantize_input
 from isa.target import load_target
+from passes.analysis.preserved import Preserved
 from passes.math.activation_quant import (
     Storage,
     changing_interval,
@@ -73,6 +74,7 @@ class QuantizePass(ModulePass):
     """
 
     name = "quantize"
+    PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
 
     calibration: str | None = None
     """.npz or .npy of inputs [N, ...] (key: the input's name or `x`); seeded synthetic input without."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -12,6 +13,7 @@ from dialects import esc
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function
 from isa.errors import UserError
+from passes.analysis.preserved import Preserved
 from passes.math.rounding import round_biases, round_multipliers
 
 
@@ -25,6 +27,7 @@ class RoundParametersPass(ModulePass):
     """
 
     name = "round-parameters"
+    PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
     multiplier_bits: int = 10
     """Significant bits of multipliers, 1 to 31."""
 

@@ -5,7 +5,7 @@ search.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
@@ -25,6 +25,7 @@ from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
 from passes.analysis.original_weight_count import recorded
+from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
@@ -138,6 +139,7 @@ class TileBasisFirstPass(ModulePass):
     """
 
     name = "tile-basis-first"
+    PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
 
     target: str = "esc1"
     """Installed target or target file."""

@@ -24,15 +24,17 @@ from escc.onnx_import import import_model
 from escc.universe import ESCC_UNIVERSE
 from escc.verify import Verification
 from isa.program import Program
+from passes.analysis.preserved import Preserved
 from passes.onnx_canonicalize import OnnxCanonicalizePass
 from passes.pipelines import PipelineOptions, build
 
 
 @dataclass(frozen=True)
 class Wrong(ModulePass):
-    """Changes one constant at a node, under the name of a pass that must keep values."""
+    """Changes one constant at a node, and says that it keeps values."""
 
     name: ClassVar[str] = "esc-legalize"
+    PRESERVES: ClassVar[Preserved] = Preserved.VALUES
     node: str = ""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
