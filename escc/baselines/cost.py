@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from escc.baselines.machine import Machine, Result
+from escc.baselines.machine import BaselineMachine, Result
 from isa.errors import UserError
 from isa.target import Target
 
@@ -31,7 +31,7 @@ class LayerCost:
         return "compute" if self.compute_cycles >= self.dram_cycles else "dram"
 
 
-def check_technology(machine: Machine, target: Target) -> None:
+def check_technology(machine: BaselineMachine, target: Target) -> None:
     """Raise UserError if the energies of a machine and of a target belong to different technologies."""
     wanted = target.energy.technology_nm
     if machine.technology_nm != wanted:
@@ -42,7 +42,7 @@ def check_technology(machine: Machine, target: Target) -> None:
         )
 
 
-def layer_cost(machine: Machine, result: Result, target: Target) -> LayerCost:
+def layer_cost(machine: BaselineMachine, result: Result, target: Target) -> LayerCost:
     """Cost of a layer: it lasts as long as the slower of computing and DRAM."""
     moving = result.dram.total / dram_bytes_per_cycle(target)
     cycles = max(result.cycles, moving)

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from escc.baselines.machine import Access, Machine, Result, dense_bytes, load
+from escc.baselines.machine import BaselineMachine, BufferAccess, Result, dense_bytes, load
 from escc.baselines.work import LayerWork
 from isa.layout import ceil_div
 
@@ -50,7 +50,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Eyeriss(Machine):
+class Eyeriss(BaselineMachine):
     """`rows` x `columns` elements with register files for `input_words`, `filter_words` and `sum_words` values.
 
     The global buffer of `buffer_bytes` holds inputs of `value_bytes`, `input_copies` of each for loading ahead, and
@@ -88,7 +88,7 @@ class Eyeriss(Machine):
             dram=dense_bytes(work, batch),
             multiplications=gated,
             additions=gated,
-            accesses={"buffer": Access(per_image * (inputs + sums), g.inputs + per_image * sums)},
+            accesses={"buffer": BufferAccess(per_image * (inputs + sums), g.inputs + per_image * sums)},
         )
 
     def shape(self, work: LayerWork) -> Shape:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from escc.baselines.machine import Machine, Result, dense_bytes, load, sparse_bytes
+from escc.baselines.machine import BaselineMachine, Result, dense_bytes, load, sparse_bytes
 from escc.baselines.work import LayerWork
 
 
 @dataclass(frozen=True)
-class Ideal(Machine):
+class Ideal(BaselineMachine):
     """`units` multipliers that are always busy: with all products, or with those of two values other than zero."""
 
     units: int

@@ -31,7 +31,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Access:
+class BufferAccess:
     """Bytes of one image that are read from and written to one kind of memory."""
 
     read: float
@@ -64,7 +64,7 @@ class Result:
     dram: DramBytes
     multiplications: float
     additions: float
-    accesses: Mapping[str, Access] = field(default_factory=dict[str, Access])
+    accesses: Mapping[str, BufferAccess] = field(default_factory=dict[str, BufferAccess])
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Machine(Baseline, ABC):
+class BaselineMachine(Baseline, ABC):
     """An accelerator whose cycles and events follow from a layer's geometry and zeros.
 
     `weights` says which network it runs: the dense one, or the pruned one because it gains from zeros. Energies of
@@ -110,7 +110,7 @@ class Machine(Baseline, ABC):
 
 
 @dataclass(frozen=True)
-class CostModel(Baseline, ABC):
+class BaselineCosts(Baseline, ABC):
     """A design that computes inside its memory: conversions and movements are counted, time is not."""
 
     @abstractmethod

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from escc.baselines.machine import CostModel, load
+from escc.baselines.machine import BaselineCosts, load
 from escc.baselines.work import LayerWork
 from isa.layout import ceil_div
 
 
 @dataclass(frozen=True)
-class Crossbars(CostModel):
+class Crossbars(BaselineCosts):
     """Crossbars of `rows` x `columns` cells, `cells_per_weight` of them for a weight.
 
     `stacked` crossbars add their sums before these become digital; `abreast` crossbars share a converted input. With

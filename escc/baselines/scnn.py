@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.baselines.machine import Access, Machine, Result, dense_bytes, load, sparse_bytes
-from escc.baselines.work import Geometry, LayerWork
+from escc.baselines.machine import BaselineMachine, BufferAccess, Result, dense_bytes, load, sparse_bytes
+from escc.baselines.work import LayerGeometry, LayerWork
 from isa.jit import jit
 from isa.layout import ceil_div
 
@@ -27,7 +27,7 @@ _SUM_BYTES = 3
 
 
 @dataclass(frozen=True)
-class Scnn(Machine):
+class Scnn(BaselineMachine):
     """`rows` x `columns` elements that multiply `activation_vector` by `weight_vector` values a cycle.
 
     An element has `accumulators` sums in `banks`; with `conflicts`, a step takes as many cycles as its fullest bank has
@@ -64,9 +64,11 @@ class Scnn(Machine):
             multiplications=products,
             additions=products,
             accesses={
-                "activations": Access(work.input_nonzeros * groups, work.input_nonzeros + work.mean_output_nonzeros),
-                "weights": Access(products / self.activation_vector, work.weight_nonzeros / batch),
-                "sums": Access(sums, sums),
+                "activations": BufferAccess(
+                    work.input_nonzeros * groups, work.input_nonzeros + work.mean_output_nonzeros
+                ),
+                "weights": BufferAccess(products / self.activation_vector, work.weight_nonzeros / batch),
+                "sums": BufferAccess(sums, sums),
             },
         )
 
@@ -101,16 +103,16 @@ class Scnn(Machine):
             total += (seen * held).sum(axis=(1, 2))
         return total
 
-    def halo(self, g: Geometry) -> int:
+    def halo(self, g: LayerGeometry) -> int:
         """Sums around the output tile of an element that belong to its neighbours, of one filter."""
         rows, columns = self._out_tile(g)
         more = [(kernel - 1) // stride for kernel, stride in zip(g.kernel, g.strides, strict=True)]
         return (rows + more[0]) * (columns + more[1]) - rows * columns
 
-    def _out_tile(self, g: Geometry) -> tuple[int, int]:
+    def _out_tile(self, g: LayerGeometry) -> tuple[int, int]:
         return ceil_div(g.out_height, self.rows), ceil_div(g.out_width, self.columns)
 
-    def _filter_groups(self, g: Geometry) -> Iterator[slice]:
+    def _filter_groups(self, g: LayerGeometry) -> Iterator[slice]:
         """Filters of a convolution group whose sums the accumulators hold together."""
         count = g.filters // g.groups
         rows, columns = self._out_tile(g)
@@ -128,7 +130,7 @@ class Scnn(Machine):
         kept = work.weight_mask[filters]
         return kept if self.skips else np.ones_like(kept)
 
-    def _tiles(self, g: Geometry, seen: Bits) -> Longs:
+    def _tiles(self, g: LayerGeometry, seen: Bits) -> Longs:
         """Activations of every element, channel and stride phase: [N, elements, channels, phases]."""
         counts = [self._by_tile(part) for part in _activation_phases(g, seen)]
         return np.stack(counts, axis=-1)
@@ -141,7 +143,7 @@ class Scnn(Machine):
         tiles = tiles.reshape(n, self.rows, rows, self.columns, columns, channels)
         return tiles.sum(axis=(2, 4), dtype=np.int64).reshape(n, self.rows * self.columns, channels)
 
-    def _conflicting(self, g: Geometry, seen: Bits, held: Bits) -> Longs:
+    def _conflicting(self, g: LayerGeometry, seen: Bits, held: Bits) -> Longs:
         """Cycles of one group of filters when products wait for their bank: int64 [N]."""
         rows, columns = ceil_div(g.height, self.rows), ceil_div(g.width, self.columns)
         _, out_columns = self._out_tile(g)
@@ -168,7 +170,7 @@ class Scnn(Machine):
         return np.array(images, np.int64)
 
 
-def _activation_phases(g: Geometry, seen: Bits) -> Iterator[Bits]:
+def _activation_phases(g: LayerGeometry, seen: Bits) -> Iterator[Bits]:
     """Activations of one stride phase after the other, zeros elsewhere."""
     rows = (np.arange(g.height) + g.pads[0]) % g.strides[0]
     columns = (np.arange(g.width) + g.pads[1]) % g.strides[1]
@@ -177,7 +179,7 @@ def _activation_phases(g: Geometry, seen: Bits) -> Iterator[Bits]:
             yield seen & ((rows == y)[:, None] & (columns == x))[:, :, None]
 
 
-def _phases(g: Geometry, held: Bits) -> Longs:
+def _phases(g: LayerGeometry, held: Bits) -> Longs:
     """Weights of every channel and stride phase: [channels, phases]."""
     counts = [
         held[:, y :: g.strides[0], x :: g.strides[1]].sum(axis=(0, 1, 2), dtype=np.int64)

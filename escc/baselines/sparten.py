@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.baselines.machine import Access, DramBytes, Machine, Result, dense_bytes, load, sparse_bytes
+from escc.baselines.machine import BaselineMachine, BufferAccess, DramBytes, Result, dense_bytes, load, sparse_bytes
 from escc.baselines.work import LayerWork
 from isa.layout import ceil_div
 
@@ -27,7 +27,7 @@ Skips = Literal["both", "activations", "nothing"]
 
 
 @dataclass(frozen=True)
-class SparTen(Machine):
+class SparTen(BaselineMachine):
     """`clusters` of `units` multipliers; `chunk` channels of a window tap are matched at a time.
 
     Each product reads a weight and an activation, each match both bitmaps; filling the buffers of the units again and
@@ -55,8 +55,8 @@ class SparTen(Machine):
             multiplications=done,
             additions=done,
             accesses={
-                "filters": Access(done + masks, work.weight_nonzeros / batch),
-                "inputs": Access(done + masks, work.input_nonzeros),
+                "filters": BufferAccess(done + masks, work.weight_nonzeros / batch),
+                "inputs": BufferAccess(done + masks, work.input_nonzeros),
             },
         )
 

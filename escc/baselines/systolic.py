@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from escc.baselines.machine import Access, Machine, Result, dense_bytes, load
+from escc.baselines.machine import BaselineMachine, BufferAccess, Result, dense_bytes, load
 from escc.baselines.work import LayerWork
 from isa.layout import ceil_div
 
@@ -12,7 +12,7 @@ _SUM_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Systolic(Machine):
+class Systolic(BaselineMachine):
     """`rows` x `columns` multipliers: rows hold window values, columns filters; output positions stream through."""
 
     rows: int
@@ -36,9 +36,9 @@ class Systolic(Machine):
             multiplications=macs,
             additions=macs,
             accesses={
-                "inputs": Access(float(g.positions * g.window * g.groups * wide), float(g.inputs)),
-                "weights": Access(g.weights / batch, g.weights / batch),
-                "sums": Access(sums * deep, sums * deep),
+                "inputs": BufferAccess(float(g.positions * g.window * g.groups * wide), float(g.inputs)),
+                "weights": BufferAccess(g.weights / batch, g.weights / batch),
+                "sums": BufferAccess(sums * deep, sums * deep),
             },
         )
 

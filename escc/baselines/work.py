@@ -14,7 +14,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class LayerGeometry:
     """Extents of one convolution; a fully connected layer is a 1x1 convolution of a 1x1 map.
 
     `pads` [top, left, bottom, right] of zeros. `channels` and `filters` count all groups.
@@ -93,7 +93,7 @@ class LayerWork:
     """
 
     name: str
-    geometry: Geometry
+    geometry: LayerGeometry
     weights: Array
     activations: Array
     output_nonzeros: NDArray[np.int64]

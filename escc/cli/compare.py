@@ -180,30 +180,30 @@ def _page(found: Comparison) -> str:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    from escc.compare.network import Settings
-    from escc.compare.run import Request, Scheme
+    from escc.compare.network import CompareSettings
+    from escc.compare.run import ComparedScheme, Request
 
     return Request(
         tuple(args.models),
         tuple(args.data),
         tuple(args.calibration),
-        tuple(Scheme(*scheme) for scheme in args.schemes),
+        tuple(ComparedScheme(*scheme) for scheme in args.schemes),
         args.machines,
         args.sparse_model,
         args.max_drop,
         args.sparse_price,
-        Settings(args.target, "", args.samples, args.seed, args.images, args.limit),
+        CompareSettings(args.target, "", args.samples, args.seed, args.images, args.limit),
     )
 
 
 def _list_machines() -> None:
-    from escc.baselines.machine import Machine
+    from escc.baselines.machine import BaselineMachine
     from escc.baselines.registry import installed, load_baseline
 
     for name in installed():
         baseline = load_baseline(name)
         size = ""
-        if isinstance(baseline, Machine):
+        if isinstance(baseline, BaselineMachine):
             memory = f"{baseline.memory_bytes / 1024:.0f} KB"
             size = f"; {baseline.multipliers} multipliers, {memory}, {baseline.weights} weights"
         print(f"{name:20}{'*' if baseline.standard else ' '} {baseline.description}{size}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from escc.baselines.cost import LayerCost, layer_cost
-from escc.baselines.machine import CostModel, DramBytes, Machine, Result
+from escc.baselines.machine import BaselineCosts, BaselineMachine, DramBytes, Result
 from escc.baselines.work import LayerWork
 from escc.compare.figures import BATCH, Counted, Figures, LayerFigures, System, parts_of, total_of
 from isa.target import Target
@@ -30,7 +30,7 @@ def weighted(works: Sequence[LayerWork], text: str, top1: float | None) -> Weigh
     return Weighted(works, text, [packed_size(work.weights) for work in works], top1)
 
 
-def system_of(machine: Machine, network: Weighted, target: Target) -> System:
+def system_of(machine: BaselineMachine, network: Weighted, target: Target) -> System:
     """A machine on a network, layer by layer."""
     singles = [machine.run(work) for work in network.works]
     batched = [machine.run(work, BATCH) for work in network.works]
@@ -57,7 +57,7 @@ def system_of(machine: Machine, network: Weighted, target: Target) -> System:
     )
 
 
-def counted(model: CostModel, network: Weighted) -> Counted:
+def counted(model: BaselineCosts, network: Weighted) -> Counted:
     """Conversions and movements of all layers."""
     total: dict[str, float] = {}
     for work in network.works:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from escc.compare.figures import Comparison, Figures, LayerFigures, Part
+from escc.compare.figures import Comparison, FigurePart, Figures, LayerFigures
 from escc.compare.ours import figures_of
 from escc.files import read_input
 from isa.errors import UserError
@@ -91,7 +91,7 @@ def _change(before: float, after: float, digits: int = 0) -> str:
 def _why(before: Figures, after: Figures) -> str:
     """Which parts of a layer's time changed, the largest change first."""
 
-    def by_name(parts: tuple[Part, ...]) -> dict[str, float]:
+    def by_name(parts: tuple[FigurePart, ...]) -> dict[str, float]:
         return {p.name: p.value for p in parts}
 
     was, now = by_name(before.time), by_name(after.time)

@@ -13,19 +13,19 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class FigurePart:
     """A named share of a figure."""
 
     name: str
     value: float
 
 
-def parts_of(values: Mapping[str, float]) -> tuple[Part, ...]:
+def parts_of(values: Mapping[str, float]) -> tuple[FigurePart, ...]:
     """Parts in the order of a mapping."""
-    return tuple(Part(name, float(value)) for name, value in values.items())
+    return tuple(FigurePart(name, float(value)) for name, value in values.items())
 
 
-def added(groups: Iterable[tuple[Part, ...]]) -> tuple[Part, ...]:
+def added(groups: Iterable[tuple[FigurePart, ...]]) -> tuple[FigurePart, ...]:
     """Parts of the same names added up."""
     total: dict[str, float] = {}
     for group in groups:
@@ -44,9 +44,9 @@ class Figures:
 
     cycles: float
     compute_cycles: float
-    time: tuple[Part, ...]
-    energy_uj: tuple[Part, ...]
-    dram_bytes: tuple[Part, ...]
+    time: tuple[FigurePart, ...]
+    energy_uj: tuple[FigurePart, ...]
+    dram_bytes: tuple[FigurePart, ...]
 
     @property
     def energy(self) -> float:
@@ -116,7 +116,7 @@ class Counted:
 
     name: str
     description: str
-    counts: tuple[Part, ...]
+    counts: tuple[FigurePart, ...]
 
 
 @dataclass(frozen=True)

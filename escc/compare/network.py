@@ -46,7 +46,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Settings:
+class CompareSettings:
     """How a network is quantised and how many images are used: `images` of them timed, at most `limit` classified."""
 
     target: str
@@ -57,10 +57,10 @@ class Settings:
     limit: int
 
 
-class Network:
+class ComparedNetwork:
     """A model file, imported and quantised."""
 
-    def __init__(self, context: Context, path: str, settings: Settings):
+    def __init__(self, context: Context, path: str, settings: CompareSettings):
         self.name = Path(path).name
         self.context = context
         self.settings = settings
@@ -107,7 +107,7 @@ class Network:
         return read_data(path, only_input(self.module, "a comparison"), classes_of(self.module), self.settings)
 
 
-def read_data(path: str, wanted: Input, classes: int, settings: Settings) -> Data:
+def read_data(path: str, wanted: Input, classes: int, settings: CompareSettings) -> Data:
     """The images of a file for a model with one input. Raises UserError if they do not fit it."""
     samples = open_samples(path, [wanted])
     (stored,) = samples.inputs

@@ -11,11 +11,11 @@ from typing import Any
 from emulator.evaluate import classes
 from emulator.inputs import wanted
 from escc.baselines.cost import check_technology, dram_bytes_per_cycle
-from escc.baselines.machine import Baseline, CostModel, Machine
+from escc.baselines.machine import Baseline, BaselineCosts, BaselineMachine
 from escc.baselines.registry import installed, load_baseline
 from escc.compare import baselines, ours, sparse
 from escc.compare.figures import SCHEMA_VERSION, Compared, Comparison, System
-from escc.compare.network import Data, Network, Settings, answers_of, read_data
+from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of, read_data
 from escc.compare.works import layer_works
 from escc.files import read_input
 from escc.irtext import make_context
@@ -30,7 +30,7 @@ Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Scheme:
+class ComparedScheme:
     """A compression scheme with options: the text of the user, its name, and fields of `PipelineOptions`."""
 
     text: str
@@ -47,12 +47,12 @@ class Request:
     models: tuple[str, ...]
     data: tuple[str, ...]
     calibration: tuple[str, ...]
-    schemes: tuple[Scheme, ...]
+    schemes: tuple[ComparedScheme, ...]
     machines: tuple[str, ...] | None
     sparse_model: str | None
     max_drop: float
     price: float | None
-    settings: Settings
+    settings: CompareSettings
 
 
 def compare(request: Request, announce: Announce) -> Comparison:
@@ -60,7 +60,7 @@ def compare(request: Request, announce: Announce) -> Comparison:
     target = load_target(request.settings.target)
     machines = standard() if request.machines is None else [load_baseline(name) for name in request.machines]
     for machine in machines:
-        if isinstance(machine, Machine):
+        if isinstance(machine, BaselineMachine):
             check_technology(machine, target)
     binaries = {path: program for path in request.models if (program := _binary(path)) is not None}
     networks = [path for path in request.models if path not in binaries]
@@ -76,7 +76,10 @@ def compare(request: Request, announce: Announce) -> Comparison:
 def standard() -> list[Baseline]:
     """The installed baselines that a comparison shows when nobody says which, machines of dense networks first."""
     found = [b for b in map(load_baseline, installed()) if b.standard]
-    return sorted(found, key=lambda b: (not isinstance(b, Machine), isinstance(b, Machine) and b.weights == "sparse"))
+    return sorted(
+        found,
+        key=lambda b: (not isinstance(b, BaselineMachine), isinstance(b, BaselineMachine) and b.weights == "sparse"),
+    )
 
 
 def _binary(path: str) -> Program | None:
@@ -121,7 +124,7 @@ def _network(
     settings = replace(request.settings, calibration=_nth(request.calibration or request.data, index))
     context = make_context()
     announce(f"{path}: quantising")
-    network = Network(context, path, settings)
+    network = ComparedNetwork(context, path, settings)
     data = network.data(file)
     systems = [_scheme(network, scheme, data, announce) for scheme in request.schemes]
     systems += [_of_binary(name, program, data, announce) for name, program in binaries.items()]
@@ -138,11 +141,11 @@ def _network(
 
     target = load_target(settings.target)
     for machine in machines:
-        if isinstance(machine, Machine):
+        if isinstance(machine, BaselineMachine):
             suits = pruned() if machine.weights == "sparse" else dense
             announce(f"{path}: {machine.name}")
             systems.append(baselines.system_of(machine, suits, target))
-    counted = tuple(baselines.counted(m, dense) for m in machines if isinstance(m, CostModel))
+    counted = tuple(baselines.counted(m, dense) for m in machines if isinstance(m, BaselineCosts))
     return Compared(network.name, len(data.timed), _evaluated(data), tuple(systems), counted)
 
 
@@ -150,7 +153,7 @@ def _evaluated(data: Data) -> int:
     return 0 if data.labels is None else len(data.classified)
 
 
-def _scheme(network: Network, scheme: Scheme, data: Data, announce: Announce) -> System:
+def _scheme(network: ComparedNetwork, scheme: ComparedScheme, data: Data, announce: Announce) -> System:
     announce(f"{network.name}: compiling with scheme {scheme.text}")
     program = network.compiled(scheme.name, **dict(scheme.options))
     announce(f"{network.name}: running scheme {scheme.text}")

@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 from escc.baselines.work import LayerWork
 from escc.budget import Budget, Trial, find_rate
 from escc.compare.baselines import Weighted, weighted
-from escc.compare.network import Data, Network, Settings, answers_of
+from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of
 from escc.compare.works import layer_works
 from escc.compress.pruning import Pruner
 
@@ -24,16 +24,16 @@ _PRECISION = 1.25
 """Factor between prices that are not worth another trial."""
 
 
-def of_model(context: Context, path: str, settings: Settings, data: Data) -> Weighted:
+def of_model(context: Context, path: str, settings: CompareSettings, data: Data) -> Weighted:
     """The weights of a model file as they are."""
-    network = Network(context, path, settings)
+    network = ComparedNetwork(context, path, settings)
     answers = answers_of(network.module, data.classified)
     works = layer_works(network.dense(), [data.timed])
     return weighted(works, f"{density_of(works):.1%} kept, as given", data.top1(answers))
 
 
 def pruned(
-    network: Network, data: Data, max_drop: float, price: float | None, announce: Callable[[str], None]
+    network: ComparedNetwork, data: Data, max_drop: float, price: float | None, announce: Callable[[str], None]
 ) -> Weighted:
     """The network pruned at the highest price at which at most `max_drop` points of top-1 are lost on the data.
 

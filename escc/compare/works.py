@@ -13,7 +13,7 @@ from xdsl.ir import Operation, SSAValue
 from dialects import esc
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, node_names
-from escc.baselines.work import Geometry, LayerWork
+from escc.baselines.work import LayerGeometry, LayerWork
 from isa.errors import UserError
 
 Array: TypeAlias = NDArray[Any]
@@ -53,7 +53,7 @@ def _work(op: esc.Conv2dOp, activations: Array, stored: NDArray[np.int64] | None
     weights = op.weight.array
     k, r, s, _ = weights.shape
     (sy, sx), (top, left, bottom, right) = esc.ints(op.strides), esc.ints(op.pads)
-    geometry = Geometry(h, w, c, k, (r, s), (sy, sx), (top, left, bottom, right), op.groups.value.data)
+    geometry = LayerGeometry(h, w, c, k, (r, s), (sy, sx), (top, left, bottom, right), op.groups.value.data)
     if stored is None:
         stored = np.full(len(activations), geometry.outputs, np.int64)
     names = tuple(node_names(op))

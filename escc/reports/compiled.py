@@ -7,7 +7,7 @@ from typing import Any
 
 from escc.report import LayerReport
 from escc.reports.bars import bars
-from escc.reports.graph import Graph, Node, edges_of
+from escc.reports.graph import LayerGraph, LayerNode, edges_of
 from escc.reports.page import Card, Page
 from escc.reports.table import Column, Table, Value
 from escc.reports.vega import Chart
@@ -57,11 +57,11 @@ def _bytes(layers: Sequence[LayerReport]) -> Chart:
     return bars("Bytes", text, [r.name for r in layers], parts, "bytes")
 
 
-def _graph(program: Program, layers: Sequence[LayerReport]) -> Graph:
-    nodes = [Node(port.name, "input", None, "") for port in program.inputs]
-    nodes += [Node(r.name, r.scheme, r.packed_bytes, f"{r.packed_bytes:,}") for r in layers]
+def _graph(program: Program, layers: Sequence[LayerReport]) -> LayerGraph:
+    nodes = [LayerNode(port.name, "input", None, "") for port in program.inputs]
+    nodes += [LayerNode(r.name, r.scheme, r.packed_bytes, f"{r.packed_bytes:,}") for r in layers]
     text = "Layers in the order in which they run, coloured by packed bytes."
-    return Graph("Network", text, nodes, edges_of(program))
+    return LayerGraph("Network", text, nodes, edges_of(program))
 
 
 def _buffers(layer: LayerReport) -> str | None:

@@ -9,7 +9,7 @@ from emulator.bounds import RESOURCES, bytes_per_cycle
 from emulator.energy import COMPONENTS
 from emulator.statistics import STALLS
 from escc.reports.bars import bars
-from escc.reports.graph import Graph, Node, edges_of
+from escc.reports.graph import LayerGraph, LayerNode, edges_of
 from escc.reports.page import Card, Page, Section
 from escc.reports.roofline import Point, roofline
 from escc.reports.table import Column, Table, Value
@@ -107,10 +107,10 @@ def _roofline(program: Program, data: Data) -> Chart | None:
 
 
 def _graph(program: Program, data: Data) -> Section:
-    nodes = [Node(port.name, "input", None, "") for port in program.inputs]
-    nodes += [Node(d["name"], d["kind"], d["cycles"], f"{d['cycles']:,.0f}") for d in data["layers"]]
+    nodes = [LayerNode(port.name, "input", None, "") for port in program.inputs]
+    nodes += [LayerNode(d["name"], d["kind"], d["cycles"], f"{d['cycles']:,.0f}") for d in data["layers"]]
     edges = edges_of(program)
-    return Graph("Network", "Layers in the order in which they run, coloured by cycles.", nodes, edges)
+    return LayerGraph("Network", "Layers in the order in which they run, coloured by cycles.", nodes, edges)
 
 
 def _table(data: Data) -> Table:

@@ -16,7 +16,7 @@ _STEP, _LEFT, _MARGIN, _NAME = 24, 64, 14, 34
 
 
 @dataclass(frozen=True)
-class Node:
+class LayerNode:
     """An input or a layer; `cost` is what colours it, None for inputs, and `shown` the cost as text."""
 
     name: str
@@ -26,12 +26,12 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Graph:
+class LayerGraph:
     """Nodes in the order in which they run, and edges (from, to) between their numbers."""
 
     title: str
     text: str
-    nodes: Sequence[Node]
+    nodes: Sequence[LayerNode]
     edges: Sequence[tuple[int, int]]
     wide: bool = False
     spec: dict[str, Any] | None = field(default=None, init=False)
@@ -56,7 +56,7 @@ class Graph:
         return f'<path d="M{x} {y0}C{out} {y0 + _STEP} {out} {y1 - _STEP} {x} {y1}"/>'
 
     @staticmethod
-    def _node(number: int, node: Node, most: float) -> str:
+    def _node(number: int, node: LayerNode, most: float) -> str:
         y = _MARGIN + _STEP * number
         share = (node.cost or 0.0) / most
         colour = (

@@ -26,7 +26,7 @@ class Preprocessing:
     std: tuple[float, ...] = ()
 
 
-class Samples:
+class TrainingSamples:
     """Inputs [N, ...] of any number type and labels int64 [N] (or none)."""
 
     def __init__(self, x: Tensor, y: Tensor | None, preprocessing: Preprocessing):
@@ -41,9 +41,9 @@ class Samples:
         """Whether there are labels."""
         return self.y is not None
 
-    def subset(self, index: Tensor) -> Samples:
+    def subset(self, index: Tensor) -> TrainingSamples:
         """Some of the samples."""
-        return Samples(self.x[index], None if self.y is None else self.y[index], self._preprocessing)
+        return TrainingSamples(self.x[index], None if self.y is None else self.y[index], self._preprocessing)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Model inputs (float) of stored samples."""
@@ -104,7 +104,7 @@ def augmented(x: Tensor, rng: torch.Generator, kinds: Sequence[str]) -> Tensor:
     return x.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def load_samples(path: str, wanted: Input, classes: int, preprocessing: Preprocessing, labels: bool) -> Samples:
+def load_samples(path: str, wanted: Input, classes: int, preprocessing: Preprocessing, labels: bool) -> TrainingSamples:
     """Samples of a file for the input of a model, and labels below `classes` if it has them or they are required.
 
     uint8 and float32 keep their type, others become float32. Raises UserError.
@@ -115,10 +115,10 @@ def load_samples(path: str, wanted: Input, classes: int, preprocessing: Preproce
     x = found.inputs[0].read()
     if x.dtype.name not in ("uint8", "float32"):
         x = x.astype(np.float32)
-    return Samples(torch.as_tensor(x), target, preprocessing)
+    return TrainingSamples(torch.as_tensor(x), target, preprocessing)
 
 
-def split(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
+def split(samples: TrainingSamples, share: float, seed: int) -> tuple[TrainingSamples, TrainingSamples]:
     """Training and held-out samples, the latter a seeded random `share` of all (at least one)."""
     held = max(1, round(share * len(samples)))
     if held >= len(samples):

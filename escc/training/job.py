@@ -19,7 +19,7 @@ from escc.onnx_export import export_model
 from escc.onnx_import import fingerprint, import_model
 from escc.report import LayerReport, Report
 from escc.training import checkpoint
-from escc.training.data import Preprocessing, Samples, load_samples, split
+from escc.training.data import Preprocessing, TrainingSamples, load_samples, split
 from escc.training.recalibrate import recalibrate
 from escc.training.session import Prepared, Session, compile_program
 from escc.training.trainer import Plan, Progress, Trainer
@@ -136,7 +136,7 @@ class Job:
 
     # Preparation --------------------------------------------------------------------------------------------------
 
-    def _samples(self, wanted: Input, classes: int) -> tuple[Samples, Samples]:
+    def _samples(self, wanted: Input, classes: int) -> tuple[TrainingSamples, TrainingSamples]:
         o = self._options
         shape = wanted.shape
         preprocessing = Preprocessing(o.image_mean, o.image_std)
@@ -150,12 +150,17 @@ class Job:
             return split(data, o.held_out, o.seed)
         return data, load_samples(o.validation, wanted, classes, preprocessing, data.labelled)
 
-    def _calibration(self, train: Samples) -> Samples:
+    def _calibration(self, train: TrainingSamples) -> TrainingSamples:
         rng = torch.Generator().manual_seed(self._options.seed)
         return train.subset(torch.randperm(len(train), generator=rng)[:CALIBRATION_SAMPLES].sort().values)
 
     def _trainer(
-        self, prepared: Prepared, train: Samples, held: Samples, most: float | None, device: torch.device
+        self,
+        prepared: Prepared,
+        train: TrainingSamples,
+        held: TrainingSamples,
+        most: float | None,
+        device: torch.device,
     ) -> Trainer:
         o = self._options
         plan = Plan(
@@ -177,7 +182,7 @@ class Job:
             prepared.network, prepared.teacher, train, held, plan, device, lambda: self._real_bytes(prepared)
         )
 
-    def _identity(self, train: Samples, held: Samples) -> dict[str, Any]:
+    def _identity(self, train: TrainingSamples, held: TrainingSamples) -> dict[str, Any]:
         """What a checkpoint belongs to."""
         options: dict[str, Any] = {
             f"--{k.replace('_', '-')}": v for k, v in asdict(self._options).items() if k not in _ELSEWHERE
@@ -265,8 +270,8 @@ class Job:
         self,
         prepared: Prepared,
         trainer: Trainer,
-        train: Samples,
-        held: Samples,
+        train: TrainingSamples,
+        held: TrainingSamples,
         most: float | None,
         device: torch.device,
     ) -> None:
@@ -286,7 +291,7 @@ class Job:
         write_back(prepared.network)
 
     def _recalibrate(
-        self, prepared: Prepared, trainer: Trainer, train: Samples, held: Samples, device: torch.device
+        self, prepared: Prepared, trainer: Trainer, train: TrainingSamples, held: TrainingSamples, device: torch.device
     ) -> None:
         """Recalibrate where that lowers the loss on held-out data and costs no right answer there."""
         sample = self._calibration(train)
@@ -303,7 +308,7 @@ class Job:
 
     # Measure ------------------------------------------------------------------------------------------------------
 
-    def _measure(self, model: bytes, held: Samples, trainer: Trainer, weights: int) -> Measure:
+    def _measure(self, model: bytes, held: TrainingSamples, trainer: Trainer, weights: int) -> Measure:
         """Compile what was written and run it on the emulator."""
         from emulator.evaluate import predict
         from emulator.machine import Machine

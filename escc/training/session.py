@@ -21,7 +21,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import node_names
 from escc import driver
 from escc.budget import BudgetSearch
-from escc.training.data import Samples
+from escc.training.data import TrainingSamples
 from escc.training.network import Network
 from escc.training.straight_through import DecomposedConv
 from escc.training.teacher import Teacher
@@ -65,7 +65,7 @@ class Session:
         context: Context,
         module: ModuleOp,
         options: PipelineOptions,
-        calibration: Samples,
+        calibration: TrainingSamples,
         announce: Callable[[str], None],
     ):
         self._context, self._module, self._announce = context, module, announce

@@ -57,7 +57,7 @@ class _RoundClamp(torch.autograd.Function):
         return torch.ops.aten.hardtanh_backward(grads[0], z, lo, hi), None, None
 
 
-class _Ternary(torch.autograd.Function):
+class _TernaryGradient(torch.autograd.Function):
     """sign(x) where |x| exceeds its threshold, else 0; the gradient passes."""
 
     @staticmethod
@@ -96,7 +96,7 @@ def round_clamp(z: Tensor, lo: int, hi: int) -> Tensor:
 
 def ternary(x: Tensor, threshold: Tensor) -> Tensor:
     """-1, 0 or 1 for latent coefficients: 0 unless |x| > threshold (of a shape that broadcasts to that of x)."""
-    return cast(Any, _Ternary).apply(x, threshold)
+    return cast(Any, _TernaryGradient).apply(x, threshold)
 
 
 def look_up(x: Tensor, table: Tensor, low: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from escc.training.data import Samples
+from escc.training.data import TrainingSamples
 from escc.training.network import Network
 from escc.training.sparsity import Sparsity
 from escc.training.straight_through import CELL, DecomposedConv
@@ -34,7 +34,7 @@ _PULL = (1e-4, 1e-2)
 _NEAR = 0.45
 """Farthest that a latent coefficient lies from its ternary value when ADMM is over; less than half a step."""
 _BATCH = 500
-"""Samples of a batch without gradients."""
+"""TrainingSamples of a batch without gradients."""
 _RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
@@ -90,8 +90,8 @@ class Trainer:
         self,
         network: Network,
         teacher: Teacher,
-        train: Samples,
-        held: Samples,
+        train: TrainingSamples,
+        held: TrainingSamples,
         plan: Plan,
         device: torch.device,
         weigh: Callable[[], int],
@@ -335,7 +335,7 @@ class Trainer:
     # Evaluation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def accuracy(self, samples: Samples, teacher: bool = False) -> float:
+    def accuracy(self, samples: TrainingSamples, teacher: bool = False) -> float:
         """Share of the samples whose highest score is their label (without labels: the teacher's highest)."""
         model = self.teacher if teacher else self.network
         right = 0
@@ -345,12 +345,12 @@ class Trainer:
         return right / len(samples)
 
     @torch.no_grad()
-    def predictions(self, samples: Samples) -> Tensor:
+    def predictions(self, samples: TrainingSamples) -> Tensor:
         """The teacher's classes, int64 [N]."""
         return torch.cat([self.teacher(x).flatten(1).argmax(1) for x, _ in samples.batches(_BATCH, self._device)])
 
     @torch.no_grad()
-    def loss(self, samples: Samples) -> float:
+    def loss(self, samples: TrainingSamples) -> float:
         """Mean loss over samples."""
         total = 0.0
         for x, y in samples.batches(_BATCH, self._device):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from escc.baselines.work import Geometry, LayerWork
+from escc.baselines.work import LayerGeometry, LayerWork
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,15 @@ class Published:
     """
 
     name: str
-    geometry: Geometry
+    geometry: LayerGeometry
     weight_density: float
     input_density: float
 
 
-def _square(extent: int, channels: int, filters: int, kernel: int, stride: int, pad: int, groups: int = 1) -> Geometry:
-    return Geometry(extent, extent, channels, filters, (kernel, kernel), (stride, stride), (pad,) * 4, groups)
+def _square(
+    extent: int, channels: int, filters: int, kernel: int, stride: int, pad: int, groups: int = 1
+) -> LayerGeometry:
+    return LayerGeometry(extent, extent, channels, filters, (kernel, kernel), (stride, stride), (pad,) * 4, groups)
 
 
 ALEXNET = (
@@ -51,7 +53,9 @@ VGG16 = (
 )
 
 
-def masked(geometry: Geometry, weight_density: float, input_density: float, seed: int, images: int = 1) -> LayerWork:
+def masked(
+    geometry: LayerGeometry, weight_density: float, input_density: float, seed: int, images: int = 1
+) -> LayerWork:
     """A layer whose zeros lie at random; half of its stored outputs are zeros."""
     rng = np.random.default_rng(seed)
     weights = rng.random(geometry.weight_shape) < weight_density
@@ -70,7 +74,7 @@ def small_works(draw: st.DrawFn) -> LayerWork:
     """Small layers of any stride, padding and number of groups, with zeros of any density."""
     groups = draw(st.integers(1, 2))
     kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-    geometry = Geometry(
+    geometry = LayerGeometry(
         draw(st.integers(3, 11)),
         draw(st.integers(3, 11)),
         groups * draw(st.integers(1, 6)),

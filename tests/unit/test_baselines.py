@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from escc.baselines.cost import check_technology, dram_bytes_per_cycle, layer_cost
 from escc.baselines.eyeriss import Eyeriss, Mapping, eyeriss, eyeriss_chip
 from escc.baselines.ideal import ideal_dense, ideal_sparse
-from escc.baselines.machine import Machine
+from escc.baselines.machine import BaselineMachine
 from escc.baselines.pim import prime_like, timely
 from escc.baselines.registry import installed, load_baseline
 from escc.baselines.scnn import scnn, scnn_conflicts, scnn_dense
 from escc.baselines.sparten import sparten, sparten_dense, sparten_gbs, sparten_one_sided, sparten_unbalanced
 from escc.baselines.systolic import systolic
-from escc.baselines.work import Geometry, LayerWork
+from escc.baselines.work import LayerGeometry, LayerWork
 from isa.errors import UserError
 from isa.target import load_target
 
@@ -60,27 +60,27 @@ def test_matches_are_those_of_the_definition(work: LayerWork) -> None:
 @pytest.mark.parametrize("machine", SMALL_SPARTEN, ids=lambda m: m.name)
 @settings(max_examples=15, deadline=None)
 @given(work=small_works())
-def test_sparten_agrees_with_its_rule_to_the_cycle(machine: Machine, work: LayerWork) -> None:
+def test_sparten_agrees_with_its_rule_to_the_cycle(machine: BaselineMachine, work: LayerWork) -> None:
     assert isinstance(machine, type(SMALL_SPARTEN[0]))
     assert machine.cycles(work).tolist() == [sparten_cycles(machine, work, image) for image in range(work.images)]
 
 
 def test_sparten_shares_the_filters_of_few_positions_among_its_clusters() -> None:
     machine = replace(sparten(), clusters=7, units=2, chunk=4)
-    work = masked(Geometry(2, 1, 9, 23, (1, 1)), 0.5, 0.5, 3)
+    work = masked(LayerGeometry(2, 1, 9, 23, (1, 1)), 0.5, 0.5, 3)
     assert machine.cycles(work).tolist() == [sparten_cycles(machine, work, 0)]
 
 
 @pytest.mark.parametrize("machine", SMALL_SCNN, ids=lambda m: m.name)
 @settings(max_examples=15, deadline=None)
 @given(work=small_works().filter(lambda work: work.geometry.positions > 1))
-def test_scnn_agrees_with_its_rule_to_the_cycle(machine: Machine, work: LayerWork) -> None:
+def test_scnn_agrees_with_its_rule_to_the_cycle(machine: BaselineMachine, work: LayerWork) -> None:
     assert isinstance(machine, type(SMALL_SCNN[0]))
     assert machine.cycles(work).tolist() == [scnn_cycles(machine, work, image) for image in range(work.images)]
 
 
 def test_scnn_uses_a_quarter_of_its_multipliers_for_one_position() -> None:
-    work = masked(Geometry(1, 1, 64, 128, (1, 1)), 0.5, 0.5, 1)
+    work = masked(LayerGeometry(1, 1, 64, 128, (1, 1)), 0.5, 0.5, 1)
     assert scnn().cycles(work).tolist() == [-(-int(work.matches[0]) // 256)]
 
 
@@ -88,7 +88,7 @@ def test_scnn_uses_a_quarter_of_its_multipliers_for_one_position() -> None:
 @settings(max_examples=10, deadline=None)
 @given(work=small_works())
 def test_no_machine_beats_its_multipliers_or_moves_less_than_every_value_once(
-    machine: Machine, work: LayerWork
+    machine: BaselineMachine, work: LayerWork
 ) -> None:
     result = machine.run(work)
     needed = work.matches.mean() if machine.weights == "sparse" else work.gated_macs.mean()
@@ -167,14 +167,14 @@ def test_eyeriss_lays_the_groups_of_depthwise_layers_side_by_side() -> None:
 
 
 def test_systolic_rule() -> None:
-    geometry = Geometry(8, 8, 40, 70, (3, 3), pads=(1, 1, 1, 1))
+    geometry = LayerGeometry(8, 8, 40, 70, (3, 3), pads=(1, 1, 1, 1))
     result = systolic().run(masked(geometry, 1.0, 0.5, 0))
     assert result.cycles == -(-360 // 32) * 3 * (2 * 32 + 32 + 64 - 2)
 
 
 def test_energy_counts_events_once() -> None:
     target = load_target()
-    work = masked(Geometry(8, 8, 16, 32, (3, 3), pads=(1, 1, 1, 1)), 0.5, 0.5, 0)
+    work = masked(LayerGeometry(8, 8, 16, 32, (3, 3), pads=(1, 1, 1, 1)), 0.5, 0.5, 0)
     machine = ideal_sparse()
     result = machine.run(work)
     cost = layer_cost(machine, result, target)
@@ -186,7 +186,7 @@ def test_energy_counts_events_once() -> None:
 
 
 def test_input_reuse_of_memory_arrays() -> None:
-    work = masked(Geometry(16, 16, 64, 256, (3, 3), pads=(1, 1, 1, 1)), 1.0, 1.0, 0)
+    work = masked(LayerGeometry(16, 16, 64, 256, (3, 3), pads=(1, 1, 1, 1)), 1.0, 1.0, 0)
     once, often = timely().count(work), prime_like().count(work)
     assert list(once) == list(often)
     assert often["input reads"] == 9 * once["input reads"] == 9 * 16 * 16 * 64
@@ -200,7 +200,7 @@ def test_installed_baselines_are_what_their_names_say() -> None:
     for name in names:
         baseline = load_baseline(name)
         assert baseline.name == name and baseline.description
-        if isinstance(baseline, Machine):
+        if isinstance(baseline, BaselineMachine):
             check_technology(baseline, load_target())
             assert baseline.multipliers > 0
     with pytest.raises(UserError, match="unknown baseline machine 'spartan'; did you mean 'sparten'"):
@@ -212,10 +212,10 @@ def test_installed_baselines_are_what_their_names_say() -> None:
 
 def test_wrong_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="groups"):
-        Geometry(4, 4, 3, 4, (1, 1), groups=2)
+        LayerGeometry(4, 4, 3, 4, (1, 1), groups=2)
     with pytest.raises(ValueError, match="window"):
-        Geometry(2, 2, 3, 4, (3, 3))
-    work = masked(Geometry(4, 4, 3, 4, (1, 1)), 1.0, 1.0, 0)
+        LayerGeometry(2, 2, 3, 4, (3, 3))
+    work = masked(LayerGeometry(4, 4, 3, 4, (1, 1)), 1.0, 1.0, 0)
     with pytest.raises(ValueError, match="weights"):
         replace(work, weights=work.weights[:2])
     with pytest.raises(ValueError, match="activations"):

@@ -10,7 +10,7 @@ import pytest
 from sample_models import residual_model
 
 from escc.cli.compare import main
-from escc.compare.figures import Comparison, Figures, Part
+from escc.compare.figures import Comparison, FigurePart, Figures
 from escc.compare.works import layer_works
 from isa.jsonform import from_plain
 
@@ -66,7 +66,7 @@ def test_ratios_are_geometric_means_over_networks(files: Path) -> None:
     by_name = {s.name: s for s in network.systems}
     ratio = by_name["eyeriss"].total.cycles / by_name["dense"].total.cycles
     assert found.ratios("cycles")["dense", "eyeriss"] == pytest.approx(ratio)
-    half = Figures(by_name["eyeriss"].total.cycles / 4, 0.0, (), (Part("dram", 1.0),), ())
+    half = Figures(by_name["eyeriss"].total.cycles / 4, 0.0, (), (FigurePart("dram", 1.0),), ())
     from dataclasses import replace
 
     other = replace(network, systems=(by_name["dense"], replace(by_name["eyeriss"], total=half)))
@@ -185,12 +185,12 @@ def test_faults_of_the_input(files: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_decomposed_layers_have_no_baseline(files: Path) -> None:
-    from escc.compare.network import Network, Settings
+    from escc.compare.network import ComparedNetwork, CompareSettings
     from escc.irtext import make_context
     from isa.errors import UserError
 
-    settings = Settings("esc1", str(files / "calibration.npz"), 16, 0, 1, 8)
-    network = Network(make_context(), str(files / "model.onnx"), settings)
+    settings = CompareSettings("esc1", str(files / "calibration.npz"), 16, 0, 1, 8)
+    network = ComparedNetwork(make_context(), str(files / "model.onnx"), settings)
     x = np.load(files / "data.npz")["x"][:2]
     works = layer_works(network.dense(), [x])
     assert [w.geometry.filters for w in works] == [16, 16, 32, 10]
