@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from escc.compare.figures import PUBLISHED, Compared, Comparison, Figures, Part, System
+from escc.compare.figures import PUBLISHED, Compared, Comparison, FigurePart, Figures, System
 from escc.reports.accuracy import Measured, accuracy
 from escc.reports.bars import bars
 from escc.reports.page import Card, Page, Section
 from escc.reports.table import Column, Table, Value
 from escc.reports.vega import Chart
 
-_FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Sequence[Part]]], ...] = (
+_FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Sequence[FigurePart]]], ...] = (
     ("Cycles", "Computing, and waiting by cause.", "cycles", ",.0f", lambda f: f.time),
     ("Energy", "Microjoule of an image, by component.", "µJ", ",.3f", lambda f: f.energy_uj),
     ("DRAM traffic", "Bytes of an image, by kind.", "bytes", ",.0f", lambda f: f.dram_bytes),

@@ -159,9 +159,9 @@ def test_eyeriss_finds_the_mapping_of_least_cycles(work: LayerWork, batch: int) 
 
 
 def test_eyeriss_lays_the_groups_of_depthwise_layers_side_by_side() -> None:
-    work = masked(Geometry(28, 28, 64, 64, (3, 3), pads=(1, 1, 1, 1), groups=64), 1.0, 1.0, 0)
+    work = masked(LayerGeometry(28, 28, 64, 64, (3, 3), pads=(1, 1, 1, 1), groups=64), 1.0, 1.0, 0)
     machine = eyeriss()
-    one = machine.run(masked(Geometry(28, 28, 1, 1, (3, 3), pads=(1, 1, 1, 1)), 1.0, 1.0, 0)).cycles
+    one = machine.run(masked(LayerGeometry(28, 28, 1, 1, (3, 3), pads=(1, 1, 1, 1)), 1.0, 1.0, 0)).cycles
     assert 64 * 28 * 28 / machine.sums_per_cycle <= machine.run(work).cycles < 64 * one / 2
     assert replace(machine, sums_per_cycle=100.0).run(work).cycles < 64 * one / 8
 

@@ -19,7 +19,7 @@ from test_isa_text import EVIL, is_safe
 from emulator.statistics import Statistics
 from escc.cli.compile import main as escc
 from escc.cli.emulate import main as emulate
-from escc.compare.figures import Compared, Comparison, Figures, Part, System
+from escc.compare.figures import Compared, Comparison, FigurePart, Figures, System
 from escc.report import Report
 from escc.reports import compared, emulated, vega
 from escc.reports.graph import edges_of
@@ -89,7 +89,13 @@ def test_names_of_strangers_are_text(measured: tuple[Program, Statistics], name:
 def comparison(name: str = "auto") -> Comparison:
     """One network on one of our schemes and one baseline."""
     figures = [
-        Figures(c, c / 2, (Part("compute", c / 2), Part("dram", c / 2)), (Part("dram", 2.0),), (Part("weights", 64.0),))
+        Figures(
+            c,
+            c / 2,
+            (FigurePart("compute", c / 2), FigurePart("dram", c / 2)),
+            (FigurePart("dram", 2.0),),
+            (FigurePart("weights", 64.0),),
+        )
         for c in (100.0, 300.0)
     ]
     systems = [
