@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, ClassVar, TextIO
 
 from escc.cli.common import CommandParser, guard
 from escc.console import Console
-from escc.files import ClashError, ledger, write_output
+from escc.files import ClashError, Ledger, ledger, write_output
 from isa.errors import UserError
 from isa.text import printable
 
@@ -50,9 +50,8 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
 
         def register_all_frontends(self) -> None:
             def parse_mlir(stream: IO[bytes]) -> ModuleOp:
-                name = self.get_input_name()
-                parser = TextParser(self.ctx, stream.read().decode(), name)
-                return parser.parse_module(not self.args.no_implicit_module)
+                text, name = stream.read().decode(), self.get_input_name()
+                return TextParser(self.ctx, text, name).parse_module(not self.args.no_implicit_module)
 
             super().register_all_frontends()
             self.available_frontends["mlir"] = parse_mlir
@@ -71,12 +70,7 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             except UserError as e:
                 CommandParser("esc-opt", DESCRIPTION).error("; ".join(e.causes))
             super().setup_pipeline()
-            for title, path in (("input_file", self.args.input_file), ("-o/--output-file", self.args.output_file)):
-                try:
-                    if path is not None:
-                        (files.reads if title == "input_file" else files.claims)(title, path)
-                except ClashError as e:
-                    CommandParser("esc-opt", DESCRIPTION).error(e.causes[0])
+            _note_files(files, self.args.input_file, self.args.output_file)
 
         def get_input_stream(self) -> tuple[IO[bytes], str]:
             name = self.args.input_file
@@ -108,16 +102,31 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             except UserError as e:
                 if not self.args.verify_diagnostics:
                     raise
-                lines = [f"error: {cause}" for cause in e.causes] + ([f"note: {e.note}"] if e.note else [])
-                raise PassFailedException("\n".join(lines)) from e
+                raise PassFailedException(_diagnostics(e)) from e
 
     with ledger() as files:
         tool = EscOpt(DESCRIPTION, arguments)
-        colours = tool.args.syntax_highlight
-        with contextlib.nullcontext() if colours else contextlib.redirect_stdout(_Printable(sys.stdout)):
+        plain = contextlib.redirect_stdout(_Printable(sys.stdout))
+        with contextlib.nullcontext() if tool.args.syntax_highlight else plain:
             tool.run()
         if tool.args.output_file is not None:
             write_output(tool.args.output_file, tool.collected.getvalue())
+
+
+def _diagnostics(error: UserError) -> str:
+    """The lines of an error as `--verify-diagnostics` prints them."""
+    return "\n".join([f"error: {cause}" for cause in error.causes] + ([f"note: {error.note}"] if error.note else []))
+
+
+def _note_files(files: Ledger, source: str | None, output: str | None) -> None:
+    """Tell the ledger what is read and written; one file for both is an error of usage."""
+    try:
+        if source is not None:
+            files.reads("input_file", source)
+        if output is not None:
+            files.claims("-o/--output-file", output)
+    except ClashError as e:
+        CommandParser("esc-opt", DESCRIPTION).error(e.causes[0])
 
 
 class _Printable(StringIO):
