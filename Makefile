@@ -56,6 +56,10 @@ test: lint lit ## Run every check and test
 fuzz: $(VENV)/.installed-dev ## Feed mutated files to all commands for SECONDS (60), stop with 1 if one is answered badly
 	$(BIN)/python tests/fuzz --seconds $(SECONDS) --out $(OUT)/fuzz
 
+.PHONY: pythons
+pythons: $(VENV)/.installed-dev ## Run a part of the tests on every installed Python from 3.11 on
+	$(BIN)/nox -- core
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## Run the benchmarks
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
