@@ -92,7 +92,7 @@ def parser_faults(name: str) -> Generator[None]:
         yield
     except (UserError, ParseError, DiagnosticException):
         raise
-    except (ValueError, ArithmeticError, struct.error) as e:
+    except (ValueError, ArithmeticError, NotImplementedError, struct.error) as e:
         what = " ".join(str(e).split())
         raise UserError(f"{name}: {what}"[:300], "the IR text does not parse") from e
     except RecursionError as e:

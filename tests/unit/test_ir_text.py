@@ -209,6 +209,7 @@ def test_numbers_that_the_parser_cannot_hold(tmp_path: Path, capsys: pytest.Capt
     huge = str(1 << 64)
     for text in (
         f"builtin.module attributes {{a = array<i64: {huge}>}} {{}}",
+        "builtin.module attributes {a = array<i641: 3, 3>} {}",
         f"builtin.module attributes {{a = {huge} : i64}} {{}}",
         f"builtin.module attributes {{a = !esc.q<i8, {'9' * 200}>, b = dense<{huge}> : tensor<1xi32>}} {{}}",
         f'bfs.program attributes {{target = "esc1"}} {{\nbfs.tensor @t : 8x8x{huge} !esc.q<u8, 0.5> raw\n}}',
