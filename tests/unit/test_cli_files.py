@@ -42,13 +42,18 @@ def parser_of(point: Any, monkeypatch: pytest.MonkeyPatch) -> CommandParser:
     return made[0]
 
 
+def metavar_of(action: argparse.Action) -> str:
+    """What the help calls the values of an argument."""
+    return action.metavar if isinstance(action.metavar, str) else " ".join(action.metavar or ())
+
+
 @pytest.mark.parametrize("point", COMMANDS, ids=lambda p: p.name)
 def test_every_argument_that_names_a_file_is_entered(point: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = parser_of(point, monkeypatch)
     named = {
         a.dest
         for a in parser._actions
-        if isinstance(a.metavar, str) and re.search(r"FILE|MODEL|IN\.|OUT\.|\.(npz|npy|bin|onnx|json|s)\b", a.metavar)
+        if re.search(r"FILE|MODEL|IN\.|OUT\.|\.(npz|npy|bin|onnx|json|s)\b", metavar_of(a))
     }
     assert named == parser._reads.keys() | parser._writes.keys() and parser._writes
 
