@@ -18,7 +18,7 @@ from dialects.interpreters import kernels
 from dialects.interpreters.run import main_function
 from isa import reference
 from isa.arrays import Input
-from passes import sensitivity
+from passes.analysis import sensitivity
 from passes.math import calibration
 
 
