@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Attribute, Operation
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import InterpretationError
 
@@ -38,9 +38,16 @@ from passes.math.calibration import load_inputs
 Array: TypeAlias = NDArray[Any]
 
 FLOAT_TOLERANCE = 1e-3
-"""Largest deviation that rewriting float operations may cause, as a share of a tensor's largest value. Where the model
+"""Largest deviation that rewriting float operations may cause, as a share of a tensor's largest value, beside what
+rounding may move (a Clip behind sums of a million keeps their errors, and none of their size). Where the model
 rounds (QuantizeLinear), another order of summation can move a value by a whole step: the mean deviation is compared.
 """
+
+_ROUNDING = 2.0**-20
+"""Share of a tensor's largest value by which sums in another order may differ (`isa.exact` keeps 20 bits or more)."""
+_MOST_OF_A_FEW = 16.0
+"""How much further rounding may move a value than a few random disturbances do."""
+_DISTURBED_RUNS = 2
 
 _MOST_AXES = 5
 """Tensors of more axes are compared in one order of the axes only."""
@@ -87,6 +94,7 @@ class Verification:
                 self._order.setdefault(name, len(self._order))
         first = self._run(module)
         self._float = first if level_of(module) == "onnx" else None
+        self._rounding = _rounding(first, self._disturbed_runs(module, seed)) if self._float is not None else {}
         self._rounded = _rounded(module, first) if self._float is not None else None
         self._exact = None if level_of(module) == "onnx" else first
         self._tables: list[tuple[str, list[Row]]] = []
@@ -143,19 +151,26 @@ class Verification:
     def _key(self, names: Iterable[str]) -> str:
         return max((n for n in names if n in self._order), key=lambda n: self._order[n], default="")
 
-    def _run(self, module: ModuleOp) -> Values:
+    def _disturbed_runs(self, module: ModuleOp, seed: int) -> list[Values]:
+        rng = np.random.default_rng(seed)
+        return [self._run(module, _Disturbance(rng)) for _ in range(_DISTURBED_RUNS)]
+
+    def _run(self, module: ModuleOp, disturbance: _Disturbance | None = None) -> Values:
         found: dict[str, tuple[str, Array, float | None]] = {}
 
-        def observe(op: Operation, results: Sequence[Array]) -> None:
+        def observe(op: Operation, results: Sequence[Array]) -> Sequence[Array]:
+            if disturbance is not None:
+                results = disturbance.of(op, results)
             key = self._key(node_names(op))
             if not key or not _computes(op):
-                return
+                return results
             kind = cast("TensorType[Attribute]", op.results[0].type).element_type
             if isinstance(kind, esc.QType):
                 found[key] = (op.name, results[0], kind.scale)
             elif results[0].dtype.kind == "f" and found.get(key, ("", results[0], None))[2] is None:
                 # (the float that the host makes of a quantised output does not hide it)
                 found[key] = (op.name, results[0], None)
+            return results
 
         outputs = run_module(module, self._inputs, observe)
         return Values(found, outputs)
@@ -167,10 +182,11 @@ class Verification:
             self._fault = f"after '{name}' {shapes}"
             return
         for row in (*rows, *_output_rows(values, self._float)):
-            beyond = (
-                row.share > self._tolerance if self._rounds else row.maximum > FLOAT_TOLERANCE * max(row.largest, 1e-6)
-            )
-            if beyond:
+            if self._rounds:
+                found, allowed = row.mean, self._tolerance * (row.largest or 1.0)
+            else:
+                found, allowed = row.maximum, FLOAT_TOLERANCE * max(row.largest, 1e-6)
+            if found > allowed + self._rounding.get(row.node, 0.0):
                 self._fault = f"after '{name}' {_named(row)} deviates by {row.maximum:.3g} of {row.largest:.3g}"
                 return
         worst = max((row.maximum for row in rows), default=0.0)
@@ -212,6 +228,35 @@ class Verification:
         if self._fault:
             lines.append(f"DIFFERS {self._fault}")
         return "\n".join(map(printable, lines))
+
+
+class _Disturbance:
+    """Random errors of the size that rounding may cause, added to all that a run computes."""
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
+        self._constant: set[SSAValue] = set()
+
+    def of(self, op: Operation, results: Sequence[Array]) -> Sequence[Array]:
+        """Results with errors. Errors of constants are relative to each value: they may have to keep their sign."""
+        constant = all(operand in self._constant for operand in op.operands)
+        if constant:
+            self._constant.update(op.results)
+        return [self._of(x, constant) if x.dtype.kind == "f" else x for x in results]
+
+    def _of(self, x: Array, constant: bool) -> Array:
+        size = np.abs(x) if constant else np.abs(x).max(initial=0.0)
+        return (x + self._rng.uniform(-_ROUNDING, _ROUNDING, x.shape) * size).astype(x.dtype)
+
+
+def _rounding(values: Values, disturbed: Sequence[Values]) -> dict[str, float]:
+    """How far rounding alone may move a value of each node and output, in their units."""
+    result: dict[str, float] = {}
+    for rows in ((*_deviations(d, values), *_output_rows(d, values)) for d in disturbed):
+        for row in rows:
+            if np.isfinite(row.maximum):
+                result[row.node] = max(result.get(row.node, 0.0), _MOST_OF_A_FEW * row.maximum)
+    return result
 
 
 def _computes(op: Operation) -> bool:

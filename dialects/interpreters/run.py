@@ -18,7 +18,8 @@ from isa.errors import UserError
 from isa.reference import declared
 
 Array = NDArray[Any]
-Observer = Callable[[Operation, Sequence[Array]], None]
+Observer = Callable[[Operation, Sequence[Array]], Sequence[Array] | None]
+"""Called with an operation and its results; what it gives back takes their place."""
 
 
 def main_function(module: ModuleOp, name: str = "main") -> FuncOp:
@@ -72,7 +73,8 @@ def run_module(
 
     N takes the place of a first extent of 1 in outputs too; other outputs have the shape of their type for one sample
     and [N, *shape] for more. `observer(op, results)` is called after each operation; an operand is released after its
-    last use, so an observer that keeps results keeps their memory. `extra` adds the functions of dialects from
+    last use, so an observer that keeps results keeps their memory. It may give back other results of the same shapes,
+    with which the run goes on. `extra` adds the functions of dialects from
     elsewhere. Raises UserError for inputs of the wrong shape.
     """
     function = main_function(module)
@@ -89,7 +91,7 @@ def run_module(
             return [declared(x, _shape(v)) for x, v in zip(arguments, op.operands, strict=True)]
         results = interpreter.run_op(op, arguments)
         if observer is not None:
-            observer(op, results)
+            results = observer(op, results) or results
         values.update(zip(op.results, results, strict=True))
         del arguments, results
         for operand in op.operands:

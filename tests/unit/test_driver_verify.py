@@ -140,3 +140,24 @@ def test_what_a_reshape_or_transpose_was_moved_behind_is_no_false_alarm() -> Non
     run_passes(make_context(), module, [OnnxCanonicalizePass()], [verification.observe])
     assert verification.fault is None
     assert "7 nodes within" in verification.finish(None)  # all but t and b
+
+
+def test_rounding_errors_of_large_values_are_no_false_alarm_behind_a_clip() -> None:
+    """The errors of a sum of 10^6 pass a Clip to [-1, 6], which leaves nothing of its size."""
+    weights = random(4, 3, 3, 3)
+    weights[:, 0, 2, 2] = 1.5e6
+    norm = [constant(name, np.abs(random(4)) + np.float32(0.1)) for name in "sbmv"]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["a", *"sbmv"], ["n"], "norm"),
+        helper.make_node("Clip", ["n", "low", "high"], ["y"], "clip"),
+    ]
+    bounds = [constant("low", np.float32(-1)), constant("high", np.float32(6))]
+    graph = model(nodes, [constant("w", weights), *norm, *bounds], (1, 3, 6, 6), (1, 4, 6, 6))
+    module = import_model(graph, "m.onnx")
+    verification = Verification(module, None, 0, 0.5)
+    canonicalize = OnnxCanonicalizePass()
+    run_passes(make_context(), module, [canonicalize], [verification.observe])
+    assert verification.fault is None
+    run_passes(make_context(), module, [WrongFloats()], [verification.observe])
+    assert verification.fault is not None
