@@ -11,8 +11,8 @@ The blocks of one file run in order, as if typed into one shell, in a scratch di
 holds. Not run:
 - blocks with a command that starts with make, git, `python -m venv` or `pip install` (unless with --no-index): they set
   up or test the checkout itself;
-- blocks that mention $ESCC_DATA, where that folder (default ../shared/data) does not exist, or readelf, where it is not
-  installed.
+- blocks that mention $ESCC_DATA, where that folder (default ../shared/data) does not exist, readelf, where it is not
+  installed, or docs/screenshot.py, where there is no Chromium.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import screenshot
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600
@@ -175,6 +177,8 @@ def skip_reason(block: Block) -> str | None:
         return "needs the models and images of $ESCC_DATA"
     if re.search(r"\breadelf\b", text) and shutil.which("readelf") is None:
         return "needs readelf"
+    if "docs/screenshot.py" in text and screenshot.browser() is None:
+        return "needs Chromium"
     return None
 
 

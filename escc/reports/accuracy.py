@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
+from typing import Any
 
 from escc.reports.vega import Chart, colours, finished
+from isa.text import clipped
+
+_NAME = 24
+"""Characters of a name beside its dot; the tooltip has all names."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +31,47 @@ def accuracy(title: str, text: str, points: Sequence[Measured]) -> Chart | None:
     if not points:
         return None
     groups = tuple(dict.fromkeys(p.group for p in points))
-    rows = [{"name": p.name, "group": p.group, "kilobytes": p.nbytes / 1024, "top1": p.top1} for p in points]
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("kilobytes:Q", title="KB of weights", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4)),
-        y=alt.Y("top1:Q", title="top-1, %", scale=alt.Scale(zero=False)),
+    rows = _rows(points)
+    x = alt.X("kilobytes:Q", title="KB of weights", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4))
+    y = alt.Y("top1:Q", title="top-1, %", scale=alt.Scale(zero=False))
+    dots = (
+        alt.Chart(alt.Data(values=rows))
+        .encode(x=x, y=y)
+        .mark_circle(size=75, opacity=0.9)
+        .encode(
+            color=alt.Color("group:N", scale=colours(groups), legend=None),
+            tooltip=[
+                alt.Tooltip("name:N"),
+                alt.Tooltip("top1:Q", title="top-1, %", format=".2f"),
+                alt.Tooltip("kilobytes:Q", title="KB", format=",.1f"),
+            ],
+        )
     )
-    dots = base.mark_circle(size=75, opacity=0.9).encode(
-        color=alt.Color("group:N", scale=colours(groups), legend=None),
-        tooltip=[
-            alt.Tooltip("name:N"),
-            alt.Tooltip("top1:Q", title="top-1, %", format=".2f"),
-            alt.Tooltip("kilobytes:Q", title="KB", format=",.1f"),
-        ],
-    )
-    labels = base.mark_text(align="left", dx=7, fill="var(--ink)").encode(text="name:N")
-    return Chart(title, text, finished(alt.layer(dots, labels), 300), groups)
+    labels = [
+        alt.Chart(alt.Data(values=side))
+        .mark_text(align="right" if high else "left", dx=-8 if high else 8, fill="var(--ink)")
+        .encode(x=x, y=y, text="label:N")
+        for high in (False, True)
+        if (side := [row for row in rows if row["high"] == high])
+    ]
+    return Chart(title, text, finished(alt.layer(dots, *labels), 300), groups)
+
+
+def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
+    """A row for each dot: systems that measure the same share one. `high`: it lies in the upper half of the axis."""
+    same: dict[tuple[str, float, float], list[str]] = {}
+    for p in points:
+        same.setdefault((p.group, p.nbytes, p.top1), []).append(p.name)
+    sizes = [p.nbytes for p in points]
+    middle = sqrt(min(sizes) * max(sizes))
+    return [
+        {
+            "name": ", ".join(names),
+            "label": clipped(names[0], _NAME) + (f" and {len(names) - 1} more" if len(names) > 1 else ""),
+            "group": group,
+            "kilobytes": nbytes / 1024,
+            "top1": top1,
+            "high": nbytes > middle,
+        }
+        for (group, nbytes, top1), names in same.items()
+    ]

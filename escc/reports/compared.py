@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from escc.compare.figures import PUBLISHED, Compared, Comparison, FigurePart, Figures, System
 from escc.reports.accuracy import Measured, accuracy
@@ -11,11 +11,22 @@ from escc.reports.page import Card, Page, Section
 from escc.reports.table import Column, Table, Value
 from escc.reports.vega import Chart
 
-_FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Sequence[FigurePart]]], ...] = (
-    ("Cycles", "Computing, and waiting by cause.", "cycles", ",.0f", lambda f: f.time),
-    ("Energy", "Microjoule of an image, by component.", "µJ", ",.3f", lambda f: f.energy_uj),
-    ("DRAM traffic", "Bytes of an image, by kind.", "bytes", ",.0f", lambda f: f.dram_bytes),
+_FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Mapping[str, float]]], ...] = (
+    ("Cycles", "Computing, and waiting by cause.", "cycles", ",.0f", lambda f: _by_kind(f.time, _WAITS)),
+    ("Energy", "Microjoule of an image, by component.", "µJ", ",.3f", lambda f: _by_kind(f.energy_uj, _KINDS)),
+    ("DRAM traffic", "Bytes of an image, by kind.", "bytes", ",.0f", lambda f: _by_kind(f.dram_bytes, _TRAFFIC)),
 )
+_KINDS = {
+    "DRAM": ("dram",),
+    "arithmetic": ("arithmetic", "mac_rows", "accumulators", "post"),
+    "memory of activations": ("act", "out", "activations", "inputs"),
+    "memory of weights": ("coef", "par", "weights", "filters"),
+    "memory of sums": ("psum", "sums"),
+    "shared memory": ("buffer",),
+}
+"""Components of energy that serve the same end in machines which name their parts differently."""
+_WAITS = {f"waits for {name}": (name,) for name in ("load", "post", "store")} | {"waits for DRAM": ("dram",)}
+_TRAFFIC = {"inputs": ("activations_in",), "outputs": ("activations_out",)}
 _COLUMNS: tuple[tuple[Column, Callable[[System], Value]], ...] = (
     (Column("system"), lambda s: s.name),
     (Column("weights"), lambda s: s.weights),
@@ -52,13 +63,13 @@ def page(comparison: Comparison) -> Page:
 def _cards(comparison: Comparison) -> list[Card]:
     """What our best system gains over the baseline that comes closest to it."""
     cards: list[Card] = []
-    for measure, what in (("cycles", "fewer cycles"), ("energy", "less energy")):
+    for measure, what in (("cycles", "the cycles"), ("energy", "the microjoules")):
         best: dict[str, tuple[float, str]] = {}
         for (ours, machine), ratio in comparison.ratios(measure).items():
             best[machine] = max(best.get(machine, (0.0, "")), (ratio, ours))
         if best:
             machine, (ratio, ours) = min(best.items(), key=lambda item: item[1])
-            cards.append(Card(f"{ratio:.2f}x", f"{what} with {ours} than with {machine}, the closest baseline"))
+            cards.append(Card(f"{ratio:.2f}x", f"{what} of {machine}, the closest baseline, over those of {ours}"))
     return cards
 
 
@@ -67,7 +78,7 @@ def _network(network: Compared) -> list[Section]:
     names = [s.name for s in systems]
     charts: list[Section] = []
     for title, text, unit, form, parts in _FIGURES:
-        found = [{p.name: p.value for p in parts(s.total)} for s in systems]
+        found = [parts(s.total) for s in systems]
         kinds = dict.fromkeys(kind for values in found for kind in values)
         shares = {kind: [values.get(kind, 0.0) for values in found] for kind in kinds}
         charts.append(bars(f"{network.name}: {title}", text, names, shares, unit, form))
@@ -97,4 +108,15 @@ def _ratios(comparison: Comparison, measure: str) -> Table | None:
         "Geometric mean over the networks; above 1, ours is better.",
         [Column("baseline"), *(Column(o, ".2f") for o in ours)],
         rows,
+        wide=False,
     )
+
+
+def _by_kind(parts: Sequence[FigurePart], kinds: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Parts added up by what they are for; a part that no kind names is one of its own."""
+    kind_of = {name: kind for kind, members in kinds.items() for name in members}
+    total: dict[str, float] = {}
+    for part in parts:
+        kind = kind_of.get(part.name, part.name.replace("_", " "))
+        total[kind] = total.get(kind, 0.0) + part.value
+    return total

@@ -11,8 +11,8 @@ from isa.formats import Queue
 from isa.program import Program
 from isa.text import clipped
 
-_STEP, _LEFT, _MARGIN, _NAME = 24, 64, 14, 34
-"""Pixels of a line, where names begin, above the first line; characters of a name."""
+_STEP, _LEFT, _MARGIN, _COST, _NAME = 24, 64, 14, 84, 34
+"""Pixels of a line, where names begin, above the first line, for costs; characters of a name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class LayerGraph:
         label = "" if node.name == node.kind else f' <tspan class="soft">{kind}</tspan>'
         return (
             f"<g><title>{safe(f'{node.name} ({node.kind}): {node.shown}')}</title>"
-            f'<rect x="{_LEFT - 2}" y="{y - 10}" width="{80 * share:.2f}%" height="20" rx="3" style="fill:{colour}" '
+            f'<rect x="{_LEFT - 2}" y="{y - 10}" height="20" rx="3" '
+            f'style="fill:{colour};width:calc((100% - {_LEFT + _COST}px) * {share:.4f})" '
             f'opacity=".45"/><circle cx="{_LEFT - 12}" cy="{y}" r="5" style="fill:{colour}"/>'
             f'<text x="{_LEFT + 4}" y="{y + 4}">{name}{label}</text>'
             f'<text x="100%" y="{y + 4}" text-anchor="end" class="soft">{safe(node.shown)}</text></g>'

@@ -79,12 +79,25 @@ class Page:
     def _sections(self) -> str:
         parts: list[str] = []
         number = 0
-        for section in self.sections:
+        for section, wide in zip(self.sections, self._widths(), strict=True):
             body = section.markup()
             if section.spec is not None:
                 body += f'<div class="chart" id="chart-{number}"></div>'
                 number += 1
             text = f"<p>{safe(section.text)}</p>" if section.text else ""
-            kind = ' class="wide"' if section.wide else ""
+            kind = ' class="wide"' if wide else ""
             parts.append(f"<section{kind}><h2>{safe(section.title)}</h2>{text}{body}</section>")
         return "\n".join(parts)
+
+    def _widths(self) -> list[bool]:
+        """Whether each section takes the whole width: one that would stand alone in its row does."""
+        wide: list[bool] = []
+        beside = False  # the section before this one waits for a neighbour
+        for section in self.sections:
+            if section.wide and beside:
+                wide[-1] = True
+            beside = not section.wide and not beside
+            wide.append(section.wide)
+        if beside:
+            wide[-1] = True
+        return wide

@@ -4,7 +4,12 @@ STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5d6778; --line: #e0e4eb; --back: #f7f8fa; --card: #fff;
   --low: #7fb2e5; --high: #e4572e;
   --c0: #3f72b5; --c1: #e07b22; --c2: #469a50; --c3: #d0484c; --c4: #4fa7a0; --c5: #d9b21f; --c6: #9a6bb0;
-  --c7: #e58ca0; --c8: #93705b; --c9: #8b94a3; }
+  --c7: #e58ca0; --c8: #93705b; --c9: #8b94a3;
+  --c10: color-mix(in srgb, var(--c0) 50%, var(--card)); --c11: color-mix(in srgb, var(--c1) 50%, var(--card));
+  --c12: color-mix(in srgb, var(--c2) 50%, var(--card)); --c13: color-mix(in srgb, var(--c3) 50%, var(--card));
+  --c14: color-mix(in srgb, var(--c4) 50%, var(--card)); --c15: color-mix(in srgb, var(--c5) 50%, var(--card));
+  --c16: color-mix(in srgb, var(--c6) 50%, var(--card)); --c17: color-mix(in srgb, var(--c7) 50%, var(--card));
+  --c18: color-mix(in srgb, var(--c8) 50%, var(--card)); --c19: color-mix(in srgb, var(--c9) 50%, var(--card)); }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ef; --soft: #9aa5b5; --line: #2c3442; --back: #12151c; --card: #1a1f29;
   --c0: #6a9bdc; --c1: #f09a4a; --c2: #6fbf78; --c3: #ea6f72; --c4: #74c7c0; --c5: #e8c84a; --c6: #bb92cf;
@@ -18,8 +23,7 @@ p { color: var(--soft); margin: .2rem 0 1rem; font-size: .9rem; } header p { mar
 .card, section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
 .card { padding: .7rem 1rem; } .card b { display: block; font-size: 1.3rem; font-weight: 600; }
 .card span { color: var(--soft); font-size: .85rem; }
-main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; margin-top: 1rem;
-  align-items: start; }
+main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; margin-top: 1rem; }
 section { padding: 1rem; min-width: 0; } section.wide { grid-column: 1 / -1; }
 .legend { display: flex; flex-wrap: wrap; gap: .15rem .9rem; font-size: .8rem; margin-bottom: .4rem; }
 .legend i { display: inline-block; width: .75em; height: .75em; border-radius: 2px; margin-right: .4em; }
@@ -27,6 +31,7 @@ section { padding: 1rem; min-width: 0; } section.wide { grid-column: 1 / -1; }
 .scroll { overflow: auto; max-height: 44rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .87rem; }
 th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
 tfoot td { border-bottom: 0; font-weight: 600; }
 th.text, td.text { text-align: left; }

@@ -1,7 +1,6 @@
 """The plotting library, loaded when a page is made: Vega-Altair builds charts, Vega in the page draws them.
 
-Vega-Lite is the choice among libraries that draw offline because a page with it weighs 0.9 MB (Bokeh needs 1.1 MB,
-Plotly 4.6 MB), and because its SVG takes colours from the style sheet: dark and light need no second drawing.
+Vega-Lite draws offline, and its SVG takes colours from the style sheet: dark and light need no second drawing.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from escc.reports.markup import safe
@@ -19,8 +17,8 @@ from isa.errors import UserError
 if TYPE_CHECKING:
     import altair as alt
 
-PALETTE = tuple(f"var(--c{i})" for i in range(10))
-"""Colours of the style sheet."""
+PALETTE = tuple(f"var(--c{i})" for i in range(20))
+"""Colours of the style sheet: ten, and paler ones of the same hues."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class Chart:
 
     def markup(self) -> str:
         """The legend, which wraps on a phone; Vega's own does not."""
-        pairs = zip(self.legend, cycle(PALETTE), strict=False)
-        items = "".join(f'<span><i style="background:{colour}"></i>{safe(name)}</span>' for name, colour in pairs)
+        pairs = zip(PALETTE, self.legend, strict=False)
+        items = "".join(f'<span><i style="background:{colour}"></i>{safe(name)}</span>' for colour, name in pairs)
         return f'<div class="legend">{items}</div>'
 
 
@@ -68,10 +66,10 @@ def names(layers: Sequence[str]) -> list[str]:
 
 
 def colours(parts: Sequence[str]) -> alt.Scale:
-    """A colour for each part, the same whichever of them occur; the eleventh has that of the first."""
+    """A colour for each part, the same whichever of them occur; at most as many as `PALETTE` has."""
     import altair as alt
 
-    return alt.Scale(domain=list(parts), range=[colour for _, colour in zip(parts, cycle(PALETTE), strict=False)])
+    return alt.Scale(domain=list(parts), range=list(PALETTE[: len(parts)]))
 
 
 def finished(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int) -> dict[str, Any]:

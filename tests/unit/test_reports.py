@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +21,19 @@ from escc.cli.emulate import main as emulate
 from escc.compare.figures import Compared, Comparison, FigurePart, Figures, System
 from escc.report import Report
 from escc.reports import compared, emulated, vega
+from escc.reports.accuracy import Measured, accuracy
+from escc.reports.bars import bars
 from escc.reports.graph import edges_of
+from escc.reports.page import Page, Section
 from escc.reports.roofline import Point, roofline
 from escc.reports.table import Column, Table
 from escc.reports.vega import names
 from isa.container import write_elf
 from isa.program import Program
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
+
+import screenshot
 
 MARKUP = "</script><script>alert(1)</script><b onmouseover='x' a=\"y\">&"
 
@@ -109,10 +115,68 @@ def test_a_comparison_as_a_page() -> None:
     page = compared.page(comparison()).html()
     cycles, energy, traffic, against = specs(page)
     assert [sum(v["value"] for v in values(spec)) for spec in (cycles, energy, traffic)] == [400, 4, 128]
-    assert [v["top1"] for v in values(against)] == [90, 91]
+    assert [v["top1"] for v in values(against["layer"][0])] == [90, 91]
     assert "3.00x" in page and "never mixed" in page
     page = without_library(compared.page(comparison(MARKUP)).html())
     assert "<b onmouseover" not in page and page.count("<script") == 2
+
+
+def test_systems_that_measure_the_same_share_a_dot() -> None:
+    points = [
+        Measured(n, g, b, 90.0) for n, g, b in [("a", "x", 1e3), ("b", "x", 1e3), ("c", "x", 9e3), ("d", "y", 1e3)]
+    ]
+    chart = accuracy("t", "", points)
+    assert chart
+    rows = values(chart.spec["layer"][0])
+    assert [(row["name"], row["label"], row["high"]) for row in rows] == [
+        ("a, b", "a and 1 more", False),
+        ("c", "c", True),
+        ("d", "d", False),
+    ]
+
+
+def test_no_two_parts_of_a_bar_have_one_colour() -> None:
+    parts = {f"part {i}": [1.0, 2.0] for i in range(len(vega.PALETTE) + 5)}
+    chart = bars("t", "", ["a", "b"], parts, "u")
+    colours = chart.spec["encoding"]["color"]["scale"]["range"]
+    assert len(set(colours)) == len(colours) == len(chart.legend) == len(vega.PALETTE)
+    assert chart.legend[-1] == "6 others" and sum(v["value"] for v in values(chart.spec)) == 3 * len(parts)
+
+
+def test_long_names_of_layers_stay_apart() -> None:
+    layers = ["block." * 20 + "conv1", "block." * 20 + "conv2", "block." * 9 + "y" + "block." * 9 + "conv1"]
+    rows = values(bars("t", "", layers, {"part": [1.0, 2.0, 3.0]}, "u").spec)
+    assert [row["layer"] for row in rows] == layers
+    assert len({row["bar"] for row in rows}) == 3 and max(len(row["bar"]) for row in rows) <= 32
+
+
+def test_no_section_stands_beside_an_empty_place() -> None:
+    def classes(*wide: bool) -> list[bool]:
+        sections: list[Section] = [Table("t", "", [Column("c")], [], wide=w) for w in wide]
+        return [kind != "" for kind in re.findall(r"<section([^>]*)>", Page("p", "", [], sections).html())]
+
+    assert classes(False, False, True, False) == [False, False, True, True]
+    assert classes(False, False, False, True) == [False, False, True, True]
+    assert classes(False, True, False, False) == [True, True, False, False]
+
+
+def test_components_with_the_same_end_are_one_part() -> None:
+    own, theirs = (
+        Figures(1.0, 1.0, (), tuple(FigurePart(n, 1.0) for n in names), ())
+        for names in (("dram", "act", "out", "mac_rows", "new_unit"), ("dram", "activations", "arithmetic"))
+    )
+    systems = [System(n, "scheme", n, n, 1, 1, 1.0, None, None, f, f, None, ()) for n, f in (("a", own), ("b", theirs))]
+    page = compared.page(Comparison(1, "esc1", 800.0, 16.0, (Compared("n", 1, 0, tuple(systems), ()),))).html()
+    found = {(v["layer"], v["part"]): v["value"] for v in values(specs(page)[1])}
+    assert found == {
+        ("a", "DRAM"): 1,
+        ("a", "memory of activations"): 2,
+        ("a", "arithmetic"): 1,
+        ("a", "new unit"): 1,
+        ("b", "DRAM"): 1,
+        ("b", "memory of activations"): 1,
+        ("b", "arithmetic"): 1,
+    }
 
 
 def test_layers_of_one_name_stay_apart() -> None:
@@ -148,13 +212,6 @@ def test_a_missing_library_is_told_before_the_work(
     assert not page.exists() and told.out == ""
 
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr --v=0 --virtual-time-budget=20000 --dump-dom"
-)
-
-
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """A page of either kind, of a program with names that are markup."""
@@ -173,16 +230,21 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
     yield {name: folder / f"{name}.html" for name in texts}
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: nothing shows that pages are drawn")
+@pytest.mark.skipif(screenshot.browser() is None, reason="no Chromium is installed: nothing shows that pages are drawn")
 @pytest.mark.parametrize(("kind", "charts"), [("emulated", 4), ("compiled", 1), ("compared", 4)])
-def test_a_browser_draws_the_page(pages: dict[str, Path], tmp_path: Path, kind: str, charts: int) -> None:
-    assert BROWSER
-    arguments = [BROWSER, *OPTIONS.split(), f"--user-data-dir={tmp_path}", pages[kind].as_uri()]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
-    assert [line for line in done.stderr.split("\n") if "CONSOLE" in line] == []
-    drawn = re.findall(r'<svg[^>]*class="marks".*?</svg>', done.stdout, re.DOTALL)
+def test_a_browser_draws_the_page(pages: dict[str, Path], kind: str, charts: int) -> None:
+    page = screenshot.opened(pages[kind], ["--dump-dom"])
+    drawn = re.findall(r'<svg[^>]*class="marks".*?</svg>', page, re.DOTALL)
     assert len(drawn) == charts
     for svg in drawn:
         assert svg.count("<path") > 2
     assert html.escape(MARKUP[:12], quote=False) in "".join(drawn)
-    assert "cannot be drawn" not in done.stdout.split("<script")[0]
+    assert "cannot be drawn" not in page.split("<script")[0]
+
+
+@pytest.mark.skipif(screenshot.browser() is None, reason="no Chromium is installed: nothing shows that errors are told")
+def test_what_a_page_writes_to_its_console_is_an_error(tmp_path: Path) -> None:
+    page = tmp_path / "p.html"
+    page.write_text("<script>console.error('broken')</script>", encoding="utf-8")
+    with pytest.raises(ValueError, match="broken"):
+        screenshot.opened(page, ["--dump-dom"])
