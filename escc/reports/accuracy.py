@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 from typing import Any
 
 from escc.reports.vega import Chart, colours, finished
@@ -12,6 +12,10 @@ from isa.text import clipped
 
 _NAME = 24
 """Characters of a name beside its dot; the tooltip has all names."""
+_LINE = 12
+"""Pixels from a label to that below it."""
+_NEAR = 0.35, 0.05
+"""Shares of the axes within which labels would lie on each other."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,25 @@ def accuracy(title: str, text: str, points: Sequence[Measured]) -> Chart | None:
     )
     labels = [
         alt.Chart(alt.Data(values=side))
-        .mark_text(align="right" if high else "left", dx=-8 if high else 8, fill="var(--ink)")
+        .mark_text(align="right" if high else "left", dx=-8 if high else 8, dy=_LINE * line, fill="var(--ink)")
         .encode(x=x, y=y, text="label:N")
-        for high in (False, True)
-        if (side := [row for row in rows if row["high"] == high])
+        for high, line in sorted({(row["high"], row["line"]) for row in rows})
+        for side in [[row for row in rows if (row["high"], row["line"]) == (high, line)]]
     ]
     return Chart(title, text, finished(alt.layer(dots, *labels), 300), groups)
 
 
 def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A row for each dot: systems that measure the same share one. `high`: it lies in the upper half of the axis."""
+    """A row for each dot: systems that measure the same share one.
+
+    `high`: the dot lies in the upper half of the axis of bytes; `line`: how many lines below it its label stands.
+    """
     same: dict[tuple[str, float, float], list[str]] = {}
     for p in points:
         same.setdefault((p.group, p.nbytes, p.top1), []).append(p.name)
     sizes = [p.nbytes for p in points]
     middle = sqrt(min(sizes) * max(sizes))
-    return [
+    rows: list[dict[str, Any]] = [
         {
             "name": ", ".join(names),
             "label": clipped(names[0], _NAME) + (f" and {len(names) - 1} more" if len(names) > 1 else ""),
@@ -75,3 +82,14 @@ def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
         }
         for (group, nbytes, top1), names in same.items()
     ]
+    wide, tall = log(max(sizes) / min(sizes)) or 1.0, max(p.top1 for p in points) - min(p.top1 for p in points) or 1.0
+    for number, row in enumerate(rows):
+        near = [
+            other["line"]
+            for other in rows[:number]
+            if abs(other["top1"] - row["top1"]) < _NEAR[1] * tall
+            and abs(log(other["kilobytes"] / row["kilobytes"])) < _NEAR[0] * wide
+            and other["high"] == row["high"]
+        ]
+        row["line"] = next(line for line in range(len(rows)) if line not in near)
+    return rows
