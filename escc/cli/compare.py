@@ -151,7 +151,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from escc.compare.run import compare
+    from escc.compare.run import compare, networks_of
     from escc.compare.tables import lines_of
     from isa.jsonform import published
 
@@ -160,7 +160,7 @@ def _compare(args: argparse.Namespace) -> None:
         from escc.reports.vega import require
 
         require()  # better to learn of a missing library now than after minutes
-    if not args.calibration:
+    if not args.calibration and networks_of(args.models):
         console.warn("no --calibration: networks are quantised and pruned on the very images that are classified")
     found = compare(_request(args), console.step)
     console.progress("")

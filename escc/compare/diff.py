@@ -51,7 +51,7 @@ def difference(before: str, after: str) -> Iterator[str]:
     if not shared:
         raise UserError(
             f"{after}: shares no system with {before}",
-            f"it holds {', '.join(map(printable, new)) or 'nothing'}",
+            f"it holds {'; '.join(map(printable, new)) or 'nothing'}",
         )
     for number, name in enumerate(shared):
         if number:

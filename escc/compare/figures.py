@@ -140,20 +140,32 @@ class Comparison:
     dram_bytes_per_cycle: float
     networks: tuple[Compared, ...]
 
-    def ratios(self, measure: str) -> dict[tuple[str, str], float]:
-        """How many times the cycles (or energy: `measure`) of a baseline our systems save: geometric means.
+    def ratios(self, measure: str, batched: bool = False) -> dict[tuple[str, str], float]:
+        """How many times the `measure` of a baseline our systems save: geometric means over the networks.
 
+        A measure is "cycles", "compute_cycles" or "energy", of a single image or, `batched`, of one in a batch.
         Keys are (our system, baseline); only pairs that every network has, and that differ from nothing, count.
         """
         found: dict[tuple[str, str], list[float]] = {}
         for network in self.networks:
             for ours in (s for s in network.systems if s.ours):
                 for machine in (s for s in network.systems if not s.ours):
-                    mine, theirs = (float(getattr(s.total, measure)) for s in (ours, machine))
+                    both = ((s.batch if batched else s.total) for s in (ours, machine))
+                    mine, theirs = (float(getattr(figures, measure)) for figures in both)
                     if mine > 0 and theirs > 0:
                         found.setdefault((ours.name, machine.name), []).append(theirs / mine)
         complete = {pair: values for pair, values in found.items() if len(values) == len(self.networks)}
         return {pair: float(exp2(log2(values).mean())) for pair, values in complete.items()}
+
+
+RATIOS = (
+    ("latency of a baseline over ours", "cycles", False),
+    ("computing alone of a baseline over ours", "compute_cycles", False),
+    (f"latency in a batch of {BATCH} of a baseline over ours", "cycles", True),
+    ("energy of a baseline over ours", "energy", False),
+    (f"energy in a batch of {BATCH} of a baseline over ours", "energy", True),
+)
+"""Titles and arguments of the ratios that a comparison shows."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def compare(request: Request, announce: Announce) -> Comparison:
     for machine in machines:
         if isinstance(machine, BaselineMachine):
             check_technology(machine, target)
-    binaries = {path: program for path in request.models if (program := _binary(path)) is not None}
-    networks = [path for path in request.models if path not in binaries]
+    networks = networks_of(request.models)
+    binaries = {path: read_elf(read_input(path), path) for path in request.models if path not in networks}
     _check(request, networks, list(binaries))
     found = [_network(request, i, path, machines, binaries, announce) for i, path in enumerate(networks)]
     if not networks:
@@ -82,14 +82,16 @@ def standard() -> list[Baseline]:
     )
 
 
-def _binary(path: str) -> Program | None:
-    """The program of a binary, None for any other file."""
+def networks_of(models: Sequence[str]) -> list[str]:
+    """The files that are no binaries of escc."""
+    return [path for path in models if not _is_binary(path)]
+
+
+def _is_binary(path: str) -> bool:
     if path == "-" or not Path(path).is_file():
-        return None
+        return False
     with Path(path).open("rb") as stream:
-        if stream.read(len(_MAGIC)) != _MAGIC:
-            return None
-    return read_elf(read_input(path), path)
+        return stream.read(len(_MAGIC)) == _MAGIC
 
 
 def _check(request: Request, networks: Sequence[str], binaries: Sequence[str]) -> None:

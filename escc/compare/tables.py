@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from escc.compare.figures import BATCH, PUBLISHED, Compared, Comparison, Figures, System
+from escc.compare.figures import BATCH, PUBLISHED, RATIOS, Compared, Comparison, Figures, System
 from isa.text import printable
 
 _HEAD = ("system", "weights", "mult", "memory", "model", "coded", "cycles", "compute", "energy", "DRAM", "top-1")
@@ -70,15 +70,15 @@ def _row(system: System, total: Figures) -> tuple[str, ...]:
 
 def _ratios(comparison: Comparison) -> Iterator[str]:
     """How our systems stand to each baseline; what the paper says of its own comes after, apart."""
-    for measure, title in (("cycles", "latency"), ("energy", "energy")):
-        ratios = comparison.ratios(measure)
+    for title, measure, batched in RATIOS:
+        ratios = comparison.ratios(measure, batched)
         if not ratios:
             return
         ours = list(dict.fromkeys(pair[0] for pair in ratios))
         theirs = list(dict.fromkeys(pair[1] for pair in ratios))
         mean = f", geometric mean of {len(comparison.networks)} networks" if len(comparison.networks) > 1 else ""
         yield ""
-        yield f"{title} of a baseline over ours (above 1: ours is better){mean}"
+        yield f"{title} (above 1: ours is better){mean}"
         rows = [(printable(o), *(f"{ratios[o, t]:.2f}" if (o, t) in ratios else "-" for t in theirs)) for o in ours]
         yield from _aligned([("", *map(printable, theirs)), *rows], rule=1)
     yield ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from escc.compare.figures import PUBLISHED, Compared, Comparison, FigurePart, Figures, System
+from escc.compare.figures import PUBLISHED, RATIOS, Compared, Comparison, FigurePart, Figures, System
 from escc.reports.accuracy import Measured, accuracy
 from escc.reports.bars import bars
 from escc.reports.page import Card, Page, Section
@@ -51,7 +51,7 @@ def page(comparison: Comparison) -> Page:
         [Column("source"), Column("statement")],
         [[ratio.source, ratio.text] for ratio in PUBLISHED],
     )
-    means = [table for measure in ("cycles", "energy") if (table := _ratios(comparison, measure)) is not None]
+    means = [table for ratio in RATIOS if (table := _ratios(comparison, *ratio)) is not None]
     subtitle = (
         f"target {comparison.target} at {comparison.frequency_mhz:g} MHz, "
         f"{comparison.dram_bytes_per_cycle:g} bytes a cycle from DRAM, for every machine"
@@ -96,15 +96,15 @@ def _network(network: Compared) -> list[Section]:
     return [*charts, *([chart] if chart else []), table]
 
 
-def _ratios(comparison: Comparison, measure: str) -> Table | None:
-    ratios = comparison.ratios(measure)
+def _ratios(comparison: Comparison, title: str, measure: str, batched: bool) -> Table | None:
+    ratios = comparison.ratios(measure, batched)
     if not ratios:
         return None
     ours = list(dict.fromkeys(pair[0] for pair in ratios))
     theirs = list(dict.fromkeys(pair[1] for pair in ratios))
     rows: list[list[Value]] = [[machine, *(ratios.get((o, machine)) for o in ours)] for machine in theirs]
     return Table(
-        f"{measure.capitalize()} of a baseline over ours",
+        f"{title[0].upper()}{title[1:]}",
         "Geometric mean over the networks; above 1, ours is better.",
         [Column("baseline"), *(Column(o, ".2f") for o in ours)],
         rows,
