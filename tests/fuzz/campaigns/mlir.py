@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +32,10 @@ def check(box: Sandbox, kit: Path, data: bytes) -> bool:
     if box.command("esc-opt", "m.mlir", "-o", "one.mlir", outputs=("one.mlir",), about="m.mlir") == 0:
         if box.command("esc-opt", "one.mlir", "-o", "two.mlir", outputs=("two.mlir",)) != 0:
             raise Finding("wrong", "printed IR text does not parse")
-        one, two = ((box.folder / name).read_text().splitlines() for name in ("one.mlir", "two.mlir"))
+        one, two = ((box.folder / name).read_bytes() for name in ("one.mlir", "two.mlir"))
         if one != two:
-            differing = next((pair for pair in zip(one, two, strict=False) if pair[0] != pair[1]), ("length", "length"))
+            lines = itertools.zip_longest(one.split(b"\n"), two.split(b"\n"))
+            differing = next(pair for pair in lines if pair[0] != pair[1])
             raise Finding("wrong", f"IR text that is parsed and printed again differs: {differing}"[:600])
     options = ["--scheme", "dense", "-q", "-o", "m.bin"]
     if b'"onnx.' in data or b" onnx." in data or b"esc.quantize" in data:
