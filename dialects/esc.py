@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect, Operation
 
+from dialects import esc_decomposed
 from dialects.attributes import ints
 from dialects.esc_base import EscOp, QType, q_of, q_tensor, shape_of, tensor_type
-from dialects.esc_convolutions import BasisConv2dOp, CoeffCombineOp, Conv2dOp
+from dialects.esc_convolutions import Conv2dOp
 from dialects.esc_elementwise import AddOp, LookupOp, RequantizeOp
 from dialects.esc_host import DequantizeOp, QuantizeOp, SoftmaxOp
 from dialects.esc_movement import ConcatOp, SliceOp
@@ -22,8 +23,7 @@ OPS: list[type[Operation]] = [
     DequantizeOp,
     SoftmaxOp,
     Conv2dOp,
-    CoeffCombineOp,
-    BasisConv2dOp,
+    *esc_decomposed.OPS,
     RequantizeOp,
     AddOp,
     MaxPoolOp,
@@ -40,8 +40,6 @@ __all__ = [
     "OPS",
     "AddOp",
     "AvgPoolOp",
-    "BasisConv2dOp",
-    "CoeffCombineOp",
     "ConcatOp",
     "Conv2dOp",
     "DequantizeOp",

@@ -265,6 +265,10 @@ class AccumulatorOp(FlowingOp, ABC):
     """An operation that computes int32 accumulators, which `esc.requantize` reads."""
 
     SOLE_READER: ClassVar[str] = "esc.requantize"
+    TRAINED_FORM: ClassVar[str] = ""
+    """Lazy name "module:function": `function(op, module, requantize)` gives the weight form of a trained module that
+    `TORCH_FORM` has made.
+    """
 
     @property
     @abstractmethod
@@ -293,6 +297,17 @@ class AccumulatorOp(FlowingOp, ABC):
     def stages(self) -> list[EscOp]:
         """The operations from the layer's input to the accumulators, in order; this one comes last."""
         return [self]
+
+    @property
+    def intermediate_bits(self) -> int:
+        """Width of the values between the stages; 0 where there is one stage."""
+        return 0
+
+    def accumulate(self, x: Array) -> Array:
+        """The accumulators of all stages from the layer's input, on arrays of any batch size."""
+        for stage in self.stages:
+            x = stage.compute([x])
+        return x
 
     @property
     @abstractmethod

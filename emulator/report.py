@@ -112,7 +112,7 @@ def _summary(data: Data) -> list[str]:
     whole = sum(slices.values())
     if whole:
         shares = ", ".join(f"{name.replace('_', ' ')} {_percent(n / whole)} %" for name, n in slices.items())
-        lines.append(f"conv.esc   slice-cycles: {shares}")
+        lines.append(f"slices     cycles: {shares}")
     if images > 1:
         lines.append(f"           means over {images} images")
     return [printable(text) for text in lines]

@@ -39,11 +39,6 @@ def unpack_addition(data: Bytes) -> AdditionBlock:
     return AdditionBlock(*np.frombuffer(data.tobytes(), _ADDITION)[0].tolist())
 
 
-def pack_multipliers(mult: NDArray[np.generic]) -> bytes:
-    """The bytes of PAR of the int32 multipliers of an average."""
-    return np.asarray(mult).astype("<i4").tobytes()
-
-
 def unpack_multipliers(data: Bytes) -> NDArray[np.int64]:
     """The multipliers of an average, from their bytes in PAR."""
     return np.frombuffer(data.tobytes(), "<i4").astype(np.int64)

@@ -64,7 +64,7 @@ class Port:
 class Layer:
     """Instructions [start, end) that compute one tensor. `nodes` are the ONNX nodes that went into it, main node first.
 
-    `kind`: "dense", "depthwise", "escalate", "pool", "add", "map" ... (for people and for grouping).
+    `kind`: the name of the layer kind, for people and for grouping.
     `macs`: multiply-accumulates of the original dense operation; `weights`: its number of weights;
     `rodata`: (address, size) pairs of the constants that the layer alone reads.
     """

@@ -233,6 +233,16 @@ def basis_conv2d(ic: Array, basis: Array, strides: Sequence[int], pads: Sequence
     return acc
 
 
+def expanded(coefficients: Array, basis: Array) -> NDArray[np.int64]:
+    """sum_v coefficients[k,v,c] * basis[v,r,s]: int64 [K, R, S, C], from int8 [K, V, C] and [V, R, S]."""
+    k, v, c = coefficients.shape
+    _, r, s = basis.shape
+    flat = coefficients.transpose(0, 2, 1).reshape(k * c, v).astype(np.float64)
+    # Sums of at most V products of integers below 2^7 are exact in float64, and its products are the fast ones.
+    products = (flat @ basis.reshape(v, r * s).astype(np.float64)).astype(np.int64)
+    return products.reshape(k, c, r, s).transpose(0, 2, 3, 1)
+
+
 def add(a: Array, b: Array, addition: Addition) -> Array:
     """clamp((a*mult_a + b*mult_b + 2^(shift-1)) >> shift, lo, hi) in int64; `a`, `b` 8-bit of one shape."""
     q = a.astype(np.int64) * addition.mult_a

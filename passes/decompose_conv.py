@@ -17,6 +17,7 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from dialects import esc
+from dialects.esc_convolutions import holds_other_weights
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from dialects.signature import inputs_of
@@ -222,7 +223,7 @@ class DecomposeConvPass(ModulePass):
         if self.scheme == self.keeps_dense or not any(ungrouped(o) for o in ops):
             return True
         given = PRESCRIBED in function.attributes and self.calibration is None
-        return self.scheme == self.chooses and (given or any(isinstance(o, esc.CoeffCombineOp) for o in ops))
+        return self.scheme == self.chooses and (given or any(map(holds_other_weights, ops)))
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         wrong = [

@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from dialects import esc
+from dialects.esc_convolutions import holds_other_weights
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, node_names
 from escc.baselines.work import LayerGeometry, LayerWork
@@ -22,13 +23,13 @@ Array: TypeAlias = NDArray[Any]
 def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
     """Every convolution of a module of level esc with the activations that float `inputs` [N, ...] cause, in order.
 
-    Raises UserError naming every layer that is decomposed: the baselines have no such layers.
+    Raises UserError naming every layer that is compressed: the baselines have no such layers.
     """
     block = main_function(module).body.block
-    foreign = [describe(op) for op in block.ops if isinstance(op, esc.BasisConv2dOp)]
+    foreign = [describe(op) for op in block.ops if holds_other_weights(op)]
     if foreign:
         raise UserError(
-            [f"{name}: a decomposed layer; the baseline machines need the original convolution" for name in foreign],
+            [f"{name}: a compressed layer; the baseline machines need the original convolution" for name in foreign],
             "give the network before its compression",
         )
     convolutions = [op for op in block.ops if isinstance(op, esc.Conv2dOp)]

@@ -48,15 +48,13 @@ class Call(nn.Module):
 class TrainedLayer:
     """A convolution of the network: where it stands in the module and in the dataflow.
 
-    `conv` is the dense convolution or the basis stage, `combine` the coefficient stage of a decomposed one. `value` is
-    the number of the convolution's result; `steps_per_unit` turns the real numbers of the float network's convolution
-    into its steps.
+    `conv` is the last stage of the convolution. `value` is the number of the convolution's result; `steps_per_unit`
+    turns the real numbers of the float network's convolution into its steps.
     """
 
     name: str
     module: Convolution
     conv: AccumulatorOp
-    combine: esc.CoeffCombineOp | None
     requant: esc.RequantizeOp
     value: int
     steps_per_unit: float
@@ -118,14 +116,12 @@ def _requantise(net: Network, op: esc.RequantizeOp, values: dict[SSAValue, int])
     lo, hi = op.lo.value.data, op.hi.value.data
     bias = op.bias.array.astype(np.float64) * factor
     module: Convolution = resolve_name(conv.TORCH_FORM)(conv, factor, bias, (hi - lo + 1) / _SPAN)
-    first = conv.stages[0]
-    combine = first if isinstance(first, esc.CoeffCombineOp) else None
     table = None if op.table is None else entries(op.table.array.view(op.mid_type.dtype), lo, hi)
     a = op.addition
     addition = None if a is None else (a.mult_a * 2.0**-a.shift, a.mult_b * 2.0**-a.shift, a.lo, a.hi)
     name = _name(conv)
-    z = net.append(name, module, values[first.operands[0]])
+    z = net.append(name, module, values[conv.stages[0].operands[0]])
     residual = [] if op.residual is None else [values[op.residual]]
     result = net.append(f"{name}:requantise", Requantise(lo, hi, table, addition), z, *residual)
-    net.layers.append(TrainedLayer(name, module, conv, combine, op, z, 1.0 / op.first_type.scale))
+    net.layers.append(TrainedLayer(name, module, conv, op, z, 1.0 / op.first_type.scale))
     return result

@@ -12,9 +12,8 @@ from xdsl.dialects.builtin import TensorType, i32
 from xdsl.ir import Block, Operation, SSAValue
 
 from dialects import esc
+from dialects.esc_base import AccumulatorOp
 from dialects.interpreters.esc import evaluate
-from isa import reference
-from passes.math.ternary import expanded, intermediate_shift
 
 Array: TypeAlias = NDArray[Any]
 
@@ -33,23 +32,9 @@ def accumulate(value: SSAValue, load: Callable[[SSAValue], Array]) -> Array:
         return load(value)
     op = value.owner
     assert isinstance(op, Operation)
-    if isinstance(op, esc.BasisConv2dOp) and isinstance(first := op.input.owner, esc.CoeffCombineOp):
-        return _pair(first, op, load(first.input))
+    if isinstance(op, AccumulatorOp):
+        return op.accumulate(accumulate(op.stages[0].operands[0], load))
     return evaluate(op, [accumulate(v, load) for v in op.operands])
-
-
-def _pair(first: esc.CoeffCombineOp, second: esc.BasisConv2dOp, x: Array) -> Array:
-    """Both stages; as one convolution where nothing can saturate or round, which spares the large intermediate."""
-    t, b = first.coefficients.array.astype(np.int8), second.basis.array.astype(np.int8)
-    q = esc.q_of(first.input)
-    bits = first.ic_bits.value.data
-    try:
-        exact = first.ic_shift.value.data == 0 == intermediate_shift(t, b, q.low, q.high, bits)
-    except ValueError:
-        exact = False
-    if exact:
-        return reference.conv2d(x, expanded(t, b), esc.ints(second.strides), esc.ints(second.pads))
-    return evaluate(second, [evaluate(first, [x])])
 
 
 class BeforeAfterValues:

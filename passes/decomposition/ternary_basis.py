@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects import esc
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
+from isa import reference
 from isa.packing import packed_size
 from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
-from passes.math.ternary import INT32_MAX, accumulator_range, expanded, intermediate_shift
+from passes.math.ternary import INT32_MAX, accumulator_range, intermediate_shift
 
 I8 = NDArray[np.int8]
 
@@ -41,7 +43,7 @@ class TernaryBasis(WeightForm):
 
     @property
     def integer_weights(self) -> NDArray[np.int64]:
-        return expanded(self.coefficients, self.basis)
+        return reference.expanded(self.coefficients, self.basis)
 
     def faults(self, shape: tuple[int, int, int, int]) -> list[str]:
         k, r, s, c = shape
@@ -91,8 +93,8 @@ class TernaryBasis(WeightForm):
         )
 
     def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
-        first = esc.CoeffCombineOp(x, self.coefficients, ic_shift, geometry.ic_bits)
-        return [first, esc.BasisConv2dOp(first.output, self.basis, geometry.strides, geometry.pads)]
+        first = CoeffCombineOp(x, self.coefficients, ic_shift, geometry.ic_bits)
+        return [first, BasisConv2dOp(first.output, self.basis, geometry.strides, geometry.pads)]
 
     def packed_bytes(self) -> int:
         return packed_size(self.coefficients) + self.basis.size

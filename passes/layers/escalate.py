@@ -13,6 +13,7 @@ from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa.formats import TensorFormat
 from isa.integers import Number, ceil_div, least, most
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
@@ -167,7 +168,7 @@ class ConvEscRule(TileRule):
         )
 
 
-def _coefficient_faults(op: esc.CoeffCombineOp, target: Target) -> Iterator[str]:
+def _coefficient_faults(op: CoeffCombineOp, target: Target) -> Iterator[str]:
     if op.ic_bits.value.data != target.array.ic_bits:
         yield f"ic_bits={op.ic_bits.value.data}; requires {target.array.ic_bits} of target '{target.name}'"
     (_, v, c), chunk, pads = op.coefficients.array.shape, target.array.chunk, target.scratchpad
@@ -188,14 +189,14 @@ class EscalateKind(ConvolutionKind):
     rules = (LoadCoefficientsRule(), ConvEscRule(), RequantRule())
 
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        if isinstance(op, esc.BasisConv2dOp):
+        if isinstance(op, BasisConv2dOp):
             yield from window_faults("conv.esc", op.kernel, ints(op.strides), ints(op.pads))
-        elif isinstance(op, esc.CoeffCombineOp):
+        elif isinstance(op, CoeffCombineOp):
             yield from _coefficient_faults(op, target)
 
     def stages(self, op: esc.RequantizeOp) -> Stages | None:
         second = op.input.owner
-        if not isinstance(second, esc.BasisConv2dOp) or not isinstance(first := second.input.owner, esc.CoeffCombineOp):
+        if not isinstance(second, BasisConv2dOp) or not isinstance(first := second.input.owner, CoeffCombineOp):
             return None
         _, r, s = second.basis.array.shape
         return Stages([first, second], second, (r, s), 1, first.coefficients, (second.basis,))
@@ -215,7 +216,7 @@ class EscalateKind(ConvolutionKind):
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
     ) -> Emit:
         first = stages.operations[0]
-        assert isinstance(first, esc.CoeffCombineOp)
+        assert isinstance(first, CoeffCombineOp)
         ic_shift, (_, v, _) = first.ic_shift.value.data, first.coefficients.array.shape
         p, groups, buffer = build.problem, build.tiling.row_groups, build.buffer
         psum, act, coef, basis = buffer["psum"], buffer["act"], buffer["weights"], resident[0]

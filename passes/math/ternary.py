@@ -10,16 +10,6 @@ I8 = NDArray[np.int8]
 INT32_MAX = (1 << 31) - 1
 
 
-def expanded(coefficients: I8, basis: I8) -> NDArray[np.int64]:
-    """sum_v coefficients[k,v,c] * basis[v,r,s]: int64 [K, R, S, C], from int8 [K, V, C] and [V, R, S]."""
-    k, v, c = coefficients.shape
-    _, r, s = basis.shape
-    flat = coefficients.transpose(0, 2, 1).reshape(k * c, v).astype(np.float64)
-    # Sums of at most V products of integers below 2^7 are exact in float64, and its products are the fast ones.
-    products = (flat @ basis.reshape(v, r * s).astype(np.float64)).astype(np.int64)
-    return products.reshape(k, c, r, s).transpose(0, 2, 3, 1)
-
-
 def intermediate_range(coefficients: I8, low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Least and greatest sum_c T[k,v,c] * x[c] for x in [low, high]: int64 [K, V] each."""
     plus = np.count_nonzero(coefficients > 0, axis=2).astype(np.int64)

@@ -211,7 +211,7 @@ def test_decomposed_layers_have_no_baseline(files: Path) -> None:
 
     module = network.module.clone()
     run_passes(network.context, module, [DecomposeConvPass(scheme="escalate", calibration=settings.calibration)])
-    with pytest.raises(UserError, match="decomposed layer"):
+    with pytest.raises(UserError, match="compressed layer"):
         layer_works(module, [x])
 
 

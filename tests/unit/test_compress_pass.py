@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Block, Region
 
 from dialects import esc
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.interpreters.run import run_module
 from dialects.locations import named, node_names
 from isa import reference
@@ -107,10 +108,10 @@ def test_every_stage_computes_what_its_definition_says(calibration: str) -> None
     def observe(op: Any, results: Any) -> None:
         nonlocal checked
         values.update(zip(op.results, results, strict=True))
-        if not isinstance(op, esc.BasisConv2dOp):
+        if not isinstance(op, BasisConv2dOp):
             return
         first = op.input.owner
-        assert isinstance(first, esc.CoeffCombineOp) and node_names(first) == node_names(op) != ()
+        assert isinstance(first, CoeffCombineOp) and node_names(first) == node_names(op) != ()
         x = np.asarray(values[first.input]).astype(np.int64)
         t, b = first.coefficients.array.astype(np.int64), op.basis.array.astype(np.int64)
         ic = np.einsum("nhwc,kvc->nhwkv", x, t)
@@ -268,7 +269,7 @@ def test_a_rate_shares_the_bytes_out_by_sensitivity(calibration: str) -> None:
     for rate in (0.1, 1.0, 10.0):
         module = compress(network(), calibration, scheme="auto", basis=9, planes=1, rate=rate)
         dense = [op.weight.array.size for op in module.walk() if isinstance(op, esc.Conv2dOp)]
-        ternary = [op.coefficients.array for op in module.walk() if isinstance(op, esc.CoeffCombineOp)]
+        ternary = [op.coefficients.array for op in module.walk() if isinstance(op, CoeffCombineOp)]
         counts.append(sum(dense) + sum(int(np.count_nonzero(t)) for t in ternary))
     assert counts[0] > counts[1] > counts[2]
 

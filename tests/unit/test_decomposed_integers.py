@@ -12,8 +12,10 @@ from onnx import helper
 from sample_models import constant, model
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block
 
 from dialects import esc
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.interpreters.run import run_module
 from escc.onnx_import import import_model
 from isa.reference import INT32_HIGH, basis_conv2d, coeff_combine, fixed_point, requantize
@@ -98,9 +100,23 @@ def test_filters_of_zeros_are_constant_after_escalate(tmp_path: Path, seed: int)
     OnnxCanonicalizePass().apply(context, module)
     QuantizePass(calibration=calibration).apply(context, module)
     DecomposeConvPass(scheme="escalate", basis=5, calibration=calibration).apply(context, module)
-    assert any(isinstance(op, esc.CoeffCombineOp) for op in module.walk())
+    assert any(isinstance(op, CoeffCombineOp) for op in module.walk())
     (y,) = run_module(module, [3 * x])
     step = next(esc.q_of(op.output).scale for op in module.walk() if isinstance(op, esc.RequantizeOp))
     wanted = np.maximum(np.arange(8) / 7 - 0.4, 0)
     assert np.abs(y[:, ::2] - wanted[::2, None, None]).max() <= 0.51 * step
     assert (np.ptp(y[:, ::2], axis=(0, 2, 3)) == 0).all()
+
+
+@pytest.mark.parametrize(("ic_shift", "ic_bits"), [(0, 16), (1, 16), (0, 8)])
+def test_both_stages_at_once_give_what_they_give_one_by_one(ic_shift: int, ic_bits: int) -> None:
+    """As one convolution where that is exact; 8 bits saturate, and a shift rounds."""
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 256, (2, 5, 6, 24)).astype(np.uint8)
+    t = rng.integers(-1, 2, (4, 3, 24)).astype(np.int8)
+    b = rng.integers(-100, 101, (3, 3, 3)).astype(np.int8)
+    block = Block(arg_types=[esc.q_tensor((1, 5, 6, 24), False, 1.0)])
+    first = CoeffCombineOp(block.args[0], t, ic_shift, ic_bits)
+    second = BasisConv2dOp(first.output, b, (1, 1), (1, 1, 1, 1))
+    wanted = basis_conv2d(coeff_combine(x, t, ic_shift, ic_bits), b, (1, 1), (1, 1, 1, 1))
+    assert np.array_equal(second.accumulate(x), wanted)

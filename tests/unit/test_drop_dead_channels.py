@@ -18,6 +18,7 @@ from dialects.attributes import integer
 from dialects.blob import DenseAttr
 from dialects.eisa import to_program
 from dialects.esc import shape_of
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.interpreters.run import main_function, run_module
 from emulator.machine import Machine
 from passes.analysis.channel_liveness import ChannelLiveness
@@ -59,9 +60,9 @@ def prune(module: ModuleOp, seed: int) -> None:
     for op in module.walk():
         if isinstance(op, esc.Conv2dOp):
             op.weight = holes(op.weight.array, 0, 3)
-        elif isinstance(op, esc.CoeffCombineOp):
+        elif isinstance(op, CoeffCombineOp):
             op.coefficients = holes(op.coefficients.array, 0, 1, 2)
-        elif isinstance(op, esc.BasisConv2dOp):
+        elif isinstance(op, BasisConv2dOp):
             op.basis = holes(op.basis.array, 0)
         elif isinstance(op, esc.RequantizeOp):
             bias = op.bias.array - (1 << 20) * (random.random(op.bias.array.shape) < 0.2)
@@ -128,7 +129,7 @@ def test_zero_channels_are_followed_through_pools_tables_and_additions() -> None
     for value in (a, b):
         set_bias(value, slice(5, 12), 0)
     conv, combine = (g.ops[i] for i in (1, 3))
-    assert isinstance(conv, esc.Conv2dOp) and isinstance(combine, esc.CoeffCombineOp)
+    assert isinstance(conv, esc.Conv2dOp) and isinstance(combine, CoeffCombineOp)
     for op, name in ((conv, "weight"), (combine, "coefficients")):
         array = getattr(op, name).array.copy()
         array[5:] = 0
@@ -144,7 +145,7 @@ def test_zero_channels_are_followed_through_pools_tables_and_additions() -> None
     assert_same(module, after)
     assert {shape_of(op.output)[3] for op in only(after, esc.LookupOp)} == {5}
     assert only(after, esc.Conv2dOp)[-1].weight.array.shape == (6, 3, 3, 5)
-    assert only(after, esc.CoeffCombineOp)[0].coefficients.array.shape == (5, 3, 4)
+    assert only(after, CoeffCombineOp)[0].coefficients.array.shape == (5, 3, 4)
     assert recorded(main_function(after)) == before == float_weights(main_function(module))
     assert float_weights(main_function(module)) > sum(op.weight.array.size for op in only(after, esc.Conv2dOp))
 
@@ -191,7 +192,7 @@ def test_a_channel_stays_in_an_addition_that_needs_one_operand() -> None:
 def test_unused_bases_go_and_one_stays() -> None:
     g = Graph(6, 6, 4)
     x = g.decomposed(g.decomposed(g.x, 6, 5), 6, 4)
-    first, second = only_in(g, esc.CoeffCombineOp)
+    first, second = only_in(g, CoeffCombineOp)
     t = first.coefficients.array.copy()
     t[:, [1, 4]] = 0
     first.coefficients = DenseAttr.of(t)
@@ -199,7 +200,7 @@ def test_unused_bases_go_and_one_stays() -> None:
     module = g.module(x)
     after = dropped(module)
     assert_same(module, after)
-    bases = [op.basis.array.shape[0] for op in only(after, esc.BasisConv2dOp)]
+    bases = [op.basis.array.shape[0] for op in only(after, BasisConv2dOp)]
     assert bases == [1, 1]  # nothing reads the first layer any more
 
 
@@ -228,7 +229,7 @@ def test_what_is_called_zero_is_zero(data: st.DataObject, seed: int) -> None:
     use = ChannelLiveness(main_function(module).body.block)
 
     def observe(op: Operation, results: Sequence[np.ndarray]) -> None:
-        if op.results[0] in use.zero and not isinstance(op, esc.CoeffCombineOp):
+        if op.results[0] in use.zero and not isinstance(op, CoeffCombineOp):
             assert not results[0][..., use.zero[op.results[0]]].any(), op.name
 
     run_module(module, inputs(module), observe)

@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import IntegerAttr, i64
 
 from dialects import esc
 from dialects.blob import DenseAttr
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa.errors import UserError
 from isa.reference import basis_conv2d, coeff_combine, conv2d
 from passes.esc_legalize import EscLegalizePass
@@ -46,7 +47,7 @@ def test_dense_bounds_are_reached(seed, signed, groups):
 def test_decomposed_bounds_hold(seed, signed, shift, bits):
     graph = Graph(3, 3, 4, signed=signed, seed=seed)
     graph.decomposed(graph.x, 3, 2, (2, 2), ic_shift=shift, ic_bits=bits)
-    op = next(o for o in graph.ops if isinstance(o, esc.BasisConv2dOp))
+    op = next(o for o in graph.ops if isinstance(o, BasisConv2dOp))
     low, high = op.accumulator_bounds
     combine = op.input.owner
     q = esc.q_of(combine.input)
@@ -133,6 +134,6 @@ def test_intermediate_width_follows_the_target(tmp_path):
     with pytest.raises(UserError, match="requires 12 of target 'narrow'"):
         legalize(module, str(file))
     for op in module.walk():
-        if isinstance(op, esc.CoeffCombineOp):
+        if isinstance(op, CoeffCombineOp):
             op.properties["ic_bits"] = IntegerAttr(12, i64)
     legalize(module, str(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,6 +20,10 @@ SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")
 TREES = {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 
 LONGEST_FUNCTION, LONGEST_FILE = 80, 500
+
+MOST_FILES = 12
+SCATTERED = {"decomposed convolution": r'CoeffCombine|BasisConv|conv[._]esc|"escalate"'}
+"""What a grep for a thing that lies in few files looks for."""
 
 
 @pytest.mark.parametrize("name", sorted(ESCC_UNIVERSE.all_passes))
@@ -57,3 +62,15 @@ def test_a_name_stands_for_one_class() -> None:
         if len(paths) > 1 and not (name.endswith("Op") and all(re.match("dialects/", str(p)) for p in paths))
     }
     assert not shared
+
+
+@pytest.mark.parametrize("thing", SCATTERED)
+def test_a_thing_is_named_in_few_files(thing: str) -> None:
+    named = [str(path) for path in TREES if re.search(SCATTERED[thing], (ROOT / path).read_text(encoding="utf-8"))]
+    assert len(named) <= MOST_FILES, named
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert versions[0] == project["version"]

@@ -16,6 +16,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
 
 from dialects import esc
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.interpreters.run import main_function
 from dialects.locations import fused_names, named
 from isa.reference import fixed_point
@@ -58,8 +59,8 @@ def pair_module(s: Shape, seed: int = 0) -> tuple[ModuleOp, Array]:
     function = func.FuncOp("main", ((kind,), ()))
     block = function.body.block
     quantize = esc.QuantizeOp(block.args[0], esc.q_tensor((1, s.h, s.w, s.c), s.signed, source))
-    first = esc.CoeffCombineOp(quantize.output, t, ic_shift, 16)
-    second = esc.BasisConv2dOp(first.output, b, s.strides, s.pads)
+    first = CoeffCombineOp(quantize.output, t, ic_shift, 16)
+    second = BasisConv2dOp(first.output, b, s.strides, s.pads)
     shape = esc.shape_of(second.output)
     requantize = esc.RequantizeOp(
         second.output, bias, mult, shift, q_out.low, q_out.high, esc.q_tensor(shape, q_out.signed, target)
@@ -125,7 +126,7 @@ def test_few_channels(k: int, v: int) -> None:
 def test_wide_input_needs_a_shift() -> None:
     shape = Shape(400, 3, 3, 2, 2, (3, 3), pads=(1, 1, 1, 1), signed=False)
     module, _ = pair_module(shape)
-    combine = next(op for op in module.walk() if isinstance(op, esc.CoeffCombineOp))
+    combine = next(op for op in module.walk() if isinstance(op, CoeffCombineOp))
     assert combine.ic_shift.value.data > 0
     check_pair(shape)
 
@@ -226,7 +227,7 @@ def test_what_is_a_pair() -> None:
     combine, basis = (
         op for op in main_function(module).body.block.ops if op.name in ("esc.coeff_combine", "esc.basis_conv2d")
     )
-    assert isinstance(combine, esc.CoeffCombineOp) and isinstance(basis, esc.BasisConv2dOp)
+    assert isinstance(combine, CoeffCombineOp) and isinstance(basis, BasisConv2dOp)
     assert np.array_equal(combine.coefficients.array, T.reshape(2, 3, 4)) and np.array_equal(basis.basis.array, B[0])
     assert kinds(two_stages(scale=np.float32(0.01))) == ["coeff_combine", "basis_conv2d"]
     assert kinds(two_stages(unit=np.full(6, 0.5))) == ["coeff_combine", "basis_conv2d"]

@@ -18,12 +18,13 @@ from dialects.interpreters.run import main_function, run_module  # noqa: E402
 from escc import driver  # noqa: E402
 from escc.irtext import make_context  # noqa: E402
 from escc.onnx_import import import_model  # noqa: E402
+from escc.training.forms.decomposed import trained_integers  # noqa: E402
 from escc.training.network import Network  # noqa: E402
 from escc.training.recalibrate import recalibrate  # noqa: E402
 from escc.training.session import TRAINED_AFTER, compile_program, soften  # noqa: E402
 from escc.training.straight_through import DecomposedConv  # noqa: E402
 from escc.training.teacher import Teacher  # noqa: E402
-from escc.training.writeback import trained_integers, write_back  # noqa: E402
+from escc.training.writeback import write_back  # noqa: E402
 from escc.universe import multiverse  # noqa: E402
 from passes.pipelines import PipelineOptions, build  # noqa: E402
 

@@ -13,6 +13,7 @@ from xdsl.ir import Operation, SSAValue
 from dialects import esc
 from dialects.blob import DenseAttr
 from dialects.esc_base import QType, q_of, q_tensor, shape_of, window_output
+from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.locations import named
 from dialects.machine import strings
 from isa.reference import pool_counts
@@ -105,9 +106,9 @@ class Graph:
         c = shape_of(x)[3]
         t = self.random.integers(-1, 2, (k, v, c)).astype(np.int8)
         t[self.random.random(t.shape) < self.sparsity] = 0
-        ic = self._add(esc.CoeffCombineOp(x, t, ic_shift, ic_bits))
+        ic = self._add(CoeffCombineOp(x, t, ic_shift, ic_bits))
         basis = self.random.integers(-100, 101, (v, *kernel)).astype(np.int8)
-        acc = self._add(esc.BasisConv2dOp(ic, basis, strides, pads))
+        acc = self._add(BasisConv2dOp(ic, basis, strides, pads))
         return self.requantize(acc, signed, residual)
 
     def add(self, a: SSAValue, b: SSAValue, signed: bool) -> SSAValue:

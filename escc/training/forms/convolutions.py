@@ -16,9 +16,11 @@ from torch import Tensor
 from dialects import esc
 from escc.training.straight_through import (
     Convolution,
-    DecomposedConv,
     DenseConv,
 )
+from passes.decomposition.int8 import Int8
+from passes.math.activation_quant import bounded
+from passes.math.scales import storable
 
 Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]
@@ -31,29 +33,24 @@ def dense(op: esc.Conv2dOp, factor: Array, bias: Array, span: float) -> Convolut
         factor,
         bias,
         span,
-        _pair(esc.ints(op.strides)),
+        pair(esc.ints(op.strides)),
         esc.ints(op.pads),
         op.groups.value.data,
     )
 
 
-def decomposed(op: esc.BasisConv2dOp, factor: Array, bias: Array, span: float) -> Convolution:
-    """Both stages of a decomposed convolution.
-
-    Training leaves the rounding of intermediate values out: with a shift of 0, the usual case, there is none.
-    """
-    combine = op.input.owner
-    assert isinstance(combine, esc.CoeffCombineOp)
-    return DecomposedConv(
-        combine.coefficients.array.astype(np.float64),
-        op.basis.array.astype(np.float64),
-        factor * 2.0**-combine.ic_shift.value.data,
-        bias,
-        span,
-        _pair(esc.ints(op.strides)),
-        esc.ints(op.pads),
-    )
+def trained(op: esc.Conv2dOp, module: Convolution, requantize: esc.RequantizeOp) -> Int8:
+    """The int8 weights that training has reached."""
+    weight = to_numpy(module.integer_weight()).astype(np.int8).transpose(0, 2, 3, 1)
+    factor = storable(bounded(to_numpy(module.factor())), esc.q_of(op.input).scale, requantize.first_type.scale)
+    return Int8(np.ascontiguousarray(weight), factor, groups=op.groups.value.data)
 
 
-def _pair(values: Sequence[int]) -> tuple[int, int]:
+def pair(values: Sequence[int]) -> tuple[int, int]:
+    """The two numbers of an array attribute."""
     return values[0], values[1]
+
+
+def to_numpy(x: Tensor) -> Array:
+    """float64 of a tensor of any device, without its gradient."""
+    return x.detach().cpu().double().numpy()
