@@ -131,6 +131,14 @@ def test_binaries_stand_beside_a_network_or_alone(files: Path, capsys: pytest.Ca
     assert [s.name for s in alone.systems] == ["dense.bin"]
 
 
+def test_only_what_is_quantised_here_is_warned_of(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(files / "data.npz"), "--images", "1", "--machines", "ideal-dense", "--schemes", "dense"]
+    assert main([str(files / "dense.bin"), *data]) == 0
+    assert "--calibration" not in capsys.readouterr().err
+    assert main([str(files / "model.onnx"), *data]) == 0
+    assert "no --calibration" in capsys.readouterr().err
+
+
 def test_differences_name_layers_and_causes(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = json.loads((files / "c.json").read_text())
     layer = data["networks"][0]["systems"][0]["layers"][1]
