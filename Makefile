@@ -43,6 +43,7 @@ lint: $(VENV)/.installed-dev ## Check formatting, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright -p tests --pythonpath $(BIN)/python
 
 .PHONY: lit
 lit: $(VENV)/.installed-dev ## Run the IR tests (tests/lit)
