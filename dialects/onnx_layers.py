@@ -226,7 +226,7 @@ class MaxPoolOp(PoolOp):
     name = "onnx.MaxPool"
     STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
     QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:maximum"
-    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_pools:maximum"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:float_maximum"
 
     def compute(self, args: Sequence[Array]) -> Array:
         kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
@@ -240,7 +240,7 @@ class AveragePoolOp(PoolOp):
     name = "onnx.AveragePool"
     STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
     QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:average"
-    TORCH_FORM: ClassVar[str] = "escc.training.forms.float_pools:average"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:float_average"
     count_include_pad = prop_def(IntegerAttr, default_value=ZERO)
 
     @classmethod

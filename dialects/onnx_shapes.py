@@ -63,7 +63,7 @@ def conv(x: Shape, w: Shape, strides: Sequence[int], pads: Sequence[int], group:
 
 
 def pool(x: Shape, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], ceil_mode: bool) -> Shape:
-    """Result of MaxPool and AveragePool."""
+    """Result of pooling over windows."""
     n, c, h, w = rank4(x)
     (kh, kw), (sy, sx), (top, left, bottom, right) = window(kernel, strides, pads)
     return n, c, pool_extent(h, kh, sy, top, bottom, ceil_mode), pool_extent(w, kw, sx, left, right, ceil_mode)

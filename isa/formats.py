@@ -54,7 +54,7 @@ class Scratchpad(IntEnum):
 
 
 class PoolKind(IntEnum):
-    """Reduction of `post.pool`."""
+    """How the post unit reduces a window."""
 
     MAX = 0
     AVERAGE = 1

@@ -21,8 +21,8 @@ class OnnxCanonicalizePass(ModulePass):
 
     Removes Identity and Dropout and folds constants; folds BatchNormalization and arithmetic with a constant per
     channel into neighbouring Conv (or makes it a depthwise 1x1 Conv); turns Gemm and MatMul by a constant, also after
-    Flatten, into Conv; turns global pools and ReduceMean over H and W into AveragePool and MaxPool; folds explicit Pad
-    into Conv and pools; cancels Transpose pairs; sinks Reshape to the outputs. Node names of everything folded stay in
+    Flatten, into Conv; turns global pools and ReduceMean over H and W into pools with a window; folds explicit Pad into
+    Conv and pools; cancels Transpose pairs; sinks Reshape to the outputs. Node names of everything folded stay in
     the locations.
     """
 

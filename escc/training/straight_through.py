@@ -10,7 +10,6 @@ rounding and ternarising (Bengio et al., 2013), and for clamping the identity in
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import Any, cast
 
@@ -265,38 +264,3 @@ class Requantise(nn.Module):
 def add(x: Tensor, y: Tensor, a: float, b: float, lo: int, hi: int) -> Tensor:
     """clamp(round_half_up(a * x + b * y), lo, hi)."""
     return round_clamp(torch.add(x * a + 0.5, y, alpha=b), lo, hi)
-
-
-def average_pool(
-    x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, ...], extent: tuple[int, int]
-) -> Tensor:
-    """Sums over windows of x [N, C, H, W] to [N, C, *extent]; positions outside count as 0."""
-    if tuple(kernel) == tuple(x.shape[2:]) and not any(pads) and extent == (1, 1):
-        return x.sum(dim=(2, 3), keepdim=True)
-    padded = pad_windows(x, kernel, strides, pads, extent, 0.0)
-    return F.avg_pool2d(padded, kernel, strides) * math.prod(kernel)
-
-
-def max_pool(
-    x: Tensor, kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, ...], extent: tuple[int, int]
-) -> Tensor:
-    """Maxima over the positions of each window inside x [N, C, H, W], to [N, C, *extent]."""
-    return F.max_pool2d(pad_windows(x, kernel, strides, pads, extent, -math.inf), kernel, strides)
-
-
-def pad_windows(
-    x: Tensor,
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    pads: tuple[int, ...],
-    extent: tuple[int, int],
-    value: float,
-) -> Tensor:
-    """x [N, C, H, W] padded, or cut, so that exactly `extent` windows fit."""
-    top, left = pads[0], pads[1]
-    rows = (extent[0] - 1) * strides[0] + kernel[0]
-    columns = (extent[1] - 1) * strides[1] + kernel[1]
-    after = (rows - top - x.shape[2], columns - left - x.shape[3])
-    if any((top, left, *after)):
-        x = F.pad(x, (left, after[1], top, after[0]), value=value)
-    return x

@@ -1,20 +1,28 @@
-"""The layer kind `pool`: maxima and averages of windows."""
+"""The layer kind `pool`: maxima and averages of windows.
+
+A window that does not fit a scratchpad is taken in parts. Sums and maxima are associative: an average becomes a
+depthwise convolution with weights of 1, which accumulates in PSUM, and a maximum becomes one over columns and then one
+over rows. Both are bit-identical to the original.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation
+from xdsl.rewriter import Rewriter
 
 from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
-from dialects.esc import shape_of
+from dialects.esc import q_of, shape_of
 from isa.formats import PoolKind
 from isa.layout import RecordLayout
+from isa.reference import pool_counts
 from isa.target import Target
-from passes.layers.pool_in_parts import average_as_convolution, separate_maximum, uniform_count
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
 from passes.tiling.geometry import window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
@@ -104,7 +112,7 @@ def _needs(op: esc.MaxPoolOp | esc.AvgPoolOp, target: Target) -> list[tuple[str,
     if isinstance(op, esc.MaxPoolOp):
         return [("input of one row or column of a window", layout.tile_bytes(max(rows, columns), 1), pads.act)]
     multipliers = ("multipliers", 4 * op.mult.array.size, pads.par)
-    if uniform_count(op) is not None:  # its windows are accumulated in parts if they must be
+    if _uniform_count(op) is not None:  # its windows are accumulated in parts if they must be
         return [("input of one position", layout.position_bytes, pads.act), multipliers]
     return [("input of one window", layout.tile_bytes(rows, columns), pads.act), multipliers]
 
@@ -176,14 +184,61 @@ def _innermost(op: esc.MaxPoolOp | esc.AvgPoolOp, build: LoopNestBuilder, tiler:
 def _in_parts(op: esc.MaxPoolOp | esc.AvgPoolOp, tiler: LayerTiler) -> bool:
     """Tile a pooling of which no whole window fits as other operations; False if there are none for it."""
     if isinstance(op, esc.AvgPoolOp):
-        requantize = average_as_convolution(op)
+        requantize = _average_as_convolution(op)
         if requantize is not None:
             tiler.add(requantize, averaged=True)
         return requantize is not None
-    passes = separate_maximum(op)
+    passes = _separate_maximum(op)
     for part in passes or ():
         tiler.add(part)
     return passes is not None
+
+
+def _uniform_count(op: esc.AvgPoolOp) -> int | None:
+    """The number of positions that every window of an average counts; None if windows differ."""
+    kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
+    _, h, w, _ = shape_of(op.input)
+    include = bool(op.count_include_pad.value.data)
+    counts = pool_counts((h, w), kernel, strides, pads, include, shape_of(op.output)[1:3])
+    return int(counts.flat[0]) if bool((counts == counts.flat[0]).all()) else None
+
+
+def _average_as_convolution(op: esc.AvgPoolOp) -> esc.RequantizeOp | None:
+    """Replace an average by a depthwise convolution and its requantisation, which is returned; None, and no change,
+    if its windows count different numbers of positions.
+    """
+    count = _uniform_count(op)
+    if count is None:
+        return None
+    c = shape_of(op.input)[3]
+    ones = np.ones((c, *ints(op.kernel), 1), np.int8)
+    sums = esc.Conv2dOp(op.input, ones, ints(op.strides), ints(op.pads), c)
+    mult = np.full(c, op.mult.array[count - op.count0.value.data], np.int32)
+    shift = np.full(c, op.shift.value.data)
+    output = TensorType(q_of(op.output), shape_of(op.output))
+    requantize = esc.RequantizeOp(
+        sums.output, np.zeros(c, np.int32), mult, shift, op.lo.value.data, op.hi.value.data, output
+    )
+    sums.location = requantize.location = op.location
+    Rewriter.replace_op(op, [sums, requantize], [requantize.output])
+    return requantize
+
+
+def _separate_maximum(op: esc.MaxPoolOp) -> tuple[esc.MaxPoolOp, esc.MaxPoolOp] | None:
+    """Replace a maximum by one over the columns of each window and one over the rows of that; None, and no change,
+    if the window is a single row or column.
+    """
+    (r, s), (sy, sx), (top, left, bottom, right) = ints(op.kernel), ints(op.strides), ints(op.pads)
+    if 1 in (r, s):
+        return None
+    _, h, _, c = shape_of(op.input)
+    _, oh, ow, _ = shape_of(op.output)
+    q = q_of(op.output)
+    columns = esc.MaxPoolOp(op.input, (1, s), (1, sx), (0, left, 0, right), TensorType(q, (1, h, ow, c)))
+    rows = esc.MaxPoolOp(columns.output, (r, 1), (sy, 1), (top, 0, bottom, 0), TensorType(q, (1, oh, ow, c)))
+    columns.location = rows.location = op.location
+    Rewriter.replace_op(op, [columns, rows], [rows.output])
+    return columns, rows
 
 
 KIND = PoolingKind()

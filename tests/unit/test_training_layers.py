@@ -9,15 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from escc.training.forms.pools import average_pool, max_pool  # noqa: E402
 from escc.training.straight_through import (  # noqa: E402
     CELL,
     DecomposedConv,
     DenseConv,
     Requantise,
     add,
-    average_pool,
     look_up,
-    max_pool,
     round_clamp,
     round_through,
     ternary,
