@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect, Operation
 
-from dialects import esc_decomposed
+from dialects import esc_decomposed, esc_pools
 from dialects.attributes import ints
 from dialects.esc_base import EscOp, QType, q_of, q_tensor, shape_of, tensor_type
 from dialects.esc_convolutions import Conv2dOp
 from dialects.esc_elementwise import AddOp, LookupOp, RequantizeOp
 from dialects.esc_host import DequantizeOp, QuantizeOp, SoftmaxOp
 from dialects.esc_movement import ConcatOp, SliceOp
-from dialects.esc_pools import AvgPoolOp, MaxPoolOp
 
 OPS: list[type[Operation]] = [
     QuantizeOp,
@@ -26,8 +25,7 @@ OPS: list[type[Operation]] = [
     *esc_decomposed.OPS,
     RequantizeOp,
     AddOp,
-    MaxPoolOp,
-    AvgPoolOp,
+    *esc_pools.OPS,
     LookupOp,
     ConcatOp,
     SliceOp,
@@ -39,14 +37,12 @@ Esc = Dialect("esc", OPS, [QType])
 __all__ = [
     "OPS",
     "AddOp",
-    "AvgPoolOp",
     "ConcatOp",
     "Conv2dOp",
     "DequantizeOp",
     "Esc",
     "EscOp",
     "LookupOp",
-    "MaxPoolOp",
     "QType",
     "QuantizeOp",
     "RequantizeOp",

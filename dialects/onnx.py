@@ -19,6 +19,7 @@ from xdsl.ir import Attribute, Dialect, Operation, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 
+from dialects import onnx_pools
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.blob import DenseAttr, u8
@@ -55,16 +56,10 @@ from dialects.onnx_elementwise import (
     UnaryOp,
 )
 from dialects.onnx_layers import (
-    AveragePoolOp,
     BatchNormalizationOp,
     ConvOp,
     GemmOp,
-    GlobalAveragePoolOp,
-    GlobalMaxPoolOp,
-    GlobalPoolOp,
     MatMulOp,
-    MaxPoolOp,
-    PoolOp,
     ReduceMeanOp,
 )
 from dialects.onnx_movement import ConcatOp, FlattenOp, PadOp, ReshapeOp, SliceOp, SqueezeOp, TransposeOp, UnsqueezeOp
@@ -187,10 +182,7 @@ OPS: list[type[Operation]] = [
     BatchNormalizationOp,
     GemmOp,
     MatMulOp,
-    MaxPoolOp,
-    AveragePoolOp,
-    GlobalAveragePoolOp,
-    GlobalMaxPoolOp,
+    *onnx_pools.OPS,
     ReduceMeanOp,
     ConcatOp,
     SliceOp,
@@ -210,7 +202,6 @@ Onnx = Dialect("onnx", OPS, [])
 __all__ = [
     "OPS",
     "AddOp",
-    "AveragePoolOp",
     "BatchNormalizationOp",
     "BinaryOp",
     "ClipOp",
@@ -223,20 +214,15 @@ __all__ = [
     "EluOp",
     "FlattenOp",
     "GemmOp",
-    "GlobalAveragePoolOp",
-    "GlobalMaxPoolOp",
-    "GlobalPoolOp",
     "HardSigmoidOp",
     "HardSwishOp",
     "IdentityOp",
     "LeakyReluOp",
     "MatMulOp",
-    "MaxPoolOp",
     "MulOp",
     "Onnx",
     "OnnxOp",
     "PadOp",
-    "PoolOp",
     "QuantizeLinearOp",
     "ReduceMeanOp",
     "ReluOp",

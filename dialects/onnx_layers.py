@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -184,117 +183,6 @@ class MatMulOp(OnnxOp):
 
     def compute(self, args: Sequence[Array]) -> Array:
         return kernels.matmul(args[0], args[1])
-
-
-class PoolOp(OnnxOp, ABC):
-    """Windows over H and W; `pads` [top, left, bottom, right]; `ceil_mode` rounds the output extent up."""
-
-    input = operand_def(TensorType)
-    kernel_shape = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase, default_value=i64_array([1, 1]))
-    pads = prop_def(DenseArrayBase, default_value=i64_array([0, 0, 0, 0]))
-    ceil_mode = prop_def(IntegerAttr, default_value=ZERO)
-    output = result_def(TensorType)
-    traits = traits_def(Pure())
-
-    def __init__(
-        self,
-        x: SSAValue,
-        kernel_shape: Sequence[int],
-        strides: Sequence[int] = (1, 1),
-        pads: Sequence[int] = (0, 0, 0, 0),
-        ceil_mode: bool = False,
-        properties: Mapping[str, Attribute] | None = None,
-    ):
-        geometry = {
-            "kernel_shape": i64_array(kernel_shape),
-            "strides": i64_array(strides),
-            "pads": i64_array(pads),
-            "ceil_mode": integer(ceil_mode),
-        }
-        super().__init__([x], geometry | dict(properties or {}))
-
-    def infer(self) -> TensorType[Attribute]:
-        kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
-        return f32_tensor(shapes.pool(float_shape(self.input), kernel, strides, pads, bool(self.ceil_mode.value.data)))
-
-
-@irdl_op_definition
-class MaxPoolOp(PoolOp):
-    """Maximum over the positions of each window that lie inside the input."""
-
-    name = "onnx.MaxPool"
-    STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
-    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:maximum"
-    TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:float_maximum"
-
-    def compute(self, args: Sequence[Array]) -> Array:
-        kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
-        return kernels.max_pool(args[0], kernel, strides, pads, extent_of(self.output))
-
-
-@irdl_op_definition
-class AveragePoolOp(PoolOp):
-    """Mean over each window: of its positions inside the input, or inside the padded input with `count_include_pad`."""
-
-    name = "onnx.AveragePool"
-    STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
-    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:average"
-    TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:float_average"
-    count_include_pad = prop_def(IntegerAttr, default_value=ZERO)
-
-    @classmethod
-    def of(
-        cls,
-        x: SSAValue,
-        kernel_shape: Sequence[int],
-        strides: Sequence[int] = (1, 1),
-        pads: Sequence[int] = (0, 0, 0, 0),
-        ceil_mode: bool = False,
-        count_include_pad: bool = False,
-    ) -> AveragePoolOp:
-        """From plain values."""
-        return cls(x, kernel_shape, strides, pads, ceil_mode, {"count_include_pad": integer(count_include_pad)})
-
-    def compute(self, args: Sequence[Array]) -> Array:
-        kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
-        include_pad = bool(self.count_include_pad.value.data)
-        return kernels.average_pool(args[0], kernel, strides, pads, extent_of(self.output), include_pad)
-
-
-class GlobalPoolOp(OnnxOp, ABC):
-    """Reduction of [N,C,H,W] over H and W to [N,C,1,1]."""
-
-    input = operand_def(TensorType)
-    output = result_def(TensorType)
-    traits = traits_def(Pure())
-
-    def __init__(self, x: SSAValue):
-        super().__init__([x])
-
-    def infer(self) -> TensorType[Attribute]:
-        n, c, _, _ = shapes.rank4(float_shape(self.input))
-        return f32_tensor((n, c, 1, 1))
-
-
-@irdl_op_definition
-class GlobalAveragePoolOp(GlobalPoolOp):
-    """Mean over H and W."""
-
-    name = "onnx.GlobalAveragePool"
-
-    def compute(self, args: Sequence[Array]) -> Array:
-        return args[0].mean(axis=(2, 3), keepdims=True, dtype=np.float32)
-
-
-@irdl_op_definition
-class GlobalMaxPoolOp(GlobalPoolOp):
-    """Maximum over H and W."""
-
-    name = "onnx.GlobalMaxPool"
-
-    def compute(self, args: Sequence[Array]) -> Array:
-        return args[0].max(axis=(2, 3), keepdims=True)
 
 
 @irdl_op_definition

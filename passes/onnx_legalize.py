@@ -12,7 +12,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from dialects import onnx
+from dialects import onnx, onnx_pools
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
@@ -75,7 +75,7 @@ def concatenates_channels(op: onnx.ConcatOp) -> str | None:
 
 
 def pads_with_zero(op: onnx.PadOp) -> str | None:
-    """Pads C, H or W with 0 (with any value where it folds into a following MaxPool)"""
+    """Pads C, H or W with 0 (with any value where it folds into a following maximum)"""
     if op.constant_value.value.data != 0:
         return f"pads with {op.constant_value.value.data:g}; requires 0"
     pads = ints(op.pads)
@@ -150,8 +150,7 @@ _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.ConstantOp: (),
     onnx.ConvOp: (is_map, weights_are_constant),
     onnx.AddOp: (is_map, adds_two_activations),
-    onnx.MaxPoolOp: _MAP,
-    onnx.AveragePoolOp: _MAP,
+    **dict.fromkeys(onnx_pools.CANONICAL, _MAP),
     onnx.ConcatOp: (is_map, concatenates_channels),
     onnx.SliceOp: (is_map, slices_maps),
     onnx.PadOp: (is_map, pads_with_zero),

@@ -86,65 +86,6 @@ def conv(
     return out
 
 
-def _windows(
-    x: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], extent: tuple[int, int], value: float
-) -> list[Array]:
-    """One strided view of the padded x for each tap of the window, each [N,C,*extent]."""
-    (kh, kw), (sy, sx), (oh, ow) = kernel, strides, extent
-    top, left, _, _ = pads
-    bottom = max((oh - 1) * sy + kh - top - x.shape[2], 0)  # with ceil_mode more than the declared padding
-    right = max((ow - 1) * sx + kw - left - x.shape[3], 0)
-    p = padded(x, (top, left, bottom, right), value)
-    return [
-        p[:, :, r : r + (oh - 1) * sy + 1 : sy, s : s + (ow - 1) * sx + 1 : sx] for r in range(kh) for s in range(kw)
-    ]
-
-
-def max_pool(
-    x: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], extent: tuple[int, int]
-) -> Array:
-    """Maximum over the positions of each window inside x."""
-    if tuple(kernel) == x.shape[2:] and not any(pads):
-        return x.max(axis=(2, 3), keepdims=True)
-    first, *rest = _windows(x, kernel, strides, pads, extent, -np.inf)
-    out = first.copy()
-    for taps in rest:
-        np.maximum(out, taps, out=out)
-    return out
-
-
-def counted(
-    size: int, kernel: int, stride: int, before: int, after: int, out: int, include_pad: bool
-) -> NDArray[np.int64]:
-    """How many positions each window of one axis counts: those inside the input, or inside the padded input."""
-    start = np.arange(out) * stride - before
-    low, high = (-before, size + after) if include_pad else (0, size)
-    return np.minimum(start + kernel, high) - np.maximum(start, low)
-
-
-def average_pool(
-    x: Array,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    pads: Sequence[int],
-    extent: tuple[int, int],
-    count_include_pad: bool,
-) -> Array:
-    """Mean over each window."""
-    if tuple(kernel) == x.shape[2:] and not any(pads):
-        return x.mean(axis=(2, 3), keepdims=True, dtype=np.float32)
-    first, *rest = _windows(x, kernel, strides, pads, extent, 0.0)
-    out = first.copy()
-    for taps in rest:
-        out += taps
-    rows, columns = (
-        counted(x.shape[2 + i], kernel[i], strides[i], pads[i], pads[2 + i], extent[i], count_include_pad)
-        for i in (0, 1)
-    )
-    out /= np.multiply.outer(rows, columns).astype(np.float32)
-    return out
-
-
 def softmax(x: Array, axis: int) -> Array:
     """Stabilised by the maximum."""
     e = elementary.exp(x - x.max(axis=axis, keepdims=True))

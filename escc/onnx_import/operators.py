@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dialects import onnx
+from dialects import onnx, onnx_pools
 from dialects.attributes import integer
 from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_shapes import same_pads
@@ -144,17 +144,17 @@ def _matmul(e: Emitter, n: Node) -> SSAValue:
 def _max_pool(e: Emitter, n: Node) -> SSAValue:
     kernel = n.ints("kernel_shape")
     strides, pads = _geometry(n, kernel)
-    return e.emit(n, onnx.MaxPoolOp(e.operand(n, 0), kernel, strides, pads, n.flag("ceil_mode")))
+    return e.emit(n, onnx_pools.MaxPoolOp(e.operand(n, 0), kernel, strides, pads, n.flag("ceil_mode")))
 
 
 def _average_pool(e: Emitter, n: Node) -> SSAValue:
     kernel = n.ints("kernel_shape")
     strides, pads = _geometry(n, kernel)
     flags = (n.flag("ceil_mode"), n.flag("count_include_pad"))
-    return e.emit(n, onnx.AveragePoolOp.of(e.operand(n, 0), kernel, strides, pads, *flags))
+    return e.emit(n, onnx_pools.AveragePoolOp.of(e.operand(n, 0), kernel, strides, pads, *flags))
 
 
-def _global_pool(op: type[onnx.GlobalPoolOp]) -> Convert:
+def _global_pool(op: type[onnx_pools.GlobalPoolOp]) -> Convert:
     return lambda e, n: e.emit(n, op(e.operand(n, 0)))
 
 
@@ -290,8 +290,8 @@ _OURS: dict[str, Operator] = {
     "Elu": scalar(onnx.EluOp),
     "Flatten": Operator(_flatten, _ELEMENTWISE),
     "Gemm": Operator(_gemm, (c.float_inputs, c.weights_are_constant, c.second_matrix_is_constant, c.rows_are_one)),
-    "GlobalAveragePool": Operator(_global_pool(onnx.GlobalAveragePoolOp), (c.float_inputs, c.rank_4)),
-    "GlobalMaxPool": Operator(_global_pool(onnx.GlobalMaxPoolOp), (c.float_inputs, c.rank_4)),
+    "GlobalAveragePool": Operator(_global_pool(onnx_pools.GlobalAveragePoolOp), (c.float_inputs, c.rank_4)),
+    "GlobalMaxPool": Operator(_global_pool(onnx_pools.GlobalMaxPoolOp), (c.float_inputs, c.rank_4)),
     "HardSigmoid": scalar(onnx.HardSigmoidOp),
     "HardSwish": scalar(onnx.HardSwishOp),
     "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),

@@ -16,7 +16,7 @@ from xdsl.ir import Operation
 from xdsl.rewriter import Rewriter
 
 from dialects import bfs_compute as compute
-from dialects import esc
+from dialects import esc, esc_pools
 from dialects.attributes import ints
 from dialects.esc import q_of, shape_of
 from isa.formats import PoolKind
@@ -93,7 +93,7 @@ class PoolRule(TileRule):
         return values
 
 
-def _average_faults(op: esc.AvgPoolOp) -> Iterator[str]:
+def _average_faults(op: esc_pools.AvgPoolOp) -> Iterator[str]:
     """Numbers that the fields of an average cannot express."""
     _, most = field_range("post.pool", "bt")
     if op.count_include_pad.value.data and max(ints(op.pads)) > most:
@@ -103,13 +103,13 @@ def _average_faults(op: esc.AvgPoolOp) -> Iterator[str]:
         yield f"windows of {op.count0.value.data} positions; requires at most {most}"
 
 
-def _needs(op: esc.MaxPoolOp | esc.AvgPoolOp, target: Target) -> list[tuple[str, int, int]]:
+def _needs(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, target: Target) -> list[tuple[str, int, int]]:
     """(what, bytes, capacity) of the smallest piece of a pooling that the machine can work on."""
     chunk, pads = target.array.chunk, target.scratchpad
     (_, h, w, c), (r, s) = shape_of(op.input), ints(op.kernel)
     layout = RecordLayout(min(c, chunk), chunk)
     rows, columns = min(r, h), min(s, w)
-    if isinstance(op, esc.MaxPoolOp):
+    if isinstance(op, esc_pools.MaxPoolOp):
         return [("input of one row or column of a window", layout.tile_bytes(max(rows, columns), 1), pads.act)]
     multipliers = ("multipliers", 4 * op.mult.array.size, pads.par)
     if _uniform_count(op) is not None:  # its windows are accumulated in parts if they must be
@@ -124,25 +124,25 @@ class PoolingKind(LayerKind):
     rules = (PoolRule(),)
 
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        if not isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp):
+        if not isinstance(op, esc_pools.MaxPoolOp | esc_pools.AvgPoolOp):
             return
         yield from window_faults("post.pool", ints(op.kernel), ints(op.strides), ints(op.pads))
-        if isinstance(op, esc.AvgPoolOp):
+        if isinstance(op, esc_pools.AvgPoolOp):
             yield from _average_faults(op)
         yield from room_faults(target, _needs(op, target))
 
     def matches(self, op: Operation) -> bool:
-        return isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp)
+        return isinstance(op, esc_pools.MaxPoolOp | esc_pools.AvgPoolOp)
 
     def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
-        assert isinstance(op, esc.MaxPoolOp | esc.AvgPoolOp)
+        assert isinstance(op, esc_pools.MaxPoolOp | esc_pools.AvgPoolOp)
         inputs = tiler.inputs(op.input)
         if inputs is None:
             return
         h, w, c = inputs[0].shape
         _, oh, ow, _ = shape_of(op.output)
         kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
-        average = isinstance(op, esc.AvgPoolOp)
+        average = isinstance(op, esc_pools.AvgPoolOp)
         p = TilingProblem(
             PoolWork(),
             h,
@@ -167,10 +167,10 @@ class PoolingKind(LayerKind):
         tiler.finish(build, op.output, [op])
 
 
-def _innermost(op: esc.MaxPoolOp | esc.AvgPoolOp, build: LoopNestBuilder, tiler: LayerTiler) -> None:
+def _innermost(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, build: LoopNestBuilder, tiler: LayerTiler) -> None:
     out, act = build.buffer["out"], build.buffer["act"]
     kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
-    if not isinstance(op, esc.AvgPoolOp):
+    if not isinstance(op, esc_pools.AvgPoolOp):
         build.innermost(lambda _: [compute.PoolOp(out, act, "max", kernel, strides, pads)])
         return
     parameters = tiler.resident(build, 0, op.mult)
@@ -181,9 +181,9 @@ def _innermost(op: esc.MaxPoolOp | esc.AvgPoolOp, build: LoopNestBuilder, tiler:
     )
 
 
-def _in_parts(op: esc.MaxPoolOp | esc.AvgPoolOp, tiler: LayerTiler) -> bool:
+def _in_parts(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, tiler: LayerTiler) -> bool:
     """Tile a pooling of which no whole window fits as other operations; False if there are none for it."""
-    if isinstance(op, esc.AvgPoolOp):
+    if isinstance(op, esc_pools.AvgPoolOp):
         requantize = _average_as_convolution(op)
         if requantize is not None:
             tiler.add(requantize, averaged=True)
@@ -194,7 +194,7 @@ def _in_parts(op: esc.MaxPoolOp | esc.AvgPoolOp, tiler: LayerTiler) -> bool:
     return passes is not None
 
 
-def _uniform_count(op: esc.AvgPoolOp) -> int | None:
+def _uniform_count(op: esc_pools.AvgPoolOp) -> int | None:
     """The number of positions that every window of an average counts; None if windows differ."""
     kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
     _, h, w, _ = shape_of(op.input)
@@ -203,7 +203,7 @@ def _uniform_count(op: esc.AvgPoolOp) -> int | None:
     return int(counts.flat[0]) if bool((counts == counts.flat[0]).all()) else None
 
 
-def _average_as_convolution(op: esc.AvgPoolOp) -> esc.RequantizeOp | None:
+def _average_as_convolution(op: esc_pools.AvgPoolOp) -> esc.RequantizeOp | None:
     """Replace an average by a depthwise convolution and its requantisation, which is returned; None, and no change,
     if its windows count different numbers of positions.
     """
@@ -224,7 +224,7 @@ def _average_as_convolution(op: esc.AvgPoolOp) -> esc.RequantizeOp | None:
     return requantize
 
 
-def _separate_maximum(op: esc.MaxPoolOp) -> tuple[esc.MaxPoolOp, esc.MaxPoolOp] | None:
+def _separate_maximum(op: esc_pools.MaxPoolOp) -> tuple[esc_pools.MaxPoolOp, esc_pools.MaxPoolOp] | None:
     """Replace a maximum by one over the columns of each window and one over the rows of that; None, and no change,
     if the window is a single row or column.
     """
@@ -234,8 +234,8 @@ def _separate_maximum(op: esc.MaxPoolOp) -> tuple[esc.MaxPoolOp, esc.MaxPoolOp] 
     _, h, _, c = shape_of(op.input)
     _, oh, ow, _ = shape_of(op.output)
     q = q_of(op.output)
-    columns = esc.MaxPoolOp(op.input, (1, s), (1, sx), (0, left, 0, right), TensorType(q, (1, h, ow, c)))
-    rows = esc.MaxPoolOp(columns.output, (r, 1), (sy, 1), (top, 0, bottom, 0), TensorType(q, (1, oh, ow, c)))
+    columns = esc_pools.MaxPoolOp(op.input, (1, s), (1, sx), (0, left, 0, right), TensorType(q, (1, h, ow, c)))
+    rows = esc_pools.MaxPoolOp(columns.output, (r, 1), (sy, 1), (top, 0, bottom, 0), TensorType(q, (1, oh, ow, c)))
     columns.location = rows.location = op.location
     Rewriter.replace_op(op, [columns, rows], [rows.output])
     return columns, rows

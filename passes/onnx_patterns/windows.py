@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import UNKNOWN_LOC
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
-from dialects import onnx
+from dialects import onnx, onnx_pools
 from dialects.attributes import i64_array, ints
 from dialects.onnx import shape_of
 from passes.onnx_patterns.common import Elementwise, producer, replace
@@ -19,10 +19,10 @@ class GlobalPools(RewritePattern):
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         match op:
-            case onnx.GlobalAveragePoolOp():
-                replace(rewriter, op, [onnx.AveragePoolOp.of(op.input, shape_of(op.input)[2:])])
-            case onnx.GlobalMaxPoolOp():
-                replace(rewriter, op, [onnx.MaxPoolOp(op.input, shape_of(op.input)[2:])])
+            case onnx_pools.GlobalAveragePoolOp():
+                replace(rewriter, op, [onnx_pools.AveragePoolOp.of(op.input, shape_of(op.input)[2:])])
+            case onnx_pools.GlobalMaxPoolOp():
+                replace(rewriter, op, [onnx_pools.MaxPoolOp(op.input, shape_of(op.input)[2:])])
             case _:
                 return
 
@@ -42,7 +42,7 @@ class MeanToPool(RewritePattern):
         shape = shape_of(x)
         if len(shape) != 4 or not axes or not set(axes) <= {2, 3}:
             return
-        pool = onnx.AveragePoolOp.of(x, [shape[a] if a in axes else 1 for a in (2, 3)])
+        pool = onnx_pools.AveragePoolOp.of(x, [shape[a] if a in axes else 1 for a in (2, 3)])
         new: list[Operation] = [pool]
         if shape_of(pool.output) != shape_of(op.output):
             new.append(onnx.ReshapeOp(pool.output, shape_of(op.output)))
@@ -73,7 +73,7 @@ class PadIntoWindow(RewritePattern):
     """Pad of H and W before Conv, AveragePool or MaxPool becomes part of its pads, where that means the same."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        if not isinstance(op, onnx.ConvOp | onnx.PoolOp):
+        if not isinstance(op, onnx.ConvOp | onnx_pools.PoolOp):
             return
         pad = producer(op.input)
         extra = _spatial(pad) if isinstance(pad, onnx.PadOp) else None
@@ -84,7 +84,7 @@ class PadIntoWindow(RewritePattern):
         match op:
             case onnx.ConvOp():
                 fits = value == 0
-            case onnx.AveragePoolOp():
+            case onnx_pools.AveragePoolOp():
                 fits = value == 0 and (not any(own) or bool(op.count_include_pad.value.data))
                 properties["count_include_pad"] = onnx.ONE
             case _:
@@ -94,7 +94,7 @@ class PadIntoWindow(RewritePattern):
             return
         kernel = ints(op.kernel_shape)
         pads = [a + b for a, b in zip(own, extra, strict=True)]
-        if isinstance(op, onnx.PoolOp) and any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
+        if isinstance(op, onnx_pools.PoolOp) and any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
             return
         again = op.on([pad.input, *list(op.operands)[1:]], properties)
         if shape_of(again.output) != shape_of(op.output):
@@ -114,7 +114,7 @@ class SinkPadBelowQuantisation(RewritePattern):
         if chain is None or not isinstance(pad, onnx.PadOp) or pad.constant_value.value.data != 0:
             return
         if _spatial(pad) is None or not all(
-            isinstance(u.operation, onnx.ConvOp | onnx.AveragePoolOp) for u in op.output.uses
+            isinstance(u.operation, onnx.ConvOp | onnx_pools.AveragePoolOp) for u in op.output.uses
         ):
             return
         new, value = chain.on(pad.input)

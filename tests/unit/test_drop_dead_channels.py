@@ -13,7 +13,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, i64
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc
+from dialects import esc, esc_pools
 from dialects.attributes import integer
 from dialects.blob import DenseAttr
 from dialects.eisa import to_program
@@ -72,7 +72,7 @@ def prune(module: ModuleOp, seed: int) -> None:
             values = table.array.copy()
             values[0] = 0
             op.table = DenseAttr.of(values)
-        if isinstance(op, esc.AddOp | esc.AvgPoolOp | esc.RequantizeOp) and random.random() < 0.2:
+        if isinstance(op, esc.AddOp | esc_pools.AvgPoolOp | esc.RequantizeOp) and random.random() < 0.2:
             op.lo = integer(3)
 
 

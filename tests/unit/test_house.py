@@ -22,7 +22,10 @@ TREES = {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for
 LONGEST_FUNCTION, LONGEST_FILE = 80, 500
 
 MOST_FILES = 12
-SCATTERED = {"decomposed convolution": r'CoeffCombine|BasisConv|conv[._]esc|"escalate"'}
+SCATTERED = {
+    "decomposed convolution": r'CoeffCombine|BasisConv|conv[._]esc|"escalate"',
+    "pooling": r"MaxPool|max_pool|post[._]pool|PoolOp",
+}
 """What a grep for a thing that lies in few files looks for."""
 
 

@@ -12,7 +12,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType, f32
 from xdsl.ir import Block, Region
 
-from dialects import esc, onnx
+from dialects import esc, esc_pools, onnx, onnx_pools
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import named, node_names
 from isa.errors import UserError
@@ -97,7 +97,7 @@ def test_residual_network(tmp_path):
     net = Net((1, 3, 8, 8))
     x = net.relu(net.conv(net.inputs[0], 8, name="stem"))
     y = net.relu(net.add(onnx.AddOp(net.conv(x, 8), x)))
-    y = net.add(onnx.AveragePoolOp.of(y, (8, 8)))
+    y = net.add(onnx_pools.AveragePoolOp.of(y, (8, 8)))
     y = net.add(onnx.ReshapeOp(net.conv(y, 5, 1), (1, 5)))
     module = net.module(y)
     for options in ({}, {"method": "minmax"}, {"method": "percentile"}, {"bias_correction": False}):
@@ -154,7 +154,7 @@ ACTIVATIONS = [
 @pytest.mark.parametrize("make", ACTIVATIONS)
 def test_elementwise_functions_are_tables(tmp_path, make):
     net = Net((1, 4, 6, 6))
-    pooled = net.add(onnx.MaxPoolOp(net.inputs[0], (2, 2), (2, 2)))
+    pooled = net.add(onnx_pools.MaxPoolOp(net.inputs[0], (2, 2), (2, 2)))
     y = net.add(make(pooled))
     module = net.module(y)
     integer = quantized(module, tmp_path, method="minmax")
@@ -179,10 +179,10 @@ def test_activation_after_convolution(tmp_path):
 def test_average_pooling(tmp_path, include, ceil):
     net = Net((1, 3, 7, 8))
     x = net.relu(net.conv(net.inputs[0], 4))
-    module = net.module(net.add(onnx.AveragePoolOp.of(x, (3, 3), (2, 2), (1, 1, 1, 1), ceil, include)))
+    module = net.module(net.add(onnx_pools.AveragePoolOp.of(x, (3, 3), (2, 2), (1, 1, 1, 1), ceil, include)))
     integer = quantized(module, tmp_path)
     assert noise(module, integer)[0] > 30
-    assert not esc.q_of(ops(integer, esc.AvgPoolOp)[0].output).signed
+    assert not esc.q_of(ops(integer, esc_pools.AvgPoolOp)[0].output).signed
 
 
 def test_depthwise_grouped_and_strided(tmp_path):
@@ -208,7 +208,7 @@ def test_slice_and_pad(tmp_path):
 def test_concatenated_convolutions_share_a_scale(tmp_path):
     net = Net((1, 4, 6, 6))
     x = net.relu(net.conv(net.inputs[0], 4))
-    pooled = net.add(onnx.MaxPoolOp(net.relu(net.conv(x, 5)), (3, 3), (1, 1), (1, 1, 1, 1)))
+    pooled = net.add(onnx_pools.MaxPoolOp(net.relu(net.conv(x, 5)), (3, 3), (1, 1), (1, 1, 1, 1)))
     inner = net.add(onnx.ConcatOp([net.relu(net.conv(x, 3)), pooled], 1))
     y = net.add(onnx.ConcatOp([inner, net.relu(net.conv(x, 2))], 1))
     module = net.module(y)
@@ -292,7 +292,7 @@ def test_qdq_ends_of_the_range_are_exact(tmp_path):
     bias = net.const(net.rng.integers(-9, 9, 4) / 1024)
     y = net.relu(net.add(onnx.ConvOp(x, weight, bias, pads=(1, 1, 1, 1))))
     y = net.qdq(y, 0.25, -128)
-    y = net.qdq(net.add(onnx.MaxPoolOp(y, (2, 2), (2, 2))), 0.25, -128)
+    y = net.qdq(net.add(onnx_pools.MaxPoolOp(y, (2, 2), (2, 2))), 0.25, -128)
     z = net.qdq(net.add(onnx.AddOp(y, y)), 1.0, 0)
     module = net.module(y, z)
     images = np.random.default_rng(1).integers(0, 256, (6, 3, 6, 6)).astype(np.float32)
@@ -301,7 +301,7 @@ def test_qdq_ends_of_the_range_are_exact(tmp_path):
         integer = quantized(module, tmp_path, [images])
     (conv,) = ops(integer, esc.Conv2dOp)
     assert (conv.weight.array == stored.transpose(0, 2, 3, 1)).all()
-    assert esc.q_of(ops(integer, esc.MaxPoolOp)[0].output) == esc.QType.of(False, 0.25)
+    assert esc.q_of(ops(integer, esc_pools.MaxPoolOp)[0].output) == esc.QType.of(False, 0.25)
     for want, got in zip(run_module(module, [images]), run_module(integer, [images]), strict=True):
         difference = np.abs(want - got)  # ties round half to even there, half up here
         assert difference.max() <= 1.0 and (difference > 0).mean() < 0.2
@@ -324,7 +324,7 @@ def test_other_zero_points_are_re_expressed_with_a_note(tmp_path):
 def test_qdq_with_other_parameters_behind_a_pool_is_a_table(tmp_path):
     net = Net((1, 3, 6, 6))
     x = net.qdq(net.relu(net.conv(net.inputs[0], 4)), 0.02, -128)
-    y = net.qdq(net.add(onnx.MaxPoolOp(x, (2, 2), (2, 2))), 0.03, -128)
+    y = net.qdq(net.add(onnx_pools.MaxPoolOp(x, (2, 2), (2, 2))), 0.03, -128)
     module = net.module(y)
     integer = quantized(module, tmp_path)
     assert len(ops(integer, esc.LookupOp)) == 1 and noise(module, integer)[0] > 25
@@ -377,7 +377,7 @@ def test_faults(tmp_path):
     net = Net((1, 3, 6, 6))
     a = net.add(onnx.MulOp(net.inputs[0], net.inputs[0]), "square")
     b = net.add(onnx.SoftmaxOp(a, {"axis": onnx.integer(1)}), "soft")
-    c = net.add(onnx.GlobalMaxPoolOp(b), "top")
+    c = net.add(onnx_pools.GlobalMaxPoolOp(b), "top")
     with pytest.raises(UserError) as caught:
         quantized(net.module(c), tmp_path)
     assert [cause.partition(":")[0] for cause in caught.value.causes] == [
@@ -404,7 +404,7 @@ def test_constant_output(tmp_path):
 @pytest.mark.parametrize("make", ACTIVATIONS)
 def test_the_input_of_a_table_is_stored_over_the_range_in_which_the_function_changes(tmp_path, make, spread):
     net = Net((1, 4, 6, 6))
-    pooled = net.add(onnx.MaxPoolOp(net.inputs[0], (2, 2), (1, 1)))
+    pooled = net.add(onnx_pools.MaxPoolOp(net.inputs[0], (2, 2), (1, 1)))
     module = net.module(net.add(make(pooled)))
     x = [(spread * x).astype(np.float32) for x in data(module, 8)]
     np.savez(tmp_path / "x.npz", x=x[0])
@@ -428,10 +428,10 @@ def test_what_else_reads_the_input_of_a_table_counts(tmp_path):
         return esc.q_of(ops(module, esc.RequantizeOp)[0].output)
 
     def pooled(net, x):
-        return net.add(onnx.MaxPoolOp(x, (2, 2), (2, 2)))
+        return net.add(onnx_pools.MaxPoolOp(x, (2, 2), (2, 2)))
 
     def relu(net, x):
-        return net.add(onnx.ReluOp(net.add(onnx.MaxPoolOp(x, (1, 1), (1, 1)))))
+        return net.add(onnx.ReluOp(net.add(onnx_pools.MaxPoolOp(x, (1, 1), (1, 1)))))
 
     full = stored(lambda net, x: [x, net.add(onnx.TanhOp(x))])
     assert full.signed and full.scale * 128 > 10

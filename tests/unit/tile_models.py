@@ -10,7 +10,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp, TensorType, f32
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc
+from dialects import esc, esc_pools
 from dialects.blob import DenseAttr
 from dialects.esc_base import QType, q_of, q_tensor, shape_of, window_output
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
@@ -133,11 +133,13 @@ class Graph:
         q = q_of(x)
         result = TensorType(q, (1, oh, ow, c))
         if not average:
-            return self._add(esc.MaxPoolOp(x, kernel, strides, pads, result))
+            return self._add(esc_pools.MaxPoolOp(x, kernel, strides, pads, result))
         counts = pool_counts((h, w), kernel, strides, pads, include_pad, (oh, ow))
         low, high = int(counts.min()), int(counts.max())
         mult = np.round((1 << 20) / np.arange(low, high + 1)).astype(np.int32)
-        return self._add(esc.AvgPoolOp(x, kernel, strides, pads, include_pad, mult, low, 20, q.low, q.high, result))
+        return self._add(
+            esc_pools.AvgPoolOp(x, kernel, strides, pads, include_pad, mult, low, 20, q.low, q.high, result)
+        )
 
     def lookup(self, x: SSAValue, signed: bool) -> SSAValue:
         """A random table."""

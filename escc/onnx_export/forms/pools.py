@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dialects import esc
+from dialects import esc, esc_pools
 from dialects.esc_base import window_output
 from dialects.locations import describe
 from escc.onnx_export.emitter import TOLERANCE, OnnxEmitter, main_name
@@ -12,12 +12,12 @@ from isa.errors import UserError
 from isa.reference import pool_counts
 
 
-def maximum(e: OnnxEmitter, op: esc.MaxPoolOp) -> str:
+def maximum(e: OnnxEmitter, op: esc_pools.MaxPoolOp) -> str:
     """MaxPool."""
     return e.graph.node("MaxPool", [e.values[op.input]], main_name(op), **_pool(op))
 
 
-def average(e: OnnxEmitter, op: esc.AvgPoolOp) -> str:
+def average(e: OnnxEmitter, op: esc_pools.AvgPoolOp) -> str:
     """AveragePool, or GlobalAveragePool, with its clamp."""
     source, q = esc.q_of(op.input), esc.q_of(op.output)
     (h, w), include = esc.shape_of(op.input)[1:3], bool(op.count_include_pad.value.data)
@@ -35,7 +35,7 @@ def average(e: OnnxEmitter, op: esc.AvgPoolOp) -> str:
     return e.graph.quantised(x, q, name)
 
 
-def _pool(op: esc.MaxPoolOp | esc.AvgPoolOp) -> dict[str, list[int] | int]:
+def _pool(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp) -> dict[str, list[int] | int]:
     """Attributes of a pooling."""
     kernel, strides, pads = (esc.ints(a) for a in (op.kernel, op.strides, op.pads))
     floor = [

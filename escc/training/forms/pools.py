@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dialects import esc, esc_base, onnx, onnx_base
+from dialects import esc, esc_base, esc_pools, onnx, onnx_base, onnx_pools
 from dialects.attributes import ints
 from escc.training.straight_through import round_clamp
 from isa.reference import pool_counts
@@ -21,14 +21,14 @@ Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]
 
 
-def maximum(op: esc.MaxPoolOp) -> Unary:
+def maximum(op: esc_pools.MaxPoolOp) -> Unary:
     """The maximum over every window."""
     kernel, strides, pads = _pair(esc.ints(op.kernel)), _pair(esc.ints(op.strides)), esc.ints(op.pads)
     extent = esc_base.extent_of(op.output)
     return lambda x: max_pool(x, kernel, strides, pads, extent)
 
 
-def average(op: esc.AvgPoolOp) -> Unary:
+def average(op: esc_pools.AvgPoolOp) -> Unary:
     """The average over every window, rounded and clamped."""
     kernel, strides, pads = _pair(esc.ints(op.kernel)), _pair(esc.ints(op.strides)), esc.ints(op.pads)
     extent = esc_base.extent_of(op.output)
@@ -41,13 +41,13 @@ def average(op: esc.AvgPoolOp) -> Unary:
     return lambda x: round_clamp(average_pool(x, kernel, strides, pads, extent) * factors.to(x.device) + 0.5, lo, hi)
 
 
-def float_maximum(op: onnx.MaxPoolOp) -> Unary:
+def float_maximum(op: onnx_pools.MaxPoolOp) -> Unary:
     """The maximum over every window."""
     window = _float_window(op)
     return lambda x: max_pool(x, *window)
 
 
-def float_average(op: onnx.AveragePoolOp) -> Unary:
+def float_average(op: onnx_pools.AveragePoolOp) -> Unary:
     """The mean over every window."""
     kernel, strides, pads, extent = _float_window(op)
     include = bool(op.count_include_pad.value.data)
@@ -62,7 +62,7 @@ def float_average(op: onnx.AveragePoolOp) -> Unary:
     return lambda x: average_pool(x, kernel, strides, pads, extent) / counts.to(x.device)
 
 
-def _float_window(op: onnx.PoolOp) -> tuple[tuple[int, int], tuple[int, int], tuple[int, ...], tuple[int, int]]:
+def _float_window(op: onnx_pools.PoolOp) -> tuple[tuple[int, int], tuple[int, int], tuple[int, ...], tuple[int, int]]:
     return (
         _pair(ints(op.kernel_shape)),
         _pair(ints(op.strides)),
