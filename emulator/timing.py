@@ -22,6 +22,7 @@ from isa.code import synchronisation
 from isa.formats import Queue
 from isa.jit import jit
 from isa.target import Target
+from isa.timed import TimedInstructions
 
 Longs: TypeAlias = NDArray[np.int64]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -407,34 +408,36 @@ class Timeline:
         return int(self.end.max(initial=0))
 
 
-def _machine(recorder: Recorder) -> _Machine:
+def _machine(work: TimedInstructions, target: Target) -> _Machine:
     """The machine before the first instruction."""
-    program = recorder.program
-    n = len(program.instructions)
-    queue, signal, waits = synchronisation(program.groups)
+    n = len(work.queue)
     following, queues = np.full(n, -1, np.int64), np.zeros(len(Queue), _QUEUE)
     for q in Queue:
-        mine = np.flatnonzero(queue == q)
+        mine = np.flatnonzero(work.queue == q)
         following[mine[:-1]] = mine[1:]
         queues[q]["head"] = mine[0] if mine.size else -1
     queues["previous"] = -1
-    first = np.concatenate([[0], np.cumsum(list(map(len, recorder.requests)), dtype=np.int64)]).astype(np.int64)
-    requests = np.concatenate([np.empty((0, 2), np.int64), *recorder.requests])
-    work = _Work(queue, signal, waits, recorder.cycles, following, first, requests)
+    first = np.concatenate([[0], np.cumsum(list(map(len, work.requests)), dtype=np.int64)]).astype(np.int64)
+    requests = np.concatenate([np.empty((0, 2), np.int64), *work.requests])
+    recorded = _Work(work.queue, work.signal, work.waits, work.cycles, following, first, requests)
     times = _Times(*(np.zeros(n, np.int64) for _ in range(3)))
     engines = np.zeros(len(_Engine), _ENGINE)
     engines["serving"] = -1
     signaller = np.full((len(Queue), n + 1), -1, np.int64)
-    return _Machine(
-        work, times, queues, signaller, engines, recorder.target.dma.issue_cycles, _dram(recorder.target, requests)
-    )
+    return _Machine(recorded, times, queues, signaller, engines, target.dma.issue_cycles, _dram(target, requests))
 
 
 def replay(recorder: Recorder) -> Timeline:
     """Time a recorded run. The program's waits must be satisfiable (`isa.hazards.check_semaphores`)."""
-    machine = _machine(recorder)
+    synchronised = synchronisation(recorder.program.groups)
+    return replay_instructions(TimedInstructions(*synchronised, recorder.cycles, recorder.requests), recorder.target)
+
+
+def replay_instructions(work: TimedInstructions, target: Target) -> Timeline:
+    """Time instructions of which the cycles and the DRAM requests are known. Their waits must be satisfiable."""
+    machine = _machine(work, target)
     done = _replay(machine)
-    assert done == len(recorder.program.instructions), "a wait is never satisfied"
+    assert done == len(work.queue), "a wait is never satisfied"
     channel = machine.dram.channel[0]
     hits, misses, refreshes, bursts = (int(channel[name]) for name in ("row_hits", "row_misses", "refreshes", "bursts"))
     use = DramUse(hits, misses, refreshes, bursts * machine.dram.timing.burst)

@@ -22,6 +22,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from dialects.signature import inputs_of
 from isa.errors import UserError
+from isa.formats import TensorFormat
 from isa.target import Target, load_target
 from passes.analysis.before_after_values import BeforeAfterValues, is_accumulator
 from passes.analysis.conv_moments import observe, step_weights, ungrouped
@@ -32,6 +33,7 @@ from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check,
 from passes.decomposition.weight_form import WeightForm
 from passes.math.calibration import load_inputs
 from passes.quantization.plan import PRESCRIBED
+from passes.tiling.declarations import tensor_format
 
 Array: TypeAlias = NDArray[Any]
 
@@ -100,6 +102,8 @@ class _Rewriter:
         moments = observe(self._values, conv, requant, (self._options.seed, index))
         x = self._values.current(conv.input)
         sy, sx = esc.ints(conv.strides)
+        pt, pl = esc.ints(conv.pads)[:2]
+        first = isinstance(conv.input.owner, esc.QuantizeOp)
         names = node_names(conv)
         return ConvLayer(
             names[0] if names else conv.name,
@@ -112,6 +116,9 @@ class _Rewriter:
             self._calibrated,
             self._target,
             lambda: self._sensitivity.of(index),
+            (int(pt), int(pl)),
+            TensorFormat.RAW if first else tensor_format(esc.q_of(conv.input).signed, averaged=False),
+            tensor_format(esc.q_of(requant.output).signed, averaged=False),
         )
 
     def _replace(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, layer: ConvLayer, answer: WeightForm) -> None:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.compress.cost import Cost, Geometry, decomposed_cost, dense_cost
 from escc.compress.decompose import Fit, Settings
+from escc.compress.price import Cost, price
 from escc.compress.pricing import decompose_priced
 from isa.errors import UserError
 from passes.decomposition.int8 import Int8
@@ -90,12 +90,6 @@ class Prices:
 
 LEAST_SENSITIVITY = 1e-6
 """Below this a layer's errors are as good as invisible; keeps the prices finite."""
-
-
-def geometry(layer: ConvLayer) -> Geometry:
-    """Shape of a layer for the cost estimates."""
-    k, r, s, c = layer.weights.shape
-    return Geometry(k, r, s, c, layer.strides, layer.input_shape[:2], layer.output_shape[:2])
 
 
 def virtual_bases(layer: ConvLayer, options: SchemeOptions) -> int:
@@ -171,12 +165,6 @@ def _answer(fit: Fit) -> TernaryBasis:
     return TernaryBasis(fit.t, fit.b, fit.s, fit.relative_error)
 
 
-def cost_of(layer: ConvLayer, fit: Fit) -> Cost:
-    """Estimated cost of a decomposed layer."""
-    nbytes = _answer(fit).packed_bytes()
-    return decomposed_cost(geometry(layer), layer.target, fit.b.shape[0], fit.density, layer.density, nbytes)
-
-
 def int8_of(layer: ConvLayer) -> Int8:
     """The layer in int8, scaled to use the range of each output channel."""
     largest = np.abs(layer.weights).max(axis=(1, 2, 3))
@@ -237,10 +225,10 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return None
     prices = Prices.of(layer, options, DEFAULT_RATE)
     chosen_freely = options.rate is None and options.cycle_rate is None
-    now = dense_cost(geometry(layer), layer.target, int8_of(layer).packed_bytes())
+    now = price(int8_of(layer), layer.shape, layer.target)
 
     def objective(fit: Fit) -> float:
-        cost = cost_of(layer, fit)
+        cost = price(_answer(fit), layer.shape, layer.target)
         if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
             return np.inf
         return prices.objective(layer, fit.relative_error, cost)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from isa.costs import Counted, multiplications, output_values, window_taps
 from isa.counts import Count
@@ -44,6 +46,37 @@ def stationary(v: Values, target: Target) -> Number:
     """Whether every slice keeps its coefficients for the whole instruction."""
     slots = target.array.blocks // v["groups"] * most(1, target.array.slices // v["v"])
     return rounds(v, target) * ceil_div(v["kn"], slots) == 1
+
+
+class Item(NamedTuple):
+    """Expected cycles of an accumulator item: mean, standard deviation and maximum over the blocks."""
+
+    mean: float
+    spread: float
+    most: float
+
+
+def expected_cycles(v: Values, target: Target, item: Item, positions: Mapping[int, int]) -> float:
+    """Cycles where accumulator items take as long as expected.
+
+    `positions`: of the slowest row group, how many positions take part in so many window taps. Blocks run few positions
+    ahead of one another, so the slowest of them sets the pace: of n blocks, about sqrt(2 ln n) deviations above the
+    mean, less what the spread of the normal distribution takes from so few.
+    """
+    a = target.array
+    blocks = a.blocks // v["groups"]
+    together = max(1, a.slices // v["v"])
+    passes = ceil_div(v["kn"], blocks * together)
+    items = passes * ceil_div(v["v"], a.slices)
+    active = min(blocks, ceil_div(v["kn"], together))
+    slowest = max(0.0, math.sqrt(2 * math.log(active)) - 0.5) if active > 1 else 0.0
+    accumulate = min(items * item.mean + slowest * item.spread * math.sqrt(items), items * item.most)
+    broadcast = ceil_div(ceil_div(v["ic"], a.chunk), a.broadcast_chunks)
+    cycles, last = 0.0, 0
+    for taps, count in positions.items():
+        last = ceil_div(taps, a.macs)
+        cycles += count * max(broadcast, accumulate, items * last)
+    return a.issue_cycles + cycles + broadcast + last
 
 
 def counts(v: Values, target: Target) -> Counted:

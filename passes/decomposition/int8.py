@@ -27,6 +27,7 @@ class Int8(WeightForm):
     groups: int = 1
 
     name = "int8"
+    layer_kind = "dense"
 
     @property
     def integer_weights(self) -> NDArray[np.int64]:

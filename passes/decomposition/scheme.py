@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.errors import UserError
+from isa.formats import TensorFormat
 from isa.layout import coefficient_bytes
 from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
 from passes.math.moments import Moments
+from passes.tiling.conv_shape import ConvShape
 
 F = NDArray[np.float64]
 
@@ -36,7 +38,7 @@ class ConvLayer:
     and of the outputs of the uncompressed network in output steps; None when there was nothing to calibrate on.
     `calibrated` is False if the inputs were synthetic. `sensitivity()` is the relative error of the network's outputs
     for each relative error of this layer's output (see `passes.analysis.sensitivity`), measured when a layer first asks
-    for it.
+    for it. `pads` are those at the top and at the left; the formats say how input and output lie in DRAM.
     """
 
     name: str
@@ -49,6 +51,17 @@ class ConvLayer:
     calibrated: bool
     target: Target
     sensitivity: Callable[[], float] = lambda: 1.0
+    pads: tuple[int, int] = (0, 0)
+    input_format: TensorFormat = TensorFormat.BITMAP
+    output_format: TensorFormat = TensorFormat.BITMAP
+
+    @property
+    def shape(self) -> ConvShape:
+        """What the price of the layer depends on, beside its weights."""
+        k, r, s, c = self.weights.shape
+        (h, w, _), (oh, ow, _) = self.input_shape, self.output_shape
+        formats = self.input_format, self.output_format
+        return ConvShape(k, c, (r, s), self.strides, self.pads, (h, w), (oh, ow), self.density, *formats)
 
     @property
     def most_bases(self) -> int:

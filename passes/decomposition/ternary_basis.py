@@ -40,6 +40,7 @@ class TernaryBasis(WeightForm):
     relative_error: float = 0.0
 
     name = "ternary-basis"
+    layer_kind = "escalate"
 
     @property
     def integer_weights(self) -> NDArray[np.int64]:

@@ -52,6 +52,8 @@ class WeightForm(ABC):
 
     name: ClassVar[str]
     """What reports call the form."""
+    layer_kind: ClassVar[str]
+    """The layer kind that computes a convolution of the form, by name."""
     scale: F
     """float64 [K], not negative."""
     relative_error: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from dialects.bfs_tiles import LoadWeightsOp
 from dialects.blob import DenseAttr
 from dialects.esc import shape_of
 from dialects.esc_base import AccumulatorOp
-from isa.formats import Scratchpad
+from isa.formats import Scratchpad, TensorFormat
 from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, requant_block_bytes
 from isa.target import Target
 from isa.weights import pack_weights, weight_table
+from passes.decomposition.weight_form import WeightForm
 from passes.layers.add import add_block
-from passes.tiling.declarations import Declarations, DeclaredTensor
+from passes.tiling.conv_shape import ConvShape
+from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap, Span, steps, window_span
 from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, TileRule, Transfer
@@ -30,7 +32,7 @@ from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import TilingProblem, Workload
+from passes.tiling.problem import InputSource, Tiling, TilingProblem, Workload
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,53 @@ class ConvolutionKind(LayerKind):
         """The operations that the kind computes before the requantisation; None if they are not of the kind."""
 
     @abstractmethod
-    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
-        """What the tiler asks."""
+    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
+        """What the tiler asks of a layer with weights [K][...], where a share `density` of the input is not zero."""
+
+    def work_with_data(
+        self, work: Workload, weight: NDArray[np.generic], packed: float, density: float, target: Target
+    ) -> Workload:
+        """The same work with what schedules do not look at: `packed`, bytes in DRAM of a weight, and all values."""
+        return work
+
+    def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
+        """The weights that are loaded output channel by output channel, and what stays in PAR, of a weight form that
+        names the kind. Raises TypeError for any other.
+        """
+        raise TypeError(f"layer kind '{self.name}' computes no weight form, asked for '{form.name}'")
+
+    def problem(self, form: WeightForm, shape: ConvShape, target: Target) -> TilingProblem:
+        weight, resident = self.form_constants(form)
+        (h, w), (oh, ow), k = shape.input, shape.output, shape.k
+        density = 1.0 if shape.input_format is TensorFormat.RAW else DENSITY
+        return TilingProblem(
+            work=self.work(weight, density, target),
+            h=h,
+            w=w,
+            oh=oh,
+            ow=ow,
+            k=k,
+            sources=(InputSource(shape.c, shape.input_format, ChannelMap(0, k, 0, k), density),),
+            kernel=shape.kernel,
+            strides=shape.strides,
+            pads=shape.pads,
+            cpg=shape.c,
+            kpg=k,
+            parameter_bytes=tuple(constant.nbytes for constant in resident),
+            output_format=shape.output_format,
+            output_density=1.0 if shape.output_format is TensorFormat.RAW else DENSITY,
+        )
+
+    def with_data(
+        self, p: TilingProblem, t: Tiling, form: WeightForm, shape: ConvShape, target: Target
+    ) -> tuple[TilingProblem, int]:
+        weight, resident = self.form_constants(form)
+        rule = next(rule for rule in self.rules if isinstance(rule, ConstantRule))
+        transfers = _weight_transfers(p, t)
+        nbytes = sum(rule.packed_bytes(part, transfers) for part in _window_parts(weight, shape.kernel, p.kernel))
+        work = self.work_with_data(p.work, weight, nbytes / max(1, weight.size), shape.density, target)
+        source = replace(p.sources[0], density=shape.density)
+        return replace(p, work=work, sources=(source,)), nbytes + sum(constant.nbytes for constant in resident)
 
     @abstractmethod
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
@@ -100,7 +147,7 @@ class ConvolutionKind(LayerKind):
         inputs = tiler.inputs(first.operands[0], *([] if op.residual is None else [op.residual]))
         if inputs is None:
             return
-        work = self.workload(stages, inputs[0], tiler)
+        work = self.work(stages.weight.array, inputs[0].density, tiler.target)
         problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
         build = tiler.start(first, problem)
         if build is None:
@@ -167,6 +214,32 @@ def _parts(whole: TilingProblem, kernel: tuple[int, int], weight: DenseAttr, dec
         )
         for rows in steps(0, whole.kernel[0], kernel[0])
         for columns in steps(0, whole.kernel[1], kernel[1])
+    ]
+
+
+def _weight_transfers(p: TilingProblem, t: Tiling) -> list[Transfer]:
+    """The parts of the weights that the loads of a tiling bring in."""
+    whole = [Span(0, p.k)]
+    if t.weights != p.k:
+        whole = list(steps(0, p.k, t.channels))
+    if t.weights not in (p.k, t.channels):
+        whole = [inner for outer in whole for inner in steps(outer.first, outer.extent, t.psum_channels)]
+    depths = [
+        inner for outer in steps(0, p.cpg, t.input_channels) for inner in steps(outer.first, outer.extent, t.depth)
+    ]
+    return [Transfer(k, c) for k in whole for c in depths]
+
+
+def _window_parts(
+    weight: NDArray[np.generic], whole: tuple[int, int], kernel: tuple[int, int]
+) -> list[NDArray[np.generic]]:
+    """The weights of each part of a window that is taken in parts of `kernel`; else all of them."""
+    if kernel == whole:
+        return [weight]
+    return [
+        weight[:, rows.first : rows.end, columns.first : columns.end]
+        for rows in steps(0, whole[0], kernel[0])
+        for columns in steps(0, whole[1], kernel[1])
     ]
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_tiles import LoadWeightsOp
+from isa.instructions import load_weights
 from isa.instructions.conv_dense import cycles
 from isa.integers import Number
+from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
+from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import (
     ConvolutionKind,
     LoadWeightsRule,
@@ -24,18 +30,22 @@ from passes.layers.convolution import (
     window_fields,
 )
 from passes.tiling.cost import group_choices
-from passes.tiling.declarations import DeclaredTensor
-from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.geometry import Span
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import ComputeTile, TilingProblem, Workload
+from passes.tiling.problem import ComputeTile, TilingProblem, WeightStream, Workload
 
 
+@dataclass(frozen=True)
 class DenseWork(Workload):
-    """Every slice of a block multiplies for the same output value."""
+    """Every slice of a block multiplies for the same output value. `packed`: bytes in DRAM of a weight; `nonzeros`:
+    share of weights that are not zero. Schedules do not depend on these two.
+    """
+
+    packed: float = 1.0
+    nonzeros: float = 1.0
 
     name = "dense"
     accumulates = True
@@ -47,6 +57,14 @@ class DenseWork(Workload):
 
     def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
         return channels * p.taps * depth
+
+    def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
+        count = channels * p.taps * depth
+        if self.packed >= 1.0:
+            return super().weight_stream(p, channels, depth, target)
+        size = round(count * self.packed)
+        cycles = load_weights.cycles({"size": size, "count": count}, target, round(count * self.nonzeros))
+        return WeightStream(size, cycles, WEIGHT_TABLE_BYTES)
 
     def row_groups(self, rows: int, target: Target) -> Collection[int]:
         return group_choices(target.array.blocks, rows)
@@ -110,8 +128,17 @@ class DenseKind(ConvolutionKind):
         _, r, s, _ = conv.weight.array.shape
         return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
 
-    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
+    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
         return DenseWork()
+
+    def work_with_data(
+        self, work: Workload, weight: NDArray[np.generic], packed: float, density: float, target: Target
+    ) -> Workload:
+        assert isinstance(work, DenseWork)
+        return replace(work, packed=packed, nonzeros=np.count_nonzero(weight) / max(1, weight.size))
+
+    def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
+        return form.integer_weights.astype(np.int8), ()
 
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
         t, buffer = build.tiling, build.buffer["weights"]

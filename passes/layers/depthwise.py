@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
@@ -23,8 +25,6 @@ from passes.layers.convolution import (
     whole_groups,
     window_fields,
 )
-from passes.tiling.declarations import DeclaredTensor
-from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices
@@ -89,7 +89,7 @@ class DepthwiseKind(ConvolutionKind):
         _, r, s, _ = conv.weight.array.shape
         return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
 
-    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
+    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
         return DepthwiseWork()
 
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:

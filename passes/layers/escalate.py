@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +16,22 @@ from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
-from isa.formats import TensorFormat
+from isa.instructions import conv_esc, load_coef
 from isa.integers import Number, ceil_div, least, most
 from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
-from isa.packing import best
+from isa.packing import best, packed_size
 from isa.target import Target
+from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import ConvolutionKind, RequantRule, Stages, partial_sums, window_fields
 from passes.tiling.cost import group_choices
-from passes.tiling.declarations import DENSITY, DeclaredTensor
-from passes.tiling.esc_op_to_layer import LayerTiler
-from passes.tiling.geometry import Span, balanced
+from passes.tiling.geometry import Span, balanced, coverage, steps
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import ComputeTile, Tiling, TilingProblem, Workload
+from passes.tiling.problem import ComputeTile, Tiling, TilingProblem, WeightStream, Workload
 
 
 def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int) -> float:
@@ -45,15 +47,82 @@ def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, 
     return float(np.mean(rounds))
 
 
+_LIKELY = (-1.7, -0.7, 0.0, 0.7, 1.7)
+"""Standard deviations from the mean that stand for five equally likely parts of a normal distribution, about."""
+
+
+def expected_items(
+    coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int
+) -> NDArray[np.float64]:
+    """Expected cycles float64 [blocks, rounds] of the items of int8 T[K][V][C], where each channel of a position is not
+    zero with probability `density`: an item takes as long as the slowest of its slices.
+
+    All slices see the same position, so that they are slow together where it has few zeros.
+    """
+    k, v, c = coefficients.shape
+    chunks = -(-c // chunk)
+    padded = np.zeros((k, v, chunks * chunk), bool)
+    padded[:, :, :c] = np.asarray(coefficients) != 0
+    counts = padded.reshape(k, v, chunks, chunk).sum(axis=3)
+    channels = min(c, chunk)
+    deviation = math.sqrt(channels * density * (1 - density))
+    seen = [round(min(max(channels * density + z * deviation, 0), channels)) for z in _LIKELY]
+    return np.mean([_slowest_slices(counts, _cycle_shares(channels, n, lanes), slices) for n in seen], axis=0)
+
+
+def _slowest_slices(counts: NDArray[np.int64], one: NDArray[np.float64], slices: int) -> NDArray[np.float64]:
+    """Expected cycles [blocks, rounds] of items, for coefficients [K, V, chunks] in each chunk and the shares of
+    `_cycle_shares`.
+    """
+    k, v, chunks = counts.shape
+    shares = one[counts[:, :, 0]]
+    for i in range(1, chunks):
+        further, wider = one[counts[:, :, i]], np.zeros((k, v, shares.shape[2] + one.shape[1] - 1))
+        for cycles in range(one.shape[1]):
+            wider[:, :, cycles : cycles + shares.shape[2]] += shares * further[:, :, cycles : cycles + 1]
+        shares = wider
+    within = np.cumsum(shares, axis=2)
+    together = max(1, slices // v)
+    blocks = -(-k // together)
+    rounds: list[NDArray[np.float64]] = []
+    for i in range(0, v, slices):
+        done = np.ones((blocks * together, within.shape[2]))
+        done[:k] = within[:, i : i + slices].prod(axis=1)
+        rounds.append((1 - done.reshape(blocks, together, -1).prod(axis=1)).sum(axis=1))
+    return np.stack(rounds, axis=1)
+
+
+@lru_cache(maxsize=64)
+def _cycle_shares(channels: int, nonzeros: int, lanes: int) -> NDArray[np.float64]:
+    """Probability [coefficients, cycles] that so many non-zero coefficients of a chunk keep an accumulator busy for so
+    many cycles, where so many of the chunk's activations are not zero.
+    """
+    found = np.zeros((channels + 1, -(-channels // lanes) + 1))
+    found[0, 0] = 1
+    ways = math.comb(channels, nonzeros)
+    for coefficients in range(1, channels + 1):
+        for matches in range(max(0, coefficients + nonzeros - channels), min(coefficients, nonzeros) + 1):
+            chosen = math.comb(coefficients, matches) * math.comb(channels - coefficients, nonzeros - matches)
+            found[coefficients, max(1, -(-matches // lanes))] += chosen / ways
+    return found
+
+
 @dataclass(frozen=True)
 class EscalateWork(Workload):
     """`v` bases; `match_cycles`: mean coefficient accumulator cycles of one intermediate value; `density`: share of
     non-zero coefficients.
+
+    Schedules do not depend on the rest: `packed`, bytes in DRAM of a coefficient, and `item`, `spread` and `most`,
+    mean, standard deviation and maximum over the blocks of the expected cycles of an item.
     """
 
     v: int
     match_cycles: float
     density: float
+    packed: float = 0.25
+    item: float = 0.0
+    spread: float = 0.0
+    most: float = math.inf
 
     name = "escalate"
     accumulates = True
@@ -66,6 +135,11 @@ class EscalateWork(Workload):
         count = t.weights * self.v * p.cpg
         packed = count * min(0.25, 0.02 + 0.6 * self.density)
         return most(packed / bandwidth, count / target.dma.decode_coefficients)
+
+    def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
+        size = max(1, round(channels * self.v * p.cpg * self.packed))
+        cycles = load_coef.cycles({"size": size, "kn": channels, "v": self.v, "c": p.cpg}, target)
+        return WeightStream(size, cycles)
 
     def psum_channels(self, p: TilingProblem, channels: int, target: Target) -> set[int]:
         slots = target.array.blocks * max(1, target.array.slices // self.v)
@@ -92,6 +166,19 @@ class EscalateWork(Workload):
         broadcast = ceil_div(ceil_div(p.cpg, a.chunk), a.broadcast_chunks)
         return a.issue_cycles + high * wide * most(broadcast, items * cycles)
 
+    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> float:
+        share = ceil_div(y.extent, tile.groups)
+        columns = coverage(x, p.kernel[1], p.strides[1], p.pads[1], p.w)
+        groups = (coverage(rows, p.kernel[0], p.strides[0], p.pads[0], p.h) for rows in steps(y.first, y.extent, share))
+        rows = max(groups, key=lambda covered: sum(covered.values()))
+        positions: dict[int, int] = {}
+        for high, many in rows.items():
+            for wide, often in columns.items():
+                positions[high * wide] = positions.get(high * wide, 0) + many * often
+        fields = {"groups": tile.groups, "v": self.v, "kn": tile.channels, "ic": p.cpg}
+        item = conv_esc.Item(self.item or self.match_cycles, self.spread, self.most)
+        return conv_esc.expected_cycles(fields, target, item, positions)
+
 
 def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:
     """Channels of the tensor that a decomposed convolution reads."""
@@ -109,6 +196,9 @@ class LoadCoefficientsRule(ConstantRule):
 
     def transfer(self, op: LoadCoefficientsOp, at: Indices) -> tuple[str, Transfer]:
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))
+
+    def packed_bytes(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> int:
+        return sum(packed_size(np.asarray(value[t.k.first : t.k.end], np.int8)) for t in transfers)
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
         pieces: list[tuple[bytes, int]] = []
@@ -201,12 +291,25 @@ class EscalateKind(ConvolutionKind):
         _, r, s = second.basis.array.shape
         return Stages([first, second], second, (r, s), 1, first.coefficients, (second.basis,))
 
-    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
-        t = stages.weight.array
-        share = 1.0 if source.format is TensorFormat.RAW else DENSITY
-        array = tiler.target.array
-        cycles = match_cycles(t, share, array.chunk, array.ca_lanes, array.slices)
-        return EscalateWork(t.shape[1], cycles, float(np.count_nonzero(t)) / max(1, t.size))
+    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
+        array = target.array
+        cycles = match_cycles(weight, density, array.chunk, array.ca_lanes, array.slices)
+        return EscalateWork(weight.shape[1], cycles, float(np.count_nonzero(weight)) / max(1, weight.size))
+
+    def work_with_data(
+        self, work: Workload, weight: NDArray[np.generic], packed: float, density: float, target: Target
+    ) -> Workload:
+        assert isinstance(work, EscalateWork)
+        array = target.array
+        items = expected_items(weight, density, array.chunk, array.ca_lanes, array.slices)
+        return replace(
+            work, packed=packed, item=float(items.mean()), spread=float(items.std()), most=float(items.max())
+        )
+
+    def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
+        if not isinstance(form, TernaryBasis):
+            return super().form_constants(form)
+        return form.coefficients, (form.basis,)
 
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
         t, buffer = build.tiling, build.buffer["weights"]

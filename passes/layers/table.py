@@ -28,6 +28,17 @@ def layer_kinds() -> tuple[LayerKind, ...]:
     return tuple(cast(LayerKind, points[name].load()) for name in sorted(points))
 
 
+def layer_kind(name: str) -> LayerKind:
+    """The installed layer kind of that name. Raises `UserError` listing those there are."""
+    kinds = {kind.name: kind for kind in layer_kinds()}
+    if name not in kinds:
+        raise UserError(
+            f"unknown layer kind '{name}'",
+            f"installed: {', '.join(sorted(kinds))}; a package adds one through the entry points '{GROUP}'",
+        )
+    return kinds[name]
+
+
 def tile_operation(op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
     """Append the layer of an `esc` operation that computes a tensor, by the kind that matches it, or a cause."""
     kinds = [kind for kind in layer_kinds() if kind.matches(op)]

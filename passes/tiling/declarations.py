@@ -35,10 +35,14 @@ class DeclaredTensor:
     shape: tuple[int, int, int]
     format: TensorFormat
 
+    @property
+    def density(self) -> float:
+        """Expected share of values that are not zero."""
+        return 1.0 if self.format is TensorFormat.RAW else DENSITY
+
     def source(self, channels: ChannelMap) -> InputSource:
         """The tensor as an input of a layer."""
-        density = 1.0 if self.format is TensorFormat.RAW else DENSITY
-        return InputSource(self.shape[2], self.format, channels, density)
+        return InputSource(self.shape[2], self.format, channels, self.density)
 
     def whole(self) -> InputSource:
         """The tensor read channel by channel."""

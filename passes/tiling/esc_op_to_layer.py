@@ -21,7 +21,7 @@ from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, te
 from passes.tiling.limits import field_range
 from passes.tiling.loop_nest_builder import LoopNestBuilder
 from passes.tiling.problem import TilingProblem, buffers
-from passes.tiling.search import search, search_parts, smallest_need
+from passes.tiling.search import search, smallest_need, solve
 
 MAX_WINDOW = field_range("conv.dense", "r")[1]
 MAX_EXTENT = field_range("conv.dense", "ih")[1]
@@ -71,18 +71,15 @@ class LayerTiler:
         if broken:
             self.causes += broken
             return None
-        tiling = search(p, self.target)
-        if tiling is not None:
-            return LoopNestBuilder(p, tiling, buffers(p, tiling, self.target))
-        parts = search_parts(p, self.target)
-        if parts is None:
+        found = solve(p, self.target)
+        if found is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(
                 f"{describe(op)}: its smallest tile needs {need} bytes of {space}; "
                 f"target '{self.target.name}' has {have}"
             )
             return None
-        return LoopNestBuilder(*parts, buffers(*parts, self.target))
+        return LoopNestBuilder(*found, buffers(*found, self.target))
 
     def finish(
         self,

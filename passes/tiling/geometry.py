@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -84,6 +84,19 @@ def total_span(out: int, step: int, kernel: int, stride: int, pad: int, size: in
 def widest_span(out: int, step: int, kernel: int, stride: int, pad: int, size: int) -> int:
     """Largest extent of `window_span` over all steps of an output axis."""
     return max(window_span(s, kernel, stride, pad, size).extent for s in steps(0, out, step))
+
+
+@lru_cache(maxsize=4096)
+def coverage(out: Span, kernel: int, stride: int, pad: int, size: int) -> Mapping[int, int]:
+    """How many input indices the windows of output indices `out` read once, twice and so on."""
+    reads: dict[int, int] = {}
+    for i in range(out.first, out.end):
+        for at in range(max(0, i * stride - pad), min(size, i * stride - pad + kernel)):
+            reads[at] = reads.get(at, 0) + 1
+    found: dict[int, int] = {}
+    for times in reads.values():
+        found[times] = found.get(times, 0) + 1
+    return found
 
 
 def balanced(extent: int, largest: int) -> int:

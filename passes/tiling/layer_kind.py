@@ -16,10 +16,13 @@ from xdsl.ir import Operation
 from dialects.bfs_tiles import TileOp
 from dialects.esc_base import EscOp
 from isa.target import Target
+from passes.decomposition.weight_form import WeightForm
+from passes.tiling.conv_shape import ConvShape
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.geometry import Span
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices
+from passes.tiling.problem import Tiling, TilingProblem
 
 
 class TileRule(ABC):
@@ -65,6 +68,11 @@ class ConstantRule(TileRule):
     def transfer(self, op: Any, at: Indices) -> tuple[str, Transfer]:
         """Symbol of the constant, and the part of it that the operation loads for these values of the indices."""
 
+    def packed_bytes(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> int:
+        """Bytes that `pack` gives, in all."""
+        packed = self.pack(value, transfers)
+        return len(packed.shared) + sum(len(data) for data, _ in packed.pieces)
+
     @abstractmethod
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
         """The bytes of a constant for all of its transfers."""
@@ -85,6 +93,19 @@ class LayerKind(ABC):
     def faults(self, op: EscOp, target: Target) -> Iterator[str]:
         """Why the machine cannot compute an operation, whatever the tiling; nothing for operations of other kinds."""
         return iter(())
+
+    def problem(self, form: WeightForm, shape: ConvShape, target: Target) -> TilingProblem:
+        """The tiling problem of a convolution with weights of a form, as the compiler poses it.
+
+        Kinds that are named by a weight form answer; others raise TypeError.
+        """
+        raise TypeError(f"layer kind '{self.name}' computes no weight form, asked for '{form.name}'")
+
+    def with_data(
+        self, p: TilingProblem, t: Tiling, form: WeightForm, shape: ConvShape, target: Target
+    ) -> tuple[TilingProblem, int]:
+        """A solved problem with what is known of weights and inputs, and bytes of the weights in DRAM."""
+        raise TypeError(f"layer kind '{self.name}' computes no weight form, asked for '{form.name}'")
 
     @abstractmethod
     def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:

@@ -16,10 +16,11 @@ from functools import reduce
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from isa.formats import TensorFormat
-from isa.integers import Number, by_value, choose, most
+from isa.instructions import load_bytes
+from isa.integers import Number, by_value, choose, entry, most
 from isa.layout import RecordLayout, ceil_div, requant_block_bytes
 from isa.target import Target
-from passes.tiling.geometry import ChannelMap, steps, widest_span
+from passes.tiling.geometry import ChannelMap, Span, steps, widest_span
 from passes.tiling.memory import reserve
 
 
@@ -43,6 +44,16 @@ class ComputeTile(NamedTuple):
     channels: Number
     depth: Number
     groups: Number
+
+
+class WeightStream(NamedTuple):
+    """One load of weights: bytes of its own that it fetches, cycles of its scratchpad side, and bytes that every load
+    of the layer fetches before its own.
+    """
+
+    nbytes: int
+    cycles: Number
+    shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,19 @@ class Workload:
     def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         """Cycles of the instruction that computes a PSUM tile."""
         return 0.0
+
+    def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
+        """One load of the weights of some output channels, over `depth` input channels; unpacked if nothing is known of
+        their values.
+        """
+        nbytes = entry(self.weight_bytes(p, channels, depth, target), 0)
+        return WeightStream(nbytes, load_bytes.cycles({"size": nbytes}, target))
+
+    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> float:
+        """Cycles of the instruction that computes the PSUM tile of output rows `y` and columns `x`, with all that is
+        known of its data.
+        """
+        return float(self.compute_cycles(p, tile, target))
 
     def post_values(self, p: TilingProblem) -> int:
         """Values that pass through the post unit."""

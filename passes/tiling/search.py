@@ -142,6 +142,14 @@ def search(p: TilingProblem, target: Target) -> Tiling | None:
     return None if found is None else found[1]
 
 
+def solve(p: TilingProblem, target: Target) -> tuple[TilingProblem, Tiling] | None:
+    """The problem that the machine solves and its cheapest tiling: the layer with whole windows, or with windows in
+    parts if no whole one fits. None if nothing fits.
+    """
+    tiling = search(p, target)
+    return search_parts(p, target) if tiling is None else (p, tiling)
+
+
 def search_parts(p: TilingProblem, target: Target) -> tuple[TilingProblem, Tiling] | None:
     """For a convolution that takes its window in parts, of which no whole one fits: the problem of one part of the
     window, and its cheapest tiling. Parts are whole rows of the window, if those fit, else pieces of one row.

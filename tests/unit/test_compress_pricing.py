@@ -15,8 +15,8 @@ from xdsl.ir import Block, Region
 
 from dialects import esc
 from dialects.blob import DenseAttr
-from escc.compress.cost import Cost
 from escc.compress.decompose import Settings, decompose
+from escc.compress.price import Cost
 from escc.compress.pricing import bytes_of_nonzero, decompose_priced, energy_of
 from escc.compress.schemes import Prices, auto
 from isa.packing import best

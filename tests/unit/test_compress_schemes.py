@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress import schemes
-from escc.compress.cost import Geometry, decomposed_cost, dense_cost
 from escc.compress.schemes import auto, dense, escalate, virtual_bases
 from isa import reference
 from isa.errors import UserError
@@ -100,21 +99,6 @@ def test_layers_too_large_for_a_search_stay_dense_visibly(monkeypatch: pytest.Mo
     monkeypatch.setattr(schemes, "LARGE", schemes.pass_work(w, 9) - 1)
     brief = escalate(w, SchemeOptions(basis=9, planes=1))
     assert brief is not None and brief.relative_error < 0.5
-
-
-def test_cost_estimates_order_as_the_machine_does() -> None:
-    target = load_target("esc1")
-    g = Geometry(64, 3, 3, 64, (1, 1), (8, 8), (8, 8))
-    assert dense_cost(g, target, 64 * 9 * 64).nbytes == 64 * 9 * 64
-    assert dense_cost(g, target, 64 * 9 * 64).cycles >= 64 * 9 * 64 * 64 / 960
-    costs = [decomposed_cost(g, target, v, 0.5, 0.5, 1000).cycles for v in (6, 12, 18)]
-    assert all(a < b for a, b in itertools.pairwise(costs)) and costs[-1] < dense_cost(g, target, 64 * 9 * 64).cycles
-    sparse = decomposed_cost(g, target, 12, 0.1, 0.5, 1000).cycles
-    assert sparse <= costs[1]
-    # A layer that is all weights is bound by their traffic.
-    fc = Geometry(1000, 1, 1, 512, (1, 1), (1, 1), (1, 1))
-    assert dense_cost(fc, target, 512_000).cycles >= 512000 / target.dma.bytes_per_cycle
-    assert decomposed_cost(fc, target, 3, 0.6, 0.5, 100000).cycles >= 100000 / target.dma.bytes_per_cycle
 
 
 @settings(max_examples=40, deadline=None)

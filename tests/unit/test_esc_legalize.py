@@ -71,14 +71,14 @@ def test_bias_counts():
 def test_a_wide_sum_may_overflow():
     graph = Graph(1, 1, 65535)
     op = esc.Conv2dOp(graph.x, np.full((2, 1, 1, 65535), -128, np.int8), (1, 1), (0, 0, 0, 0))
-    y = graph.requantize(graph._add(op), True)
+    y = graph.requantize(graph.append(op), True)
     y = graph.conv(y, 2, (1, 1), pads=(0, 0, 0, 0))
     assert int(op.accumulator_bounds[1][0]) == 128 * 128 * 65535
     legalize(graph.module(y))
     op.properties["weight"] = DenseAttr.of(np.full((2, 1, 1, 65535), 127, np.int8))
     graph = Graph(1, 1, 65535, signed=False)
     op = esc.Conv2dOp(graph.x, np.full((2, 1, 1, 65535), -128, np.int8), (1, 1), (0, 0, 0, 0))
-    y = graph.requantize(graph._add(op), True)
+    y = graph.requantize(graph.append(op), True)
     module = graph.module(y)
     for r in module.walk():
         if isinstance(r, esc.RequantizeOp):

@@ -39,11 +39,12 @@ class Graph:
         self.names = 0
         self.input_type = TensorType(f32, (1, c, h, w))
         self.function = func.FuncOp("main", ((self.input_type,), ()))
-        self.x = self._add(
+        self.x = self.append(
             esc.QuantizeOp(self.function.body.block.args[0], q_tensor((1, h, w, c), signed, 1.0)), "input"
         )
 
-    def _add(self, op: Operation, name: str = "") -> SSAValue:
+    def append(self, op: Operation, name: str = "") -> SSAValue:
+        """Append an operation under a name; its first result."""
         op.location = named(name or f"node{self.names}")
         self.names += 1
         self.ops.append(op)
@@ -69,7 +70,7 @@ class Graph:
             op.mult_a, op.mult_b = IntegerAttr(3 << 10, i64), IntegerAttr(1 << 11, i64)
             op.add_shift = IntegerAttr(12, i64)
             op.add_lo, op.add_hi = IntegerAttr(q.low, i64), IntegerAttr(q.high, i64)
-        return self._add(op)
+        return self.append(op)
 
     def conv(
         self,
@@ -86,7 +87,7 @@ class Graph:
         """Dense, grouped or depthwise convolution and requantisation."""
         c = shape_of(x)[3]
         weight = self.random.integers(-127, 128, (k, *kernel, c // groups)).astype(np.int8)
-        acc = self._add(esc.Conv2dOp(x, weight, strides, pads, groups))
+        acc = self.append(esc.Conv2dOp(x, weight, strides, pads, groups))
         return self.requantize(acc, signed, residual, table)
 
     def decomposed(
@@ -106,15 +107,15 @@ class Graph:
         c = shape_of(x)[3]
         t = self.random.integers(-1, 2, (k, v, c)).astype(np.int8)
         t[self.random.random(t.shape) < self.sparsity] = 0
-        ic = self._add(CoeffCombineOp(x, t, ic_shift, ic_bits))
+        ic = self.append(CoeffCombineOp(x, t, ic_shift, ic_bits))
         basis = self.random.integers(-100, 101, (v, *kernel)).astype(np.int8)
-        acc = self._add(BasisConv2dOp(ic, basis, strides, pads))
+        acc = self.append(BasisConv2dOp(ic, basis, strides, pads))
         return self.requantize(acc, signed, residual)
 
     def add(self, a: SSAValue, b: SSAValue, signed: bool) -> SSAValue:
         """Addition of two tensors."""
         q = QType.of(signed, 1.0)
-        return self._add(esc.AddOp(a, b, 700, 500, 10, q.low, q.high, TensorType(q, shape_of(a))))
+        return self.append(esc.AddOp(a, b, 700, 500, 10, q.low, q.high, TensorType(q, shape_of(a))))
 
     def pool(
         self,
@@ -133,11 +134,11 @@ class Graph:
         q = q_of(x)
         result = TensorType(q, (1, oh, ow, c))
         if not average:
-            return self._add(esc_pools.MaxPoolOp(x, kernel, strides, pads, result))
+            return self.append(esc_pools.MaxPoolOp(x, kernel, strides, pads, result))
         counts = pool_counts((h, w), kernel, strides, pads, include_pad, (oh, ow))
         low, high = int(counts.min()), int(counts.max())
         mult = np.round((1 << 20) / np.arange(low, high + 1)).astype(np.int32)
-        return self._add(
+        return self.append(
             esc_pools.AvgPoolOp(x, kernel, strides, pads, include_pad, mult, low, 20, q.low, q.high, result)
         )
 
@@ -145,25 +146,25 @@ class Graph:
         """A random table."""
         q = QType.of(signed, 1.0)
         table = self.random.integers(q.low, q.high + 1, 256).astype(q.dtype)
-        return self._add(esc.LookupOp(x, table, TensorType(q, shape_of(x))))
+        return self.append(esc.LookupOp(x, table, TensorType(q, shape_of(x))))
 
     def concat(self, *xs: SSAValue) -> SSAValue:
         """Concatenation over channels."""
-        return self._add(esc.ConcatOp(xs))
+        return self.append(esc.ConcatOp(xs))
 
     def slice(
         self, x: SSAValue, offsets: Sequence[int], strides: tuple[int, int], shape: tuple[int, int, int]
     ) -> SSAValue:
         """Slice or pad."""
-        return self._add(esc.SliceOp(x, offsets, strides, TensorType(q_of(x), (1, *shape))))
+        return self.append(esc.SliceOp(x, offsets, strides, TensorType(q_of(x), (1, *shape))))
 
     def module(self, *outputs: SSAValue, softmax: bool = False) -> ModuleOp:
         """Close the function; outputs are [1, C, H, W]."""
         values: list[SSAValue] = []
         for x in outputs:
             _, h, w, c = shape_of(x)
-            value = self._add(esc.DequantizeOp(x, TensorType(f32, (1, c, h, w))))
-            values.append(self._add(esc.SoftmaxOp(value, 1)) if softmax else value)
+            value = self.append(esc.DequantizeOp(x, TensorType(f32, (1, c, h, w))))
+            values.append(self.append(esc.SoftmaxOp(value, 1)) if softmax else value)
         block = self.function.body.block
         block.add_ops([*self.ops, func.ReturnOp(*values)])
         types = [v.type for v in values]

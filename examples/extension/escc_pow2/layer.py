@@ -8,20 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialects import esc
-from escc_pow2.codes import pack
+from escc_pow2.codes import pack, packed_bytes
 from escc_pow2.dialect import LoadPow2Op, Pow2ConvOp
-from escc_pow2.load_pow2 import CODES_PER_CYCLE
+from escc_pow2.load_pow2 import CODES_PER_CYCLE, cycles
 from isa.integers import Number, most
 from isa.target import Target
 from passes.layers.convolution import RequantRule, Stages, dense_faults
 from passes.layers.dense import ConvRule, DenseKind, DenseWork
-from passes.tiling.declarations import DeclaredTensor
-from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder
-from passes.tiling.problem import Tiling, TilingProblem, Workload
+from passes.tiling.problem import Tiling, TilingProblem, WeightStream, Workload
 
 
 class Pow2Work(DenseWork):
@@ -32,6 +30,10 @@ class Pow2Work(DenseWork):
     def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> Number:
         count = self.weight_bytes(p, t.weights, t.depth, target)
         return most(count / 2 / bandwidth, count / CODES_PER_CYCLE)
+
+    def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
+        count = self.weight_bytes(p, channels, depth, target)
+        return WeightStream(packed_bytes(count), cycles({"count": count}, target))
 
 
 class LoadPow2Rule(ConstantRule):
@@ -69,7 +71,7 @@ class Pow2Kind(DenseKind):
         conv = op.input.owner
         return Stages([conv], conv, conv.kernel, 1, conv.weight) if isinstance(conv, Pow2ConvOp) else None
 
-    def workload(self, stages: Stages, source: DeclaredTensor, tiler: LayerTiler) -> Workload:
+    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
         return Pow2Work()
 
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:

@@ -27,6 +27,7 @@ class PowerOfTwo(WeightForm):
     relative_error: float
 
     name = "pow2"
+    layer_kind = "pow2"
 
     @property
     def integer_weights(self) -> NDArray[np.int64]:

@@ -1,0 +1,27 @@
+"""Instructions as the timing of the machine sees them: their queues, what they wait for, and what they take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Longs: TypeAlias = NDArray[np.int64]
+
+
+class TimedInstructions(NamedTuple):
+    """Columns of n instructions in the order of their program.
+
+    `queue` [n]; `signal` [n], 1 if the instruction raises the semaphore of its queue when it ends; `waits` [n, queues],
+    the count that each semaphore must have reached before it starts (0: it does not wait). `cycles` [n]: of the unit,
+    for a DMA instruction those of its scratchpad side without its issue. `requests`: for each instruction the DRAM
+    requests [m, 2] (address, bytes), in order.
+    """
+
+    queue: Longs
+    signal: Longs
+    waits: Longs
+    cycles: Longs
+    requests: Sequence[Longs]

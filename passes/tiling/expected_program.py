@@ -1,0 +1,343 @@
+"""The instructions that a tiled convolution layer will have, as the timing sees them, with expected data.
+
+A walk through the loops of the layer in the order of its program. The cycles of each instruction come from the closed
+forms in `isa`; what it waits for, from the buffers that it fills and reads. Nothing is known here of the machine's DRAM
+and queues: who times the instructions decides about these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isa.formats import Queue, TensorFormat
+from isa.instructions import load_act, load_bytes, load_par, post_requant, store_act
+from isa.integers import ceil_div, entry
+from isa.layout import RecordLayout, TensorLayout, align, requant_block_bytes
+from isa.program import PAGE
+from isa.target import Target
+from isa.timed import Longs, TimedInstructions
+from passes.tiling.geometry import Span, steps, window_span
+from passes.tiling.memory import Interval, instances_per_buffer, plan_arena
+from passes.tiling.problem import (
+    ComputeTile,
+    InputSource,
+    Loop,
+    Tiling,
+    TilingProblem,
+    buffers,
+    dependencies,
+    loops,
+    placement,
+)
+from passes.tiling.search import segment_choices
+
+_INNER = {"k": "pk", "y": "py", "a": "c"}
+"""Axes that are tiled twice, and the axis of their inner loop."""
+_NONE = np.empty((0, 2), np.int64)
+
+Ranges = Mapping[str, Span]
+
+
+@dataclass
+class _Instance:
+    """One instance of a buffer: what it holds, the last instruction that filled it, and the last one that read it."""
+
+    region: object = None
+    filled: int = -1
+    read: int = -1
+
+
+@dataclass
+class _Buffer:
+    """The instances of a scratchpad buffer, of which one is the current one."""
+
+    instances: list[_Instance]
+    at: int = -1
+
+    @property
+    def current(self) -> _Instance:
+        return self.instances[self.at]
+
+    def turn(self, region: object) -> _Instance:
+        """Go on to the next instance, for this region."""
+        self.at = (self.at + 1) % len(self.instances)
+        self.current.region = region
+        return self.current
+
+    def holds(self, region: object) -> bool:
+        """Whether an instance holds the region; it is then the current one."""
+        found = next((i for i, instance in enumerate(self.instances) if instance.region == region), None)
+        self.at = self.at if found is None else found
+        return found is not None
+
+
+@dataclass
+class _Program:
+    """Instructions so far, as lists of the columns of `TimedInstructions`."""
+
+    queue: list[int] = field(default_factory=list[int])
+    waits: list[list[int]] = field(default_factory=list[list[int]])
+    cycles: list[int] = field(default_factory=list[int])
+    requests: list[Longs] = field(default_factory=list[Longs])
+    _places: list[int] = field(default_factory=list[int])
+    _counts: list[int] = field(default_factory=lambda: [0] * len(Queue))
+
+    def add(self, queue: Queue, cycles: float, after: Sequence[int], requests: Longs = _NONE) -> int:
+        """Append an instruction that starts after others (-1: none); its number."""
+        waits = [0] * len(Queue)
+        for i in after:
+            if i >= 0 and self.queue[i] != queue:
+                waits[self.queue[i]] = max(waits[self.queue[i]], self._places[i])
+        self._counts[queue] += 1
+        self._places.append(self._counts[queue])
+        self.queue.append(queue)
+        self.waits.append(waits)
+        self.cycles.append(round(cycles))
+        self.requests.append(requests)
+        return len(self.queue) - 1
+
+    def finished(self) -> TimedInstructions:
+        """All instructions; every one signals."""
+        queue = np.array(self.queue, np.int64)
+        waits = np.array(self.waits, np.int64).reshape(len(queue), len(Queue))
+        return TimedInstructions(queue, np.ones_like(queue), waits, np.array(self.cycles, np.int64), self.requests)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor in DRAM: where it begins, how it lies there, and the share of its values that are not zero."""
+
+    address: int
+    layout: TensorLayout
+    density: float
+
+    def requests(self, region: tuple[Span, Span, Span]) -> Longs:
+        """DRAM requests of a region [y, x, c]; those that follow one another are one."""
+        (y, x, c), t = region, self.layout
+        rows = np.arange(y.first, y.end)[:, None, None]
+        if t.format is TensorFormat.RAW:
+            starts = (rows * t.w + np.arange(x.first, x.end)[:, None]) * t.c + c.first
+            sizes = np.full(starts.shape, c.extent)
+        else:
+            chunks = np.arange(c.first // t.chunk, ceil_div(c.end, t.chunk))[:, None]
+            segments = np.arange(x.first // t.segment, (x.end - 1) // t.segment + 1)
+            starts = ((rows * t.records.chunks + chunks) * t.segments + segments) * t.line_bytes
+            positions = np.minimum(t.segment, t.w - segments * t.segment)
+            values = np.minimum(t.chunk, t.c - chunks * t.chunk)
+            sizes = np.broadcast_to(
+                np.rint(positions * (t.records.bitmap_bytes + self.density * values)).astype(np.int64), starts.shape
+            )
+        return _joined(self.address + starts.reshape(-1), sizes.reshape(-1))
+
+    def records(self, region: tuple[Span, Span, Span]) -> int:
+        """Bytes of the bitmaps and values of a region in ACT."""
+        (y, x, c) = region
+        records = RecordLayout(c.extent, self.layout.chunk)
+        return round(y.extent * x.extent * (records.chunks * records.bitmap_bytes + self.density * c.extent))
+
+
+def _joined(starts: Longs, sizes: Longs) -> Longs:
+    """Requests [n, 2] of pieces in order; pieces without a gap between them become one."""
+    first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1] + sizes[:-1]]))
+    return np.stack([starts[first], np.add.reduceat(sizes, first)], axis=1)
+
+
+def _packed_parameters(channels: int) -> int:
+    """Bytes in DRAM of the parameters of so many channels, about."""
+    return ceil_div(requant_block_bytes(channels), 2)
+
+
+class _Walk:
+    """The program of a layer under construction."""
+
+    def __init__(self, p: TilingProblem, t: Tiling, target: Target) -> None:
+        self.p, self.t, self.target = p, t, target
+        self.nest: tuple[Loop, ...] = tuple(loop for loop in loops(p, t) if loop.trips > 1)
+        self.depends = dependencies(p, t)
+        self.depth = {kind: placement(self.nest, axes) for kind, axes in self.depends.items()}
+        self.program = _Program()
+        needed = buffers(p, t, target)
+        counts = instances_per_buffer([(b.name, b.space, b.nbytes, b.streamed) for b in needed], target)
+        self.buffer = {b.name: _Buffer([_Instance() for _ in range(entry(counts[b.name], 0))]) for b in needed}
+        self.resident: list[int] = []
+        self.computed: dict[tuple[ComputeTile, Span, Span], float] = {}
+        self.constants: dict[object, tuple[int, int]] = {}
+        weights = p.work.weight_stream(p, p.k, p.cpg, target)
+        self.first_parameters = sum(p.parameter_bytes) + weights.nbytes * p.parts + weights.shared
+        self.end_of_constants = 0
+        self.steps = {
+            "y": t.rows,
+            "x": t.columns,
+            "k": t.channels,
+            "pk": t.psum_channels,
+            "py": t.psum_rows,
+            "a": t.input_channels,
+            "c": t.depth,
+        }
+        self.tensors = self._place_tensors()
+
+    def _place_tensors(self) -> dict[str, _Tensor]:
+        """The tensors of the layer, each in its place beyond all constants."""
+        p, chunk = self.p, self.target.array.chunk
+        wanted = {"input": (p.h, p.w, p.sources[0], segment_choices(p.w)[0])}
+        if p.residual is not None:
+            wanted["residual"] = (p.oh, p.ow, p.residual, segment_choices(p.ow)[0])
+        output = InputSource(p.k, p.output_format, p.sources[0].channels, p.output_density)
+        wanted["output"] = (p.oh, p.ow, output, self.t.segment)
+        layouts = {
+            name: TensorLayout(h, w, source.c, source.format, segment, chunk)
+            for name, (h, w, source, segment) in wanted.items()
+        }
+        places, _ = plan_arena([Interval(name, align(layout.nbytes), 0, 0) for name, layout in layouts.items()])
+        base = align(self.first_parameters + _packed_parameters(p.k), PAGE)
+        return {name: _Tensor(base + places[name], layouts[name], wanted[name][2].density) for name in wanted}
+
+    def _constant(self, key: object, nbytes: int) -> Longs:
+        """The request of a constant, which lies behind those that were asked for before it."""
+        if key not in self.constants:
+            self.constants[key] = self.end_of_constants, nbytes
+            self.end_of_constants += nbytes
+        return np.array([self.constants[key]], np.int64)
+
+    def _load(self, name: str, region: object, cycles: float, requests: Longs) -> int:
+        instance = self.buffer[name].turn(region)
+        instance.filled = self.program.add(Queue.LOAD, cycles, [instance.read], requests)
+        return instance.filled
+
+    # Transfers --------------------------------------------------------------------------------------------------------
+
+    def _load_resident(self) -> None:
+        for i, nbytes in enumerate(self.p.parameter_bytes):
+            cycles = load_bytes.cycles({"size": nbytes}, self.target)
+            name = f"parameter{i}"
+            self.resident.append(self._load(name, name, cycles, self._constant(name, nbytes)))
+
+    def _channels(self, channels: int, at: Ranges) -> Span:
+        """The output channels of a load that brings in so many of them: all, or those of the OUT or PSUM tile."""
+        if channels == self.p.k:
+            return Span(0, self.p.k)
+        return at["k"] if channels == self.t.channels else at["pk"]
+
+    def _load_weights(self, at: Ranges, part: int = 0) -> None:
+        region = self._channels(self.t.weights, at), at["c"], part
+        if self.buffer["weights"].holds(region):
+            return
+        stream = self.p.work.weight_stream(self.p, region[0].extent, region[1].extent, self.target)
+        shared = self._constant("shared", stream.shared)
+        own = self._constant(("weights", region), stream.nbytes)
+        both = np.concatenate([shared, own]) if stream.shared else own
+        self._load("weights", region, stream.cycles, _joined(both[:, 0], both[:, 1]))
+
+    def _load_parameters(self, at: Ranges) -> None:
+        k = self._channels(self.t.parameters, at)
+        if self.buffer["parameters"].holds(k):
+            return
+        size = _packed_parameters(k.extent)
+        cycles = load_par.cycles({"size": size, "kn": k.extent}, self.target)
+        request = self.first_parameters + _packed_parameters(k.first), size
+        self._load("parameters", k, cycles, np.array([request], np.int64))
+
+    def _load_act(self, at: Ranges, part: int = 0) -> None:
+        p = self.p
+        source = p.sources[0]
+        y = window_span(at["y"], p.kernel[0], p.strides[0], p.pads[0], p.h)
+        x = window_span(at["x"], p.kernel[1], p.strides[1], p.pads[1], p.w)
+        if p.work.reads_all_channels:
+            c = at["a"] if self.t.input_channels < p.cpg else Span(0, source.c)
+        else:
+            c = source.channels.source(at["k"], source.c, self.target.array.chunk)
+        self._load_region("act", "input", (y, x, c), part)
+
+    def _load_region(self, buffer: str, tensor: str, region: tuple[Span, Span, Span], part: int = 0) -> None:
+        if self.buffer[buffer].holds((region, part)):
+            return
+        requests = self.tensors[tensor].requests(region)
+        fetched = int(requests[:, 1].sum())
+        cycles = load_act.cycles(fetched, self.tensors[tensor].records(region), self.target)
+        self._load(buffer, (region, part), cycles, requests)
+
+    # Compute ----------------------------------------------------------------------------------------------------------
+
+    def _convolve(self, at: Ranges, first: bool) -> None:
+        tile = ComputeTile(at["py"].extent, at["x"].extent, at["pk"].extent, at["c"].extent, self.t.row_groups)
+        key = tile, at["py"], at["x"]
+        if key not in self.computed:
+            self.computed[key] = self.p.work.expected_cycles(self.p, tile, at["py"], at["x"], self.target)
+        psum = self.buffer["psum"]
+        if first:
+            psum.turn(None)
+        act, weights = self.buffer["act"].current, self.buffer["weights"].current
+        after = [psum.current.read, act.filled, weights.filled, *self.resident]
+        psum.current.filled = act.read = weights.read = self.program.add(Queue.COMPUTE, self.computed[key], after)
+
+    def _requantise(self, at: Ranges) -> None:
+        values = {"oh": at["py"].extent, "ow": at["x"].extent, "kn": at["pk"].extent}
+        read = [self.buffer[name].current for name in ("psum", "parameters", "residual") if name in self.buffer]
+        out = self.buffer["out"].current
+        after = [*(instance.filled for instance in read), out.read, *self.resident]
+        out.filled = self.program.add(Queue.POST, post_requant.cycles(values, self.target), after)
+        for instance in read:
+            instance.read = out.filled
+
+    def _store(self, at: Ranges) -> None:
+        region = at["y"], at["x"], at["k"]
+        requests = self.tensors["output"].requests(region)
+        h, w, cn = (span.extent for span in region)
+        cycles = store_act.cycles({"h": h, "w": w, "cn": cn}, int(requests[:, 1].sum()), self.target)
+        out = self.buffer["out"].current
+        out.read = self.program.add(Queue.STORE, cycles, [out.filled], requests)
+
+    # The loops --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> TimedInstructions:
+        """Walk through all loops."""
+        p = self.p
+        self._load_resident()
+        at = {"y": Span(0, p.oh), "x": Span(0, p.ow), "k": Span(0, p.k), "a": Span(0, p.cpg), "c": Span(0, p.cpg)}
+        self._level(0, {**at, "pk": at["k"], "py": at["y"]})
+        return self.program.finished()
+
+    def _level(self, depth: int, at: Ranges) -> None:
+        here = {kind for kind, level in self.depth.items() if level == depth}
+        whole = self.p.parts == 1
+        if "weights" in here and whole:
+            self._load_weights(at)
+        if "parameters" in here:
+            self._load_parameters(at)
+        if "act" in here and whole:
+            self._load_act(at)
+        if "residual" in here and self.p.residual is not None:
+            self._load_region("residual", "residual", (at["y"], at["x"], at["k"]))
+        if "out" in here:
+            self.buffer["out"].turn(None)
+        if depth < len(self.nest):
+            for inner in self._turns(self.nest[depth].axis, at):
+                self._level(depth + 1, inner)
+        else:
+            self._innermost(at)
+        if "psum" in here:
+            self._requantise(at)
+        if "out" in here:
+            self._store(at)
+
+    def _innermost(self, at: Ranges) -> None:
+        for part in range(self.p.parts):
+            if self.p.parts > 1:
+                self._load_act(at, part)
+                self._load_weights(at, part)
+            self._convolve(at, part == 0 and at["c"].first == 0)
+
+    def _turns(self, axis: str, at: Ranges) -> Iterator[Ranges]:
+        for span in steps(at[axis].first, at[axis].extent, self.steps[axis]):
+            inner = {**at, axis: span}
+            if axis in _INNER:
+                inner[_INNER[axis]] = span
+            yield inner
+
+
+def expected_program(p: TilingProblem, t: Tiling, target: Target) -> TimedInstructions:
+    """The instructions of a layer that computes partial sums, without those of other layers around it."""
+    return _Walk(p, t, target).run()
