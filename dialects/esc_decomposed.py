@@ -39,6 +39,7 @@ from dialects.esc_base import (
     window_output,
 )
 from isa import reference
+from isa.levels import COEFFICIENT_VALUES, greatest_level, wrong_coefficients
 
 
 @irdl_op_definition
@@ -46,7 +47,8 @@ class CoeffCombineOp(EscOp):
     """Coefficient stage: ic[y,x,k,v] = saturate_icbits((sum_c T[k,v,c] * input[y,x,c] + round) >> ic_shift), round
     half up.
 
-    `coefficients` int8 [K][V][C] in {-1, 0, 1}; the result is tensor<1xHxWxKxVxi32> holding `ic_bits`-bit values.
+    `coefficients` int8 [K][V][C], 0 or of magnitude 1, 2 or 4; the result is tensor<1xHxWxKxVxi32> holding
+    `ic_bits`-bit values.
     """
 
     name = "esc.coeff_combine"
@@ -72,6 +74,11 @@ class CoeffCombineOp(EscOp):
                 "ic_bits": IntegerAttr(ic_bits, i64),
             },
         )
+
+    @property
+    def level(self) -> int:
+        """The greatest magnitude of a coefficient; 1 where all are 0."""
+        return greatest_level(self.coefficients.array)
 
     @property
     def basis_stage(self) -> BasisConv2dOp | None:
@@ -100,8 +107,8 @@ class CoeffCombineOp(EscOp):
         t = self.coefficients.array
         if t.dtype != np.int8 or t.ndim != 3 or t.shape[2] != c:
             raise VerifyException(f"coefficients must be int8[K,V,{c}], found {t.dtype}{list(t.shape)}")
-        if t.size and int(np.abs(t.astype(np.int16)).max()) > 1:
-            raise VerifyException("coefficients must be ternary: -1, 0 or 1")
+        if wrong := wrong_coefficients(t):
+            raise VerifyException(f"coefficients must be {COEFFICIENT_VALUES}, found {wrong[0]}")
         check_shift(self.ic_shift, "ic_shift", 0, 31)
         check_shift(self.ic_bits, "ic_bits", 8, 24)
         if shape_of(self.output) != (1, h, w, *t.shape[:2]):

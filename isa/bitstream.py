@@ -54,6 +54,11 @@ class BitReader:
         """What is wrong with a blob that ends too early."""
         return f"{self._data.size} bytes are too few"
 
+    @property
+    def place(self) -> int:
+        """Bytes that are taken."""
+        return self._at
+
     def follow(self, loop: Callable[[NDArray[np.uint8], int], int]) -> int:
         """Let a loop read on: it takes the blob and a place in it, and returns the place behind what it has read.
 

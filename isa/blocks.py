@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isa.errors import UserError
 from isa.layout import ADD_BLOCK_BYTES, RecordLayout
+from isa.levels import greatest_level
 
 Bytes = NDArray[np.uint8]
 
@@ -45,8 +47,13 @@ def unpack_multipliers(data: Bytes) -> NDArray[np.int64]:
 
 
 def pack_coefficients(t: NDArray[np.int8], chunk: int) -> Bytes:
-    """The bytes of COEF of ternary coefficients [kn, v, c]: [kn][v][chunk] of (bitmap, sign bitmap), bit 1 for -1."""
+    """The bytes of COEF of ternary coefficients [kn, v, c]: [kn][v][chunk] of (bitmap, sign bitmap), bit 1 for -1.
+
+    Raises UserError if one of them is beyond -1 and 1.
+    """
     kn, v, c = t.shape
+    if (level := greatest_level(t)) > 1:
+        raise UserError(f"packed coefficients: COEF holds -1, 0 and 1, found one of magnitude {level}")
     records = RecordLayout(c, chunk)
     padded = np.zeros((kn, v, records.chunks * records.slot), np.int8)
     padded[:, :, :c] = t

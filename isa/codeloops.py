@@ -125,6 +125,7 @@ class Gaps(NamedTuple):
     width: int  # bits of a prefix
     cut: int
     inverted: bool
+    signed: bool
     marks: int
     quotient_bytes: int
 
@@ -137,11 +138,11 @@ mark lies beyond the last coefficient.
 
 @jit
 def read_gaps(data: Bytes, at: int, gaps: Gaps, t: NDArray[np.int8]) -> int:
-    """Fill ternary coefficients `t` [n] from the streams that begin at a byte; the byte after them, or why not."""
-    divisor, width, cut, inverted, marks, quotient_bytes = gaps
+    """Fill `t` [n] with -1, 0 and 1 from the streams that begin at a byte; the byte after them, or why not."""
+    divisor, width, cut, inverted, signed, marks, quotient_bytes = gaps
     n = t.size
     prefix = at * 8
-    signs = n - marks if inverted else marks
+    signs = 0 if not signed else n - marks if inverted else marks
     sign = ((prefix + marks * width + 7) >> 3) * 8
     quotient = ((sign + signs + 7) >> 3) * 8
     quotient_end = quotient + quotient_bytes * 8
@@ -174,7 +175,7 @@ def read_gaps(data: Bytes, at: int, gaps: Gaps, t: NDArray[np.int8]) -> int:
         return NO_QUOTIENTS
     if not _padded(data, extra):
         return STRAY_BITS
-    for i in range(n):
+    for i in range(n if signed else 0):
         if t[i]:
             t[i] = 1 - 2 * _number(data, sign, 1)
             sign += 1

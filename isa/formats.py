@@ -39,11 +39,12 @@ class TensorFormat(IntEnum):
 
 
 class CoefficientFormat(IntEnum):
-    """How packed ternary coefficients lie in DRAM (see `isa.packing`)."""
+    """How packed coefficients lie in DRAM (see `isa.packing`)."""
 
     FLAT = 0
     TWO_LEVEL = 1
     DELTA = 2
+    LEVELS = 3
 
 
 class Scratchpad(IntEnum):

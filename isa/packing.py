@@ -1,8 +1,8 @@
-"""Packed ternary coefficients: packer and unpacker side by side.
+"""Packed coefficients: packer and unpacker side by side.
 
-A blob holds T[k][v][c] in {-1, 0, +1}, flattened row-major to n coefficients. Bit i of a bit stream is bit i % 8 of
-byte i // 8; every stream begins on a byte and the bits after its end are 0. A sign bit is 1 for -1 and stands for each
-non-zero in order. A blob has no other bytes than these:
+A blob holds T[k][v][c], flattened row-major to n coefficients: 0, +-1, and in the format LEVELS also +-2 and +-4. Bit i
+of a bit stream is bit i % 8 of byte i // 8; every stream begins on a byte and the bits after its end are 0. A sign bit
+is 1 for a negative coefficient and stands for each non-zero in order. A blob has no other bytes than these:
 
 FLAT       bitmap of n bits; signs.
 TWO_LEVEL  uint8 g: groups of 2^g coefficients (the last one padded with zeros); one occupancy bit per group; the
@@ -14,7 +14,14 @@ DELTA      Golomb-coded gaps. Three numbers: 2*m, m >= 1 the divisor, plus 1 if 
            other is the prefix (r + cut) >> 1 and the extra bit (r + cut) & 1. Streams: prefixes (b-1 bits each, none if
            b = 0); signs; quotients in unary, q zeros and a one; extra bits, one for each prefix that is not below cut.
 
-The streams of DELTA are apart so that a decoder reads all of them at once.
+LEVELS     two or three planes. The first is a packing of the signs of T, zeros among them, in one of the formats above.
+           Each further plane has a value for every mark of the plane before it, in order: marked if the magnitude is at
+           least 2 (in the second plane) or 4 (in the third). Such a plane has no signs, and at least one mark. One
+           uint8: the formats of the planes, two bits each, that of the first least significant, and the number of
+           planes in bits 6 and 7. Then the bytes of every plane but the last, as numbers like those of DELTA; then the
+           planes.
+
+The streams of DELTA, and the planes of LEVELS, are apart so that a decoder reads all of them at once.
 """
 
 from __future__ import annotations
@@ -30,6 +37,7 @@ from isa.bitstream import BitReader, Bits, PackingError, number, to_bytes
 from isa.elementary import log2
 from isa.formats import CoefficientFormat
 from isa.layout import ceil_div
+from isa.levels import COEFFICIENT_VALUES, LEVELS, magnitudes
 
 MAX_COEFFICIENTS = 1 << 26
 """Coefficients of a blob: what the largest scratchpad (16 MiB, two bits each) can hold."""
@@ -38,39 +46,69 @@ _GROUP_BITS = range(1, 9)
 _MAX_DIVISOR = MAX_COEFFICIENTS
 
 
-class _Ternary(NamedTuple):
-    """Ternary coefficients: bitmap of the non-zeros, and a sign for each non-zero."""
+PLANE_FORMATS = (CoefficientFormat.FLAT, CoefficientFormat.TWO_LEVEL, CoefficientFormat.DELTA)
+"""Formats of coefficients -1, 0 and 1, and of the planes of larger ones."""
+
+
+class _Plane(NamedTuple):
+    """A bitmap of marks, and a sign for each mark; no signs for a plane that has none."""
 
     bitmap: Bits
     signs: Bits
 
+    @property
+    def marks(self) -> int:
+        """How many marks there are."""
+        return int(np.count_nonzero(self.bitmap))
 
-def _ternary(t: NDArray[np.int8]) -> _Ternary:
+
+def _planes(t: NDArray[np.int8]) -> list[_Plane]:
+    """The planes of coefficients of any shape: one if all are -1, 0 or 1."""
     flat = np.ascontiguousarray(t, np.int8).reshape(-1)
     if flat.size > MAX_COEFFICIENTS:
         raise ValueError(f"{flat.size} coefficients exceed {MAX_COEFFICIENTS}")
-    if flat.size and (int(flat.min()) < -1 or int(flat.max()) > 1):
-        raise ValueError("coefficients must be -1, 0 or 1")
     some = flat != 0
-    return _Ternary(some.view(np.uint8), (flat[some] < 0).view(np.uint8))
+    planes = [_Plane(some.view(np.uint8), (flat[some] < 0).view(np.uint8))]
+    left = np.abs(flat[some].astype(np.int16))
+    if not np.isin(left, LEVELS).all():
+        raise ValueError(f"coefficients must be {COEFFICIENT_VALUES}")
+    for level in LEVELS[1:]:
+        more = left >= level
+        left = left[more]
+        if left.size:
+            planes.append(_Plane(more.view(np.uint8), np.zeros(0, np.uint8)))
+    return planes
 
 
 def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
-    """Pack int8[K, V, C] (or any shape, row-major). Raises ValueError if a coefficient is not -1, 0 or 1."""
-    return _PACKERS[coding].pack(_ternary(t))
+    """Pack int8[K, V, C] (or any shape, row-major).
+
+    Raises ValueError if a coefficient is not 0 or of magnitude 1, 2 or 4, or if the format does not hold it: LEVELS
+    holds only coefficients of which one exceeds 1 in magnitude, and the others only those of which none does.
+    """
+    planes = _planes(t)
+    if (coding is CoefficientFormat.LEVELS) != (len(planes) > 1):
+        raise ValueError(
+            f"{coding.name} does not hold coefficients of magnitudes {magnitudes(LEVELS[len(planes) - 1])}"
+        )
+    return _pack_levels(planes) if len(planes) > 1 else _PACKERS[coding].pack(planes[0])
 
 
 def best(t: NDArray[np.int8]) -> tuple[CoefficientFormat, bytes]:
     """The smallest packing of int8[K, V, C]; among equals the first format."""
-    ternary = _ternary(t)
-    coding = min(CoefficientFormat, key=lambda coding: _PACKERS[coding].size(ternary))
-    return coding, _PACKERS[coding].pack(ternary)
+    planes = _planes(t)
+    if len(planes) > 1:
+        return CoefficientFormat.LEVELS, _pack_levels(planes)
+    coding = _smallest(planes[0])
+    return coding, _PACKERS[coding].pack(planes[0])
 
 
 def packed_size(t: NDArray[np.int8]) -> int:
     """Bytes of the smallest packing of int8[K, V, C]."""
-    ternary = _ternary(t)
-    return min(_PACKERS[coding].size(ternary) for coding in CoefficientFormat)
+    planes = _planes(t)
+    sizes = [_PACKERS[_smallest(plane)].size(plane) for plane in planes]
+    head = 1 + sum(len(number(size)) for size in sizes[:-1]) if len(planes) > 1 else 0
+    return head + sum(sizes)
 
 
 def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> NDArray[np.int8]:
@@ -79,22 +117,63 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     if n > MAX_COEFFICIENTS:
         raise PackingError(f"packed coefficients: [{k}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
     reader = BitReader(data, f"packed coefficients ({coding.name})")
-    if coding is CoefficientFormat.DELTA:
-        t = _unpack_delta(reader, n)
-    else:
-        bitmap = reader.bits(n) if coding is CoefficientFormat.FLAT else _unpack_two_level(reader, n)
-        signs = reader.bits(int(np.count_nonzero(bitmap)))
-        t = bitmap.astype(np.int8)
-        t[bitmap != 0] -= (2 * signs).astype(np.int8)
+    levels = coding is CoefficientFormat.LEVELS
+    t = _unpack_levels(reader, n) if levels else _unpack_plane(reader, coding, n, signed=True)
     reader.finish()
     return t.reshape(k, v, c)
 
 
-def _flat_size(t: _Ternary) -> int:
+def _unpack_plane(reader: BitReader, coding: CoefficientFormat, n: int, signed: bool) -> NDArray[np.int8]:
+    """int8 [n] in {-1, 0, 1}: marks with their signs, all positive in a plane that has no signs."""
+    if coding is CoefficientFormat.DELTA:
+        return _unpack_delta(reader, n, signed)
+    bitmap = reader.bits(n) if coding is CoefficientFormat.FLAT else _unpack_two_level(reader, n)
+    t = bitmap.astype(np.int8)
+    if signed:
+        t[bitmap != 0] -= (2 * reader.bits(int(np.count_nonzero(bitmap)))).astype(np.int8)
+    return t
+
+
+def _smallest(plane: _Plane) -> CoefficientFormat:
+    """The format in which a plane takes the fewest bytes; among equals the first."""
+    return min(PLANE_FORMATS, key=lambda coding: _PACKERS[coding].size(plane))
+
+
+def _pack_levels(planes: list[_Plane]) -> bytes:
+    codings = [_smallest(plane) for plane in planes]
+    packed = [_PACKERS[coding].pack(plane) for coding, plane in zip(codings, planes, strict=True)]
+    head = len(planes) << 6 | sum(int(coding) << 2 * i for i, coding in enumerate(codings))
+    return bytes([head]) + b"".join(number(len(p)) for p in packed[:-1]) + b"".join(packed)
+
+
+def _unpack_levels(reader: BitReader, n: int) -> NDArray[np.int8]:
+    head = int(reader.take(1)[0])
+    count, codings = head >> 6, [head >> 2 * i & 3 for i in range(3)]
+    if count not in (2, 3) or any(coding not in PLANE_FORMATS for coding in codings[:count]) or any(codings[count:]):
+        raise reader.error(f"{count} planes of the formats {codings} are undefined")
+    sizes = [reader.number() for _ in range(count - 1)]
+    t = np.zeros(0, np.int8)
+    places = np.zeros(0, np.int64)
+    for i in range(count):
+        begin = reader.place
+        plane = _unpack_plane(reader, CoefficientFormat(codings[i]), n if i == 0 else places.size, signed=i == 0)
+        if i < count - 1 and reader.place - begin != sizes[i]:
+            raise reader.error(f"plane {i} takes {reader.place - begin} bytes instead of {sizes[i]}")
+        if i == 0:
+            t, places = plane, np.flatnonzero(plane)
+        else:
+            places = places[plane != 0]
+            t[places] *= np.int8(2)
+            if not places.size:
+                raise reader.error(f"plane {i} has no mark")
+    return t
+
+
+def _flat_size(t: _Plane) -> int:
     return ceil_div(t.bitmap.size, 8) + ceil_div(t.signs.size, 8)
 
 
-def _pack_flat(t: _Ternary) -> bytes:
+def _pack_flat(t: _Plane) -> bytes:
     return to_bytes(t.bitmap) + to_bytes(t.signs)
 
 
@@ -110,11 +189,11 @@ def _group_sizes(bitmap: Bits) -> list[int]:
     return sizes
 
 
-def _two_level_size(t: _Ternary) -> int:
+def _two_level_size(t: _Plane) -> int:
     return 1 + min(_group_sizes(t.bitmap)) + ceil_div(t.signs.size, 8)
 
 
-def _pack_two_level(t: _Ternary) -> bytes:
+def _pack_two_level(t: _Plane) -> bytes:
     sizes = _group_sizes(t.bitmap)
     g = _GROUP_BITS[sizes.index(min(sizes))]
     groups = np.zeros((ceil_div(t.bitmap.size, 1 << g), 1 << g), np.uint8)
@@ -166,8 +245,8 @@ class _Gaps(NamedTuple):
     extra_bits: int
 
 
-def _gaps(t: _Ternary) -> _Gaps:
-    inverted = 2 * t.signs.size > t.bitmap.size
+def _gaps(t: _Plane) -> _Gaps:
+    inverted = 2 * t.marks > t.bitmap.size
     marks = np.flatnonzero(t.bitmap == 0 if inverted else t.bitmap)
     gaps = np.diff(marks, prepend=-1) - 1
     found = np.bincount(gaps)  # how many there are of each length: sizes need no more
@@ -199,13 +278,13 @@ def _delta_header(g: _Gaps) -> bytes:
     return number(2 * g.divisor + g.inverted) + number(g.gaps.size) + number(ceil_div(g.unary_bits, 8))
 
 
-def _delta_size(t: _Ternary) -> int:
+def _delta_size(t: _Plane) -> int:
     g = _gaps(t)
     streams = (g.prefix_bits, t.signs.size, g.unary_bits, g.extra_bits)
     return len(_delta_header(g)) + sum(ceil_div(bits, 8) for bits in streams)
 
 
-def _pack_delta(t: _Ternary) -> bytes:
+def _pack_delta(t: _Plane) -> bytes:
     g = _gaps(t)
     width, _ = _golomb_widths(g.divisor)
     quotients, prefixes, extra = _golomb_split(g.gaps, g.divisor)
@@ -216,7 +295,7 @@ def _pack_delta(t: _Ternary) -> bytes:
     return _delta_header(g) + b"".join(map(to_bytes, streams))
 
 
-def _unpack_delta(reader: BitReader, n: int) -> NDArray[np.int8]:
+def _unpack_delta(reader: BitReader, n: int, signed: bool) -> NDArray[np.int8]:
     from isa.codeloops import BEYOND, NO_QUOTIENTS, STRAY_BITS, TOO_FEW, Gaps, read_gaps
 
     m, inverted = divmod(reader.number(), 2)
@@ -224,7 +303,7 @@ def _unpack_delta(reader: BitReader, n: int) -> NDArray[np.int8]:
     if not 1 <= m <= _MAX_DIVISOR or count > n:
         raise reader.error(f"divisor {m} with {count} marks among {n} coefficients is impossible")
     t = np.empty(n, np.int8)
-    gaps = Gaps(m, *_golomb_widths(m), bool(inverted), count, quotient_bytes)
+    gaps = Gaps(m, *_golomb_widths(m), bool(inverted), signed, count, quotient_bytes)
     end = reader.follow(lambda data, at: read_gaps(data, at, gaps, t))
     if end < 0:
         why = {
@@ -240,8 +319,8 @@ def _unpack_delta(reader: BitReader, n: int) -> NDArray[np.int8]:
 class _Packer(NamedTuple):
     """Bytes that a format takes, and its packer."""
 
-    size: Callable[[_Ternary], int]
-    pack: Callable[[_Ternary], bytes]
+    size: Callable[[_Plane], int]
+    pack: Callable[[_Plane], bytes]
 
 
 _PACKERS = {

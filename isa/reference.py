@@ -197,12 +197,12 @@ def _depthwise(x: Array, w: Array, strides: Sequence[int], out: Sequence[int], k
 def coeff_combine(x: Array, coefficients: Array, ic_shift: int, ic_bits: int) -> NDArray[np.int32]:
     """Coefficient stage: ic[n,y,x,k,v] = saturate((sum_c T[k,v,c] * x[n,y,x,c] + 2^(ic_shift-1)) >> ic_shift).
 
-    `x` 8-bit [N,H,W,C]; `coefficients` [K,V,C] in {-1, 0, 1}; round half up, no rounding term for `ic_shift` 0;
+    `x` 8-bit [N,H,W,C]; `coefficients` int8 [K,V,C]; round half up, no rounding term for `ic_shift` 0;
     saturation to signed `ic_bits` bits. Returns int32 [N,H,W,K,V].
     """
     n, h, w, c = x.shape
     k, v, _ = coefficients.shape
-    dtype = _float_for(c * _magnitude(x))
+    dtype = _float_for(c * _magnitude(x) * _magnitude(coefficients))
     matrix = coefficients.reshape(k * v, c).astype(dtype).T
     ic = (x.reshape(-1, c).astype(dtype) @ matrix).astype(np.int32)
     if ic_shift:
@@ -238,7 +238,7 @@ def expanded(coefficients: Array, basis: Array) -> NDArray[np.int64]:
     k, v, c = coefficients.shape
     _, r, s = basis.shape
     flat = coefficients.transpose(0, 2, 1).reshape(k * c, v).astype(np.float64)
-    # Sums of at most V products of integers below 2^7 are exact in float64, and its products are the fast ones.
+    # Sums of at most V products of integers of 8 bits are exact in float64, and its products are the fast ones.
     products = (flat @ basis.reshape(v, r * s).astype(np.float64)).astype(np.int64)
     return products.reshape(k, c, r, s).transpose(0, 2, 3, 1)
 

@@ -1,12 +1,12 @@
-"""Alternating minimisation of || X (W - s T B) ||^2 for one layer: ternary T, int8 B shared by the layer, one scale s
-a channel.
+"""Alternating minimisation of || X (W - s T B) ||^2 for one layer: T of zeros and signed powers of two, int8 B shared
+by the layer, one scale s a channel.
 
 Given the second moments H = E[x x'] of the windows x of the layer, the error of output channel k is (w - ŵ)' H (w -
 ŵ) with ŵ[c, rs] = s[k] * sum_v T[k,v,c] * B[v,rs]. The steps, each of which never raises the sum of the errors (plus
 the price):
 
 * T: feeding errors forward through the input channels (as GPTQ does), and coordinate descent over single and paired
-  coefficients (see `escc.compress.ternary`);
+  coefficients (see `escc.compress.coefficients`);
 * B: weighted least squares, rounded to int8 and descended on over integers in the same quadratic form;
 * s: closed form for each channel.
 
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.initial import initial_bases
+from isa.levels import magnitudes
 from passes.math.linear import inverse_factors, product, solve
 
 F = NDArray[np.float64]
@@ -37,7 +38,11 @@ _GRAM_BYTES = 1 << 23  # bound of the temporaries of the basis step
 
 @dataclass(frozen=True)
 class Settings:
-    """Knobs of the alternation; the defaults are for accuracy within seconds a layer."""
+    """Knobs of the alternation; the defaults are for accuracy within seconds a layer.
+
+    Coefficients are 0 or of a magnitude 1, 2, 4 up to `level`. `price` is that of a non-zero; `surcharges` are added to
+    it for each magnitude, in ascending order (none: 0 for all).
+    """
 
     starts: int = 2
     trial_rounds: int = 3
@@ -46,14 +51,35 @@ class Settings:
     factors: tuple[float, ...] = (0.8, 1.0, 1.25)
     price: float = 0.0
     seed: int = 0
+    level: int = 1
+    surcharges: tuple[float, ...] = ()
+
+    @property
+    def magnitudes(self) -> tuple[int, ...]:
+        """Magnitudes that a coefficient other than 0 may have, in ascending order."""
+        return magnitudes(self.level)
+
+    @property
+    def values(self) -> I8:
+        """Values that a coefficient may have: int8 [M]."""
+        return np.array([0, *(sign * m for m in self.magnitudes for sign in (1, -1))], np.int8)
+
+    @property
+    def prices(self) -> F:
+        """Price of each magnitude from 0 to the greatest: float64."""
+        prices = np.zeros(self.level + 1)
+        for m, surcharge in zip(self.magnitudes, self.surcharges or (0.0,) * len(self.magnitudes), strict=True):
+            prices[m] = self.price + surcharge
+        return prices
 
 
 @dataclass
 class Fit:
     """A decomposition in float scale: w ~ s[k] * sum_v t[k,v,c] * b[v,r,s].
 
-    t: int8 [K, V, C]; b: int8 [V, R, S]; s: float64 [K], never negative. `error` is the weighted squared error,
-    `energy` that of the zero approximation, `history` the objective (error plus price) after each step.
+    t: int8 [K, V, C], of magnitude 0, 1, 2 or 4; b: int8 [V, R, S]; s: float64 [K], never negative. `error` is the
+    weighted squared error, `energy` that of the zero approximation, `history` the objective (error plus price) after
+    each step.
     """
 
     t: I8
@@ -107,7 +133,7 @@ class _State:
         self.cross: F = cross
         self.own: F = own
         errors = np.maximum(pr.energies - 2.0 * self.s * cross + self.s * self.s * own, 0.0)
-        self.rows: F = errors + pr.price * np.count_nonzero(self.t, axis=(1, 2))
+        self.rows: F = errors + pr.price_of(self.t)
         self.error = float(errors.sum())
         self.objective = float(self.rows.sum())
 
@@ -137,12 +163,14 @@ class _State:
 class _Problem:
     """Target weights and metric of a layer, in the order [C, RS], with what several steps share."""
 
-    def __init__(self, w: F, h: F, price: float):
+    def __init__(self, w: F, h: F, settings: Settings):
         self.w = w
         k, c, rs = w.shape
         self.flat: F = w.reshape(k, c * rs)
         self.h = h
-        self.price = price
+        self.level = settings.level
+        self.values = settings.values
+        self.prices = settings.prices
         self.wh: F = product(self.flat, h)
         self.energies: F = (self.flat * self.wh).sum(axis=1)
         self.energy = float(self.energies.sum())
@@ -150,6 +178,13 @@ class _Problem:
         self.blocks = [(c0, min(c, c0 + n)) for c0 in range(0, c, n)]
         self.diagonal: F = np.stack([h[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs] for i in range(c)])
         self._inverse: tuple[F, F] | None = None
+
+    def price_of(self, t: I8) -> F:
+        """Price of the coefficients [K, C, V] of each output channel: float64 [K]."""
+        total = np.zeros(len(t))
+        for m in magnitudes(self.level):
+            total += self.prices[m] * np.count_nonzero(np.abs(t) == m, axis=(1, 2))
+        return total
 
     def inverse_factor(self) -> tuple[F, F]:
         """Upper Cholesky factor u of the inverse metric (h^-1 = u' u), and the conditional metrics [C, RS, RS]."""
@@ -174,7 +209,7 @@ def _grams(b: F, metric: F) -> F:
 
 def _sweep(state: _State) -> None:
     """Coordinate descent once over all coefficients."""
-    from escc.compress.ternary import sweep
+    from escc.compress.coefficients import sweep
 
     pr = state.problem
     k, _, rs = pr.w.shape
@@ -185,7 +220,7 @@ def _sweep(state: _State) -> None:
         t = np.ascontiguousarray(state.t[:, c0:c1])
         p = gradient[:, lo:hi].copy()  # the sweep changes it; the product below changes the gradient
         dw = np.zeros((k, hi - lo))
-        sweep(t, p, np.ascontiguousarray(pr.h[lo:hi, lo:hi]), state.b, gram[c0:c1], state.s, pr.price, dw)
+        sweep(t, p, np.ascontiguousarray(pr.h[lo:hi, lo:hi]), state.b, gram[c0:c1], state.s, pr.values, pr.prices, dw)
         changed = np.flatnonzero(dw.any(axis=1))
         if changed.size:
             state.t[:, c0:c1] = t
@@ -198,7 +233,7 @@ def _sweep(state: _State) -> None:
 
 def _feed_forward(state: _State) -> None:
     """Choose all coefficients anew, feeding errors forward."""
-    from escc.compress.ternary import feed_forward
+    from escc.compress.coefficients import feed_forward
 
     pr = state.problem
     k, _, rs = pr.w.shape
@@ -210,9 +245,8 @@ def _feed_forward(state: _State) -> None:
         t = np.zeros((k, c1 - c0, state.b.shape[0]), np.int8)
         y = np.zeros((k, hi - lo))
         part = w[:, lo:hi].copy()
-        feed_forward(
-            t, part, np.ascontiguousarray(u[lo:hi, lo:hi]), metric[c0:c1], state.b, gram[c0:c1], state.s, pr.price, y
-        )
+        inner = np.ascontiguousarray(u[lo:hi, lo:hi])
+        feed_forward(t, part, inner, metric[c0:c1], state.b, gram[c0:c1], state.s, pr.values, pr.prices, y)
         state.t[:, c0:c1] = t
         w[:, hi:] -= product(y, u[lo:hi, hi:])
     state.refresh()
@@ -335,14 +369,14 @@ def decompose(w: F, h: F, bases: int, settings: Settings = Settings()) -> Fit:
     problem = _Problem(
         np.ascontiguousarray(w.reshape(k, rs, c).transpose(0, 2, 1).astype(np.float64)),
         np.ascontiguousarray(h[np.ix_(order, order)]),
-        settings.price,
+        settings,
     )
     if problem.energy <= 0:
         zero = np.zeros((bases, r, s), np.int8)
         return Fit(np.zeros((k, bases, c), np.int8), zero, np.zeros((k,)), 0.0, problem.energy, [0.0])
     rng = np.random.default_rng(settings.seed)
     problem.inverse_factor()  # shared by the threads
-    starts = [initial_bases(problem.w, bases, index, rng) for index in range(max(1, settings.starts))]
+    starts = [initial_bases(problem.w, bases, settings.level, index, rng) for index in range(max(1, settings.starts))]
 
     def trial(start: tuple[F, F]) -> tuple[_State, list[float]]:
         state = _start(problem, *start)

@@ -10,15 +10,16 @@ from passes.math.noise import normal
 
 F = NDArray[np.float64]
 
-# The best ternary quantiser of a unit normal has levels 0 and +-1.224 and leaves this share of the standard deviation.
-_LEVEL = 1.224
-_LEFT = 0.436
+_QUANTISERS = {1: (1.224, 0.436), 2: (0.844, 0.287), 4: (0.52, 0.218)}
+"""By greatest magnitude of a coefficient, the best quantiser of a unit normal: its step, and the share of the standard
+deviation that it leaves.
+"""
 _CANDIDATES = 256
 _KERNELS = 8192
 
 
-def initial_bases(w: F, bases: int, start: int, rng: np.random.Generator) -> tuple[F, F]:
-    """Bases float64 [V, RS] and scales [K] for weights w float64 [K, C, RS].
+def initial_bases(w: F, bases: int, level: int, start: int, rng: np.random.Generator) -> tuple[F, F]:
+    """Bases float64 [V, RS] and scales [K] for weights w float64 [K, C, RS] and coefficients of magnitudes to `level`.
 
     Three kinds of starts take turns: principal kernels, turned by random rotations that grow with the number of the
     start; kernels of the layer itself, greedily, from random candidates; the directions that most kernels share, which
@@ -29,15 +30,16 @@ def initial_bases(w: F, bases: int, start: int, rng: np.random.Generator) -> tup
     unit: F = (w / s[:, None, None]).reshape(-1, w.shape[2])
     kind, turn = start % 3, start // 3
     if kind == 0:
-        b = _principal(unit, bases, turn, rng)
+        b = _principal(unit, bases, _QUANTISERS[level], turn, rng)
     else:
         b = _greedy(unit, bases, rng) if kind == 1 else _shared(unit, bases, rng)
     floor = 1e-6 * max(float(np.abs(b).max()), 1e-30)
     return np.where(np.abs(b) < floor, 0.0, b), s
 
 
-def _principal(unit: F, bases: int, turn: int, rng: np.random.Generator) -> F:
-    """Principal axes; further bases are planes over what a ternary quantiser leaves of the strongest."""
+def _principal(unit: F, bases: int, quantiser: tuple[float, float], turn: int, rng: np.random.Generator) -> F:
+    """Principal axes; further bases are planes over what a quantiser (step, share left) leaves of the strongest."""
+    step, share_left = quantiser
     squares, axes = symmetric_eigen(product(unit.T, unit) / len(unit))
     rank = min(unit.shape)
     left, axes = np.sqrt(np.maximum(squares[:rank], 0.0)), axes[:rank]
@@ -47,8 +49,8 @@ def _principal(unit: F, bases: int, turn: int, rng: np.random.Generator) -> F:
     chosen: list[F] = []
     for _ in range(bases):
         i = int(np.argmax(left))
-        chosen.append(_LEVEL * left[i] * axes[i])
-        left[i] *= _LEFT
+        chosen.append(step * left[i] * axes[i])
+        left[i] *= share_left
     return np.stack(chosen)
 
 

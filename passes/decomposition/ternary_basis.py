@@ -1,4 +1,4 @@
-"""The weight form of kernel decomposition: ternary coefficients times a few basis kernels that the layer shares."""
+"""The weight form of kernel decomposition: coefficients 0, +-1, +-2, +-4 times a few bases that the layer shares."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 from dialects import esc
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa import reference
+from isa.levels import COEFFICIENT_VALUES, wrong_coefficients
 from isa.packing import packed_size
 from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
 from passes.math.ternary import INT32_MAX, accumulator_range, intermediate_shift
@@ -31,7 +32,8 @@ LEAST_FACTOR = 2.0**-40
 class TernaryBasis(WeightForm):
     """weights[k,r,s,c] = scale[k] * sum_v coefficients[k,v,c] * basis[v,r,s].
 
-    `coefficients` int8 [K, V, C] in {-1, 0, 1}; `basis` int8 [V, R, S]; `scale` float64 [K], not negative.
+    `coefficients` int8 [K, V, C], 0 or of magnitude 1, 2 or 4; `basis` int8 [V, R, S]; `scale` float64 [K], not
+    negative.
     """
 
     coefficients: I8
@@ -59,8 +61,8 @@ class TernaryBasis(WeightForm):
             )
             if not good
         ]
-        if not wrong and int(np.abs(t.astype(np.int16)).max()) > 1:
-            wrong.append("coefficients must be -1, 0 or 1")
+        if not wrong and (strange := wrong_coefficients(t)):
+            wrong.append(f"coefficients must be {COEFFICIENT_VALUES}, found {strange[0]}")
         if not wrong and not (np.isfinite(scale).all() and float(scale.min()) >= 0):
             wrong.append("scale must be finite and not negative")
         return wrong

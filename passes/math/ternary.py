@@ -12,8 +12,8 @@ INT32_MAX = (1 << 31) - 1
 
 def intermediate_range(coefficients: I8, low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Least and greatest sum_c T[k,v,c] * x[c] for x in [low, high]: int64 [K, V] each."""
-    plus = np.count_nonzero(coefficients > 0, axis=2).astype(np.int64)
-    minus = np.count_nonzero(coefficients < 0, axis=2).astype(np.int64)
+    plus = np.maximum(coefficients, 0).sum(axis=2, dtype=np.int64)
+    minus = -np.minimum(coefficients, 0).sum(axis=2, dtype=np.int64)
     return plus * low - minus * high, plus * high - minus * low
 
 

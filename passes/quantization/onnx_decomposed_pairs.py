@@ -1,4 +1,4 @@
-"""Decomposed convolutions of ONNX models: a ternary 1x1 Conv to K*V channels, then a grouped Conv with the bases."""
+"""Decomposed convolutions of ONNX models: a 1x1 Conv with the coefficients, then a grouped Conv with the bases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from xdsl.ir import Block, SSAValue
 
 from dialects import onnx
+from isa.levels import wrong_coefficients
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two convolutions that are one decomposed: weights[k,c,r,s] = scale[k] * sum_v coefficients[k,v,c] * basis[v,r,s].
 
-    `coefficients` int8 [K, V, C] in {-1, 0, 1}; `basis` int8 [V, R, S]; `scale` float64 [K]. Strides and pads are those
-    of `second`; nothing else reads what `first` computes.
+    `coefficients` int8 [K, V, C], 0 or of magnitude 1, 2 or 4; `basis` int8 [V, R, S]; `scale` float64 [K]. Strides and
+    pads are those of `second`; nothing else reads what `first` computes.
     """
 
     first: onnx.ConvOp
@@ -57,10 +58,10 @@ def match_pair(second: onnx.ConvOp) -> Pair | None:
     one, two = symmetric_integers(first.weight), symmetric_integers(second.weight)
     if one is None or two is None:
         return None
-    (ternary, step), (bases, scale) = one, two
+    (coefficients, step), (bases, scale) = one, two
     count, v = bases.shape[:2]
     if second.group.value.data != count or bool((bases != bases[:1]).any()):
         return None
-    if int(np.abs(ternary.astype(np.int16)).max()) > 1 or bool((step != step[0]).any()):
+    if wrong_coefficients(coefficients) or bool((step != step[0]).any()):
         return None
-    return Pair(first, second, ternary.reshape(count, v, -1), bases[0], scale * step[0])
+    return Pair(first, second, coefficients.reshape(count, v, -1), bases[0], scale * step[0])

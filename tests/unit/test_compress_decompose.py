@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from escc.compress.coefficients import improve
 from escc.compress.decompose import Settings, decompose
-from escc.compress.ternary import improve
+from isa.levels import LEVELS, magnitudes
 from passes.decomposition.ternary_basis import TernaryBasis
 
 
@@ -34,22 +35,25 @@ def local_cost(d: np.ndarray, q: np.ndarray, g: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("price", [0.0, 0.3])
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("seed", range(10))
-def test_local_step_is_optimal_for_two_bases_and_pairwise_optimal_for_more(seed: int, price: float) -> None:
+def test_local_step_is_optimal_for_two_bases_and_pairwise_optimal_for_more(seed: int, level: int, price: float) -> None:
     rng = np.random.default_rng(seed)
+    knobs = Settings(price=price, level=level, surcharges=tuple(0.1 * m for m in magnitudes(level)))
+    values, prices = knobs.values, knobs.prices
     for v in (1, 2, 4):
         g = metric(rng, v)
-        start = rng.integers(-1, 2, v).astype(np.int8)
-        q0 = rng.standard_normal(v)
+        start = rng.choice(values, v)
+        q0 = rng.standard_normal(v) * level
         t, q = start.copy(), q0.copy()
-        improve(t, q, g, price)
+        improve(t, q, g, values, prices)
 
         def cost(x: np.ndarray, q0: np.ndarray = q0, g: np.ndarray = g, start: np.ndarray = start) -> float:
-            return local_cost(x - start.astype(float), q0, g) + price * np.abs(x).sum()
+            return local_cost(x - start.astype(float), q0, g) + prices[np.abs(x).astype(int)].sum()
 
         np.testing.assert_allclose(q, q0 - g @ (t - start), atol=1e-12)
         found = cost(t.astype(float))
-        candidates = [np.array(x, float) for x in itertools.product((-1, 0, 1), repeat=v)]
+        candidates = [np.array(x, float) for x in itertools.product(values.tolist(), repeat=v)]
         near = [x for x in candidates if np.count_nonzero(x != t) <= 2]
         assert found <= min(cost(x) for x in near) + 1e-9
         if v <= 2:
@@ -65,15 +69,20 @@ def test_local_step_is_optimal_for_two_bases_and_pairwise_optimal_for_more(seed:
     v=st.integers(1, 7),
     seed=st.integers(0, 1000),
     price=st.sampled_from([0.0, 0.01, 1.0]),
+    level=st.sampled_from(LEVELS),
 )
 def test_any_shape_descends_and_reports_its_error(
-    k: int, r: int, s: int, c: int, v: int, seed: int, price: float
+    k: int, r: int, s: int, c: int, v: int, seed: int, price: float, level: int
 ) -> None:
     rng = np.random.default_rng(seed)
     w = rng.standard_normal((k, r, s, c))
     h = metric(rng, r * s * c)
-    fit = decompose(w, h, v, Settings(starts=2, rounds=5, price=price, seed=seed))
-    assert fit.t.shape == (k, v, c) and fit.t.dtype == np.int8 and set(np.unique(fit.t)) <= {-1, 0, 1}
+    fit = decompose(w, h, v, Settings(starts=2, rounds=5, price=price, seed=seed, level=level))
+    assert (
+        fit.t.shape == (k, v, c)
+        and fit.t.dtype == np.int8
+        and set(np.abs(fit.t).ravel().tolist()) <= {0, *magnitudes(level)}
+    )
     assert fit.b.shape == (v, r, s) and fit.b.dtype == np.int8 and int(np.abs(fit.b.astype(int)).max()) <= 127
     assert fit.s.shape == (k,) and (fit.s >= 0).all()
     assert all(b <= a * (1 + 1e-9) + 1e-12 for a, b in itertools.pairwise(fit.history))

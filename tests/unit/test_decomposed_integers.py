@@ -18,10 +18,11 @@ from dialects import esc
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.interpreters.run import run_module
 from escc.onnx_import import import_model
+from isa.levels import LEVELS, magnitudes
 from isa.reference import INT32_HIGH, basis_conv2d, coeff_combine, fixed_point, requantize
 from passes.decompose_conv import DecomposeConvPass
 from passes.decomposition.ternary_basis import BIAS_STEP, TernaryBasis
-from passes.math.ternary import accumulator_range
+from passes.math.ternary import accumulator_range, intermediate_range, intermediate_shift
 from passes.onnx_canonicalize import OnnxCanonicalizePass
 from passes.quantize import QuantizePass
 
@@ -45,14 +46,14 @@ def outputs(answer: TernaryBasis, bias: Array, x: Array, ic_bits: int = 16) -> t
     seed=st.integers(0, 1 << 30),
     exponents=st.lists(st.integers(-90, 6), min_size=1, max_size=6),
     largest=st.integers(-40, 30),
+    level=st.sampled_from(LEVELS),
 )
-def test_any_scale_and_bias_give_the_real_output(seed: int, exponents: list[int], largest: int) -> None:
+def test_any_scale_and_bias_give_the_real_output(seed: int, exponents: list[int], largest: int, level: int) -> None:
     rng = np.random.default_rng(seed)
     k, v, c = len(exponents), 3, 5
     scale = np.ldexp(rng.random(k), exponents) * (rng.random(k) < 0.9)
-    answer = TernaryBasis(
-        rng.integers(-1, 2, (k, v, c)).astype(np.int8), rng.integers(-127, 128, (v, 1, 1)).astype(np.int8), scale
-    )
+    t = rng.integers(-1, 2, (k, v, c)).astype(np.int8) * rng.choice(np.array(magnitudes(level), np.int8), (k, v, c))
+    answer = TernaryBasis(t, rng.integers(-127, 128, (v, 1, 1)).astype(np.int8), scale)
     bias = rng.standard_normal(k) * 2.0**largest
     found, real = outputs(answer, bias, rng.integers(-128, 128, (40, c)).astype(np.int8))
     assert np.abs(found - np.clip(real, -128, 127)).max() <= 1
@@ -66,6 +67,37 @@ def test_a_shift_of_the_intermediate_values_is_part_of_the_factor() -> None:
     assert n.ic_shift == 2
     assert n.factor.tolist() == [2.0**-15, BIAS_STEP]
     assert (n.bias * n.factor).tolist() == [3.0, -7.25]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30),
+    channels=st.integers(1, 700),
+    bases=st.integers(1, 12),
+    level=st.sampled_from(LEVELS),
+    signed=st.booleans(),
+)
+def test_the_worst_inputs_reach_the_proved_bounds_and_no_further(
+    seed: int, channels: int, bases: int, level: int, signed: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    t = rng.choice(np.array([0, *magnitudes(level)], np.int8), (2, bases, channels)) * rng.choice(
+        np.array([-1, 1], np.int8), (2, bases, 1)
+    )
+    low, high = (-128, 127) if signed else (0, 255)
+    basis = rng.integers(-127, 128, (bases, 1, 1)).astype(np.int8)
+    shift = intermediate_shift(t, basis, low, high, 16)
+    least, most = intermediate_range(t, low, high)
+    x = np.array([[low] * channels, [high] * channels])[:, None, None].astype(np.int8 if signed else np.uint8)
+    ic = coeff_combine(x, t, shift, 16)[:, 0, 0]
+    exact = np.einsum("nc,kvc->nkv", x[:, 0, 0].astype(np.int64), t.astype(np.int64))
+    # The signs of a row are equal, so that the two inputs are the worst ones.
+    np.testing.assert_array_equal(exact.min(axis=0), np.minimum(least, exact.max(axis=0)))
+    np.testing.assert_array_equal(exact.max(axis=0), most)
+    np.testing.assert_array_equal(ic, (exact + ((1 << shift) >> 1)) >> shift)  # nothing is saturated
+    bottom, top = accumulator_range(t, basis, low, high, shift)
+    acc = (ic.astype(np.int64) * basis[:, 0, 0].astype(np.int64)).sum(axis=2)
+    assert (bottom <= acc.min(axis=0)).all() and (acc.max(axis=0) <= top).all() and top.max() <= INT32_HIGH
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-17, 1e-12])

@@ -1,4 +1,4 @@
-"""Packed ternary coefficients."""
+"""Packed coefficients: ternary, and of magnitudes to 4."""
 
 import numpy as np
 import pytest
@@ -8,15 +8,26 @@ from hypothesis import strategies as st
 from escc.report import entropy_bytes
 from isa.errors import UserError
 from isa.formats import CoefficientFormat
-from isa.packing import MAX_COEFFICIENTS, PackingError, best, pack, unpack
+from isa.levels import magnitudes
+from isa.packing import MAX_COEFFICIENTS, PLANE_FORMATS, PackingError, best, pack, packed_size, unpack
 
-FORMATS = list(CoefficientFormat)
+FORMATS = list(PLANE_FORMATS)
+LEVELS = CoefficientFormat.LEVELS
 
 
 def ternary(shape: tuple[int, ...], density: float, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     marks = rng.random(shape) < density
     return np.where(marks, rng.choice(np.array([-1, 1], np.int8), shape), 0).astype(np.int8)
+
+
+def leveled(shape: tuple[int, ...], density: float, level: int, seed: int = 0) -> np.ndarray:
+    """As `ternary`, with magnitudes that get rarer; at least one coefficient is of the greatest."""
+    rng = np.random.default_rng(seed + 1)
+    sizes = rng.choice(np.array([*magnitudes(level), 1], np.int8), shape)
+    t = ternary(shape, density, seed) * sizes
+    t.reshape(-1)[rng.integers(t.size)] = -level
+    return t
 
 
 @pytest.mark.parametrize("coding", FORMATS)
@@ -101,10 +112,61 @@ def test_entropy() -> None:
     assert 8 * entropy_bytes(np.array([-1, 0, 1], np.int8)) == pytest.approx(3 * np.log2(3))
 
 
-def test_only_ternary_values() -> None:
+def test_formats_hold_their_own_magnitudes_only() -> None:
     for coding in FORMATS:
-        with pytest.raises(ValueError, match="-1, 0 or 1"):
+        with pytest.raises(ValueError, match=f"{coding.name} does not hold coefficients of magnitudes"):
             pack(np.full((1, 1, 1), 2, np.int8), coding)
+    with pytest.raises(ValueError, match="LEVELS does not hold"):
+        pack(ternary((2, 3, 4), 0.5), LEVELS)
+    for value in (3, -3, 5, 127, -128):
+        with pytest.raises(ValueError, match="of magnitude 1, 2 or 4"):
+            best(np.full((1, 1, 1), value, np.int8))
+
+
+@given(
+    st.sampled_from([2, 4]),
+    st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 70)),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_round_trip_of_levels(level: int, shape: tuple[int, int, int], density: float, seed: int) -> None:
+    t = leveled(shape, density, level, seed)
+    coding, data = best(t)
+    assert coding is LEVELS and data == pack(t, LEVELS) and len(data) == packed_size(t)
+    back = unpack(data, LEVELS, *shape)
+    assert back.dtype == np.int8
+    np.testing.assert_array_equal(back, t)
+
+
+def test_levels_by_hand() -> None:
+    t = np.array([[[1, 0, 0, -2, 0, 0, 0, 0, -4]]], np.int8)
+    # Three planes, all FLAT: bitmap and signs of two bytes and one; of three non-zeros the last two; of those the last.
+    assert pack(t, LEVELS) == bytes([0b11_00_00_00, 3, 1, 0b0000_1001, 0b1, 0b110, 0b110, 0b10])
+
+
+@pytest.mark.parametrize("level, shares", [(2, [0.7, 0.3]), (2, [0.95, 0.05]), (4, [0.5, 0.4, 0.1])])
+@pytest.mark.parametrize("density", [0.05, 0.2, 0.5])
+def test_levels_are_packed_near_the_entropy(density: float, level: int, shares: list[float]) -> None:
+    shape = (64, 6, 64)
+    sizes = np.random.default_rng(3).choice(np.array(magnitudes(level), np.int8), shape, p=shares)
+    t = ternary(shape, density) * sizes
+    assert len(best(t)[1]) < 1.04 * entropy_bytes(t)
+
+
+def test_planes_that_no_packer_writes_are_rejected() -> None:
+    def unpacked(*data: int) -> np.ndarray:
+        return unpack(bytes(data), LEVELS, 1, 1, 3)
+
+    good = (0b10_00_00_00, 2, 0b101, 0b10, 0b01)
+    np.testing.assert_array_equal(unpacked(*good), [[[2, 0, -1]]])
+    for head in (0b00_00_00_00, 0b01_00_00_00, 0b10_00_00_11, 0b10_01_00_00, 0b11_11_00_00):
+        with pytest.raises(PackingError, match=r"planes of the formats .* are undefined"):
+            unpacked(head, *good[1:])
+    with pytest.raises(PackingError, match="plane 0 takes 2 bytes instead of 1"):
+        unpacked(good[0], 1, *good[2:])
+    with pytest.raises(PackingError, match="plane 1 has no mark"):
+        unpacked(*good[:4], 0)
 
 
 @pytest.mark.parametrize("coding", FORMATS)
@@ -131,8 +193,25 @@ def test_every_flipped_bit_is_rejected_or_decodes(coding: CoefficientFormat) -> 
         assert np.isin(t, (-1, 0, 1)).all()
 
 
+@pytest.mark.parametrize("level", [2, 4])
+def test_damaged_levels_are_rejected_or_decode(level: int) -> None:
+    shape = (4, 3, 17)
+    data = pack(leveled(shape, 0.3, level), LEVELS)
+    for wrong in (*(data[:size] for size in range(len(data))), data + b"\0"):
+        with pytest.raises(PackingError, match=r"packed coefficients \(LEVELS\): "):
+            unpack(wrong, LEVELS, *shape)
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            t = unpack(bytes(damaged), LEVELS, *shape)
+        except UserError:
+            continue
+        assert t.shape == shape and np.isin(np.abs(t), (0, 1, 2, 4)).all()
+
+
 @given(
-    st.sampled_from(FORMATS),
+    st.sampled_from(list(CoefficientFormat)),
     st.binary(max_size=200),
     st.tuples(st.integers(0, 65535), st.integers(0, 65535), st.integers(0, 65535)),
 )

@@ -19,6 +19,7 @@ from dialects import esc
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from dialects.interpreters.run import main_function
 from dialects.locations import fused_names, named
+from isa.levels import LEVELS, magnitudes
 from isa.reference import fixed_point
 from passes.math.scales import as_float32, step_factor
 from passes.math.ternary import intermediate_shift
@@ -40,6 +41,7 @@ class Shape:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     signed: bool = True
     bias: bool = True
+    level: int = 1
 
 
 def pair_module(s: Shape, seed: int = 0) -> tuple[ModuleOp, Array]:
@@ -47,6 +49,7 @@ def pair_module(s: Shape, seed: int = 0) -> tuple[ModuleOp, Array]:
     rng = np.random.default_rng(seed)
     source, target = (float(as_float32(x)) for x in rng.uniform(0.01, 0.1, 2))
     t = rng.integers(-1, 2, (s.k, s.v, s.c)).astype(np.int8)
+    t *= rng.choice(np.array(magnitudes(s.level), np.int8), t.shape)
     b = rng.integers(-128, 128, (s.v, *s.kernel)).astype(np.int8)
     q_in, q_out = esc.QType.of(s.signed, source), esc.QType.of(bool(rng.integers(2)), target)
     ic_shift = intermediate_shift(t, b, q_in.low, q_in.high, 16)
@@ -145,6 +148,7 @@ windows = st.integers(1, 5).flatmap(lambda k: st.tuples(st.just(k), st.integers(
     signed=st.booleans(),
     bias=st.booleans(),
     seed=st.integers(0, 999),
+    level=st.sampled_from(LEVELS),
 )
 def test_random_shapes(
     c: int,
@@ -156,9 +160,10 @@ def test_random_shapes(
     signed: bool,
     bias: bool,
     seed: int,
+    level: int,
 ) -> None:
     (r, sy, py), (s, sx, px) = rows, columns
-    check_pair(Shape(c, *size, k, v, (r, s), (sy, sx), (py, px, 0, px), signed, bias), seed)
+    check_pair(Shape(c, *size, k, v, (r, s), (sy, sx), (py, px, 0, px), signed, bias, level), seed)
 
 
 def test_channel_that_is_always_zero() -> None:
@@ -241,7 +246,7 @@ def test_scale_of_the_coefficients_counts() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"t": np.where(T == 1, 2, T).astype(np.int8)},
+        {"t": np.where(T == 1, 3, T).astype(np.int8)},
         {"b": np.concatenate([B[:1], B[1:] + 1])},
         {"unit": np.linspace(1, 2, 6)},
         {"zero": 1},
@@ -253,7 +258,7 @@ def test_scale_of_the_coefficients_counts() -> None:
         {"outputs": ("y", "m")},
     ],
     ids=[
-        "not ternary",
+        "a coefficient of 3",
         "two sets of bases",
         "scales",
         "zero point",

@@ -15,10 +15,10 @@ def decomposed(e: OnnxEmitter, op: BasisConv2dOp, requantize: esc.RequantizeOp, 
     combine = op.stages[0]
     assert isinstance(combine, CoeffCombineOp)
     folding = folded(combine.input, requantize, combine.ic_shift.value.data)
-    ternary = np.where(folding.dead[:, None, None], 0, combine.coefficients.array)
-    k, v, channels = ternary.shape
+    coefficients = np.where(folding.dead[:, None, None], 0, combine.coefficients.array)
+    k, v, channels = coefficients.shape
     first = f"{name}{COEFFICIENTS}"
-    kernel = e.graph.weight(ternary.reshape(k * v, channels, 1, 1), np.array(1.0), f"{first}/weight")
+    kernel = e.graph.weight(coefficients.reshape(k * v, channels, 1, 1), np.array(1.0), f"{first}/weight")
     x = e.graph.node("Conv", [e.values[combine.input], kernel], first, kernel_shape=[1, 1])
     weight = np.broadcast_to(op.basis.array, (k, *op.basis.array.shape))
     return convolution_node(e, op, x, weight, k, folding, name + BASIS)

@@ -90,10 +90,10 @@ func.func @main(%x: tensor<1x4x4x2xi32>) {
 // -----
 
 func.func @main(%x: tensor<1x4x4x2x!esc.q<u8, 0.5>>) {
-  %0 = esc.coeff_combine %x {coefficients = #blob.dense<1x2x2xi8, [1, 0, 2, 0]>, ic_shift = 0 : i64, ic_bits = 16 : i64} : tensor<1x4x4x2x!esc.q<u8, 0.5>> -> tensor<1x4x4x1x2xi32>
+  %0 = esc.coeff_combine %x {coefficients = #blob.dense<1x2x2xi8, [1, 0, 3, 0]>, ic_shift = 0 : i64, ic_bits = 16 : i64} : tensor<1x4x4x2x!esc.q<u8, 0.5>> -> tensor<1x4x4x1x2xi32>
   func.return
 }
-// CHECK: coefficients must be ternary: -1, 0 or 1
+// CHECK: coefficients must be 0 or of magnitude 1, 2 or 4, found 3
 
 // -----
 

@@ -1,8 +1,12 @@
-"""Compiled inner loops over ternary coefficients.
+"""Compiled inner loops over coefficients that are 0 or signed powers of two.
 
-All of them solve the same local problem. With every coefficient of one output and one input channel collected in t in
-{-1, 0, 1}^V, the objective changes by ``d' G d - 2 q' d + price (|t + d|_1 - |t|_1)`` when t becomes t + d: q is the
-correlation of the residual with each basis and G the Gram matrix of the bases in the metric of the channel.
+All of them solve the same local problem. Every coefficient of one output and one input channel is collected in t, each
+of whose V entries is one of a few values. The objective changes by ``d' G d - 2 q' d + P(t + d) - P(t)`` when t becomes
+t + d: q is the correlation of the residual with each basis, G the Gram matrix of the bases in the metric of the
+channel, and P adds up the prices of the magnitudes.
+
+`values` int8 [M] are the values that a coefficient may have, 0 among them; `prices` float64 [1 + greatest magnitude]
+has the price of each magnitude, 0 for the magnitude 0.
 """
 
 from __future__ import annotations
@@ -17,34 +21,37 @@ I8 = NDArray[np.int8]
 
 
 @jit
-def improve(t: I8, q: F, g: F, price: float) -> float:
+def improve(t: I8, q: F, g: F, values: I8, prices: F) -> float:
     """Descend in place over single and pairwise changes, the best one first, until none lowers the objective.
 
     t: int8 [V]; q: float64 [V], kept up to date; g: float64 [V, V]. Returns the change of the objective, not positive.
     """
-    v = t.size
+    v, others = t.size, values.size - 1
     total = 0.0
-    step = np.empty((v, 2), np.int64)
-    gain = np.empty((v, 2), np.float64)
+    step = np.empty((v, others), np.int64)
+    gain = np.empty((v, others), np.float64)
     for _ in range(8 * v + 8):
         best = 0.0
         bi, bj, bdi, bdj = -1, -1, 0, 0
         scale = 0.0
         for i in range(v):
-            ti = t[i]
-            for n in range(2):
-                # The two other values that t[i] can take, as differences.
-                d = (1 - 2 * n) if ti == 0 else -ti * (1 + n)
+            n = 0
+            for value in values:
+                # The values that t[i] does not have, as differences.
+                if value == t[i]:
+                    continue
+                d = np.int64(value) - t[i]
                 step[i, n] = d
-                gain[i, n] = -2.0 * d * q[i] + d * d * g[i, i] + price * (abs(ti + d) - abs(ti))
+                gain[i, n] = -2.0 * d * q[i] + d * d * g[i, i] + (prices[abs(value)] - prices[abs(t[i])])
                 if gain[i, n] < best:
                     best, bi, bj, bdi = gain[i, n], i, -1, d
+                n += 1
             scale = max(scale, g[i, i])
         for i in range(v):
             for j in range(i + 1, v):
                 c = 2.0 * g[i, j]
-                for n in range(2):
-                    for m in range(2):
+                for n in range(others):
+                    for m in range(others):
                         f = gain[i, n] + gain[j, m] + c * step[i, n] * step[j, m]
                         if f < best:
                             best, bi, bj, bdi, bdj = f, i, j, step[i, n], step[j, m]
@@ -62,7 +69,7 @@ def improve(t: I8, q: F, g: F, price: float) -> float:
 
 
 @jit
-def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
+def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> None:
     """One pass of coordinate descent over a block of input channels, for every output channel.
 
     t: int8 [K, n, V], changed in place. p: float64 [K, n*RS], the residual times the metric, restricted to the block
@@ -80,6 +87,7 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
         dw[k] = 0.0
         if s[k] <= 0.0:
             continue
+        unit_prices = prices / (s[k] * s[k])
         for c in range(n):
             base = c * rs
             for i in range(v):
@@ -89,17 +97,16 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
                 q[i] = total / s[k]
                 old[i] = t[k, c, i]
             # From where it is, and once more from zero: descent is local, and the better end counts.
-            unit_price = price / (s[k] * s[k])
             fresh_gain = 0.0
             for i in range(v):
                 total = 0.0
                 for j in range(v):
                     total += g[c, i, j] * old[j]
                 q2[i] = q[i] + total
-                fresh_gain += old[i] * (q[i] + q2[i]) - unit_price * abs(old[i])
+                fresh_gain += old[i] * (q[i] + q2[i]) - unit_prices[abs(old[i])]
             fresh[:] = 0
-            fresh_gain += improve(fresh, q2, g[c], unit_price)
-            if fresh_gain < improve(t[k, c], q, g[c], unit_price):
+            fresh_gain += improve(fresh, q2, g[c], values, unit_prices)
+            if fresh_gain < improve(t[k, c], q, g[c], values, unit_prices):
                 t[k, c] = fresh
             changed = False
             change[:] = 0.0
@@ -118,11 +125,11 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, price: float, dw: F) -> None:
 
 
 @jit
-def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, price: float, y: F) -> None:
+def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, values: I8, prices: F, y: F) -> None:
     """Choose the coefficients of a block of input channels one channel after the other, feeding errors forward.
 
-    Each channel is rounded to the nearest ternary combination in its conditional metric (the later channels free),
-    and its error is compensated in the later channels (the scheme of GPTQ, with a block for each channel).
+    Each channel is rounded to the nearest combination of bases in its conditional metric (the later channels free), and
+    its error is compensated in the later channels (the scheme of GPTQ, with a block for each channel).
 
     t: int8 [K, n, V], result. w: float64 [K, n*RS], compensated targets, changed in place. u: float64 [n*RS, n*RS], the
     block of the upper Cholesky factor of the inverse metric. metric: float64 [n, RS, RS], conditional metrics. b:
@@ -133,7 +140,10 @@ def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, price: float, y
     rs = b.shape[1]
     q = np.empty(v)
     e = np.empty(rs)
+    unit_prices = np.zeros(prices.size)
     for k in range(k_count):
+        if s[k] > 0.0:
+            unit_prices = prices / (s[k] * s[k])
         for c in range(n):
             base = c * rs
             t[k, c] = 0
@@ -146,7 +156,7 @@ def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, price: float, y
                         for x in range(rs):
                             total += b[i, r] * metric[c, r, x] * e[x]
                     q[i] = total / s[k]
-                improve(t[k, c], q, g[c], price / (s[k] * s[k]))
+                improve(t[k, c], q, g[c], values, unit_prices)
                 for i in range(v):
                     for r in range(rs):
                         e[r] -= s[k] * t[k, c, i] * b[i, r]
