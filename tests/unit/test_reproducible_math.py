@@ -265,7 +265,6 @@ _PROVEN = {
     "isa/bitstream.py": "integers",
     "isa/exact.py": "integers below a bound",
     "isa/reference.py": "integers below a bound",
-    "passes/math/ternary.py": "integers",
 }
 """Modules with matrix products in a library's order of summation, and why the order does not matter."""
 _TORCH = ("escc/training/", "escc/compress/straight_through.py")
