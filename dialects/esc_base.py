@@ -267,7 +267,7 @@ class AccumulatorOp(FlowingOp, ABC):
     SOLE_READER: ClassVar[str] = "esc.requantize"
     TRAINED_FORM: ClassVar[str] = ""
     """Lazy name "module:function": `function(op, module, requantize)` gives the weight form of a trained module that
-    `TORCH_FORM` has made.
+    `TORCH_FORM` has made. A convolution with a `TORCH_FORM` needs one, or it cannot be written back.
     """
 
     @property

@@ -63,7 +63,8 @@ class TrainedLayer:
 class Network(Dataflow):
     """The trained network: floats of the model's input to float scores (before a Softmax), integers between.
 
-    `layers` lists its convolutions in order.
+    `layers` lists its convolutions in order. Raises UserError for a module with several outputs, and for one with a
+    convolution that cannot be written back after the training.
     """
 
     def __init__(self, module: ModuleOp) -> None:
@@ -110,8 +111,13 @@ def _translate(net: Network, op: Operation, values: dict[SSAValue, int]) -> None
 def _requantise(net: Network, op: esc.RequantizeOp, values: dict[SSAValue, int]) -> int:
     """Append a convolution and its requantisation."""
     conv = op.input.owner
-    if not isinstance(conv, AccumulatorOp) or not conv.TORCH_FORM:
+    if not isinstance(conv, AccumulatorOp):
         raise TypeError(f"{describe(op)}: its input is not a convolution accumulator")
+    if not (conv.TORCH_FORM and conv.TRAINED_FORM):
+        raise UserError(
+            f"{describe(conv)}: {conv.name} cannot be trained; that requires both its TORCH_FORM and its TRAINED_FORM",
+            "choose another scheme, or have the package of the operation name both (docs/extending.md)",
+        )
     factor = np.ldexp(op.mult.array.astype(np.float64), -op.shift.array.astype(np.int64))
     lo, hi = op.lo.value.data, op.hi.value.data
     bias = op.bias.array.astype(np.float64) * factor

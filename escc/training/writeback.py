@@ -7,7 +7,6 @@ from pkgutil import resolve_name
 import torch
 
 from dialects.esc_base import AccumulatorOp
-from dialects.locations import describe
 from escc.training.forms.convolutions import to_numpy
 from escc.training.network import Network, TrainedLayer
 from passes.decomposition.rewrite import replace_weights
@@ -24,8 +23,6 @@ def write_back(network: Network) -> None:
 def _write_back(layer: TrainedLayer) -> None:
     """Exchange the operations of a layer for those of the weight form that training has reached."""
     conv = layer.conv
-    if not conv.TRAINED_FORM:
-        raise TypeError(f"{describe(conv)}: {conv.name} has no `TRAINED_FORM`")
     form: WeightForm = resolve_name(conv.TRAINED_FORM)(conv, layer.module, layer.requant)
     bias = to_numpy(layer.module.bias())
     made = replace_weights(conv.stages, layer.requant, form, lambda _: bias, conv.intermediate_bits, "use fewer bases")

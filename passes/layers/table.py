@@ -1,18 +1,23 @@
-"""All installed layer kinds: what of level `esc` becomes a layer, and how its tile operations become bytes and
-instructions.
+"""All layer kinds: what of level `esc` becomes a layer, and how its tile operations become bytes and instructions.
+
+The kinds of the tree are the modules beside this one that have a `KIND`. A package adds a kind by an entry point of the
+group `escc.layers` that names its `LayerKind`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import cast
+from pkgutil import iter_modules
 
 from xdsl.ir import Operation
 
 from dialects.bfs_tiles import TileOp
 from dialects.locations import describe
 from isa.errors import UserError
+from passes import layers
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.layer_kind import ConstantRule, LayerKind, TileRule
 from passes.tiling.transfer_rules import TRANSFER_RULES
@@ -21,11 +26,47 @@ GROUP = "escc.layers"
 """Entry points, each an instance of `LayerKind` under the name of its kind."""
 
 
+def _own() -> Iterator[tuple[str, object]]:
+    for module in iter_modules(layers.__path__):
+        contents = vars(import_module(f"{layers.__name__}.{module.name}"))
+        if "KIND" in contents:
+            yield module.name, contents["KIND"]
+
+
+def _installed() -> Iterator[tuple[str, object]]:
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            yield point.name, point.load()
+        except (ImportError, AttributeError, ValueError) as e:
+            what = f"the layer kind '{point.name}' (entry point group '{GROUP}') does not load: {e}"
+            raise UserError(what, "reinstall or uninstall its package") from e
+
+
+def assemble_kinds(found: Iterable[tuple[str, object]]) -> tuple[LayerKind, ...]:
+    """Layer kinds by name; a kind that is found twice counts once.
+
+    Raises `UserError` if one is no `LayerKind`, is found under another name than its own, or shares its name with
+    another one.
+    """
+    kinds: dict[str, LayerKind] = {}
+    for name, kind in found:
+        if not isinstance(kind, LayerKind):
+            raise UserError(f"the layer kind '{name}' must be a LayerKind, found {type(kind).__name__}")
+        if kind.name != name:
+            raise UserError(f"the layer kind '{kind.name}' is found under the name '{name}'; both must be equal")
+        other = kinds.setdefault(name, kind)
+        if other is not kind:
+            raise UserError(
+                f"two layer kinds have the name '{name}', {type(other).__qualname__} and {type(kind).__qualname__}",
+                f"uninstall a package that names one in the entry points '{GROUP}'",
+            )
+    return tuple(kinds[name] for name in sorted(kinds))
+
+
 @cache
 def layer_kinds() -> tuple[LayerKind, ...]:
-    """All installed layer kinds, by name."""
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    return tuple(cast(LayerKind, points[name].load()) for name in sorted(points))
+    """The layer kinds of the tree and those that other packages add, by name. Raises like `assemble_kinds`."""
+    return assemble_kinds((*_own(), *_installed()))
 
 
 def layer_kind(name: str) -> LayerKind:

@@ -79,7 +79,7 @@ class ConstantRule(TileRule):
 
 
 class LayerKind(ABC):
-    """A kind of layer. An external package adds one through the entry points `escc.layers`."""
+    """A kind of layer: `KIND` of a module of `passes/layers/`, or an entry point `escc.layers` of another package."""
 
     name: ClassVar[str]
     """The kind in `bfs.layer`, in programs and in statistics."""

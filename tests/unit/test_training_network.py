@@ -26,6 +26,7 @@ from escc.training.straight_through import DecomposedConv  # noqa: E402
 from escc.training.teacher import Teacher  # noqa: E402
 from escc.training.writeback import write_back  # noqa: E402
 from escc.universe import multiverse  # noqa: E402
+from isa.errors import UserError  # noqa: E402
 from passes.pipelines import PipelineOptions, build  # noqa: E402
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -165,6 +166,15 @@ def test_written_back_integers_compute_what_the_network_does(name: str) -> None:
     assert t.any(axis=(0, 2)).all() and len(b) == t.shape[1]
     write_back(network)  # once more: nothing depends on what was there before
     assert (scores(module, [x]) == got).all()
+
+
+@pytest.mark.parametrize("missing", ["TORCH_FORM", "TRAINED_FORM"])
+def test_what_cannot_be_written_back_is_not_trained(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, module = both(MODELS["residual"])
+    conv = Network(module).layers[0].conv
+    monkeypatch.setattr(type(conv), missing, "")
+    with pytest.raises(UserError, match=rf"node '.*{conv.name} cannot be trained; that requires both its TORCH_FORM"):
+        Network(module)
 
 
 def test_a_written_back_module_compiles_and_stays_as_it_is() -> None:
