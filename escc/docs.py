@@ -13,7 +13,7 @@ from pathlib import Path
 from xdsl.passes import ModulePass
 
 from escc.universe import ESCC_UNIVERSE
-from isa.docs import page as isa_page
+from isa.docs import pages as isa_pages
 from isa.files import write_atomic
 from passes.pipelines import LEVELS, STAGES, PipelineOptions, build, to_text
 
@@ -74,14 +74,16 @@ def option_texts(cls: type[ModulePass]) -> Mapping[str, str]:
 
 
 def pages() -> dict[str, str]:
-    """File name and text of every generated page."""
-    return {"isa.md": isa_page(), "passes.md": passes_page()}
+    """File name below docs/ and text of every generated page."""
+    return {**isa_pages(), "passes.md": passes_page()}
 
 
 def main(folder: str) -> None:
     """Write the pages into a folder."""
     for name, text in pages().items():
-        write_atomic(Path(folder) / name, text)
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
 
 
 if __name__ == "__main__":

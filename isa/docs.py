@@ -1,4 +1,7 @@
-"""`docs/isa.md`, made from the declarations: `python -m isa.docs > docs/isa.md`."""
+"""`docs/isa.md` and a page for each instruction in `docs/isa/`, made from the declarations.
+
+An instruction stands on its own page alone, so that those who add two of them write no file in common.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from importlib.resources import files
 
 from isa import assembly, container, hazards, layout, legality, packing, parameters, weights
 from isa.declaration import INSTRUCTION_BYTES, OPCODE, SYNC_FIELDS, Field, InstructionSpec
-from isa.formats import Queue
 from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES
 from isa.program import PAGE
 from isa.table import OWN_INSTRUCTIONS
@@ -18,7 +20,8 @@ from isa.target import load_target
 _INTRODUCTION = f"""\
 # The ESC-1 instruction set
 
-Generated from the declarations in `isa/` by `python -m isa.docs`; do not edit.
+Generated from the declarations in `isa/` by `make docs`; do not edit. Each instruction has a page in [isa/](isa/), with
+its fields, the memories that it touches and the enumerations that its fields take.
 
 An instruction has {INSTRUCTION_BYTES} bytes, little-endian, and is complete in itself: it names the tiles that it
 reads and writes, their geometry, and the semaphores that it waits for. `.text` holds instructions only; there are no
@@ -30,7 +33,10 @@ _SYNCHRONISATION = """\
 
 | queue | executes |
 |---|---|
-{queues}
+| load | transfers from DRAM to the scratchpads |
+| compute | convolutions |
+| post | what follows a convolution: requantisation, additions, tables, pooling |
+| store | transfers to DRAM, and the end of the program |
 
 A queue takes its instructions in program order and completes one before it starts the next. Different queues run
 independently and meet only at semaphores. Each queue owns one semaphore, a counter that starts at 0 and is incremented
@@ -82,16 +88,12 @@ COEF holds dense weights as int8 [kn][r][s][cpg], depthwise weights as int8 [kn]
 
 
 def page() -> str:
-    """The whole of docs/isa.md."""
+    """The whole of docs/isa.md: what all instructions have in common."""
     parts = [
         _INTRODUCTION,
-        _synchronisation(),
+        _SYNCHRONISATION,
         _memories(),
         _word(),
-        "## Instructions\n",
-        *(_instruction(spec) for spec in OWN_INSTRUCTIONS),
-        "## Enumerations\n",
-        *(_enumeration(kind) for kind in _enumerations()),
         "## Legality\n",
         _prose(legality.RULES),
         "## Layouts\n",
@@ -113,6 +115,12 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def pages() -> dict[str, str]:
+    """File name below docs/ and text of every page about the instruction set."""
+    own = {f"isa/{_file(spec)}.md": _instruction(spec) for spec in OWN_INSTRUCTIONS}
+    return {"isa.md": page(), **own}
+
+
 def _body(module: object) -> str:
     """Docstring of a module without its first line."""
     return (inspect.getdoc(module) or "").partition("\n")[2].strip("\n")
@@ -124,15 +132,6 @@ def _prose(text: str) -> str:
 
 def _listing(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```\n"
-
-
-def _synchronisation() -> str:
-    rows = [f"| {queue.name.lower()} | {', '.join(_mnemonics(queue))} |" for queue in Queue]
-    return _SYNCHRONISATION.format(queues="\n".join(rows))
-
-
-def _mnemonics(queue: Queue) -> list[str]:
-    return [f"`{spec.mnemonic}`" for spec in OWN_INSTRUCTIONS if spec.queue is queue]
 
 
 def _memories() -> str:
@@ -171,14 +170,23 @@ def _row(f: Field, offset: int) -> str:
 
 def _instruction(spec: InstructionSpec) -> str:
     lines = [
-        f"### `{spec.mnemonic}`",
+        f"# `{spec.mnemonic}`",
+        "",
+        f"Generated from `isa/instructions/{_file(spec)}.py` by `make docs`; do not edit. What all instructions share",
+        "stands in [isa.md](../isa.md).",
         "",
         f"Opcode {spec.opcode:#04x}, {spec.queue.name.lower()} queue. {_memory(spec)}",
     ]
     lines += ["", spec.doc, ""]
     if spec.own_fields:
         lines += [_TABLE_HEAD, *(_row(f, spec.offsets[f.name]) for f in spec.own_fields), ""]
-    return "\n".join(lines)
+    kinds = dict.fromkeys(f.enum for f in spec.own_fields if f.enum is not None)
+    return "\n".join([*lines, *(_enumeration(kind) for kind in kinds)])
+
+
+def _file(spec: InstructionSpec) -> str:
+    """The name that the instruction's files have in every room."""
+    return spec.mnemonic.replace(".", "_")
 
 
 def _memory(spec: InstructionSpec) -> str:
@@ -197,16 +205,7 @@ def _memory(spec: InstructionSpec) -> str:
     return "It " + " and ".join(told) + "." if told else "It touches no memory."
 
 
-def _enumerations() -> list[type[IntEnum]]:
-    """The enumerations of all fields, in the order of their first use."""
-    return list(dict.fromkeys(f.enum for spec in OWN_INSTRUCTIONS for f in spec.fields if f.enum is not None))
-
-
 def _enumeration(kind: type[IntEnum]) -> str:
     rows = [f"| {member.value} | `{name.lower()}` |" for name, member in kind.__members__.items()]
     head = f"`{kind.__name__}`: {inspect.getdoc(kind)}"
     return "\n".join([head, "", "| value | name |", "|---|---|", *rows, ""])
-
-
-if __name__ == "__main__":
-    print(page(), end="")
