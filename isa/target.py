@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from isa.errors import UserError
+from isa.levels import LEVELS
 from isa.text import printable
 
 ISA_VERSION = 2
@@ -57,6 +58,9 @@ class Array:
 
     blocks: Annotated[int, Parameter(1, 1024, "", "PE blocks; each owns an adder tree")]
     slices: Annotated[int, Parameter(1, 256, "", "PE slices of a block: a coefficient accumulator and a MAC row each")]
+    coefficient_level: Annotated[
+        int, Parameter(1, 4, "", "greatest magnitude of a coefficient: 1, or 2 or 4 with a shifter before accumulators")
+    ]
     macs: Annotated[int, Parameter(1, 1024, "", "8-bit multipliers of a MAC row")]
     chunk: Annotated[int, Parameter(8, 64, "channels", "channels that share a bitmap; a multiple of 8")]
     ca_lanes: Annotated[int, Parameter(1, 1024, "", "matches that a coefficient accumulator adds in a cycle")]
@@ -247,6 +251,8 @@ def _check(target: Target, where: str) -> Target:
         )
     if target.array.chunk % 8:
         raise TargetError(f"{where}: 'array.chunk' must be a multiple of 8, found {target.array.chunk}")
+    if (level := target.array.coefficient_level) not in LEVELS:
+        raise TargetError(f"{where}: 'array.coefficient_level' must be 1, 2 or 4, found {level}")
     d = target.dram
     if d.page_bytes % d.burst_bytes:
         raise TargetError(f"{where}: 'dram.page_bytes' must be a multiple of dram.burst_bytes")

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.decompose import Fit, Settings, decompose
 from isa.elementary import log2
+from isa.levels import magnitudes
 from passes.math.linear import product
 
 F = NDArray[np.float64]
 
 _LEAST_DENSITY = 1e-4
+_LEAST_SHARE = 1 / 64
 _FIRST_DENSITY = 0.3
+_FIRST_SHARES = {1: (1.0,), 2: (0.7, 0.3), 4: (0.5, 0.38, 0.12)}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How often coefficients take a value: `density` is the share of those that are not 0, `shares` are the shares of
+    the magnitudes 1, 2, 4 among these.
+    """
+
+    density: float
+    shares: tuple[float, ...]
+
+    @staticmethod
+    def guess(level: int, density: float = _FIRST_DENSITY) -> Usage:
+        """What is to be expected of coefficients of magnitudes up to `level`."""
+        return Usage(density, _FIRST_SHARES[level])
+
+    @staticmethod
+    def of(fit: Fit, level: int) -> Usage:
+        """That of a fit with coefficients of magnitudes up to `level`."""
+        found = [int(np.count_nonzero(np.abs(fit.t) == m)) for m in magnitudes(level)]
+        return Usage(fit.density, tuple(n / max(1, sum(found)) for n in found))
+
+    def priced(self, per_byte: float, settings: Settings) -> Settings:
+        """The settings with prices of the bytes that an ideal code of independent coefficients takes."""
+        surcharges = tuple(per_byte * float(log2(1 / max(share, _LEAST_SHARE))) / 8 for share in self.shares)
+        return replace(settings, price=per_byte * bytes_of_nonzero(self.density), surcharges=surcharges)
 
 
 def bytes_of_nonzero(density: float) -> float:
@@ -40,18 +69,19 @@ def decompose_priced(
     bases: int,
     byte_price: float,
     settings: Settings,
-    density: float | None = None,
+    usage: Usage | None = None,
     first: Settings | None = None,
 ) -> Fit:
     """As `decompose`, at a price: relative error (of the energy of w) for each byte of packed coefficients.
 
-    The price of a non-zero depends on the density that it leads to: that of a similar fit where it is given, else
-    that of a first fit, made with the settings `first` (default: `settings`).
+    The price of a coefficient depends on how often coefficients of its magnitude occur: in a similar fit where its
+    usage is given, else in a first fit, made with the settings `first` (default: `settings`) at the same level.
     """
     if byte_price <= 0:
         return decompose(w, h, bases, replace(settings, price=0.0))
     per_byte = byte_price * energy_of(w, h)
-    if density is None:
-        price = per_byte * bytes_of_nonzero(_FIRST_DENSITY)
-        density = decompose(w, h, bases, replace(first or settings, price=price)).density
-    return decompose(w, h, bases, replace(settings, price=per_byte * bytes_of_nonzero(density)))
+    if usage is None:
+        brief = replace(first or settings, level=settings.level)
+        guess = Usage.guess(settings.level)
+        usage = Usage.of(decompose(w, h, bases, guess.priced(per_byte, brief)), settings.level)
+    return decompose(w, h, bases, usage.priced(per_byte, settings))

@@ -16,17 +16,19 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.decompose import Fit, Settings
 from escc.compress.price import Cost, price
-from escc.compress.pricing import decompose_priced
+from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
+from isa.levels import LEVELS
 from passes.decomposition.int8 import Int8
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
@@ -92,16 +94,45 @@ LEAST_SENSITIVITY = 1e-6
 """Below this a layer's errors are as good as invisible; keeps the prices finite."""
 
 
-def virtual_bases(layer: ConvLayer, options: SchemeOptions) -> int:
-    """Number of virtual bases: planes times basis kernels, at most what makes sense for the kernel size.
+class Rung(NamedTuple):
+    """A way to decompose a layer: virtual bases, and the greatest magnitude of a coefficient."""
 
-    By default as many basis kernels as a kernel has taps, and one plane (two for 1x1 kernels).
+    bases: int
+    level: int
+
+
+def asked_level(layer: ConvLayer, options: SchemeOptions) -> int | None:
+    """Greatest magnitude of a coefficient that is asked for, None where the scheme chooses.
+
+    Raises UserError if it is not a level, or more than the target computes.
+    """
+    text = options.own.get("levels")
+    if text is None:
+        return None
+    most = layer.target.array.coefficient_level
+    allowed = [str(level) for level in LEVELS if level <= most]
+    if text not in allowed:
+        raise UserError(
+            f"levels={text}: target '{layer.target.name}' computes coefficients of magnitudes up to {most}",
+            f"--scheme-option levels=N, N one of {', '.join(allowed)}",
+        )
+    return int(text)
+
+
+def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
+    """Virtual bases and level where they are asked for, or else a good choice.
+
+    Virtual bases are planes times basis kernels, at most what makes sense for the kernel size. By default there are as
+    many basis kernels as a kernel has taps, but no more than a block has slices if the target makes up for these by
+    larger coefficients; and one plane (two for 1x1 kernels).
     """
     _, r, s, _ = layer.weights.shape
-    taps = r * s
-    basis = taps if options.basis is None else options.basis
+    taps, array, level = r * s, layer.target.array, asked_level(layer, options)
+    most = array.coefficient_level if level is None else level
+    basis = options.basis or (taps if most == 1 else min(taps, array.slices))
     planes = (2 if taps == 1 else 1) if options.planes is None else options.planes
-    return max(1, min(basis * planes, PLANES_OF_A_BYTE * taps))
+    bases = max(1, min(basis * planes, PLANES_OF_A_BYTE * taps))
+    return Rung(bases, level or (most if bases < taps else 1))
 
 
 def pass_work(layer: ConvLayer, bases: int) -> int:
@@ -126,29 +157,30 @@ class _Search:
         wanted, self._metric = m.regression(w.reshape(k, d), least)
         self._wanted: NDArray[np.float64] = wanted.reshape(w.shape)
 
-    def fit(self, bases: int, settings: Settings, density: float | None = None) -> Fit:
-        """A decomposition, of about the density if that is known; large layers are searched briefly whatever the
+    def fit(self, rung: Rung, settings: Settings, usage: Usage | None = None) -> Fit:
+        """A decomposition, of about the usage if that is known; large layers are searched briefly whatever the
         settings.
         """
-        if pass_work(self._layer, bases) > LARGE:
+        if pass_work(self._layer, rung.bases) > LARGE:
             settings = _BRIEF
-        first = None if density is not None else replace(_BRIEF, seed=self._seed)
-        settings = replace(settings, seed=self._seed)
-        return decompose_priced(self._wanted, self._metric, bases, self._byte_price, settings, density, first)
+        first = None if usage is not None else replace(_BRIEF, seed=self._seed)
+        settings = replace(settings, seed=self._seed, level=rung.level)
+        return decompose_priced(self._wanted, self._metric, rung.bases, self._byte_price, settings, usage, first)
 
-    def climb(self, ladder: Sequence[int], objective: Callable[[Fit], float]) -> tuple[Fit, float]:
-        """The quick fit of least objective over ascending numbers of bases, of which it has one valley, and that.
+    def climb(self, ladder: Sequence[Rung], at: int, objective: Callable[[Fit], float]) -> tuple[Rung, Fit, float]:
+        """The rung of least objective of quick fits on a ladder on which it has one valley, its fit, and that.
 
-        From the middle downhill; what the first fit says of the density saves the others a pass. The two neighbours
+        From rung `at` downhill; what the first fit says of the density saves the others a pass. The two neighbours
         are tried at once, on as many threads as there are processors.
         """
-        at = (len(ladder) - 1) // 2
         best = self.fit(ladder[at], _QUICK)
         values = {at: objective(best)}
 
         def following(index: int) -> Fit:
-            expected = best.density * best.b.shape[0] / ladder[index]
-            return self.fit(ladder[index], _QUICK, expected)
+            old, new = ladder[at], ladder[index]
+            density = best.density * old.bases / new.bases
+            usage = Usage.of(best, old.level) if old.level == new.level else Usage.guess(new.level)
+            return self.fit(new, _QUICK, replace(usage, density=density))
 
         while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -158,7 +190,7 @@ class _Search:
             if values[least] >= values[at]:
                 break
             at, best = least, found[waiting.index(least)]
-        return best, values[at]
+        return ladder[at], best, values[at]
 
 
 def _answer(fit: Fit) -> TernaryBasis:
@@ -172,51 +204,77 @@ def int8_of(layer: ConvLayer) -> Int8:
     return Int8(np.rint(layer.weights / scale[:, None, None, None]).astype(np.int8), scale)
 
 
+class WithLevels:
+    """Decorator of a scheme that reads the option `levels`."""
+
+    own_options: ClassVar[Mapping[str, str]] = {
+        "levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: that of the target for layers with fewer "
+        "bases than a kernel has taps, else 1)"
+    }
+
+    def __init__(self, scheme: Callable[[ConvLayer, SchemeOptions], TernaryBasis | None]):
+        self._scheme = scheme
+
+    def __call__(self, layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
+        return self._scheme(layer, options)
+
+
 def dense(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Keeps every layer dense."""
     return None
 
 
+@WithLevels
 def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes every layer with the bases asked for; sparser than the best fit only at a rate that is asked for.
 
     Raises UserError if the scratchpads cannot hold the bases.
     """
-    bases = virtual_bases(layer, options)
-    if bases > layer.most_bases:
+    rung = single_rung(layer, options)
+    if rung.bases > layer.most_bases:
         raise UserError(
-            f"node '{layer.name}' (Conv): {bases} virtual bases do not fit the scratchpads of target "
+            f"node '{layer.name}' (Conv): {rung.bases} virtual bases do not fit the scratchpads of target "
             f"'{layer.target.name}'; requires at most {layer.most_bases}",
             "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
         )
     prices = Prices.of(layer, options)
-    return _answer(_Search(layer, prices.byte_price(layer), options.seed).fit(bases, _THOROUGH))
+    return _answer(_Search(layer, prices.byte_price(layer), options.seed).fit(rung, _THOROUGH))
 
 
-def _ladder(layer: ConvLayer, options: SchemeOptions) -> list[int]:
-    """Numbers of virtual bases worth a look.
+def _ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
+    """Rungs worth a look, the better fits last, and the one to begin with.
 
-    As many as taps and more: at equal bytes, more bases with sparser coefficients are often the better fit.
+    At equal bytes, more bases with sparser coefficients are often the better fit, so that there are rungs with as many
+    bases as taps and more. Where there are more taps than slices, larger coefficients make up for fewer bases: as many
+    as slices, which is where the search begins.
     """
     _, r, s, _ = layer.weights.shape
-    taps = r * s
+    taps, array, level = r * s, layer.target.array, asked_level(layer, options)
     if options.basis is not None or options.planes is not None:
-        ladder = [virtual_bases(layer, options)]
+        ladder = [single_rung(layer, options)]
     else:
-        ladder = [2, 3, 4, 5] if taps == 1 else [taps, taps + taps // 3, 2 * taps]
-    return [bases for bases in ladder if bases <= layer.most_bases]
+        few = min(taps, array.slices)
+        counts = [2, 3, 4, 5] if taps == 1 else [taps, taps + taps // 3, 2 * taps]
+        ladder = [Rung(few, n) for n in LEVELS[1:] if n <= array.coefficient_level and few < taps]
+        ladder += [Rung(bases, level or 1) for bases in counts]
+        if level is not None and few < taps:
+            ladder = [Rung(few, level)] + [rung for rung in ladder if rung.level == level and rung.bases != few]
+    ladder = [rung for rung in ladder if rung.bases <= layer.most_bases]
+    quick = [i for i, rung in enumerate(ladder) if rung.bases <= array.slices and rung.bases < taps]
+    return ladder, quick[-1] if quick else max(0, len(ladder) - 1) // 2
 
 
+@WithLevels
 def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
 
     Prices come from the rates (see `SchemeOptions`); without any, `DEFAULT_RATE` for both, and a layer is decomposed
     only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
     """
-    ladder = _ladder(layer, options)
+    ladder, first = _ladder(layer, options)
     if not ladder:
         return None
-    if pass_work(layer, ladder[0]) > TOO_LARGE:
+    if pass_work(layer, ladder[0].bases) > TOO_LARGE:
         warnings.warn(
             f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
             UserWarning,
@@ -234,10 +292,10 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return prices.objective(layer, fit.relative_error, cost)
 
     search = _Search(layer, prices.byte_price(layer), options.seed)
-    best, value = search.climb(ladder, objective)
+    rung, best, value = search.climb(ladder, first, objective)
     if value >= prices.objective(layer, 0.0, now):
         return None
-    if layer.calibrated and pass_work(layer, best.b.shape[0]) <= MEDIUM:
-        better = search.fit(best.b.shape[0], _THOROUGH, best.density)
+    if layer.calibrated and pass_work(layer, rung.bases) <= MEDIUM:
+        better = search.fit(rung, _THOROUGH, Usage.of(best, rung.level))
         best = better if objective(better) < value else best
     return _answer(best)

@@ -262,8 +262,8 @@ def _coefficient_faults(op: CoeffCombineOp, target: Target) -> Iterator[str]:
     if op.ic_bits.value.data != target.array.ic_bits:
         yield f"ic_bits={op.ic_bits.value.data}; requires {target.array.ic_bits} of target '{target.name}'"
     (_, v, c), chunk, pads = op.coefficients.array.shape, target.array.chunk, target.scratchpad
-    if op.level > 1:
-        yield f"coefficients of magnitude {op.level} are not computed by target '{target.name}'; requires -1, 0 or 1"
+    if op.level > (most := target.array.coefficient_level):
+        yield f"coefficients of magnitude {op.level}; requires at most {most} of target '{target.name}'"
     needs = [("coefficients of one channel", coefficient_bytes(1, v, c, chunk), pads.coef)]
     if (second := op.basis_stage) is not None:
         r, s = second.kernel

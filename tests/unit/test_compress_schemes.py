@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress import schemes
-from escc.compress.schemes import auto, dense, escalate, virtual_bases
+from escc.compress.schemes import auto, dense, escalate, single_rung
 from isa import reference
 from isa.errors import UserError
 from isa.layout import coefficient_bytes
@@ -23,13 +24,18 @@ from passes.math.ternary import intermediate_range, intermediate_shift
 
 
 def layer(
-    weights: np.ndarray, moments: Moments | None = None, calibrated: bool = True, size: int = 8, strides: int = 1
+    weights: np.ndarray,
+    moments: Moments | None = None,
+    calibrated: bool = True,
+    size: int = 8,
+    strides: int = 1,
+    level: int = 1,
 ) -> ConvLayer:
     k, _, _, c = weights.shape
     out = (size // strides, size // strides, k)
-    return ConvLayer(
-        "conv", weights, (strides, strides), (size, size, c), out, 0.5, moments, calibrated, load_target("esc1")
-    )
+    target = load_target("esc1")
+    target = replace(target, array=replace(target.array, coefficient_level=level))
+    return ConvLayer("conv", weights, (strides, strides), (size, size, c), out, 0.5, moments, calibrated, target)
 
 
 def low_rank_weights(seed: int, k: int, c: int) -> np.ndarray:
@@ -66,7 +72,51 @@ def test_dense_keeps_and_escalate_decomposes() -> None:
 )
 def test_virtual_bases(kernel: int, basis: int | None, planes: int | None, bases: int) -> None:
     described = layer(np.zeros((4, kernel, kernel, 4)))
-    assert virtual_bases(described, SchemeOptions(basis, planes)) == bases
+    assert single_rung(described, SchemeOptions(basis, planes)) == (bases, 1)
+
+
+@pytest.mark.parametrize(
+    "kernel, basis, levels, most, rung",
+    [
+        (3, None, None, 4, (6, 4)),  # as many bases as slices
+        (3, None, None, 2, (6, 2)),
+        (3, None, "1", 4, (9, 1)),
+        (3, None, "2", 4, (6, 2)),
+        (3, 9, None, 4, (9, 1)),
+        (3, 9, "4", 4, (9, 4)),
+        (3, 5, None, 4, (5, 4)),
+        (1, None, None, 4, (2, 1)),
+        (1, None, "4", 4, (2, 4)),
+        (2, None, None, 4, (4, 1)),
+    ],
+)
+def test_larger_coefficients_make_up_for_fewer_bases(
+    kernel: int, basis: int | None, levels: str | None, most: int, rung: tuple[int, int]
+) -> None:
+    described = layer(np.zeros((4, kernel, kernel, 4)), level=most)
+    own = {} if levels is None else {"levels": levels}
+    assert single_rung(described, SchemeOptions(basis, own=own)) == rung
+
+
+@pytest.mark.parametrize("text", ["3", "8", "0", "", "two"])
+def test_levels_that_there_are_not(text: str) -> None:
+    for scheme in (escalate, auto):
+        with pytest.raises(UserError, match=f"levels={text}: target 'esc1' computes .* up to 4"):
+            scheme(layer(np.ones((4, 3, 3, 4)), level=4), SchemeOptions(own={"levels": text}))
+        with pytest.raises(UserError, match="levels=2: target 'esc1' computes coefficients of magnitudes up to 1"):
+            scheme(layer(np.ones((4, 3, 3, 4))), SchemeOptions(own={"levels": "2"}))
+
+
+def test_levels_reach_what_more_bases_reach() -> None:
+    w = np.random.default_rng(5).standard_normal((24, 3, 3, 24))
+    errors: dict[tuple[int, str], float] = {}
+    for bases, levels in ((6, "1"), (6, "2"), (6, "4"), (9, "1")):
+        answer = escalate(layer(w, level=4), SchemeOptions(bases, own={"levels": levels}))
+        assert answer is not None and int(np.abs(answer.coefficients).max()) == int(levels)
+        check(layer(w), answer)
+        errors[bases, levels] = answer.relative_error
+    assert errors[6, "4"] < errors[6, "2"] < 0.8 * errors[6, "1"]
+    assert errors[6, "4"] < 1.1 * errors[9, "1"]
 
 
 def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
