@@ -108,7 +108,11 @@ def test_levels_that_there_are_not(text: str) -> None:
 
 
 def test_levels_reach_what_more_bases_reach() -> None:
-    w = np.random.default_rng(5).standard_normal((24, 3, 3, 24))
+    rng = np.random.default_rng(5)
+    # Some directions of the kernels are longer than others, as in trained networks.
+    turn, _ = np.linalg.qr(rng.standard_normal((9, 9)))
+    kernels = rng.standard_normal((24, 24, 9)) * 0.7 ** np.arange(9) @ turn
+    w = np.ascontiguousarray(kernels.reshape(24, 24, 3, 3).transpose(0, 2, 3, 1))
     errors: dict[tuple[int, str], float] = {}
     for bases, levels in ((6, "1"), (6, "2"), (6, "4"), (9, "1")):
         answer = escalate(layer(w, level=4), SchemeOptions(bases, own={"levels": levels}))
@@ -116,7 +120,7 @@ def test_levels_reach_what_more_bases_reach() -> None:
         check(layer(w), answer)
         errors[bases, levels] = answer.relative_error
     assert errors[6, "4"] < errors[6, "2"] < 0.8 * errors[6, "1"]
-    assert errors[6, "4"] < 1.1 * errors[9, "1"]
+    assert errors[6, "4"] < errors[9, "1"]
 
 
 def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
@@ -196,8 +200,8 @@ def test_malformed_answers_name_the_layer_and_everything_wrong() -> None:
     check(layer(w), good)
     with pytest.raises(TypeError, match=r"'conv'.*basis must be.*scale must be"):
         check(layer(w), TernaryBasis(good.coefficients, np.zeros((4, 3, 3), np.int8), np.zeros(3)))
-    with pytest.raises(TypeError, match="-1, 0 or 1"):
-        check(layer(w), TernaryBasis(np.full((2, 5, 4), 2, np.int8), good.basis, good.scale))
+    with pytest.raises(TypeError, match="0 or of magnitude 1, 2 or 4, found 3"):
+        check(layer(w), TernaryBasis(np.full((2, 5, 4), 3, np.int8), good.basis, good.scale))
     with pytest.raises(TypeError, match="not negative"):
         check(layer(w), TernaryBasis(good.coefficients, good.basis, np.array([1.0, -1.0])))
 
