@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 
 from dialects.signature import classes_of, only_input
 from escc.driver import run_passes, to_program
-from isa.arrays import Rows, open_samples
+from isa.arrays import Arrays, Rows, open_samples
 from isa.elementary import exp2, log2
 from isa.errors import UserError
 
@@ -131,7 +129,7 @@ def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
 class Fold:
     """Images to compress by, as calibration data, and other images (rows of the data) to measure on."""
 
-    calibration: str
+    calibration: str | Arrays
     rows: NDArray[np.int64]
 
 
@@ -139,21 +137,21 @@ class AccuracyCheck:
     """Top-1 accuracy lost against the network before compression, on images that the compression has not seen.
 
     `module` is the network (level onnx or esc). Where calibration takes `taken` of many images, the others are
-    measured on; of few images, each half is measured on a network that is compressed by the other half, which
-    `folder` holds. With labels (`y` in the .npz) right answers are counted, without them answers that stay the same.
+    measured on; of few images, each half is measured on a network that is compressed by the other half. With labels
+    (the array `y`) right answers are counted, without them answers that stay the same.
     """
 
-    def __init__(self, module: ModuleOp, path: str, taken: int, seed: int, folder: Path):
+    def __init__(self, module: ModuleOp, source: str | Arrays, taken: int, seed: int):
         from emulator.evaluate import at_chance
         from passes.math.calibration import sample_rows
 
-        samples = open_samples(path, [only_input(module, "--max-drop")])
+        samples = open_samples(source, [only_input(module, "--max-drop")])
         (stored,) = samples.inputs
         others = np.setdiff1d(np.arange(len(stored)), sample_rows(len(stored), taken, seed))[:_MOST_IMAGES]
         if len(others) >= _FEW_IMAGES or len(stored) == 1:
-            self.folds = [Fold(path, others if len(others) else np.arange(1))]
+            self.folds = [Fold(source, others if len(others) else np.arange(1))]
         else:
-            self.folds = _halves(stored, seed, folder)
+            self.folds = _halves(stored, seed)
         self._rows = np.sort(np.concatenate([fold.rows for fold in self.folds]))
         self._x = stored.read(self._rows)
         answers = _answers(module, self._x)
@@ -162,7 +160,7 @@ class AccuracyCheck:
         self._before = answers == self._labels
         if self._labelled and at_chance(int(self._before.sum()), len(answers), classes_of(module)):
             warnings.warn(
-                f"{path}: the network answers {self._before.mean():.2%} of {len(answers)} images right before "
+                f"{source}: the network answers {self._before.mean():.2%} of {len(answers)} images right before "
                 "compression, no more than guessing: look at the labels, and at how the images are scaled",
                 UserWarning,
                 stacklevel=2,
@@ -190,15 +188,11 @@ def drop_of(lost: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     return 100 * float(each.mean()), 100 * float(each.std()) / math.sqrt(len(each))
 
 
-def _halves(stored: Rows, seed: int, folder: Path) -> list[Fold]:
+def _halves(stored: Rows, seed: int) -> list[Fold]:
     order = np.random.default_rng(seed).permutation(len(stored))
     halves = [np.sort(order[: len(stored) // 2]), np.sort(order[len(stored) // 2 :])]
-    folds: list[Fold] = []
-    for i, rows in enumerate(halves):
-        path = folder / f"half{i}.npz"
-        np.savez(path, x=stored.read(rows))
-        folds.append(Fold(str(path), halves[1 - i]))
-    return folds
+    seen = [Arrays({"x": stored.read(rows)}, stored.path) for rows in halves]
+    return [Fold(calibration, rows) for calibration, rows in zip(seen, reversed(halves), strict=True)]
 
 
 def _answers(module: ModuleOp, x: Array) -> NDArray[np.int64]:
@@ -245,21 +239,19 @@ class BudgetSearch:
             raise UserError(
                 "--max-drop needs images to measure on", "give --calibration, with labels y if there are any"
             )
-        with tempfile.TemporaryDirectory() as folder:
-            check: AccuracyCheck | None = None
-            if budget.kind == "drop" and calibration is not None:
-                self.begin("measuring the network before compression")
-                taken, seed = self.decompose.samples, self.decompose.seed
-                check = AccuracyCheck(module, calibration, taken, seed, Path(folder))
-            start = module.clone()
-            run_passes(self.context, start, self.before)
+        check: AccuracyCheck | None = None
+        if budget.kind == "drop" and calibration is not None:
+            self.begin("measuring the network before compression")
+            check = AccuracyCheck(module, calibration, self.decompose.samples, self.decompose.seed)
+        start = module.clone()
+        run_passes(self.context, start, self.before)
 
-            def trial(rate: float) -> Trial:
-                return self._try(start, rate, budget, check)
+        def trial(rate: float) -> Trial:
+            return self._try(start, rate, budget, check)
 
-            rough = check is not None and len(check.folds) > 1
-            precision = _ROUGH_PRECISION if rough else _PRECISION
-            return self._at(find_rate(budget, trial, precision, self._most_trials(start)).rate, budget)
+        rough = check is not None and len(check.folds) > 1
+        precision = _ROUGH_PRECISION if rough else _PRECISION
+        return self._at(find_rate(budget, trial, precision, self._most_trials(start)).rate, budget)
 
     def nearest(self, module: ModuleOp, nbytes: float) -> DecomposeConvPass:
         """The pass with the rate whose constants come nearest to a number of bytes; the module stays as it is."""

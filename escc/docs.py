@@ -50,7 +50,7 @@ def _pass_section(cls: type[ModulePass]) -> str:
         lines += ["| option | type | default | |", "|---|---|---|---|"]
         for f in options:
             default = "" if f.default is dataclasses.MISSING or f.default is None else f"`{_value(f.default)}`"
-            kind = str(f.type).replace("|", "or")
+            kind = str(f.type).replace("Arrays | ", "").replace("|", "or")  # a text names arrays by their file alone
             lines.append(f"| `{f.name.replace('_', '-')}` | {kind} | {default} | {texts.get(f.name, '')} |")
         lines.append("")
     return "\n".join(lines)

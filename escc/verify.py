@@ -28,6 +28,7 @@ from dialects.locations import node_names
 from dialects.signature import inputs_of
 from escc.driver import level_of
 from escc.errors import InternalError
+from isa.arrays import Source
 from isa.errors import UserError
 from isa.program import Program
 from isa.reference import declared
@@ -81,7 +82,7 @@ class Values:
 class Verification:
     """Observes a compilation; `finish` runs the emulator and gives the text, `warnings` and `fault` what is wrong."""
 
-    def __init__(self, module: ModuleOp, calibration: str | None, seed: int, tolerance: float):
+    def __init__(self, module: ModuleOp, calibration: Source | None, seed: int, tolerance: float):
         if level_of(module) not in ("onnx", "esc"):
             raise UserError("--verify-numerics needs a model, or IR of level onnx or esc", "give the original model")
         self._tolerance = tolerance
@@ -284,7 +285,7 @@ def _rounded(module: ModuleOp, values: Values) -> Values:
     return Values(by_node, values.outputs)
 
 
-def _inputs(module: ModuleOp, calibration: str | None, seed: int) -> list[Array]:
+def _inputs(module: ModuleOp, calibration: Source | None, seed: int) -> list[Array]:
     main = main_function(module)
     arguments = main.body.block.args
     shapes = [cast("TensorType[Attribute]", a.type).get_shape() for a in arguments]

@@ -1,11 +1,11 @@
-"""Arrays of samples in files: one set of rules for calibration, accuracy, training and the inputs of a run.
+"""Arrays of samples in files or in memory: one set of rules for calibration, accuracy, training, inputs of a run.
 
 A file is a .npy or an .npz by its contents. Headers are read first, and from the values only the rows that are asked
 for: memory follows the work, not the file.
 
 An input of a model takes, of an .npz, the array of its name; the only input of a model may also be called `x`, or be
 the only array beside `y`. Labels are the array `y`. A .npy holds the only input. A file may hold one sample without
-the leading axis.
+the leading axis. Arrays in memory (`Arrays`) follow the rules of an .npz.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias, cast
@@ -64,6 +64,25 @@ class Input:
     def wanted(self) -> str:
         """The shape that an array must have, for diagnostics."""
         return f"[{','.join(['N', *map(str, self.shape)])}]"
+
+
+class Arrays:
+    """Arrays by name in memory, in place of an .npz file, for programs that have their samples already.
+
+    They are not copied: who gives them leaves them as they are. `title` stands in diagnostics where the name of a file
+    would.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], title: str = "arrays in memory"):
+        self.by_name = {name: np.asarray(x) for name, x in arrays.items()}
+        self.title = title
+
+    def __str__(self) -> str:
+        return self.title
+
+
+Source: TypeAlias = str | Path | Arrays
+"""Where samples come from: the name of a .npy or .npz file, or arrays in memory."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +132,18 @@ def _reading(where: str) -> Generator[None]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples [N, *shape] of one input (or labels [N]) in a file; `len` is N."""
+    """Samples [N, *shape] of one input (or labels [N]); `len` is N."""
 
     path: str
+    """How diagnostics call the file, or the arrays in memory."""
     title: str
     """How diagnostics call the array."""
     shape: tuple[int, ...]
     """Of one row."""
     count: int
     _header: _Header = field(repr=False)
-    _member: str | None = field(repr=False)
+    _stored: str | Array | None = field(repr=False)
+    """Member of an archive, the array itself where it is in memory, None for the one array of a file."""
 
     def __len__(self) -> int:
         return self.count
@@ -138,19 +159,25 @@ class Rows:
         Raises `UserError` on a damaged file and on values that are not finite as float32.
         """
         wanted = np.arange(self.count)[rows] if isinstance(rows, slice) else np.asarray(rows, np.int64)
-        with _reading(self.path), self._stream() as stream:
-            x = self._whole(stream)[wanted] if self._header.columns_first else self._some(stream, wanted)
+        if isinstance(self._stored, np.ndarray):
+            x = self._stored.reshape(self.count, *self.shape)[wanted]
+        else:
+            with _reading(self.path), self._stream(self._stored) as stream:
+                x = self._whole(stream)[wanted] if self._header.columns_first else self._some(stream, wanted)
         self._check(x)
         return x.astype(x.dtype.newbyteorder("="), copy=False)
 
     def blocks(self, step: int, limit: int | None = None) -> Iterator[Array]:
         """The first `limit` rows in order, in blocks of at most `step`."""
         count = self.count if limit is None else min(limit, self.count)
+        if isinstance(self._stored, np.ndarray):
+            yield from (self.read(slice(n, min(n + step, count))) for n in range(0, count, step))
+            return
         if self._header.columns_first:
             x = self.read()
             yield from (x[n : min(n + step, count)] for n in range(0, count, step))
             return
-        with _reading(self.path), self._stream() as stream:
+        with _reading(self.path), self._stream(self._stored) as stream:
             _skip(stream, self._header.start)
             for n in range(0, count, step):
                 x = np.empty((min(step, count - n), *self.shape), self.dtype)
@@ -159,12 +186,12 @@ class Rows:
                 yield x.astype(x.dtype.newbyteorder("="), copy=False)
 
     @contextlib.contextmanager
-    def _stream(self) -> Generator[IO[bytes]]:
-        if self._member is None:
+    def _stream(self, member: str | None) -> Generator[IO[bytes]]:
+        if member is None:
             with Path(self.path).open("rb") as stream:
                 yield stream
             return
-        with zipfile.ZipFile(self.path) as archive, archive.open(self._member) as stream:
+        with zipfile.ZipFile(self.path) as archive, archive.open(member) as stream:
             yield stream
 
     def _whole(self, stream: IO[bytes]) -> Array:
@@ -220,7 +247,7 @@ def _fill(stream: IO[bytes], x: Array) -> None:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a file holds for a model: an array for each input, of equal length, and labels if there are any."""
+    """What a source holds for a model: an array for each input, of equal length, and labels if there are any."""
 
     path: str
     inputs: tuple[Rows, ...]
@@ -243,38 +270,52 @@ class Samples:
         return found.astype(np.int64)
 
 
-def open_samples(path: str | Path, inputs: Sequence[Input]) -> Samples:
-    """Find the arrays for the inputs of a model in a .npy or .npz file; only headers are read.
+def open_samples(source: Source, inputs: Sequence[Input]) -> Samples:
+    """Find the arrays for the inputs of a model in a .npy or .npz file, of which only headers are read, or in memory.
 
     Raises `UserError` naming what is there and what is needed: on a file that is neither, on arrays that are missing,
     ambiguous, of another shape or no numbers, and on inputs or labels of different lengths.
     """
-    where = str(path)
+    where = str(source)
     if not inputs:
         raise UserError(f"{where}: the model has no input")
-    kind = contents(path)
+    if isinstance(source, Arrays):
+        arrays = source.by_name
+        return _samples(where, list(arrays), inputs, lambda key: (_array_header(arrays[key], where, key), arrays[key]))
+    kind = contents(source)
     if kind == "npy":
         if len(inputs) != 1:
             names = ", ".join(f"'{i.name}'" for i in inputs)
             raise UserError(
                 f"{where}: the model has {len(inputs)} inputs: {names}", "give an .npz with one array for each"
             )
-        with _reading(where), Path(path).open("rb") as stream:
-            header = _header(stream, Path(path).stat().st_size)
+        with _reading(where), Path(source).open("rb") as stream:
+            header = _header(stream, Path(source).stat().st_size)
         return Samples(where, (_rows(where, "the array", inputs[0], header, None),), None)
     if kind != "npz":
         raise UserError(f"{where}: not an .npz or .npy file of NumPy")
     with _reading(where), zipfile.ZipFile(where) as archive:
         members = _members(archive, where)
-        keys = _choose(where, list(members), inputs)
-        rows = tuple(
-            _rows(where, f"array '{key}'", i, _member_header(archive, members[key], where), members[key].filename)
-            for key, i in zip(keys, inputs, strict=True)
-        )
-        labels = None
-        if LABELS in members and LABELS not in keys:
-            header = _member_header(archive, members[LABELS], where)
-            labels = _labels(where, header, len(rows[0]), members[LABELS].filename)
+
+        def stored(key: str) -> tuple[_Header, str]:
+            return _member_header(archive, members[key], where), members[key].filename
+
+        return _samples(where, list(members), inputs, stored)
+
+
+def _samples(
+    where: str,
+    present: Sequence[str],
+    inputs: Sequence[Input],
+    stored: Callable[[str], tuple[_Header, str | Array]],
+) -> Samples:
+    """Arrays for the inputs, and labels, of those that are present; `stored` finds one by its name."""
+    keys = _choose(where, present, inputs)
+    rows = tuple(_rows(where, f"array '{key}'", i, *stored(key)) for key, i in zip(keys, inputs, strict=True))
+    labels = None
+    if LABELS in present and LABELS not in keys:
+        header, values = stored(LABELS)
+        labels = _labels(where, header, len(rows[0]), values)
     if len({len(r) for r in rows}) > 1:
         found = ", ".join(f"'{i.name}' {len(r)}" for i, r in zip(inputs, rows, strict=True))
         raise UserError(f"{where}: inputs have different numbers of samples: {found}; requires equal numbers")
@@ -309,7 +350,7 @@ def _choose(where: str, present: Sequence[str], inputs: Sequence[Input]) -> list
     raise UserError(f"{where}: no array for input '{missing}'; found {here}; requires {wanted}")
 
 
-def _rows(where: str, title: str, wanted: Input, header: _Header, member: str | None) -> Rows:
+def _rows(where: str, title: str, wanted: Input, header: _Header, stored: str | Array | None) -> Rows:
     shape = header.shape
     if shape == wanted.shape:
         shape = (1, *shape)
@@ -317,13 +358,20 @@ def _rows(where: str, title: str, wanted: Input, header: _Header, member: str | 
         raise UserError(f"{where}: {title} is {header}; input '{wanted.name}' requires {wanted.wanted}")
     if shape[0] == 0:
         raise UserError(f"{where}: {title} holds no sample; input '{wanted.name}' requires at least one")
-    return Rows(where, title, wanted.shape, shape[0], header, member)
+    return Rows(where, title, wanted.shape, shape[0], header, stored)
 
 
-def _labels(where: str, header: _Header, count: int, member: str) -> Rows:
+def _labels(where: str, header: _Header, count: int, stored: str | Array) -> Rows:
     if header.dtype.kind not in "iu" or header.shape not in ((count,), (count, 1)):
         raise UserError(f"{where}: {LABELS} is {header}; requires integers [{count}], one for each sample")
-    return Rows(where, f"array '{LABELS}'", (), count, header, member)
+    return Rows(where, f"array '{LABELS}'", (), count, header, stored)
+
+
+def _array_header(x: Array, where: str, key: str) -> _Header:
+    """What the header of a file would say of an array in memory. Raises UserError on anything but numbers."""
+    if not _is_number(x.dtype.str):
+        raise UserError(f"{where}: array '{key}': {_no_numbers(x.dtype.str)}")
+    return _Header(0, x.dtype, False, x.shape)
 
 
 def _member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> _Header:
@@ -369,11 +417,17 @@ def _described(raw: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     extents = cast("tuple[object, ...]", shape)
     if len(extents) > 32 or not all(type(e) is int and 0 <= e < 1 << 62 for e in extents):
         raise ValueError("its header is damaged")
-    if not isinstance(descr, str) or not _TYPES.fullmatch(descr) or descr[-2:] in ("f1", "b2", "b4", "b8"):
-        raise ValueError(
-            f"elements of type {str(cast(object, descr))[:40]}; requires integers or floats of up to 64 bits"
-        )
+    if not isinstance(descr, str) or not _is_number(descr):
+        raise ValueError(_no_numbers(cast(object, descr)))
     return np.dtype(descr), order, cast("tuple[int, ...]", extents)
+
+
+def _is_number(descr: str) -> bool:
+    return bool(_TYPES.fullmatch(descr)) and descr[-2:] not in ("f1", "b2", "b4", "b8")
+
+
+def _no_numbers(found: object) -> str:
+    return f"elements of type {str(found)[:40]}; requires integers or floats of up to 64 bits"
 
 
 def npz(arrays: Mapping[str, Array]) -> bytes:

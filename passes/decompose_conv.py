@@ -21,6 +21,7 @@ from dialects.esc_convolutions import holds_other_weights
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from dialects.signature import inputs_of
+from isa.arrays import Arrays
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
@@ -201,7 +202,7 @@ class DecomposeConvPass(ModulePass):
     cycle_rate: float | None = None
     """Error of the network's outputs that is worth saving all cycles; chosen by the scheme without."""
 
-    calibration: str | None = None
+    calibration: str | Arrays | None = None
     """.npz of inputs, as for quantize; seeded synthetic input without."""
 
     samples: int = 1024

@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError
 
+from isa.arrays import Arrays
 from isa.errors import UserError
 
 LEVELS = ("onnx", "esc", "bfs", "eisa")
@@ -33,7 +34,7 @@ Registry = Mapping[str, Callable[[], type[ModulePass]]]
 class PipelineOptions:
     """What the default pipeline depends on; a pass takes those that it has a field of the same name for."""
 
-    calibration: str | None = None
+    calibration: str | Arrays | None = None
     samples: int | None = None
     seed: int | None = None
     method: str | None = None
@@ -54,7 +55,7 @@ def build(
 
     An option that is None leaves the default of the pass.
     """
-    given = {name: value for name, value in dataclasses.asdict(options).items() if value is not None}
+    given = {name: value for name, value in vars(options).items() if value is not None}
     passes: list[ModulePass] = []
     for stage in LEVELS[: LEVELS.index(level) + 1]:
         for name in STAGES[stage]:
@@ -73,17 +74,24 @@ def before(level: str) -> tuple[str, ...]:
 
 
 def to_text(passes: Sequence[ModulePass]) -> str:
-    """Text of a pipeline that `parse` (and `-p` of our commands) reads back to equal passes."""
+    """Text of a pipeline that `parse` (and `-p` of our commands) reads back to equal passes.
+
+    Arrays in memory stand there by their title, which no text can give back.
+    """
     return ",".join(_spec_text(p.spec()) for p in passes)
 
 
 def _spec_text(spec: ArgSpec) -> str:
     # Written here because xDSL's own text leaves quotes in strings and exponents of floats unreadable for its parser.
     options = " ".join(
-        f"{name.replace('_', '-')}={','.join(_value_text(v) for v in values)}" if values else name.replace("_", "-")
+        f"{name.replace('_', '-')}={_values_text(values)}" if values else name.replace("_", "-")
         for name, values in spec.parameters.items()
     )
     return f"{spec.name}{{{options}}}" if options else spec.name
+
+
+def _values_text(values: Any) -> str:
+    return _value_text(values) if isinstance(values, Arrays) else ",".join(_value_text(v) for v in values)
 
 
 def _value_text(value: Any) -> str:

@@ -20,6 +20,7 @@ from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
 from dialects.signature import inputs_of, outputs_of
+from isa.arrays import Arrays
 from isa.errors import UserError
 from isa.reference import quantize_input
 from isa.target import load_target
@@ -76,8 +77,10 @@ class QuantizePass(ModulePass):
     name = "quantize"
     PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
 
-    calibration: str | None = None
-    """.npz or .npy of inputs [N, ...] (key: the input's name or `x`); seeded synthetic input without."""
+    calibration: str | Arrays | None = None
+    """.npz or .npy of inputs [N, ...] (key: the input's name or `x`), or arrays in memory; seeded synthetic input
+    without.
+    """
     method: str = "mse"
     """Choice of ranges: mse, minmax or percentile."""
     percentile: float = 99.99

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +23,7 @@ from escc.training.network import Network
 from escc.training.straight_through import DecomposedConv
 from escc.training.teacher import Teacher
 from escc.universe import multiverse
+from isa.arrays import Arrays
 from isa.errors import UserError
 from isa.program import Program
 from passes.analysis.original_weight_count import float_weights
@@ -82,28 +80,24 @@ class Session:
         return float_weights(main_function(self._module))
 
     def _run(self, *names: str, rate: float | None = None) -> None:
-        with self._passes(names, rate) as passes:
-            driver.run_passes(self._context, self._module, passes, (), self._announce)
+        driver.run_passes(self._context, self._module, self._passes(names, rate), (), self._announce)
 
-    @contextmanager
-    def _passes(self, names: Sequence[str], rate: float | None = None) -> Generator[list[ModulePass]]:
+    def _passes(self, names: Sequence[str], rate: float | None = None) -> list[ModulePass]:
         """Passes of level esc, on the calibration samples."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "calibration.npz"
-            np.savez(path, x=self._calibration.inputs(self._calibration.x).contiguous().numpy())
-            options = replace(self._options, calibration=str(path), rate=rate)
-            yield [step for step in build(self._registry, options, "esc") if step.name in names]
+        x = self._calibration.inputs(self._calibration.x).contiguous().numpy()
+        options = replace(self._options, calibration=Arrays({"x": x}, "the samples to train on"), rate=rate)
+        return [step for step in build(self._registry, options, "esc") if step.name in names]
 
     def nearest_rate(self, nbytes: float, tell: Callable[[str], None], begin: Callable[[str], None]) -> float:
         """Rate at which the decomposition alone comes nearest to a number of bytes.
 
         `tell` hears of every trial, `begin` of its beginning.
         """
-        with self._passes(TRAINED_AFTER[-1:]) as (step,):
-            assert isinstance(step, DecomposeConvPass)
-            after = build(self._registry, self._options, "eisa", (*before("esc"), *TRAINED_AFTER))
-            search = BudgetSearch(self._context, (), step, after, tell, begin)
-            return search.nearest(self._module, nbytes).rate or 0.0
+        (step,) = self._passes(TRAINED_AFTER[-1:])
+        assert isinstance(step, DecomposeConvPass)
+        after = build(self._registry, self._options, "eisa", (*before("esc"), *TRAINED_AFTER))
+        search = BudgetSearch(self._context, (), step, after, tell, begin)
+        return search.nearest(self._module, nbytes).rate or 0.0
 
     def decompose(self, rate: float | None) -> Prepared:
         """Decompose the module, and build both networks. Raises UserError if nothing in it can be decomposed."""

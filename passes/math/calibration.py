@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.arrays import Input, open_samples
+from isa.arrays import Input, Source, open_samples
 from passes.math.noise import normal
 
 Array: TypeAlias = NDArray[Any]
@@ -34,25 +33,25 @@ _CLIPPED = 1e-5
 """Largest share of the values that the method mse clips."""
 
 
-def load_inputs(path: str | Path | None, inputs: Sequence[Input], samples: int, seed: int) -> list[NDArray[np.float32]]:
+def load_inputs(source: Source | None, inputs: Sequence[Input], samples: int, seed: int) -> list[NDArray[np.float32]]:
     """Calibration inputs of a model, one float32 array [N, *shape] per input, N at most `samples`.
 
-    `isa.arrays.open_samples` says which arrays of the file are taken. Of more than `samples` rows the first and a
-    seeded random choice of the others are taken, in order. Without a path the input is synthetic, a standard normal
+    `isa.arrays.open_samples` says which arrays of the source are taken. Of more than `samples` rows the first and a
+    seeded random choice of the others are taken, in order. Without a source the input is synthetic, a standard normal
     clipped to [-2, 2], and a UserWarning says so; another warns of inputs that are all zero. Raises UserError naming
-    what is there and what is required where the file does not fit.
+    what is there and what is required where the source does not fit.
     """
-    if path is None:
+    if source is None:
         warnings.warn(SYNTHETIC_WARNING, UserWarning, stacklevel=2)
         return synthetic_inputs(inputs, samples, seed)
-    found = open_samples(path, inputs)
+    found = open_samples(source, inputs)
     rows = sample_rows(len(found), samples, seed)
     arrays = [stored.read(rows).astype(np.float32) for stored in found.inputs]
     for wanted, x in zip(inputs, arrays, strict=True):
         if not x.any():
             warnings.warn(
-                f"{path}: all {len(x)} calibration samples of input '{wanted.name}' are 0: they say nothing about "
-                "activations; look at how the file was made",
+                f"{source}: all {len(x)} calibration samples of input '{wanted.name}' are 0: they say nothing about "
+                "activations; look at how they were made",
                 UserWarning,
                 stacklevel=2,
             )
@@ -71,7 +70,7 @@ def sample_rows(total: int, samples: int, seed: int) -> NDArray[np.int64]:
 
 
 def synthetic_inputs(inputs: Sequence[Input], samples: int, seed: int) -> list[NDArray[np.float32]]:
-    """Seeded standard normal numbers clipped to [-2, 2], as `load_inputs` without a path.
+    """Seeded standard normal numbers clipped to [-2, 2], as `load_inputs` without a source.
 
     There are at most 32 samples, and of large inputs fewer.
     """

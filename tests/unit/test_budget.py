@@ -16,12 +16,16 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
-from escc.budget import LEAST_RATE, MOST_RATE, AccuracyCheck, Budget, Trial, find_rate, nearest_rate
+from escc.budget import LEAST_RATE, MOST_RATE, AccuracyCheck, Budget, BudgetSearch, Trial, find_rate, nearest_rate
 from escc.cli.compile import main
-from escc.driver import load
+from escc.driver import encode, load, run_passes, to_program
 from escc.irtext import make_context, parse_module
+from escc.universe import ESCC_UNIVERSE
+from isa.arrays import Arrays
 from isa.container import read_elf
 from isa.errors import UserError
+from passes.decompose_conv import DecomposeConvPass
+from passes.pipelines import PipelineOptions, build
 
 TWO_INPUTS = """
 func.func @main(%a: tensor<1x3x2x2xf32>, %b: tensor<1x3x2x2xf32>) -> tensor<1x3x2x2xf32>
@@ -188,7 +192,7 @@ def test_the_drop_is_measured_on_the_input_and_not_on_another_array(network: Pat
     module = load(make_context(), str(network / "m.onnx"))
     main_function(module).attributes["input_names"] = ArrayAttr([StringAttr("image")])
     for taken in (64, 400):
-        check = AccuracyCheck(module, str(tmp_path / "masked.npz"), taken, 0, tmp_path)
+        check = AccuracyCheck(module, str(tmp_path / "masked.npz"), taken, 0)
         assert check._before.all()
 
 
@@ -197,14 +201,32 @@ def test_a_network_that_guesses_is_worth_a_warning(network: Path, tmp_path: Path
     with np.load(network / "labelled.npz") as data:
         np.savez(tmp_path / "wrong.npz", x=data["x"], y=np.random.default_rng(0).integers(0, 5, len(data["y"])))
     with pytest.warns(UserWarning, match=r"images right before compression, no more than guessing: look at the labels"):
-        AccuracyCheck(module, str(tmp_path / "wrong.npz"), 64, 0, tmp_path)
+        AccuracyCheck(module, str(tmp_path / "wrong.npz"), 64, 0)
 
 
 def test_a_model_of_two_inputs_is_refused_by_their_names(network: Path, tmp_path: Path) -> None:
     module = parse_module(make_context(), TWO_INPUTS, "two.mlir")
     np.savez(tmp_path / "d.npz", left=np.zeros((4, 3, 2, 2)), right=np.zeros((4, 3, 2, 2)))
     with pytest.raises(UserError, match="--max-drop requires a model with one input; this one has 2: 'left', 'right'"):
-        AccuracyCheck(module, str(tmp_path / "d.npz"), 2, 0, tmp_path)
+        AccuracyCheck(module, str(tmp_path / "d.npz"), 2, 0)
+
+
+@pytest.mark.parametrize("samples", [64, 400])
+def test_images_in_memory_compile_as_those_of_a_file(network: Path, samples: int) -> None:
+    """Of 64 samples the others measure the drop, of 400 each half measures the other."""
+    with np.load(network / "labelled.npz") as data:
+        arrays = Arrays(dict(data))
+    registry, context = ESCC_UNIVERSE.all_passes, make_context()
+    module = load(context, str(network / "m.onnx"))
+    passes = build(registry, PipelineOptions(calibration=arrays, samples=samples))
+    at = next(i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass))
+    step = passes[at]
+    assert isinstance(step, DecomposeConvPass)
+    search = BudgetSearch(context, passes[:at], step, passes[at + 1 :], lambda text: None)
+    found = search.run(module, Budget("drop", 6.0))
+    run_passes(context, module, [found if p is step else p for p in passes])
+    binary = encode(to_program(module), "bin")
+    assert binary == compiled(network, "--max-drop", "6", "--samples", str(samples))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from xdsl.context import Context
 from xdsl.dialects import test
@@ -15,8 +16,11 @@ from xdsl.utils.exceptions import PassFailedException
 from escc.driver import PassError, attach_input, level_of, provenance, record, run_passes
 from escc.irtext import has_locations, make_context, parse_module, print_module
 from escc.universe import ESCC_UNIVERSE, PASSES
+from isa.arrays import Arrays
 from isa.errors import UserError
+from passes.decompose_conv import DecomposeConvPass
 from passes.pipelines import LEVELS, STAGES, PipelineOptions, before, build, parse, to_text
+from passes.quantize import QuantizePass
 
 ESC = """
 builtin.module attributes {escc.passes = ["onnx-canonicalize"]} {
@@ -76,6 +80,14 @@ REGISTRY = {"marked": lambda: Marked, "failing": lambda: Failing}
 )
 def test_text_reads_back(step: Marked) -> None:
     assert parse(REGISTRY, to_text([step, Marked()])) == (step, Marked())
+
+
+def test_arrays_in_memory_reach_the_passes_as_they_are() -> None:
+    arrays = Arrays({"x": np.zeros((1, 2))}, "what I have")
+    passes = build(ESCC_UNIVERSE.all_passes, PipelineOptions(calibration=arrays), "esc")
+    takers = [step for step in passes if isinstance(step, QuantizePass | DecomposeConvPass)]
+    assert len(takers) == 2 and all(step.calibration is arrays for step in takers)
+    assert to_text(takers) == 'quantize{calibration="what I have"},decompose-conv{calibration="what I have"}'
 
 
 def test_unknown_passes_are_named_all_at_once() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from isa.arrays import Input, contents, npz, open_samples
+from isa.arrays import Arrays, Input, contents, npz, open_samples
 from isa.errors import UserError
 
 Array = NDArray[Any]
@@ -64,6 +64,48 @@ def test_the_name_of_the_input_comes_first_then_x_then_the_only_array(tmp_path: 
     refused(saved(tmp_path / "d.npz", y=a), "'image'")
     np.save(tmp_path / "x.npy", a)
     np.testing.assert_array_equal(open_samples(tmp_path / "x.npy", [IMAGE]).inputs[0].read(), a)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"mask": stored(4, 100), "image": stored(4), "y": np.array([0, 1, 2, 1])},
+        {"x": stored(5).astype(">i2")},
+        {"anything": np.asfortranarray(stored(4))},
+        {"image": stored(1)[0]},
+        {"other": stored(4), "mask": stored(4)},
+        {"x": stored(4)[:, 0]},
+        {"x": stored(0)},
+        {"x": np.full((3, 2, 3), np.inf)},
+        {"x": stored(3).astype(complex)},
+        {"x": stored(3).astype(str)},
+        {"x": stored(3), "y": np.zeros(2, int)},
+        {"x": stored(3), "y": np.full(3, 7)},
+    ],
+)
+def test_arrays_in_memory_follow_the_rules_of_a_file(tmp_path: Path, arrays: dict[str, Array]) -> None:
+    """The same rows, or the same words of refusal."""
+
+    def found(source: Path | Arrays) -> object:
+        try:
+            samples = open_samples(source, [IMAGE])
+            (rows,) = samples.inputs
+            parts = rows.read(), rows.read([1, 2]) if len(rows) > 2 else None, np.concatenate([*rows.blocks(2, 3)])
+            labels = None if samples.labels is None else samples.classes(3)
+        except UserError as error:
+            (cause,) = error.causes
+            assert cause.startswith(f"{source}: ")
+            return cause.removeprefix(f"{source}: ").replace("damaged, encrypted or not written by NumPy: ", "")
+        return [(x.dtype, x.tolist()) for x in (*parts, labels) if x is not None]
+
+    assert found(saved(tmp_path / "d.npz", **arrays)) == found(Arrays(arrays, "samples"))
+
+
+def test_arrays_in_memory_are_not_changed_by_who_reads_them() -> None:
+    x = stored(4)
+    rows = open_samples(Arrays({"x": x}), [IMAGE]).inputs[0].read()
+    rows += 1
+    np.testing.assert_array_equal(x, stored(4))
 
 
 def test_an_input_may_be_called_y(tmp_path: Path) -> None:
