@@ -3,7 +3,7 @@ scratchpads.
 
 Tile operations name *what* they touch by half-open ranges `[%y : %h]` (first index and extent) in the coordinates of
 the tensors; *where* it lies follows from what their buffers hold. A load fills the next instance of its buffer (one
-address: always the same place; two: alternating), `bfs.open_tile` turns to the next instance of an OUT buffer, and a
+address: always the same place; two: alternating), `bfs.open_tile` turns to the next instance of an output buffer, and a
 convolution that starts new partial sums (see there) turns to the next instance of its PSUM buffer. Loops (`bfs.for`)
 hand their body the clipped extent of each step, so edge tiles need no separate code. Program order is the order of
 meaning.

@@ -29,7 +29,7 @@ from xdsl.irdl import (
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer
-from dialects.bfs_tiles import ACT, COEF, INDEX, OUT, PAR, PSUM, Range, TileOp, flat, numbers, positive
+from dialects.bfs_tiles import ACT, COEF, INDEX, PAR, PSUM, Range, TileOp, flat, numbers, positive
 
 # Convolutions --------------------------------------------------------------------------------------------------------
 
@@ -236,12 +236,12 @@ coordinates.
 
 @irdl_op_definition
 class RequantOp(TileOp):
-    """Requantise what the PSUM buffer holds into the OUT tile, as esc.requantize; `table`, `residual` and `addition`
+    """Requantise what the PSUM buffer holds into the output tile, as esc.requantize; `table`, `residual` and `addition`
     buffers are present as there. `q_signed`: type of q before the addition.
     """
 
     name = "bfs.requant"
-    out = operand_def(OUT)
+    out = operand_def(ACT)
     psum = operand_def(PSUM)
     parameters = operand_def(PAR)
     table = opt_operand_def(PAR)
@@ -279,10 +279,10 @@ class RequantOp(TileOp):
 
 @irdl_op_definition
 class AddOp(TileOp):
-    """Add two ACT tiles of the geometry of the OUT tile, as esc.add; `parameters` hold multipliers, clamp and shift."""
+    """Add two tiles of the geometry of the output tile, as esc.add; `parameters` hold multipliers, clamp and shift."""
 
     name = "bfs.add"
-    out = operand_def(OUT)
+    out = operand_def(ACT)
     lhs = operand_def(ACT)
     rhs = operand_def(ACT)
     parameters = operand_def(PAR)
@@ -295,12 +295,12 @@ class AddOp(TileOp):
 @irdl_op_definition
 class MapOp(TileOp):
     """Move and map a tile of `tensor`: out[y,x,i] = f(act[y*sy + oy, x*sx + ox, i + oc]), 0 outside the tensor, for the
-    output channels i of the OUT tile inside [first, first + count); f is the identity or the table. `offsets`
+    output channels i of the output tile inside [first, first + count); f is the identity or the table. `offsets`
     [oy, ox, oc], `channels` [first, count].
     """
 
     name = "bfs.map"
-    out = operand_def(OUT)
+    out = operand_def(ACT)
     act = operand_def(ACT)
     table = opt_operand_def(PAR)
     tensor = prop_def(FlatSymbolRefAttr)
@@ -337,13 +337,13 @@ class MapOp(TileOp):
 
 @irdl_op_definition
 class PoolOp(TileOp):
-    """Pooling of all windows of the OUT tile. `kind` max or average; average divides by a multiplier of `parameters`,
-    indexed by the counted positions from `count0` up, and counts `pads` [top, left, bottom, right] if
+    """Pooling of all windows of the output tile. `kind` max or average; average divides by a multiplier of
+    `parameters`, indexed by the counted positions from `count0` up, and counts `pads` [top, left, bottom, right] if
     `count_include_pad`.
     """
 
     name = "bfs.pool"
-    out = operand_def(OUT)
+    out = operand_def(ACT)
     act = operand_def(ACT)
     parameters = opt_operand_def(PAR)
     kind = prop_def(StringAttr)

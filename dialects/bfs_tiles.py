@@ -35,13 +35,13 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer, ints
 
-SPACES = ("act", "out", "coef", "par", "psum")
+SPACES = ("act", "coef", "par", "psum")
 INDEX = IndexType()
 
 
 @irdl_attr_definition
 class BufferType(Data[str], TypeAttribute):
-    """A buffer in one of the scratchpads: `!bfs.buffer<act>`, `out`, `coef`, `par` or `psum`."""
+    """A buffer in one of the scratchpads: `!bfs.buffer<act>`, `coef`, `par` or `psum`."""
 
     name = "bfs.buffer"
 
@@ -58,7 +58,7 @@ class BufferType(Data[str], TypeAttribute):
         printer.print_string(f"<{self.data}>")
 
 
-ACT, OUT, COEF, PAR, PSUM = (BufferType(s) for s in SPACES)
+ACT, COEF, PAR, PSUM = (BufferType(s) for s in SPACES)
 
 
 Range = tuple[SSAValue, SSAValue]
@@ -242,11 +242,11 @@ class LoadBytesOp(TileOp):
 
 @irdl_op_definition
 class OpenTileOp(TileOp):
-    """Turn to the next instance of an OUT buffer; it will hold output rows, columns and channels `[y, x, k]`."""
+    """Turn to the next instance of an output buffer; it will hold output rows, columns and channels `[y, x, k]`."""
 
     name = "bfs.open_tile"
     FILLS: ClassVar[bool] = True
-    buffer = operand_def(OUT)
+    buffer = operand_def(ACT)
     y = operand_def(INDEX)
     rows = operand_def(INDEX)
     x = operand_def(INDEX)
@@ -261,11 +261,11 @@ class OpenTileOp(TileOp):
 
 @irdl_op_definition
 class StoreTileOp(TileOp):
-    """Write the OUT tile to its place in a tensor."""
+    """Write the output tile to its place in a tensor."""
 
     name = "bfs.store_tile"
     tensor = prop_def(FlatSymbolRefAttr)
-    buffer = operand_def(OUT)
+    buffer = operand_def(ACT)
     assembly_format = "$tensor `,` $buffer attr-dict"
 
     def __init__(self, tensor: str, buffer: SSAValue):

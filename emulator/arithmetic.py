@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Window, flip
+from emulator.geometry import Tile, Window, flip, view
 from emulator.kernels import Bytes, Words, gather
 from isa.errors import UserError
 from isa.integers import ceil_div
@@ -25,6 +25,22 @@ _INT32_HIGH = (1 << 31) - 1
 _INT32_LOW = -(1 << 31)
 _BLOCK_ELEMENTS = 1 << 20
 """Window patches are gathered for as many images at a time as fit this many elements (at least one image)."""
+
+
+class ActTile(NamedTuple):
+    """A tile of ACT [N, bytes]."""
+
+    act: Bytes
+    place: Tile
+
+    def images(self, first: int, end: int) -> ActTile:
+        """The tile in images [first, end)."""
+        return self._replace(act=self.act[first:end])
+
+    def numbers(self, signed: int) -> NDArray[np.float32]:
+        """Its values [N, h, w, channels]."""
+        stored = view(self.act, self.place)
+        return (stored.view(np.int8) if signed else stored).astype(np.float32)
 
 
 class PsumTile(NamedTuple):
@@ -71,22 +87,17 @@ def largest_activation(signed: int) -> int:
     return 128 if signed else 255
 
 
-def plain(tile: Bytes, signed: int) -> NDArray[np.float32]:
-    """Bytes as numbers."""
-    return (tile.view(np.int8) if signed else tile).astype(np.float32)
-
-
-def patches(tile: Bytes, window: Window, signed: int, cs: int, cn: int) -> NDArray[np.float32]:
-    """Window patches float32 [N*oh*ow, r*s*cn] of channels [cs, cs+cn) of plain tiles [N, ih*iw*ic], zero outside."""
+def patches(tile: ActTile, window: Window, signed: int, cs: int, cn: int) -> NDArray[np.float32]:
+    """Window patches float32 [N*oh*ow, r*s*cn] of channels [cs, cs+cn) of a tile, zero outside."""
     if window.pointwise and cn == window.ic:
-        return plain(tile, signed).reshape(-1, cn)
-    out = np.empty((tile.shape[0], window.oh, window.ow, window.r, window.s, cn), np.float32)
-    gather(tile, window, flip(signed), cs, cn, out)
+        return tile.numbers(signed).reshape(-1, cn)
+    out = np.empty((len(tile.act), window.oh, window.ow, window.r, window.s, cn), np.float32)
+    gather(tile.act, tile.place, window, flip(signed), cs, cn, out)
     return out.reshape(-1, window.r * window.s * cn)
 
 
 def convolve(
-    tile: Bytes,
+    tile: ActTile,
     window: Window,
     signed: int,
     groups: list[tuple[int, int, WeightMatrix]],
@@ -100,11 +111,11 @@ def convolve(
     """
     size = window.oh * window.ow * window.r * window.s * max(cn for _, cn, _ in groups)
     step = max(1, _BLOCK_ELEMENTS // size)
-    for n in range(0, tile.shape[0], step):
+    for n in range(0, len(tile.act), step):
         part = target._replace(psum=target.psum[n : n + step])
         k = target.k
         for cs, cn, weights in groups:
-            x = patches(tile[n : n + step], window, signed, cs, cn)
+            x = patches(tile.images(n, n + step), window, signed, cs, cn)
             kn = weights.matrix.shape[1]
             result = x.astype(weights.matrix.dtype, copy=False) @ weights.matrix
             write_psum(part._replace(k=k, kn=kn), result, weights.bound, accumulate)
@@ -167,14 +178,14 @@ def fold(
     return Decomposed(flat, bases.astype(np.float64), total, ic_shift, -high - 1, high)
 
 
-def convolve_decomposed(tile: Bytes, window: Window, signed: int, weights: Decomposed, target: PsumTile) -> None:
+def convolve_decomposed(tile: ActTile, window: Window, signed: int, weights: Decomposed, target: PsumTile) -> None:
     """Both stages of a decomposed convolution, with rounding and saturation of the intermediate values."""
     v, taps = weights.bases.shape
-    images = tile.shape[0]
+    images = len(tile.act)
     step = max(1, _BLOCK_ELEMENTS // (window.ih * window.iw * target.kn * max(v, taps)))
     half = 1 << weights.shift >> 1
     for n in range(0, images, step):
-        x = plain(tile[n : n + step], signed).reshape(-1, window.ic)
+        x = tile.images(n, n + step).numbers(signed).reshape(-1, window.ic)
         ic = x @ weights.t
         np.floor((ic + np.float32(half)) * np.float32(2.0**-weights.shift), out=ic)
         np.clip(ic, weights.low, weights.high, out=ic)

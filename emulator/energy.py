@@ -8,7 +8,7 @@ from emulator.recording import Longs
 from isa.counts import Count
 from isa.target import PerScratchpad, Target
 
-SCRATCHPADS = ("act", "out", "coef", "par", "psum")
+SCRATCHPADS = ("act", "coef", "par", "psum")
 DRAM_COUNTS = {
     "activations_in": Count.DRAM_ACTIVATIONS_IN,
     "activations_out": Count.DRAM_ACTIVATIONS_OUT,

@@ -27,7 +27,7 @@ _MUCH, _LITTLE = 0.1, 0.02
 def batch_size(program: Program) -> int:
     """Images that are run together."""
     pads = program.target.scratchpad
-    return int(np.clip(_BATCH_BYTES // (program.arena_bytes + pads.act + pads.out + pads.psum), 1, _MOST_IMAGES))
+    return int(np.clip(_BATCH_BYTES // (program.arena_bytes + pads.act + pads.psum), 1, _MOST_IMAGES))
 
 
 def classes(program: Program) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import kernels
-from emulator.geometry import Region
+from emulator.geometry import Region, Tile
 from emulator.handlers import units_of
 from emulator.kernels import Bytes
 from emulator.memories import Constants, Memories
@@ -17,7 +17,6 @@ from emulator.transfers import room_for_lines
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.hazards import describe
-from isa.layout import RecordLayout
 from isa.program import Program, TensorRef
 
 
@@ -59,10 +58,11 @@ class Execution:
     def _lines(self, tensor: TensorRef, at: int) -> Bytes:
         """Plain bytes [N, h*w*c] of a BITMAP tensor."""
         h, w, c, chunk = tensor.h, tensor.w, tensor.c, self.memories.chunk
-        packed = np.empty((len(self.memories.arena), RecordLayout(c, chunk).tile_bytes(h, w)), np.uint8)
+        data = np.empty((len(self.memories.arena), h * w * c), np.uint8)
         region = Region(at, w, c, tensor.segment, 0, 0, 0, h, w, c)
         line_bytes = tensor.layout(chunk).line_bytes
         moved = room_for_lines(region, chunk)
-        if kernels.load_bitmap(self.memories.arena, region, packed, 0, chunk, line_bytes, moved) < 0:
+        tile = Tile(0, h, w, c, w * c, c)
+        if kernels.load_bitmap(self.memories.arena, region, data, tile, chunk, line_bytes, moved) < 0:
             raise UserError(f"tensor '{tensor.name}': a bitmap has bits beyond its channels")
-        return self.memories.expand(packed, 0, h * w, c).data
+        return data

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import NamedTuple, cast
 
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
 from isa.integers import Values
 
 
@@ -30,8 +34,8 @@ class Window(NamedTuple):
         return self[3:] == (1, 1, 1, 1, 0, 0, self.ih, self.iw)
 
 
-class OutTile(NamedTuple):
-    """Where a tile of plain bytes lies in OUT: its first byte, rows, columns, channels, strides."""
+class Tile(NamedTuple):
+    """Where a tile of plain bytes lies in ACT: its first byte, rows, columns, channels, strides in bytes."""
 
     at: int
     h: int
@@ -65,9 +69,22 @@ def window_of(v: Values) -> Window:
     return Window(*_window_fields(v))
 
 
-def out_tile_of(v: Values, h: str = "oh", w: str = "ow", channels: str = "kn") -> OutTile:
-    """The OUT tile of an instruction; the fields named hold its extents."""
-    return OutTile(v["out"], v[h], v[w], v[channels], v["out_w"] * v["out_c"], v["out_c"])
+def tile_of(v: Values, name: str, h: str = "oh", w: str = "ow", channels: str = "kn") -> Tile:
+    """The tile that the fields `isa.field_groups.place(name)` place; the fields named hold its extents."""
+    stride = v[f"{name}_c"]
+    return Tile(v[name], v[h], v[w], v[channels], v[f"{name}_w"] * stride, stride)
+
+
+def act_tile_of(v: Values) -> Tile:
+    """The input tile of an instruction with the fields `isa.field_groups.ACT_TILE`."""
+    return tile_of(v, "act", "ih", "iw", "ic")
+
+
+def view(memory: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
+    """A tile [N, h, w, channels] of a memory [N, bytes], which it shares."""
+    images, strides = memory.strides[0], (tile.row_stride, tile.position_stride, 1)
+    shape = (len(memory), tile.h, tile.w, tile.channels)
+    return as_strided(memory[:, tile.at :], shape, (images, *strides), writeable=False)
 
 
 def region_of(v: Values, arena_base: int) -> Region:

@@ -1,21 +1,21 @@
-"""The memories of one run, and what units share about them: decoded tiles, and values derived from constants."""
+"""The memories of one run, and what units share about them: tiles, and values derived from constants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from emulator import kernels
-from emulator.arithmetic import PsumTile
-from emulator.geometry import flip
+from emulator.arithmetic import ActTile, PsumTile
+from emulator.geometry import act_tile_of, flip, view
 from emulator.kernels import Bytes, Longs
-from isa.blocks import unpack_addition
+from isa.blocks import tile_bitmaps, unpack_addition
 from isa.errors import UserError
 from isa.formats import Space
 from isa.integers import Values, ceil_div
-from isa.layout import ADD_BLOCK_BYTES, RecordLayout
+from isa.layout import ADD_BLOCK_BYTES
 from isa.program import Program
 
 _T = TypeVar("_T")
@@ -41,13 +41,6 @@ class Constants:
         return found
 
 
-class DecodedTile(NamedTuple):
-    """A tile of ACT: plain bytes [N, positions * c] and the number of non-zeros in image 0."""
-
-    data: Bytes
-    nonzeros: int
-
-
 class Memories:
     """Memories of a run of N images: [N, bytes] where activations lie, [bytes] where only constants do.
 
@@ -62,13 +55,11 @@ class Memories:
         self.rodata: Bytes = np.frombuffer(program.rodata, np.uint8)
         self.arena: Bytes = np.zeros((images, program.arena_bytes), np.uint8)
         self.act: Bytes = np.zeros((images, pads.act), np.uint8)
-        self.out: Bytes = np.zeros((images, pads.out), np.uint8)
         self.psum = np.zeros((images, ceil_div(pads.psum, 4)), np.int32)
         self.coef: Bytes = np.zeros(pads.coef, np.uint8)
         self.par: Bytes = np.zeros(pads.par, np.uint8)
         self.number = 0
         self._constants = constants
-        self._tiles: dict[tuple[int, int, int], DecodedTile] = {}
 
     def derived(self, make: Callable[[], tuple[_T, int]]) -> _T:
         """What the present instruction derives from constants alone; `make` computes it and its size in bytes."""
@@ -82,32 +73,13 @@ class Memories:
         """A scratchpad of constants: COEF or PAR."""
         return self.coef if space is Space.COEF else self.par
 
-    def expand(self, memory: Bytes, at: int, positions: int, c: int) -> DecodedTile:
-        """Decode records that begin at a byte of `memory` [N, bytes]. Raises `UserError` on an impossible bitmap."""
-        records = RecordLayout(c, self.chunk)
-        data = np.empty((len(memory), positions * c), np.uint8)
-        nonzeros = kernels.expand(memory, at, positions, c, self.chunk, records.slot, records.bitmap_bytes, data)
-        if nonzeros < 0:
-            raise UserError("a bitmap in ACT has bits beyond its channels")
-        return DecodedTile(data, nonzeros)
-
-    def decoded(self, at: int, positions: int, c: int) -> DecodedTile:
-        """A tile of ACT in plain bytes; the same tile often feeds several instructions."""
-        key = (at, positions, c)
-        tile = self._tiles.get(key)
-        if tile is None:
-            tile = self._tiles[key] = self.expand(self.act, at, positions, c)
-        return tile
-
-    def forget(self, low: int, high: int) -> None:
-        """Bytes [low, high) of ACT are written: no tile decoded from them is valid any longer."""
-        for at, positions, c in list(self._tiles):
-            if at < high and low < at + RecordLayout(c, self.chunk).tile_bytes(1, positions):
-                del self._tiles[at, positions, c]
-
-    def act_tile(self, v: Values) -> DecodedTile:
+    def act_tile(self, v: Values) -> ActTile:
         """The input tile of an instruction with the fields `isa.field_groups.ACT_TILE`."""
-        return self.decoded(v["act"], v["ih"] * v["iw"], v["ic"])
+        return ActTile(self.act, act_tile_of(v))
+
+    def act_bitmaps(self, v: Values) -> NDArray[np.uint64]:
+        """Bitmaps [positions, chunks] of the non-zeros of that tile in image 0, as the read port makes them."""
+        return tile_bitmaps(view(self.act[:1], act_tile_of(v))[0], self.chunk)
 
     def psum_tile(self, v: Values) -> PsumTile:
         """The partial sums of an instruction with the fields `isa.field_groups.PSUM_TILE`."""

@@ -37,7 +37,6 @@ class Streamed(IntEnum):
     MAC = 4  # waiting because the MAC rows are busy and the intermediate FIFO is full
     ADDER_TREE = 5  # waiting because the adder tree waits for a slower slice and the intermediate FIFO is full
     POSITIONS = 6  # positions broadcast, over all row groups
-    ACT_BYTES = 7  # bitmap and value bytes broadcast
 
 
 class Streams(NamedTuple):
@@ -51,7 +50,6 @@ class Streams(NamedTuple):
     fifo_depth: int
     ic_depth: int
     broadcast: int  # cycles in which the bus sends a position
-    bitmap_bytes: int
 
 
 class _Schedule(NamedTuple):
@@ -188,8 +186,6 @@ def _group(
         taps = rows[p // columns.size] * columns[p % columns.size]
         if taps == 0:
             continue
-        for c in range(bits.shape[1]):
-            counts[Streamed.ACT_BYTES] += array.bitmap_bytes + _popcount(bits[p, c])
         counts[Streamed.MATCHES] += _costs(bits, coef, p, array.lanes, costs)
         slot = streamed % array.fifo_depth
         room = released[:, slot].max()

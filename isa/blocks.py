@@ -84,7 +84,10 @@ def coefficient_bitmaps(coef: Bytes, kn: int, v: int, c: int, chunk: int) -> NDA
     return bitmaps(coef.reshape(kn, v, records.chunks, 2, records.bitmap_bytes)[:, :, :, 0])
 
 
-def record_bitmaps(act: Bytes, c: int, chunk: int) -> NDArray[np.uint64]:
-    """Bitmaps [positions, chunks] of the non-zero values of a tile, from its records in ACT."""
-    records = RecordLayout(c, chunk)
-    return bitmaps(act.reshape(-1, records.chunks, records.record_bytes)[:, :, : records.bitmap_bytes])
+def tile_bitmaps(tile: Bytes, chunk: int) -> NDArray[np.uint64]:
+    """Bitmaps [positions, chunks] of the non-zero values of a tile [h, w, c] of plain bytes."""
+    h, w, c = tile.shape
+    chunks = RecordLayout(c, chunk).chunks
+    marks = np.zeros((h * w, chunks * chunk), bool)
+    marks[:, :c] = (tile != 0).reshape(h * w, c)
+    return bitmaps(np.packbits(marks.reshape(h * w, chunks, chunk), axis=2, bitorder="little"))

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from isa.counts import Count
 from isa.field_groups import inside
 from isa.integers import Number, Values, ceil_div, most_of
-from isa.layout import RecordLayout
 from isa.target import Target
 
 Counted: TypeAlias = dict[Count, Number]
@@ -70,12 +69,6 @@ def summed(*parts: Mapping[Count, Number]) -> Counted:
         for count, number in part.items():
             found[count] = found[count] + number if count in found else number
     return found
-
-
-def bitmap_bytes(positions: Number, c: Number, target: Target) -> Number:
-    """Bytes of the bitmaps of all records of a tile."""
-    records = RecordLayout(c, target.array.chunk)
-    return positions * records.chunks * records.bitmap_bytes
 
 
 def transfer_cycles(nbytes: Number, target: Target) -> Number:

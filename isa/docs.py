@@ -63,8 +63,7 @@ constants anywhere: a transfer moves the whole bursts that its first and last by
 """
 
 _HOLDS = {
-    "act": "activation tiles as records",
-    "out": "output tiles as plain bytes",
+    "act": "tiles of activations: inputs, residuals and outputs",
     "coef": "expanded ternary coefficients, dense weights",
     "par": "bases, requantisation parameters, tables",
     "psum": "partial sums, int32",
@@ -82,8 +81,7 @@ Parameters in PAR are packed without gaps, little-endian:
 | bases | v * r * s | int8 [v][r][s] |
 
 COEF holds dense weights as int8 [kn][r][s][cpg], depthwise weights as int8 [kn][r][s], and ternary coefficients as
-[kn][v][chunk] of (bitmap, sign bitmap), sign bit 1 for -1. PSUM tiles are int32 [oh][ow][kt]; OUT tiles are bytes
-[rows][out_w][out_c].
+[kn][v][chunk] of (bitmap, sign bitmap), sign bit 1 for -1. PSUM tiles are int32 [oh][ow][kt].
 """
 
 

@@ -6,7 +6,7 @@ from isa.declaration import Field, Rule, address, extent, flag
 from isa.extents import Extent, reads
 from isa.formats import Space, TensorFormat
 from isa.integers import Number, Values, ceil_div, least, most
-from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES, RecordLayout, TensorLayout
+from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES, TensorLayout
 from isa.target import Target
 
 ROW_GROUPS = extent(
@@ -103,23 +103,58 @@ def region_extents(v: Values, target: Target, write: bool) -> list[Extent]:
 
 # Tiles in the scratchpads -------------------------------------------------------------------------------------------
 
+
+def place(name: str, what: str) -> tuple[Field, ...]:
+    """Fields that say where a tile of plain bytes lies in ACT: the address `name`, and its strides."""
+    return (
+        address(name, f"in ACT of element (0,0,0) of {what}"),
+        extent(f"{name}_w", f"row stride of {what}, positions"),
+        extent(f"{name}_c", f"position stride of {what}, bytes"),
+    )
+
+
+def tile(
+    v: Values, name: str, write: bool, height: str = "oh", width: str = "ow", channels: str = "kn", when: Number = True
+) -> Extent:
+    """A tile that the fields `place(name)` place; `height`, `width` and `channels` name the fields of its extents."""
+    stride = v[f"{name}_c"]
+    return Extent(Space.ACT, write, v[name], v[height] * when, v[f"{name}_w"] * stride, v[width], stride, v[channels])
+
+
+def apart(v: Values, name: str, width: str = "ow", channels: str = "kn", when: Number = True) -> Rule:
+    """Rows and positions of the tile at `name` do not overlap."""
+    broken = (v[width] > v[f"{name}_w"]) | (v[channels] > v[f"{name}_c"])
+    return Rule(broken & (when != 0), f"rows or positions of the tile at {name} overlap")
+
+
+def clear(v: Values, read: Extent, written: Extent, same: str = "", when: Number = True) -> Rule:
+    """A tile that is written has no byte of one that is read between its first and its last one, or is the tile at
+    `same` itself.
+    """
+    broken = (read.base < written.end) & (written.base < read.end) & (when != 0)
+    if same:
+        differs = (v[same] != v["out"]) | (v[f"{same}_w"] != v["out_w"]) | (v[f"{same}_c"] != v["out_c"])
+        broken = broken & differs
+    return Rule(broken, "the output tile overlaps a tile that is read")
+
+
 ACT_TILE = (
-    address("act", "of the input tile (records) in ACT"),
+    *place("act", "the input tile"),
     extent("ih", "rows of the input tile"),
     extent("iw", "columns of the input tile"),
-    extent("ic", "channels of the input tile (fixes the record stride)"),
+    extent("ic", "channels of the input tile"),
     Field("signed", 1, "1: activations are int8, 0: uint8"),
 )
 
 
-def record_bytes(h: Number, w: Number, c: Number, target: Target) -> Number:
-    """Bytes of a tile of records."""
-    return RecordLayout(c, target.array.chunk).tile_bytes(h, w)
-
-
-def act_tile(v: Values, target: Target) -> Extent:
+def act_tile(v: Values) -> Extent:
     """The input tile, which is read."""
-    return reads(Space.ACT, v["act"], record_bytes(v["ih"], v["iw"], v["ic"], target))
+    return tile(v, "act", False, "ih", "iw", "ic")
+
+
+def act_rule(v: Values) -> Rule:
+    """Rows and positions of the input tile do not overlap."""
+    return apart(v, "act", "iw", "ic")
 
 
 WINDOW = (
@@ -159,23 +194,7 @@ def psum_tile(v: Values, write: bool, when: Number = True) -> Extent:
     return Extent(Space.PSUM, write, v["psum"] + 4 * v["k"], when * 1, 0, v["oh"] * v["ow"], 4 * v["kt"], 4 * v["kn"])
 
 
-OUT_TILE = (
-    address("out", "in OUT of output element (0,0,0)"),
-    extent("out_w", "row stride of the OUT tile, positions"),
-    extent("out_c", "position stride of the OUT tile, bytes"),
-)
-
-
-def out_rule(v: Values, width: str = "ow", channels: str = "kn") -> Rule:
-    """Rows and positions of the OUT tile do not overlap."""
-    broken = (v[width] > v["out_w"]) | (v[channels] > v["out_c"])
-    return Rule(broken, "rows or positions of the OUT tile overlap")
-
-
-def out_tile(v: Values, write: bool, height: str = "oh", width: str = "ow", channels: str = "kn") -> Extent:
-    """The positions of the OUT tile; the fields named hold its extents."""
-    row = v["out_w"] * v["out_c"]
-    return Extent(Space.OUT, write, v["out"], v[height], row, v[width], v["out_c"], v[channels])
+OUT_TILE = place("out", "the output tile")
 
 
 def table(v: Values) -> Extent:

@@ -18,12 +18,11 @@ class Space(IntEnum):
     """A memory that instructions read or write. DRAM is two of them: constants, and the arena of activations."""
 
     ACT = 0
-    OUT = 1
-    COEF = 2
-    PAR = 3
-    PSUM = 4
-    ARENA = 5
-    CONSTANTS = 6
+    COEF = 1
+    PAR = 2
+    PSUM = 3
+    ARENA = 4
+    CONSTANTS = 5
 
     @property
     def address_space(self) -> str:

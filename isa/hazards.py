@@ -21,7 +21,7 @@ from isa.program import Program
 from isa.target import Target
 
 SPACES = tuple(dict.fromkeys(space.address_space for space in Space))
-"""The five scratchpads and DRAM; each has addresses of its own."""
+"""The four scratchpads and DRAM; each has addresses of its own."""
 
 
 class Access(NamedTuple):

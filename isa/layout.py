@@ -1,12 +1,14 @@
-"""Where every byte of an activation lies: records in ACT, lines in DRAM, parameter blocks in PAR.
+"""Where every byte of an activation lies: tiles in ACT, lines in DRAM, parameter blocks in PAR.
 
-Vocabulary. A *chunk* is the run of channels that share one bitmap (target parameter `chunk`, 64). A *record* is one
-position's chunk in ACT: bitmap, then a slot of which the first `popcount(bitmap)` bytes are the packed non-zeros in
-channel order; the rest of the slot is undefined. A *line* is the unit of a BITMAP tensor in DRAM: `segment` consecutive
-positions of one row and one chunk: all bitmaps, then all non-zeros of the line packed in position-then-channel order.
-The last line of a row holds fewer positions where `segment` does not divide the width. A line owns a fixed slot of
-worst-case size, so that its address is static while the bytes moved are data-dependent; what follows its last non-zero
-is undefined. Bit i of a bitmap (bit i % 8 of byte i // 8) is channel i of the chunk.
+A tile in ACT is plain bytes [h][w][c], with strides of its own between rows and between positions: a part of a tile or
+of a whole tensor is a tile too.
+
+Vocabulary of DRAM. A *chunk* is the run of channels that share one bitmap (target parameter `chunk`, 64). A *line* is
+the unit of a BITMAP tensor: `segment` consecutive positions of one row and one chunk: all bitmaps, then all non-zeros
+of the line packed in position-then-channel order. The last line of a row holds fewer positions where `segment` does not
+divide the width. A line owns a fixed slot of worst-case size, so that its address is static while the bytes moved are
+data-dependent; what follows its last non-zero is undefined. Bit i of a bitmap (bit i % 8 of byte i // 8) is channel i
+of the chunk. A *record* is what one position takes of a line at most: a bitmap, and a slot of a byte a channel.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def align(n: int, to: int = DRAM_ALIGN) -> int:
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """Geometry of the records of a tile with `c` channels in ACT."""
+    """Geometry of the records of `c` channels."""
 
     c: int
     chunk: int
@@ -52,15 +54,6 @@ class RecordLayout:
         """Bytes of one record."""
         return self.bitmap_bytes + self.slot
 
-    @property
-    def position_bytes(self) -> int:
-        """Bytes of all records of one position."""
-        return self.chunks * self.record_bytes
-
-    def tile_bytes(self, h: int, w: int) -> int:
-        """Bytes of a tile of h x w positions, row-major, chunk innermost."""
-        return h * w * self.position_bytes
-
 
 @dataclass(frozen=True)
 class TensorLayout:
@@ -78,7 +71,7 @@ class TensorLayout:
 
     @property
     def records(self) -> RecordLayout:
-        """Record geometry of a tile that holds all channels; its bitmap and slot sizes are those of the lines too."""
+        """Records of all channels; their bitmaps and slots are those of the lines."""
         return RecordLayout(self.c, self.chunk)
 
     @property

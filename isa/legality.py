@@ -38,8 +38,9 @@ The loader rejects a program that breaks one of these, before anything runs.
   and activations wholly in the arena.
 - A region lies within its tensor in width and channels; the tensor begins at a multiple of 64. In a BITMAP tensor, the
   first channel is a multiple of the chunk, and a region that is stored covers whole segments and whole chunks.
-- PSUM addresses are multiples of 4. Channels that are read or written exist in their tile. Rows and positions of an OUT
-  tile do not overlap.
+- PSUM addresses are multiples of 4. Channels that are read or written exist in their tile. Rows and positions of a tile
+  in ACT do not overlap, nor does the output tile of an instruction with a tile that it reads, unless both are the same
+  tile of an addition.
 - Every window of a maximum holds a position of the tile; every window of an average counts at least one position and at
   least `count0`. Clamps are not empty; the shift of an average is in 1..62.
 - `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals, and waits

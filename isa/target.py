@@ -16,7 +16,7 @@ from isa.errors import UserError
 from isa.levels import LEVELS
 from isa.text import printable
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 
 
 class TargetError(UserError):
@@ -89,7 +89,6 @@ class Scratchpads:
     """Capacities."""
 
     act: Annotated[int, _CAPACITY]
-    out: Annotated[int, _CAPACITY]
     coef: Annotated[int, _CAPACITY]
     par: Annotated[int, _CAPACITY]
     psum: Annotated[int, _CAPACITY]
@@ -140,7 +139,6 @@ class PerScratchpad:
     """One figure for each scratchpad; who holds the table declares it."""
 
     act: float
-    out: float
     coef: float
     par: float
     psum: float

@@ -14,22 +14,6 @@ from isa.layout import RecordLayout, TensorLayout
 _U8 = NDArray[np.uint8]
 
 
-def pack_records(tile: _U8, chunk: int) -> _U8:
-    """Lay down a tile [h, w, c] as the records of ACT; returns `RecordLayout(c, chunk).tile_bytes(h, w)` bytes."""
-    h, w, c = tile.shape
-    layout = RecordLayout(c, chunk)
-    slots = _chunked(tile, layout)
-    return _pack_lines(slots.reshape(h * w * layout.chunks, 1, layout.slot), layout.record_bytes).reshape(-1)
-
-
-def unpack_records(records: _U8, h: int, w: int, c: int, chunk: int) -> _U8:
-    """The tile [h, w, c] that the bytes from `records[0]` on hold."""
-    layout = RecordLayout(c, chunk)
-    lines = records[: layout.tile_bytes(h, w)].reshape(-1, layout.record_bytes)
-    slots = _unpack_lines(lines, 1, layout.slot)
-    return np.ascontiguousarray(slots.reshape(h, w, layout.chunks * layout.slot)[:, :, :c])
-
-
 def pack_tensor(tensor: _U8, layout: TensorLayout) -> _U8:
     """Lay out a tensor [h, w, c] as in DRAM; returns `layout.nbytes` bytes."""
     out = np.zeros(layout.nbytes, np.uint8)

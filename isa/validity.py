@@ -1,7 +1,7 @@
 """The proof that no instruction touches bytes that are out of place or undefined.
 
-Programs have no control flow, so the bytes that are touched do not depend on data (the values of a compressed record
-do, its slot does not). One pass over the extents of all instructions before the first runs therefore proves, for every
+Programs have no control flow, so the bytes that are touched do not depend on data (the bytes of a compressed line do,
+its slot does not). One pass over the extents of all instructions before the first runs therefore proves, for every
 input: no access leaves its memory, constants are read from `.rodata` only and activations live in the arena only, and
 nothing is read that has not been written. Kernels rely on it.
 """
@@ -23,7 +23,7 @@ from isa.program import Program, TensorRef
 Longs: TypeAlias = NDArray[np.int64]
 
 _REPORTED = 8
-_NAMES = ("act", "out", "coef", "par", "psum", "the activation arena", ".rodata")
+_NAMES = ("act", "coef", "par", "psum", "the activation arena", ".rodata")
 
 
 @jit
@@ -88,8 +88,8 @@ def _who(program: Program, number: int) -> str:
 def check_accesses(program: Program) -> None:
     """Raise `UserError` naming the instructions that leave a memory or read what nothing has written."""
     pads = program.target.scratchpad
-    low = np.array([0, 0, 0, 0, 0, program.arena_base, 0], np.int64)
-    high = np.array([pads.act, pads.out, pads.coef, pads.par, pads.psum, program.dram_bytes, len(program.rodata)])
+    low = np.array([0, 0, 0, 0, program.arena_base, 0], np.int64)
+    high = np.array([pads.act, pads.coef, pads.par, pads.psum, program.dram_bytes, len(program.rodata)])
     table = _all_extents(program)
     end = table.end
     causes: list[str] = []

@@ -14,7 +14,6 @@ from isa.integers import Values
 
 def execute(m: Memories, v: Values) -> None:
     """One matrix product for each group."""
-    tile = m.act_tile(v)
 
     def make() -> tuple[Groups, int]:
         taps = v["r"] * v["s"] * v["cpg"]
@@ -23,7 +22,7 @@ def execute(m: Memories, v: Values) -> None:
         return groups, sum(g[2].matrix.nbytes for g in groups)
 
     groups = m.derived(make)
-    convolve(tile.data, window_of(v), v["signed"], groups, m.psum_tile(v), bool(v["accumulate"]))
+    convolve(m.act_tile(v), window_of(v), v["signed"], groups, m.psum_tile(v), bool(v["accumulate"]))
 
 
 UNIT = Unit(SPEC, execute)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Window, flip, window_of
+from emulator.geometry import Tile, Window, act_tile_of, flip, window_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -26,7 +26,8 @@ class PsumPlace(NamedTuple):
 
 @jit
 def depthwise(
-    tile: Bytes,
+    act: Bytes,
+    tile: Tile,
     window: Window,
     flip: int,
     channels: Longs,
@@ -35,31 +36,32 @@ def depthwise(
     at: PsumPlace,
     accumulate: bool,
 ) -> bool:
-    """psum[at.word + (y*ow+x)*kt + k] (+)= sum weights[r, s, k] * tile[.., channels[k]]; whether all fit int32.
+    """psum[at.word + (y*ow+x)*kt + k] (+)= sum weights[r, s, k] * act[.., channels[k]]; whether all fit int32.
 
     `weights` [r, s, kn]. Products of a window alone always fit: 255 * 255 * 128 * 255 is less than 2^31.
     """
-    ih, iw, ic, r, s, sy, sx, pt, pl, oh, ow = window
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
     kn = channels.size
     first, straight = channels[0], channels[kn - 1] - channels[0] == kn - 1
     sign = np.int32(flip)
     sums = np.empty(kn, np.int32)
     fits = True
-    for n in range(tile.shape[0]):
+    for n in range(act.shape[0]):
         for y in range(oh):
             for x in range(ow):
                 sums[:] = 0
                 for i in range(max(0, pt - y * sy), min(r, ih + pt - y * sy)):
                     for j in range(max(0, pl - x * sx), min(s, iw + pl - x * sx)):
-                        begin = ((y * sy - pt + i) * iw + x * sx - pl + j) * ic
+                        row, column = y * sy - pt + i, x * sx - pl + j
+                        begin = tile.at + row * tile.row_stride + column * tile.position_stride
                         taps = weights[i, j]
                         if straight:  # one input channel an output channel: a loop that the processor runs in parallel
-                            values = tile[n, begin + first : begin + first + kn]
+                            values = act[n, begin + first : begin + first + kn]
                             for k in range(kn):
                                 sums[k] += ((np.int32(values[k]) ^ sign) - sign) * taps[k]
                         else:
                             for k in range(kn):
-                                sums[k] += ((np.int32(tile[n, begin + channels[k]]) ^ sign) - sign) * taps[k]
+                                sums[k] += ((np.int32(act[n, begin + channels[k]]) ^ sign) - sign) * taps[k]
                 to = at.word + (y * ow + x) * at.kt
                 for k in range(kn):
                     total = np.int64(sums[k]) + (np.int64(psum[n, to + k]) if accumulate else 0)
@@ -70,7 +72,6 @@ def depthwise(
 
 def execute(m: Memories, v: Values) -> None:
     """Raises `UserError` if a partial sum leaves int32."""
-    tile = m.act_tile(v)
 
     def make() -> tuple[tuple[Longs, NDArray[np.int32]], int]:
         kn, r, s = v["kn"], v["r"], v["s"]
@@ -82,7 +83,8 @@ def execute(m: Memories, v: Values) -> None:
     channels, weights = m.derived(make)
     place = PsumPlace(v["psum"] // 4 + v["k"], v["kt"])
     accumulate = bool(v["accumulate"])
-    if not depthwise(tile.data, window_of(v), flip(v["signed"]), channels, weights, m.psum, place, accumulate):
+    sign = flip(v["signed"])
+    if not depthwise(m.act, act_tile_of(v), window_of(v), sign, channels, weights, m.psum, place, accumulate):
         raise UserError("a partial sum leaves int32")
 
 

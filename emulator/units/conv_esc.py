@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.arithmetic import Decomposed, WeightMatrix, convolve, convolve_decomposed, fold
 from emulator.geometry import window_of
@@ -13,7 +14,7 @@ from emulator.memories import Memories
 from emulator.recording import Entry
 from emulator.streaming import Streamed, Streams, stream
 from emulator.unit import Unit
-from isa.blocks import coefficient_bitmaps, record_bitmaps, unpack_coefficients
+from isa.blocks import coefficient_bitmaps, unpack_coefficients
 from isa.counts import Count
 from isa.instructions.conv_esc import SPEC, expanded_bytes, stationary
 from isa.integers import Values, ceil_div
@@ -21,9 +22,9 @@ from isa.layout import RecordLayout
 
 
 class Operands(NamedTuple):
-    """The records of the tile of image 0, and the expanded coefficients."""
+    """The bitmaps of the tile of image 0, and the expanded coefficients."""
 
-    act: Bytes
+    bits: NDArray[np.uint64]
     coef: Bytes
 
 
@@ -40,11 +41,10 @@ def execute(m: Memories, v: Values) -> Operands:
 
     weights = m.derived(make)
     if isinstance(weights, WeightMatrix):
-        convolve(tile.data, window_of(v), v["signed"], [(0, v["ic"], weights)], m.psum_tile(v), False)
+        convolve(tile, window_of(v), v["signed"], [(0, v["ic"], weights)], m.psum_tile(v), False)
     else:
-        convolve_decomposed(tile.data, window_of(v), v["signed"], weights, m.psum_tile(v))
-    size = RecordLayout(v["ic"], m.chunk).tile_bytes(v["ih"], v["iw"])
-    return Operands(m.act[0, v["act"] : v["act"] + size], coef)
+        convolve_decomposed(tile, window_of(v), v["signed"], weights, m.psum_tile(v))
+    return Operands(m.act_bitmaps(v), coef)
 
 
 def record(entry: Entry, v: Values, operands: Operands) -> None:
@@ -60,12 +60,10 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
         fifo_depth=a.fifo_depth,
         ic_depth=a.ic_fifo_depth,
         broadcast=ceil_div(records.chunks, a.broadcast_chunks),
-        bitmap_bytes=records.bitmap_bytes,
     )
-    bits = record_bitmaps(operands.act, v["ic"], a.chunk)
     masks = coefficient_bitmaps(operands.coef, v["kn"], v["v"], v["ic"], a.chunk)
     counts = np.zeros(len(Streamed), np.int64)
-    cycles = stream(bits, masks, window_of(v), streams, counts)
+    cycles = stream(operands.bits, masks, window_of(v), streams, counts)
     seen = {which: int(counts[which]) for which in Streamed}
     entry.takes(a.issue_cycles + cycles)
     waits = {
@@ -81,7 +79,7 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
     entry.add(Count.MATCHES, seen[Streamed.MATCHES])
     entry.add(Count.CA_ADD_INT8, seen[Streamed.MATCHES])
     entry.add(Count.CA_ADD_INT32, seen[Streamed.WORK])
-    entry.add(Count.ACT_READ, seen[Streamed.ACT_BYTES])
+    entry.add(Count.ACT_READ, seen[Streamed.POSITIONS] * v["ic"])
     often = v["groups"] if stationary(v, entry.target) else seen[Streamed.POSITIONS]
     entry.add(Count.COEF_READ, operands.coef.size * often)
 

@@ -1,4 +1,4 @@
-"""`post.pool`: maximum or average over windows of a tile of ACT, to OUT."""
+"""`post.pool`: maximum or average over windows of a tile of ACT."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import OutTile, Window, flip, out_tile_of, window_of
+from emulator.geometry import Tile, Window, act_tile_of, flip, tile_of, window_of
 from emulator.kernels import Bytes, Longs
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -32,10 +32,10 @@ class Average(NamedTuple):
 
 
 @jit
-def pool_maximum(tile: Bytes, window: Window, flip: int, cs: int, out: Bytes, to_tile: OutTile, most: Longs) -> None:
-    """`tile`: plain bytes [N, ih * iw * ic]; `most` [channels]: scratch."""
-    ih, iw, ic, r, s, sy, sx, pt, pl, oh, ow = window
-    for n in range(tile.shape[0]):
+def pool_maximum(act: Bytes, tile: Tile, window: Window, flip: int, cs: int, to_tile: Tile, most: Longs) -> None:
+    """From `tile` to `to_tile`; `most` [channels]: scratch."""
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
+    for n in range(act.shape[0]):
         for y in range(oh):
             top = y * sy - pt
             for x in range(ow):
@@ -44,22 +44,22 @@ def pool_maximum(tile: Bytes, window: Window, flip: int, cs: int, out: Bytes, to
                 most[:] = -256
                 for row in range(max(top, 0), min(top + r, ih)):
                     for column in range(max(left, 0), min(left + s, iw)):
-                        at = (row * iw + column) * ic + cs
+                        at = tile.at + row * tile.row_stride + column * tile.position_stride + cs
                         for k in range(most.size):
-                            most[k] = max(most[k], (np.int64(tile[n, at + k]) ^ flip) - flip)
+                            most[k] = max(most[k], (np.int64(act[n, at + k]) ^ flip) - flip)
                 for k in range(most.size):
-                    out[n, to + k] = most[k] & 255
+                    act[n, to + k] = most[k] & 255
 
 
 @jit
 def pool_average(
-    tile: Bytes, window: Window, flip: int, cs: int, average: Average, out: Bytes, to_tile: OutTile, sums: Longs
+    act: Bytes, tile: Tile, window: Window, flip: int, cs: int, average: Average, to_tile: Tile, sums: Longs
 ) -> None:
-    """`tile`: plain bytes [N, ih * iw * ic]; `sums` [channels]: scratch."""
-    ih, iw, ic, r, s, sy, sx, pt, pl, oh, ow = window
+    """From `tile` to `to_tile`; `sums` [channels]: scratch."""
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
     shift = average.shift
     around = np.int64(1) << (shift - 1)
-    for n in range(tile.shape[0]):
+    for n in range(act.shape[0]):
         for y in range(oh):
             top = y * sy - pt
             rows = min(top + r, average.bottom) - max(top, average.top)
@@ -70,26 +70,26 @@ def pool_average(
                 sums[:] = 0
                 for row in range(max(top, 0), min(top + r, ih)):
                     for column in range(max(left, 0), min(left + s, iw)):
-                        at = (row * iw + column) * ic + cs
+                        at = tile.at + row * tile.row_stride + column * tile.position_stride + cs
                         for k in range(sums.size):
-                            sums[k] += (np.int64(tile[n, at + k]) ^ flip) - flip
+                            sums[k] += (np.int64(act[n, at + k]) ^ flip) - flip
                 m = average.mult[rows * columns - average.count0]
                 for k in range(sums.size):
-                    out[n, to + k] = min(max((sums[k] * m + around) >> shift, average.lo), average.hi) & 255
+                    act[n, to + k] = min(max((sums[k] * m + around) >> shift, average.lo), average.hi) & 255
 
 
 def execute(m: Memories, v: Values) -> None:
     """Windows see positions of the tile only; an average may count padding."""
-    tile, window, sign = m.act_tile(v).data, window_of(v), flip(v["signed"])
-    scratch, to = np.empty(v["kn"], np.int64), out_tile_of(v)
+    tile, window, sign = act_tile_of(v), window_of(v), flip(v["signed"])
+    scratch, to = np.empty(v["kn"], np.int64), tile_of(v, "out")
     if v["kind"] == PoolKind.MAX:
-        pool_maximum(tile, window, sign, v["cs"], m.out, to, scratch)
+        pool_maximum(m.act, tile, window, sign, v["cs"], to, scratch)
         return
     mult = unpack_multipliers(m.par[v["par"] : v["par"] + 4 * multipliers(v)])
     average = Average(
         -v["bt"], v["ih"] + v["bb"], -v["bl"], v["iw"] + v["br"], mult, v["count0"], v["shift"], v["lo"], v["hi"]
     )
-    pool_average(tile, window, sign, v["cs"], average, m.out, to, scratch)
+    pool_average(m.act, tile, window, sign, v["cs"], average, to, scratch)
 
 
 UNIT = Unit(SPEC, execute)

@@ -1,4 +1,4 @@
-"""`post.requant`: partial sums to 8 bits in OUT."""
+"""`post.requant`: partial sums to 8 bits in ACT."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import OutTile, out_tile_of
+from emulator.geometry import Tile, tile_of
 from emulator.kernels import Bytes, Longs, Words
-from emulator.memories import DecodedTile, Memories
-from emulator.recording import Entry
+from emulator.memories import Memories
 from emulator.unit import Unit
-from isa.counts import Count
 from isa.errors import UserError
 from isa.instructions.post_requant import SPEC
 from isa.integers import Values
@@ -21,7 +19,7 @@ from isa.parameters import read_block
 
 _IDENTITY = np.arange(TABLE_BYTES, dtype=np.int64)
 _NO_ADDITION = np.empty(0, np.int64)
-_NO_TILE = DecodedTile(np.empty((1, 0), np.uint8), 0)
+_NO_TILE = Tile(0, 0, 0, 0, 0, 0)
 
 
 class Parameters(NamedTuple):
@@ -42,14 +40,12 @@ def requantise(
     p: Parameters,
     lut: int,
     table: Longs,
-    residual: Bytes,
-    res_c: int,
-    res_k: int,
+    act: Bytes,
+    residual: Tile,
     addition: Longs,
-    out: Bytes,
-    tile: OutTile,
+    tile: Tile,
 ) -> None:
-    """`table` [256] holds the values q after the table; `residual` [N, positions * res_c] plain bytes.
+    """`table` [256] holds the values q after the table.
 
     `addition`: ma, mb, alo, ahi, shift, 128 if the residual is signed else 0; empty without a residual.
     """
@@ -64,7 +60,9 @@ def requantise(
     for n in range(psum.shape[0]):
         for position in range(tile.h * tile.w):
             at = source + position * kt
-            to = tile.at + position // tile.w * tile.row_stride + position % tile.w * tile.position_stride
+            y, x = position // tile.w, position % tile.w
+            to = tile.at + y * tile.row_stride + x * tile.position_stride
+            added = residual.at + y * residual.row_stride + x * residual.position_stride
             for k in range(kn):
                 q = (
                     (np.int64(psum[n, at + k]) + bias[k]) * mult[k] + (np.int64(1) << (shift[k] - np.int64(1)))
@@ -73,9 +71,9 @@ def requantise(
                 if lut:
                     q = table[q & 255]
                 if add:
-                    b = (np.int64(residual[n, position * res_c + res_k + k]) ^ flip) - flip
+                    b = (np.int64(act[n, added + k]) ^ flip) - flip
                     q = min(max((q * ma + b * mb + around) >> ashift, alo), ahi)
-                out[n, to + k] = q & 255
+                act[n, to + k] = q & 255
 
 
 def _table(m: Memories, v: Values) -> Longs:
@@ -85,26 +83,19 @@ def _table(m: Memories, v: Values) -> Longs:
     return (stored.view(np.int8) if v["add"] and v["q_signed"] else stored).astype(np.int64)
 
 
-def execute(m: Memories, v: Values) -> DecodedTile:
-    """Returns the residual tile, an empty one if there is none."""
+def execute(m: Memories, v: Values) -> None:
+    """Raises `UserError` if a shift in PAR is impossible."""
     bias, mult, shift = read_block(m.par[v["par"] : v["par"] + requant_block_bytes(v["kn"])])
     if int(shift.min()) < 1 or int(shift.max()) > 62:
         raise UserError("a shift in PAR is outside [1, 62]")
     residual, addition = _NO_TILE, _NO_ADDITION
     if v["add"]:
-        residual, addition = m.decoded(v["res"], v["oh"] * v["ow"], v["res_c"]), m.addition(v)
+        residual, addition = tile_of(v, "res"), m.addition(v)
     parameters = Parameters(bias, mult, shift, v["lo"], v["hi"])
     source = v["psum"] // 4 + v["k"]
     requantise(
-        m.psum, source, v["kt"], parameters, v["lut"], _table(m, v), residual.data, v["res_c"], v["res_k"], addition,
-        m.out, out_tile_of(v),
+        m.psum, source, v["kt"], parameters, v["lut"], _table(m, v), m.act, residual, addition, tile_of(v, "out")
     )  # fmt: skip
-    return residual
 
 
-def record(entry: Entry, _: Values, residual: DecodedTile) -> None:
-    """Values of the residual that are not zero are read too."""
-    entry.add(Count.ACT_READ, residual.nonzeros)
-
-
-UNIT = Unit(SPEC, execute, record)
+UNIT = Unit(SPEC, execute)

@@ -1,11 +1,11 @@
-"""`store.act`: a tile of OUT to DRAM."""
+"""`store.act`: a tile of ACT to DRAM."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from emulator import kernels
-from emulator.geometry import Region, out_tile_of, region_of
+from emulator.geometry import Region, region_of, tile_of
 from emulator.kernels import Longs
 from emulator.memories import Memories
 from emulator.recording import Entry
@@ -28,12 +28,12 @@ class Stored(NamedTuple):
 
 def execute(m: Memories, v: Values) -> Stored:
     """Copy to a RAW region, or compress into the lines of a BITMAP region."""
-    region, tile = region_of(v, m.arena_base), out_tile_of(v, "h", "w", "cn")
+    region, tile = region_of(v, m.arena_base), tile_of(v, "act", "h", "w", "cn")
     if v["format"] == TensorFormat.RAW:
-        kernels.store_raw(m.out, tile, m.arena, region)
+        kernels.store_raw(m.act, tile, m.arena, region)
         return Stored(region, None, 0)
     moved, line_bytes = room_for_lines(region, m.chunk), bitmap_layout(v, m.chunk).line_bytes
-    kernels.store_bitmap(m.out, tile, m.arena, region, m.chunk, line_bytes, moved)
+    kernels.store_bitmap(m.act, tile, m.arena, region, m.chunk, line_bytes, moved)
     return Stored(region, moved, line_bytes)
 
 

@@ -14,6 +14,7 @@ from isa.field_groups import (
     PSUM_TILE,
     ROW_GROUPS,
     WINDOW,
+    act_rule,
     act_tile,
     exceeds,
     groups_rule,
@@ -28,13 +29,13 @@ from isa.target import Target
 def rules(v: Values, target: Target) -> Sequence[Rule]:
     """Partial sums, row groups and the input channels of all groups."""
     channels = ceil_div(v["kn"], v["kpg"]) * v["cpg"]
-    return (*psum_rules(v), groups_rule(v, target), exceeds(v["cs"], channels, "ic", v))
+    return (act_rule(v), *psum_rules(v), groups_rule(v, target), exceeds(v["cs"], channels, "ic", v))
 
 
 def extents(v: Values, target: Target) -> Sequence[Extent]:
     """Input tile and weights; partial sums are read if they are added to."""
     return (
-        act_tile(v, target),
+        act_tile(v),
         reads(Space.COEF, v["coef"], v["kn"] * v["r"] * v["s"] * v["cpg"]),
         psum_tile(v, write=False, when=v["accumulate"]),
         psum_tile(v, write=True),

@@ -10,7 +10,17 @@ from isa.costs import Counted, multiplications, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
-from isa.field_groups import ACT_TILE, PSUM_TILE, ROW_GROUPS, WINDOW, act_tile, groups_rule, psum_rules, psum_tile
+from isa.field_groups import (
+    ACT_TILE,
+    PSUM_TILE,
+    ROW_GROUPS,
+    WINDOW,
+    act_rule,
+    act_tile,
+    groups_rule,
+    psum_rules,
+    psum_tile,
+)
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, most
 from isa.layout import coefficient_bytes
@@ -19,7 +29,7 @@ from isa.target import Target
 
 def rules(v: Values, target: Target) -> Sequence[Rule]:
     """Partial sums and row groups."""
-    return (*psum_rules(v), groups_rule(v, target))
+    return (act_rule(v), *psum_rules(v), groups_rule(v, target))
 
 
 def expanded_bytes(v: Values, target: Target) -> Number:
@@ -30,7 +40,7 @@ def expanded_bytes(v: Values, target: Target) -> Number:
 def extents(v: Values, target: Target) -> Sequence[Extent]:
     """Input tile, coefficients, bases and partial sums."""
     return (
-        act_tile(v, target),
+        act_tile(v),
         reads(Space.COEF, v["coef"], expanded_bytes(v, target)),
         reads(Space.PAR, v["basis"], v["v"] * v["r"] * v["s"]),
         psum_tile(v, write=True),

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isa.costs import Counted, bitmap_bytes, output_values, post_cycles, post_operations
+from isa.costs import Counted, output_values, post_cycles, post_operations
 from isa.counts import Count
-from isa.declaration import InstructionSpec, Rule, address, extent, flag
-from isa.extents import Extent, reads
-from isa.field_groups import ADDITION, OUT_TILE, addition, out_rule, out_tile, record_bytes
-from isa.formats import Queue, Space
+from isa.declaration import InstructionSpec, Rule, extent, flag
+from isa.extents import Extent
+from isa.field_groups import ADDITION, OUT_TILE, addition, apart, clear, place, tile
+from isa.formats import Queue
 from isa.integers import Number, Values
 from isa.target import Target
 
 
 def rules(v: Values, _: Target) -> Sequence[Rule]:
-    """The OUT tile."""
-    return (out_rule(v),)
+    """The three tiles."""
+    out = tile(v, "out", True)
+    overlaps = (clear(v, tile(v, name, False), out, same=name) for name in ("act", "res"))
+    return (*(apart(v, name) for name in ("act", "res", "out")), *overlaps)
 
 
-def extents(v: Values, target: Target) -> Sequence[Extent]:
-    """Both tiles, the parameters, the OUT tile."""
-    tile = record_bytes(v["oh"], v["ow"], v["kn"], target)
-    return (
-        reads(Space.ACT, v["act"], tile),
-        reads(Space.ACT, v["res"], tile),
-        addition(v),
-        out_tile(v, write=True),
-    )
+def extents(v: Values, _: Target) -> Sequence[Extent]:
+    """Both tiles, the parameters, the output tile."""
+    return tile(v, "act", False), tile(v, "res", False), addition(v), tile(v, "out", True)
 
 
 def cycles(v: Values, target: Target) -> Number:
@@ -35,14 +31,10 @@ def cycles(v: Values, target: Target) -> Number:
     return post_cycles(output_values(v), target)
 
 
-def counts(v: Values, target: Target) -> Counted:
-    """Of the tiles, the bitmaps alone are sure to be read."""
+def counts(v: Values, _: Target) -> Counted:
+    """Two values read and one written for each addition."""
     values = output_values(v)
-    return {
-        Count.OUT_WRITE: values,
-        Count.ACT_READ: bitmap_bytes(2 * v["oh"] * v["ow"], v["kn"], target),
-        **post_operations("add", values),
-    }
+    return {Count.ACT_WRITE: values, Count.ACT_READ: 2 * values, **post_operations("add", values)}
 
 
 SPEC = InstructionSpec(
@@ -51,9 +43,9 @@ SPEC = InstructionSpec(
     Queue.POST,
     "Add two activation tiles: out = clamp((a*ma + b*mb + 2^(as-1)) >> as, alo, ahi).",
     (
-        address("act", "of tile a (records) in ACT"),
+        *place("act", "tile a"),
         flag("signed", "a is int8"),
-        address("res", "of tile b (records) in ACT"),
+        *place("res", "tile b"),
         flag("res_signed", "b is int8"),
         extent("oh", "rows"),
         extent("ow", "columns"),

@@ -8,20 +8,20 @@ from isa.costs import Counted, output_values, post_cycles
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent, flag
 from isa.extents import Extent
-from isa.field_groups import ACT_TILE, OUT_TILE, act_tile, inside, out_rule, out_tile, table
+from isa.field_groups import ACT_TILE, OUT_TILE, act_rule, act_tile, apart, clear, inside, table, tile
 from isa.formats import Queue
 from isa.integers import Number, Values
 from isa.target import Target
 
 
 def rules(v: Values, _: Target) -> Sequence[Rule]:
-    """The OUT tile."""
-    return (out_rule(v),)
+    """Both tiles."""
+    return act_rule(v), apart(v, "out"), clear(v, act_tile(v), tile(v, "out", True))
 
 
-def extents(v: Values, target: Target) -> Sequence[Extent]:
-    """Input tile, table, OUT tile."""
-    return act_tile(v, target), table(v), out_tile(v, write=True)
+def extents(v: Values, _: Target) -> Sequence[Extent]:
+    """Input tile, table, output tile."""
+    return act_tile(v), table(v), tile(v, "out", True)
 
 
 def cycles(v: Values, target: Target) -> Number:
@@ -34,7 +34,7 @@ def counts(v: Values, _: Target) -> Counted:
     rows, columns = inside(v["oh"], v["sy"], v["dy"], v["ih"]), inside(v["ow"], v["sx"], v["dx"], v["iw"])
     values = output_values(v)
     return {
-        Count.OUT_WRITE: values,
+        Count.ACT_WRITE: values,
         Count.ACT_READ: rows * columns * inside(v["kn"], 1, v["dc"], v["ic"]),
         Count.PAR_READ: v["lut"] * values,
     }

@@ -8,7 +8,19 @@ from isa.costs import Counted, output_values, post_cycles, post_operations, summ
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
-from isa.field_groups import ACT_TILE, CLAMP, OUT_TILE, WINDOW, act_tile, clamp_rule, exceeds, out_rule, out_tile
+from isa.field_groups import (
+    ACT_TILE,
+    CLAMP,
+    OUT_TILE,
+    WINDOW,
+    act_rule,
+    act_tile,
+    apart,
+    clamp_rule,
+    clear,
+    exceeds,
+    tile,
+)
 from isa.formats import PoolKind, Queue, Space
 from isa.integers import Number, Values, least, most
 from isa.target import Target
@@ -46,7 +58,9 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
     fewest, needed = window_counts(v)[0], most(1, v["count0"])
     unpadded = window_counts({**v, "bt": 0, "bl": 0, "bb": 0, "br": 0})[0]
     return (
-        out_rule(v),
+        act_rule(v),
+        apart(v, "out"),
+        clear(v, act_tile(v), tile(v, "out", True)),
         exceeds(v["cs"], v["kn"], "ic", v),
         Rule((v["kind"] == PoolKind.MAX) & (unpadded == 0), "a window holds no position of the tile"),
         clamp_rule(v, average),
@@ -59,12 +73,12 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
     )
 
 
-def extents(v: Values, target: Target) -> Sequence[Extent]:
-    """Input tile, the multipliers of an average, OUT tile."""
+def extents(v: Values, _: Target) -> Sequence[Extent]:
+    """Input tile, the multipliers of an average, output tile."""
     return (
-        act_tile(v, target),
+        act_tile(v),
         reads(Space.PAR, v["par"], 4 * multipliers(v), v["kind"] == PoolKind.AVERAGE),
-        out_tile(v, write=True),
+        tile(v, "out", True),
     )
 
 
@@ -78,7 +92,7 @@ def counts(v: Values, _: Target) -> Counted:
     taps, average = window_taps(v) * v["kn"], v["kind"] == PoolKind.AVERAGE
     return summed(
         {
-            Count.OUT_WRITE: output_values(v),
+            Count.ACT_WRITE: output_values(v),
             Count.ACT_READ: taps,
             Count.PAR_READ: average * (4 * v["oh"] * v["ow"]),
             Count.POST_ADD_INT32: average * taps,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isa.costs import Counted, bitmap_bytes, output_values, post_cycles, post_operations, summed
+from isa.costs import Counted, output_values, post_cycles, post_operations, summed
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, flag
 from isa.extents import Extent, reads
@@ -14,14 +14,13 @@ from isa.field_groups import (
     OUT_TILE,
     PSUM_TILE,
     addition,
+    apart,
     clamp_rule,
-    exceeds,
-    out_rule,
-    out_tile,
+    clear,
     psum_rules,
     psum_tile,
-    record_bytes,
     table,
+    tile,
 )
 from isa.formats import Queue, Space
 from isa.integers import Number, Values
@@ -30,21 +29,26 @@ from isa.target import Target
 
 
 def rules(v: Values, _: Target) -> Sequence[Rule]:
-    """Tiles, clamp, and the channels of the residual if there is one."""
-    residual = exceeds(v["res_k"], v["kn"], "res_c", v)
-    residual = residual._replace(broken=residual.broken & (v["add"] != 0))
-    return (*psum_rules(v), out_rule(v), clamp_rule(v), residual)
+    """Tiles, the residual among them if there is one, and the clamp."""
+    residual, out = tile(v, "res", False), tile(v, "out", True)
+    return (
+        *psum_rules(v),
+        apart(v, "out"),
+        clamp_rule(v),
+        apart(v, "res", when=v["add"]),
+        clear(v, residual, out, same="res", when=v["add"]),
+    )
 
 
-def extents(v: Values, target: Target) -> Sequence[Extent]:
-    """Partial sums and their parameters, the table, the residual and its parameters, the OUT tile."""
+def extents(v: Values, _: Target) -> Sequence[Extent]:
+    """Partial sums and their parameters, the table, the residual and its parameters, the output tile."""
     return (
         psum_tile(v, write=False),
         reads(Space.PAR, v["par"], requant_block_bytes(v["kn"])),
         table(v),
-        reads(Space.ACT, v["res"], record_bytes(v["oh"], v["ow"], v["res_c"], target), v["add"]),
+        tile(v, "res", False, when=v["add"]),
         addition(v, v["add"]),
-        out_tile(v, write=True),
+        tile(v, "out", True),
     )
 
 
@@ -54,16 +58,16 @@ def cycles(v: Values, target: Target) -> Number:
 
 
 def counts(v: Values, target: Target) -> Counted:
-    """Parameters are held if the lanes hold all channels; of the residual, the bitmaps alone are sure to be read."""
+    """Parameters are held if the lanes hold all channels."""
     positions, values = v["oh"] * v["ow"], output_values(v)
     held = v["kn"] <= target.post.lanes
     blocks = requant_block_bytes(v["kn"])
     return summed(
         {
-            Count.OUT_WRITE: values,
+            Count.ACT_WRITE: values,
             Count.PSUM_READ: 4 * values,
             Count.PAR_READ: blocks * (held + positions * (1 - held)) + v["lut"] * values,
-            Count.ACT_READ: v["add"] * bitmap_bytes(positions, v["res_c"], target),
+            Count.ACT_READ: v["add"] * values,
         },
         post_operations("requant", values),
         post_operations("add", v["add"] * values),
@@ -85,9 +89,9 @@ SPEC = InstructionSpec(
         flag("lut", "apply the 256-byte table"),
         address("table", "of the table in PAR"),
         flag("add", "add the residual"),
-        address("res", "of the residual tile (records, oh x ow) in ACT"),
-        Field("res_c", 16, "channels of the residual tile"),
-        Field("res_k", 16, "channel of the residual tile that meets output channel 0"),
+        address("res", "in ACT of element (0,0,0) of the residual tile"),
+        Field("res_w", 16, "row stride of the residual tile, positions"),
+        Field("res_c", 16, "position stride of the residual tile, bytes"),
         flag("res_signed", "the residual is int8"),
         flag("q_signed", "q before the addition is int8"),
         ADDITION,

@@ -1,4 +1,4 @@
-"""`store.act`: a tile of plain bytes from OUT to a region of a tensor in DRAM."""
+"""`store.act`: a tile of ACT to a region of a tensor in DRAM."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from isa.costs import Counted, transfer_cycles
 from isa.counts import Count
-from isa.declaration import InstructionSpec, Rule, address, extent
+from isa.declaration import InstructionSpec, Rule
 from isa.extents import Extent
-from isa.field_groups import DRAM_TENSOR, bitmap_layout, out_rule, out_tile, region_extents, region_rules
+from isa.field_groups import DRAM_TENSOR, apart, bitmap_layout, place, region_extents, region_rules, tile
 from isa.formats import Queue, TensorFormat
 from isa.integers import Number, Values, most
 from isa.target import Target
 
 
 def rules(v: Values, target: Target) -> Sequence[Rule]:
-    """The region, which covers whole lines of a BITMAP tensor, and the OUT tile."""
+    """The region, which covers whole lines of a BITMAP tensor, and the tile."""
     chunk = target.array.chunk
     lines = v["format"] == TensorFormat.BITMAP
     segment = bitmap_layout(v, chunk).segment
@@ -26,13 +26,13 @@ def rules(v: Values, target: Target) -> Sequence[Rule]:
         *region_rules(v, target),
         Rule(lines & part_of_segment, "the region must cover whole segments"),
         Rule(lines & part_of_chunk, "the region must cover whole chunks"),
-        out_rule(v, "w", "cn"),
+        apart(v, "act", "w", "cn"),
     )
 
 
 def extents(v: Values, target: Target) -> Sequence[Extent]:
-    """The OUT tile, and the region."""
-    return (out_tile(v, False, "h", "w", "cn"), *region_extents(v, target, write=True))
+    """The tile, and the region."""
+    return (tile(v, "act", False, "h", "w", "cn"), *region_extents(v, target, write=True))
 
 
 def cycles(v: Values, written: Number, target: Target) -> Number:
@@ -42,21 +42,16 @@ def cycles(v: Values, written: Number, target: Target) -> Number:
 
 def counts(v: Values, _: Target) -> Counted:
     """Bytes of the tile."""
-    return {Count.OUT_READ: v["h"] * v["w"] * v["cn"]}
+    return {Count.ACT_READ: v["h"] * v["w"] * v["cn"]}
 
 
 SPEC = InstructionSpec(
     "store.act",
     0x30,
     Queue.STORE,
-    "Write a tile of plain bytes [h][w][out_c] from OUT to a region of a DRAM tensor; BITMAP tensors are "
-    "compressed on the way, and the region then covers whole segments and whole chunks.",
-    (
-        *DRAM_TENSOR,
-        address("out", "of the tile in OUT"),
-        extent("out_w", "row stride of the tile, positions"),
-        extent("out_c", "position stride of the tile, bytes"),
-    ),
+    "Write a tile of ACT to a region of a DRAM tensor; BITMAP tensors are compressed on the way, and the region then "
+    "covers whole segments and whole chunks.",
+    (*DRAM_TENSOR, *place("act", "the tile")),
     rules=rules,
     extents=extents,
     counts=counts,

@@ -31,13 +31,12 @@ class AddRule(TileRule):
     def lower(self, layer: LayerLowering, op: compute.AddOp, at: Indices) -> None:
         out, out_address = layer.held(op.out)
         (lhs, a), (rhs, b) = layer.held(op.lhs), layer.held(op.rhs)
-        if any((tile.y, tile.x, tile.c) != (out.y, out.x, out.k) for tile in (lhs, rhs)):
-            raise layer.fault("an addition needs two tiles of the geometry of the OUT tile")
+        part = (out.y, out.x, out.k)
         layer.emit(
             "post.add",
-            act=a,
+            **layer.place("act", (lhs.y, lhs.x, lhs.c), a, part),
             signed=layer.is_signed(lhs),
-            res=b,
+            **layer.place("res", (rhs.y, rhs.x, rhs.c), b, part),
             res_signed=layer.is_signed(rhs),
             oh=out.y.extent,
             ow=out.x.extent,

@@ -18,7 +18,7 @@ from dialects.blob import DenseAttr
 from dialects.esc import shape_of
 from dialects.esc_base import AccumulatorOp
 from isa.formats import Scratchpad, TensorFormat
-from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, RecordLayout, requant_block_bytes
+from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, requant_block_bytes
 from isa.target import Target
 from isa.weights import pack_weights, weight_table
 from passes.decomposition.weight_form import WeightForm
@@ -62,7 +62,7 @@ def dense_faults(op: AccumulatorOp, depth: int, target: Target) -> Iterator[str]
     yield from room_faults(
         target,
         [
-            ("input of one position", RecordLayout(channels, chunk).position_bytes, pads.act),
+            ("input of one position", channels, pads.act),
             ("weights of one position and channel", min(depth, chunk), pads.coef),
         ],
     )
@@ -271,19 +271,24 @@ def _requantise(
 # Lowering ------------------------------------------------------------------------------------------------------------
 
 
-def window_fields(layer: LayerLowering, op: compute.ConvTileOp, region: HeldRegion, part: HeldRegion) -> dict[str, int]:
-    """Window fields: the padding seen from the tile, checked against what the tile holds."""
+def input_fields(
+    layer: LayerLowering, op: compute.ConvTileOp, region: HeldRegion, address: int, part: HeldRegion, channels: Span
+) -> dict[str, int]:
+    """Fields of the input that a PSUM tile needs, `channels` of it, and of its windows: the padding seen from there.
+
+    Raises `UserError` if the input tile does not hold all of that.
+    """
     (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
     h, w, _ = layer.tensors[region.source].extents
-    layer.require_covered(region.y, window_span(part.y, r, sy, pt, h), "rows")
-    layer.require_covered(region.x, window_span(part.x, s, sx, pl, w), "columns")
+    y, x = window_span(part.y, r, sy, pt, h), window_span(part.x, s, sx, pl, w)
     return {
+        **layer.act_fields(region, address, (y, x, channels)),
         "r": r,
         "s": s,
         "sy": sy,
         "sx": sx,
-        "pt": region.y.first - (part.y.first * sy - pt),
-        "pl": region.x.first - (part.x.first * sx - pl),
+        "pt": y.first - (part.y.first * sy - pt),
+        "pl": x.first - (part.x.first * sx - pl),
     }
 
 
@@ -389,16 +394,9 @@ class RequantRule(TileRule):
 
 def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValue, part: HeldRegion) -> dict[str, int]:
     held, address = layer.held(residual)
-    layer.require_covered(held.y, part.y, "residual rows")
-    layer.require_covered(held.c, part.k, "residual channels")
-    if held.x != part.x:
-        raise layer.fault("a residual tile must have the columns of the partial sums")
-    skipped = (part.y.first - held.y.first) * held.x.extent
     return {
         "add": 1,
-        "res": address + skipped * RecordLayout(held.c.extent, layer.chunk).position_bytes,
-        "res_c": held.c.extent,
-        "res_k": part.k.first - held.c.first,
+        **layer.place("res", (held.y, held.x, held.c), address, (part.y, part.x, part.k), "residual "),
         "res_signed": layer.is_signed(held),
         "addpar": layer.held(addition)[1],
     }

@@ -25,9 +25,9 @@ from passes.layers.convolution import (
     RequantRule,
     Stages,
     dense_faults,
+    input_fields,
     partial_sums,
     whole_groups,
-    window_fields,
 )
 from passes.tiling.cost import group_choices
 from passes.tiling.geometry import Span
@@ -92,17 +92,14 @@ class ConvRule(TileRule):
         layer.require_covered(weights.k, part.k, "weights of channels")
         groups = whole_groups(layer, part.k, kpg)
         channel = groups.first * cpg + c.first
-        layer.require_covered(act.c, Span(channel, (groups.extent - 1) * cpg + c.extent), "input channels")
         if groups.extent > 1 and c.extent != cpg:
             raise layer.fault("a convolution of several groups must take whole ones")
         r, s = ints(op.kernel)
         layer.emit(
             "conv.dense",
-            **layer.act_fields(act, act_address),
-            **window_fields(layer, op, act, part),
+            **input_fields(layer, op, act, act_address, part, Span(channel, (groups.extent - 1) * cpg + c.extent)),
             **psum,
             coef=coef + (part.k.first - weights.k.first) * r * s * c.extent,
-            cs=channel - act.c.first,
             cpg=c.extent,
             kpg=kpg if groups.extent > 1 else part.k.extent,
             accumulate=int(not first),

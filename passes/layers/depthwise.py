@@ -21,9 +21,9 @@ from passes.layers.convolution import (
     RequantRule,
     Stages,
     dense_faults,
+    input_fields,
     partial_sums,
     whole_groups,
-    window_fields,
 )
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
@@ -59,15 +59,12 @@ class ConvDwRule(TileRule):
         layer.require_covered(weights.k, part.k, "weights of channels")
         kpg = op.kpg.value.data
         channels = whole_groups(layer, part.k, kpg)
-        layer.require_covered(act.c, channels, "input channels")
         r, s = ints(op.kernel)
         layer.emit(
             "conv.dw",
-            **layer.act_fields(act, act_address),
-            **window_fields(layer, op, act, part),
+            **input_fields(layer, op, act, act_address, part, channels),
             **psum,
             coef=coef + (part.k.first - weights.k.first) * r * s,
-            cs=channels.first - act.c.first,
             kpg=kpg if channels.extent > 1 else part.k.extent,
             accumulate=int(op.accumulate is not None),
         )

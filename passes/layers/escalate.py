@@ -18,12 +18,12 @@ from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa.instructions import conv_esc, load_coef
 from isa.integers import Number, ceil_div, least, most
-from isa.layout import RecordLayout, coefficient_bytes, requant_block_bytes
+from isa.layout import coefficient_bytes, requant_block_bytes
 from isa.packing import best, packed_size
 from isa.target import Target
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvolutionKind, RequantRule, Stages, partial_sums, window_fields
+from passes.layers.convolution import ConvolutionKind, RequantRule, Stages, input_fields, partial_sums
 from passes.tiling.cost import group_choices
 from passes.tiling.geometry import Span, balanced, coverage, steps
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
@@ -243,12 +243,10 @@ class ConvEscRule(TileRule):
         basis = layer.held(op.basis)[1]
         part, psum = partial_sums(layer, op, at, first=True)
         layer.require_covered(coefficients.k, part.k, "coefficients of channels")
-        layer.require_covered(act.c, Span(0, input_channels(layer, op)), "input channels")
         v = op.v.value.data
         layer.emit(
             "conv.esc",
-            **layer.act_fields(act, act_address),
-            **window_fields(layer, op, act, part),
+            **input_fields(layer, op, act, act_address, part, Span(0, input_channels(layer, op))),
             **psum,
             coef=coef + (part.k.first - coefficients.k.first) * coefficient_bytes(1, v, act.c.extent, layer.chunk),
             v=v,
@@ -268,7 +266,7 @@ def _coefficient_faults(op: CoeffCombineOp, target: Target) -> Iterator[str]:
     if (second := op.basis_stage) is not None:
         r, s = second.kernel
         needs += [
-            ("input of one window", RecordLayout(c, chunk).tile_bytes(r, s), pads.act),
+            ("input of one window", r * s * c, pads.act),
             ("bases and parameters", v * r * s + requant_block_bytes(1), pads.par),
         ]
     yield from room_faults(target, needs)

@@ -48,22 +48,21 @@ class MapRule(TileRule):
         if act.source != op.tensor.string_value():
             raise layer.fault(f"a tile of {op.tensor} is read; one of @{act.source} is loaded")
         h, w, c = layer.tensors[act.source].extents
-        layer.require_covered(act.y, window_span(out.y, 1, sy, -oy, h), "rows")
-        layer.require_covered(act.x, window_span(out.x, 1, sx, -ox, w), "columns")
-        layer.require_covered(act.c, channels.source(out.k, c, 1), "channels")
+        y, x = window_span(out.y, 1, sy, -oy, h), window_span(out.x, 1, sx, -ox, w)
+        source = channels.source(out.k, c, 1)
         values = {"lut": 1, "table": layer.held(op.table)[1]} if op.table is not None else {}
         part = HeldRegion("", out.y, out.x, covered)
         layer.emit(
             "post.map",
-            **layer.act_fields(act, address),
+            **layer.act_fields(act, address, (y, x, source)),
             oh=out.y.extent,
             ow=out.x.extent,
             kn=covered.extent,
             sy=sy,
             sx=sx,
-            dy=out.y.first * sy + oy - act.y.first,
-            dx=out.x.first * sx + ox - act.x.first,
-            dc=covered.first + oc - act.c.first,
+            dy=out.y.first * sy + oy - y.first,
+            dx=out.x.first * sx + ox - x.first,
+            dc=covered.first + oc - source.first,
             **layer.out_fields(out, out_address, part),
             **values,
         )

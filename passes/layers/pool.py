@@ -20,13 +20,12 @@ from dialects import esc, esc_pools
 from dialects.attributes import ints
 from dialects.esc import q_of, shape_of
 from isa.formats import PoolKind
-from isa.layout import RecordLayout
 from isa.reference import pool_counts
 from isa.target import Target
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
-from passes.tiling.geometry import window_span
+from passes.tiling.geometry import Span, window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
-from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
+from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.limits import field_range, room_faults, window_faults
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import LoopNestBuilder
@@ -44,7 +43,7 @@ class PoolWork(Workload):
 
 
 class PoolRule(TileRule):
-    """`post.pool` of an OUT tile."""
+    """`post.pool` of an output tile."""
 
     operation = compute.PoolOp
 
@@ -53,31 +52,28 @@ class PoolRule(TileRule):
         act, address = layer.held(op.act)
         (r, s), (sy, sx), (pt, pl, _, _) = ints(op.kernel), ints(op.strides), ints(op.pads)
         h, w = layer.tensors[act.source].extents[:2]
-        layer.require_covered(act.y, window_span(out.y, r, sy, pt, h), "rows")
-        layer.require_covered(act.x, window_span(out.x, s, sx, pl, w), "columns")
-        layer.require_covered(act.c, out.k, "channels")
+        y, x = window_span(out.y, r, sy, pt, h), window_span(out.x, s, sx, pl, w)
         layer.emit(
             "post.pool",
-            **layer.act_fields(act, address),
+            **layer.act_fields(act, address, (y, x, out.k)),
             r=r,
             s=s,
             sy=sy,
             sx=sx,
-            pt=act.y.first - (out.y.first * sy - pt),
-            pl=act.x.first - (out.x.first * sx - pl),
+            pt=y.first - (out.y.first * sy - pt),
+            pl=x.first - (out.x.first * sx - pl),
             kind=int(PoolKind.MAX if op.kind.data == "max" else PoolKind.AVERAGE),
             oh=out.y.extent,
             ow=out.x.extent,
-            cs=out.k.first - act.c.first,
             kn=out.k.extent,
             **layer.out_fields(out, out_address, out),
-            **self._average_fields(layer, op, act, (h, w)),
+            **self._average_fields(layer, op, y, x, (h, w)),
         )
 
     def _average_fields(
-        self, layer: LayerLowering, op: compute.PoolOp, act: HeldRegion, extents: tuple[int, int]
+        self, layer: LayerLowering, op: compute.PoolOp, y: Span, x: Span, extents: tuple[int, int]
     ) -> dict[str, int]:
-        """Fields of an average; none for a maximum."""
+        """Fields of an average over rows `y` and columns `x` of its input; none for a maximum."""
         numbers = {"count0": op.count0, "shift": op.shift, "lo": op.lo, "hi": op.hi}
         values = {name: attr.value.data for name, attr in numbers.items() if attr is not None}
         if op.parameters is None or len(values) < len(numbers):
@@ -86,10 +82,10 @@ class PoolRule(TileRule):
         if op.count_include_pad.value.data:
             # Padding is counted where the tile ends with the tensor; elsewhere no window leaves the tile.
             top, left, bottom, right = ints(op.pads)
-            values["bt"] = top if act.y.first == 0 else 0
-            values["bl"] = left if act.x.first == 0 else 0
-            values["bb"] = bottom if act.y.end == extents[0] else 0
-            values["br"] = right if act.x.end == extents[1] else 0
+            values["bt"] = top if y.first == 0 else 0
+            values["bl"] = left if x.first == 0 else 0
+            values["bb"] = bottom if y.end == extents[0] else 0
+            values["br"] = right if x.end == extents[1] else 0
         return values
 
 
@@ -107,14 +103,14 @@ def _needs(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, target: Target) -> lis
     """(what, bytes, capacity) of the smallest piece of a pooling that the machine can work on."""
     chunk, pads = target.array.chunk, target.scratchpad
     (_, h, w, c), (r, s) = shape_of(op.input), ints(op.kernel)
-    layout = RecordLayout(min(c, chunk), chunk)
+    channels = min(c, chunk)
     rows, columns = min(r, h), min(s, w)
     if isinstance(op, esc_pools.MaxPoolOp):
-        return [("input of one row or column of a window", layout.tile_bytes(max(rows, columns), 1), pads.act)]
+        return [("input of one row or column of a window", max(rows, columns) * channels, pads.act)]
     multipliers = ("multipliers", 4 * op.mult.array.size, pads.par)
     if _uniform_count(op) is not None:  # its windows are accumulated in parts if they must be
-        return [("input of one position", layout.position_bytes, pads.act), multipliers]
-    return [("input of one window", layout.tile_bytes(rows, columns), pads.act), multipliers]
+        return [("input of one position", channels, pads.act), multipliers]
+    return [("input of one window", rows * columns * channels, pads.act), multipliers]
 
 
 class PoolingKind(LayerKind):

@@ -15,7 +15,7 @@ import numpy as np
 from isa.formats import Queue, TensorFormat
 from isa.instructions import load_act, load_bytes, load_par, post_requant, store_act
 from isa.integers import ceil_div, entry
-from isa.layout import RecordLayout, TensorLayout, align, requant_block_bytes
+from isa.layout import TensorLayout, align, requant_block_bytes
 from isa.program import PAGE
 from isa.target import Target
 from isa.timed import Longs, TimedInstructions
@@ -132,12 +132,6 @@ class _Tensor:
             )
         return _joined(self.address + starts.reshape(-1), sizes.reshape(-1))
 
-    def records(self, region: tuple[Span, Span, Span]) -> int:
-        """Bytes of the bitmaps and values of a region in ACT."""
-        (y, x, c) = region
-        records = RecordLayout(c.extent, self.layout.chunk)
-        return round(y.extent * x.extent * (records.chunks * records.bitmap_bytes + self.density * c.extent))
-
 
 def _joined(starts: Longs, sizes: Longs) -> Longs:
     """Requests [n, 2] of pieces in order; pieces without a gap between them become one."""
@@ -216,7 +210,7 @@ class _Walk:
             self.resident.append(self._load(name, name, cycles, self._constant(name, nbytes)))
 
     def _channels(self, channels: int, at: Ranges) -> Span:
-        """The output channels of a load that brings in so many of them: all, or those of the OUT or PSUM tile."""
+        """The output channels of a load that brings in so many of them: all, or those of the output or PSUM tile."""
         if channels == self.p.k:
             return Span(0, self.p.k)
         return at["k"] if channels == self.t.channels else at["pk"]
@@ -255,8 +249,8 @@ class _Walk:
         if self.buffer[buffer].holds((region, part)):
             return
         requests = self.tensors[tensor].requests(region)
-        fetched = int(requests[:, 1].sum())
-        cycles = load_act.cycles(fetched, self.tensors[tensor].records(region), self.target)
+        h, w, cn = (span.extent for span in region)
+        cycles = load_act.cycles({"h": h, "w": w, "cn": cn}, int(requests[:, 1].sum()), self.target)
         self._load(buffer, (region, part), cycles, requests)
 
     # Compute ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import SSAValue
@@ -21,11 +21,14 @@ from passes.tiling.loop_nest import Indices, executions
 
 _NONE = Span(0, 0)
 
+Box: TypeAlias = tuple[Span, Span, Span]
+"""Rows, columns and channels of a tensor."""
+
 
 @dataclass(frozen=True)
 class HeldRegion:
-    """What a buffer holds: rows, columns and channels of a tensor (ACT), of the output (OUT, PSUM), or output and
-    input channels of a constant (COEF, PAR; in `k` and `c`).
+    """What a buffer holds: rows, columns and channels `c` of a tensor (an input in ACT), or channels `k` of the output
+    (in ACT and PSUM), or output and input channels of a constant (COEF, PAR; in `k` and `c`).
     """
 
     source: str
@@ -171,27 +174,27 @@ class LayerLowering:
             "cn": c.extent,
         }
 
-    def act_fields(self, region: HeldRegion, address: int) -> dict[str, int]:
-        """Fields that describe an ACT tile."""
-        return {
-            "act": address,
-            "ih": region.y.extent,
-            "iw": region.x.extent,
-            "ic": region.c.extent,
-            "signed": self.is_signed(region),
-        }
+    def act_fields(self, region: HeldRegion, address: int, part: Box) -> dict[str, int]:
+        """Fields that describe the part of an input tile that an instruction reads."""
+        y, x, c = part
+        extents = {"ih": y.extent, "iw": x.extent, "ic": c.extent, "signed": self.is_signed(region)}
+        return {**self.place("act", (region.y, region.x, region.c), address, part), **extents}
 
     def out_fields(self, region: HeldRegion, address: int, part: HeldRegion) -> dict[str, int]:
-        """Where a part of the OUT tile lies."""
-        for have, want, what in (
-            (region.y, part.y, "rows"),
-            (region.x, part.x, "columns"),
-            (region.k, part.k, "channels"),
-        ):
-            self.require_covered(have, want, f"output {what}")
-        w, c = region.x.extent, region.k.extent
-        position = (part.y.first - region.y.first) * w + part.x.first - region.x.first
-        return {"out": address + position * c + part.k.first - region.k.first, "out_w": w, "out_c": c}
+        """Where a part of the output tile lies."""
+        return self.place("out", (region.y, region.x, region.k), address, (part.y, part.x, part.k), "output ")
+
+    def place(self, name: str, held: Box, address: int, part: Box, what: str = "") -> dict[str, int]:
+        """Address and strides, as the fields `name` have them, of a part of the tile `held` at an address of ACT.
+
+        Raises `UserError` if the tile does not hold the part; `what` goes before its rows, columns or channels.
+        """
+        for have, want, axis in zip(held, part, ("rows", "columns", "channels"), strict=True):
+            self.require_covered(have, want, f"{what}{axis}")
+        (y, x, c), (part_y, part_x, part_c) = held, part
+        position = (part_y.first - y.first) * x.extent + part_x.first - x.first
+        at = address + position * c.extent + part_c.first - c.first
+        return {name: at, f"{name}_w": x.extent, f"{name}_c": c.extent}
 
     def piece(self, ref: SymbolRefAttr, k: int, c: int) -> tuple[int, int, int]:
         """DRAM address, size and coding of a transfer of a constant."""

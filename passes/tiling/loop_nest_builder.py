@@ -106,7 +106,7 @@ class LoopNestBuilder:
     # Common parts -------------------------------------------------------------------------------------------------
 
     def load_act(self, tensor: str, channels: ChannelMap, part: Part | None = None) -> Emit:
-        """Load of the input window (or of a part of it) of the OUT tile."""
+        """Load of the input window (or of a part of it) of the output tile."""
         p, t = self.problem, self.tiling
         kernel, pads = (p.kernel, p.pads) if part is None else (part.kernel, part.pads)
 
@@ -122,7 +122,7 @@ class LoopNestBuilder:
         return emit
 
     def load_tile(self, buffer: SSAValue, tensor: str, channels: ChannelMap) -> Emit:
-        """Load of exactly the positions of the OUT tile."""
+        """Load of exactly the positions of the output tile."""
         one, zero = (1, 1), (0, 0)
         return lambda at: [LoadTileOp(buffer, tensor, at["y"], at["x"], at["k"], one, one, zero, channels)]
 
@@ -143,7 +143,7 @@ class LoopNestBuilder:
         return at["k"] if channels == self.tiling.channels else at["pk"]
 
     def open_and_store(self, tensor: str) -> None:
-        """Turn to the next OUT tile before, store it after the loops inside."""
+        """Turn to the next output tile before, store it after the loops inside."""
         out = self.buffer["out"]
         self.before("out", lambda at: [OpenTileOp(out, at["y"], at["x"], at["k"])])
         self.after("out", lambda _: [StoreTileOp(tensor, out)])

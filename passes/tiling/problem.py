@@ -1,11 +1,11 @@
 """Tilings: how the loops of a layer are cut, what each transfer depends on, and the scratchpad buffers that this
 takes.
 
-A layer is tiled in two levels. The *OUT tile* (rows x columns x channels) is what one store writes; its input window
+A layer is tiled in two levels. The *output tile* (rows x columns x channels) is what one store writes; its input window
 is what one load brings into ACT. Convolutions compute it in *PSUM tiles* (rows x all columns x channels), each
-accumulated over `depth` input channels at a time. Loops, outside in: k, y, x of OUT tiles (or y, x, k), then channels
-and rows of PSUM tiles, then depth; a transfer stands in the innermost loop whose index it depends on, so the loop
-order decides what stays resident.
+accumulated over `depth` input channels at a time. Loops, outside in: k, y, x of output tiles (or y, x, k), then
+channels and rows of PSUM tiles, then depth; a transfer stands in the innermost loop whose index it depends on, so the
+loop order decides what is loaded again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 from isa.formats import TensorFormat
 from isa.instructions import load_bytes
 from isa.integers import Number, by_value, choose, entry, most
-from isa.layout import RecordLayout, ceil_div, requant_block_bytes
+from isa.layout import ceil_div, requant_block_bytes
 from isa.target import Target
 from passes.tiling.geometry import ChannelMap, Span, steps, widest_span
 from passes.tiling.memory import reserve
@@ -163,9 +163,9 @@ class TilingProblem:
 class Tiling:
     """A schedule, or the columns of many (see `isa.integers`), which then share order and segment.
 
-    `rows`, `columns`, `channels`: OUT tile; `psum_rows`, `psum_channels`: PSUM tile; `input_channels`: channels (of a
-    group) in an ACT tile; `depth`: those of one accumulation step; `weights`, `parameters`: output channels of one load
-    of weights and of requantisation parameters; `order`: "spatial" (y, x, k) or "channel" (k, y, x); `row_groups`:
+    `rows`, `columns`, `channels`: output tile; `psum_rows`, `psum_channels`: PSUM tile; `input_channels`: channels (of
+    a group) in an input tile; `depth`: those of one accumulation step; `weights`, `parameters`: output channels of one
+    load of weights and of requantisation parameters; `order`: "spatial" (y, x, k) or "channel" (k, y, x); `row_groups`:
     groups of PE blocks; `segment` of the bitmap lines of the output.
     """
 
@@ -195,14 +195,14 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop of a layer: `outer` loops walk OUT tiles."""
+    """A loop of a layer: `outer` loops walk output tiles."""
 
     axis: str
     trips: Number
 
 
 def loops(p: TilingProblem, t: Tiling) -> tuple[Loop, ...]:
-    """All loops of the layer, outside in, those with one trip included. Inner trips are those of a full OUT tile."""
+    """All loops of the layer, outside in, those with one trip included. Inner trips are those of a full output tile."""
     k = Loop("k", ceil_div(p.k, t.channels))
     space = (Loop("y", ceil_div(p.oh, t.rows)), Loop("x", ceil_div(p.ow, t.columns)))
     outer = (k, *space) if t.order == "channel" else (*space, k)
@@ -245,7 +245,7 @@ def dependencies(p: TilingProblem, t: Tiling) -> Mapping[str, Axes]:
 
 
 def _channel_axes(p: TilingProblem, t: Tiling, channels: Number) -> Axes:
-    """Axes of a load of so many output channels: none for all, those of OUT tiles, or those of PSUM tiles."""
+    """Axes of a load of so many output channels: none for all, those of output tiles, or those of PSUM tiles."""
     of_tile = channels == t.channels
     return {"k": choose(of_tile, t.channels < p.k, channels != p.k), "pk": choose(of_tile, False, channels != p.k)}
 
@@ -267,7 +267,7 @@ def executions(nest: Sequence[Loop], axes: Axes) -> Number:
 
 
 def act_bytes(p: TilingProblem, t: Tiling, source: InputSource, chunk: int) -> Number:
-    """Largest ACT tile of a source."""
+    """Bytes of the largest input tile of a source."""
     h = by_value(lambda n: widest_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h), t.rows)
     w = by_value(lambda n: widest_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w), t.columns)
     if p.work.reads_all_channels:
@@ -279,7 +279,7 @@ def act_bytes(p: TilingProblem, t: Tiling, source: InputSource, chunk: int) -> N
         )
     if p.accumulates:
         widest = choose(t.input_channels < p.cpg, t.input_channels, widest)
-    return RecordLayout(widest, chunk).tile_bytes(h, w)
+    return h * w * widest
 
 
 def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
@@ -294,10 +294,8 @@ def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
     if len(p.sources) > 1 or p.parts > 1:
         found[0] = replace(found[0], streamed=True)
     if p.residual is not None:
-        found.append(
-            buffer("residual", "act", RecordLayout(t.channels, chunk).tile_bytes(t.rows, t.columns), "residual")
-        )
-    found.append(buffer("out", "out", t.rows * t.columns * t.channels, "out"))
+        found.append(buffer("residual", "act", t.rows * t.columns * t.channels, "residual"))
+    found.append(buffer("out", "act", t.rows * t.columns * t.channels, "out"))
     if p.accumulates:
         found.append(buffer("psum", "psum", 4 * t.psum_rows * t.columns * t.psum_channels, "psum"))
         weights = buffer("weights", "coef", p.work.weight_bytes(p, t.weights, t.depth, target), "weights")

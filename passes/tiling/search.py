@@ -39,7 +39,7 @@ def segment_choices(width: int) -> list[int]:
 def _conv_inner(
     p: TilingProblem, rows: int, columns: int, channels: int, input_channels: int, target: Target
 ) -> Iterator[tuple[int, int, int, int]]:
-    """PSUM rows, PSUM channels, depth and weights of one load to try for an OUT tile."""
+    """PSUM rows, PSUM channels, depth and weights of one load to try for an output tile."""
     psum_words = target.scratchpad.psum // 4
     coef = target.scratchpad.coef
     for pn in _psum_channel_choices(p, channels, target):
@@ -61,7 +61,7 @@ def _conv_inner(
 
 
 def _psum_channel_choices(p: TilingProblem, channels: int, target: Target) -> list[int]:
-    """Channels of a PSUM tile: whole groups or parts of one, and whole numbers of them in an OUT tile unless it is
+    """Channels of a PSUM tile: whole groups or parts of one, and whole numbers of them in an output tile unless it is
     the last.
     """
     blocks = target.array.blocks
@@ -79,7 +79,7 @@ def _psum_channel_choices(p: TilingProblem, channels: int, target: Target) -> li
 
 
 def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, int, int]]:
-    """Rows, columns and channels of OUT tiles to try."""
+    """Rows, columns and channels of output tiles to try."""
     multiple = segment if p.output_format is TensorFormat.BITMAP else 1
     widths = step_choices(p.ow, multiple)
     if p.output_format is TensorFormat.RAW:
@@ -100,15 +100,16 @@ def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tupl
     """Tilings worth a look, and whether the order of the loops matters."""
     chunk = target.array.chunk
     room = target.scratchpad.par - sum(reserve(n) for n in p.parameter_bytes)
-    act, out = target.scratchpad.act, target.scratchpad.out
+    act = target.scratchpad.act
     for rows, columns, channels in _outer(p, segment, chunk):
-        if rows * columns * channels > out:
+        out = rows * columns * channels
+        if out >= act:
             continue
         ordered = channels < p.k and (rows < p.oh or columns < p.ow)
         if not p.accumulates:
             yield (rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels), ordered
             continue
-        for inputs in _input_channel_choices(p, rows, columns, channels, act, chunk):
+        for inputs in _input_channel_choices(p, rows, columns, channels, act - out, chunk):
             for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
                 par = next((n for n in (p.k, channels, pn) if reserve(requant_block_bytes(n)) <= room), 0)
                 if par:
@@ -116,8 +117,8 @@ def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tupl
 
 
 def _input_channel_choices(p: TilingProblem, rows: int, columns: int, channels: int, act: int, chunk: int) -> list[int]:
-    """Input channels of an ACT tile: all where they fit; else whole chunks, as many as leave room for two tiles, or
-    one.
+    """Input channels of an input tile: all where they fit `act` bytes; else whole chunks, as many as leave room for two
+    tiles, or one.
     """
 
     def nbytes(inputs: int) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dialects import bfs_tiles as tiles
 from dialects.attributes import ints
 from isa.formats import Scratchpad
-from isa.layout import RecordLayout, requant_block_bytes
+from isa.layout import requant_block_bytes
 from isa.parameters import pack_parameters, plain_blocks
 from passes.tiling.geometry import ChannelMap, Span, window_span
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
@@ -36,10 +36,11 @@ class LoadTileRule(TileRule):
         c = ChannelMap(first, count, offset, per).source(span(at, op.c, op.depth), channels, layer.chunk)
         if not c.extent:
             return
-        layer.require_room(op.buffer, RecordLayout(c.extent, layer.chunk).tile_bytes(y.extent, x.extent))
+        layer.require_room(op.buffer, y.extent * x.extent * c.extent)
         state = layer.states[op.buffer]
         if state.fill(HeldRegion(tensor.sym_name.data, y, x, c=c)):
-            layer.emit("load.act", **layer.dram_fields(tensor, y, x, c), act=state.address)
+            region = layer.dram_fields(tensor, y, x, c)
+            layer.emit("load.act", **region, act=state.address, act_w=x.extent, act_c=c.extent)
 
 
 def parameter_blocks(parameters: NDArray[np.generic], channels: Span, block: int) -> tuple[bytes, int]:
@@ -93,7 +94,7 @@ class LoadBytesRule(ConstantRule):
 
 
 class OpenTileRule(TileRule):
-    """No instruction: the next instance of the OUT buffer becomes current."""
+    """No instruction: the next instance of the output buffer becomes current."""
 
     operation = tiles.OpenTileOp
 
@@ -104,7 +105,7 @@ class OpenTileRule(TileRule):
 
 
 class StoreTileRule(TileRule):
-    """`store.act` of the OUT tile."""
+    """`store.act` of the output tile."""
 
     operation = tiles.StoreTileOp
 
@@ -119,9 +120,9 @@ class StoreTileRule(TileRule):
         layer.emit(
             "store.act",
             **layer.dram_fields(tensor, out.y, out.x, out.k),
-            out=address,
-            out_w=out.x.extent,
-            out_c=out.k.extent,
+            act=address,
+            act_w=out.x.extent,
+            act_c=out.k.extent,
         )
 
 

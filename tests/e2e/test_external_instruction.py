@@ -12,38 +12,38 @@ import numpy as np
 import pytest
 
 INSTRUCTION = '''
-"""`post.fill`: a tile of OUT filled with one value."""
+"""`post.fill`: a tile of ACT filled with one value."""
 
 from isa.costs import output_values, post_cycles
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, extent
-from isa.field_groups import OUT_TILE, out_rule, out_tile
+from isa.field_groups import OUT_TILE, apart, tile
 from isa.formats import Queue
 
 
 def rules(v, target):
-    return out_rule(v), Rule(v["value"] == 7, "value={value} brings bad luck")
+    return apart(v, "out"), Rule(v["value"] == 7, "value={value} brings bad luck")
 
 
 def counts(v, target):
-    return {Count.OUT_WRITE: output_values(v)}
+    return {Count.ACT_WRITE: output_values(v)}
 
 
 SPEC = InstructionSpec(
     "post.fill",
     0x90,
     Queue.POST,
-    "Fill the OUT tile with a value.",
+    "Fill the output tile with a value.",
     (extent("oh", "rows"), extent("ow", "columns"), extent("kn", "channels"), *OUT_TILE, Field("value", 8, "value")),
     rules=rules,
-    extents=lambda v, target: [out_tile(v, write=True)],
+    extents=lambda v, target: [tile(v, "out", True)],
     cycles=lambda v, target: post_cycles(output_values(v), target),
     counts=counts,
 )
 '''
 
 UNIT = '''
-"""`post.fill`: a tile of OUT filled with one value."""
+"""`post.fill`: a tile of ACT filled with one value."""
 
 from emulator.unit import Unit
 from isa.counts import Count
@@ -54,7 +54,7 @@ def execute(m, v):
     for y in range(v["oh"]):
         for x in range(v["ow"]):
             at = v["out"] + (y * v["out_w"] + x) * v["out_c"]
-            m.out[:, at : at + v["kn"]] = v["value"]
+            m.act[:, at : at + v["kn"]] = v["value"]
     return v["value"]
 
 
@@ -76,7 +76,7 @@ PROGRAM = f"""\
 .rodata
 .text
 post.fill out=0x10, oh=2, ow=3, kn=4, out_w=3, out_c=4, value=5 ; signal
-store.act dram=0x40, format=raw, tensor_w=3, tensor_c=4, h=2, w=3, cn=4, out=0x10, out_w=3, out_c=4 ; wait post>=1
+store.act dram=0x40, format=raw, tensor_w=3, tensor_c=4, h=2, w=3, cn=4, act=0x10, act_w=3, act_c=4 ; wait post>=1
 end
 .sample
 {"00" * 24}
@@ -115,7 +115,7 @@ def test_it_assembles_runs_and_is_counted(installed: dict[str, str], tmp_path: P
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), np.full((1, 4, 2, 3), 5, np.float32))
     totals = json.loads((tmp_path / "s.json").read_text())["totals"]
-    assert totals["scratchpad_bytes"]["out"] == {"read": 24, "write": 24}
+    assert totals["scratchpad_bytes"]["act"] == {"read": 24, "write": 24}
     assert totals["busy_cycles"]["post"] > 0 and totals["energy_uj"]["post"] > 0
 
 
@@ -123,11 +123,11 @@ def test_it_assembles_runs_and_is_counted(installed: dict[str, str], tmp_path: P
     ("old", "new", "message"),
     [
         ("value=5", "value=7", "value=7 brings bad luck"),
-        ("kn=4, out_w=3", "kn=5, out_w=3", "rows or positions of the OUT tile overlap"),
-        ("out=0x10, oh=2", "out=0xffff, oh=2", "OUT is touched up to byte"),
+        ("kn=4, out_w=3", "kn=5, out_w=3", "rows or positions of the tile at out overlap"),
+        ("out=0x10, oh=2", "out=0x1ffff, oh=2", "ACT is touched up to byte"),
         ("kn=4, out_w=3", "kn=0, out_w=3", "kn must be positive"),
         (" ; wait post>=1", "", "race: instruction 1 'store.act"),
-        ("ow=3, kn=4", "ow=3, kn=3", "reads out[0x13], which nothing has written"),
+        ("ow=3, kn=4", "ow=3, kn=3", "reads act[0x13], which nothing has written"),
         ("value=5", "value=256", "value=256 does not fit [0, 255]"),
     ],
 )

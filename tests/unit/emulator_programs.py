@@ -11,7 +11,7 @@ from isa.hazards import dependencies
 from isa.layout import align
 from isa.packing import pack
 from isa.program import Layer, Port, Program, TensorRef
-from isa.table import make
+from isa.table import BY_MNEMONIC, make
 from isa.target import Target, load_target
 
 
@@ -38,12 +38,14 @@ class Builder:
         return ref
 
     def emit(self, mnemonic: str, tensor: TensorRef | None = None, **values: int) -> None:
+        """Append an instruction. Tiles of ACT have no gaps unless strides are given; outputs lie at `OUT`."""
         if tensor is not None:
             region = {
                 "dram": tensor.address, "format": tensor.format, "tensor_w": tensor.w, "tensor_c": tensor.c,
                 "segment": tensor.segment, "h": tensor.h, "w": tensor.w, "cn": tensor.c, "_arena": 1,
             }  # fmt: skip
             values = {**region, **values}
+        values = {**_dense_tiles(mnemonic, values), **values}
         self.code.append((mnemonic, values))
 
     def layer(self, name: str, output: TensorRef, kind: str = "dense", macs: int = 0, weights: int = 0) -> None:
@@ -76,6 +78,25 @@ class Builder:
             self.target, tuple(code), bytes(self.rodata), self.arena, tuple(map(port, inputs)),
             tuple(map(port, outputs)), layers, sample,
         )  # fmt: skip
+
+
+OUT = 65536
+"""Where output tiles lie in ACT unless a test says otherwise."""
+
+
+def _dense_tiles(mnemonic: str, values: dict) -> dict[str, int]:
+    """Strides of tiles without gaps, and the place of the output tile."""
+    found: dict[str, int] = {}
+    if mnemonic.startswith("post."):
+        found |= {"out": OUT, "out_w": values["ow"], "out_c": values["kn"]}
+    elif mnemonic == "store.act":
+        found["act"] = OUT
+    names = [name for name in ("act", "res") if f"{name}_w" in BY_MNEMONIC[mnemonic].offsets]
+    columns = next((values[name] for name in ("iw", "w", "ow") if name in values), 0)
+    channels = next((values[name] for name in ("ic", "cn", "kn") if name in values), 0)
+    for name in names:
+        found |= {f"{name}_w": columns, f"{name}_c": channels}
+    return found
 
 
 def wait(code, target) -> None:
@@ -202,8 +223,8 @@ def conv_program(
     if two_step:
         source = b.tensor("mid", g.h, g.w, g.c, fmt, segment, signed)
         b.emit("load.act", x)
-        b.emit("post.map", **g.tile, oh=g.h, ow=g.w, kn=g.c, sy=1, sx=1, signed=signed, out_w=g.w, out_c=g.c)
-        b.emit("store.act", source, out_w=g.w, out_c=g.c)
+        b.emit("post.map", **g.tile, oh=g.h, ow=g.w, kn=g.c, sy=1, sx=1, signed=signed)
+        b.emit("store.act", source)
         b.layer("copy", source, "map")
     y = b.tensor("y", g.oh, g.ow, g.kn, out_fmt, segment, signed=lo < 0)
     par = b.constant(requant or identity_requant(g.kn))
@@ -221,8 +242,8 @@ def conv_program(
         extra = {"cpg": cpg, "kpg": kpg, "groups": groups} if kind == "dense" else {"kpg": kpg}
     b.emit("load.act", source, act=0)
     b.emit(f"conv.{kind}", **g.tile, **g.window, **psum, **extra, signed=signed)
-    b.emit("post.requant", oh=g.oh, ow=g.ow, **psum, par=0, lo=lo, hi=hi, out_w=g.ow, out_c=g.kn)
-    b.emit("store.act", y, out_w=g.ow, out_c=g.kn)
+    b.emit("post.requant", oh=g.oh, ow=g.ow, **psum, par=0, lo=lo, hi=hi)
+    b.emit("store.act", y)
     b.layer("conv", y, kind, macs=macs)
     return b.finish([x], [y])
 

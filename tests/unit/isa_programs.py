@@ -38,28 +38,29 @@ def small_program(rodata: bytes = bytes(range(200)), producer: str = "escc test"
     ]
     region = {"tensor_w": 4, "tensor_c": 8, "h": 2, "w": 4, "cn": 8}
     out = {"oh": 2, "ow": 4, "kn": 8}
+    tile = {"act_w": 4, "act_c": 8}
     for i in (0, 1):
         code += [
-            ("load.act", {**region, "dram": base, "y": 2 * i, "act": 128 * i, "signal": 1}),
+            ("load.act", {**region, "dram": base, "y": 2 * i, **tile, "act": 128 * i, "signal": 1}),
             (
                 "conv.dense",
                 {
-                    **out, "act": 128 * i, "ih": 2, "iw": 4, "ic": 8, "r": 1, "s": 1, "sy": 1, "sx": 1, "kt": 8,
+                    **out, **tile, "act": 128 * i, "ih": 2, "iw": 4, "ic": 8, "r": 1, "s": 1, "sy": 1, "sx": 1, "kt": 8,
                     "psum": 256 * i, "cpg": 8, "kpg": 8, "groups": 2, "wait_load": 2 + i, "signal": 1,
                 },
             ),
             (
                 "post.requant",
                 {
-                    **out, "kt": 8, "psum": 256 * i, "out": 64 * i, "out_w": 4, "out_c": 8, "lo": -128, "hi": 127,
-                    "wait_load": 1, "wait_compute": 1 + i, "signal": 1,
+                    **out, "kt": 8, "psum": 256 * i, "out": 4096 + 64 * i, "out_w": 4, "out_c": 8, "lo": -128,
+                    "hi": 127, "wait_load": 1, "wait_compute": 1 + i, "signal": 1,
                 },
             ),
             (
                 "store.act",
                 {
-                    **region, "dram": base + 128, "format": 1, "segment": 4, "y": 2 * i, "out": 64 * i, "out_w": 4,
-                    "out_c": 8, "wait_post": 1 + i, "signal": i,
+                    **region, "dram": base + 128, "format": 1, "segment": 4, "y": 2 * i, **tile,
+                    "act": 4096 + 64 * i, "wait_post": 1 + i, "signal": i,
                 },
             ),
         ]  # fmt: skip

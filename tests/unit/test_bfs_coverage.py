@@ -19,7 +19,7 @@ from isa.errors import UserError
 from isa.program import Program
 
 SPLIT = MAIN.index("lower-to-eisa")
-SMALL = "[scratchpad]\nact = 2048\nout = 512\ncoef = 600\npar = 512\npsum = 512\n"
+SMALL = "[scratchpad]\nact = 2560\ncoef = 600\npar = 512\npsum = 512\n"
 
 
 def residual() -> ModuleOp:

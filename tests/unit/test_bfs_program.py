@@ -125,7 +125,7 @@ def test_faults_are_collected_by_node() -> None:
         lower(g.module(y), passes=MAIN[:1])
     assert len(info.value.causes) == 2
     assert "node 'node1' (avg_pool): its smallest tile needs" in info.value.causes[0]
-    assert "bytes of act; target 'esc1' has 65536" in info.value.causes[1]
+    assert "bytes of act; target 'esc1' has 131072" in info.value.causes[1]
 
 
 def test_an_unread_input_is_named() -> None:

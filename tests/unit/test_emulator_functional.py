@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from emulator_programs import (
+    OUT,
     Builder,
     Geometry,
     add_block,
@@ -149,8 +150,8 @@ def test_channel_tiles_accumulate():
     b = Builder()
     source, mid, y = b.tensor("x", 3, 4, 100), b.tensor("mid", 3, 4, 100, TensorFormat.BITMAP), b.tensor("y", 3, 4, 5)
     b.emit("load.act", source)
-    b.emit("post.map", **g.tile, oh=3, ow=4, kn=100, sy=1, sx=1, out_w=4, out_c=100)
-    b.emit("store.act", mid, out_w=4, out_c=100)
+    b.emit("post.map", **g.tile, oh=3, ow=4, kn=100, sy=1, sx=1)
+    b.emit("store.act", mid)
     q = requantisation(rng, 5)
     b.emit("load.bytes", dram=b.constant(requant_block(*q)), size=45, pad=Scratchpad.PAR, dst=0)
     at = 0
@@ -163,8 +164,8 @@ def test_channel_tiles_accumulate():
             accumulate=int(first > 0),
         )  # fmt: skip
         at += part.size
-    b.emit("post.requant", oh=3, ow=4, kt=5, kn=5, lo=-128, hi=127, out_w=4, out_c=5)
-    b.emit("store.act", y, out_w=4, out_c=5)
+    b.emit("post.requant", oh=3, ow=4, kt=5, kn=5, lo=-128, hi=127)
+    b.emit("store.act", y)
     program = b.finish([source], [replace(y, signed=True)])
     np.testing.assert_array_equal(run(program, x), slow_requant(slow_conv(x, w, g, 100, 5), *q, -128, 127))
 
@@ -177,8 +178,8 @@ def test_region_and_output_channel_tiles():
     source, y = b.tensor("x", 6, 9, 130, segment=4), b.tensor("y", 3, 5, 40)
     mid = b.tensor("mid", 6, 9, 130, TensorFormat.BITMAP)
     b.emit("load.act", source)
-    b.emit("post.map", ih=6, iw=9, ic=130, oh=6, ow=9, kn=130, sy=1, sx=1, out_w=9, out_c=130)
-    b.emit("store.act", mid, out_w=9, out_c=130)
+    b.emit("post.map", ih=6, iw=9, ic=130, oh=6, ow=9, kn=130, sy=1, sx=1)
+    b.emit("store.act", mid)
     b.emit("load.act", mid, y=2, x=3, c=64, h=3, w=5, cn=40)
     weights = np.eye(40, dtype=np.int8)
     b.emit("load.bytes", dram=b.constant(weights.tobytes()), size=1600, pad=Scratchpad.COEF, dst=0)
@@ -187,8 +188,8 @@ def test_region_and_output_channel_tiles():
     unit = {"r": 1, "s": 1, "sy": 1, "sx": 1, "oh": 3, "ow": 5, "kt": 40}
     for k, kn, par in ((0, 24, 0), (24, 16, 512)):
         b.emit("conv.dense", ih=3, iw=5, ic=40, **unit, k=k, kn=kn, coef=40 * k, cpg=40, kpg=40, groups=1)
-        b.emit("post.requant", oh=3, ow=5, kt=40, k=k, kn=kn, par=par, hi=255, out=k, out_w=5, out_c=40)
-    b.emit("store.act", y, out_w=5, out_c=40)
+        b.emit("post.requant", oh=3, ow=5, kt=40, k=k, kn=kn, par=par, hi=255, out=OUT + k, out_c=40)
+    b.emit("store.act", y)
     np.testing.assert_array_equal(run(b.finish([source], [y]), x), x[2:5, 3:8, 64:104])
 
 
@@ -215,10 +216,10 @@ def test_requantise_with_table_and_residual(signed, lut):
     b.emit("conv.dense", **g.tile, **g.window, kt=6, kn=6, cpg=6, kpg=6, groups=1, signed=signed)
     b.emit("load.bytes", dram=b.constant(requant_block(*(p[1:5] for p in q))), size=36, pad=Scratchpad.PAR, dst=0)
     b.emit(
-        "post.requant", oh=4, ow=3, kt=6, k=1, kn=4, lo=-128, hi=127, lut=int(lut), table=128, add=1, res_c=6, res_k=2,
-        res_signed=int(signed), q_signed=1, addpar=100, out_w=3, out_c=4,
+        "post.requant", oh=4, ow=3, kt=6, k=1, kn=4, lo=-128, hi=127, lut=int(lut), table=128, add=1, res=2, res_c=6,
+        res_signed=int(signed), q_signed=1, addpar=100,
     )  # fmt: skip
-    b.emit("store.act", y, out_w=3, out_c=4)
+    b.emit("store.act", y)
     mid = slow_requant(slow_conv(x, w, g, 6, 6), *q, -128, 127)[:, :, 1:5]
     if lut:
         mid = table[mid & 255].view(np.int8).astype(np.int64)
@@ -237,8 +238,8 @@ def test_add_of_tiles():
     b.emit("load.act", tb, act=8192)
     block = add_block(ma, mb, -128, 127, shift)
     b.emit("load.bytes", dram=b.constant(block), size=13, pad=Scratchpad.PAR, dst=0)
-    b.emit("post.add", signed=1, res=8192, oh=3, ow=4, kn=70, out_w=4, out_c=70)
-    b.emit("store.act", y, out_w=4, out_c=70)
+    b.emit("post.add", signed=1, res=8192, oh=3, ow=4, kn=70)
+    b.emit("store.act", y)
     out = Machine(b.finish([ta, tb], [y])).run([nchw(a), nchw(c)]).outputs[0][0].transpose(1, 2, 0)
     total = (a.astype(np.int64) * ma + c.astype(np.int64) * mb + (1 << (shift - 1))) >> shift
     np.testing.assert_array_equal(out, np.clip(total, -128, 127))
@@ -252,10 +253,8 @@ def test_map_moves_strides_and_looks_up():
     source, y = b.tensor("x", 5, 6, 20), b.tensor("y", 4, 4, 24)
     b.emit("load.act", source)
     b.emit("load.bytes", dram=b.constant(table.tobytes()), size=256, pad=Scratchpad.PAR, dst=0)
-    b.emit(
-        "post.map", ih=5, iw=6, ic=20, oh=4, ow=4, kn=24, sy=2, sx=2, dy=-1, dx=1, dc=-3, lut=1, out_w=4, out_c=24
-    )  # fmt: skip
-    b.emit("store.act", y, out_w=4, out_c=24)
+    b.emit("post.map", ih=5, iw=6, ic=20, oh=4, ow=4, kn=24, sy=2, sx=2, dy=-1, dx=1, dc=-3, lut=1)
+    b.emit("store.act", y)
     want = np.zeros((4, 4, 24), np.uint8)
     for i, j, k in np.ndindex(4, 4, 24):
         a, c, d = 2 * i - 1, 2 * j + 1, k - 3
@@ -277,10 +276,10 @@ def test_pooling(kind, signed):
     lo, hi = (-128, 127) if signed else (0, 255)
     extra = {"count0": 1, "shift": 14, "lo": lo, "hi": hi, **counted} if kind is PoolKind.AVERAGE else {}
     b.emit(
-        "post.pool", ih=5, iw=6, ic=20, r=3, s=3, sy=2, sx=2, pt=1, pl=1, kind=kind, oh=3, ow=3, cs=2, kn=17, out_w=3,
-        out_c=17, signed=int(signed), **extra,
+        "post.pool", ih=5, iw=6, ic=20, r=3, s=3, sy=2, sx=2, pt=1, pl=1, kind=kind, oh=3, ow=3, cs=2, kn=17,
+        signed=int(signed), **extra,
     )  # fmt: skip
-    b.emit("store.act", y, out_w=3, out_c=17)
+    b.emit("store.act", y)
     want = np.zeros((3, 3, 17), np.int64)
     for i, j in np.ndindex(3, 3):
         top, left = 2 * i - 1, 2 * j - 1
@@ -400,8 +399,8 @@ def test_partial_sums_must_fit_int32():
     for i in range(300):
         values = {"kt": 1, "kn": 1, "cpg": 255, "kpg": 1, "groups": 1, "accumulate": int(i > 0)}
         b.emit("conv.dense", **g.tile, **g.window, **values)
-    b.emit("post.requant", oh=1, ow=1, kt=1, kn=1, hi=255, out_w=1, out_c=1)
-    b.emit("store.act", y, out_w=1, out_c=1)
+    b.emit("post.requant", oh=1, ow=1, kt=1, kn=1, hi=255)
+    b.emit("store.act", y)
     machine = Machine(b.finish([source], [y]))
     assert machine.run([np.full((1, 255, 1, 1), 200.0)]).outputs[0].item() == 255
     with pytest.raises(UserError, match=r"conv\.dense .*: a partial sum leaves int32"):
@@ -425,8 +424,8 @@ def test_depthwise_parts_accumulate():
         window = {**g.window, "r": rows, "pt": 2 - first}
         sums = {"kt": 16, "kn": 16, "kpg": 1, "accumulate": int(first > 0)}
         b.emit("conv.dw", **g.tile, **window, **sums, coef=first * 1024)
-    b.emit("post.requant", oh=6, ow=5, kt=16, kn=16, lo=-128, hi=127, out_w=5, out_c=16)
-    b.emit("store.act", y, out_w=5, out_c=16)
+    b.emit("post.requant", oh=6, ow=5, kt=16, kn=16, lo=-128, hi=127)
+    b.emit("store.act", y)
     got = run(b.finish([source], [replace(y, signed=True)]), x)
     np.testing.assert_array_equal(got, slow_requant(slow_conv(x, w, g, 1, 1), *q, -128, 127))
 
@@ -441,8 +440,8 @@ def test_depthwise_partial_sums_must_fit_int32():
     window = {"ih": 100, "iw": 255, "ic": 1, "r": 100, "s": 255, "sy": 1, "sx": 1, "oh": 1, "ow": 1}
     for i in range(3):
         b.emit("conv.dw", **window, kt=1, kn=1, kpg=1, accumulate=int(i > 0))
-    b.emit("post.requant", oh=1, ow=1, kt=1, kn=1, hi=255, out_w=1, out_c=1)
-    b.emit("store.act", y, out_w=1, out_c=1)
+    b.emit("post.requant", oh=1, ow=1, kt=1, kn=1, hi=255)
+    b.emit("store.act", y)
     machine = Machine(b.finish([source], [y]))
     assert machine.run([np.full((1, 1, 255, 255), 200.0)]).outputs[0].item() == 255
     with pytest.raises(UserError, match=r"conv\.dw .*: a partial sum leaves int32"):

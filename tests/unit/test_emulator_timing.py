@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from emulator_programs import Builder, Geometry, conv_program, identity_requant, nchw, sparse
+from emulator_programs import OUT, Builder, Geometry, conv_program, identity_requant, nchw, sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -172,7 +172,7 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
     cycles = stream(
         (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks), (coef * weight).sum(axis=3, dtype=np.uint64),
         Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow),
-        Streams(groups, blocks, slices, macs, lanes, *depths, broadcast, 1), counts,
+        Streams(groups, blocks, slices, macs, lanes, *depths, broadcast), counts,
     )  # fmt: skip
     want, work = simulate(bits, coef, g, groups, blocks, slices, macs, lanes, *depths, broadcast)
     assert cycles == want
@@ -203,8 +203,8 @@ def tiled_program(seed, target=ESC1):
             "conv.dense", act=8192 * even, ih=4, iw=w, ic=c, r=1, s=1, sy=1, sx=1, psum=8192 * even, **shape, **tile,
             cpg=c, kpg=kn, groups=2,
         )  # fmt: skip
-        b.emit("post.requant", psum=8192 * even, **shape, **tile, hi=255, out=8192 * even, out_w=w, out_c=kn)
-        b.emit("store.act", mid, y=y0, h=4, out=8192 * even, out_w=w, out_c=kn)
+        b.emit("post.requant", psum=8192 * even, **shape, **tile, hi=255, out=OUT + 8192 * even)
+        b.emit("store.act", mid, y=y0, h=4, act=OUT + 8192 * even)
     b.layer("first", mid, macs=h * w * c * kn)
     b.emit("load.coef", dram=b.constant(blob), size=len(blob), coding=coding, kn=kn, v=v, c=kn, coef=16384)
     b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=1024)
@@ -216,9 +216,9 @@ def tiled_program(seed, target=ESC1):
             "conv.esc", act=16384 + 8192 * even, ih=end - top, iw=w, ic=kn, r=3, s=3, sy=1, sx=1, pt=top - y0 + 1, pl=1,
             psum=16384 + 8192 * even, **shape, **tile, coef=16384, v=v, basis=1024, groups=2,
         )  # fmt: skip
-        at = {"out": 16384 + 8192 * even, "out_w": w, "out_c": kn}
-        b.emit("post.requant", psum=16384 + 8192 * even, **shape, **tile, hi=255, **at)
-        b.emit("store.act", y, y=y0, h=4, **at)
+        at = OUT + 16384 + 8192 * even
+        b.emit("post.requant", psum=16384 + 8192 * even, **shape, **tile, hi=255, out=at)
+        b.emit("store.act", y, y=y0, h=4, act=at)
     b.layer("second", y, "escalate", macs=h * w * 9 * kn * kn)
     return b.finish([x], [y]), nchw(sparse(rng, (h, w, c), 0.5))
 
@@ -397,8 +397,8 @@ def test_a_read_after_a_write_waits_for_the_turnaround():
         for source, target in pairwise(tensors):
             b.emit("load.act", source)
             tile = {"ih": 4, "iw": 4, "ic": 16, "oh": 4, "ow": 4, "kn": 16, "sy": 1, "sx": 1}
-            b.emit("post.map", **tile, out_w=4, out_c=16)
-            b.emit("store.act", target, out_w=4, out_c=16)
+            b.emit("post.map", **tile)
+            b.emit("store.act", target)
         return measure(b.finish(tensors[:1], tensors[-1:]), np.zeros((1, 16, 4, 4))).data["totals"]["cycles"]
 
     # Turnarounds longer than the start of a DMA instruction show in full: two of the three loads follow a store.

@@ -73,7 +73,7 @@ def test_counters_add_up(traced):
     levels = np.array([sum(e["args"].values()) for e in rates])
     moved = float((levels[:-1] * np.diff(times)).sum()) * 1e3
     assert moved == pytest.approx(int(statistics.moved.sum()))
-    for name in ("act", "out", "coef", "par", "psum"):
+    for name in ("act", "coef", "par", "psum"):
         level = [e["args"][name] for e in used]
         assert min(level) >= 0 and max(level) > 0
 

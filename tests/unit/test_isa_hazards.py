@@ -13,7 +13,6 @@ from isa.errors import UserError
 from isa.formats import PoolKind, Queue
 from isa.hazards import Access, accesses, check_races, check_semaphores, clocks, dependencies
 from isa.instructions.post_pool import window_counts
-from isa.layout import RecordLayout
 from isa.program import Program
 from isa.table import INSTRUCTIONS, make
 from isa.target import load_target
@@ -27,9 +26,9 @@ def found(mnemonic: str, **values: int) -> set[Access]:
 
 def test_load_act_raw() -> None:
     region = {"tensor_w": 10, "tensor_c": 70, "y": 2, "x": 3, "c": 64, "h": 2, "w": 4, "cn": 6}
-    assert found("load.act", dram=4096, act=100, **region) == {
+    assert found("load.act", dram=4096, act=100, act_w=9, act_c=20, **region) == {
         Access("dram", 4096 + (2 * 10 + 3) * 70 + 64, 4096 + (3 * 10 + 6) * 70 + 70, False),
-        Access("act", 100, 100 + RecordLayout(6, 64).tile_bytes(2, 4), True),
+        Access("act", 100, 100 + (1 * 9 + 3) * 20 + 6, True),
     }
 
 
@@ -38,7 +37,9 @@ def test_load_act_bitmap_covers_the_touched_lines() -> None:
     line = 4 * (8 + 64)
     line += -line % 64
     lines = [((y * 3 + k) * 3 + s) * line for y in (2, 3) for k in (1, 2) for s in (0, 1)]
-    assert Access("dram", min(lines), max(lines) + line, False) in found("load.act", format=1, **region)
+    assert Access("dram", min(lines), max(lines) + line, False) in found(
+        "load.act", format=1, act_w=2, act_c=66, **region
+    )
 
 
 def test_load_coef_and_bytes() -> None:
@@ -52,8 +53,23 @@ def test_load_coef_and_bytes() -> None:
     }
 
 
-CONV = {"act": 0, "ih": 4, "iw": 5, "ic": 20, "r": 3, "s": 2, "sy": 1, "sx": 1, "oh": 2, "ow": 3, "kt": 10, "k": 4}
-ACT_TILE = Access("act", 0, 4 * 5 * (3 + 20), False)
+CONV = {
+    "act": 0,
+    "act_w": 6,
+    "act_c": 30,
+    "ih": 4,
+    "iw": 5,
+    "ic": 20,
+    "r": 3,
+    "s": 2,
+    "sy": 1,
+    "sx": 1,
+    "oh": 2,
+    "ow": 3,
+    "kt": 10,
+    "k": 4,
+}
+ACT_TILE = Access("act", 0, (3 * 6 + 4) * 30 + 20, False)
 PSUM = Access("psum", 4 * 4, 4 * (5 * 10 + 4 + 6), True)
 
 
@@ -70,8 +86,8 @@ def test_convolutions() -> None:
     assert esc == {ACT_TILE, PSUM, bases, Access("coef", 50, 50 + 6 * 9 * 2 * 3, False)}
 
 
-OUT = {"out": 30, "out_w": 7, "out_c": 16}
-OUT_TILE = Access("out", 30, 30 + (1 * 7 + 2) * 16 + 6, True)
+OUT = {"out": 4000, "out_w": 7, "out_c": 16}
+OUT_TILE = Access("act", 4000, 4000 + (1 * 7 + 2) * 16 + 6, True)
 
 
 def test_post_instructions() -> None:
@@ -79,13 +95,14 @@ def test_post_instructions() -> None:
     plain = {PSUM._replace(write=False), OUT_TILE, Access("par", 100, 154, False)}
     assert found("post.requant", **requant) == plain
     table, addition = Access("par", 200, 456, False), Access("par", 500, 513, False)
-    residual = Access("act", 40, 40 + 6 * 2 * 72, False)
-    full = found("post.requant", **requant, lut=1, table=200, add=1, res=40, res_c=100, addpar=500)
+    residual = Access("act", 40, 40 + (1 * 4 + 2) * 100 + 6, False)
+    full = found("post.requant", **requant, lut=1, table=200, add=1, res=40, res_w=4, res_c=100, addpar=500)
     assert full == plain | {table, addition, residual}
-    add = found("post.add", act=40, res=2000, oh=2, ow=3, kn=6, addpar=500, **OUT)
-    tile = 6 * 7
+    strides = {"act_w": 3, "act_c": 6, "res_w": 3, "res_c": 6}
+    add = found("post.add", act=40, res=2000, **strides, oh=2, ow=3, kn=6, addpar=500, **OUT)
+    tile = 6 * 6
     assert add == {Access("act", 40, 40 + tile, False), Access("act", 2000, 2000 + tile, False), addition, OUT_TILE}
-    moved = {"ih": 4, "iw": 5, "ic": 20, "oh": 2, "ow": 3, "kn": 6, "sy": 1, "sx": 1, **OUT}
+    moved = {"act_w": 6, "act_c": 30, "ih": 4, "iw": 5, "ic": 20, "oh": 2, "ow": 3, "kn": 6, "sy": 1, "sx": 1, **OUT}
     assert found("post.map", **moved) == {ACT_TILE, OUT_TILE}
     assert found("post.map", lut=1, table=200, **moved) == {ACT_TILE, OUT_TILE, table}
     pool = {**moved, "r": 3, "s": 3, "pt": 1, "pl": 1, "par": 8}
@@ -96,7 +113,7 @@ def test_post_instructions() -> None:
 
 def test_store_and_end() -> None:
     region = {"tensor_w": 10, "tensor_c": 6, "y": 1, "x": 0, "h": 2, "w": 3, "cn": 6}
-    assert found("store.act", dram=0, **region, **OUT) == {
+    assert found("store.act", dram=0, **region, act=4000, act_w=7, act_c=16) == {
         OUT_TILE._replace(write=False),
         Access("dram", 60, 20 * 6 + 18, True),
     }
@@ -139,15 +156,16 @@ def random_code(draw: st.DrawFn) -> list[Instruction]:
             mnemonic, values = "load.bytes", {"size": size, "pad": draw(st.integers(0, 1)), "dst": at, "dram": 200}
         elif choice == 1:
             mnemonic, values = "conv.dw", {"r": 1, "s": 1, "kn": size, "coef": at, "kt": size, "oh": 1, "ow": 1}
-            values |= {"psum": 4 * draw(st.integers(0, 20)), "kpg": 1, "ic": size, "ih": 1, "iw": 1, "act": at}
+            values |= {"psum": 4 * draw(st.integers(0, 20)), "kpg": 1, "ic": size, "ih": 1, "iw": 1}
+            values |= {"act": at, "act_w": 1, "act_c": size}
         elif choice == 2:
             mnemonic, values = "post.requant", {"kn": size, "kt": size, "psum": 4 * at, "par": at, **tile}
         elif choice == 3:
             mnemonic, values = "load.act", {"tensor_w": 1, "tensor_c": size, "h": 1, "w": 1, "cn": size}
-            values |= {"act": at, "dram": 64 * draw(st.integers(0, 2))}
+            values |= {"act": at, "act_w": 1, "act_c": size, "dram": 64 * draw(st.integers(0, 2))}
         else:
             mnemonic, values = "store.act", {"tensor_w": 1, "tensor_c": size, "h": 1, "w": 1, "cn": size}
-            values |= {"out": at, "out_w": 1, "out_c": size, "dram": 64 * draw(st.integers(0, 2))}
+            values |= {"act": at, "act_w": 1, "act_c": size, "dram": 64 * draw(st.integers(0, 2))}
         for queue in Queue:
             if signals[queue] and draw(st.booleans()):
                 values[f"wait_{queue.name.lower()}"] = draw(st.integers(1, signals[queue]))
@@ -248,7 +266,7 @@ def test_a_race_names_both_instructions_and_the_bytes() -> None:
         check_races(with_instruction(small_program(), 5, wait_post=0))
     (cause,) = caught.value.causes
     assert "instruction 5 'store.act " in cause
-    assert "reads out[0x0, 0x40)" in cause
+    assert "reads act[0x1000, 0x1040)" in cause
     assert "instruction 4 'post.requant " in cause
     assert cause.endswith("may still be writing it")
 
@@ -291,6 +309,9 @@ def test_pool_kind_decides_on_parameters() -> None:
         "oh": 1,
         "ow": 1,
         "kn": 1,
+        "act_w": 1,
+        "act_c": 1,
+        "out": 64,
         "out_w": 1,
         "out_c": 1,
         "count0": 1,

@@ -20,14 +20,14 @@ TARGET = load_target()
 
 REGION = {"dram": 4096, "tensor_w": 8, "tensor_c": 128, "h": 2, "w": 4, "cn": 64}
 BITMAP = {**REGION, "format": 1, "segment": 4}
-ACT = {"ih": 4, "iw": 4, "ic": 16}
+ACT = {"act_w": 4, "act_c": 16, "ih": 4, "iw": 4, "ic": 16}
 WINDOW = {"r": 3, "s": 3, "sy": 1, "sx": 1, "pt": 1, "pl": 1}
 PSUM = {"oh": 4, "ow": 4, "kt": 16, "kn": 16}
-OUT = {"out_w": 4, "out_c": 16}
+OUT = {"out": 65536, "out_w": 4, "out_c": 16}
 POOL = {**ACT, **WINDOW, "oh": 4, "ow": 4, "kn": 16, **OUT}
 AVERAGE = {**POOL, "kind": 1, "count0": 4, "shift": 8, "lo": 0, "hi": 255}
 LEGAL: dict[str, dict[str, int]] = {
-    "load.act": BITMAP,
+    "load.act": {**BITMAP, "act_w": 4, "act_c": 64},
     "load.coef": {"size": 9, "kn": 4, "v": 2, "c": 16},
     "load.bytes": {"size": 9},
     "load.par": {"size": 9, "kn": 4, "block": 2},
@@ -35,11 +35,11 @@ LEGAL: dict[str, dict[str, int]] = {
     "conv.dense": {**ACT, **WINDOW, **PSUM, "cpg": 16, "kpg": 16, "groups": 1},
     "conv.dw": {**ACT, **WINDOW, **PSUM, "kpg": 1},
     "conv.esc": {**ACT, **WINDOW, **PSUM, "v": 6, "groups": 1},
-    "post.requant": {**PSUM, **OUT, "lo": -128, "hi": 127, "add": 1, "res_c": 32, "res_k": 16},
-    "post.add": {"oh": 4, "ow": 4, "kn": 16, **OUT},
+    "post.requant": {**PSUM, **OUT, "lo": -128, "hi": 127, "add": 1, "res_w": 4, "res_c": 32},
+    "post.add": {"act_w": 4, "act_c": 16, "res_w": 4, "res_c": 16, "oh": 4, "ow": 4, "kn": 16, **OUT},
     "post.map": {**ACT, "oh": 4, "ow": 4, "kn": 16, "sy": 1, "sx": 1, "dc": -3, **OUT},
     "post.pool": AVERAGE,
-    "store.act": {**BITMAP, "out_w": 4, "out_c": 64},
+    "store.act": {**BITMAP, "act_w": 4, "act_c": 64},
     "end": {},
 }
 
@@ -62,7 +62,7 @@ def test_legal(spec: InstructionSpec) -> None:
         ("load.act", {"x": 5}, "the region exceeds the tensor"),
         ("load.act", {"c": 65}, "the region exceeds the tensor"),
         ("load.act", {"c": 8}, "c=8 is not a multiple of the chunk, 64"),
-        ("load.act", {"act": 65536 - 575}, "ACT is touched up to byte 0x10001, it has 0x10000"),
+        ("load.act", {"act": 131072 - 511}, "ACT is touched up to byte 0x20001, it has 0x20000"),
         ("load.coef", {"c": 0}, "c must be positive"),
         ("load.coef", {"coef": 32768 - 31}, "COEF is touched up to byte 0x8001, it has 0x8000"),
         ("load.bytes", {"size": 0}, "size must be positive"),
@@ -85,12 +85,20 @@ def test_legal(spec: InstructionSpec) -> None:
         ("conv.esc", {"v": 0}, "v must be positive"),
         ("conv.esc", {"basis": 4096}, "PAR is touched up to byte 0x1036, it has 0x1000"),
         ("post.requant", {"lo": 127, "hi": -1}, "lo=127 exceeds hi=-1"),
-        ("post.requant", {"res_k": 17}, "channels 17..32 exceed res_c=32"),
-        ("post.requant", {"out_c": 15}, "rows or positions of the OUT tile overlap"),
-        ("post.requant", {"out_w": 3}, "rows or positions of the OUT tile overlap"),
-        ("post.add", {"out_w": 3}, "rows or positions of the OUT tile overlap"),
+        ("load.act", {"act_w": 3}, "rows or positions of the tile at act overlap"),
+        ("conv.dense", {"act_c": 15}, "rows or positions of the tile at act overlap"),
+        ("conv.dw", {"act_w": 3}, "rows or positions of the tile at act overlap"),
+        ("conv.esc", {"act_w": 3}, "rows or positions of the tile at act overlap"),
+        ("post.requant", {"res_c": 15}, "rows or positions of the tile at res overlap"),
+        ("post.requant", {"out": 16}, "the output tile overlaps a tile that is read"),
+        ("post.add", {"res": 65537}, "the output tile overlaps a tile that is read"),
+        ("post.map", {"out": 255}, "the output tile overlaps a tile that is read"),
+        ("post.pool", {"out": 0}, "the output tile overlaps a tile that is read"),
+        ("post.requant", {"out_c": 15}, "rows or positions of the tile at out overlap"),
+        ("post.requant", {"out_w": 3}, "rows or positions of the tile at out overlap"),
+        ("post.add", {"out_w": 3}, "rows or positions of the tile at out overlap"),
         ("post.map", {"sy": 0}, "sy must be positive"),
-        ("post.map", {"out": 65536 - 255}, "OUT is touched up to byte 0x10001, it has 0x10000"),
+        ("post.map", {"out": 131072 - 255}, "ACT is touched up to byte 0x20001, it has 0x20000"),
         ("post.pool", {"cs": 1}, "channels 1..16 exceed ic=16"),
         ("post.pool", {"shift": 0}, "shift=0 is not in [1, 62]"),
         ("post.pool", {"count0": 5}, "a window counts 4 positions, fewer than 5"),
@@ -99,11 +107,16 @@ def test_legal(spec: InstructionSpec) -> None:
         ("post.pool", {"lo": 1, "hi": 0}, "lo=1 exceeds hi=0"),
         ("store.act", {"x": 2}, "the region must cover whole segments"),
         ("store.act", {"cn": 40}, "the region must cover whole chunks"),
-        ("store.act", {"out_c": 63}, "rows or positions of the OUT tile overlap"),
+        ("store.act", {"act_c": 63}, "rows or positions of the tile at act overlap"),
     ],
 )
 def test_broken_rule(mnemonic: str, changes: dict[str, int], problem: str) -> None:
     assert problem in problems(mnemonic, **changes)
+
+
+def test_an_addition_may_replace_one_of_its_tiles() -> None:
+    assert problems("post.add", res=65536) == []
+    assert problems("post.requant", res=65536, res_c=16) == []
 
 
 def test_counted_padding_makes_windows_count() -> None:
@@ -151,7 +164,7 @@ P = small_program()
             "reads DRAM [0x1400, 0x1440), not all of it in the arena [0x1000, 0x1400)",
         ),
         (with_instruction(P, 2, dram=0), "reads DRAM [0x0, 0x40), not all of it in the arena"),
-        (with_instruction(P, 2, act=65500), "ACT is touched up to byte"),
+        (with_instruction(P, 2, act=131040), "ACT is touched up to byte"),
         (with_instruction(P, 3, wait_load=7), "waits for load>=7"),
         (replace(P, arena_bytes=2 << 30), "bytes of DRAM"),
         (replace(P, arena_bytes=-1), "bytes of DRAM"),
@@ -203,12 +216,13 @@ def test_broken_program(program: Program, problem: str) -> None:
 
 
 def test_all_faults_are_listed_with_the_instruction() -> None:
-    program = with_instruction(with_instruction(P, 2, act=65500), 4, lo=5, hi=4)
+    program = with_instruction(with_instruction(P, 2, act=131040), 4, lo=5, hi=4)
     with pytest.raises(UserError) as caught:
         check_program(program)
     assert [cause.split(":")[0] for cause in caught.value.causes] == [
-        "instruction 2 'load.act dram=0x1000, format=raw, tensor_w=4, tensor_c=8, h=2, w=4, cn=8, act=0xffdc ; signal'",
-        "instruction 4 'post.requant oh=2, ow=4, kt=8, kn=8, out_w=4, out_c=8, lo=5, hi=4 "
+        "instruction 2 'load.act dram=0x1000, format=raw, tensor_w=4, tensor_c=8, h=2, w=4, cn=8, act=0x1ffe0, "
+        "act_w=4, act_c=8 ; signal'",
+        "instruction 4 'post.requant oh=2, ow=4, kt=8, kn=8, out=0x1000, out_w=4, out_c=8, lo=5, hi=4 "
         "; wait load>=1, compute>=1, signal'",
     ]
 

@@ -1,4 +1,4 @@
-"""Activation records and DRAM tensors against a byte-by-byte model."""
+"""Activation tensors in DRAM against a byte-by-byte model."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isa.formats import TensorFormat
-from isa.layout import RecordLayout, TensorLayout, align
-from isa.tensors import pack_records, pack_tensor, unpack_records, unpack_tensor
+from isa.layout import TensorLayout, align
+from isa.tensors import pack_tensor, unpack_tensor
 
 
 def sparse(shape: tuple[int, ...], density: float, seed: int) -> np.ndarray:
@@ -29,21 +29,6 @@ def line_by_hand(positions: list[np.ndarray], size: int) -> bytes:
 
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 40))
-
-
-@given(shapes, st.sampled_from([8, 16, 64]), st.floats(0, 1), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_records(shape: tuple[int, int, int], chunk: int, density: float, seed: int) -> None:
-    h, w, c = shape
-    x = sparse(shape, density, seed)
-    layout = RecordLayout(c, chunk)
-    data = pack_records(x, chunk)
-    assert data.size == layout.tile_bytes(h, w)
-    padded = np.zeros((h, w, layout.chunks * layout.slot), np.uint8)
-    padded[:, :, :c] = x
-    slots = padded.reshape(-1, layout.slot)
-    assert data.tobytes() == b"".join(line_by_hand([slot], layout.record_bytes) for slot in slots)
-    np.testing.assert_array_equal(unpack_records(data, h, w, c, chunk), x)
 
 
 @given(shapes, st.sampled_from([8, 16, 64]), st.integers(1, 12), st.floats(0, 1), st.integers(0, 2**32 - 1))

@@ -164,7 +164,7 @@ def test_no_section_stands_beside_an_empty_place() -> None:
 def test_components_with_the_same_end_are_one_part() -> None:
     own, theirs = (
         Figures(1.0, 1.0, (), tuple(FigurePart(n, 1.0) for n in names), ())
-        for names in (("dram", "act", "out", "mac_rows", "new_unit"), ("dram", "activations", "arithmetic"))
+        for names in (("dram", "act", "inputs", "mac_rows", "new_unit"), ("dram", "activations", "arithmetic"))
     )
     systems = [System(n, "scheme", n, n, 1, 1, 1.0, None, None, f, f, None, ()) for n, f in (("a", own), ("b", theirs))]
     page = compared.page(Comparison(1, "esc1", 800.0, 16.0, (Compared("n", 1, 0, tuple(systems), ()),))).html()

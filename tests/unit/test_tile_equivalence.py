@@ -22,9 +22,9 @@ FAST = settings(
 )
 
 TARGETS = {
-    "small": "[scratchpad]\nact = 8192\nout = 4096\ncoef = 2048\npar = 1024\npsum = 2048\n",
+    "small": "[scratchpad]\nact = 12288\ncoef = 2048\npar = 1024\npsum = 2048\n",
     "narrow": "[array]\nblocks = 8\nslices = 3\nchunk = 32\n[scratchpad]\nact = 16384\ncoef = 4096\n",
-    "odd": "[array]\nblocks = 5\nslices = 7\nmacs = 3\nchunk = 16\n[scratchpad]\nact = 9001\nout = 3003\ncoef = 2222\n",
+    "odd": "[array]\nblocks = 5\nslices = 7\nmacs = 3\nchunk = 16\n[scratchpad]\nact = 12005\ncoef = 2222\n",
 }
 
 
@@ -180,7 +180,7 @@ def test_windows_in_parts(targets: dict[str, str], build: Callable[[], ModuleOp]
 @st.composite
 def tiny_targets(draw: st.DrawFn) -> str:
     """Scratchpads smaller than most windows, but not than one row or column of them."""
-    sizes = {"act": draw(st.integers(250, 700)), "coef": draw(st.integers(130, 700)), "psum": 256, "out": 512}
+    sizes = {"act": draw(st.integers(760, 1200)), "coef": draw(st.integers(130, 700)), "psum": 256}
     return "[scratchpad]\n" + "".join(f"{name} = {size}\n" for name, size in sizes.items())
 
 

@@ -78,7 +78,7 @@ def test_stack_names_what_is_missing() -> None:
 def test_second_instances_go_to_streamed_buffers_in_order() -> None:
     target = load_target()
     counts = instances_per_buffer(
-        [("a", "act", 20000, True), ("b", "act", 20000, True), ("c", "out", 10, False)], target
+        [("a", "act", 40000, True), ("b", "act", 40000, True), ("c", "coef", 10, False)], target
     )
     assert counts == {"a": 2, "b": 1, "c": 1}
 

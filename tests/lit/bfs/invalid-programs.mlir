@@ -104,7 +104,7 @@ bfs.program attributes {target = "esc1"} {
   bfs.tensor @c : 8x8x8 !esc.q<u8, 0.5> raw
   bfs.input "x" @a {shape = array<i64: 1, 8, 8, 8>}
   bfs.layer "l" "map" -> @b attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
-    %o = bfs.buffer out 1024
+    %o = bfs.buffer act 1024
     bfs.store_tile @c, %o
   }
 }

@@ -143,10 +143,10 @@ bfs.program attributes {target = "esc1"} {
     %coef = bfs.buffer coef 128
     %par = bfs.buffer par 128
     %c0 = arith.constant 0 : index
-    "bfs.open_tile"(%act, %c0, %c0, %c0, %c0, %c0, %c0) : (!bfs.buffer<act>, index, index, index, index, index, index) -> ()
+    "bfs.open_tile"(%par, %c0, %c0, %c0, %c0, %c0, %c0) : (!bfs.buffer<par>, index, index, index, index, index, index) -> ()
   }
 }
-// CHECK: Expected attribute !bfs.buffer<out> but got !bfs.buffer<act>
+// CHECK: Expected attribute !bfs.buffer<act> but got !bfs.buffer<par>
 // CHECK: "bfs.open_tile"
 
 // -----
@@ -158,10 +158,10 @@ bfs.program attributes {target = "esc1"} {
     %act = bfs.buffer act 128
     %coef = bfs.buffer coef 128
     %par = bfs.buffer par 128
-    "bfs.store_tile"(%act) <{tensor = @t}> : (!bfs.buffer<act>) -> ()
+    "bfs.store_tile"(%par) <{tensor = @t}> : (!bfs.buffer<par>) -> ()
   }
 }
-// CHECK: Expected attribute !bfs.buffer<out> but got !bfs.buffer<act>
+// CHECK: Expected attribute !bfs.buffer<act> but got !bfs.buffer<par>
 // CHECK: "bfs.store_tile"
 
 // -----
@@ -171,8 +171,8 @@ bfs.program attributes {target = "esc1"} {
   bfs.layer "l" "add" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
     %act = bfs.buffer act 128
     %par = bfs.buffer par 128
-    "bfs.add"(%act, %act, %act, %par) : (!bfs.buffer<act>, !bfs.buffer<act>, !bfs.buffer<act>, !bfs.buffer<par>) -> ()
+    "bfs.add"(%par, %act, %act, %par) : (!bfs.buffer<par>, !bfs.buffer<act>, !bfs.buffer<act>, !bfs.buffer<par>) -> ()
   }
 }
-// CHECK: Expected attribute !bfs.buffer<out> but got !bfs.buffer<act>
+// CHECK: Expected attribute !bfs.buffer<act> but got !bfs.buffer<par>
 // CHECK: "bfs.add"

@@ -62,10 +62,10 @@ bfs.program attributes {target = "esc1"} {
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
   bfs.layer "l" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
-    %b = bfs.buffer act 65536 at [64]
+    %b = bfs.buffer act 131072 at [64]
   }
 }
-// CHECK: layer 'l': buffer of 65536 bytes at [64] does not fit the 65536 bytes of act
+// CHECK: layer 'l': buffer of 131072 bytes at [64] does not fit the 131072 bytes of act
 
 // -----
 
@@ -104,7 +104,7 @@ bfs.program attributes {target = "esc1"} {
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
   bfs.layer "l" "dense" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
-    %out = bfs.buffer out 128
+    %out = bfs.buffer act 128
     %psum = bfs.buffer psum 128
     %par = bfs.buffer par 128
     bfs.requant %out, %psum, %par addition %par {lo = 0 : i64, hi = 255 : i64, q_signed = false}
@@ -117,7 +117,7 @@ bfs.program attributes {target = "esc1"} {
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
   bfs.layer "l" "pool" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
-    %out = bfs.buffer out 128
+    %out = bfs.buffer act 128
     %act = bfs.buffer act 128
     bfs.pool %out, %act {kind = "average", kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, count_include_pad = false}
   }
@@ -129,7 +129,7 @@ bfs.program attributes {target = "esc1"} {
 bfs.program attributes {target = "esc1"} {
   bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
   bfs.layer "l" "map" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
-    %out = bfs.buffer out 128
+    %out = bfs.buffer act 128
     %act = bfs.buffer act 128
     bfs.map %out, %act of @t {strides = array<i64: 0, 1>, offsets = array<i64: 0, 0, 0>, channels = array<i64: 0, 3>}
   }

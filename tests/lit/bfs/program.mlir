@@ -18,7 +18,7 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
     %c16 = arith.constant 16 : index
     %act = bfs.buffer act 4096 at [0, 4096]
     %res = bfs.buffer act 4096 at [8192]
-    %out = bfs.buffer out 1024
+    %out = bfs.buffer act 1024
     %psum = bfs.buffer psum 4096
     %coef = bfs.buffer coef 1024
     %par = bfs.buffer par 256
@@ -59,7 +59,7 @@ bfs.program attributes {target = "esc1", sample = #blob.dense<4xui8, [1, 2, 3, 4
 // CHECK-NEXT:    bfs.layer "conv" "dense" -> @mid attributes {nodes = ["/conv", "/relu"], macs = 27648 : i64, weights = 432 : i64} {
 // CHECK:           [[ACT:%.*]] = bfs.buffer act 4096 at [0, 4096]
 // CHECK-NEXT:      [[RES:%.*]] = bfs.buffer act 4096 at [8192]
-// CHECK-NEXT:      [[OUT:%.*]] = bfs.buffer out 1024
+// CHECK-NEXT:      [[OUT:%.*]] = bfs.buffer act 1024
 // CHECK-NEXT:      [[PSUM:%.*]] = bfs.buffer psum 4096
 // CHECK-NEXT:      [[COEF:%.*]] = bfs.buffer coef 1024
 // CHECK-NEXT:      [[PAR:%.*]] = bfs.buffer par 256

@@ -11,8 +11,8 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
     %c0 = arith.constant 0 : index
     %c8 = arith.constant 8 : index
     %c4 = arith.constant 4 : index
-    %act = bfs.buffer act 40000 at [0]
-    %out = bfs.buffer out 96 at [0]
+    %act = bfs.buffer act 80000 at [0]
+    %out = bfs.buffer act 96 at [80000]
     %table = bfs.buffer par 256 at [0]
     bfs.load_bytes %table, @table
     bfs.for (%y, %yn) = %c0 size %c8 step 3 {
@@ -24,5 +24,5 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
   }
 }
 
-// CHECK:      %act = bfs.buffer act 40000 at [0]
-// CHECK-NEXT: %out = bfs.buffer out 96 at [0, 96]
+// CHECK:      %act = bfs.buffer act 80000 at [0]
+// CHECK-NEXT: %out = bfs.buffer act 96 at [80000, 80096]

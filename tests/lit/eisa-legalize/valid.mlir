@@ -6,10 +6,10 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<64xui8, "0x000000
   eisa.input "x" @t0 {shape = array<i64: 1, 4, 8, 8>}
   eisa.output "y" @t1 {shape = array<i64: 1, 4, 8, 8>}
   eisa.layer "copy" "map" -> @t1 attributes {nodes = [], macs = 0 : i64, weights = 0 : i64, rodata = array<i64>} {
-    eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, h=8, w=8, cn=4 ; signal
-    eisa.post.map ih=8, iw=8, ic=4, oh=8, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4 ; wait load>=1, signal
-    eisa.post.map ih=8, iw=8, ic=4, oh=8, ow=8, kn=4, sy=1, sx=1, out=0x1000, out_w=8, out_c=4 ; signal
-    eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, h=8, w=8, cn=4, out_w=8, out_c=4 ; wait post>=1
+    eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, h=8, w=8, cn=4, act_w=8, act_c=4 ; signal
+    eisa.post.map act_w=8, act_c=4, ih=8, iw=8, ic=4, oh=8, ow=8, kn=4, sy=1, sx=1, out=0x10000, out_w=8, out_c=4 ; wait load>=1, signal
+    eisa.post.map act_w=8, act_c=4, ih=8, iw=8, ic=4, oh=8, ow=8, kn=4, sy=1, sx=1, out=0x11000, out_w=8, out_c=4 ; signal
+    eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, h=8, w=8, cn=4, act=0x10000, act_w=8, act_c=4 ; wait post>=1
   }
   eisa.end "; wait post>=2"
 }

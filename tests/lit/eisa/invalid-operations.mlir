@@ -1,7 +1,7 @@
 // RUN: esc-opt %s --verify-diagnostics --split-input-file | filecheck %s
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.load.act"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  "eisa.load.act"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: load.act: act=16777216 does not fit [0, 16777215]
@@ -41,7 +41,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.dense"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256>}> : () -> ()
+  "eisa.conv.dense"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.dense: groups=256 does not fit [0, 255]
@@ -49,7 +49,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.dw"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536, 0>}> : () -> ()
+  "eisa.conv.dw"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.dw: kpg=65536 does not fit [0, 65535]
@@ -57,7 +57,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.esc"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256>}> : () -> ()
+  "eisa.conv.esc"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.esc: groups=256 does not fit [0, 255]
@@ -73,7 +73,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.post.add"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  "eisa.post.add"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
   eisa.end
 }
 // CHECK: post.add: addpar=16777216 does not fit [0, 16777215]
@@ -81,7 +81,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.post.map"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  "eisa.post.map"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
   eisa.end
 }
 // CHECK: post.map: table=16777216 does not fit [0, 16777215]
@@ -89,7 +89,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.post.pool"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 512>}> : () -> ()
+  "eisa.post.pool"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 512>}> : () -> ()
   eisa.end
 }
 // CHECK: post.pool: hi=512 does not fit [-512, 511]
@@ -100,7 +100,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
   "eisa.store.act"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536>}> : () -> ()
   eisa.end
 }
-// CHECK: store.act: out_c=65536 does not fit [0, 65535]
+// CHECK: store.act: act_c=65536 does not fit [0, 65535]
 
 // -----
 

@@ -15,7 +15,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -46,7 +46,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -77,7 +77,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -108,7 +108,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -139,7 +139,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -170,7 +170,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -202,7 +202,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -215,7 +215,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     bfs.store_tile @t1, %out
   }
 }
-// CHECK: layer '/conv': instruction 5 'store.act {{.*}}': reads bytes of OUT that the layer has not written
+// CHECK: layer '/conv': instruction 5 'store.act {{.*}}': reads bytes of ACT that the layer has not written
 
 // -----
 
@@ -233,7 +233,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -247,7 +247,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     bfs.store_tile @t1, %out
   }
 }
-// CHECK: layer '/conv': instruction 6 'store.act {{.*}}': reads bytes of OUT that the layer has not written
+// CHECK: layer '/conv': instruction 6 'store.act {{.*}}': reads bytes of ACT that the layer has not written
 
 // -----
 
@@ -265,7 +265,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -296,7 +296,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -327,7 +327,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -358,7 +358,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -388,7 +388,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -417,7 +417,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -448,7 +448,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -479,7 +479,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -510,7 +510,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -541,7 +541,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -572,7 +572,7 @@ bfs.program attributes {target = "esc1", arena = 256 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -602,7 +602,7 @@ bfs.program attributes {target = "esc1", arena = 384 : i64} {
     %c6 = arith.constant 6 : index
     %c2 = arith.constant 2 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     bfs.load_tile %act, @t0[%c0 : %c6, %c0 : %c6, %c0 : %c2] {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0>, channels = array<i64: 0, 2, 0, 1>}
     bfs.open_tile %out[%c0 : %c6, %c0 : %c6, %c0 : %c2]
     bfs.map %out, %act of @t0 {strides = array<i64: 1, 1>, offsets = array<i64: 1, 1, 0>, channels = array<i64: 0, 2>}
@@ -615,7 +615,7 @@ bfs.program attributes {target = "esc1", arena = 384 : i64} {
     %c5 = arith.constant 5 : index
     %c6 = arith.constant 6 : index
     %act = bfs.buffer act 256 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 36 at [0]
     %parameters = bfs.buffer par 18 at [0]

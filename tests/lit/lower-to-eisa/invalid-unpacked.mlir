@@ -11,7 +11,7 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
     %c8 = arith.constant 8 : index
     %c4 = arith.constant 4 : index
     %act = bfs.buffer act 120 at [0]
-    %out = bfs.buffer out 96 at [0]
+    %out = bfs.buffer act 96 at [65536]
     %table = bfs.buffer par 256 at [0]
     bfs.load_bytes %table, @table
     bfs.for (%y, %yn) = %c0 size %c8 step 3 {

@@ -12,7 +12,7 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
     %c8 = arith.constant 8 : index
     %c4 = arith.constant 4 : index
     %act = bfs.buffer act 120 at [0, 128]
-    %out = bfs.buffer out 96 at [0]
+    %out = bfs.buffer act 96 at [65536]
     %table = bfs.buffer par 256 at [0]
     bfs.load_bytes %table, @table
     bfs.for (%y, %yn) = %c0 size %c8 step 3 {
@@ -25,13 +25,13 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
 }
 
 // CHECK:      eisa.load.bytes size=256, pad=par
-// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, h=3, w=8, cn=4
-// CHECK-NEXT: eisa.post.map ih=3, iw=8, ic=4, oh=3, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4, lut=1
-// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, h=3, w=8, cn=4, out_w=8, out_c=4
-// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, y=3, h=3, w=8, cn=4, act=0x80
-// CHECK-NEXT: eisa.post.map act=0x80, ih=3, iw=8, ic=4, oh=3, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4, lut=1
-// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, y=3, h=3, w=8, cn=4, out_w=8, out_c=4
-// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, y=6, h=2, w=8, cn=4
-// CHECK-NEXT: eisa.post.map ih=2, iw=8, ic=4, oh=2, ow=8, kn=4, sy=1, sx=1, out_w=8, out_c=4, lut=1
-// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, y=6, h=2, w=8, cn=4, out_w=8, out_c=4
+// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, h=3, w=8, cn=4, act_w=8, act_c=4
+// CHECK-NEXT: eisa.post.map act_w=8, act_c=4, ih=3, iw=8, ic=4, oh=3, ow=8, kn=4, sy=1, sx=1, out=0x10000, out_w=8, out_c=4, lut=1
+// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, h=3, w=8, cn=4, act=0x10000, act_w=8, act_c=4
+// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, y=3, h=3, w=8, cn=4, act=0x80, act_w=8, act_c=4
+// CHECK-NEXT: eisa.post.map act=0x80, act_w=8, act_c=4, ih=3, iw=8, ic=4, oh=3, ow=8, kn=4, sy=1, sx=1, out=0x10000, out_w=8, out_c=4, lut=1
+// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, y=3, h=3, w=8, cn=4, act=0x10000, act_w=8, act_c=4
+// CHECK-NEXT: eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=4, segment=8, y=6, h=2, w=8, cn=4, act_w=8, act_c=4
+// CHECK-NEXT: eisa.post.map act_w=8, act_c=4, ih=2, iw=8, ic=4, oh=2, ow=8, kn=4, sy=1, sx=1, out=0x10000, out_w=8, out_c=4, lut=1
+// CHECK-NEXT: eisa.store.act dram=0x1100, format=raw, tensor_w=8, tensor_c=4, segment=8, y=6, h=2, w=8, cn=4, act=0x10000, act_w=8, act_c=4
 // CHECK:      eisa.end

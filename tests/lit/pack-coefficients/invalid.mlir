@@ -13,7 +13,7 @@ bfs.program attributes {target = "esc1", arena = 576 : i64} {
     %c6 = arith.constant 6 : index
     %c2 = arith.constant 2 : index
     %act = bfs.buffer act 108 at [0]
-    %out = bfs.buffer out 72 at [0]
+    %out = bfs.buffer act 72 at [65536]
     %psum = bfs.buffer psum 288 at [0]
     %weights = bfs.buffer coef 4 at [0]
     %parameters = bfs.buffer par 18 at [0]
@@ -31,7 +31,7 @@ bfs.program attributes {target = "esc1", arena = 576 : i64} {
     %c2 = arith.constant 2 : index
     %c1 = arith.constant 1 : index
     %act = bfs.buffer act 108 at [65424]
-    %out = bfs.buffer out 18 at [65504]
+    %out = bfs.buffer act 18 at [131040]
     bfs.load_tile %act, @t1[%c0 : %c3, %c0 : %c3, %c0 : %c2] {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0>, channels = array<i64: 0, 2, 0, 1>}
     bfs.open_tile %out[%c0 : %c3, %c0 : %c3, %c0 : %c2]
     bfs.pool %out, %act {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, kind = "max", count_include_pad = false}

@@ -14,7 +14,7 @@ bfs.program attributes {target = "esc1"} {
     %c6 = arith.constant 6 : index
     %c2 = arith.constant 2 : index
     %act = bfs.buffer act 108
-    %out = bfs.buffer out 72
+    %out = bfs.buffer act 72
     %psum = bfs.buffer psum 288
     %weights = bfs.buffer coef 4
     %parameters = bfs.buffer par 18
@@ -32,7 +32,7 @@ bfs.program attributes {target = "esc1"} {
     %c2 = arith.constant 2 : index
     %c1 = arith.constant 1 : index
     %act = bfs.buffer act 108
-    %out = bfs.buffer out 18
+    %out = bfs.buffer act 18
     bfs.load_tile %act, @t1[%c0 : %c3, %c0 : %c3, %c0 : %c2] {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0>, channels = array<i64: 0, 2, 0, 1>}
     bfs.open_tile %out[%c0 : %c3, %c0 : %c3, %c0 : %c2]
     bfs.pool %out, %act {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, kind = "max", count_include_pad = false}
@@ -46,7 +46,8 @@ bfs.program attributes {target = "esc1"} {
 // CHECK-NEXT:    bfs.tensor @t2 : 3x3x2 !esc.q<u8, 1.0> bitmap segment 3 at 384
 // CHECK:         bfs.layer "/conv"
 // CHECK:           %act = bfs.buffer act 108 at [0]
+// CHECK-NEXT:      %out = bfs.buffer act 72 at [112]
 // CHECK:           %psum = bfs.buffer psum 288 at [0]
 // CHECK:         bfs.layer "/pool"
-// CHECK:           %act = bfs.buffer act 108 at [65424]
-// CHECK-NEXT:      %out = bfs.buffer out 18 at [65504]
+// CHECK:           %act = bfs.buffer act 108 at [130960]
+// CHECK-NEXT:      %out = bfs.buffer act 18 at [130928]

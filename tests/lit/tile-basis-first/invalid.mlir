@@ -10,5 +10,5 @@ func.func @main(%x: tensor<1x64x300x300xf32>) -> tensor<1x64x2x2xf32> {
 }
 
 // CHECK:      error: {{.*}}node '/global' (max_pool): kernel 300 exceeds 255
-// CHECK-NEXT: error: {{.*}}node '/pool' (avg_pool): its smallest tile needs 1620000 bytes of act; target 'esc1' has 65536
+// CHECK-NEXT: error: {{.*}}node '/pool' (avg_pool): its smallest tile needs 1440064 bytes of act; target 'esc1' has 131072
 // CHECK-NEXT: note: enlarge the scratchpads in the target file, or change the model
