@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Tile, Window, flip, view
+from emulator.geometry import TilePlace, Window, flip, view
 from emulator.kernels import Bytes, Words, gather
 from isa.errors import UserError
 from isa.integers import ceil_div
@@ -31,7 +31,7 @@ class ActTile(NamedTuple):
     """A tile of ACT [N, bytes]."""
 
     act: Bytes
-    place: Tile
+    place: TilePlace
 
     def images(self, first: int, end: int) -> ActTile:
         """The tile in images [first, end)."""

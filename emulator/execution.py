@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import kernels
-from emulator.geometry import Region, Tile
+from emulator.geometry import Region, TilePlace
 from emulator.handlers import units_of
 from emulator.kernels import Bytes
 from emulator.memories import Constants, Memories
@@ -62,7 +62,7 @@ class Execution:
         region = Region(at, w, c, tensor.segment, 0, 0, 0, h, w, c)
         line_bytes = tensor.layout(chunk).line_bytes
         moved = room_for_lines(region, chunk)
-        tile = Tile(0, h, w, c, w * c, c)
+        tile = TilePlace(0, h, w, c, w * c, c)
         if kernels.load_bitmap(self.memories.arena, region, data, tile, chunk, line_bytes, moved) < 0:
             raise UserError(f"tensor '{tensor.name}': a bitmap has bits beyond its channels")
         return data

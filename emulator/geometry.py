@@ -34,7 +34,7 @@ class Window(NamedTuple):
         return self[3:] == (1, 1, 1, 1, 0, 0, self.ih, self.iw)
 
 
-class Tile(NamedTuple):
+class TilePlace(NamedTuple):
     """Where a tile of plain bytes lies in ACT: its first byte, rows, columns, channels, strides in bytes."""
 
     at: int
@@ -69,18 +69,18 @@ def window_of(v: Values) -> Window:
     return Window(*_window_fields(v))
 
 
-def tile_of(v: Values, name: str, h: str = "oh", w: str = "ow", channels: str = "kn") -> Tile:
+def tile_of(v: Values, name: str, h: str = "oh", w: str = "ow", channels: str = "kn") -> TilePlace:
     """The tile that the fields `isa.field_groups.place(name)` place; the fields named hold its extents."""
     stride = v[f"{name}_c"]
-    return Tile(v[name], v[h], v[w], v[channels], v[f"{name}_w"] * stride, stride)
+    return TilePlace(v[name], v[h], v[w], v[channels], v[f"{name}_w"] * stride, stride)
 
 
-def act_tile_of(v: Values) -> Tile:
+def act_tile_of(v: Values) -> TilePlace:
     """The input tile of an instruction with the fields `isa.field_groups.ACT_TILE`."""
     return tile_of(v, "act", "ih", "iw", "ic")
 
 
-def view(memory: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
+def view(memory: NDArray[np.uint8], tile: TilePlace) -> NDArray[np.uint8]:
     """A tile [N, h, w, channels] of a memory [N, bytes], which it shares."""
     images, strides = memory.strides[0], (tile.row_stride, tile.position_stride, 1)
     shape = (len(memory), tile.h, tile.w, tile.channels)

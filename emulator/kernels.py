@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Region, Tile, Window
+from emulator.geometry import Region, TilePlace, Window
 from isa.jit import jit
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -21,7 +21,7 @@ Longs: TypeAlias = NDArray[np.int64]
 
 
 @jit
-def load_raw(dram: Bytes, region: Region, act: Bytes, tile: Tile) -> int:
+def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> int:
     """Copy a RAW region to a tile; values of image 0 that are not zero."""
     row_stride = region.tensor_w * region.tensor_c
     source = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
@@ -44,7 +44,7 @@ def load_bitmap(
     dram: Bytes,
     region: Region,
     act: Bytes,
-    tile: Tile,
+    tile: TilePlace,
     chunk: int,
     line_bytes: int,
     moved: Longs,
@@ -98,7 +98,7 @@ def load_bitmap(
 @jit
 def gather(
     act: Bytes,
-    tile: Tile,
+    tile: TilePlace,
     window: Window,
     flip: int,
     cs: int,
@@ -124,7 +124,7 @@ def gather(
 
 
 @jit
-def store_raw(act: Bytes, tile: Tile, dram: Bytes, region: Region) -> None:
+def store_raw(act: Bytes, tile: TilePlace, dram: Bytes, region: Region) -> None:
     """Copy a tile to a RAW region."""
     row_stride = region.tensor_w * region.tensor_c
     target = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
@@ -140,7 +140,7 @@ def store_raw(act: Bytes, tile: Tile, dram: Bytes, region: Region) -> None:
 @jit
 def store_bitmap(
     act: Bytes,
-    tile: Tile,
+    tile: TilePlace,
     dram: Bytes,
     region: Region,
     chunk: int,

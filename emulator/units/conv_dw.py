@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Tile, Window, act_tile_of, flip, window_of
+from emulator.geometry import TilePlace, Window, act_tile_of, flip, window_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -27,7 +27,7 @@ class PsumPlace(NamedTuple):
 @jit
 def depthwise(
     act: Bytes,
-    tile: Tile,
+    tile: TilePlace,
     window: Window,
     flip: int,
     channels: Longs,

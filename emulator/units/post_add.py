@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emulator.geometry import Tile, flip, tile_of
+from emulator.geometry import TilePlace, flip, tile_of
 from emulator.kernels import Bytes, Longs
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -14,7 +14,7 @@ from isa.jit import jit
 
 
 @jit
-def add_tiles(act: Bytes, a: Tile, a_flip: int, b: Tile, addition: Longs, tile: Tile) -> None:
+def add_tiles(act: Bytes, a: TilePlace, a_flip: int, b: TilePlace, addition: Longs, tile: TilePlace) -> None:
     """`tile` = `a` + `b`; `addition`: ma, mb, lo, hi, shift, 128 if b is signed else 0."""
     ma, mb, lo, hi, shift, b_flip = addition[0], addition[1], addition[2], addition[3], addition[4], addition[5]
     around = np.int64(1) << (shift - 1)

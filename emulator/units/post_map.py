@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import Tile, act_tile_of, tile_of
+from emulator.geometry import TilePlace, act_tile_of, tile_of
 from emulator.kernels import Bytes
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -29,7 +29,7 @@ class Move(NamedTuple):
 
 
 @jit
-def map_tile(act: Bytes, source: Tile, move: Move, table: Bytes, tile: Tile) -> None:
+def map_tile(act: Bytes, source: TilePlace, move: Move, table: Bytes, tile: TilePlace) -> None:
     """From tile `source` to `tile`; `table` [256] is the identity where the instruction has none."""
     sy, sx, dy, dx, dc = move
     for n in range(act.shape[0]):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import Tile, Window, act_tile_of, flip, tile_of, window_of
+from emulator.geometry import TilePlace, Window, act_tile_of, flip, tile_of, window_of
 from emulator.kernels import Bytes, Longs
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -32,7 +32,9 @@ class Average(NamedTuple):
 
 
 @jit
-def pool_maximum(act: Bytes, tile: Tile, window: Window, flip: int, cs: int, to_tile: Tile, most: Longs) -> None:
+def pool_maximum(
+    act: Bytes, tile: TilePlace, window: Window, flip: int, cs: int, to_tile: TilePlace, most: Longs
+) -> None:
     """From `tile` to `to_tile`; `most` [channels]: scratch."""
     ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
     for n in range(act.shape[0]):
@@ -53,7 +55,7 @@ def pool_maximum(act: Bytes, tile: Tile, window: Window, flip: int, cs: int, to_
 
 @jit
 def pool_average(
-    act: Bytes, tile: Tile, window: Window, flip: int, cs: int, average: Average, to_tile: Tile, sums: Longs
+    act: Bytes, tile: TilePlace, window: Window, flip: int, cs: int, average: Average, to_tile: TilePlace, sums: Longs
 ) -> None:
     """From `tile` to `to_tile`; `sums` [channels]: scratch."""
     ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window

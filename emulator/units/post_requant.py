@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import Tile, tile_of
+from emulator.geometry import TilePlace, tile_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -19,7 +19,7 @@ from isa.parameters import read_block
 
 _IDENTITY = np.arange(TABLE_BYTES, dtype=np.int64)
 _NO_ADDITION = np.empty(0, np.int64)
-_NO_TILE = Tile(0, 0, 0, 0, 0, 0)
+_NO_TILE = TilePlace(0, 0, 0, 0, 0, 0)
 
 
 class Parameters(NamedTuple):
@@ -41,9 +41,9 @@ def requantise(
     lut: int,
     table: Longs,
     act: Bytes,
-    residual: Tile,
+    residual: TilePlace,
     addition: Longs,
-    tile: Tile,
+    tile: TilePlace,
 ) -> None:
     """`table` [256] holds the values q after the table.
 
