@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba  # type: ignore[import-untyped]
@@ -46,7 +47,7 @@ def _keep_by_folder(dispatcher: Any, filename: str) -> None:
     def load_index() -> Any:
         try:
             return load()
-        except (AttributeError, ImportError, TypeError, ValueError, EOFError):
+        except (AttributeError, ImportError, TypeError, ValueError, EOFError, UnpicklingError):
             return {}
 
     file._load_index = load_index
