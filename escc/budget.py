@@ -1,7 +1,7 @@
-"""The rate at which a network is compressed so that it keeps a budget: accuracy drop, bytes or cycles.
+"""The rate at which a network is compressed so that it keeps a budget: accuracy drop, bytes, cycles or energy.
 
-Every candidate is really compiled and measured: bytes are those of .rodata, cycles and accuracy those of the emulator
-(cycles on the binary's own sample). What is found is one number, the rate of `decompose-conv`, which gives the same
+Every candidate is really compiled and measured: bytes are those of .rodata, the others those of the emulator (cycles
+and energy on the binary's own sample). What is found is one number, the rate of `decompose-conv`, which gives the same
 binary again without a search.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from passes.decompose_conv import DecomposeConvPass
 
 Array = NDArray[Any]
-Kind = Literal["drop", "bytes", "cycles"]
+Kind = Literal["drop", "bytes", "cycles", "energy"]
 
 LEAST_RATE, FIRST_RATE, MOST_RATE = 1e-4, 0.4, 1e3
 _STEP = 4.0
@@ -47,14 +47,14 @@ _BATCH_ELEMENTS = 1 << 22
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `limit` points of top-1 accuracy lost, bytes of .rodata, or cycles an image."""
+    """At most `limit` points of top-1 accuracy lost, bytes of .rodata, or cycles or microjoules an image."""
 
     kind: Kind
     limit: float
 
     @property
     def safe_is_low(self) -> bool:
-        """Whether low rates keep the budget (accuracy) or high ones do (bytes, cycles)."""
+        """Whether low rates keep the budget (accuracy) or high ones do (the others)."""
         return self.kind == "drop"
 
     @property
@@ -77,7 +77,7 @@ def find_rate(
 ) -> Trial:
     """The trial nearest to the limit that keeps it, by bisection over the logarithm of the rate, up to a factor.
 
-    The measured value rises (accuracy drop) or falls (bytes, cycles) with the rate but for some noise. Raises
+    The measured value rises (accuracy drop) or falls (the others) with the rate but for some noise. Raises
     UserError if no rate keeps the budget.
     """
     trials = _bisect(budget, trial, precision, most_trials)
@@ -207,14 +207,14 @@ def _answers(module: ModuleOp, x: Array) -> NDArray[np.int64]:
     return np.concatenate(parts)
 
 
-def cycles_of(program: Program) -> int:
-    """Cycles of the sample that the binary carries."""
+def totals_of(program: Program) -> Mapping[str, Any]:
+    """Totals of the statistics of the sample that the binary carries, as in `emulator.statistics.Statistics`."""
     from emulator.host import split_sample
     from emulator.machine import Machine
 
     result = Machine(program).run_stored(split_sample(program.inputs, program.sample), stats=True)
     assert result.statistics is not None
-    return int(result.statistics.data["totals"]["cycles"])
+    return result.statistics.data["totals"]
 
 
 @dataclass
@@ -282,7 +282,10 @@ class BudgetSearch:
         program = self._compiled(start, step)
         if budget.kind == "bytes":
             return Trial(step.rate or 0.0, len(program.rodata), _describe(step.rate or 0.0, program))
-        cycles, rate = cycles_of(program), step.cycle_rate or 0.0
+        totals, rate = totals_of(program), step.cycle_rate or 0.0
+        cycles, energy = totals["cycles"], totals["energy_uj"]["total"]
+        if budget.kind == "energy":
+            return Trial(rate, energy, f"{_describe(rate, program)}, {energy:,.5g} uJ")
         return Trial(rate, cycles, f"{_describe(rate, program)}, {cycles:,} cycles")
 
     def _drop(self, start: ModuleOp, step: DecomposeConvPass, check: AccuracyCheck) -> Trial:
@@ -300,6 +303,8 @@ class BudgetSearch:
     def _at(self, rate: float, budget: Budget) -> DecomposeConvPass:
         if budget.kind == "cycles":
             return replace(self.decompose, rate=0.0, cycle_rate=rate)
+        if budget.kind == "energy":  # bytes cost energy, and so does the work, which cycles stand for
+            return replace(self.decompose, rate=rate, cycle_rate=rate)
         return replace(self.decompose, rate=rate, cycle_rate=0.0)
 
 

@@ -98,7 +98,7 @@ def _done(module: ModuleOp) -> tuple[str, ...]:
 
 
 def _has_budget(args: argparse.Namespace) -> bool:
-    return any(limit is not None for limit in (args.max_drop, args.max_bytes, args.max_cycles))
+    return any(limit is not None for limit in (args.max_drop, args.max_bytes, args.max_cycles, args.max_energy))
 
 
 def _within_budget(
@@ -112,7 +112,12 @@ def _within_budget(
     from passes.decompose_conv import DecomposeConvPass
     from passes.pipelines import build
 
-    kinds: dict[Kind, float | None] = {"drop": args.max_drop, "bytes": args.max_bytes, "cycles": args.max_cycles}
+    kinds: dict[Kind, float | None] = {
+        "drop": args.max_drop,
+        "bytes": args.max_bytes,
+        "cycles": args.max_cycles,
+        "energy": args.max_energy,
+    }
     budget = next(Budget(kind, limit) for kind, limit in kinds.items() if limit is not None)
     at = next((i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass)), None)
     step = None if at is None else passes[at]
@@ -131,7 +136,8 @@ def _check_names(parser: CommandParser, args: argparse.Namespace) -> None:
     if _has_budget(args):
         if args.rate is not None or args.cycle_rate is not None:
             parser.error(
-                "a budget (--max-drop, --max-bytes, --max-cycles) finds the rate: leave --rate, --cycle-rate out"
+                "a budget (--max-drop, --max-bytes, --max-cycles, --max-energy) finds the rate: leave --rate, "
+                "--cycle-rate out"
             )
         if args.scheme == "dense":
             parser.error("argument --scheme: dense compresses nothing, a budget needs another scheme")

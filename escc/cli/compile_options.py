@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escc.cli.common import CommandParser
-from escc.cli.values import byte_count, divisors, natural, not_negative, numbers, percentile, positive, scheme
+from escc.cli.values import (
+    above_zero,
+    byte_count,
+    divisors,
+    natural,
+    not_negative,
+    numbers,
+    percentile,
+    positive,
+    scheme,
+)
 
 DESCRIPTION = """\
 Compile a trained CNN to a binary for the kernel-decomposition accelerator.
@@ -217,6 +227,13 @@ def _add_compression(parser: CommandParser) -> None:
         metavar="N",
         help="compress no further than one image needs to take N cycles (integer; default: no limit; "
         "example: --max-cycles 40000)",
+    )
+    budget.add_argument(
+        "--max-energy",
+        type=above_zero,
+        metavar="UJ",
+        help="compress no further than one image needs to take UJ microjoules (number; default: no limit; "
+        "example: --max-energy 25)",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -69,13 +70,13 @@ def test_what_cannot_be_reached_is_approached() -> None:
     assert nearest_rate(Budget("bytes", 5), lambda rate: Trial(rate, 9 + 1 / rate, "")).rate > 100
 
 
-@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles"])
+@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles", "energy"])
 def test_a_budget_that_nothing_keeps_is_refused(kind: str) -> None:
     with pytest.raises(UserError, match=rf"--max-{kind} 5 cannot be kept: the best found is rate"):
         find_rate(Budget(kind, 5), lambda rate: Trial(rate, 9.0, f"rate {rate:g}"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles"])
+@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles", "energy"])
 def test_a_budget_that_everything_keeps_takes_the_end_it_may(kind: str) -> None:
     budget = Budget(kind, 5)  # type: ignore[arg-type]
     found = find_rate(budget, lambda rate: Trial(rate, 1.0, ""))
@@ -136,11 +137,16 @@ def test_bytes_are_kept_and_the_rate_gives_the_same_binary(network: Path, capsys
     assert rates and compiled(network, "--rate", rates[-1], "--cycle-rate", "0") == found
 
 
-def cycles(binary: bytes) -> int:
-    """Cycles of the sample of a binary on the emulator."""
+def totals(binary: bytes) -> dict[str, Any]:
+    """Totals of the sample of a binary on the emulator."""
     statistics = Machine(read_elf(binary)).run_sample(stats=True).statistics
     assert statistics is not None
-    return statistics.data["totals"]["cycles"]
+    return statistics.data["totals"]
+
+
+def cycles(binary: bytes) -> int:
+    """Cycles of the sample of a binary on the emulator."""
+    return totals(binary)["cycles"]
 
 
 def test_a_piped_search_says_what_it_begins_unless_quiet(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +168,22 @@ def test_cycles_are_kept(network: Path) -> None:
     limit = (slow + fast) // 2
     assert fast < limit < slow
     assert cycles(compiled(network, "--max-cycles", str(limit))) <= limit
+
+
+def test_energy_is_kept_and_the_rate_gives_the_same_binary(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def joule(*options: str) -> float:
+        return totals(compiled(network, *options))["energy_uj"]["total"]
+
+    much, little = (joule("--rate", rate, "--cycle-rate", rate) for rate in ("0", "50"))
+    limit = (much + little) / 2
+    assert little < limit < much
+    capsys.readouterr()
+    found = compiled(network, "--max-energy", str(limit))
+    energy = totals(found)["energy_uj"]["total"]
+    assert energy <= limit
+    tried = re.findall(r"^rate (\S+): .*, ([\d.]+) uJ$", capsys.readouterr().err, re.MULTILINE)
+    (rate,) = {rate for rate, uj in tried if uj == f"{energy:,.5g}"}
+    assert compiled(network, "--rate", rate, "--cycle-rate", rate) == found
 
 
 @pytest.mark.parametrize(
@@ -234,6 +256,7 @@ def test_images_in_memory_compile_as_those_of_a_file(network: Path, samples: int
     [
         (["--max-bytes", "20"], "--max-bytes 20 cannot be kept"),
         (["--max-cycles", "1"], "--max-cycles 1 cannot be kept"),
+        (["--max-energy", "0.01"], "--max-energy 0.01 cannot be kept"),
     ],
 )
 def test_impossible_budgets_are_one_line(
