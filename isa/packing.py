@@ -14,14 +14,13 @@ DELTA      Golomb-coded gaps. Three numbers: 2*m, m >= 1 the divisor, plus 1 if 
            other is the prefix (r + cut) >> 1 and the extra bit (r + cut) & 1. Streams: prefixes (b-1 bits each, none if
            b = 0); signs; quotients in unary, q zeros and a one; extra bits, one for each prefix that is not below cut.
 
-LEVELS     two or three planes. The first is a packing of the signs of T, zeros among them, in one of the formats above.
-           Each further plane has a value for every mark of the plane before it, in order: marked if the magnitude is at
-           least 2 (in the second plane) or 4 (in the third). Such a plane has no signs, and at least one mark. One
-           uint8: the formats of the planes, two bits each, that of the first least significant, and the number of
-           planes in bits 6 and 7. Then the bytes of every plane but the last, as numbers like those of DELTA; then the
-           planes.
+LEVELS     uint8: one of the formats above in bits 0 and 1, the code of the magnitudes in bits 2 and 3. Then a blob in
+           that format, but that every sign bit is followed by the code of the magnitude, in the same stream; in DELTA a
+           fourth number gives the bytes of that stream. Code 0: a bit, 0 for 1 and 1 for 2; one coefficient at least is
+           2 in magnitude. Codes 1, 2 and 3: a 0 for the magnitude 1, 2 or 4 in this order; for the other two, in
+           ascending order, a 1 and then a 0 or a 1; one coefficient at least is 4 in magnitude.
 
-The streams of DELTA, and the planes of LEVELS, are apart so that a decoder reads all of them at once.
+The streams of DELTA are apart so that a decoder reads all of them at once.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from isa.bitstream import BitReader, Bits, PackingError, number, to_bytes
 from isa.elementary import log2
 from isa.formats import CoefficientFormat
 from isa.layout import ceil_div
-from isa.levels import COEFFICIENT_VALUES, LEVELS, magnitudes
+from isa.levels import COEFFICIENT_VALUES, LEVELS, greatest_level, magnitudes
 
 MAX_COEFFICIENTS = 1 << 26
 """Coefficients of a blob: what the largest scratchpad (16 MiB, two bits each) can hold."""
@@ -46,38 +45,56 @@ _GROUP_BITS = range(1, 9)
 _MAX_DIVISOR = MAX_COEFFICIENTS
 
 
-PLANE_FORMATS = (CoefficientFormat.FLAT, CoefficientFormat.TWO_LEVEL, CoefficientFormat.DELTA)
-"""Formats of coefficients -1, 0 and 1, and of the planes of larger ones."""
+TERNARY_FORMATS = (CoefficientFormat.FLAT, CoefficientFormat.TWO_LEVEL, CoefficientFormat.DELTA)
+"""Formats of coefficients -1, 0 and 1, which hold the positions of larger ones too."""
 
 
-class _Plane(NamedTuple):
-    """A bitmap of marks, and a sign for each mark; no signs for a plane that has none."""
+class _Marks(NamedTuple):
+    """Bitmap of the non-zeros, their number, and the bits of their signs; those of magnitudes by `code`, if there is
+    one, are among the latter.
+    """
 
     bitmap: Bits
+    total: int
     signs: Bits
-
-    @property
-    def marks(self) -> int:
-        """How many marks there are."""
-        return int(np.count_nonzero(self.bitmap))
+    code: int | None
 
 
-def _planes(t: NDArray[np.int8]) -> list[_Plane]:
-    """The planes of coefficients of any shape: one if all are -1, 0 or 1."""
+def _marks(t: NDArray[np.int8]) -> _Marks:
+    """The marks of coefficients of any shape, with a code if any exceeds 1 in magnitude."""
     flat = np.ascontiguousarray(t, np.int8).reshape(-1)
     if flat.size > MAX_COEFFICIENTS:
         raise ValueError(f"{flat.size} coefficients exceed {MAX_COEFFICIENTS}")
     some = flat != 0
-    planes = [_Plane(some.view(np.uint8), (flat[some] < 0).view(np.uint8))]
-    left = np.abs(flat[some].astype(np.int16))
-    if not np.isin(left, LEVELS).all():
+    values = flat[some].astype(np.int16)
+    counts = np.bincount(np.abs(values), minlength=LEVELS[-1] + 1)
+    if int(counts[list(LEVELS)].sum()) != values.size:
         raise ValueError(f"coefficients must be {COEFFICIENT_VALUES}")
-    for level in LEVELS[1:]:
-        more = left >= level
-        left = left[more]
-        if left.size:
-            planes.append(_Plane(more.view(np.uint8), np.zeros(0, np.uint8)))
-    return planes
+    signs = (values < 0).view(np.uint8)
+    code = None
+    if counts[4]:
+        code = 1 + int(np.argmax(counts[list(LEVELS)]))
+    elif counts[2]:
+        code = 0
+    if code is not None:
+        signs = _with_magnitudes(signs, np.abs(values), code)
+    return _Marks(some.view(np.uint8), values.size, signs, code)
+
+
+def _with_magnitudes(signs: Bits, magnitudes: NDArray[np.int16], code: int) -> Bits:
+    """Bits of each sign and the code of its magnitude, one after the other."""
+    bits = np.zeros((signs.size, 3), np.uint8)
+    used = np.ones((signs.size, 3), np.bool_)
+    bits[:, 0] = signs
+    if code == 0:
+        bits[:, 1] = magnitudes == 2
+        used[:, 2] = False
+    else:
+        short, (_, last) = LEVELS[code - 1], [m for m in LEVELS if m != LEVELS[code - 1]]
+        bits[:, 1] = magnitudes != short
+        bits[:, 2] = magnitudes == last
+        used[:, 2] = magnitudes != short
+    return bits[used]
 
 
 def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
@@ -86,29 +103,34 @@ def pack(t: NDArray[np.int8], coding: CoefficientFormat) -> bytes:
     Raises ValueError if a coefficient is not 0 or of magnitude 1, 2 or 4, or if the format does not hold it: LEVELS
     holds only coefficients of which one exceeds 1 in magnitude, and the others only those of which none does.
     """
-    planes = _planes(t)
-    if (coding is CoefficientFormat.LEVELS) != (len(planes) > 1):
-        raise ValueError(
-            f"{coding.name} does not hold coefficients of magnitudes {magnitudes(LEVELS[len(planes) - 1])}"
-        )
-    return _pack_levels(planes) if len(planes) > 1 else _PACKERS[coding].pack(planes[0])
+    marks = _marks(t)
+    if (coding is CoefficientFormat.LEVELS) != (marks.code is not None):
+        raise ValueError(f"{coding.name} does not hold coefficients of magnitudes {magnitudes(greatest_level(t))}")
+    return _pack(marks)[1] if marks.code is not None else _PACKERS[coding].pack(marks)
 
 
 def best(t: NDArray[np.int8]) -> tuple[CoefficientFormat, bytes]:
     """The smallest packing of int8[K, V, C]; among equals the first format."""
-    planes = _planes(t)
-    if len(planes) > 1:
-        return CoefficientFormat.LEVELS, _pack_levels(planes)
-    coding = _smallest(planes[0])
-    return coding, _PACKERS[coding].pack(planes[0])
+    return _pack(_marks(t))
+
+
+def _pack(marks: _Marks) -> tuple[CoefficientFormat, bytes]:
+    coding = _smallest(marks)
+    data = _PACKERS[coding].pack(marks)
+    if marks.code is None:
+        return coding, data
+    return CoefficientFormat.LEVELS, bytes([int(coding) | marks.code << 2]) + data
+
+
+def _smallest(marks: _Marks) -> CoefficientFormat:
+    """The format in which marks take the fewest bytes; among equals the first."""
+    return min(TERNARY_FORMATS, key=lambda coding: _PACKERS[coding].size(marks))
 
 
 def packed_size(t: NDArray[np.int8]) -> int:
     """Bytes of the smallest packing of int8[K, V, C]."""
-    planes = _planes(t)
-    sizes = [_PACKERS[_smallest(plane)].size(plane) for plane in planes]
-    head = 1 + sum(len(number(size)) for size in sizes[:-1]) if len(planes) > 1 else 0
-    return head + sum(sizes)
+    marks = _marks(t)
+    return _PACKERS[_smallest(marks)].size(marks) + (marks.code is not None)
 
 
 def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> NDArray[np.int8]:
@@ -117,63 +139,38 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
     if n > MAX_COEFFICIENTS:
         raise PackingError(f"packed coefficients: [{k}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
     reader = BitReader(data, f"packed coefficients ({coding.name})")
-    levels = coding is CoefficientFormat.LEVELS
-    t = _unpack_levels(reader, n) if levels else _unpack_plane(reader, coding, n, signed=True)
+    code = None
+    if coding is CoefficientFormat.LEVELS:
+        head = int(reader.take(1)[0])
+        code, inner = divmod(head, 4)
+        if code > len(LEVELS) or inner not in TERNARY_FORMATS:
+            raise reader.error(f"format {inner} with code {code} of the magnitudes is undefined")
+        coding = CoefficientFormat(inner)
+    t = _unpack_delta(reader, n, code) if coding is CoefficientFormat.DELTA else _unpack_bitmap(reader, n, coding, code)
     reader.finish()
+    if code is not None and greatest_level(t) != (level := 2 if code == 0 else 4):
+        raise reader.error(f"no coefficient is of magnitude {level}, which code {code} is for")
     return t.reshape(k, v, c)
 
 
-def _unpack_plane(reader: BitReader, coding: CoefficientFormat, n: int, signed: bool) -> NDArray[np.int8]:
-    """int8 [n] in {-1, 0, 1}: marks with their signs, all positive in a plane that has no signs."""
-    if coding is CoefficientFormat.DELTA:
-        return _unpack_delta(reader, n, signed)
+def _unpack_bitmap(reader: BitReader, n: int, coding: CoefficientFormat, code: int | None) -> NDArray[np.int8]:
+    """int8 [n] of a bitmap, and signs after it."""
+    from isa.codeloops import read_magnitudes
+
     bitmap = reader.bits(n) if coding is CoefficientFormat.FLAT else _unpack_two_level(reader, n)
     t = bitmap.astype(np.int8)
-    if signed:
+    if code is None:
         t[bitmap != 0] -= (2 * reader.bits(int(np.count_nonzero(bitmap)))).astype(np.int8)
+    else:
+        _follow(reader, lambda data, at: read_magnitudes(data, 8 * at, 8 * data.size, code, t), {})
     return t
 
 
-def _smallest(plane: _Plane) -> CoefficientFormat:
-    """The format in which a plane takes the fewest bytes; among equals the first."""
-    return min(PLANE_FORMATS, key=lambda coding: _PACKERS[coding].size(plane))
-
-
-def _pack_levels(planes: list[_Plane]) -> bytes:
-    codings = [_smallest(plane) for plane in planes]
-    packed = [_PACKERS[coding].pack(plane) for coding, plane in zip(codings, planes, strict=True)]
-    head = len(planes) << 6 | sum(int(coding) << 2 * i for i, coding in enumerate(codings))
-    return bytes([head]) + b"".join(number(len(p)) for p in packed[:-1]) + b"".join(packed)
-
-
-def _unpack_levels(reader: BitReader, n: int) -> NDArray[np.int8]:
-    head = int(reader.take(1)[0])
-    count, codings = head >> 6, [head >> 2 * i & 3 for i in range(3)]
-    if count not in (2, 3) or any(coding not in PLANE_FORMATS for coding in codings[:count]) or any(codings[count:]):
-        raise reader.error(f"{count} planes of the formats {codings} are undefined")
-    sizes = [reader.number() for _ in range(count - 1)]
-    t = np.zeros(0, np.int8)
-    places = np.zeros(0, np.int64)
-    for i in range(count):
-        begin = reader.place
-        plane = _unpack_plane(reader, CoefficientFormat(codings[i]), n if i == 0 else places.size, signed=i == 0)
-        if i < count - 1 and reader.place - begin != sizes[i]:
-            raise reader.error(f"plane {i} takes {reader.place - begin} bytes instead of {sizes[i]}")
-        if i == 0:
-            t, places = plane, np.flatnonzero(plane)
-        else:
-            places = places[plane != 0]
-            t[places] *= np.int8(2)
-            if not places.size:
-                raise reader.error(f"plane {i} has no mark")
-    return t
-
-
-def _flat_size(t: _Plane) -> int:
+def _flat_size(t: _Marks) -> int:
     return ceil_div(t.bitmap.size, 8) + ceil_div(t.signs.size, 8)
 
 
-def _pack_flat(t: _Plane) -> bytes:
+def _pack_flat(t: _Marks) -> bytes:
     return to_bytes(t.bitmap) + to_bytes(t.signs)
 
 
@@ -189,11 +186,11 @@ def _group_sizes(bitmap: Bits) -> list[int]:
     return sizes
 
 
-def _two_level_size(t: _Plane) -> int:
+def _two_level_size(t: _Marks) -> int:
     return 1 + min(_group_sizes(t.bitmap)) + ceil_div(t.signs.size, 8)
 
 
-def _pack_two_level(t: _Plane) -> bytes:
+def _pack_two_level(t: _Marks) -> bytes:
     sizes = _group_sizes(t.bitmap)
     g = _GROUP_BITS[sizes.index(min(sizes))]
     groups = np.zeros((ceil_div(t.bitmap.size, 1 << g), 1 << g), np.uint8)
@@ -245,8 +242,8 @@ class _Gaps(NamedTuple):
     extra_bits: int
 
 
-def _gaps(t: _Plane) -> _Gaps:
-    inverted = 2 * t.marks > t.bitmap.size
+def _gaps(t: _Marks) -> _Gaps:
+    inverted = 2 * t.total > t.bitmap.size
     marks = np.flatnonzero(t.bitmap == 0 if inverted else t.bitmap)
     gaps = np.diff(marks, prepend=-1) - 1
     found = np.bincount(gaps)  # how many there are of each length: sizes need no more
@@ -274,17 +271,18 @@ def _divisors(mean: float) -> list[int]:
     return sorted({min(max(1, m), _MAX_DIVISOR) for m in near})
 
 
-def _delta_header(g: _Gaps) -> bytes:
-    return number(2 * g.divisor + g.inverted) + number(g.gaps.size) + number(ceil_div(g.unary_bits, 8))
+def _delta_header(g: _Gaps, t: _Marks) -> bytes:
+    signs = b"" if t.code is None else number(ceil_div(t.signs.size, 8))
+    return number(2 * g.divisor + g.inverted) + number(g.gaps.size) + number(ceil_div(g.unary_bits, 8)) + signs
 
 
-def _delta_size(t: _Plane) -> int:
+def _delta_size(t: _Marks) -> int:
     g = _gaps(t)
     streams = (g.prefix_bits, t.signs.size, g.unary_bits, g.extra_bits)
-    return len(_delta_header(g)) + sum(ceil_div(bits, 8) for bits in streams)
+    return len(_delta_header(g, t)) + sum(ceil_div(bits, 8) for bits in streams)
 
 
-def _pack_delta(t: _Plane) -> bytes:
+def _pack_delta(t: _Marks) -> bytes:
     g = _gaps(t)
     width, _ = _golomb_widths(g.divisor)
     quotients, prefixes, extra = _golomb_split(g.gaps, g.divisor)
@@ -292,35 +290,46 @@ def _pack_delta(t: _Plane) -> bytes:
     unary[np.cumsum(quotients + 1) - 1] = 1
     prefix_bits = (prefixes[:, None] >> np.arange(width) & 1).astype(np.uint8)
     streams = (prefix_bits, t.signs, unary, extra.astype(np.uint8))
-    return _delta_header(g) + b"".join(map(to_bytes, streams))
+    return _delta_header(g, t) + b"".join(map(to_bytes, streams))
 
 
-def _unpack_delta(reader: BitReader, n: int, signed: bool) -> NDArray[np.int8]:
-    from isa.codeloops import BEYOND, NO_QUOTIENTS, STRAY_BITS, TOO_FEW, Gaps, read_gaps
+def _unpack_delta(reader: BitReader, n: int, code: int | None) -> NDArray[np.int8]:
+    from isa.codeloops import BEYOND, NO_QUOTIENTS, Gaps, read_gaps
 
     m, inverted = divmod(reader.number(), 2)
     count, quotient_bytes = reader.number(), reader.number()
     if not 1 <= m <= _MAX_DIVISOR or count > n:
         raise reader.error(f"divisor {m} with {count} marks among {n} coefficients is impossible")
+    sign_bytes = ceil_div(n - count if inverted else count, 8) if code is None else reader.number()
     t = np.empty(n, np.int8)
-    gaps = Gaps(m, *_golomb_widths(m), bool(inverted), signed, count, quotient_bytes)
-    end = reader.follow(lambda data, at: read_gaps(data, at, gaps, t))
+    gaps = Gaps(m, *_golomb_widths(m), bool(inverted), count, sign_bytes, quotient_bytes)
+    why = {
+        NO_QUOTIENTS: f"the quotient stream does not hold {count} numbers",
+        BEYOND: f"a mark lies beyond the last of {n} coefficients",
+    }
+    _follow(reader, lambda data, at: read_gaps(data, at, gaps, -1 if code is None else code, t), why)
+    return t
+
+
+def _follow(reader: BitReader, loop: Callable[[NDArray[np.uint8], int], int], why: dict[int, str]) -> None:
+    """Let a loop read on; an error where it fails."""
+    from isa.codeloops import NO_SIGNS, STRAY_BITS, TOO_FEW
+
+    end = reader.follow(loop)
     if end < 0:
-        why = {
+        known = {
             TOO_FEW: reader.too_few,
             STRAY_BITS: "bits are set after the end of a stream",
-            NO_QUOTIENTS: f"the quotient stream does not hold {count} numbers",
-            BEYOND: f"a mark lies beyond the last of {n} coefficients",
+            NO_SIGNS: "the stream of signs and magnitudes does not hold those of all marks",
         }
-        raise reader.error(why[end])
-    return t
+        raise reader.error({**known, **why}[end])
 
 
 class _Packer(NamedTuple):
     """Bytes that a format takes, and its packer."""
 
-    size: Callable[[_Plane], int]
-    pack: Callable[[_Plane], bytes]
+    size: Callable[[_Marks], int]
+    pack: Callable[[_Marks], bytes]
 
 
 _PACKERS = {

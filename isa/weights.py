@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from isa.bitstream import BitReader, number
 from isa.formats import CoefficientFormat
 from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
-from isa.packing import PLANE_FORMATS, best, unpack
+from isa.packing import TERNARY_FORMATS, best, unpack
 
 _MAGNITUDES = 128
 _LONGEST = 15
@@ -131,7 +131,7 @@ def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
 
     reader = BitReader(data, "packed weights")
     coding, size = reader.number(), reader.number()
-    if coding not in PLANE_FORMATS:
+    if coding not in TERNARY_FORMATS:
         raise reader.error(f"coding {coding} of the signs is undefined")
     sizes = np.array([reader.number() for _ in range(WEIGHT_LANES)], np.int64)
     signs = unpack(reader.take(size).tobytes(), CoefficientFormat(coding), 1, 1, n).reshape(-1)
