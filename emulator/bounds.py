@@ -28,11 +28,6 @@ def lanes(target: Target) -> int:
     return target.array.blocks * target.array.slices * target.array.ca_lanes
 
 
-def bytes_per_cycle(target: Target) -> float:
-    """DRAM bytes in a core cycle, at most."""
-    return target.dram.clock_mhz * target.dram.bytes_per_clock / target.clock.frequency_mhz
-
-
 def resource_bounds(recorder: Recorder, part: slice) -> dict[str, float]:
     """Cycles that every one of `RESOURCES` needs for the instructions `part` if it never waits."""
     target, instructions = recorder.target, recorder.program.instructions[part]
@@ -47,7 +42,7 @@ def resource_bounds(recorder: Recorder, part: slice) -> dict[str, float]:
         int(counts[Count.MULTIPLICATIONS]) / multipliers(target),
         int(counts[Count.MATCHES]) / lanes(target),
         float(np.maximum(post, 0).sum()),
-        moved / bytes_per_cycle(target),
+        moved / target.dram_bytes_per_cycle,
     )
     return dict(zip(RESOURCES, found, strict=True))
 

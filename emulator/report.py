@@ -34,6 +34,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Data], str]], ...] = (
     ("load", "%", _stall("load")),
     ("post", "%", _stall("post")),
     ("store", "%", _stall("store")),
+    ("fetch", "%", _stall("fetch")),
     ("drain", "%", _stall("drain")),
     ("bound", "%", lambda d: _percent(d["lower_bound"]["efficiency"])),
     ("by", "", lambda d: _BINDING[d["lower_bound"]["binding"]]),

@@ -27,7 +27,7 @@ Longs: TypeAlias = NDArray[np.int64]
 Data: TypeAlias = dict[str, Any]
 
 SCHEMA_VERSION = 1
-STALLS = ("load", "post", "store", "drain")
+STALLS = ("load", "post", "store", "fetch", "drain")
 """Why the compute unit stands still: the unit that it waits for, or nothing left to compute."""
 SLICE_CYCLES = {
     "work": Count.CA_WORK,
@@ -74,7 +74,7 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
             {name: int(values[number]) for name, values in stalls.items()},
             layer.macs,
         )
-        active = active_cycles(timeline.start[part], timeline.end[part])
+        active = active_cycles(timeline.accepted[part], timeline.end[part])
         figures["lower_bound"] = concluded(resource_bounds(recorder, part), active)
         head: Data = {"name": layer.name, "kind": layer.kind, "nodes": list(layer.nodes), "weights": layer.weights}
         rows.append({**head, "start_cycle": int(starts[number]), **figures})
@@ -95,7 +95,7 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
         "frequency_mhz": program.target.clock.frequency_mhz,
         "multipliers": multipliers(program.target),
         "accumulator_lanes": lanes(program.target),
-        "dram_peak_gb_per_s": _peak(program.target),
+        "dram_peak_gb_per_s": program.target.dram.peak_gb_per_s,
     }
     data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
     moved: Longs = recorder.counts[:, list(DRAM_COUNTS.values())].sum(axis=1)
@@ -122,6 +122,9 @@ def stall_spans(timeline: Timeline) -> dict[str, tuple[Longs, Longs]]:
     for i in np.flatnonzero(timeline.queue == Queue.COMPUTE).tolist():
         until, cause = start[i], binder[i]
         while until > free:
+            if cause < 0:
+                spans["fetch"].append((free, until))
+                break
             since = max(free, start[cause])
             if since < until:
                 spans[_STALL_OF_QUEUE[Queue(queue[cause])]].append((since, until))
@@ -149,10 +152,6 @@ def _whole(program: Program) -> Layer:
     """Stands for the layers of a program that names none; statistics ask for no output tensor."""
     nothing = TensorRef("", 0, 1, 1, 1, TensorFormat.RAW, 1, False, 1.0)
     return Layer("program", "program", 0, len(program.instructions), (), nothing)
-
-
-def _peak(target: Target) -> float:
-    return target.dram.clock_mhz * target.dram.bytes_per_clock * 1e-3
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -212,7 +211,7 @@ def _figures(
 def _rates(totals: Mapping[str, Any], timeline: Timeline, target: Target) -> Data:
     """Figures that only the whole run has."""
     seconds = float(totals["time_us"]) * 1e-6
-    moved = int(totals["dram_bytes"]["total"]) - int(totals["dram_bytes"]["instructions"])
+    moved = int(totals["dram_bytes"]["total"])
     use = timeline.dram
     return {
         "time_ms": seconds * 1e3,

@@ -124,7 +124,7 @@ def _flows(program: Program, timeline: Timeline) -> Iterator[Event]:
 def _bandwidth(timeline: Timeline, moved: list[int], mhz: float) -> Iterator[Change]:
     """Bytes of each transfer, spread evenly over its time."""
     for index in np.flatnonzero(np.array(moved, np.int64)).tolist():
-        start, end = int(timeline.start[index]), int(timeline.end[index])
+        start, end = int(timeline.accepted[index]), int(timeline.end[index])
         series = "write" if timeline.queue[index] == Queue.STORE else "read"
         rate = moved[index] / (end - start) * mhz * 1e-3
         yield start, series, rate
@@ -140,7 +140,7 @@ def _live(program: Program, timeline: Timeline) -> Iterator[Change]:
     written: list[tuple[str, int, int]] = []
     last: list[int] = []
     for index, accesses in enumerate(all_accesses(program.instructions, program.target)):
-        start, end = int(timeline.start[index]), int(timeline.end[index])
+        start, end = int(timeline.accepted[index]), int(timeline.end[index])
         writes = {a.space for a in accesses if a.write}
         for access in accesses:
             if access.space in pads and not access.write:

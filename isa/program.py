@@ -130,6 +130,11 @@ class Program:
         return align(len(self.rodata), PAGE)
 
     @property
+    def text_base(self) -> int:
+        """DRAM address of the instructions, behind the arena."""
+        return align(self.arena_base + self.arena_bytes, PAGE)
+
+    @property
     def dram_bytes(self) -> int:
         """DRAM that the program addresses: constants and arena."""
         return self.arena_base + self.arena_bytes

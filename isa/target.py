@@ -94,15 +94,33 @@ class Scratchpads:
     psum: Annotated[int, _CAPACITY]
 
 
+_FIFO = Parameter(1, 1 << 20, "bytes", "data that an engine holds between DRAM and scratchpad; at least a burst")
+
+
 @dataclass(frozen=True)
 class Dma:
     """One engine a direction."""
 
+    instructions_in_flight: Annotated[
+        int, Parameter(1, 256, "", "instructions that an engine has accepted and not completed, at most")
+    ]
+    load_fifo: Annotated[int, _FIFO]
+    store_fifo: Annotated[int, _FIFO]
     bytes_per_cycle: Annotated[int, Parameter(1, 65536, "bytes", "scratchpad side of an engine, in a cycle")]
     decode_coefficients: Annotated[
         int, Parameter(1, 65536, "", "ternary coefficients that load.coef expands in a cycle")
     ]
     issue_cycles: Annotated[int, _ISSUE]
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Instruction fetch, in program order, from the DRAM."""
+
+    instructions: Annotated[
+        int, Parameter(1, 1 << 20, "", "instructions fetched and not started, at most; at least those of a burst")
+    ]
+    bursts_in_flight: Annotated[int, Parameter(1, 1024, "", "bursts asked for and not arrived, at most")]
 
 
 def _timing(low: int, doc: str, high: int = 1 << 20) -> Parameter:
@@ -117,11 +135,25 @@ class Dram:
     bytes_per_clock: Annotated[int, Parameter(1, 4096, "bytes", "bytes on the bus in a cycle of clock_mhz")]
     burst_bytes: Annotated[int, Parameter(1, 4096, "bytes", "a burst")]
     banks: Annotated[int, Parameter(1, 1024, "", "banks, each with a row buffer")]
-    page_bytes: Annotated[int, Parameter(1, 1 << 20, "bytes", "a row of a bank; a multiple of burst_bytes")]
-    RL: Annotated[int, _timing(1, "read command to data")]
+    page_bytes: Annotated[
+        int,
+        Parameter(
+            1, 1 << 20, "bytes", "a row of a bank, a multiple of burst_bytes; consecutive pages go round the banks"
+        ),
+    ]
+    queue: Annotated[int, Parameter(1, 1024, "bursts", "reads that the controller chooses from")]
+    write_queue: Annotated[int, Parameter(1, 1024, "bursts", "writes that the controller chooses from")]
+    write_high: Annotated[int, Parameter(1, 1024, "bursts", "waiting writes that go before reads, up to write_queue")]
+    write_low: Annotated[
+        int, Parameter(0, 1024, "bursts", "waiting writes at which reads go first again, below write_high")
+    ]
+    age: Annotated[int, _timing(0, "wait after which a burst is served before all others", 1 << 30)]
+    RL: Annotated[int, _timing(1, "read command to data, without tDQSCK")]
+    tDQSCK: Annotated[int, _timing(0, "further delay of the data of a read")]
     WL: Annotated[int, _timing(1, "write command to data")]
     tRCD: Annotated[int, _timing(1, "activate to read or write")]
     tRPpb: Annotated[int, _timing(1, "precharge of a bank")]
+    tRPab: Annotated[int, _timing(1, "precharge of all banks")]
     tRAS: Annotated[int, _timing(1, "activate to precharge")]
     tRRD: Annotated[int, _timing(0, "activate to activate of another bank")]
     tFAW: Annotated[int, _timing(0, "window of at most four activates")]
@@ -132,6 +164,21 @@ class Dram:
     tREFI: Annotated[int, _timing(1, "refresh to refresh; more than tRFCab", 1 << 30)]
     tRFCab: Annotated[int, _timing(0, "duration of a refresh of all banks")]
     capacity_mib: Annotated[int, Parameter(1, 1 << 20, "MiB", "capacity, up to the 40 bits of addresses")]
+
+    @property
+    def burst_clocks(self) -> int:
+        """Clocks that the data of a burst occupies the bus."""
+        return -(-self.burst_bytes // self.bytes_per_clock)
+
+    @property
+    def column_clocks(self) -> int:
+        """Clocks from one column command to the next: neither the bus nor the banks allow more."""
+        return max(self.tCCD, self.burst_clocks)
+
+    @property
+    def peak_gb_per_s(self) -> float:
+        """Bandwidth of an endless sequence of bursts in open rows."""
+        return self.burst_bytes / self.column_clocks * self.clock_mhz * 1e-3
 
 
 @dataclass(frozen=True)
@@ -175,8 +222,14 @@ class Target:
     post: Post
     scratchpad: Scratchpads
     dma: Dma
+    fetch: Fetch
     dram: Dram
     energy: Energy
+
+    @property
+    def dram_bytes_per_cycle(self) -> float:
+        """DRAM bytes in a core cycle, at most."""
+        return self.dram.peak_gb_per_s * 1e3 / self.clock.frequency_mhz
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ class TimedInstructions(NamedTuple):
     `queue` [n]; `signal` [n], 1 if the instruction raises the semaphore of its queue when it ends; `waits` [n, queues],
     the count that each semaphore must have reached before it starts (0: it does not wait). `cycles` [n]: of the unit,
     for a DMA instruction those of its scratchpad side without its issue. `requests`: for each instruction the DRAM
-    requests [m, 2] (address, bytes), in order.
+    requests [m, 2] (address, bytes), in order. `text`: DRAM address of the first instruction word.
     """
 
     queue: Longs
@@ -25,3 +25,4 @@ class TimedInstructions(NamedTuple):
     waits: Longs
     cycles: Longs
     requests: Sequence[Longs]
+    text: int = 0

@@ -9,13 +9,6 @@ from isa.errors import UserError
 from isa.target import Target
 
 
-def dram_bytes_per_cycle(target: Target) -> float:
-    """Bytes that the target's DRAM channel moves in a cycle of its core when no row is opened and nothing turns."""
-    d = target.dram
-    clocks = max(d.tCCD, d.burst_bytes / d.bytes_per_clock)
-    return d.burst_bytes / clocks * d.clock_mhz / target.clock.frequency_mhz
-
-
 @dataclass(frozen=True)
 class LayerCost:
     """A layer of one image: `cycles` until both computing and DRAM are done, and microjoule by component."""
@@ -44,7 +37,7 @@ def check_technology(machine: BaselineMachine, target: Target) -> None:
 
 def layer_cost(machine: BaselineMachine, result: Result, target: Target) -> LayerCost:
     """Cost of a layer: it lasts as long as the slower of computing and DRAM."""
-    moving = result.dram.total / dram_bytes_per_cycle(target)
+    moving = result.dram.total / target.dram_bytes_per_cycle
     cycles = max(result.cycles, moving)
     e = target.energy
     picojoule = {

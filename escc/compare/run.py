@@ -10,7 +10,7 @@ from typing import Any
 
 from emulator.evaluate import classes
 from emulator.inputs import wanted
-from escc.baselines.cost import check_technology, dram_bytes_per_cycle
+from escc.baselines.cost import check_technology
 from escc.baselines.machine import Baseline, BaselineCosts, BaselineMachine
 from escc.baselines.registry import installed, load_baseline
 from escc.compare import baselines, ours, sparse
@@ -69,7 +69,7 @@ def compare(request: Request, announce: Announce) -> Comparison:
     if not networks:
         found = [_binaries_alone(request, binaries, announce)]
     return Comparison(
-        SCHEMA_VERSION, target.name, target.clock.frequency_mhz, dram_bytes_per_cycle(target), tuple(found)
+        SCHEMA_VERSION, target.name, target.clock.frequency_mhz, target.dram_bytes_per_cycle, tuple(found)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from emulator.bounds import RESOURCES, bytes_per_cycle
+from emulator.bounds import RESOURCES
 from emulator.energy import COMPONENTS
 from emulator.statistics import STALLS
 from escc.reports.bars import bars
@@ -25,6 +25,7 @@ _STALL_TEXT = {
     "load": "waits for a load",
     "post": "waits for the post unit",
     "store": "waits for a store",
+    "fetch": "waits for an instruction",
     "drain": "is done",
 }
 _COLUMNS: tuple[tuple[Column, Callable[[Data], Value]], ...] = (
@@ -103,7 +104,7 @@ def _roofline(program: Program, data: Data) -> Chart | None:
         for d in data["layers"]
     ]
     bindings = [BINDINGS[name] for name in RESOURCES]
-    return roofline(points, data["machine"]["multipliers"], bytes_per_cycle(program.target), bindings)
+    return roofline(points, data["machine"]["multipliers"], program.target.dram_bytes_per_cycle, bindings)
 
 
 def _graph(program: Program, data: Data) -> Section:

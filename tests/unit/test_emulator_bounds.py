@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_emulator_timing import ESC1, measure, scaled, tiled_program
 
-from emulator.bounds import RESOURCES, active_cycles, bytes_per_cycle, compulsory_bytes, concluded
+from emulator.bounds import RESOURCES, active_cycles, compulsory_bytes, concluded
 from emulator.report import table
 from emulator.statistics import average
 
@@ -32,7 +32,7 @@ def test_no_layer_beats_its_bound(target, seed):
         assert bound["cycles"] <= bound["active_cycles"] + 1e-6
         assert bound["efficiency"] == bound["cycles"] / bound["active_cycles"] <= 1 + 1e-9
         moved = d["dram_bytes"]["total"] - d["dram_bytes"]["instructions"]
-        assert bound["dram"] * bytes_per_cycle(target) <= moved + 1e-6
+        assert bound["dram"] * target.dram_bytes_per_cycle <= moved + 1e-6
         assert bound["mac_rows"] <= d["compute_cycles"] and bound["accumulators"] <= d["compute_cycles"]
     totals = data["totals"]["lower_bound"]
     assert totals["active_cycles"] == data["totals"]["cycles"]

@@ -1,0 +1,143 @@
+"""The DRAM controller against a literal one that looks at every clock, and what no traffic may break."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from dram_reference import Reference, Request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_emulator_timing import measure, tiled_program
+
+from emulator.dram import NEVER, decide, enqueue, new_dram, perform
+from emulator.replayed import Requester
+from isa.target import load_target
+
+ESC1 = load_target()
+D = ESC1.dram
+
+
+def serve(requests, target=ESC1):
+    """The emulator's controller on requests that are sorted by arrival: ends of their data, order of service, state.
+
+    A request that finds its queue full waits, and those behind it too.
+    """
+    dram = new_dram(target)
+    state, places = dram.state[0], (target.dram.queue, target.dram.write_queue)
+    ends, order, now, free, following = [0] * len(requests), [], 0, 0, 0
+    while True:
+        decide(dram, now)
+        arrival = NEVER
+        write = following < len(requests) and requests[following].write
+        if following < len(requests) and dram.waiting[int(write)] < places[int(write)]:
+            arrival = max(requests[following].arrival, free)
+        if arrival == state["time"] == NEVER:
+            return ends, order, state
+        if arrival <= state["time"]:
+            now = max(now, arrival)
+            enqueue(dram, requests[following].address, int(write), following, now)
+            following += 1
+            continue
+        now = int(state["time"])
+        state["openings"] = 0
+        number, end = perform(dram)
+        if number >= 0:
+            order.append(number)
+            ends[number] = end
+            free = now + 1
+
+
+def sequential(n, write=False, start=0):
+    return [Request(start + 8 * i, 64 * i, write) for i in range(n)]
+
+
+def mixed(seed, pieces, size, arena=1 << 22, shares=(0.5, 0.5), pace=1.15):
+    """Pieces of `size` bytes at random places, reads and writes, at about the pace that the bus allows."""
+    rng = np.random.default_rng(seed)
+    found, time = [], 0.0
+    for _ in range(pieces):
+        base, write = int(rng.integers(arena // size)) * size, bool(rng.random() < shares[1])
+        for offset in range(0, size, 64):
+            found.append(Request(int(time), base + offset, write))
+            time += 8 * pace
+    return found
+
+
+def both(requests, target=ESC1):
+    reference = Reference(target.dram, requests)
+    total = reference.run()
+    ends, order, state = serve(requests, target)
+    return total, reference, max(ends), ends, order, state
+
+
+def near(a, b, share):
+    return abs(a - b) <= share * b
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_sequential_traffic_within_a_percent(write):
+    total, _, mine, *_ = both(sequential(1500, write))
+    assert near(mine, total, 0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mixed_pieces_of_2_kib_within_three_percent(seed):
+    total, _, mine, *_ = both(mixed(seed, 40, 2048, pace=1.3))
+    assert near(mine, total, 0.03)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_small_pieces_within_three_percent(seed):
+    total, _, mine, *_ = both(mixed(seed, 60, 512, pace=2.0))
+    assert near(mine, total, 0.03)
+    total, _, mine, *_ = both(mixed(seed, 300, 64, pace=4.0))
+    assert near(mine, total, 0.03)
+
+
+timings = st.fixed_dictionaries(
+    {
+        "tRCD": st.integers(1, 40), "tRPpb": st.integers(1, 40), "tRPab": st.integers(1, 50),
+        "tRAS": st.integers(1, 90),
+        "tRRD": st.integers(0, 20), "tFAW": st.integers(0, 90), "tCCD": st.integers(1, 12), "tWR": st.integers(1, 40),
+        "tRTP": st.integers(1, 20), "tWTR": st.integers(0, 30), "RL": st.integers(1, 40), "WL": st.integers(1, 40),
+        "tDQSCK": st.integers(0, 9), "tREFI": st.integers(500, 900), "tRFCab": st.integers(0, 400),
+        "write_high": st.integers(1, 20), "write_low": st.integers(0, 10), "age": st.integers(50, 3000),
+        "bytes_per_clock": st.sampled_from([4, 7, 8, 64]), "page_bytes": st.sampled_from([256, 1024]),
+        "banks": st.integers(1, 8),
+    }
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    timings,
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 150), st.booleans()), min_size=1, max_size=32),
+    st.integers(0, 2500),
+)
+def test_every_burst_ends_in_the_same_clock(parameters, traffic, pause):
+    """The two controllers follow the same rules, so they agree to the clock, whatever the parameters."""
+    target = replace(ESC1, dram=replace(D, **parameters))
+    requests, time = [], 0
+    for n, (gap, burst, write) in enumerate(traffic):
+        time += gap + (pause if n == len(traffic) // 2 else 0)
+        requests.append(Request(time, 64 * burst, write))
+    _, reference, _, ends, order, state = both(requests, target)
+    assert order == reference.served
+    assert ends == reference.ends
+    assert state["refreshes"] >= reference.refreshes - 1
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [(program, measure(program, x)) for program, x in map(tiled_program, range(3))]
+
+
+def test_recorded_traffic_within_ten_percent(runs):
+    for _, statistics in runs:
+        bursts = np.sort(statistics.timeline.bursts, order="arrival", kind="stable")
+        requests = [Request(int(b["arrival"]), int(b["address"]), bool(b["source"] == Requester.STORE)) for b in bursts]
+        total, _, mine, *_ = both(requests)
+        assert near(mine, total, 0.1)
+        assert mine == bursts["end"].max()
