@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -114,7 +115,7 @@ def test_calibration_file_is_absent(tmp_path: Path, capsys: pytest.CaptureFixtur
     ids=["key", "layout", "shape", "nan", "strings"],
 )
 def test_calibration_that_does_not_fit(
-    arrays: dict[str, np.ndarray], words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arrays: dict[str, Any], words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez("c.npz", **arrays)
     (line,) = faults(capsys, residual(tmp_path), "--calibration", "c.npz", "--scheme", "dense")

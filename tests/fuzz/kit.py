@@ -62,7 +62,7 @@ def networks() -> dict[str, bytes]:
         node("MatMul", ["r", "f"], ["g"], "matmul"),
         node("Softmax", ["g"], ["y"], "softmax", axis=1),
     ]
-    one, two = np.float32(-1), np.float32(6)
+    one, two = np.asarray(-1, np.float32), np.asarray(6, np.float32)
     scalars = [constant("lo", one), constant("hi", two), constant("shape", np.array([1, -1]))]
     norm = [weights("s", 4), weights("b", 4), weights("m", 4), constant("v", np.ones(4, np.float32))]
     more = [weights("w", 4, 3, 3, 3), weights("f", 32, 5), *norm, *scalars]

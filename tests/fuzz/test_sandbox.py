@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def _serve(link: Connection) -> None:
             link.send(finding.kind)
 
 
-def _process() -> tuple[multiprocessing.process.BaseProcess, Connection]:
+def _process() -> tuple[BaseProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     link, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)

@@ -8,6 +8,7 @@ import random
 import signal
 import traceback
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fuzz.findings import Finding
@@ -46,7 +47,7 @@ class Worker:
 
     def __init__(self, kit: Path) -> None:
         self._kit = kit
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._link: Connection | None = None
 
     def answer(self, campaign: str, data: bytes) -> bool | Finding:

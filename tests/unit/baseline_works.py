@@ -26,7 +26,9 @@ class Published:
 def _square(
     extent: int, channels: int, filters: int, kernel: int, stride: int, pad: int, groups: int = 1
 ) -> LayerGeometry:
-    return LayerGeometry(extent, extent, channels, filters, (kernel, kernel), (stride, stride), (pad,) * 4, groups)
+    return LayerGeometry(
+        extent, extent, channels, filters, (kernel, kernel), (stride, stride), (pad, pad, pad, pad), groups
+    )
 
 
 ALEXNET = (

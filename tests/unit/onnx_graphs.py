@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,14 @@ from passes.onnx_canonicalize import OnnxCanonicalizePass
 from passes.onnx_legalize import OnnxLegalizePass
 
 Array = np.ndarray[Any, np.dtype[Any]]
-node = helper.make_node
+node: Callable[..., onnx.NodeProto] = helper.make_node
+"""A node: kind, inputs, outputs, name, attributes by keyword."""
 
 
 def model(
     nodes: Sequence[onnx.NodeProto],
     shape: Sequence[int | str | None],
-    constants: dict[str, Array] | None = None,
+    constants: Mapping[str, Array | np.generic] | None = None,
     outputs: Sequence[str] = ("y",),
     opset: int = 17,
     dtype: int = TensorProto.FLOAT,
@@ -61,7 +62,7 @@ def reference(proto: onnx.ModelProto, x: Array) -> list[Array]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: x})
+    return [np.asarray(y) for y in session.run(None, {session.get_inputs()[0].name: x})]
 
 
 def canonical(module: ModuleOp, legal: bool = True) -> ModuleOp:

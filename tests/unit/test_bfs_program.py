@@ -14,6 +14,7 @@ from dialects.bfs import Bfs, ProgramOp
 from dialects.bfs_tiles import LoadTileOp
 from dialects.blob import Blob
 from dialects.esc import Esc
+from dialects.interpreters.run import main_function
 from isa.errors import UserError
 from isa.formats import CoefficientFormat, TensorFormat
 from isa.packing import unpack
@@ -83,7 +84,7 @@ def test_parameters_take_the_smaller_form() -> None:
     assert packed and [a.tolist() for a in unpack_parameters(data, 2)] == [[2, 3], [5, 6], [8, 9]]
     wide = np.array([[-(1 << 31)], [(1 << 31) - 1], [62]])
     data, packed = parameter_blocks(wide, Span(0, 1), 1)
-    assert not packed and data == plain_blocks(*wide, 1)
+    assert not packed and data == plain_blocks(wide[0], wide[1], wide[2], 1)
 
 
 def test_packed_pieces_decode_to_the_coefficients() -> None:
@@ -131,7 +132,7 @@ def test_faults_are_collected_by_node() -> None:
 def test_an_unread_input_is_named() -> None:
     g = Graph(4, 4, 4)
     module = g.module(g.conv(g.x, 4))
-    function = module.body.block.first_op
+    function = main_function(module)
     block = function.body.block
     block.insert_arg(g.input_type, 1)
     with pytest.raises(UserError, match="input 'input1' must be read by one"):

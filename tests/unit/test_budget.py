@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -112,7 +112,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from onnx.reference import ReferenceEvaluator
 
     x = rng.standard_normal((400, 4, 8, 8)).astype(np.float32)
-    y = ReferenceEvaluator(model).run(None, {"x": x})[0].argmax(axis=1)
+    (scores,) = cast(list[np.ndarray], ReferenceEvaluator(model).run(None, {"x": x}))
+    y = scores.argmax(axis=1)
     np.savez(folder / "labelled.npz", x=x, y=y)
     np.savez(folder / "unlabelled.npz", x=x)
     return folder

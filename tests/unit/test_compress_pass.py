@@ -201,7 +201,9 @@ def test_the_walk_knows_both_networks(calibration: str, monkeypatch: pytest.Monk
     requant = next(iter(conv.output.uses)).operation
     assert isinstance(requant, esc.RequantizeOp)
     step = np.ldexp(requant.mult.array.astype(float), -requant.shift.array.astype(int))
-    np.testing.assert_allclose(last.moments.mean_y, ((acc + requant.bias.array) * step).mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(
+        last.moments.mean_y, ((acc + requant.bias.array.astype(np.int32)) * step).mean(axis=0), rtol=1e-9
+    )
     assert last.density == pytest.approx(np.count_nonzero(maps["new"][3]) / maps["new"][3].size)
 
 
@@ -240,7 +242,7 @@ def test_a_layer_makes_up_for_what_its_residual_operand_lost(calibration: str, m
     conv = requant.input.owner
     acc = reference.conv2d(old["b"][1].astype(np.uint8), conv.weight.array, (1, 1), (1, 1, 1, 1))
     step = np.ldexp(requant.mult.array.astype(float), -requant.shift.array.astype(int))
-    own = ((acc + requant.bias.array) * step).mean(axis=(0, 1, 2))
+    own = ((acc + requant.bias.array.astype(np.int32)) * step).mean(axis=(0, 1, 2))
     lost = (old["a"][1] - new["a"][1]).mean(axis=(0, 1, 2))  # both operands of the addition have one scale
     assert np.abs(lost).max() > 0.5
     np.testing.assert_allclose(wanted["c"], own + lost, rtol=1e-9)

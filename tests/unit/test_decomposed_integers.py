@@ -32,6 +32,7 @@ Array = np.ndarray
 def outputs(answer: TernaryBasis, bias: Array, x: Array, ic_bits: int = 16) -> tuple[Array, Array]:
     """Output integers int8 of inputs [N, C], and the real numbers in output steps that they stand for."""
     n = answer.to_integers(lambda _: bias, -128, 127, ic_bits)
+    assert isinstance(n.form, TernaryBasis)
     ic = coeff_combine(x[:, None, None], n.form.coefficients, n.ic_shift, ic_bits)
     acc = basis_conv2d(ic, answer.basis, (1, 1), (0, 0, 0, 0))
     mult, shift = fixed_point(n.factor)
@@ -105,6 +106,7 @@ def test_the_worst_inputs_reach_the_proved_bounds_and_no_further(
 def test_a_channel_of_vanishing_scale_has_no_coefficients(scale: float, bias: float) -> None:
     answer = TernaryBasis(np.ones((1, 2, 4), np.int8), np.full((2, 3, 3), 100, np.int8), np.array([scale]))
     n = answer.to_integers(lambda _: np.array([bias]), 0, 255, 16)
+    assert isinstance(n.form, TernaryBasis)
     assert not n.form.coefficients.any() and n.ic_shift == 0
     assert n.bias[0] * n.factor[0] == bias
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_stages_hold_every_pass_once_in_order() -> None:
 
 def test_options_reach_the_passes_that_have_them() -> None:
     options = PipelineOptions(calibration="c.npz", seed=3, scheme="escalate", basis=9, planes=2, target="big")
-    passes = {p.name: p for p in build(ESCC_UNIVERSE.all_passes, options)}
+    passes: dict[str, Any] = {p.name: p for p in build(ESCC_UNIVERSE.all_passes, options)}
     assert list(passes) == list(PASSES)
     assert passes["quantize"].calibration == passes["decompose-conv"].calibration == "c.npz"
     assert passes["decompose-conv"].basis == 9 and passes["decompose-conv"].scheme == "escalate"

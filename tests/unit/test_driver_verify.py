@@ -40,7 +40,7 @@ class Wrong(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for found in op.walk():
             if isinstance(found, esc.RequantizeOp) and self.node in node_names(found):
-                found.bias = DenseAttr.of(np.asarray(found.bias.array) + 20000)
+                found.bias = DenseAttr.of(found.bias.array.astype(np.int32) + 20000)
                 return
         raise AssertionError(f"no requantisation at '{self.node}'")
 
@@ -53,7 +53,7 @@ class WrongFloats(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         constant = next(o for o in op.walk() if isinstance(o, onnx.ConstantOp) and o.value.array.ndim == 4)
-        constant.value = DenseAttr.of(constant.value.array * np.float32(1.1))
+        constant.value = DenseAttr.of(constant.value.array.astype(np.float32) * np.float32(1.1))
 
 
 def compile_observed(replace: ModulePass | None = None, tolerance: float = 0.5) -> tuple[Verification, ModuleOp]:
@@ -152,7 +152,7 @@ def test_rounding_errors_of_large_values_are_no_false_alarm_behind_a_clip() -> N
         helper.make_node("BatchNormalization", ["a", *"sbmv"], ["n"], "norm"),
         helper.make_node("Clip", ["n", "low", "high"], ["y"], "clip"),
     ]
-    bounds = [constant("low", np.float32(-1)), constant("high", np.float32(6))]
+    bounds = [constant("low", np.asarray(-1, np.float32)), constant("high", np.asarray(6, np.float32))]
     graph = model(nodes, [constant("w", weights), *norm, *bounds], (1, 3, 6, 6), (1, 4, 6, 6))
     module = import_model(graph, "m.onnx")
     verification = Verification(module, None, 0, 0.5)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tile_models import MAIN, Graph, lower
@@ -137,6 +138,6 @@ def test_passes_print_as_a_pipeline() -> None:
     from escc.universe import PASSES, _load
 
     for name in MAIN:
-        kind = _load(PASSES[name])
+        kind: Any = _load(PASSES[name])
         assert kind.name == name
         assert kind.__doc__

@@ -19,6 +19,7 @@ MHZ = ESC1.clock.frequency_mhz
 def traced():
     program, x = tiled_program(0)
     statistics = measure(program, x)
+    assert statistics is not None
     return program, statistics, json.loads(trace(program, statistics))["traceEvents"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tile_models import Graph
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ArrayAttr, FusedLoc, ModuleOp
 from xdsl.ir import SSAValue
 
 from dialects import esc, locations
@@ -164,5 +164,6 @@ def test_a_long_chain_costs_in_proportion_to_its_length(monkeypatch):
     monkeypatch.undo()
     (op,) = [o for o in after.walk() if isinstance(o, esc.LookupOp)]
     assert node_names(op) == tuple(f"node{i}" for i in range(1, length + 1))
+    assert isinstance(op.location, FusedLoc) and isinstance(op.location.locations, ArrayAttr)
     assert all(isinstance(part, locations.NameLoc) for part in op.location.locations.data)
     assert copied < 150 * length

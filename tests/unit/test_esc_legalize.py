@@ -30,7 +30,7 @@ def test_dense_bounds_are_reached(seed, signed, groups):
     op = next(o for o in graph.ops if isinstance(o, esc.Conv2dOp))
     low, high = op.accumulator_bounds
     q = esc.q_of(op.input)
-    weight = op.weight.array
+    weight = op.weight.array.astype(np.int8)
     cpg = 4 // groups
     for k in range(4):
         x = np.zeros((2, 3, 3, 4), q.dtype)
@@ -50,6 +50,7 @@ def test_decomposed_bounds_hold(seed, signed, shift, bits):
     op = next(o for o in graph.ops if isinstance(o, BasisConv2dOp))
     low, high = op.accumulator_bounds
     combine = op.input.owner
+    assert isinstance(combine, CoeffCombineOp)
     q = esc.q_of(combine.input)
     x = np.random.default_rng(seed).choice([q.low, q.high], (64, 3, 3, 4)).astype(q.dtype)
     ic = coeff_combine(x, combine.coefficients.array, shift, bits)
@@ -119,6 +120,7 @@ def test_windows_in_parts_need_no_scratchpad_of_their_size():
 def test_accumulators_are_requantised_once():
     graph = Graph(2, 2, 2)
     y = graph.conv(graph.x, 2)
+    assert isinstance(y.owner, esc.RequantizeOp)
     acc = y.owner.input
     graph.add(graph.requantize(acc, False), y, False)
     with pytest.raises(UserError, match="its result has 2 uses; requires exactly one"):

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 IMAGE = Input("image", (2, 3))
 
 
-def saved(path: Path, **arrays: Array) -> Path:
+def saved(path: Path, **arrays: Any) -> Path:
     np.savez(path, **arrays)
     return path
 

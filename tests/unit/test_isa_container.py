@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from isa_programs import small_program, with_instruction
@@ -86,10 +87,9 @@ def test_sections() -> None:
 
 
 def test_symbols() -> None:
-    symbols = [
-        (s.name, s["st_info"]["type"], s["st_value"], s["st_size"])
-        for s in ELF.get_section_by_name(".symtab").iter_symbols()
-    ]
+    table = ELF.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
+    symbols = [(s.name, s["st_info"]["type"], s["st_value"], s["st_size"]) for s in table.iter_symbols()]
     assert symbols[1:] == [
         ("/conv1", "STT_FUNC", TEXT_BASE, 6 * INSTRUCTION_BYTES),
         ("/conv1.const0", "STT_OBJECT", 0, 64),
@@ -99,7 +99,8 @@ def test_symbols() -> None:
 
 
 def test_sums() -> None:
-    lines = dict(reversed(line.split("  ")) for line in section(".esc.sums").decode().splitlines())
+    pairs = [line.split("  ") for line in section(".esc.sums").decode().splitlines()]
+    lines = {name: digest for digest, name in pairs}
     assert lines[".rodata"] == hashlib.sha256(PROGRAM.rodata).hexdigest()
     assert lines[".text"] == hashlib.sha256(section(".text")).hexdigest()
     assert DATA.endswith(f"{hashlib.sha256(DATA[:-LAST_LINE]).hexdigest()}  file\n".encode())

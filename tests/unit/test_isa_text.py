@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from emulator_programs import Geometry, conv_program, requant_block
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,7 +128,9 @@ def test_symbols_and_target_of_a_binary(program: Program) -> None:
     assert write_elf(again) == binary
     assert again.layers == program.layers and again.target == program.target
     elf = ELFFile(io.BytesIO(binary))
-    names = [symbol.name for symbol in elf.get_section_by_name(".symtab").iter_symbols()]
+    symbols = elf.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    names = [symbol.name for symbol in symbols.iter_symbols()]
     assert printable(EVIL) in names and all(map(is_safe, names))
     assert is_safe(again.target.text.replace("\n", ""))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from xdsl.dialects.builtin import FusedLoc, NameLoc
+from xdsl.dialects.builtin import ArrayAttr, FusedLoc, NameLoc
 from xdsl.dialects.func import ReturnOp
 
 from dialects.locations import flatten_locations, fused, fused_names, named, node_names
@@ -17,7 +17,7 @@ def test_names_stay_in_order_and_nesting_stays_shallow(forward: bool) -> None:
     for name in NAMES[1:] if forward else NAMES[-2::-1]:
         location = fused(location, named(name)) if forward else fused(named(name), location)
         assert isinstance(location, FusedLoc)
-        assert len(location.locations.data) <= 130
+        assert isinstance(location.locations, ArrayAttr) and len(location.locations.data) <= 130
     assert node_names(location) == NAMES
 
 
@@ -27,6 +27,7 @@ def test_flattening_writes_one_list() -> None:
     op.location = nested
     flatten_locations(op)
     assert op.location == fused_names([*NAMES, "last"])
+    assert isinstance(op.location, FusedLoc) and isinstance(op.location.locations, ArrayAttr)
     assert all(isinstance(part, NameLoc) for part in op.location.locations.data)
 
 

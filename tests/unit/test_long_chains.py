@@ -17,7 +17,7 @@ LENGTH = 1200
 
 
 def chain(kind: str) -> onnx.ModelProto:
-    constants: dict[str, np.ndarray] = {"m": np.float32(1.001)} if kind == "Mul" else {}
+    constants = {"m": np.float32(1.001)} if kind == "Mul" else {}
     attributes: dict[str, list[int]] = {"kernel_shape": [1, 1]} if kind == "MaxPool" else {}
     names = ["x", *(f"t{i}" for i in range(LENGTH - 1)), "y"]
     nodes = [node(kind, [names[i], *constants], [names[i + 1]], **attributes) for i in range(LENGTH)]

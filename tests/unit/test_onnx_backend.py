@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.backend.test.case import node as cases
+from onnx.backend.test.case.test_case import TestCase
 from onnx.reference import ReferenceEvaluator
 from xdsl.context import Context
 
@@ -35,9 +37,10 @@ LEAST = 75
 """Cases that are compiled at least: a refusal would pass unnoticed otherwise."""
 
 
-def adapted(case: cases.TestCase) -> tuple[onnx.ModelProto, list[Array]] | None:
+def adapted(case: TestCase) -> tuple[onnx.ModelProto, list[Array]] | None:
     """A case of one node as a model of batch 1 and its inputs: parameters are initializers, maps have four axes."""
     proto = onnx.ModelProto()
+    assert case.model is not None and case.data_sets is not None
     proto.CopyFrom(case.model)
     graph = proto.graph
     data = [np.asarray(x) for x in case.data_sets[0][0]]
@@ -60,7 +63,7 @@ def adapted(case: cases.TestCase) -> tuple[onnx.ModelProto, list[Array]] | None:
     return proto, data
 
 
-def backend_cases() -> list[cases.TestCase]:
+def backend_cases() -> list[TestCase]:
     for name in MODULES.split():
         importlib.import_module(f"onnx.backend.test.case.node.{name}")
     return list(cases._NodeTestCases)
@@ -81,13 +84,14 @@ def test_no_case_is_off_by_more_than_two_percent_of_its_range(tmp_path: Path) ->
         except UserError:
             continue
         names = [i.name for i in proto.graph.input]
-        np.savez(path, **dict(zip(names, inputs, strict=True)))
+        feeds: dict[str, Any] = dict(zip(names, inputs, strict=True))
+        np.savez(path, **feeds)
         QuantizePass(calibration=str(path)).apply(Context(), module)
         FuseEpiloguesPass().apply(Context(), module)
         module.verify()
         compiled += 1
 
-        wanted = ReferenceEvaluator(proto).run(None, dict(zip(names, inputs, strict=True)))[0]
+        wanted = cast(list[Array], ReferenceEvaluator(proto).run(None, feeds))[0]
         (got,) = run_module(module, inputs)
         if got.shape != wanted.shape:
             wrong[case.name] = f"shape {got.shape}, expected {wanted.shape}"

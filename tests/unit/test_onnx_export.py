@@ -53,7 +53,8 @@ def run_onnx(proto: onnx.ModelProto, inputs: Sequence[Array]) -> list[Array]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {i.name: x for i, x in zip(session.get_inputs(), inputs, strict=True)})
+    feeds = {i.name: x for i, x in zip(session.get_inputs(), inputs, strict=True)}
+    return [np.asarray(y) for y in session.run(None, feeds)]
 
 
 def exported(module: ModuleOp) -> onnx.ModelProto:
@@ -76,9 +77,9 @@ def check(
     again = compiled(proto.SerializeToString(), last)
     assert integers(again) == integers(module)
     want, got, same = run_module(module, inputs), run_onnx(proto, inputs), run_module(again, inputs)
-    last = main_function(module).body.block.last_op
-    assert last is not None
-    for operand, a, b, c in zip(last.operands, want, got, same, strict=True):
+    end = main_function(module).body.block.last_op
+    assert end is not None
+    for operand, a, b, c in zip(end.operands, want, got, same, strict=True):
         assert a.shape == b.shape and np.array_equal(a, c)
         if isinstance(operand.owner, esc.DequantizeOp):
             scale = esc.q_of(operand.owner.input).scale

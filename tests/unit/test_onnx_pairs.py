@@ -201,10 +201,10 @@ def two_stages(
 ) -> ModuleOp:
     """The two convolutions, as a model that prescribes all scales, compiled."""
     unit, scale = np.asarray(unit, np.float32), np.asarray(scale, np.float32)
-    constants: dict[str, Array] = {
+    constants: dict[str, Array | np.generic] = {
         "t": t, "u": unit, "zt": np.full(unit.shape, zero, np.int8), "b": b, "s": scale,
         "zb": np.zeros(scale.shape, np.int8), "sx": np.float32(0.05), "sy": np.float32(0.1), "z": ZERO,
-        "bias": np.float32(RNG.standard_normal(len(t))),
+        "bias": RNG.standard_normal(len(t)).astype(np.float32),
     }  # fmt: skip
     between = between or (node("Identity", ["m"], ["n"], name="same"),)
     nodes = [
@@ -239,7 +239,7 @@ def test_what_is_a_pair() -> None:
 
 
 def test_scale_of_the_coefficients_counts() -> None:
-    one = two_stages(unit=np.float32(0.5), scale=np.float32([0.02, 0.04]))
+    one = two_stages(unit=np.float32(0.5), scale=np.asarray([0.02, 0.04], np.float32))
     assert integers(one) == integers(two_stages())
 
 

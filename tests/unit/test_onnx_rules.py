@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -326,7 +327,7 @@ def test_activations_have_a_limit() -> None:
         ),
     ],
 )
-def test_windows_have_limits(kind: str, attributes: dict[str, list[int] | str], what: str) -> None:
+def test_windows_have_limits(kind: str, attributes: dict[str, Any], what: str) -> None:
     inputs = ["x", "w"] if kind == "Conv" else ["x"]
     attributes = attributes if kind == "Conv" else {"kernel_shape": [3, 3]} | attributes
     proto = model([node(kind, inputs, ["y"], name="n", **attributes)], [1, 3, 8, 8], {"w": random(4, 3, 3, 3)})

@@ -201,7 +201,8 @@ class TestStorage:
         ],
     )
     def test_exact_zero_points(self, limits, zero, non_negative, want):
-        assert reexpress(*limits, zero, 0.5, non_negative) == (want, True)
+        low, high = limits
+        assert reexpress(low, high, zero, 0.5, non_negative) == (want, True)
 
     @settings(max_examples=60, deadline=None)
     @given(st.integers(-128, 127), st.floats(1e-3, 10))

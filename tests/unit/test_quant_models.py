@@ -23,6 +23,7 @@ from passes.quantize import QuantizePass
 def prepared(data_dir: Path, stem: str, split: str, limit: int):
     """The first `limit` images of a split as float inputs of a model, and their labels."""
     spec = importlib.util.spec_from_file_location("prepare", data_dir / "prepare.py")
+    assert spec is not None and spec.loader is not None
     prepare = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(prepare)
     dataset, convert, side, first_label = prepare.PREPROCESS[stem]

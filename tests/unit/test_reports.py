@@ -41,7 +41,9 @@ MARKUP = "</script><script>alert(1)</script><b onmouseover='x' a=\"y\">&"
 @pytest.fixture(scope="module")
 def measured() -> tuple[Program, Statistics]:
     program, x = tiled_program(0)
-    return program, measure(program, x)
+    statistics = measure(program, x)
+    assert statistics is not None
+    return program, statistics
 
 
 def specs(page: str) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def digest(*arrays: NDArray[Any]) -> str:
 
 def grid(low: float, high: float, count: int = 4001) -> F:
     """Equidistant numbers."""
-    return low + (high - low) / (count - 1) * np.arange(count)
+    return low + (high - low) / (count - 1) * np.arange(count, dtype=np.float64)
 
 
 def integers(*shape: int, seed: int = 0, limit: int = 1000) -> F:

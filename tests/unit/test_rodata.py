@@ -92,7 +92,7 @@ def test_dense_weights_are_packed_where_that_is_smaller() -> None:
     x = g.conv(g.x, 32)
     for op in g.ops:
         if isinstance(op, esc.Conv2dOp):
-            op.weight = DenseAttr.of((op.weight.array // 16).astype(np.int8))
+            op.weight = DenseAttr.of(op.weight.array.astype(np.int8) // 16)
     module = g.module(g.conv(x, 8))
     program = to_program(lower(module))
     loads = [i for i in program.instructions if i.spec.mnemonic == "load.weights"]

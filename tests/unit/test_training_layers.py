@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = pytest.importorskip("torch")
 
-from escc.training.forms.pools import average_pool, max_pool  # noqa: E402
-from escc.training.straight_through import (  # noqa: E402
+from escc.training.forms.pools import average_pool, max_pool
+from escc.training.straight_through import (
     CELL,
     DecomposedConv,
     DenseConv,
@@ -83,7 +88,7 @@ def test_relaxed_convolution_has_exact_gradients(stride: int) -> None:
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
     parameters = [module.latent, module.gain, module.offset]
 
-    def run(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    def run(x: Tensor, *_: Tensor) -> Tensor:
         return module(x)
 
     assert torch.autograd.gradcheck(run, (x, *parameters))
@@ -107,10 +112,11 @@ def test_ternary_convolution_has_the_gradient_of_the_coefficients() -> None:
 def test_bases_are_rounded_with_the_gradient_of_the_identity() -> None:
     module = decomposed()
     with torch.no_grad():
-        module.basis += 0.3 / 127
+        module.basis.add_(0.3 / 127)
     b = module.integer_basis()
     b.sum().backward()
     assert torch.equal(b, torch.round(b))
+    assert module.basis.grad is not None
     assert torch.equal(module.basis.grad, torch.full_like(module.basis, 127.0))
 
 
@@ -120,7 +126,7 @@ def test_dense_convolution_has_exact_gradients_but_for_its_weights() -> None:
     module = DenseConv(weight, np.full(4, 0.01), np.ones(4), 4.0, (1, 1), (1, 0, 0, 1), 2)
     x = torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
 
-    def run(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    def run(x: Tensor, *_: Tensor) -> Tensor:
         return module(x)
 
     assert torch.equal(module.integer_weight(), torch.tensor(weight, dtype=torch.float64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,23 +11,27 @@ from onnx_graphs import model, node, random, reference
 from sample_models import residual_model
 from xdsl.dialects.builtin import ModuleOp
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = pytest.importorskip("torch")
 
-from dialects import esc  # noqa: E402
-from dialects.interpreters.run import main_function, run_module  # noqa: E402
-from escc import driver  # noqa: E402
-from escc.irtext import make_context  # noqa: E402
-from escc.onnx_import import import_model  # noqa: E402
-from escc.training.forms.decomposed import trained_integers  # noqa: E402
-from escc.training.network import Network  # noqa: E402
-from escc.training.recalibrate import recalibrate  # noqa: E402
-from escc.training.session import TRAINED_AFTER, compile_program, soften  # noqa: E402
-from escc.training.straight_through import DecomposedConv  # noqa: E402
-from escc.training.teacher import Teacher  # noqa: E402
-from escc.training.writeback import write_back  # noqa: E402
-from escc.universe import multiverse  # noqa: E402
-from isa.errors import UserError  # noqa: E402
-from passes.pipelines import PipelineOptions, build  # noqa: E402
+from dialects import esc
+from dialects.interpreters.run import main_function, run_module
+from escc import driver
+from escc.irtext import make_context
+from escc.onnx_import import import_model
+from escc.training.forms.decomposed import trained_integers
+from escc.training.network import Network
+from escc.training.recalibrate import recalibrate
+from escc.training.session import TRAINED_AFTER, compile_program, soften
+from escc.training.straight_through import DecomposedConv
+from escc.training.teacher import Teacher
+from escc.training.writeback import write_back
+from escc.universe import multiverse
+from isa.errors import UserError
+from passes.pipelines import PipelineOptions, build
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CONTEXT = make_context()
@@ -149,12 +153,19 @@ def trained(name: str = "residual") -> tuple[Network, Teacher, ModuleOp, Array]:
     return network, teacher, module, x
 
 
+def decomposed(network: Network, index: int) -> DecomposedConv:
+    """The module of one of the decomposed layers."""
+    module = network.decomposed[index].module
+    assert isinstance(module, DecomposedConv)
+    return module
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_written_back_integers_compute_what_the_network_does(name: str) -> None:
     network, _, module, x = trained(name)
     with torch.no_grad():
-        network.decomposed[0].module.threshold[1] = torch.inf
-        network.decomposed[1].module.threshold[:, :, 0] = 1e9  # a basis without any coefficient
+        decomposed(network, 0).threshold[1] = torch.inf
+        decomposed(network, 1).threshold[:, :, 0] = 1e9  # a basis without any coefficient
     write_back(network)
     module.verify()
     want, got = run(network, x), scores(module, [x])
@@ -162,7 +173,7 @@ def test_written_back_integers_compute_what_the_network_does(name: str) -> None:
     difference = np.abs(np.rint((want - got) / step))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.05
-    t, b = trained_integers(network.decomposed[1].module)
+    t, b = trained_integers(decomposed(network, 1))
     assert t.any(axis=(0, 2)).all() and len(b) == t.shape[1]
     write_back(network)  # once more: nothing depends on what was there before
     assert (scores(module, [x]) == got).all()
@@ -180,7 +191,7 @@ def test_what_cannot_be_written_back_is_not_trained(missing: str, monkeypatch: p
 def test_a_written_back_module_compiles_and_stays_as_it_is() -> None:
     network, _, module, _ = trained()
     with torch.no_grad():
-        network.decomposed[2].module.threshold[::2] = torch.inf
+        decomposed(network, 2).threshold[::2] = torch.inf
     write_back(network)
     before = str(module)
     program = compile_program(CONTEXT, module, PipelineOptions())
@@ -205,9 +216,9 @@ def test_softened_coefficients_keep_their_ternary_values() -> None:
 def test_recalibration_restores_the_channel_means() -> None:
     network, teacher, _, x = trained()
     inputs = torch.from_numpy(x)
-    means: dict[str, torch.Tensor] = {}
+    means: dict[str, Tensor] = {}
 
-    def watch(step: Any, operands: Any, result: torch.Tensor) -> torch.Tensor:
+    def watch(step: Any, operands: Any, result: Tensor) -> Tensor:
         means[step.name] = result.mean(dim=(0, 2, 3)) if result.ndim == 4 else result
         return result
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,18 +17,22 @@ from onnx import numpy_helper
 from sample_models import residual_model
 from xdsl.dialects.builtin import ModuleOp
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = pytest.importorskip("torch")
 
-from dialects.interpreters.run import main_function, run_module  # noqa: E402
-from dialects.signature import classes_of, only_input  # noqa: E402
-from escc.cli.compile import main as compile_model  # noqa: E402
-from escc.cli.compress import main  # noqa: E402
-from escc.cli.emulate import main as emulate  # noqa: E402
-from escc.onnx_import import import_model  # noqa: E402
-from escc.training import checkpoint, data  # noqa: E402
-from escc.training.trainer import Admm, Trainer  # noqa: E402
-from isa.arrays import Input  # noqa: E402
-from isa.errors import UserError  # noqa: E402
+from dialects.interpreters.run import main_function, run_module
+from dialects.signature import classes_of, only_input
+from escc.cli.compile import main as compile_model
+from escc.cli.compress import main
+from escc.cli.emulate import main as emulate
+from escc.onnx_import import import_model
+from escc.training import checkpoint, data
+from escc.training.trainer import Admm, Trainer
+from isa.arrays import Input
+from isa.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 WEIGHTS = 4 * (8 * 27 + 8 * 72 + 16 * 72 + 160)
@@ -266,7 +270,7 @@ def test_usage(folder: Path, options: Sequence[str], message: str, capsys: pytes
         ({"x": np.zeros((4, 3, 8, 8))}, "no array 'y'"),
     ],
 )
-def test_bad_data(tmp_path: Path, arrays: dict[str, Array], message: str) -> None:
+def test_bad_data(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     path = str(tmp_path / "d.npz")
     np.savez(path, **arrays)
     with pytest.raises(UserError, match=message):
@@ -287,7 +291,7 @@ def test_augmentation_moves_and_mirrors() -> None:
 class _Free:
     """Stands for `Sparsity`: keeps the largest quarter of the coefficients."""
 
-    def tighten(self, most: float, values: Sequence[torch.Tensor]) -> None:
+    def tighten(self, most: float, values: Sequence[Tensor]) -> None:
         for module, value in zip(self.modules, values, strict=True):
             limit = value.abs().flatten().sort().values[-value.numel() // 4 - 1]
             module.threshold.fill_(max(0.5, float(limit)))
@@ -313,7 +317,7 @@ def test_admm_ends_at_a_ternary_sparse_point() -> None:
             admm.project(1.0, step / 6000)
         (pull,) = admm.pulls()
         with torch.no_grad():
-            module.latent -= 5e-4 * (module.latent - target) + pull
+            module.latent.sub_(5e-4 * (module.latent - target) + pull)
     z = torch.sign(module.latent.detach()) * (module.latent.detach().abs() > module.threshold)
     assert (module.latent - z).abs().mean().item() < 0.1 * (target - z).abs().mean().item()
     assert 0 < int((z != 0).sum()) <= z.numel() // 4 + 1

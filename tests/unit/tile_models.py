@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType, f32
 from xdsl.ir import Operation, SSAValue
 
 from dialects import esc, esc_pools
@@ -168,7 +169,7 @@ class Graph:
         block = self.function.body.block
         block.add_ops([*self.ops, func.ReturnOp(*values)])
         types = [v.type for v in values]
-        self.function.function_type = func.FunctionType.from_lists([self.input_type], types)
+        self.function.function_type = FunctionType.from_lists([self.input_type], types)
         self.function.attributes["input_names"] = strings(["x"])
         self.function.attributes["output_names"] = strings([f"y{i}" for i in range(len(values))])
         _, h, w, c = shape_of(self.x)
@@ -178,10 +179,17 @@ class Graph:
         return ModuleOp([self.function])
 
 
+T = TypeVar("T")
 _KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "residual")
 
 
-def random_graph(draw: st.DrawFn, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 72)) -> list[SSAValue]:
+class Draw(Protocol):
+    """Draws a value of a strategy: of a composite one, or `draw` of `st.data()`."""
+
+    def __call__(self, strategy: st.SearchStrategy[T], /) -> T: ...
+
+
+def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 72)) -> list[SSAValue]:
     """A chain with branches: every new tensor reads random earlier ones; convolutions have one of the `widths`."""
     values = [g.x]
     for _ in range(draw(st.integers(1, 6))):
@@ -204,9 +212,7 @@ def random_graph(draw: st.DrawFn, g: Graph, widths: Sequence[int] = (4, 16, 20, 
         elif kind == "pool" and min(h, w) > 1:
             y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
         elif kind == "concat":
-            matching = [
-                v for v in values if shape_of(v)[:3] == (1, h, w) and v.type.element_type == x.type.element_type
-            ]
+            matching = [v for v in values if shape_of(v)[:3] == (1, h, w) and q_of(v) == q_of(x)]
             y = g.concat(x, *draw(st.lists(st.sampled_from(matching), max_size=2)))
         elif kind == "slice":
             y = g.slice(x, (0, 1 - w % 2, -3), (2, 1), ((h + 1) // 2, w, c + 6))
@@ -231,7 +237,7 @@ def lower(module: ModuleOp, target: str = "esc1", passes: Sequence[str] = MAIN) 
     result = module.clone()
     result.verify()
     for name in passes:
-        kind = _load(PASSES[name])
+        kind: Any = _load(PASSES[name])
         kind(**({"target": target} if name == "tile-basis-first" else {})).apply(Context(), result)
         result.verify()
     return result

@@ -78,7 +78,7 @@ def _compare(data: bytes, text: bytes) -> None:
         shape = [d if isinstance(d, int) else 1 for d in port.shape]
         feeds[port.name] = rng.standard_normal(shape).astype(np.float32)
     try:
-        wanted = session.run(None, feeds)
+        wanted = [np.asarray(y) for y in session.run(None, feeds)]
     except Exception as e:
         raise Finding("wrong", f"imported, and onnxruntime fails: {' '.join(str(e).split())[:300]}") from e
     found = run_module(parse_module(make_context(), text, "m.mlir"), list(feeds.values()))
