@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import os
 import platform
 import re
@@ -168,7 +169,7 @@ def guard(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _tolerate_encodings()
     try:
-        with _warnings_on(console):
+        with _warnings_on(console), _log_on(console):
             code = body() or EXIT_OK
             sys.stdout.flush()
             return code
@@ -294,6 +295,25 @@ def _warnings_on(console: Console) -> Generator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
+
+
+@contextlib.contextmanager
+def _log_on(console: Console) -> Generator[None]:
+    """Show what our modules log with -v."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.detail(record.getMessage())
+
+    log, handler = logging.getLogger("escc"), Handler()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def _save_reproducer(prog: str, arguments: Sequence[str], error: BaseException) -> str:

@@ -170,8 +170,8 @@ def _add_compression(parser: CommandParser) -> None:
         "--scheme",
         type=scheme,
         metavar="NAME",
-        help="dense, escalate (decompose every layer that can be), auto (where it pays), or an installed scheme "
-        "(default: auto; example: --scheme dense)",
+        help="dense, escalate (decompose every layer that does not only lose by it), auto (where it pays), or an "
+        "installed scheme (default: auto; example: --scheme dense)",
     )
     group.add_argument(
         "--basis",

@@ -116,8 +116,8 @@ def _add_size(parser: CommandParser) -> None:
         type=scheme,
         metavar="NAME",
         default="auto",
-        help="which layers are decomposed: auto (where it pays), escalate (all that can be), or an installed scheme "
-        "(default: auto; example: --scheme escalate)",
+        help="which layers are decomposed: auto (where it pays), escalate (all that do not only lose by it), or an "
+        "installed scheme (default: auto; example: --scheme escalate)",
     )
     group.add_argument(
         "--basis",

@@ -13,6 +13,7 @@ the inputs that the already compressed network gives it, and must be determinist
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import warnings
@@ -28,10 +29,13 @@ from escc.compress.decompose import Fit, Settings
 from escc.compress.price import Cost, price
 from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
+from isa.integers import ceil_div
 from isa.levels import LEVELS
 from passes.decomposition.int8 import Int8
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
+
+_LOG = logging.getLogger(__name__)
 
 RIDGE = 1e-3
 """Least pull of the target towards the original weights, as a share of the mean input variance."""
@@ -47,6 +51,11 @@ DEFAULT_RATE = 0.1
 """Relative error of the network's outputs that `auto` takes for saving all bytes of the convolutions, and as much for
 all cycles, where nothing else is asked for.
 """
+
+UNCERTAIN_CYCLES = 64
+"""Cycles by which an estimate may be off for fixed latencies alone: a layer is slower if it takes more than these."""
+LEAST_SAVING = 1 / 256
+"""Share of the network's int8 weights that a layer must save to count as smaller, where no price of bytes is given."""
 
 _QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
 _THOROUGH = Settings(starts=3)
@@ -228,7 +237,8 @@ def dense(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
 def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes every layer with the bases asked for; sparser than the best fit only at a rate that is asked for.
 
-    Raises UserError if the scratchpads cannot hold the bases.
+    A layer that would become slower and not smaller stays dense, and the log says so. Raises UserError if the
+    scratchpads cannot hold the bases.
     """
     rung = single_rung(layer, options)
     if rung.bases > layer.most_bases:
@@ -238,30 +248,47 @@ def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
             "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
         )
     prices = Prices.of(layer, options)
-    return _answer(_Search(layer, prices.byte_price(layer), options.seed).fit(rung, _THOROUGH))
+    answer = _answer(_Search(layer, prices.byte_price(layer), options.seed).fit(rung, _THOROUGH))
+    now, cost = (price(form, layer.shape, layer.target) for form in (int8_of(layer), answer))
+    if not _only_loses(layer, options, now, cost):
+        return answer
+    _LOG.info(
+        f"node '{layer.name}' (Conv) stays dense: with {rung.bases} bases it takes {cost.cycles:,.0f} cycles and "
+        f"{cost.nbytes:,} bytes, dense {now.cycles:,.0f} cycles and {now.nbytes:,} bytes"
+    )
+    return None
 
 
-def _ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
+def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost) -> bool:
+    """Whether a cost has more cycles than one has now, and no fewer bytes to speak of.
+
+    At a rate for bytes, every byte that is saved counts.
+    """
+    least = 0.0 if options.rate else LEAST_SAVING * (options.network_bytes or layer.weights.size)
+    return cost.cycles > now.cycles + UNCERTAIN_CYCLES and now.nbytes - cost.nbytes <= least
+
+
+def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
     """Rungs worth a look, the better fits last, and the one to begin with.
 
     At equal bytes, more bases with sparser coefficients are often the better fit, so that there are rungs with as many
-    bases as taps and more. Where there are more taps than slices, larger coefficients make up for fewer bases: as many
-    as slices, which is where the search begins.
+    bases as taps and more, among them as many as fill the last round of the slices. Where there are more taps than
+    slices, the search begins with as many bases as slices, which take a single round; larger coefficients make up for
+    fewer bases.
     """
     _, r, s, _ = layer.weights.shape
     taps, array, level = r * s, layer.target.array, asked_level(layer, options)
     if options.basis is not None or options.planes is not None:
-        ladder = [single_rung(layer, options)]
+        rungs = [single_rung(layer, options)]
     else:
         few = min(taps, array.slices)
-        counts = [2, 3, 4, 5] if taps == 1 else [taps, taps + taps // 3, 2 * taps]
-        ladder = [Rung(few, n) for n in LEVELS[1:] if n <= array.coefficient_level and few < taps]
-        ladder += [Rung(bases, level or 1) for bases in counts]
-        if level is not None and few < taps:
-            ladder = [Rung(few, level)] + [rung for rung in ladder if rung.level == level and rung.bases != few]
-    ladder = [rung for rung in ladder if rung.bases <= layer.most_bases]
-    quick = [i for i, rung in enumerate(ladder) if rung.bases <= array.slices and rung.bases < taps]
-    return ladder, quick[-1] if quick else max(0, len(ladder) - 1) // 2
+        full = min(ceil_div(taps, array.slices) * array.slices, 2 * taps)
+        counts = [2, 3, 4, 5] if taps == 1 else sorted({taps, full, 2 * taps})
+        levels = [n for n in LEVELS if n <= array.coefficient_level] if level is None else [level]
+        rungs = [Rung(few, n) for n in levels if few < taps] + [Rung(bases, level or 1) for bases in counts]
+    rungs = [rung for rung in rungs if rung.bases <= layer.most_bases]
+    quick = [i for i, rung in enumerate(rungs) if rung.bases <= array.slices and rung.bases < taps]
+    return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
 
 
 @WithLevels
@@ -271,10 +298,10 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     Prices come from the rates (see `SchemeOptions`); without any, `DEFAULT_RATE` for both, and a layer is decomposed
     only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
     """
-    ladder, first = _ladder(layer, options)
-    if not ladder:
+    rungs, first = ladder(layer, options)
+    if not rungs:
         return None
-    if pass_work(layer, ladder[0].bases) > TOO_LARGE:
+    if pass_work(layer, rungs[0].bases) > TOO_LARGE:
         warnings.warn(
             f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
             UserWarning,
@@ -292,7 +319,7 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return prices.objective(layer, fit.relative_error, cost)
 
     search = _Search(layer, prices.byte_price(layer), options.seed)
-    rung, best, value = search.climb(ladder, first, objective)
+    rung, best, value = search.climb(rungs, first, objective)
     if value >= prices.objective(layer, 0.0, now):
         return None
     if layer.calibrated and pass_work(layer, rung.bases) <= MEDIUM:

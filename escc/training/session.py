@@ -106,7 +106,7 @@ class Session:
         if not network.decomposed:
             raise UserError(
                 "no convolution of the model was decomposed: there is nothing to train",
-                "--scheme escalate decomposes every convolution without groups",
+                "--scheme escalate decomposes every convolution without groups that does not only lose by it",
             )
         for layer in network.decomposed:
             if layer.name in self._dense:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import tomllib
@@ -132,6 +133,17 @@ def test_warnings_once_each_and_none_of_libraries(capsys: pytest.CaptureFixture[
 
     assert call(body) == EXIT_OK
     assert capsys.readouterr().err == "warning: no calibration\n"
+
+
+@pytest.mark.parametrize("option, shown", [("-v", "what a module says\n"), ("-q", "")])
+def test_the_log_is_shown_with_v(capsys: pytest.CaptureFixture[str], option: str, shown: str) -> None:
+    def body(args: argparse.Namespace) -> None:
+        logging.getLogger("escc.compress").info("what a module says")
+        logging.getLogger("another.package").info("what a library says")
+
+    for _ in range(2):  # no handler stays behind
+        assert call(body, option) == EXIT_OK
+        assert capsys.readouterr().err == shown
 
 
 def test_hints_name_an_extra_that_a_clone_has(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from dataclasses import replace
 from importlib.metadata import entry_points
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress import schemes
+from escc.compress.price import price
 from escc.compress.schemes import auto, dense, escalate, single_rung
 from isa import reference
 from isa.errors import UserError
@@ -139,15 +142,54 @@ def test_auto_decomposes_what_pays_and_keeps_what_does_not() -> None:
     rng = np.random.default_rng(1)
     wide = (low_rank_weights(1, 64, 64)).reshape(64, 64, 3, 3).transpose(0, 2, 3, 1)
     answer = auto(layer(np.ascontiguousarray(wide)), SchemeOptions())
-    assert answer is not None and answer.relative_error <= 0.02
+    assert answer is not None and answer.relative_error <= 0.03
     assert answer.packed_bytes() < wide.size
     assert auto(layer(rng.standard_normal((16, 3, 3, 3))), SchemeOptions()) is None  # three channels: dense is faster
     assert auto(layer(rng.standard_normal((64, 3, 3, 64))), SchemeOptions(basis=1, planes=1)) is None  # too coarse
 
 
+def test_as_many_bases_as_slices_are_taken_where_they_do_as_well() -> None:
+    """Multiples of one kernel are met by six bases as well as by nine or more; six take one round, the others two."""
+    rng = np.random.default_rng(3)
+    kernels = rng.standard_normal((64, 64, 1)) @ rng.standard_normal((1, 9)) * 0.01
+    w = np.ascontiguousarray(kernels.reshape(64, 64, 3, 3).transpose(0, 2, 3, 1))
+    six = auto(layer(w), SchemeOptions())
+    assert six is not None and six.basis.shape[0] == 6 and six.relative_error < 1e-3
+    nine = auto(layer(w), SchemeOptions(basis=9))
+    assert nine is not None
+    cycles = [price(form, layer(w).shape, layer(w).target).cycles for form in (six, nine)]
+    assert cycles[0] < cycles[1]
+
+
+@pytest.mark.parametrize("slices, taps, counts", [(6, 9, [6, 9, 12, 18]), (4, 9, [4, 9, 12, 18]), (12, 4, [4, 8])])
+def test_numbers_of_bases_follow_the_machine(slices: int, taps: int, counts: list[int]) -> None:
+    side = math.isqrt(taps)
+    described = layer(np.zeros((4, side, side, 4)))
+    target = replace(described.target, array=replace(described.target.array, slices=slices))
+    ladder, first = schemes.ladder(replace(described, target=target), SchemeOptions())
+    assert [rung.bases for rung in ladder] == counts
+    assert ladder[first].bases == min(slices, taps)
+
+
+def test_escalate_keeps_what_only_loses_dense(caplog: pytest.LogCaptureFixture) -> None:
+    """A layer of three channels gets slower; what it saves is much for a small network and nothing for a large one."""
+    stem = replace(layer(np.random.default_rng(4).standard_normal((16, 3, 3, 3)), size=32), pads=(1, 1))
+    with caplog.at_level("INFO", "escc"):
+        assert escalate(stem, SchemeOptions(basis=9)) is not None
+        assert escalate(stem, SchemeOptions(basis=9, network_bytes=268_000, rate=0.1)) is not None
+        assert not caplog.records
+        assert escalate(stem, SchemeOptions(basis=9, network_bytes=268_000)) is None
+    (line,) = caplog.messages
+    assert re.fullmatch(
+        r"node 'conv' \(Conv\) stays dense: with 9 bases it takes [\d,]+ cycles and \d+ bytes, dense .*", line
+    )
+    wide = layer(np.random.default_rng(4).standard_normal((32, 3, 3, 64)), size=32)
+    assert escalate(wide, SchemeOptions(basis=6, network_bytes=1 << 30)) is not None  # faster
+
+
 def test_layers_too_large_for_a_search_stay_dense_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
     w = layer(np.random.default_rng(2).standard_normal((64, 3, 3, 64)))
-    monkeypatch.setattr(schemes, "TOO_LARGE", schemes.pass_work(w, 9) - 1)
+    monkeypatch.setattr(schemes, "TOO_LARGE", schemes.pass_work(w, 6) - 1)
     with pytest.warns(UserWarning, match="stays dense"):
         assert auto(w, SchemeOptions()) is None
     monkeypatch.setattr(schemes, "LARGE", schemes.pass_work(w, 9) - 1)
