@@ -77,18 +77,18 @@ class Prices:
 
     @staticmethod
     def of(layer: ConvLayer, options: SchemeOptions, default: float = 0.0) -> Prices:
-        """Prices of the rates asked for; `default` is both rates where none is asked for.
+        """Prices of one byte and one cycle from those of a whole network; `default` is both where neither is given.
 
-        A layer of which nobody says what network it is in is one by itself.
+        A layer given without its network counts as a network of its own.
         """
-        rate, cycle_rate = options.rate, options.cycle_rate
-        if rate is None and cycle_rate is None:
-            rate = cycle_rate = default
+        whole, whole_cycles = options.byte_price, options.cycle_price
+        if whole is None and whole_cycles is None:
+            whole = whole_cycles = default
         array = layer.target.array
         nbytes = options.network_bytes or layer.weights.size
         macs = options.network_macs or layer.weights[0].size * math.prod(layer.output_shape)
         cycles = macs / (array.blocks * array.slices * array.macs)
-        return Prices((rate or 0.0) / nbytes, (cycle_rate or 0.0) / cycles)
+        return Prices((whole or 0.0) / nbytes, (whole_cycles or 0.0) / cycles)
 
     def objective(self, layer: ConvLayer, error: float, cost: Cost) -> float:
         """Error of the network's outputs due to a layer's relative error, plus the price of the layer's cost."""
@@ -235,7 +235,7 @@ def dense(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
 
 @WithLevels
 def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
-    """Decomposes every layer with the bases asked for; sparser than the best fit only at a rate that is asked for.
+    """Decomposes every layer with the bases asked for; sparser than the best fit only at prices that are asked for.
 
     A layer that would become slower and not smaller stays dense, and the log says so. Raises UserError if the
     scratchpads cannot hold the bases.
@@ -295,7 +295,7 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
 def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
 
-    Prices come from the rates (see `SchemeOptions`); without any, `DEFAULT_RATE` for both, and a layer is decomposed
+    Prices are those of `SchemeOptions`; where it has neither, `DEFAULT_RATE` for both, and a layer is decomposed
     only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
     """
     rungs, first = ladder(layer, options)
@@ -309,7 +309,7 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         )
         return None
     prices = Prices.of(layer, options, DEFAULT_RATE)
-    chosen_freely = options.rate is None and options.cycle_rate is None
+    chosen_freely = options.byte_price is None and options.cycle_price is None
     now = price(int8_of(layer), layer.shape, layer.target)
 
     def objective(fit: Fit) -> float:

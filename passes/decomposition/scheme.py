@@ -80,16 +80,16 @@ class ConvLayer:
 class SchemeOptions:
     """What the user asked for; None leaves the choice to the scheme.
 
-    Rates are exchange rates between error and size: the relative error of the network's outputs that is worth saving
-    all `network_bytes` (int8 weights) of its convolutions, and all `network_macs` (multiply-accumulates) of them. `own`
-    are options that the scheme alone knows, by name.
+    Prices are paid in relative error of the network's outputs: `byte_price` (option `--rate`) is worth saving all
+    `network_bytes` (int8 weights) of its convolutions, `cycle_price` (`--cycle-rate`) all cycles that `network_macs`
+    (their multiply-accumulates) take at full speed. `own` are options that the scheme alone knows, by name.
     """
 
     basis: int | None = None
     planes: int | None = None
     seed: int = 0
-    rate: float | None = None
-    cycle_rate: float | None = None
+    byte_price: float | None = None
+    cycle_price: float | None = None
     network_bytes: int = 0
     network_macs: int = 0
     own: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -80,16 +80,16 @@ def layer(weights: np.ndarray, sensitivity: float = 1.0) -> ConvLayer:
 
 def test_rates_are_shared_out_over_the_network() -> None:
     one = layer(np.ones((4, 3, 3, 8)))
-    alone = Prices.of(one, SchemeOptions(rate=0.5))
+    alone = Prices.of(one, SchemeOptions(byte_price=0.5))
     assert alone.byte == pytest.approx(0.5 / (4 * 9 * 8)) and alone.cycle == 0
-    part = Prices.of(one, SchemeOptions(rate=0.5, cycle_rate=0.1, network_bytes=1000, network_macs=960_000))
+    part = Prices.of(one, SchemeOptions(byte_price=0.5, cycle_price=0.1, network_bytes=1000, network_macs=960_000))
     assert part.byte == pytest.approx(0.5e-3) and part.cycle == pytest.approx(1e-4)
     assert part.objective(one, 0.2, Cost(100, 10.0)) == pytest.approx(0.2 + 0.05 + 0.001)
 
 
 def test_sensitive_layers_are_compressed_less() -> None:
     w = np.random.default_rng(3).standard_normal((32, 3, 3, 32))
-    options = SchemeOptions(rate=0.5)
+    options = SchemeOptions(byte_price=0.5)
     errors = []
     for sensitivity in (0.2, 1.0, 5.0):
         answer = auto(layer(w, sensitivity), options)
@@ -99,8 +99,8 @@ def test_sensitive_layers_are_compressed_less() -> None:
 
 def test_without_a_price_nothing_is_lost_and_at_a_high_one_nothing_is_left() -> None:
     w = np.random.default_rng(4).standard_normal((16, 3, 3, 16))
-    assert auto(layer(w), SchemeOptions(rate=0.0)) is None
-    answer = auto(layer(w), SchemeOptions(rate=1e3))
+    assert auto(layer(w), SchemeOptions(byte_price=0.0)) is None
+    answer = auto(layer(w), SchemeOptions(byte_price=1e3))
     assert answer is not None and not answer.coefficients.any()
 
 
