@@ -136,8 +136,7 @@ class Sparsity:
         """Estimate of the constants as they are; measures how the layers pack."""
         total = self.offset + self._fixed
         for i, module in enumerate(self._modules):
-            t = module.coefficients().cpu().numpy()
-            t = np.sign(t).astype(np.int8)
+            t = _array(module.projected(module.latent)).astype(np.int8)
             total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
         return total
 
@@ -171,7 +170,7 @@ class Sparsity:
         """Bytes with the ternary values of `latents` beyond the thresholds; measures how the layers pack."""
         total = self.offset + self._fixed
         for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
-            t = _array(torch.sign(latent) * (latent.abs() > module.threshold)).astype(np.int8)
+            t = _array(module.projected(latent)).astype(np.int8)
             total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
         return total
 

@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isa.levels import magnitudes
+
 Array = NDArray[Any]
 
 CELL = 0.5
-"""Latent coefficients nearer to 0 than this are 0 whatever the price: the ternary grid's own border."""
-LATENT_LIMIT = 1.5
-"""Latent coefficients stay within one cell of the grid, so that none is out of reach of its gradient."""
+"""Latent coefficients nearer to 0 than this are 0 whatever the price: the grid's own border."""
+LATENT_LIMITS = {1: 1.5, 2: 2.5, 4: 5.0}
+"""By greatest magnitude of a coefficient: latent coefficients stay within the outermost cells of the grid, so that none
+is out of reach of its gradient.
+"""
 _LIMIT = 127
 
 
@@ -56,16 +60,20 @@ class _RoundClamp(torch.autograd.Function):
         return torch.ops.aten.hardtanh_backward(grads[0], z, lo, hi), None, None
 
 
-class _TernaryGradient(torch.autograd.Function):
-    """sign(x) where |x| exceeds its threshold, else 0; the gradient passes."""
+class _GridGradient(torch.autograd.Function):
+    """The nearest value of the grid to x where |x| exceeds its threshold, else 0; the gradient passes."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: Tensor) -> Tensor:
-        return torch.sign(x).mul_(x.abs() > threshold)
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, level: int) -> Tensor:
+        size = x.abs()
+        nearest = torch.sign(x).mul_(size > threshold)
+        for magnitude in magnitudes(level)[:-1]:
+            nearest.mul_(1 + (size > 1.5 * magnitude).to(x.dtype))  # the next magnitude is twice as large
+        return nearest
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return grads[0], None
+        return grads[0], None, None
 
 
 class _Table(torch.autograd.Function):
@@ -93,9 +101,11 @@ def round_clamp(z: Tensor, lo: int, hi: int) -> Tensor:
     return cast(Any, _RoundClamp).apply(z, float(lo), float(hi))
 
 
-def ternary(x: Tensor, threshold: Tensor) -> Tensor:
-    """-1, 0 or 1 for latent coefficients: 0 unless |x| > threshold (of a shape that broadcasts to that of x)."""
-    return cast(Any, _TernaryGradient).apply(x, threshold)
+def on_grid(x: Tensor, threshold: Tensor, level: int) -> Tensor:
+    """Coefficients of magnitudes up to `level` for latent ones: 0 unless |x| > threshold (of a shape that broadcasts to
+    that of x), else the nearest of the others.
+    """
+    return cast(Any, _GridGradient).apply(x, threshold, level)
 
 
 def look_up(x: Tensor, table: Tensor, low: int) -> Tensor:
@@ -181,11 +191,11 @@ class DenseConv(Convolution):
 
 
 class DecomposedConv(Convolution):
-    """Convolution with weights sum_v T[k,c,v] * B[v], T ternary and B int8.
+    """Convolution with weights sum_v T[k,c,v] * B[v], T of 0 and magnitudes up to `level`, and B int8.
 
-    `latent` float [K, C, V] holds real coefficients, of which T is the ternary part beyond `threshold` [K, C, V] (never
-    below CELL; infinite for coefficients that may not be used); `basis` float [V, R, S] is in units of 127. While
-    `relaxed`, the latent coefficients themselves are used, which is how ADMM trains.
+    `latent` float [K, C, V] holds real coefficients. T is the nearest value to those beyond `threshold` [K, C, V]
+    (never below CELL; infinite for coefficients that may not be used), and 0 for the others; `basis` float [V, R, S] is
+    in units of 127. While `relaxed`, the latent coefficients themselves are used, which is how ADMM trains.
     """
 
     def __init__(
@@ -197,6 +207,7 @@ class DecomposedConv(Convolution):
         span: float,
         strides: tuple[int, int],
         pads: tuple[int, ...],
+        level: int = 1,
     ):
         """`latent` float [K, V, C]; `basis` int8 [V, R, S]."""
         super().__init__(factor, bias, span, strides, pads)
@@ -204,11 +215,16 @@ class DecomposedConv(Convolution):
         self.basis = _parameter(basis / _LIMIT)
         self.register_buffer("threshold", torch.full_like(self.latent, CELL))
         self.threshold: Tensor
+        self.level = level
         self.relaxed = False
 
     def coefficients(self) -> Tensor:
-        """Coefficients in use [K, C, V]: ternary, or the latent ones while relaxed."""
-        return self.latent if self.relaxed else ternary(self.latent, self.threshold)
+        """Coefficients in use [K, C, V]: those of the grid, or the latent ones while relaxed."""
+        return self.latent if self.relaxed else self.projected(self.latent)
+
+    def projected(self, latent: Tensor) -> Tensor:
+        """Coefficients [K, C, V] of the grid for any latent ones."""
+        return on_grid(latent, self.threshold, self.level)
 
     def integer_basis(self) -> Tensor:
         """Bases [V, R, S], integers of int8 in value."""
@@ -231,7 +247,8 @@ class DecomposedConv(Convolution):
     @torch.no_grad()
     def confine(self) -> None:
         """Put latent coefficients that left the neighbourhood of the grid back to its border."""
-        self.latent.clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        limit = LATENT_LIMITS[self.level]
+        self.latent.clamp_(-limit, limit)
 
 
 class Requantise(nn.Module):

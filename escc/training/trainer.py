@@ -408,7 +408,7 @@ class Admm:
         least, largest = _PULL
         before, self._pull = self._pull, least * (largest / least) ** progress
         for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
-            z.copy_(torch.sign(a) * (a.abs() > module.threshold))
+            z.copy_(module.projected(a))
             u.copy_((a - z).clamp_(-CELL, CELL) * (before / self._pull))  # rho * U stays
 
     @torch.no_grad()

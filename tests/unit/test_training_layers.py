@@ -17,14 +17,15 @@ else:
 from escc.training.forms.pools import average_pool, max_pool
 from escc.training.straight_through import (
     CELL,
+    LATENT_LIMITS,
     DecomposedConv,
     DenseConv,
     Requantise,
     add,
     look_up,
+    on_grid,
     round_clamp,
     round_through,
-    ternary,
 )
 
 
@@ -65,10 +66,34 @@ def test_halves_are_rounded_up() -> None:
 
 def test_ternary_values_and_gradient() -> None:
     x = torch.tensor([-2.0, -0.5, 0.4, 0.51, 0.7], requires_grad=True)
-    y = ternary(x, torch.tensor([CELL, CELL, CELL, CELL, 0.8]))
+    y = on_grid(x, torch.tensor([CELL, CELL, CELL, CELL, 0.8]), 1)
     y.backward(torch.arange(5.0))
     assert y.tolist() == [-1, 0, 0, 1, 0]
     assert x.grad.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "level, wanted",
+    [(1, [-1, -1, -1, 0, 0, 1, 1, 1, 1]), (2, [-2, -2, -1, 0, 0, 1, 2, 2, 2]), (4, [-4, -2, -1, 0, 0, 1, 2, 2, 4])],
+)
+def test_the_nearest_value_of_every_level_and_its_gradient(level: int, wanted: list[int]) -> None:
+    x = torch.tensor([-9.0, -2.9, -1.4, -0.7, 0.3, 0.6, 1.6, 2.9, 3.1], requires_grad=True)
+    threshold = torch.full_like(x, CELL)
+    threshold[3] = 0.8
+    y = on_grid(x, threshold, level)
+    y.backward(torch.arange(9.0))
+    assert y.tolist() == wanted
+    assert x.grad.tolist() == list(range(9))
+
+
+def test_latent_coefficients_stay_near_the_grid() -> None:
+    for level, limit in LATENT_LIMITS.items():
+        module = DecomposedConv(
+            np.full((1, 1, 2), 9.0), np.ones((1, 1, 1)), np.ones(1), np.zeros(1), 1.0, (1, 1), (0, 0, 0, 0), level
+        )
+        module.confine()
+        assert module.latent.detach().unique().tolist() == [limit]
+        assert module.coefficients().detach().unique().tolist() == [level]
 
 
 def test_a_table_has_the_slope_of_its_entries() -> None:

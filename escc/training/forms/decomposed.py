@@ -31,6 +31,7 @@ def decomposed(op: BasisConv2dOp, factor: Array, bias: Array, span: float) -> De
         span,
         pair(esc.ints(op.strides)),
         esc.ints(op.pads),
+        combine.level,
     )
 
 
