@@ -262,9 +262,9 @@ def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
 def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost) -> bool:
     """Whether a cost has more cycles than one has now, and no fewer bytes to speak of.
 
-    At a rate for bytes, every byte that is saved counts.
+    Where bytes have a price, every byte that is saved counts.
     """
-    least = 0.0 if options.rate else LEAST_SAVING * (options.network_bytes or layer.weights.size)
+    least = 0.0 if options.byte_price else LEAST_SAVING * (options.network_bytes or layer.weights.size)
     return cost.cycles > now.cycles + UNCERTAIN_CYCLES and now.nbytes - cost.nbytes <= least
 
 
