@@ -55,9 +55,11 @@ def _print_information(args: argparse.Namespace) -> None:
         for name, description in list_targets().items():
             print(printable(f"{name:12} {description}"))
     if args.print_target:
+        from isa.storage import operand_memory_text
         from isa.target import load_target
 
-        print(load_target(args.target).annotated, end="")
+        target = load_target(args.target)
+        print(target.annotated + operand_memory_text(target), end="")
     if args.supported_ops:
         from escc.onnx_import import supported_ops
 

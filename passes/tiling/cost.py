@@ -53,8 +53,7 @@ class CostModel:
     @cached_property
     def bandwidth(self) -> float:
         """DRAM bytes in an accelerator cycle, with an allowance for refresh and row misses."""
-        d = self.target.dram
-        return 0.85 * d.bytes_per_clock * d.clock_mhz / self.target.clock.frequency_mhz
+        return 0.85 * self.target.dram_bytes_per_cycle
 
     def compute(self, tile: ComputeTile) -> Number:
         """Cycles of one convolution instruction."""

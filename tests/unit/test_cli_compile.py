@@ -87,6 +87,10 @@ def test_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["--print-target"]) == 0
     printed = capsys.readouterr().out
     assert "[array]" in printed and "blocks = 32" in printed
+    total, parts = printed.splitlines()[-2:]
+    assert int(total.split()[3].replace(",", "")) == sum(
+        int(part.split()[-1].replace(",", "")) for part in parts.split(", ")
+    )
     (tmp_path / "copy.toml").write_text(printed)
     assert main(["--print-target", "--target", str(tmp_path / "copy.toml")]) == 0
     assert capsys.readouterr().out == printed

@@ -9,7 +9,7 @@ import pytest
 from dram_reference import Reference, Request
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_emulator_timing import measure, tiled_program
+from test_emulator_timing import measure, scaled, tiled_program, time_of
 
 from emulator.dram import NEVER, decide, enqueue, new_dram, perform
 from emulator.replayed import Requester
@@ -141,3 +141,49 @@ def test_recorded_traffic_within_ten_percent(runs):
         total, _, mine, *_ = both(requests)
         assert near(mine, total, 0.1)
         assert mine == bursts["end"].max()
+
+
+def test_bursts_of_one_address_keep_their_order(runs):
+    """Stores signal at the end of their data, so no read overtakes a write of its address, nor a write another."""
+    for program, statistics in runs:
+        bursts = np.sort(statistics.timeline.bursts, order="arrival", kind="stable")
+        writes = bursts["source"] == Requester.STORE
+        assert writes.any() and (bursts["end"] > bursts["arrival"]).all()
+        text = bursts["source"] == Requester.FETCH
+        assert text.sum() * D.burst_bytes == 64 * len(program.instructions)
+        seen = {}
+        for burst, write in zip(bursts[~text], writes[~text], strict=True):
+            before, wrote = seen.get(burst["address"] // D.burst_bytes, (0, False))
+            if write or wrote:
+                assert burst["end"] > before
+                assert write == wrote or burst["arrival"] >= before
+            seen[burst["address"] // D.burst_bytes] = (burst["end"], write)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dram_queue": 64}, {"dram_write_queue": 64}, {"dma_load_fifo": 8192}, {"dma_instructions_in_flight": 8},
+        {"fetch_instructions": 512}, {"dram_clock_mhz": 3200.0}, {"dram_tDQSCK": 0},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("seed", [0, 1])
+def test_more_of_it_is_not_slower(changes, seed):
+    base = measure(*tiled_program(seed)).timeline.total
+    assert measure(*tiled_program(seed, scaled(**changes))).timeline.total <= 1.01 * base + 20
+
+
+@pytest.mark.parametrize("instructions_in_flight", [1, 4])
+def test_transfers_in_flight_hide_start_up_and_latency(instructions_in_flight):
+    target = scaled(dma_instructions_in_flight=instructions_in_flight, dma_issue_cycles=40)
+    total = time_of([(1024 * i, 1024) for i in range(16)], target).total
+    data = 16 * 1024 / target.dram_bytes_per_cycle
+    assert (total > data + 16 * 40) if instructions_in_flight == 1 else (total < 1.15 * data + 150)
+
+
+def test_nothing_is_faster_than_the_bus(runs):
+    for program, statistics in runs:
+        timeline, target = statistics.timeline, program.target
+        assert timeline.total >= timeline.bursts.size * target.dram.burst_bytes / target.dram_bytes_per_cycle
+        assert (timeline.accepted <= timeline.start).all() and (timeline.start <= timeline.end).all()
