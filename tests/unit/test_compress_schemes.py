@@ -176,7 +176,7 @@ def test_escalate_keeps_what_only_loses_dense(caplog: pytest.LogCaptureFixture) 
     stem = replace(layer(np.random.default_rng(4).standard_normal((16, 3, 3, 3)), size=32), pads=(1, 1))
     with caplog.at_level("INFO", "escc"):
         assert escalate(stem, SchemeOptions(basis=9)) is not None
-        assert escalate(stem, SchemeOptions(basis=9, network_bytes=268_000, rate=0.1)) is not None
+        assert escalate(stem, SchemeOptions(basis=9, network_bytes=268_000, byte_price=0.1)) is not None
         assert not caplog.records
         assert escalate(stem, SchemeOptions(basis=9, network_bytes=268_000)) is None
     (line,) = caplog.messages
