@@ -1,20 +1,31 @@
-"""Classification accuracy over many images, in batches and on several threads."""
+"""Classification accuracy and mean statistics over many images, in batches and on several threads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.kernels import Bytes
 from emulator.machine import Machine
 from isa.errors import UserError
 from isa.program import Port, Program
 
+if TYPE_CHECKING:
+    from emulator.statistics import Statistics
+
+MEASURED = 4
+"""Images whose statistics are averaged when there are many."""
+TOP = 5
+"""Answers among which `Accuracy.top5` looks for the label."""
+BLOCKS_IN_MEMORY = 8
+"""Batches for each thread that are held at a time."""
 _BATCH_BYTES = 1 << 26
 """Memory for the activations of a batch."""
 _MOST_IMAGES = 16
@@ -93,14 +104,20 @@ def predict(
     machine: Machine, x: NDArray[Any], jobs: int, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.int64]:
     """Index of the largest output for every image; `progress` is told how many images are done."""
+    return scores(machine, x, jobs, progress).argmax(axis=1)
+
+
+def scores(
+    machine: Machine, x: NDArray[Any], jobs: int, progress: Callable[[int], None] | None = None
+) -> NDArray[np.float32]:
+    """Output [N, classes] of a classifier for inputs [N, ...], computed by `jobs` threads; `progress` as `predict`."""
     step = min(batch_size(machine.program), max(1, -(-len(x) // jobs)))
     parts: Sequence[NDArray[Any]] = [x[n : n + step] for n in range(0, len(x), step)]
 
-    def one(part: NDArray[Any]) -> NDArray[np.int64]:
-        scores = machine.run([part]).outputs[0]
-        return scores.reshape(len(part), -1).argmax(axis=1)
+    def one(part: NDArray[Any]) -> NDArray[np.float32]:
+        return machine.run([part]).outputs[0].reshape(len(part), -1)
 
-    found: list[NDArray[np.int64]] = []
+    found: list[NDArray[np.float32]] = []
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         waiting = [pool.submit(one, part) for part in parts]
         try:
@@ -111,4 +128,86 @@ def predict(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return np.concatenate([np.empty(0, np.int64), *found])
+    return np.concatenate([np.empty((0, math.prod(machine.program.outputs[0].shape)), np.float32), *found])
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How a classifier answers N images: `labels` and `answers` int64 [N], among `classes` classes.
+
+    `among_best`: images whose label is among the five largest scores; of equal scores, that of the lower class counts
+    as the larger. `fault`: what is wrong with the inputs as a whole where the accuracy is that of guessing, or "".
+    """
+
+    labels: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    classes: int
+    among_best: int
+    fault: str = ""
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @property
+    def right(self) -> int:
+        """Number of images whose largest score is that of their label."""
+        return int((self.labels == self.answers).sum())
+
+    @property
+    def top1(self) -> float:
+        """Share of right answers, from 0 to 1."""
+        return self.right / self.images
+
+    @property
+    def top5(self) -> float:
+        """Share of the images whose label is among the five largest scores, from 0 to 1."""
+        return self.among_best / self.images
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """Numbers of images [classes, classes] by label (row) and answer (column)."""
+        pairs = self.labels * self.classes + self.answers
+        return np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
+
+
+def evaluate(
+    machine: Machine,
+    batches: Iterable[tuple[NDArray[Any], NDArray[np.int64]]],
+    jobs: int,
+    progress: Callable[[int], None] | None = None,
+) -> Accuracy:
+    """Accuracy of a classifier over inputs [n, ...] with labels [n] in [0, classes), one pair or more.
+
+    Raises `UserError` if the program is no classifier.
+    """
+    count = classes(machine.program)
+    inputs = InputRange(machine.program.inputs[0])
+    labels, answers, among_best = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
+    for x, y in batches:
+        inputs.add(x)
+        found = scores(machine, x, jobs, progress)
+        labels.append(y)
+        answers.append(found.argmax(axis=1))
+        of_label = found[np.arange(len(y)), y][:, None]
+        before = np.arange(count) < y[:, None]
+        better = (found > of_label) | ((found == of_label) & before)
+        among_best += int((better.sum(axis=1) < TOP).sum())
+    result = Accuracy(np.concatenate(labels), np.concatenate(answers), count, among_best)
+    fault = inputs.fault()
+    return replace(result, fault=fault) if fault and at_chance(result.right, result.images, count) else result
+
+
+def measure(machine: Machine, stored: Sequence[Bytes]) -> list[Statistics]:
+    """Statistics of the first few images, one run each; `stored` as for `Machine.run_stored`."""
+    images = min(MEASURED, len(stored[0])) if stored else 1  # a program without inputs runs once
+    runs = [machine.run_stored([x[i : i + 1] for x in stored], stats=True) for i in range(images)]
+    return [r.statistics for r in runs if r.statistics is not None]
+
+
+def mean_of(statistics: Sequence[Statistics]) -> dict[str, Any]:
+    """The figures of one image, or the means of several images."""
+    from emulator.statistics import average
+
+    return statistics[0].data if len(statistics) == 1 else average([s.data for s in statistics])

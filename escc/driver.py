@@ -54,11 +54,15 @@ class Timing:
     verify: float
 
 
-def load(context: Context, source: str) -> ModuleOp:
-    """Module of an ONNX file, or of IR text of any level: a `.mlir` file, or "-" for standard input.
+def load(context: Context, source: str | bytes, name: str = "") -> ModuleOp:
+    """Module of an ONNX file or its bytes, or of IR text of any level: a `.mlir` file, or "-" for standard input.
 
-    Raises UserError, or xDSL's ParseError for IR text that does not parse.
+    `name` is how errors call bytes. Raises UserError, or xDSL's ParseError for IR text that does not parse.
     """
+    if isinstance(source, bytes):
+        from escc.onnx_import import import_model
+
+        return import_model(source, name)
     if source == "-" or Path(source).suffix == ".mlir":
         data = read_input(source)
         if source == "-" and b"\0" in data:
@@ -168,7 +172,7 @@ class PassError(InternalError):
         self.number = number
 
 
-def attach_input(error: PassError, context: Context, source: str, passes: Sequence[ModulePass]) -> None:
+def attach_input(error: PassError, context: Context, source: str | bytes, passes: Sequence[ModulePass]) -> None:
     """Put the IR before the failing pass into an error, by running the passes before it once more.
 
     Repeating the work on failure costs nothing where all goes well; a copy of every module would.

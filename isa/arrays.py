@@ -260,14 +260,21 @@ class Samples:
         """Labels int64 [N] of the first `limit` samples. Raises `UserError` if one is no number in [0, count)."""
         if self.labels is None:
             raise UserError(f"{self.path}: no array '{LABELS}'; requires labels, an integer for each sample")
-        found = self.labels.read(slice(limit))
-        wrong = np.flatnonzero((found < 0) | (found >= count))
-        if wrong.size:
-            raise UserError(
-                f"{self.path}: {wrong.size} of {len(found)} labels are outside [0, {count}), the first is "
-                f"{LABELS}[{wrong[0]}] = {found[wrong[0]]}"
-            )
-        return found.astype(np.int64)
+        try:
+            return checked_labels(self.labels.read(slice(limit)), count)
+        except UserError as e:
+            raise e.about(self.path) from None
+
+
+def checked_labels(labels: Array, count: int) -> NDArray[np.int64]:
+    """Integer labels [N] as int64. Raises `UserError` if one is no number in [0, count)."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= count))
+    if wrong.size:
+        raise UserError(
+            f"{wrong.size} of {len(labels)} labels are outside [0, {count}), the first is "
+            f"{LABELS}[{wrong[0]}] = {labels[wrong[0]]}"
+        )
+    return labels.astype(np.int64)
 
 
 def open_samples(source: Source, inputs: Sequence[Input]) -> Samples:

@@ -21,6 +21,8 @@ class UserError(ValueError):
         self.note = note
         self.details: tuple[str, ...] = tuple(details) or self.causes
         super().__init__("\n".join(self.causes))
+        if note:
+            self.add_note(f"note: {note}")  # what a traceback shows below the causes
 
     def about(self, file: str) -> UserError:
         """The error with the name of the file at fault before every cause."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -210,9 +210,15 @@ class Energy:
     leakage_mw: Annotated[PerScratchpad, Parameter(0, 1e6, "mW", "power while it stands still")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Target:
-    """A machine. `text` is the canonical TOML that a binary carries; equal machines have equal text."""
+    """A machine. `text` is the canonical TOML that a binary carries; equal machines have equal text.
+
+    `Target("esc1", array={"blocks": 16}, name="wide")` is the installed target `esc1` (or that of a .toml file, or
+    another `Target`) with changed parameters; those of a table come in a mapping, and `annotated` names their units and
+    ranges. Without a `name`, the changed machine is called like its base. Raises `TargetError` on a parameter that does
+    not exist or is out of its range.
+    """
 
     name: str
     description: str
@@ -225,6 +231,15 @@ class Target:
     fetch: Fetch
     dram: Dram
     energy: Energy
+
+    def __init__(self, base: str | Path | Target = "esc1", /, **changes: object):
+        given = changes
+        if set(given) != set(_declared(Target)) or any(isinstance(value, Mapping) for value in given.values()):
+            origin = base if isinstance(base, Target) else load_target(str(base))
+            plain = {name: _plain(value) for name, value in changes.items()}
+            given = vars(_check(_build(Target, _merge(asdict(origin), plain), "target"), "target"))
+        for key, value in given.items():
+            object.__setattr__(self, key, value)
 
     @property
     def dram_bytes_per_cycle(self) -> float:
@@ -328,6 +343,15 @@ def _to_toml(value: Any, prefix: str = "", comments: bool = False, inherited: Pa
             scalars.append(f"{name} = {item!r}{comment}")
     head = f"[{prefix[:-1]}]\n" if prefix and scalars else ""
     return head + "".join(line + "\n" for line in scalars) + "".join(tables)
+
+
+def _plain(value: Any) -> Any:
+    """Tables as dictionaries, whatever they are given as."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    return value
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

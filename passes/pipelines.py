@@ -6,14 +6,16 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xdsl.passes import ModulePass
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError
 
-from isa.arrays import Arrays
 from isa.errors import UserError
+
+if TYPE_CHECKING:
+    from isa.arrays import Arrays
 
 LEVELS = ("onnx", "esc", "bfs", "eisa")
 """IR levels in the order of lowering."""
@@ -91,6 +93,8 @@ def _spec_text(spec: ArgSpec) -> str:
 
 
 def _values_text(values: Any) -> str:
+    from isa.arrays import Arrays  # NumPy is too heavy for a list of passes
+
     return _value_text(values) if isinstance(values, Arrays) else ",".join(_value_text(v) for v in values)
 
 

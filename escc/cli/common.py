@@ -20,11 +20,11 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 from escc.console import Console
+from escc.errors import one_line, user_fault
 from escc.files import ClashError, Ledger, ledger
 from escc.version import version
 from isa.errors import UserError
@@ -190,7 +190,7 @@ def guard(
             causes = fault.details if console.verbose else fault.causes
             print_error(UserError([naming(cause, files) for cause in causes], fault.note))
             return EXIT_INPUT
-        reason = clipped(_one_line(str(error)), 400)
+        reason = clipped(one_line(str(error)), 400)
         print(f"error: internal: {type(error).__name__}: {reason}", file=sys.stderr)
         saved = _save_reproducer(prog, arguments, error)
         print(f"note: this is a bug; saved '{printable(saved)}'; {REPORT_URL_HINT}", file=sys.stderr)
@@ -225,62 +225,6 @@ def print_error(error: UserError, stream: TextIO | None = None) -> None:
         print(f"note: {clipped(error.note)}", file=out)
 
 
-def user_fault(error: BaseException) -> UserError | None:
-    """The diagnostic of an exception that means a fault of the input, None for a bug of ours.
-
-    IR text that does not parse or verify and passes that refuse are faults of the input; whoever runs a pass on IR
-    of our own making wraps what goes wrong in `InternalError` first.
-    """
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, OSError):
-        what = error.strerror or str(error)
-        return UserError(f"{error.filename}: {what}" if error.filename else what)
-    if (exhausted := _out_of_memory(error)) is not None:
-        # NumPy says how much was wanted for what, whoever wraps the exception says where.
-        what = _one_line(str(exhausted))
-        where = "" if exhausted is error else f" in {_one_line(str(error)).partition(': ')[0]}"
-        return UserError(
-            f"out of memory{where}{f': {what}' if what else ''}",
-            "the model or its data are too large for this machine: give fewer samples, or more memory",
-        )
-    # Only if xDSL is loaded can the exception be one of its own: do not load it for a command that needs none.
-    if "xdsl.utils.exceptions" not in sys.modules:
-        return None
-    from xdsl.utils.exceptions import DiagnosticException, ParseError, UnregisteredConstructException
-
-    if isinstance(error, ParseError):
-        return UserError(f"{error.span.get_location()}: {_one_line(error.msg)}", "the IR text does not parse")
-    if isinstance(error, DiagnosticException | UnregisteredConstructException):
-        name = _drawn_operation(error)
-        return UserError((f"'{name}': " if name else "") + _one_line(str(error)))
-    return None
-
-
-def _out_of_memory(error: BaseException) -> BaseException | None:
-    """The exception that says so, which others may wrap."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError) or (isinstance(seen, RuntimeError) and "allocate memory" in str(seen)):
-            return seen  # torch raises a RuntimeError
-        seen = seen.__cause__
-    return None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _drawn_operation(error: BaseException) -> str:
-    """Name of the operation that xDSL underlines in the IR dump which it attaches to a diagnostic, or ""."""
-    for note in getattr(error, "__notes__", ()):
-        lines = str(note).splitlines()
-        for above, line in pairwise(lines):
-            if line.strip().startswith("^^") and (quoted := re.search(r'"([\w.]+)"\(', above)):
-                return quoted.group(1)
-    return ""
-
-
 @contextlib.contextmanager
 def _warnings_on(console: Console) -> Generator[None]:
     """Show `UserWarning`s as diagnostics; those of libraries for developers only with -v."""
@@ -289,7 +233,7 @@ def _warnings_on(console: Console) -> Generator[None]:
         if issubclass(category, UserWarning):
             console.warn(str(message))
         else:
-            console.detail(f"warning: {category.__name__}: {_one_line(str(message))}")
+            console.detail(f"warning: {category.__name__}: {one_line(str(message))}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)

@@ -17,15 +17,13 @@ from isa.errors import UserError
 from isa.text import printable
 
 if TYPE_CHECKING:
-    from xdsl.context import Context
     from xdsl.dialects.builtin import ModuleOp
-    from xdsl.passes import ModulePass
 
+    from escc.compilation import CompileRequest
     from escc.driver import Observer
     from escc.report import Report
     from escc.verify import Verification
     from isa.program import Program
-    from passes.pipelines import PipelineOptions
 
 _SUFFIXES = {"bin": ".bin", "qdq": ".qdq.onnx"}
 """Ends of the names of files for what is no text."""
@@ -66,83 +64,22 @@ def _print_information(args: argparse.Namespace) -> None:
         print(supported_ops(), end="")
 
 
-def _options(args: argparse.Namespace) -> PipelineOptions:
+def _request(args: argparse.Namespace) -> CompileRequest:
+    from escc.compilation import CompileRequest, budget_of
     from passes.pipelines import PipelineOptions
 
-    return PipelineOptions(target=args.target, **{field: getattr(args, flag) for field, flag in PIPELINE_FLAGS.items()})
+    options = PipelineOptions(
+        target=args.target, **{field: getattr(args, flag) for field, flag in PIPELINE_FLAGS.items()}
+    )
+    return CompileRequest(
+        options, args.emit, args.passes, budget_of(args.max_drop, args.max_bytes, args.max_cycles, args.max_energy)
+    )
 
 
-def _plan(args: argparse.Namespace, module: ModuleOp | None) -> tuple[ModulePass, ...]:
-    """Passes to run on a module, or on any ONNX model where there is none."""
-    from escc.driver import level_for, level_of
-    from escc.universe import multiverse
-    from passes.pipelines import LEVELS, build, parse
-
-    registry = multiverse().all_passes
-    if args.passes is not None:
-        return parse(registry, args.passes)
-    level = level_for(args.emit)
-    done: tuple[str, ...] = ()
-    if module is not None:
-        start = level_of(module)
-        if LEVELS.index(start) > LEVELS.index(level):
-            raise UserError(f"{args.model}: stands at level '{start}', below --emit {args.emit}", f"use --emit {start}")
-        done = _done(module)
-    return build(registry, _options(args), level, done)
-
-
-def _done(module: ModuleOp) -> tuple[str, ...]:
-    """Names of the passes that a module has behind it."""
-    from escc.driver import level_of, provenance
-    from passes.pipelines import before
-
-    return (*before(level_of(module)), *provenance(module))
-
-
-def _has_budget(args: argparse.Namespace) -> bool:
-    return any(limit is not None for limit in (args.max_drop, args.max_bytes, args.max_cycles, args.max_energy))
-
-
-def _within_budget(
-    args: argparse.Namespace, context: Context, module: ModuleOp, passes: Sequence[ModulePass]
-) -> tuple[ModulePass, ...]:
-    """The passes, with the rate of compression that keeps the budget that was asked for."""
-    if not _has_budget(args):
-        return tuple(passes)
-    from escc.budget import Budget, BudgetSearch, Kind
-    from escc.universe import multiverse
-    from passes.decompose_conv import DecomposeConvPass
-    from passes.pipelines import build
-
-    kinds: dict[Kind, float | None] = {
-        "drop": args.max_drop,
-        "bytes": args.max_bytes,
-        "cycles": args.max_cycles,
-        "energy": args.max_energy,
-    }
-    budget = next(Budget(kind, limit) for kind, limit in kinds.items() if limit is not None)
-    at = next((i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass)), None)
-    step = None if at is None else passes[at]
-    if not isinstance(step, DecomposeConvPass):
-        raise UserError(f"{budget.flag} needs the pass decompose-conv ahead", "start from the ONNX model")
-    names = [p.name for p in passes[: at + 1]] if at is not None else []
-    console: Console = args.console
-    after = build(multiverse().all_passes, _options(args), done=(*_done(module), *names))
-    found = BudgetSearch(context, passes[:at], step, after, console.info, console.step).run(module, budget)
-    console.step(f"compiling with the rate found for {budget.flag}")
-    return tuple(found if p is step else p for p in passes)
-
-
-def _check_names(parser: CommandParser, args: argparse.Namespace) -> None:
+def _check_names(parser: CommandParser, args: argparse.Namespace, request: CompileRequest) -> None:
     """Usage errors that argparse does not find."""
-    if _has_budget(args):
-        if args.rate is not None or args.cycle_rate is not None:
-            parser.error(
-                "a budget (--max-drop, --max-bytes, --max-cycles, --max-energy) finds the rate: leave --rate, "
-                "--cycle-rate out"
-            )
-        if args.scheme == "dense":
-            parser.error("argument --scheme: dense compresses nothing, a budget needs another scheme")
+    if conflict := request.conflict():
+        parser.error(conflict)
     if not (args.print_ir_after or args.passes):
         return
     from escc.universe import multiverse
@@ -169,24 +106,6 @@ def _printers(args: argparse.Namespace) -> list[Observer]:
     if args.print_ir_tree_dir:
         observers.append(write_after(Path(args.print_ir_tree_dir)))
     return observers
-
-
-def _constant_outputs(console: Console) -> Observer:
-    """Observer that warns of outputs which the compressed network gives for every input."""
-    from dialects.interpreters.run import main_function
-    from passes.analysis.constant_outputs import constant_outputs
-
-    def observe(step: ModulePass, module: ModuleOp) -> None:
-        if step.name != "esc-legalize":
-            return
-        for name in constant_outputs(main_function(module)):
-            if not any(text.startswith(f"output '{name}' does not depend on the input") for text in console.warnings):
-                console.warn(
-                    f"output '{name}' does not depend on the input once the network is compressed: too little of it "
-                    "is left; look at --rate, or at what a budget is measured on"
-                )
-
-    return observe
 
 
 def _report(args: argparse.Namespace, observers: list[Observer]) -> Report | None:
@@ -229,16 +148,18 @@ def _output(args: argparse.Namespace) -> str:
 
 def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     from escc import driver
+    from escc.compilation import constant_outputs_observer, run_request
     from escc.irtext import make_context
     from escc.printing import summary, timing_table
     from isa.target import load_target
-    from passes.pipelines import LEVELS, to_text
+    from passes.pipelines import to_text
 
     console: Console = args.console
-    _check_names(parser, args)
+    request = _request(args)
+    _check_names(parser, args, request)
     load_target(args.target)  # better to learn of a wrong target now than after minutes
     if args.model is None:
-        print(printable(to_text(_plan(args, None))))
+        print(printable(to_text(request.passes(None, ""))))
         return EXIT_OK
     output = _output(args)
     if args.output is None and not args.dump_pass_pipeline:
@@ -248,25 +169,19 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     module = driver.load(context, args.model)
     driver.set_image_options(module, driver.ImageOptions(args.image_mean, args.image_std, args.channel_order))
     load_time = time.perf_counter() - start
-    passes = _plan(args, module)
+    passes = request.passes(module, args.model)
     if args.dump_pass_pipeline:
         print(printable(to_text(passes)))
         return EXIT_OK
     for text in idle_options(args, passes):
         console.warn(text)
-    observers = [*_printers(args), _constant_outputs(console)]
+    observers = [*_printers(args), constant_outputs_observer(console.warn, console.warnings)]
     report = _report(args, observers)
     verification = _verification(args, module, observers)
-    passes = _within_budget(args, context, module, passes)
+    passes = request.within_budget(context, module, passes, console.info, console.step)
     console.detail(f"{args.model}: {to_text(passes)}")
-    try:
-        timings = driver.run_passes(context, module, passes, observers, console.progress)
-    except driver.PassError as error:
-        driver.attach_input(error, context, args.model, passes)
-        raise
-    driver.require_level(module, args.emit)
+    program, timings = run_request(request, context, module, args.model, passes, observers, console.progress)
     start = time.perf_counter()
-    program = driver.to_program(module) if driver.level_of(module) == LEVELS[-1] else None
     result = driver.result_of(module, program, args.emit)
     files = [(output, result)]
     for path in args.report:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
@@ -36,11 +36,9 @@ examples:
   esc-emu model.bin --eval test.npz --jobs 2        top-1 accuracy over x, y
   esc-emu model.bin --report run.html               charts of all that, in one file"""
 
-_TOP = 5
 _MEASURED = 4
-"""Images whose statistics are averaged when there are many."""
-_BLOCKS_IN_MEMORY = 8
-"""Batches for each job that --eval holds at a time."""
+"""As `emulator.evaluate.MEASURED`, which is too heavy for --help."""
+_TOP = 5
 
 Files: TypeAlias = "list[tuple[str, bytes | str]]"
 """What is to be written, and where."""
@@ -99,17 +97,14 @@ def _body(args: argparse.Namespace) -> None:
             args.console.warn(f"--{flag} has no effect without {' or '.join(f'--{n}' for n in needs)}")
     if args.eval and args.output:
         args.usage_error("argument --output: not allowed with argument --eval")
-    from emulator.machine import Machine
-    from isa.container import read_elf
+    from emulator.model import load
 
     if args.report:
         from escc.reports.vega import require
 
         require()  # better to learn of a missing library now than after a run
     name = "stdin" if args.model == "-" else args.model
-    program = read_elf(read_input(args.model), name)
-    with _blame(name):
-        machine = Machine(program)
+    machine = load(read_input(args.model), name).machine
     if args.eval:
         _evaluate(machine, args)
     else:
@@ -120,7 +115,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     """Run inputs from a file, or the sample."""
     import numpy as np
 
-    from emulator.evaluate import batch_size
+    from emulator.evaluate import batch_size, measure
     from emulator.host import quantise, split_sample
 
     program = machine.program
@@ -151,13 +146,13 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     lines = [text for port, y in zip(program.outputs, outputs, strict=True) for text in _describe(port, y)]
     if wanted:
         statistics = results[0].statistics
-        lines += _publish(machine, [statistics] if statistics else _measure(machine, first), args, files)
+        lines += _publish(machine, [statistics] if statistics else measure(machine, first), args, files)
     _show(files, lines, args)
 
 
 def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
     """Top-1 accuracy over a file of inputs and labels."""
-    from emulator.evaluate import InputRange, at_chance, batch_size, classes, predict
+    from emulator.evaluate import BLOCKS_IN_MEMORY, MEASURED, batch_size, classes, evaluate, measure
     from emulator.host import quantise
     from emulator.inputs import wanted
     from isa.arrays import open_samples
@@ -168,35 +163,22 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
     labels = samples.classes(count, args.limit)
     images = len(labels)
     jobs = min(args.jobs or os.cpu_count() or 1, images)
-    right = 0
-    inputs = InputRange(program.inputs[0])
-    first: NDArray[Any] | None = None
+    step = BLOCKS_IN_MEMORY * jobs * batch_size(program)
     with _progress(images, args.console) as advance:
-        done = 0
-        for x in samples.inputs[0].blocks(_BLOCKS_IN_MEMORY * jobs * batch_size(program), images):
-            first = x[:_MEASURED] if first is None else first
-            inputs.add(x)
-            right += int((predict(machine, x, jobs, advance) == labels[done : done + len(x)]).sum())
-            done += len(x)
-    fault = inputs.fault()
-    if fault and at_chance(right, images, count):
+        blocks = enumerate(samples.inputs[0].blocks(step, images))
+        found = evaluate(machine, ((x, labels[n * step : n * step + len(x)]) for n, x in blocks), jobs, advance)
+    if found.fault:
         args.console.warn(
-            f"{args.eval}: the accuracy is that of guessing among {count} classes, and {fault}: look at mean, "
+            f"{args.eval}: the accuracy is that of guessing among {count} classes, and {found.fault}: look at mean, "
             "standard deviation and channel order of the inputs"
         )
     files: Files = []
-    lines = [f"top-1 {100 * right / images:.2f} % ({right} of {images})"]
-    if _measured(args) and first is not None:
-        statistics = _measure(machine, [quantise(program.inputs[0], first)])
-        lines += _publish(machine, statistics, args, files, right / images)
+    lines = [f"top-1 {100 * found.top1:.2f} % ({found.right} of {images})"]
+    if _measured(args):
+        first = samples.inputs[0].read(slice(min(MEASURED, images)))
+        statistics = measure(machine, [quantise(program.inputs[0], first)])
+        lines += _publish(machine, statistics, args, files, found.top1)
     _show(files, lines, args)
-
-
-def _measure(machine: Machine, stored: Sequence[NDArray[np.uint8]]) -> list[Statistics]:
-    """Statistics of the first few images, one run each."""
-    images = min(_MEASURED, _images(stored))
-    runs = [machine.run_stored([x[i : i + 1] for x in stored], stats=True) for i in range(images)]
-    return [r.statistics for r in runs if r.statistics is not None]
 
 
 def _images(stored: Sequence[NDArray[np.uint8]]) -> int:
@@ -217,12 +199,12 @@ def _publish(
     accuracy: float | None = None,
 ) -> list[str]:
     """Add the files that the options ask for, and return the lines of the table; the trace shows the first image."""
+    from emulator.evaluate import mean_of
     from emulator.report import table
-    from emulator.statistics import average
     from emulator.trace import trace
     from isa.jsonform import published
 
-    data = statistics[0].data if len(statistics) == 1 else average([s.data for s in statistics])
+    data = mean_of(statistics)
     if args.stats_json:
         files.append((args.stats_json, published(data, indent=1)))
     if args.report:
@@ -275,15 +257,6 @@ def _arrays_file(path: str, ports: Sequence[Port], outputs: Sequence[NDArray[np.
     buffer = io.BytesIO()
     np.save(buffer, arrays[ports[0].name])
     return buffer.getvalue()
-
-
-@contextmanager
-def _blame(path: str) -> Generator[None]:
-    """Put the name of the file before the causes of what is wrong with its contents."""
-    try:
-        yield
-    except UserError as e:
-        raise UserError([f"{path}: {cause}" for cause in e.causes], e.note) from e
 
 
 @contextmanager

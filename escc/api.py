@@ -1,0 +1,357 @@
+"""The Python interface: `escc.compile` and `escc.load`. docs/api.md explains it with examples."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from emulator.model import Model
+from emulator.model import load as load_model
+from escc.errors import user_errors
+from isa.errors import UserError
+from isa.files import write_atomic
+from isa.target import Target, load_target, parse_target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+    from torch.nn import Module
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.passes import ModulePass
+
+    from escc.compilation import CompileRequest
+    from escc.driver import ImageOptions
+    from escc.report import LayerReport, Report
+    from escc.samples import Calibration, GivenSamples
+    from isa.arrays import Arrays
+    from isa.program import Program
+
+Network: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Module"
+"""A file (ONNX, or IR text in a .mlir file), the bytes of an ONNX file, a loaded ONNX model, or a PyTorch network."""
+InputShape: TypeAlias = "Sequence[int] | Mapping[str, Sequence[int]]"
+"""Shape [1, C, H, W] of the only input, or the shape of each input by name, in the order of `forward`."""
+Kind: TypeAlias = Literal["onnx", "esc", "bfs", "eisa", "asm"]
+"""What can be read of a compilation: an IR level, or assembly."""
+
+_LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
+
+
+class Compiled(Model):
+    """A compiled network: a `Model` to run and to measure, with what the compiler knows of it.
+
+    Of a binary that was loaded, there is no IR above the instructions, and `layers` leaves open what only the compiler
+    knows.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        name: str = "model",
+        report: Report | None = None,
+        levels: Mapping[str, ModuleOp] | None = None,
+    ):
+        super().__init__(program, name)
+        self._report = report
+        self._levels = dict(levels or {})
+
+    @property
+    def layers(self) -> list[LayerReport]:
+        """A record for each layer, in the order in which they run: `pandas.DataFrame(compiled.layers)` takes the list.
+
+        Sizes are in bytes, `output` is (height, width, channels), `macs` those of the layer before compression.
+        """
+        return self._facts().layers(self.program)
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+        """Sizes, densities and mapping of every layer and in total, as `escc --report` writes them.
+
+        With a path that ends in .json or .html, they are written there too. Raises UserError on another path, and on
+        .html where the library that draws is missing.
+        """
+        facts = self._facts()
+        if path is not None:
+            suffix = Path(path).suffix
+            if suffix not in (".json", ".html"):
+                raise UserError(f"{os.fspath(path)}: requires a file name ending in .json or .html")
+            if suffix == ".html":
+                from escc.reports.vega import require
+
+                require()
+            write_atomic(os.fspath(path), facts.text(self.program, suffix, self.name))
+        return json.loads(facts.text(self.program, ".json", self.name))
+
+    def ir(self, kind: Kind = "esc") -> str:
+        """The network as the text of a level (onnx, esc, bfs, eisa) or as assembly (asm): what `escc --emit` writes.
+
+        Raises UserError on a level that the compilation did not pass through.
+        """
+        from escc import driver
+
+        if kind == "asm":
+            return cast(str, driver.encode(self.program, kind))
+        return cast(str, driver.result_of(self._level(kind), None, kind))
+
+    def onnx(self) -> bytes:
+        """The quantised and compressed network as an ONNX model with QuantizeLinear nodes: `escc --emit qdq`.
+
+        Raises UserError if the compilation did not pass through the level esc.
+        """
+        from escc import driver
+
+        return cast(bytes, driver.result_of(self._level("esc"), None, driver.ONNX_KIND))
+
+    def _level(self, level: str) -> ModuleOp:
+        from passes.pipelines import LEVELS
+
+        if level not in LEVELS:
+            raise UserError(f"there is no '{level}' to read; requires one of {', '.join((*LEVELS, 'asm'))}")
+        if level not in self._levels:
+            known = ", ".join((*self._levels, "asm"))
+            raise UserError(f"{self.name}: holds no IR of level {level}; found {known}", "compile the original model")
+        return self._levels[level]
+
+    def _facts(self) -> Report:
+        if self._report is None:
+            from escc.report import Report
+
+            self._report = Report()
+        return self._report
+
+
+def load(source: str | os.PathLike[str] | bytes) -> Compiled:
+    """A binary of `escc`, or its bytes, ready to run. Loads neither compiler nor xDSL nor ONNX.
+
+    Raises UserError on a file that cannot be read, is no intact binary, or holds a program that is not executable.
+    """
+    model = load_model(source)
+    return Compiled(model.program, model.name)
+
+
+def compile(
+    model: Network,
+    calibration: Calibration | None = None,
+    scheme: str = "auto",
+    target: str | os.PathLike[str] | Target = "esc1",
+    *,
+    max_drop: float | None = None,
+    max_bytes: int | None = None,
+    max_cycles: int | None = None,
+    max_energy: float | None = None,
+    basis: int | None = None,
+    planes: int | None = None,
+    rate: float | None = None,
+    cycle_rate: float | None = None,
+    scheme_options: Mapping[str, object] | None = None,
+    samples: int | None = None,
+    range: Literal["mse", "minmax", "percentile"] | None = None,
+    percentile: float | None = None,
+    seed: int | None = None,
+    image_mean: Sequence[float] = (),
+    image_std: Sequence[float] = (),
+    channel_order: Literal["rgb", "bgr", ""] = "",
+    input_shape: InputShape | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Compiled:
+    """Compile a trained network; the arguments are the options of the command `escc`, and so is what is compiled.
+
+    `calibration`: sample inputs, float, as the network takes them: a file (.npz, .npy), an array [N, C, H, W], a
+    mapping from names of inputs to arrays, or an iterable of batches such as a DataLoader, of which 4,096 samples are
+    taken at most. Labels for `max_drop` are `y` in a mapping, or the second of a pair. None: made up, with a warning.
+    `scheme`: auto, dense, escalate or an installed one; `basis`, `planes`, `rate`, `cycle_rate` and `scheme_options`
+    are its options. `target`: the name of an installed machine, a .toml file, or a `Target`.
+    One limit at most: `max_drop` in points of top-1 accuracy, `max_bytes` of constants, `max_cycles` and `max_energy`
+    (microjoules) of an image.
+    `samples`: calibration samples used at most. `range`, `percentile`: how ranges of activations are chosen.
+    `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, pixels 0..255.
+    `input_shape`: of a PyTorch network that comes without calibration arrays. `progress` is told what is being done.
+
+    Raises UserError (`escc.Error`), with one cause for each thing that is wrong and a note of what to do about it.
+    """
+    numbers = {"max_drop": max_drop, "max_bytes": max_bytes, "max_cycles": max_cycles, "basis": basis}
+    numbers |= {"planes": planes, "rate": rate, "cycle_rate": cycle_rate, "samples": samples, "seed": seed}
+    numbers["max_energy"] = max_energy
+    _check_numbers(numbers)
+    _check_images(image_mean, image_std, channel_order)
+    from escc.compilation import CompileRequest, budget_of
+    from escc.driver import ImageOptions
+    from passes.pipelines import PipelineOptions
+
+    own = tuple(f"{name}={value}" for name, value in (scheme_options or {}).items()) or None
+    with user_errors(), _job(model, calibration, target, input_shape) as job:
+        options = PipelineOptions(
+            None, samples, seed, range, percentile, scheme, basis, planes, rate, cycle_rate, own, job.target
+        )
+        request = CompileRequest(options, budget=budget_of(max_drop, max_bytes, max_cycles, max_energy))
+        if conflict := request.conflict():
+            raise UserError(conflict)
+        images = ImageOptions(tuple(map(float, image_mean)), tuple(map(float, image_std)), channel_order)
+        return job.run(request, images, lambda text: progress(text) if progress and text else None)
+
+
+def _check_numbers(numbers: Mapping[str, object]) -> None:
+    """Raise UserError on numbers that the command line would refuse, and on more than one limit."""
+    causes: list[str] = []
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        whole = name in _LEAST
+        least = _LEAST.get(name, 0)
+        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not fits or not least <= cast(float, value) < math.inf:
+            what = "an integer" if whole else "a number"
+            causes.append(f"{name} is {value!r}; requires {what} of at least {least:g}")
+    limits = [name for name in ("max_drop", "max_bytes", "max_cycles", "max_energy") if numbers[name] is not None]
+    if len(limits) > 1:
+        causes.append(f"{' and '.join(limits)} exclude each other; requires one limit")
+    if causes:
+        raise UserError(causes)
+
+
+def _check_images(mean: Sequence[float], std: Sequence[float], order: str) -> None:
+    if not all(map(math.isfinite, mean)) or not all(math.isfinite(s) and s != 0 for s in std):
+        raise UserError(
+            f"image_mean is {tuple(mean)}, image_std is {tuple(std)}; requires finite numbers, no divisor 0"
+        )
+    if order not in ("rgb", "bgr", ""):
+        raise UserError(f"channel_order is {order!r}; requires 'rgb' or 'bgr'")
+
+
+@dataclass
+class _Job:
+    """One compilation: what the driver loads, and what was given as machine (by name or file) and calibration data."""
+
+    source: str | bytes
+    name: str
+    target: str
+    calibration: str | None
+    given: GivenSamples | None
+    levels: dict[str, ModuleOp] = field(default_factory=dict[str, "ModuleOp"])
+
+    def run(self, request: CompileRequest, images: ImageOptions, progress: Callable[[str], None]) -> Compiled:
+        """Compile as `escc` does. Raises UserError."""
+        from escc import driver
+        from escc.compilation import constant_outputs_observer, run_request
+        from escc.irtext import make_context
+        from escc.report import Report
+
+        context = make_context()
+        module = driver.load(context, self.source, self.name)
+        driver.set_image_options(module, images)
+        request = replace(request, options=replace(request.options, calibration=self._samples(module)))
+        passes = request.passes(module, self.name)
+        passes = request.within_budget(context, module, passes, progress, progress)
+        report = Report()
+        self.levels[driver.level_of(module)] = module.clone()
+        observers = [constant_outputs_observer(_warn), report.observe, self._keep_level]
+        program, _ = run_request(request, context, module, self.source, passes, observers, progress)
+        assert program is not None  # or the request would have been refused
+        return Compiled(program, self.name, report, self.levels)
+
+    def _samples(self, module: ModuleOp) -> str | Arrays | None:
+        """Calibration data for a network, None if there are none."""
+        if self.given is None:
+            return self.calibration
+        from dialects.interpreters.run import main_function
+        from dialects.signature import inputs_of
+
+        return self.given.arrays(inputs_of(main_function(module)))
+
+    def _keep_level(self, step: ModulePass, module: ModuleOp) -> None:
+        """Observer that keeps the finished module of each level; nothing changes that of the last one any more."""
+        from passes.pipelines import LEVELS, STAGES
+
+        level = next((level for level in LEVELS if STAGES[level][-1] == step.name), None)
+        if level is not None:
+            self.levels[level] = module if level == LEVELS[-1] else module.clone()
+
+
+@contextlib.contextmanager
+def _job(
+    model: Network,
+    calibration: Calibration | None,
+    target: str | os.PathLike[str] | Target,
+    input_shape: InputShape | None,
+) -> Generator[_Job]:
+    """What `compile` was given, as the driver and the passes take it."""
+    from escc.samples import given_samples
+
+    is_file = isinstance(calibration, str | os.PathLike)
+    file = os.fspath(calibration) if is_file else None
+    given = None if is_file or calibration is None else given_samples(calibration)
+    with _target_file(target) as machine:
+        source, title = _source_of(model, given, input_shape)
+        yield _Job(source, title, machine, file, given)
+
+
+@contextlib.contextmanager
+def _target_file(target: str | os.PathLike[str] | Target) -> Generator[str]:
+    """The name or the file of a machine, as the options of passes take it. Raises UserError if it is none."""
+    if not isinstance(target, Target):
+        load_target(os.fspath(target))
+        yield os.fspath(target)
+        return
+    parse_target(target.text, "target")  # what `dataclasses.replace` makes is not checked
+    with tempfile.TemporaryDirectory(prefix="escc-") as folder:
+        path = Path(folder) / "target.toml"
+        path.write_text(target.text, encoding="utf-8")
+        yield str(path)
+
+
+def _source_of(model: Any, given: GivenSamples | None, input_shape: InputShape | None) -> tuple[str | bytes, str]:
+    """What the driver loads, and how errors call it."""
+    torch, onnx = sys.modules.get("torch"), sys.modules.get("onnx")  # whoever has such an object has loaded its library
+    if torch is not None and isinstance(model, torch.nn.Module):
+        from escc.torch_export import onnx_of
+
+        return onnx_of(model, _example(type(model).__name__, given, input_shape)), type(model).__name__
+    if input_shape is not None:
+        raise UserError("input_shape is for networks of PyTorch; an ONNX model or IR text has its own shapes")
+    if onnx is not None and isinstance(model, onnx.ModelProto):
+        name = str(model.graph.name) or "model"
+        try:
+            return cast(bytes, model.SerializeToString()), name
+        except Exception as e:  # protobuf's own class for messages of more than 2 GB
+            raise UserError(f"{name}: cannot be passed on: {e}", "save it with external data, and give the path") from e
+    if isinstance(model, bytes):
+        return model, "model"
+    if isinstance(model, str | os.PathLike):
+        path = os.fspath(cast("str | os.PathLike[str]", model))
+        return (f".{os.sep}-" if path == "-" else path), path
+    raise UserError(
+        f"model: found {type(model).__name__}; requires a file, bytes, an onnx.ModelProto or a torch.nn.Module"
+    )
+
+
+def _example(
+    name: str, given: GivenSamples | None, input_shape: InputShape | None
+) -> Mapping[str, NDArray[np.generic]]:
+    """One sample [1, ...] of each input of a PyTorch network."""
+    import numpy as np
+
+    if input_shape is not None:
+        only = cast("dict[str, Sequence[int]]", {"x": input_shape})
+        shapes = input_shape if isinstance(input_shape, Mapping) else only
+        for shape in shapes.values():
+            if not shape or not all(type(extent) is int and extent > 0 for extent in shape) or shape[0] != 1:
+                raise UserError(f"input_shape is {input_shape!r}; requires positive integers, the first of them 1")
+        return {key: np.zeros(tuple(shape), np.float32) for key, shape in shapes.items()}
+    if given is None:
+        raise UserError(
+            f"{name}: a network of PyTorch does not say what shape its input has",
+            "give calibration data as an array, or the shape: input_shape=(1, 3, 224, 224)",
+        )
+    return given.example()
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)

@@ -1,0 +1,148 @@
+"""What `escc` and `escc.compile` share: from what was asked for to passes, and from passes to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dialects.interpreters.run import main_function
+from escc import driver
+from escc.budget import Budget, BudgetSearch, Kind
+from escc.universe import multiverse
+from isa.errors import UserError
+from passes.analysis.constant_outputs import constant_outputs
+from passes.decompose_conv import DecomposeConvPass
+from passes.pipelines import LEVELS, PipelineOptions, before, build, parse
+
+if TYPE_CHECKING:
+    from xdsl.context import Context
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.passes import ModulePass
+
+    from isa.program import Program
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """What is to be made of a module: options of the default pipeline, or the text of another one.
+
+    `kind` is what is made, as `--emit` calls it. A `budget` finds the rate of compression.
+    """
+
+    options: PipelineOptions
+    kind: str = "bin"
+    pipeline: str | None = None
+    budget: Budget | None = None
+
+    def conflict(self) -> str:
+        """What is wrong with options that exclude each other, "" if nothing is."""
+        if self.budget is None:
+            return ""
+        if self.options.rate is not None or self.options.cycle_rate is not None:
+            return (
+                "a budget (--max-drop, --max-bytes, --max-cycles, --max-energy) finds the rate: leave --rate, "
+                "--cycle-rate out"
+            )
+        if self.options.scheme == "dense":
+            return "argument --scheme: dense compresses nothing, a budget needs another scheme"
+        return ""
+
+    def passes(self, module: ModuleOp | None, name: str) -> tuple[ModulePass, ...]:
+        """Passes to run on a module, or on any ONNX model where there is none; `name` is how errors call the module."""
+        registry = multiverse().all_passes
+        if self.pipeline is not None:
+            return parse(registry, self.pipeline)
+        level = driver.level_for(self.kind)
+        done: tuple[str, ...] = ()
+        if module is not None:
+            start = driver.level_of(module)
+            if LEVELS.index(start) > LEVELS.index(level):
+                raise UserError(f"{name}: stands at level '{start}', below --emit {self.kind}", f"use --emit {start}")
+            done = _done(module)
+        return build(registry, self.options, level, done)
+
+    def within_budget(
+        self,
+        context: Context,
+        module: ModuleOp,
+        passes: Sequence[ModulePass],
+        announce: Callable[[str], None],
+        begin: Callable[[str], None],
+    ) -> tuple[ModulePass, ...]:
+        """The passes, with the rate of compression that keeps the budget; the module stays as it is.
+
+        `announce` is told a line about each candidate, `begin` what is begun. Raises UserError if no rate keeps it.
+        """
+        budget = self.budget
+        if budget is None:
+            return tuple(passes)
+        at = next((i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass)), None)
+        step = None if at is None else passes[at]
+        if at is None or not isinstance(step, DecomposeConvPass):
+            raise UserError(f"{budget.flag} needs the pass decompose-conv ahead", "start from the ONNX model")
+        names = [p.name for p in passes[: at + 1]]
+        after = build(multiverse().all_passes, self.options, done=(*_done(module), *names))
+        found = BudgetSearch(context, passes[:at], step, after, announce, begin).run(module, budget)
+        begin(f"compiling with the rate found for {budget.flag}")
+        return tuple(found if p is step else p for p in passes)
+
+
+def _done(module: ModuleOp) -> tuple[str, ...]:
+    """Names of the passes that a module has behind it."""
+    return (*before(driver.level_of(module)), *driver.provenance(module))
+
+
+def budget_of(
+    max_drop: float | None, max_bytes: float | None, max_cycles: float | None, max_energy: float | None
+) -> Budget | None:
+    """The one limit that is given, None if there is none."""
+    kinds: dict[Kind, float | None] = {
+        "drop": max_drop,
+        "bytes": max_bytes,
+        "cycles": max_cycles,
+        "energy": max_energy,
+    }
+    return next((Budget(kind, limit) for kind, limit in kinds.items() if limit is not None), None)
+
+
+def run_request(
+    request: CompileRequest,
+    context: Context,
+    module: ModuleOp,
+    source: str | bytes,
+    passes: Sequence[ModulePass],
+    observers: Sequence[driver.Observer] = (),
+    progress: Callable[[str], None] = lambda text: None,
+) -> tuple[Program | None, list[driver.Timing]]:
+    """Run the passes on a module that came from `source`: its program if they lead to the last level, and their times.
+
+    Raises UserError if they end at another level than the request needs, `PassError` with the IR before the pass that
+    fails.
+    """
+    try:
+        timings = driver.run_passes(context, module, passes, observers, progress)
+    except driver.PassError as error:
+        driver.attach_input(error, context, source, passes)
+        raise
+    driver.require_level(module, request.kind)
+    return driver.to_program(module) if driver.level_of(module) == LEVELS[-1] else None, timings
+
+
+def constant_outputs_observer(warn: Callable[[str], None], warned: Sequence[str] = ()) -> driver.Observer:
+    """Observer that warns of outputs which the compressed network gives for every input.
+
+    Of an output that `warned`, the warnings so far, tell the same of before compression, nothing more is said.
+    """
+
+    def observe(step: ModulePass, module: ModuleOp) -> None:
+        if step.name != "esc-legalize":
+            return
+        for name in constant_outputs(main_function(module)):
+            if not any(text.startswith(f"output '{name}' does not depend on the input") for text in warned):
+                warn(
+                    f"output '{name}' does not depend on the input once the network is compressed: too little of it "
+                    "is left; look at --rate, or at what a budget is measured on"
+                )
+
+    return observe

@@ -1,0 +1,138 @@
+"""Calibration data as Python holds them: arrays, mappings and loaders as arrays by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emulator.model import as_array
+from isa.arrays import LABELS, Arrays, Input
+from isa.errors import UserError
+
+Calibration: TypeAlias = (
+    "str | os.PathLike[str] | ArrayLike | Mapping[str, ArrayLike] | Iterable[ArrayLike | Mapping[str, ArrayLike]]"
+)
+"""A file, an array [N, C, H, W], arrays by the names of the inputs (labels as `y`), or batches of one of these; a batch
+may also be a pair of inputs and labels, as the loaders of PyTorch give it."""
+
+MOST_SAMPLES = 4096
+"""Samples that are taken of batches: a loader may hold millions, or never end."""
+_ONLY = "x"
+"""Name of the only input, whatever the model calls it."""
+
+Batch: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GivenSamples:
+    """Arrays by name, in batches if they came so: then what is one sample, without the axis N, is a batch of one."""
+
+    batches: Sequence[Batch]
+    whole: bool
+
+    def example(self) -> dict[str, NDArray[Any]]:
+        """The first sample [1, ...] of each input, before anybody knows the shapes that the model takes."""
+        found = {name: x for name, x in self.batches[0].items() if name != LABELS}
+        return {name: (x[None] if _looks_single(x) else x)[:1] for name, x in found.items()}
+
+    def arrays(self, inputs: Sequence[Input]) -> Arrays:
+        """Arrays [N, ...] for a model with these inputs, the first `MOST_SAMPLES` rows of batches.
+
+        Raises `UserError` on batches that differ in names, in shapes or in their numbers of inputs and labels.
+        """
+        if self.whole:
+            return Arrays(self.batches[0], "calibration")
+        shapes = {i.name: i.shape for i in inputs} | {_ONLY: inputs[0].shape, LABELS: ()}
+        rows = [_with_rows(batch, shapes, index) for index, batch in enumerate(self.batches)]
+        for index, batch in enumerate(rows):
+            if set(batch) != set(rows[0]):
+                raise UserError(
+                    f"calibration: batch {index} holds {_quoted(batch)}, batch 0 {_quoted(rows[0])}; requires the same"
+                )
+        joined = {name: np.concatenate([batch[name] for batch in rows])[:MOST_SAMPLES] for name in rows[0]}
+        return Arrays(joined, "calibration")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "nothing"
+
+
+def _with_rows(batch: Batch, shapes: Mapping[str, tuple[int, ...]], index: int) -> dict[str, NDArray[Any]]:
+    """A batch with the axis N before every sample."""
+    rows: dict[str, NDArray[Any]] = {}
+    for name, x in batch.items():
+        shape = shapes.get(name, x.shape[1:])
+        rows[name] = x[None] if x.shape == shape else x
+        if name == LABELS and rows[name].ndim == 2 and rows[name].shape[1] == 1:
+            rows[name] = rows[name].reshape(-1)
+        if rows[name].shape[1:] != shape:
+            wanted = f"[{','.join(['N', *map(str, shape)])}]"
+            raise UserError(f"calibration: batch {index}: '{name}' has the shape {list(x.shape)}; requires {wanted}")
+    counts = {name: len(x) for name, x in rows.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(
+            f"calibration: batch {index} holds different numbers of samples: {counts}; requires equal numbers"
+        )
+    return rows
+
+
+def given_samples(calibration: object) -> GivenSamples:
+    """What was given as calibration data, if it is no file. Raises `UserError` on anything but what `Calibration` says.
+
+    Batches are read until they end or hold `MOST_SAMPLES` samples.
+    """
+    if isinstance(calibration, Mapping) or _is_array(calibration):
+        return GivenSamples([_batch(cast(object, calibration), "calibration")], True)
+    if not isinstance(calibration, Iterable):
+        raise UserError(
+            f"calibration: found {type(calibration).__name__}; requires a file, an array, arrays by name, or batches"
+        )
+    batches: list[Batch] = []
+    count = 0
+    for item in cast("Iterable[object]", calibration):
+        batches.append(_batch(item, f"calibration: batch {len(batches)}"))
+        count += max(1 if _looks_single(x) else len(x) for x in batches[-1].values())
+        if count >= MOST_SAMPLES:
+            break
+    if not batches:
+        raise UserError("calibration: holds no batch; requires at least one")
+    return GivenSamples(batches, False)
+
+
+def _looks_single(x: NDArray[Any]) -> bool:
+    """Whether an array has the axes of one image, [C, H, W], of one vector or of one number."""
+    return x.ndim in (0, 1, 3)
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "__array__")
+
+
+def _batch(item: object, title: str) -> Batch:
+    """Arrays by name of a mapping, an array, or a pair of an array and labels."""
+    if isinstance(item, Mapping):
+        found = {str(name): as_array(x, f"{title}: '{name}'") for name, x in cast("Mapping[Any, Any]", item).items()}
+        if not set(found) - {LABELS}:
+            raise UserError(f"{title}: holds no input; requires an array for each input of the model")
+        return found
+    if isinstance(item, tuple | list):
+        parts = cast("Sequence[object]", item)
+        if len(parts) == 2 and (_is_array(parts[0]) and (_is_array(parts[1]) or isinstance(parts[1], int))):
+            labels = as_array(parts[1], f"{title}: labels")
+            if labels.dtype.kind not in "iu" or labels.ndim > 2:
+                raise UserError(
+                    f"{title}: the second of a pair is {labels.dtype}{list(labels.shape)}; requires integer labels",
+                    "give several inputs as a mapping from their names to arrays",
+                )
+            return {_ONLY: as_array(parts[0], title), LABELS: labels}
+        raise UserError(f"{title}: found {len(parts)} items; requires an array, or a pair of inputs and labels")
+    if not _is_array(item):
+        raise UserError(
+            f"{title}: found {type(item).__name__}; requires an array, arrays by name, or a pair with labels"
+        )
+    return {_ONLY: as_array(item, title)}

@@ -1,0 +1,110 @@
+"""A network of PyTorch as the bytes of an ONNX model, by whichever exporter of the installed PyTorch takes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from escc.errors import one_line
+from isa.errors import UserError
+from isa.text import clipped
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch.nn import Module
+
+Exporter: TypeAlias = "Callable[[Module, tuple[Any, ...], list[str], Path], None]"
+
+_INPUT = "input"
+"""Name of the only input in the exported model."""
+
+
+def onnx_of(network: Module, example: Mapping[str, NDArray[Any]]) -> bytes:
+    """The network as an ONNX model, exported on one sample [1, ...] of each input, in the order of `forward`.
+
+    The name of an only input is `input`. The network is exported as in evaluation and left in the modes in which it
+    was. Raises UserError with the reason of each exporter where none takes the network.
+    """
+    import torch
+
+    name = type(network).__name__
+    modes = [(part, part.training) for part in network.modules()]
+    first = next(network.parameters(), None)
+    device = torch.device("cpu") if first is None else first.device
+    dtype = torch.float32 if first is None else first.dtype
+    samples = tuple(torch.as_tensor(x).to(device, dtype) for x in example.values())
+    names = list(example) if len(example) > 1 else [_INPUT]
+    reasons: list[str] = []
+    network.eval()
+    try:
+        _try_forward(network, samples, name)
+        for title, export in _exporters().items():
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.onnx"
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # for whoever calls the exporter
+                        export(network, samples, names, path)
+                except Exception as e:  # whatever the exporters raise, the network is at fault, or not to be exported
+                    reasons.append(f"{name}: the {title} exporter of PyTorch fails: {clipped(one_line(str(e)), 300)}")
+                    continue
+                return path.read_bytes()
+    finally:
+        for part, training in modes:
+            part.training = training
+    raise UserError(reasons, _advice())
+
+
+def _try_forward(network: Module, samples: Sequence[Any], name: str) -> None:
+    """Run the network once: what fails here is no fault of an exporter."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            network(*samples)
+    except (RuntimeError, TypeError, ValueError, IndexError) as e:
+        shapes = ", ".join(str(list(x.shape)) for x in samples)
+        raise UserError(
+            f"{name}: does not take inputs of shape {shapes}: {clipped(one_line(str(e)), 300)}",
+            "give calibration data, or input_shape, as forward takes them",
+        ) from e
+
+
+def _exporters() -> dict[str, Exporter]:
+    """Exporters to try, in this order. That of TorchScript needs nothing beside PyTorch and folds normalisations."""
+    found: dict[str, Exporter] = {"TorchScript": _by_torchscript}
+    if _knows_dynamo() and importlib.util.find_spec("onnxscript") is not None:
+        found["dynamo"] = _by_dynamo
+    return found
+
+
+def _export() -> Callable[..., object]:
+    import torch
+
+    return cast(Any, torch.onnx).export
+
+
+def _knows_dynamo() -> bool:
+    return "dynamo" in inspect.signature(_export()).parameters
+
+
+def _by_torchscript(network: Module, samples: tuple[Any, ...], names: list[str], path: Path) -> None:
+    options: dict[str, Any] = {"dynamo": False} if _knows_dynamo() else {}
+    _export()(network, samples, str(path), input_names=names, **options)
+
+
+def _by_dynamo(network: Module, samples: tuple[Any, ...], names: list[str], path: Path) -> None:
+    options = {"dynamo": True, "external_data": False, "verbose": False}
+    _export()(network, samples, str(path), input_names=names, **options)
+
+
+def _advice() -> str:
+    text = "export the network with torch.onnx.export and give the file"
+    if importlib.util.find_spec("onnxscript") is None:
+        text += "; PyTorch's other exporter, dynamo, needs the package onnxscript: pip install onnxscript"
+    return text
