@@ -189,7 +189,17 @@ def compile(
     own = tuple(f"{name}={value}" for name, value in (scheme_options or {}).items()) or None
     with user_errors(), _job(model, calibration, target, input_shape) as job:
         options = PipelineOptions(
-            None, samples, seed, range, percentile, scheme, basis, planes, rate, cycle_rate, own, job.target
+            samples=samples,
+            seed=seed,
+            method=range,
+            percentile=percentile,
+            scheme=scheme,
+            basis=basis,
+            planes=planes,
+            rate=rate,
+            cycle_rate=cycle_rate,
+            options=own,
+            target=job.target,
         )
         request = CompileRequest(options, budget=budget_of(max_drop, max_bytes, max_cycles, max_energy))
         if conflict := request.conflict():
