@@ -294,6 +294,11 @@ class AccumulatorOp(FlowingOp, ABC):
         """
 
     @property
+    def coefficient_level(self) -> int | None:
+        """The greatest magnitude of a coefficient of the coded weights; None if these are no coefficients."""
+        return None
+
+    @property
     def stages(self) -> list[EscOp]:
         """The operations from the layer's input to the accumulators, in order; this one comes last."""
         return [self]

@@ -167,6 +167,11 @@ class BasisConv2dOp(AccumulatorOp):
         return [first.coefficients.array, self.basis.array] if isinstance(first, CoeffCombineOp) else []
 
     @property
+    def coefficient_level(self) -> int | None:
+        first = self.input.owner
+        return first.level if isinstance(first, CoeffCombineOp) else None
+
+    @property
     def stages(self) -> list[EscOp]:
         first = self.input.owner
         return [first, self] if isinstance(first, CoeffCombineOp) else [self]

@@ -147,9 +147,9 @@ def dense_groups(w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int) 
 
 @dataclass(frozen=True)
 class Decomposed:
-    """A decomposed convolution in two stages: `t` float32 [c, kn*v], `bases` float64 [v, r*s]."""
+    """A decomposed convolution in two stages: `t` float [c, kn*v], `bases` float64 [v, r*s]."""
 
-    t: NDArray[np.float32]
+    t: NDArray[Any]
     bases: NDArray[np.float64]
     bound: int
     shift: int
@@ -167,14 +167,14 @@ def fold(
     """
     kn, v, c = t.shape
     largest = largest_activation(signed)
-    most = int(np.count_nonzero(t, axis=2).max(initial=0)) * largest
+    most = int(np.abs(t).sum(axis=2, dtype=np.int64).max(initial=0)) * largest
     high = (1 << (ic_bits - 1)) - 1
     if ic_shift == 0 and most <= high:
         w = np.einsum("kvc,vt->ktc", t.astype(np.float64), bases.astype(np.float64), optimize=True)
         return WeightMatrix.of(w.reshape(kn, -1), largest)
     bound = min((most + (1 << ic_shift >> 1)) >> ic_shift, high + 1)
     total = int(np.abs(bases.astype(np.int64)).sum()) * bound
-    flat = np.ascontiguousarray(t.reshape(kn * v, c).T, np.float32)
+    flat = np.ascontiguousarray(t.reshape(kn * v, c).T, np.float32 if most < _EXACT_FLOAT32 else np.float64)
     return Decomposed(flat, bases.astype(np.float64), total, ic_shift, -high - 1, high)
 
 

@@ -30,12 +30,14 @@ SCHEMA_VERSION = 2
 class Weights:
     """What the `esc` level knows of a layer's weights: how many are stored, how many of them are not 0, their entropy.
 
-    `coefficient_entropy_bytes`: what an ideal code needs for the weights or ternary coefficients if each value is drawn
+    `level`: the greatest magnitude of a coefficient, None for dense weights.
+    `coefficient_entropy_bytes`: what an ideal code needs for the weights or coefficients if each value is drawn
     independently from the layer's own distribution; `entropy_bytes`: that and the bases as they are.
     """
 
     stored: int
     nonzero: int
+    level: int | None
     coefficient_entropy_bytes: float
     entropy_bytes: float
 
@@ -73,6 +75,7 @@ class LayerReport:
     bits_per_weight: float | None
     coefficients: int | None
     density: float | None
+    coefficient_level: int | None
     coefficient_bytes: int
     coefficient_entropy_bytes: float | None
     entropy_bytes: float | None
@@ -120,6 +123,7 @@ class Report:
             bits_per_weight=8 * packed / layer.weights if layer.weights else None,
             coefficients=known.stored if known else None,
             density=known.nonzero / known.stored if known else None,
+            coefficient_level=known.level if known else None,
             coefficient_bytes=_coefficient_bytes(layer, program),
             coefficient_entropy_bytes=known.coefficient_entropy_bytes if known else None,
             entropy_bytes=known.entropy_bytes if known else None,
@@ -169,7 +173,7 @@ def _weights_of(module: ModuleOp) -> dict[str, Weights]:
         coded, *others = stored
         bound = entropy_bytes(coded)
         whole = bound + sum(other.nbytes for other in others)
-        found[names[0]] = Weights(coded.size, int(np.count_nonzero(coded)), bound, whole)
+        found[names[0]] = Weights(coded.size, int(np.count_nonzero(coded)), op.coefficient_level, bound, whole)
     return found
 
 

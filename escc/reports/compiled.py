@@ -24,6 +24,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[LayerReport], Value]], ...] = (
     (Column("density", ".1%"), lambda r: r.density),
     (Column("coefficient bytes", ","), lambda r: r.coefficient_bytes or None),
     (Column("their entropy bound", ",.0f"), lambda r: r.coefficient_entropy_bytes),
+    (Column("largest coefficient"), lambda r: r.coefficient_level),
     (Column("tile"), lambda r: str(r.tile) if r.tile else None),
     (Column("scratchpad bytes"), lambda r: _buffers(r)),
 )
@@ -72,7 +73,7 @@ def _buffers(layer: LayerReport) -> str | None:
 def _table(layers: Sequence[LayerReport], totals: Mapping[str, Any]) -> Table:
     keys = ("macs", "original_bytes", "packed_bytes", "bits_per_weight", "density", "coefficient_bytes")
     last: list[Value] = ["total", f"{len(layers)} layers", "", *(totals[key] for key in keys)]
-    last += [totals["coefficient_entropy_bytes"], "", ""]
+    last += [totals["coefficient_entropy_bytes"], "", "", ""]
     return Table(
         "Layers",
         "A click on a head sorts; docs/performance.md defines every number.",

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from emulator.machine import Machine
 from isa.errors import UserError
 from isa.formats import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
+from isa.packing import TERNARY_FORMATS
 from isa.target import load_target
 
 ESC1 = load_target()
@@ -70,7 +71,7 @@ cases = {
 
 
 @settings(max_examples=40, deadline=None)
-@given(g=geometries(), v=st.integers(1, 8), shift=st.integers(0, 4), coding=st.sampled_from(CoefficientFormat), **cases)
+@given(g=geometries(), v=st.integers(1, 8), shift=st.integers(0, 4), coding=st.sampled_from(TERNARY_FORMATS), **cases)
 def test_decomposed_convolution(g, v, shift, coding, seed, signed, fmt, out_fmt, target, segment):
     rng = np.random.default_rng(seed)
     x = sparse(rng, (g.h, g.w, g.c), rng.random(), signed)
