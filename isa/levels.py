@@ -1,11 +1,14 @@
-"""Values that the coefficients of a decomposed layer may have: 0 and signed powers of two."""
+"""Values that the coefficients of a decomposed layer may have: 0 and signed powers of two.
+
+Target files are read without NumPy, so this module imports it where arrays come in.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LEVELS = (1, 2, 4)
 """Greatest magnitudes that the coefficients of a layer may have."""
@@ -20,6 +23,8 @@ def magnitudes(level: int) -> tuple[int, ...]:
 
 def wrong_coefficients(t: NDArray[Any]) -> list[int]:
     """The values of int8 coefficients of any shape that no coefficient may have, each once, in ascending order."""
+    import numpy as np
+
     values = np.unique(t)
     return [int(x) for x in values if abs(int(x)) not in (0, *LEVELS)]
 
