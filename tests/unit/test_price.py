@@ -138,4 +138,4 @@ def test_prices_are_those_of_the_emulator() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 14, 28, 56])
 def test_prices_are_those_of_the_emulator_for_all_shapes(size: int) -> None:
-    compare(grid((size,), (16, 64, 256), (0.05, 0.1, 0.3, 0.6)))
+    compare(grid((size,), (16, 64, 256), (0.05, 0.1, 0.3, 0.6, 0.9)))
