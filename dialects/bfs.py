@@ -11,6 +11,7 @@ meaning.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -24,6 +25,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
+    UnitAttr,
 )
 from xdsl.ir import Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
@@ -45,7 +47,7 @@ from xdsl.utils.exceptions import VerifyException
 from dialects.attributes import i64_array, integer, ints
 from dialects.bfs_checks import check_program
 from dialects.bfs_compute import COMPUTE
-from dialects.bfs_tiles import INDEX, TRANSFERS, BufferType
+from dialects.bfs_tiles import ACT, INDEX, TRANSFERS, BufferType
 from dialects.blob import DenseAttr
 from dialects.esc import QType
 from dialects.machine import PortDecl, TensorDecl, checked_target, strings
@@ -60,12 +62,17 @@ _Op = TypeVar("_Op", bound=Operation)
 
 @irdl_op_definition
 class TensorOp(TensorDecl):
-    """An activation tensor in DRAM; `offset` from the base of the arena is added by plan-memory."""
+    """An activation tensor in DRAM, or in ACT from its first to its last layer if it is `resident`. plan-memory adds
+    the `offset` from the base of the arena, or of ACT.
+    """
 
     name = "bfs.tensor"
+    resident = opt_prop_def(UnitAttr)
     offset = opt_prop_def(IntegerAttr)
 
-    def __init__(self, name: str, shape: Sequence[int], element: QType, format: str, segment: int):
+    def __init__(
+        self, name: str, shape: Sequence[int], element: QType, format: str, segment: int, resident: bool = False
+    ):
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
@@ -73,8 +80,14 @@ class TensorOp(TensorDecl):
                 "element": element,
                 "format": StringAttr(format),
                 "segment": integer(segment),
+                "resident": UnitAttr() if resident else None,
             }
         )
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of ACT that the tensor takes."""
+        return math.prod(self.extents) if self.resident is not None else 0
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
@@ -84,6 +97,8 @@ class TensorOp(TensorDecl):
         printer.print_string(f" {self.format.data}")
         if self.format.data == "bitmap":
             printer.print_string(f" segment {self.segment.value.data}")
+        if self.resident is not None:
+            printer.print_string(" resident")
         if self.offset is not None:
             printer.print_string(f" at {self.offset.value.data}")
 
@@ -97,7 +112,8 @@ class TensorOp(TensorDecl):
             parser.raise_error("expected !esc.q<...>")
         form = parser.parse_identifier()
         segment = parser.parse_integer() if parser.parse_optional_keyword("segment") else [1, 1, *shape][-2]
-        op = cls(name, shape, element, form, segment)
+        resident = parser.parse_optional_keyword("resident") is not None
+        op = cls(name, shape, element, form, segment, resident)
         if parser.parse_optional_keyword("at"):
             op.offset = integer(parser.parse_integer())
         return op
@@ -106,6 +122,8 @@ class TensorOp(TensorDecl):
         super().verify_()
         if self.offset is not None and self.offset.value.data < 0:
             raise VerifyException("offset must not be negative")
+        if self.resident is not None and self.format.data != "raw":
+            raise VerifyException("a resident tensor is raw")
 
 
 @irdl_op_definition
@@ -269,6 +287,11 @@ class LayerOp(IRDLOperation):
         """The scratchpad buffers of the layer."""
         return [op for op in self.body.block.ops if isinstance(op, BufferOp)]
 
+    @property
+    def residents(self) -> list[ResidentOp]:
+        """The resident tensors that the layer reads or computes."""
+        return [op for op in self.body.block.ops if isinstance(op, ResidentOp)]
+
     def verify_(self) -> None:
         if not _KIND.fullmatch(self.kind.data):
             raise VerifyException(f"kind must be lower-case letters, digits and '-', found '{self.kind.data}'")
@@ -331,6 +354,23 @@ class BufferOp(IRDLOperation):
 
 
 @irdl_op_definition
+class ResidentOp(IRDLOperation):
+    """Stands for a resident tensor as a buffer: as an input it holds the whole tensor; as an output, `bfs.open_tile`
+    says which part is computed next. Nothing loads or stores it.
+    """
+
+    name = "bfs.resident"
+    tensor = prop_def(FlatSymbolRefAttr)
+    result = result_def(ACT)
+    irdl_options = (ParsePropInAttrDict(),)
+    traits = traits_def(HasParent(LayerOp))
+    assembly_format = "$tensor attr-dict"
+
+    def __init__(self, tensor: str):
+        super().__init__(result_types=[ACT], properties={"tensor": SymbolRefAttr(tensor)})
+
+
+@irdl_op_definition
 class ForOp(IRDLOperation):
     """Loop over [first, first + extent) in steps: the body sees the index i and min(step, first + extent - i)."""
 
@@ -381,6 +421,6 @@ class ForOp(IRDLOperation):
 
 Bfs = Dialect(
     "bfs",
-    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, LayerOp, BufferOp, ForOp, *TRANSFERS, *COMPUTE],
+    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, LayerOp, BufferOp, ResidentOp, ForOp, *TRANSFERS, *COMPUTE],
     [BufferType],
 )

@@ -7,7 +7,7 @@ level: what a pass has yet to add (addresses, packed constants) is not asked for
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from xdsl.dialects import arith
@@ -15,10 +15,10 @@ from xdsl.dialects.builtin import IntegerAttr, SymbolRefAttr
 from xdsl.ir import Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.bfs_tiles import StoreTileOp, TileOp
+from dialects.bfs_tiles import LoadTileOp, OpenTileOp, StoreTileOp, TileOp
 
 if TYPE_CHECKING:
-    from dialects.bfs import LayerOp, ProgramOp
+    from dialects.bfs import LayerOp, ProgramOp, TensorOp
 
 MOST_STEPS = 1 << 18
 """Tile operations and loop steps that a program may take when its loops are unrolled."""
@@ -32,10 +32,15 @@ def check_program(program: ProgramOp) -> None:
     _check_size(program)
     _check_constants(program)
     _check_arena(program)
+    _check_chip(program)
 
 
 def tensors_read(layer: LayerOp) -> Iterator[str]:
     """Names of the tensors that tile operations of a layer read, as often as they do."""
+    output = layer.output.string_value()
+    for resident in layer.residents:
+        if (name := resident.tensor.string_value()) != output:
+            yield name
     for op in layer.walk():
         ref = op.properties.get("tensor")
         if isinstance(op, TileOp) and not isinstance(op, StoreTileOp) and isinstance(ref, SymbolRefAttr):
@@ -47,6 +52,8 @@ def _check_references(program: ProgramOp) -> None:
     for port in (*program.inputs, *program.outputs):
         if port.tensor.string_value() not in tensors:
             raise VerifyException(f"port '{port.port_name.data}': {port.tensor} is not a bfs.tensor")
+        if tensors[port.tensor.string_value()].resident is not None:
+            raise VerifyException(f"port '{port.port_name.data}': {port.tensor} is resident; the host reads DRAM")
     for layer in program.layers:
         for name in (layer.output.string_value(), *tensors_read(layer)):
             if name not in tensors:
@@ -54,6 +61,31 @@ def _check_references(program: ProgramOp) -> None:
         for op in layer.walk():
             if isinstance(op, StoreTileOp) and op.tensor != layer.output:
                 raise VerifyException(f"{_named(layer)}: stores into {op.tensor}, its output is {layer.output}")
+            if isinstance(op, LoadTileOp | StoreTileOp) and tensors[op.tensor.string_value()].resident is not None:
+                raise VerifyException(f"{_named(layer)}: {op.name} of {op.tensor}, which is resident")
+        _check_residents(layer, tensors)
+
+
+def _check_residents(layer: LayerOp, tensors: Mapping[str, TensorOp]) -> None:
+    names = [op.tensor.string_value() for op in layer.residents]
+    for name in names:
+        if name not in tensors or tensors[name].resident is None:
+            raise VerifyException(f"{_named(layer)}: @{name} is not a resident bfs.tensor")
+    if len(set(names)) < len(names):
+        raise VerifyException(f"{_named(layer)}: names a resident tensor twice")
+    output = layer.output.string_value()
+    for op in layer.residents:
+        for use in op.result.uses:
+            written = use.index == 0 and not isinstance(use.operation, StoreTileOp)
+            if written and isinstance(use.operation, TileOp) and use.operation.FILLS:
+                written = isinstance(use.operation, OpenTileOp)
+                if not written:
+                    raise VerifyException(f"{_named(layer)}: {use.operation.name} fills {op.tensor}, which is resident")
+            if written != (op.tensor.string_value() == output):
+                verb = "writes" if written else "reads"
+                raise VerifyException(f"{_named(layer)}: {use.operation.name} {verb} {op.tensor} against its role")
+    if tensors[output].resident is not None and output not in names:
+        raise VerifyException(f"{_named(layer)}: its output @{output} is resident; requires a bfs.resident of it")
 
 
 def _check_order(program: ProgramOp) -> None:
@@ -184,7 +216,7 @@ def _check_arena(program: ProgramOp) -> None:
     lives = lifetimes(program)
     placed: list[Placed] = []
     for name, tensor in program.tensors.items():
-        if tensor.offset is not None:
+        if tensor.offset is not None and tensor.resident is None:
             low = tensor.offset.value.data
             placed.append(Placed(low, low + tensor.layout(chunk).nbytes, name, *lives[name]))
     if program.arena is not None:
@@ -201,6 +233,33 @@ def _check_arena(program: ProgramOp) -> None:
         raise VerifyException(
             f"{where}: tensor @{later.name} at [{later.low}, {later.high}) of the arena overlaps @{earlier.name} at "
             f"[{earlier.low}, {earlier.high}), which is still needed"
+        )
+
+
+def _check_chip(program: ProgramOp) -> None:
+    """Resident tensors lie in ACT, apart from one another and from the buffers of every layer of their lives."""
+    capacity, lives = program.machine.scratchpad.act, lifetimes(program)
+    placed: list[Placed] = []
+    for name, tensor in program.tensors.items():
+        if tensor.offset is not None and tensor.resident is not None:
+            low = tensor.offset.value.data
+            placed.append(Placed(low, low + tensor.resident_bytes, f"tensor @{name}", *lives[name]))
+            if placed[-1].high > capacity:
+                raise VerifyException(
+                    f"tensor @{name}: bytes [{low}, {placed[-1].high}) lie outside the {capacity} bytes of act"
+                )
+    if not placed:
+        return
+    for i, layer in enumerate(program.layers):
+        for buffer in layer.buffers:
+            if buffer.space == "act":
+                placed += [Placed(at, at + buffer.nbytes, "a buffer", i, i) for at in buffer.places]
+    found = overlap(placed)
+    if found is not None:
+        earlier, later = found
+        raise VerifyException(
+            f"{_named(program.layers[later.first])}: {later.name} at [{later.low}, {later.high}) of act overlaps "
+            f"{earlier.name} at [{earlier.low}, {earlier.high}), which is still needed"
         )
 
 

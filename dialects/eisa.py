@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     StringAttr,
     SymbolRefAttr,
+    UnitAttr,
 )
 from xdsl.ir import Attribute, Block, Data, Dialect, Operation, Region
 from xdsl.irdl import (
@@ -159,26 +160,26 @@ def _tensor(op: Operation, ref: SymbolRefAttr) -> TensorOp:
 
 @irdl_op_definition
 class TensorOp(TensorDecl):
-    """An activation tensor at an absolute DRAM address."""
+    """An activation tensor at an absolute address of DRAM or, if it is `resident`, of ACT."""
 
     name = "eisa.tensor"
     tensor_name = prop_def(StringAttr)
     address = prop_def(IntegerAttr)
+    resident = opt_prop_def(UnitAttr)
 
     @classmethod
     def of(cls, symbol: str, ref: TensorRef) -> TensorOp:
         """The declaration of a tensor of a program."""
-        return cls.create(
-            properties={
-                "sym_name": StringAttr(symbol),
-                "tensor_name": StringAttr(ref.name),
-                "shape": i64_array((ref.h, ref.w, ref.c)),
-                "element": QType.of(ref.signed, ref.scale),
-                "format": StringAttr(_FORMAT_NAMES[ref.format]),
-                "segment": integer(ref.segment),
-                "address": integer(ref.address),
-            }
-        )
+        properties: dict[str, Attribute] = {
+            "sym_name": StringAttr(symbol),
+            "tensor_name": StringAttr(ref.name),
+            "shape": i64_array((ref.h, ref.w, ref.c)),
+            "element": QType.of(ref.signed, ref.scale),
+            "format": StringAttr(_FORMAT_NAMES[ref.format]),
+            "segment": integer(ref.segment),
+            "address": integer(ref.address),
+        }
+        return cls.create(properties={**properties, "resident": UnitAttr()} if ref.resident else properties)
 
     @property
     def ref(self) -> TensorRef:
@@ -187,7 +188,10 @@ class TensorOp(TensorDecl):
         q = self.element
         segment = self.segment.value.data
         address = self.address.value.data
-        return TensorRef(self.tensor_name.data, address, h, w, c, self.tensor_format, segment, q.signed, q.scale)
+        on_chip = self.resident is not None
+        return TensorRef(
+            self.tensor_name.data, address, h, w, c, self.tensor_format, segment, q.signed, q.scale, on_chip
+        )
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
@@ -196,7 +200,8 @@ class TensorOp(TensorDecl):
         printer.print_string_literal(self.tensor_name.data)
         printer.print_string(f" : {'x'.join(map(str, self.extents))} ")
         printer.print_attribute(self.element)
-        printer.print_string(f" {self.format.data} segment {self.segment.value.data} at {self.address.value.data}")
+        printer.print_string(f" {self.format.data} segment {self.segment.value.data}")
+        printer.print_string(f"{' resident' if self.resident is not None else ''} at {self.address.value.data}")
 
     @classmethod
     def parse(cls, parser: Parser) -> TensorOp:
@@ -212,9 +217,10 @@ class TensorOp(TensorDecl):
             parser.raise_error(f"expected raw or bitmap, found {form}")
         parser.parse_keyword("segment")
         segment = parser.parse_integer()
+        resident = parser.parse_optional_keyword("resident") is not None
         parser.parse_keyword("at")
         address = parser.parse_integer()
-        ref = TensorRef(name, address, h, w, c, FORMATS[form], segment, element.signed, element.scale)
+        ref = TensorRef(name, address, h, w, c, FORMATS[form], segment, element.signed, element.scale, resident)
         return cls.of(symbol, ref)
 
 

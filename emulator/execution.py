@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import kernels
-from emulator.geometry import Region, TilePlace
+from emulator.geometry import Region, TilePlace, view
 from emulator.handlers import units_of
 from emulator.kernels import Bytes
 from emulator.memories import Constants, Memories
@@ -49,6 +49,9 @@ class Execution:
     def read_tensor(self, tensor: TensorRef) -> NDArray[Any]:
         """The host reads a tensor: [N, h, w, c] of int8 or uint8."""
         h, w, c = tensor.h, tensor.w, tensor.c
+        if tensor.resident:
+            stored = view(self.memories.act, TilePlace(tensor.address, h, w, c, w * c, c)).copy()
+            return stored.view(np.int8) if tensor.signed else stored
         at = tensor.address - self.memories.arena_base
         arena = self.memories.arena
         data = arena[:, at : at + h * w * c].copy() if tensor.format is TensorFormat.RAW else self._lines(tensor, at)

@@ -46,8 +46,9 @@ The loader rejects a program that breaks one of these, before anything runs.
 - `end` is the last instruction, and the only one of its kind. Every wait is satisfied by earlier signals, and waits
   order every two instructions of different queues that touch the same bytes, at least one writing.
 - No instruction reads, and no output holds, a byte that neither an input nor an instruction before has written.
-- Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs, outputs and layers lie
-  in the arena; inputs are RAW; the size of the sample agrees with them. Scales are in 1e-45..1e36.
+- Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs and outputs lie
+  in the arena, those of layers there or, RAW, in ACT; inputs are RAW; the size of the sample agrees with them. Scales
+  are in 1e-45..1e36.
 - The shape of an input or output has 1 to 16 dimensions, begins with 1 (the batch) and has as many elements as its
   tensor; a Softmax does not run over the batch. The size of `mean` is at most 1e30, that of `std` in 1e-30..1e30; they
   and the channel order belong to images.
@@ -199,6 +200,24 @@ def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
     what = f"{what}: tensor {tensor.name!r}"
     if min(tensor.h, tensor.w, tensor.c) < 1 or (tensor.format is TensorFormat.BITMAP and tensor.segment < 1):
         return [f"{what}: extents must be positive, found {tensor.h}x{tensor.w}x{tensor.c}, segment {tensor.segment}"]
+    causes = _on_chip(program, tensor, what) if tensor.resident else _in_arena(program, tensor, what)
+    if not LEAST_SCALE <= tensor.scale <= GREATEST_SCALE:
+        causes.append(f"{what}: scale must be in {LEAST_SCALE:g}..{GREATEST_SCALE:g}, found {tensor.scale}")
+    return causes
+
+
+def _on_chip(program: Program, tensor: TensorRef, what: str) -> list[str]:
+    """What is wrong with the place of a resident tensor."""
+    low, high, size = tensor.address, tensor.address + tensor.h * tensor.w * tensor.c, program.target.scratchpad.act
+    if tensor.format is not TensorFormat.RAW:
+        return [f"{what}: a resident tensor must be RAW"]
+    if low < 0 or high > size:
+        return [f"{what}: bytes [{low:#x}, {high:#x}) lie outside the {size:#x} bytes of ACT"]
+    return []
+
+
+def _in_arena(program: Program, tensor: TensorRef, what: str) -> list[str]:
+    """What is wrong with the place of a tensor in DRAM."""
     causes: list[str] = []
     low, high = tensor.address, tensor.address + tensor.layout(program.target.array.chunk).nbytes
     if low % DRAM_ALIGN:
@@ -206,8 +225,6 @@ def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
     if low < program.arena_base or high > program.dram_bytes:
         arena = f"[{program.arena_base:#x}, {program.dram_bytes:#x})"
         causes.append(f"{what}: bytes [{low:#x}, {high:#x}) lie outside the arena {arena}")
-    if not LEAST_SCALE <= tensor.scale <= GREATEST_SCALE:
-        causes.append(f"{what}: scale must be in {LEAST_SCALE:g}..{GREATEST_SCALE:g}, found {tensor.scale}")
     return causes
 
 
@@ -217,6 +234,8 @@ def _ports(program: Program) -> list[str]:
         for port in ports:
             causes += _tensor(program, port.tensor, f"{kind} {port.name!r}")
             causes += [f"{kind} {port.name!r}: {problem}" for problem in _port(port)]
+            if port.tensor.resident:
+                causes.append(f"{kind} {port.name!r}: its tensor must lie in DRAM, for the host")
         names = Counter(port.name for port in ports)
         causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:

@@ -21,7 +21,10 @@ PAGE = 4096
 
 @dataclass(frozen=True)
 class TensorRef:
-    """An activation tensor in DRAM: stored byte b (int8 if `signed`, else uint8) means the real number b * scale."""
+    """An activation tensor: stored byte b (int8 if `signed`, else uint8) means the real number b * scale.
+
+    `address` is one of DRAM; of a `resident` tensor, which is RAW, it is one of ACT.
+    """
 
     name: str
     address: int
@@ -32,6 +35,7 @@ class TensorRef:
     segment: int
     signed: bool
     scale: float
+    resident: bool = False
 
     def layout(self, chunk: int) -> TensorLayout:
         """Geometry of the bytes in DRAM."""

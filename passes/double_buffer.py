@@ -18,9 +18,10 @@ from dialects.bfs_tiles import SPACES, TileOp
 from isa.errors import UserError
 from isa.target import Target
 from passes.analysis.preserved import Preserved
+from passes.plan_memory import act_taken
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.loop_nest import in_loop
-from passes.tiling.memory import instances_per_buffer, stack
+from passes.tiling.memory import instances_per_buffer, stack_above, with_act
 
 
 def _fills(op: Operation, buffer: BufferOp) -> bool:
@@ -34,15 +35,17 @@ def is_streamed(buffer: BufferOp) -> bool:
     return len(filling) > 1 or any(in_loop(op) for op in filling)
 
 
-def double_buffers(layer: LayerOp, target: Target, from_top: bool) -> None:
-    """Give streamed buffers of a placed layer a second address as far as the scratchpads allow."""
+def double_buffers(layer: LayerOp, target: Target, taken: int, from_top: bool) -> None:
+    """Give streamed buffers of a placed layer a second address as far as the scratchpads allow, without the first
+    `taken` bytes of ACT.
+    """
     buffers = layer.buffers
     wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
-    counts = instances_per_buffer(wanted, target)
+    counts = instances_per_buffer(wanted, with_act(target, taken))
     for space in SPACES:
         group = [(b, counts[str(i)]) for i, b in enumerate(buffers) if b.space == space]
         sizes = [b.nbytes for b, _ in group] + [b.nbytes for b, n in group if n == 2]
-        addresses = stack(sizes, getattr(target.scratchpad, space), from_top)
+        addresses = stack_above(sizes, space, target, taken, from_top)
         second = iter(addresses[len(group) :])
         for (buffer, count), address in zip(group, addresses, strict=False):
             buffer.addresses = i64_array([address, next(second)] if count == 2 else [address])
@@ -68,5 +71,6 @@ class DoubleBufferPass(ModulePass):
             raise UserError(
                 [f"layer '{name}': buffers have no addresses" for name in unplaced], "run plan-memory first"
             )
+        taken = act_taken(program)
         for i, layer in enumerate(program.layers):
-            double_buffers(layer, target, from_top=i % 2 == 1)
+            double_buffers(layer, target, taken[i], from_top=i % 2 == 1)

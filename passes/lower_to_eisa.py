@@ -23,7 +23,6 @@ from isa.table import make
 from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.geometry import Span
 from passes.tiling.layer_faults import layer_faults
 from passes.tiling.layer_to_instructions import LayerLowering, Rules
 
@@ -56,9 +55,9 @@ def _tensor(op: bfs.TensorOp, name: str, arena_base: int) -> eisa.TensorOp:
     if op.offset is None:
         raise UserError(f"tensor @{op.sym_name.data} has no offset", "run plan-memory first")
     h, w, c = op.extents
-    q = op.element
-    address = arena_base + op.offset.value.data
-    ref = TensorRef(name, address, h, w, c, op.tensor_format, op.segment.value.data, q.signed, q.scale)
+    q, resident = op.element, op.resident is not None
+    address = op.offset.value.data + (0 if resident else arena_base)
+    ref = TensorRef(name, address, h, w, c, op.tensor_format, op.segment.value.data, q.signed, q.scale, resident)
     return eisa.TensorOp.of(op.sym_name.data, ref)
 
 
@@ -109,8 +108,8 @@ def _layer(lowering: LayerLowering, rules: Rules) -> eisa.LayerOp:
     layer, constants = lowering.layer, lowering.constants
     instructions = lowering.run(rules)
     output = lowering.tensor(layer.output)
-    address = lowering.dram_fields(output, *(Span(0, 0),) * 3)["dram"]
-    faults = layer_faults(instructions, output, address, lowering.target)
+    inputs = [tensor for op in layer.residents if (tensor := lowering.tensor(op.tensor)) is not output]
+    faults = layer_faults(instructions, output, inputs, lowering.arena_base, lowering.target)
     if faults:
         raise UserError([f"layer '{layer.layer_name.data}': {fault}" for fault in faults])
     return eisa.layer_op(

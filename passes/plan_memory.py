@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from dialects.attributes import i64_array, integer
-from dialects.bfs import LayerOp
+from dialects.bfs import LayerOp, ProgramOp
 from dialects.bfs_checks import lifetimes
 from dialects.bfs_tiles import SPACES
 from isa.errors import UserError
@@ -18,16 +18,37 @@ from isa.layout import DRAM_ALIGN, align
 from isa.target import Target
 from passes.analysis.preserved import Preserved
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.memory import Interval, plan_arena, stack
+from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, plan_arena, reserve, stack_above, taken_by
 
 
-def place_buffers(layer: LayerOp, target: Target, from_top: bool) -> list[str]:
-    """Give every buffer of a layer an address, from one end of its scratchpad; returns what does not fit."""
+def intervals(program: ProgramOp) -> tuple[list[Interval], list[Interval]]:
+    """The tensors of a program with their lives: those in DRAM, and the resident ones."""
+    chunk, lives = program.machine.array.chunk, lifetimes(program)
+    off_chip: list[Interval] = []
+    resident: list[Interval] = []
+    for name, tensor in program.tensors.items():
+        if tensor.resident is not None:
+            resident.append(Interval(name, reserve(tensor.resident_bytes), *lives[name]))
+        else:
+            off_chip.append(Interval(name, align(tensor.layout(chunk).nbytes), *lives[name]))
+    return off_chip, resident
+
+
+def act_taken(program: ProgramOp) -> list[int]:
+    """Bytes at the bottom of ACT that placed resident tensors take during each layer."""
+    offsets = {name: 0 if t.offset is None else t.offset.value.data for name, t in program.tensors.items()}
+    return taken_by(intervals(program)[1], offsets, len(program.layers))
+
+
+def place_buffers(layer: LayerOp, target: Target, taken: int, from_top: bool) -> list[str]:
+    """Give every buffer of a layer an address, from one end of its scratchpad, without the first `taken` bytes of ACT;
+    returns what does not fit.
+    """
     causes: list[str] = []
     for space in SPACES:
         group = [b for b in layer.buffers if b.space == space]
         try:
-            addresses = stack([b.nbytes for b in group], getattr(target.scratchpad, space), from_top)
+            addresses = stack_above([b.nbytes for b in group], space, target, taken, from_top)
         except ValueError as e:
             causes.append(f"layer '{layer.layer_name.data}': {space} {e}")
             continue
@@ -41,8 +62,8 @@ class PlanMemoryPass(ModulePass):
     """Place scratchpad buffers and the activation arena.
 
     Buffers of even layers grow from the bottom of a scratchpad, those of odd layers from the top, so that a layer's
-    first loads need not wait for the last tile of the layer before. Tensors in DRAM share space when no layer needs
-    both.
+    first loads need not wait for the last tile of the layer before. Resident tensors lie at the bottom of ACT, below
+    the buffers. Tensors share space, in DRAM and in ACT, when no layer needs both.
     """
 
     name = "plan-memory"
@@ -51,14 +72,17 @@ class PlanMemoryPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         program = bfs_program(op)
         target = program.machine
+        off_chip, resident = intervals(program)
+        offsets, total = plan_arena(off_chip)
+        chip, _ = plan_arena(resident, SCRATCHPAD_ALIGN)
+        taken = taken_by(resident, chip, len(program.layers))
         causes = [
-            c for i, layer in enumerate(program.layers) for c in place_buffers(layer, target, from_top=i % 2 == 1)
+            c
+            for i, layer in enumerate(program.layers)
+            for c in place_buffers(layer, target, taken[i], from_top=i % 2 == 1)
         ]
         if causes:
             raise UserError(causes, "tile for this target first")
-        chunk, lives = target.array.chunk, lifetimes(program)
-        sizes = {name: align(tensor.layout(chunk).nbytes) for name, tensor in program.tensors.items()}
-        offsets, total = plan_arena([Interval(name, size, *lives[name]) for name, size in sizes.items()])
         for name, tensor in program.tensors.items():
-            tensor.offset = integer(offsets[name])
+            tensor.offset = integer({**offsets, **chip}[name])
         program.arena = integer(align(total, DRAM_ALIGN))

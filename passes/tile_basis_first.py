@@ -29,6 +29,7 @@ from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
+from passes.tiling.residency import Residency, plan_residency
 
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
 
@@ -36,11 +37,11 @@ _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
 class _FunctionTiler:
     """Turns one function into a `bfs.program`."""
 
-    def __init__(self, function: func.FuncOp, target: Target) -> None:
+    def __init__(self, function: func.FuncOp, target: Target, residency: Residency) -> None:
         self.function = function
         self.target = target
-        self.declared = Declarations()
-        self.tiler = LayerTiler(target, self.declared, tile_operation)
+        self.declared = Declarations(residency.tensors)
+        self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken)
 
     def program(self) -> bfs.ProgramOp:
         """The program. Raises `UserError` naming all nodes that cannot be tiled."""
@@ -50,11 +51,7 @@ class _FunctionTiler:
             )
         causes = self.tiler.causes
         inputs = self._inputs()
-        for op in list(self.function.body.block.ops):
-            if isinstance(op, esc.EscOp) and op.SOLE_READER:
-                self._check_stage(op)
-            elif not isinstance(op, _HOST):
-                self.tiler.add(op)
+        self._tile()
         outputs = [] if causes else self._outputs()
         if causes:
             raise UserError(causes, "enlarge the scratchpads in the target file, or change the model")
@@ -65,6 +62,18 @@ class _FunctionTiler:
         if (weights := recorded(self.function)) is not None:
             program.float_weights = integer(weights)
         return program
+
+    def residency(self, program: bfs.ProgramOp) -> Residency:
+        """The tensors of the finished `program` that are better kept in ACT."""
+        outputs = {port.tensor.string_value() for port in program.outputs}
+        return plan_residency(self.tiler.records, outputs, self.target)
+
+    def _tile(self) -> None:
+        for op in list(self.function.body.block.ops):
+            if isinstance(op, esc.EscOp) and op.SOLE_READER:
+                self._check_stage(op)
+            elif not isinstance(op, _HOST):
+                self.tiler.add(op)
 
     def _port_names(self, which: str, count: int) -> list[str]:
         names = [a.data for a in self._array(which) if isinstance(a, StringAttr)]
@@ -135,7 +144,8 @@ class TileBasisFirstPass(ModulePass):
     The tiles of a layer are the cheapest of all that fit the scratchpads, by an estimate of DRAM bytes and cycles
     (`passes.tiling.cost`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
     parts; an average over such windows that all count equally many positions becomes a depthwise convolution, a maximum
-    one over columns and then one over rows.
+    one over columns and then one over rows. Tensors that fit stay in ACT from the layer that computes them to the last
+    one that reads them, where that makes the layers cheaper (`passes.tiling.residency`).
     """
 
     name = "tile-basis-first"
@@ -146,7 +156,12 @@ class TileBasisFirstPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)
-        program = _FunctionTiler(function, load_target(self.target)).program()
+        target = load_target(self.target)
+        first = _FunctionTiler(function.clone(), target, Residency(frozenset(), ()))
+        program = first.program()
+        residency = first.residency(program)
+        if residency.tensors:
+            program = _FunctionTiler(function, target, residency).program()
         block = op.body.block
         for old in list(block.ops):
             block.erase_op(old)

@@ -34,9 +34,9 @@ class AddRule(TileRule):
         part = (out.y, out.x, out.k)
         layer.emit(
             "post.add",
-            **layer.place("act", (lhs.y, lhs.x, lhs.c), a, part),
+            **layer.place("act", lhs, a, part),
             signed=layer.is_signed(lhs),
-            **layer.place("res", (rhs.y, rhs.x, rhs.c), b, part),
+            **layer.place("res", rhs, b, part),
             res_signed=layer.is_signed(rhs),
             oh=out.y.extent,
             ow=out.x.extent,
@@ -84,7 +84,7 @@ class AdditionKind(LayerKind):
         values = (op.mult_a, op.mult_b, op.shift, op.lo, op.hi)
         parameters = tiler.resident(build, 0, add_block(*(v.value.data for v in values)))
         same = ChannelMap(0, c, 0, 1)
-        out, lhs, rhs = build.buffer["out"], build.buffer["act"], build.buffer["residual"]
+        out, lhs, rhs = build.buffer["out"], build.source_buffer(), build.buffer["residual"]
         build.before("act", build.load_tile(lhs, inputs[0].name, same))
         build.before("residual", build.load_tile(rhs, inputs[1].name, same))
         build.innermost(lambda _: [compute.AddOp(out, lhs, rhs, parameters)])

@@ -396,7 +396,7 @@ def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValu
     held, address = layer.held(residual)
     return {
         "add": 1,
-        **layer.place("res", (held.y, held.x, held.c), address, (part.y, part.x, part.k), "residual "),
+        **layer.place("res", held, address, (part.y, part.x, part.k), "residual "),
         "res_signed": layer.is_signed(held),
         "addpar": layer.held(addition)[1],
     }

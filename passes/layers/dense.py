@@ -145,7 +145,7 @@ class DenseKind(ConvolutionKind):
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
     ) -> Emit:
         p, groups, buffer = build.problem, build.tiling.row_groups, build.buffer
-        psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
+        psum, act, coef = buffer["psum"], build.source_buffer(), buffer["weights"]
         window = (part.kernel, p.strides, part.pads)
         return lambda at: [
             compute.ConvOp(

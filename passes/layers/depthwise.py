@@ -97,7 +97,7 @@ class DepthwiseKind(ConvolutionKind):
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
     ) -> Emit:
         p, buffer = build.problem, build.buffer
-        psum, act, coef = buffer["psum"], buffer["act"], buffer["weights"]
+        psum, act, coef = buffer["psum"], build.source_buffer(), buffer["weights"]
         window = (part.kernel, p.strides, part.pads)
         return lambda at: [compute.ConvDwOp(psum, act, coef, at["py"], at["x"], at["pk"], *window, p.kpg, further)]
 

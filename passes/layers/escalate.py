@@ -14,6 +14,7 @@ from xdsl.ir import SSAValue
 from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
+from dialects.bfs import ResidentOp
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa.instructions import conv_esc, load_coef
@@ -185,6 +186,8 @@ def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:
     for use in op.act.uses:
         if isinstance(use.operation, LoadTileOp):
             return layer.tensor(use.operation.tensor).extents[2]
+    if isinstance(op.act.owner, ResidentOp):
+        return layer.tensor(op.act.owner.tensor).extents[2]
     raise layer.fault("a convolution reads a tile that nothing loads")
 
 
@@ -322,7 +325,7 @@ class EscalateKind(ConvolutionKind):
         assert isinstance(first, CoeffCombineOp)
         ic_shift, (_, v, _) = first.ic_shift.value.data, first.coefficients.array.shape
         p, groups, buffer = build.problem, build.tiling.row_groups, build.buffer
-        psum, act, coef, basis = buffer["psum"], buffer["act"], buffer["weights"], resident[0]
+        psum, act, coef, basis = buffer["psum"], build.source_buffer(), buffer["weights"], resident[0]
         window = (part.kernel, p.strides, part.pads)
         return lambda at: [
             compute.ConvEscOp(psum, act, coef, basis, at["py"], at["x"], at["pk"], *window, v, ic_shift, groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from dialects import bfs_compute as compute
 from dialects import esc
@@ -122,15 +122,20 @@ def _move(
     inputs: Sequence[DeclaredTensor],
     maps: Sequence[ChannelMap],
     offsets: tuple[int, int],
-    table: compute.SSAValue | None,
+    table: SSAValue | None,
 ) -> None:
     """Load and move the tile of every input in turn."""
-    out, act, strides = build.buffer["out"], build.buffer["act"], build.problem.strides
-    for tensor, m in zip(inputs, maps, strict=True):
-        load = build.load_act(tensor.name, m)
+    out, strides = build.buffer["out"], build.problem.strides
+    for i, (tensor, m) in enumerate(zip(inputs, maps, strict=True)):
+        load, act = build.load_act(tensor.name, m, index=i), build.source_buffer(i)
         moved = (*offsets, m.offset)
 
-        def move(name: str = tensor.name, moved: tuple[int, int, int] = moved, m: ChannelMap = m) -> Operation:
+        def move(
+            act: SSAValue = act,
+            name: str = tensor.name,
+            moved: tuple[int, int, int] = moved,
+            m: ChannelMap = m,
+        ) -> Operation:
             return compute.MapOp(out, act, name, table, strides, moved, (m.first, m.extent))
 
         if len(inputs) == 1:

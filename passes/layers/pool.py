@@ -164,7 +164,7 @@ class PoolingKind(LayerKind):
 
 
 def _innermost(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, build: LoopNestBuilder, tiler: LayerTiler) -> None:
-    out, act = build.buffer["out"], build.buffer["act"]
+    out, act = build.buffer["out"], build.source_buffer()
     kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
     if not isinstance(op, esc_pools.AvgPoolOp):
         build.innermost(lambda _: [compute.PoolOp(out, act, "max", kernel, strides, pads)])

@@ -90,14 +90,14 @@ class CostModel:
         rows_in = by_value(lambda n: total_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h), t.rows)
         n_y, n_x = ceil_div(p.oh, t.rows), ceil_div(p.ow, t.columns)
         cycles: Number = 0.0
-        for s in p.sources:
+        for s in (source for source in p.sources if not source.resident):
             if not p.work.reads_all_channels:
                 deep = ceil_div(s.c, ceil_div(p.k, t.channels))
             else:
                 deep = choose((t.input_channels < p.cpg) & p.accumulates, t.input_channels, s.c)
             tile = self._tile_traffic(s, ceil_div(rows_in, n_y), ceil_div(columns_in, n_x), deep, LONG_SEGMENT)
             cycles = cycles + loads * (issue + most(tile / self.bandwidth, tile / target.dma.bytes_per_cycle))
-        if p.residual is not None:
+        if p.residual is not None and not p.residual.resident:
             tile = self._tile_traffic(p.residual, t.rows, t.columns, least(t.channels, p.k), LONG_SEGMENT)
             cycles = cycles + tiles * (issue + tile / self.bandwidth)
         return cycles
@@ -151,7 +151,8 @@ class CostModel:
         compute = work.cycles
         post = work.posts * target.post.issue_cycles + p.work.post_values(p) / target.post.lanes
         stored = p.oh * p.ow * p.k * (p.output_density + 1 / 8 if p.output_format is TensorFormat.BITMAP else 1.0)
-        store = tiles * target.dma.issue_cycles + stored / self.bandwidth
+        stored = 0.0 if p.output_resident else stored
+        store = 0.0 if p.output_resident else tiles * target.dma.issue_cycles + stored / self.bandwidth
 
         load = act_cycles + weight_cycles
         total = most(most(most(load + stored / self.bandwidth, compute), post), store)

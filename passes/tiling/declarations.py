@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,20 +30,17 @@ def tensor_format(signed: bool, averaged: bool) -> TensorFormat:
 
 @dataclass(frozen=True)
 class DeclaredTensor:
-    """A declared DRAM tensor."""
+    """A declared tensor; `density`: the expected share of values that are not zero."""
 
     name: str
     shape: tuple[int, int, int]
     format: TensorFormat
-
-    @property
-    def density(self) -> float:
-        """Expected share of values that are not zero."""
-        return 1.0 if self.format is TensorFormat.RAW else DENSITY
+    density: float
+    resident: bool
 
     def source(self, channels: ChannelMap) -> InputSource:
         """The tensor as an input of a layer."""
-        return InputSource(self.shape[2], self.format, channels, self.density)
+        return InputSource(self.shape[2], self.format, channels, self.density, self.resident)
 
     def whole(self) -> InputSource:
         """The tensor read channel by channel."""
@@ -51,20 +49,29 @@ class DeclaredTensor:
 
 @dataclass
 class Declarations:
-    """Tensors and constants of the program under construction."""
+    """Tensors and constants of the program under construction. `resident`: names of the tensors that stay in ACT."""
 
+    resident: Set[str] = frozenset()
     tensors: dict[SSAValue, DeclaredTensor] = field(default_factory=dict[SSAValue, DeclaredTensor])
     tensor_ops: list[Operation] = field(default_factory=list[Operation])
     constant_ops: list[Operation] = field(default_factory=list[Operation])
     _shared: dict[DenseAttr, str] = field(default_factory=dict[DenseAttr, str])
 
+    @property
+    def next_name(self) -> str:
+        """The name of the tensor that is declared next."""
+        return f"t{len(self.tensors)}"
+
     def tensor(self, value: SSAValue, format: TensorFormat, segment: int) -> DeclaredTensor:
-        """Declare the tensor of an esc value."""
+        """Declare the tensor of an esc value, in this format if it lies in DRAM."""
         _, h, w, c = shape_of(value)
-        tensor = DeclaredTensor(f"t{len(self.tensors)}", (h, w, c), format)
+        name, density = self.next_name, 1.0 if format is TensorFormat.RAW else DENSITY
+        resident = name in self.resident
+        if resident:
+            format, segment = TensorFormat.RAW, w
         form = "raw" if format is TensorFormat.RAW else "bitmap"
-        self.tensors[value] = tensor
-        self.tensor_ops.append(bfs.TensorOp(tensor.name, tensor.shape, q_of(value), form, segment))
+        tensor = self.tensors[value] = DeclaredTensor(name, (h, w, c), format, density, resident)
+        self.tensor_ops.append(bfs.TensorOp(name, tensor.shape, q_of(value), form, segment, resident))
         return tensor
 
     def constant(self, array: NDArray[np.generic] | DenseAttr) -> str:

@@ -20,7 +20,9 @@ from isa.target import Target
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
 from passes.tiling.limits import field_range
 from passes.tiling.loop_nest_builder import LoopNestBuilder
+from passes.tiling.memory import with_act
 from passes.tiling.problem import TilingProblem, buffers
+from passes.tiling.residency import LayerRecord
 from passes.tiling.search import search, smallest_need, solve
 
 MAX_WINDOW = field_range("conv.dense", "r")[1]
@@ -31,16 +33,23 @@ class LayerTiler:
     """The layers of a program under construction; faults are collected in `causes`.
 
     `dispatch` tiles an operation by the layer kind that matches it: a kind may rewrite an operation into others and
-    hand these back by `add`.
+    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer.
     """
 
     def __init__(
-        self, target: Target, declared: Declarations, dispatch: Callable[[Operation, LayerTiler, bool], None]
+        self,
+        target: Target,
+        declared: Declarations,
+        dispatch: Callable[[Operation, LayerTiler, bool], None],
+        taken: Sequence[int] = (),
     ) -> None:
         self.target = target
+        self._taken = taken
         self.declared = declared
         self.causes: list[str] = []
         self.layers: list[bfs.LayerOp] = []
+        self.records: list[LayerRecord] = []
+        self._reads: tuple[str, ...] = ()
         self._dispatch = dispatch
         self._names: set[str] = set()
 
@@ -54,11 +63,19 @@ class LayerTiler:
         """The tensors of input values; None if one of them has failed."""
         found = [self.declared.tensors.get(v) for v in values]
         tensors = [t for t in found if t is not None]
+        self._reads = tuple(t.name for t in tensors)
         return tensors if len(tensors) == len(found) else None
 
     def fits(self, p: TilingProblem) -> bool:
         """Whether the layer tiles with whole windows."""
-        return search(p, self.target) is not None
+        return search(self._posed(p), self._machine(len(self.records))) is not None
+
+    def _posed(self, p: TilingProblem) -> TilingProblem:
+        return replace(p, output_resident=self.declared.next_name in self.declared.resident)
+
+    def _machine(self, number: int) -> Target:
+        """The machine without what resident tensors take during a layer."""
+        return with_act(self.target, self._taken[number] if number < len(self._taken) else 0)
 
     def start(self, op: Operation, p: TilingProblem) -> LoopNestBuilder | None:
         """Search a tiling, with a window in parts if no whole one fits; None, with a cause, if there is none."""
@@ -71,7 +88,9 @@ class LayerTiler:
         if broken:
             self.causes += broken
             return None
-        found = solve(p, self.target)
+        p = self._posed(p)
+        found = solve(p, self._machine(len(self.records)))
+        self.records.append(LayerRecord(p, self._reads, self.declared.next_name))
         if found is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(
@@ -79,7 +98,7 @@ class LayerTiler:
                 f"target '{self.target.name}' has {have}"
             )
             return None
-        return LoopNestBuilder(*found, buffers(*found, self.target))
+        return LoopNestBuilder(*found, buffers(*found, self.target), self.records[-1].residents)
 
     def finish(
         self,
@@ -92,6 +111,7 @@ class LayerTiler:
         """Declare the output and close the layer."""
         p = build.problem
         tensor = self.declared.tensor(value, p.output_format, build.tiling.segment)
+        assert tensor.name == self.records[-1].output
         self.declared.close_layer()
         build.open_and_store(tensor.name)
         location = fused(*sources)

@@ -1,7 +1,8 @@
 """What is wrong with the instructions of a lowered layer: numbers that no field holds, broken rules, work left undone.
 
-A layer stands for itself: what its instructions read from a scratchpad, they have written there; what they load, they
-read; and they store every byte of the tensor that the layer computes. Whatever a buffer or the arena still holds from
+A layer stands for itself: what its instructions read from a scratchpad, they have written there, unless it is a
+resident input; what they load, they read; and they store every byte of the tensor that the layer computes, or leave it
+in ACT if it is resident. Whatever a buffer or the arena still holds from
 the layers before is nobody's data.
 """
 
@@ -30,14 +31,21 @@ MOST_FAULTS = 4
 """Faults of a layer that are told."""
 
 
-def layer_faults(instructions: Sequence[Instruction], output: TensorOp, address: int, target: Target) -> list[str]:
-    """At most `MOST_FAULTS` lines on instructions without synchronisation that compute the tensor `output` at DRAM
-    `address`; none if there is nothing wrong.
+def layer_faults(
+    instructions: Sequence[Instruction],
+    output: TensorOp,
+    inputs: Sequence[TensorOp],
+    arena_base: int,
+    target: Target,
+) -> list[str]:
+    """At most `MOST_FAULTS` lines on instructions without synchronisation that compute the tensor `output`, from the
+    resident ones `inputs` among others; none if there is nothing wrong. Tensors in DRAM begin at `arena_base` plus
+    their offset.
     """
     checks = (
         _unencodable(instructions),
         _illegal(instructions, target),
-        _undone(instructions, output, address, target),
+        _undone(instructions, output, inputs, arena_base, target),
     )
     for check in checks:  # generators: none looks at instructions that those before it refuse
         found = list(islice(check, MOST_FAULTS))
@@ -101,13 +109,24 @@ class _Unread:
         self.waiting.append(_Transfer(low, high, number))
 
 
-def _undone(instructions: Sequence[Instruction], output: TensorOp, address: int, target: Target) -> Iterator[Fault]:
+def _undone(
+    instructions: Sequence[Instruction],
+    output: TensorOp,
+    inputs: Sequence[TensorOp],
+    arena_base: int,
+    target: Target,
+) -> Iterator[Fault]:
     rows = touched(group(instructions), target)
     ends = rows.end
     written = {space: np.zeros(int(ends[rows.space == space].max(initial=0)), bool) for space in Space}
+    kept = [range(at := _offset(tensor), at + tensor.resident_bytes) for tensor in inputs]
+    for place in kept:
+        written[Space.ACT][place.start : place.stop] = True
     unread = {space: _Unread() for space in Space}
     size = _stored_bytes(output, target)
-    stored = np.zeros(size, bool)
+    resident = output.resident is not None
+    address = _offset(output) + (0 if resident else arena_base)
+    stored = np.zeros(0 if resident else size, bool)
     queues: list[Queue] = [instruction.spec.queue for instruction in instructions]
     for number, kind, write, base, *shape, end in zip(
         *(column.tolist() for column in rows), ends.tolist(), strict=True
@@ -125,6 +144,8 @@ def _undone(instructions: Sequence[Instruction], output: TensorOp, address: int,
         loaded = unread[space].take(base, end)
         if write:
             yield from ((t.number, "loads what nothing reads") for t in loaded)
+            if space is Space.ACT and any(base < place.stop and place.start < end for place in kept):
+                yield number, "writes over a resident tensor that the layer reads"
             view[...] = True
             if queues[number] is Queue.LOAD:
                 unread[space].add(base, end, number)
@@ -134,6 +155,9 @@ def _undone(instructions: Sequence[Instruction], output: TensorOp, address: int,
         if queues[number] is Queue.STORE:
             view[...] = False  # a tile is stored once: the next one is another
     yield from ((t.number, "loads what nothing reads") for pad in unread.values() for t in pad.waiting)
+    if resident:
+        stored = written[Space.ACT][address : address + size]
+        stored = np.concatenate([stored, np.zeros(size - len(stored), bool)])
     if not stored.all():
         row = int(stored.argmin()) // (size // output.extents[0])
         yield None, f"row {row} of the output @{output.sym_name.data} is not stored whole"
@@ -142,6 +166,11 @@ def _undone(instructions: Sequence[Instruction], output: TensorOp, address: int,
 def _view(memory: NDArray[np.bool_], base: int, shape: Sequence[int]) -> NDArray[np.bool_]:
     outer, outer_stride, inner, inner_stride, run = shape
     return np.ndarray((outer, inner, run), np.bool_, memory, base, (outer_stride, inner_stride, 1))
+
+
+def _offset(tensor: TensorOp) -> int:
+    assert tensor.offset is not None
+    return tensor.offset.value.data
 
 
 def _stored_bytes(tensor: TensorOp, target: Target) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import SSAValue
 
-from dialects.bfs import BufferOp, ConstantOp, LayerOp, TensorOp
+from dialects.bfs import ConstantOp, LayerOp, ResidentOp, TensorOp
 from dialects.bfs_tiles import TileOp
 from isa.declaration import Instruction
 from isa.errors import UserError
@@ -36,31 +36,42 @@ class HeldRegion:
     x: Span = _NONE
     k: Span = _NONE
     c: Span = _NONE
+    strides: tuple[int, int] | None = None
+    """Positions from row to row and bytes from position to position, in ACT; None where the tile has no gaps."""
 
 
 @dataclass
 class BufferState:
-    """A buffer while a layer is lowered: what each of its instances holds, and which one is current.
+    """A buffer, or a resident tensor, while a layer is lowered: what each instance holds, and which one is current.
 
     `summed`: of partial sums, the input channels of a group that each part of the window has added so far, and all.
     """
 
-    op: BufferOp
+    space: str
+    nbytes: int
+    places: tuple[int, ...]
+    whole: tuple[int, int] | None = None
+    """Width and channels of a resident tensor; what it holds is then a part of it in its place."""
     held: list[HeldRegion | None] = field(init=False)
     current: int = -1
+    offset: int = 0
     summed: dict[object, tuple[int, int]] = field(default_factory=dict[object, tuple[int, int]])
 
     def __post_init__(self) -> None:
-        self.held = [None] * len(self.op.places)
+        self.held = [None] * len(self.places)
 
     @property
     def address(self) -> int:
         """Address of the current instance."""
-        return self.op.places[self.current]
+        return self.places[self.current] + self.offset
 
     def turn(self, region: HeldRegion) -> None:
         """Go on to the next instance."""
         self.current = (self.current + 1) % len(self.held)
+        if self.whole is not None:
+            width, channels = self.whole
+            self.offset = (region.y.first * width + region.x.first) * channels + region.k.first
+            region = replace(region, strides=self.whole)
         self.held[self.current] = region
 
     def fill(self, region: HeldRegion) -> bool:
@@ -102,7 +113,20 @@ class LayerLowering:
         for buffer in layer.buffers:
             if not buffer.places:
                 raise self.fault("a buffer has no address", "run plan-memory first")
-            self.states[buffer.result] = BufferState(buffer)
+            self.states[buffer.result] = BufferState(buffer.space, buffer.nbytes, buffer.places)
+        for resident in layer.residents:
+            self.states[resident.result] = self._resident(resident)
+
+    def _resident(self, op: ResidentOp) -> BufferState:
+        """A resident tensor: as an input, the whole of it is held from the start."""
+        tensor = self.tensor(op.tensor)
+        if tensor.offset is None:
+            raise self.fault(f"tensor {op.tensor} has no offset", "run plan-memory first")
+        h, w, c = tensor.extents
+        state = BufferState("act", tensor.resident_bytes, (tensor.offset.value.data,), (w, c))
+        if op.tensor != self.layer.output:
+            state.turn(HeldRegion(op.tensor.string_value(), Span(0, h), Span(0, w), c=Span(0, c)))
+        return state
 
     def run(self, rules: Rules) -> list[Instruction]:
         """Lower all tile operations. Raises `UserError` if a tile reads what its buffers do not hold, or if no rule
@@ -128,14 +152,14 @@ class LayerLowering:
         state = self.states[buffer]
         region = state.held[state.current] if state.current >= 0 else None
         if region is None:
-            raise self.fault(f"a tile reads a buffer of {state.op.space} that nothing has filled")
+            raise self.fault(f"a tile reads a buffer of {state.space} that nothing has filled")
         return region, state.address
 
     def require_room(self, buffer: SSAValue, nbytes: int) -> None:
         """Raise `UserError` if a tile is larger than its buffer."""
-        op = self.states[buffer].op
-        if nbytes > op.nbytes:
-            raise self.fault(f"a tile needs {nbytes} bytes of {op.space}; its buffer has {op.nbytes}")
+        state = self.states[buffer]
+        if nbytes > state.nbytes:
+            raise self.fault(f"a tile needs {nbytes} bytes of {state.space}; its buffer has {state.nbytes}")
 
     def require_covered(self, have: Span, want: Span, what: str) -> None:
         """Raise `UserError` if a tile reads indices of `what` that its buffer does not hold."""
@@ -178,23 +202,25 @@ class LayerLowering:
         """Fields that describe the part of an input tile that an instruction reads."""
         y, x, c = part
         extents = {"ih": y.extent, "iw": x.extent, "ic": c.extent, "signed": self.is_signed(region)}
-        return {**self.place("act", (region.y, region.x, region.c), address, part), **extents}
+        return {**self.place("act", region, address, part), **extents}
 
     def out_fields(self, region: HeldRegion, address: int, part: HeldRegion) -> dict[str, int]:
         """Where a part of the output tile lies."""
-        return self.place("out", (region.y, region.x, region.k), address, (part.y, part.x, part.k), "output ")
+        return self.place("out", region, address, (part.y, part.x, part.k), "output ")
 
-    def place(self, name: str, held: Box, address: int, part: Box, what: str = "") -> dict[str, int]:
-        """Address and strides, as the fields `name` have them, of a part of the tile `held` at an address of ACT.
+    def place(self, name: str, region: HeldRegion, address: int, part: Box, what: str = "") -> dict[str, int]:
+        """Address and strides, as the fields `name` have them, of a part of the tile that begins at an address of ACT.
 
         Raises `UserError` if the tile does not hold the part; `what` goes before its rows, columns or channels.
         """
+        held = (region.y, region.x, region.c if region.c.extent else region.k)
         for have, want, axis in zip(held, part, ("rows", "columns", "channels"), strict=True):
             self.require_covered(have, want, f"{what}{axis}")
         (y, x, c), (part_y, part_x, part_c) = held, part
-        position = (part_y.first - y.first) * x.extent + part_x.first - x.first
-        at = address + position * c.extent + part_c.first - c.first
-        return {name: at, f"{name}_w": x.extent, f"{name}_c": c.extent}
+        width, channels = region.strides or (x.extent, c.extent)
+        position = (part_y.first - y.first) * width + part_x.first - x.first
+        at = address + position * channels + part_c.first - c.first
+        return {name: at, f"{name}_w": width, f"{name}_c": channels}
 
     def piece(self, ref: SymbolRefAttr, k: int, c: int) -> tuple[int, int, int]:
         """DRAM address, size and coding of a transfer of a constant."""

@@ -8,7 +8,7 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
-from dialects.bfs import BufferOp, ForOp, LayerOp
+from dialects.bfs import BufferOp, ForOp, LayerOp, ResidentOp
 from dialects.bfs_tiles import TileOp
 from isa.errors import UserError
 from passes.tiling.geometry import Span, steps
@@ -40,7 +40,7 @@ def _run(layer: LayerOp, block: Block, indices: dict[SSAValue, int]) -> Iterator
                 yield from _run(layer, op.body.block, indices)
         elif isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
             indices[op.result] = op.value.value.data
-        elif not isinstance(op, BufferOp):
+        elif not isinstance(op, BufferOp | ResidentOp):
             raise UserError(f"layer '{layer.layer_name.data}': a layer cannot hold {op.name}")
 
 

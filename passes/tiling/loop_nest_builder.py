@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
-from dialects.bfs import BufferOp, ForOp
+from dialects.bfs import BufferOp, ForOp, ResidentOp
 from dialects.bfs_tiles import (
     INDEX,
     BufferType,
@@ -28,6 +28,11 @@ Emit = Callable[[Ranges], Sequence[Operation]]
 
 _INNER = {"k": "pk", "y": "py", "a": "c"}
 """Axes that are tiled twice, and the axis of their inner loop."""
+
+
+def _nothing(_: Ranges) -> Sequence[Operation]:
+    """No operation."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class LoopNestBuilder:
     problem: TilingProblem
     tiling: Tiling
     needed: Sequence[Buffer]
+    residents: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Tensors that lie in ACT as a whole, by the name of the buffer that they stand for (see `source_buffer`)."""
     _top: list[Operation] = field(default_factory=list[Operation])
     _constants: dict[int, SSAValue] = field(default_factory=dict[int, SSAValue])
     _before: list[_Item] = field(default_factory=list[_Item])
@@ -70,6 +77,19 @@ class LoopNestBuilder:
             op.result.name_hint = b.name
             self._top.append(op)
             self.buffer[b.name] = op.result
+        standing: dict[str, SSAValue] = {}
+        for name, tensor in self.residents.items():
+            if tensor not in standing:
+                op = ResidentOp(tensor)
+                op.result.name_hint = name
+                self._top.append(op)
+                standing[tensor] = op.result
+            self.buffer[name] = standing[tensor]
+
+    def source_buffer(self, index: int = 0) -> SSAValue:
+        """The buffer that holds tiles of a source, or the whole of it."""
+        name = f"source{index}"
+        return self.buffer[name if name in self.residents else "act"]
 
     def _extents(self) -> dict[str, int]:
         p = self.problem
@@ -105,9 +125,13 @@ class LoopNestBuilder:
 
     # Common parts -------------------------------------------------------------------------------------------------
 
-    def load_act(self, tensor: str, channels: ChannelMap, part: Part | None = None) -> Emit:
-        """Load of the input window (or of a part of it) of the output tile."""
+    def load_act(self, tensor: str, channels: ChannelMap, part: Part | None = None, index: int = 0) -> Emit:
+        """Load of the input window (or of a part of it) of the output tile, from source `index`; nothing if that is
+        resident.
+        """
         p, t = self.problem, self.tiling
+        if p.sources[index].resident:
+            return _nothing
         kernel, pads = (p.kernel, p.pads) if part is None else (part.kernel, part.pads)
 
         def emit(at: Ranges) -> Sequence[Operation]:
@@ -122,7 +146,9 @@ class LoopNestBuilder:
         return emit
 
     def load_tile(self, buffer: SSAValue, tensor: str, channels: ChannelMap) -> Emit:
-        """Load of exactly the positions of the output tile."""
+        """Load of exactly the positions of the output tile; nothing if the buffer stands for a resident tensor."""
+        if isinstance(buffer.owner, ResidentOp):
+            return _nothing
         one, zero = (1, 1), (0, 0)
         return lambda at: [LoadTileOp(buffer, tensor, at["y"], at["x"], at["k"], one, one, zero, channels)]
 
@@ -143,10 +169,11 @@ class LoopNestBuilder:
         return at["k"] if channels == self.tiling.channels else at["pk"]
 
     def open_and_store(self, tensor: str) -> None:
-        """Turn to the next output tile before, store it after the loops inside."""
+        """Turn to the next output tile before, store it after the loops inside unless the output is resident."""
         out = self.buffer["out"]
         self.before("out", lambda at: [OpenTileOp(out, at["y"], at["x"], at["k"])])
-        self.after("out", lambda _: [StoreTileOp(tensor, out)])
+        if not self.problem.output_resident:
+            self.after("out", lambda _: [StoreTileOp(tensor, out)])
 
     def convolve(
         self,

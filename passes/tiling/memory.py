@@ -5,10 +5,10 @@ lifetime.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isa.integers import Number
-from isa.layout import align
+from isa.layout import DRAM_ALIGN, align
 from isa.target import Target
 
 SCRATCHPAD_ALIGN = 16
@@ -56,9 +56,22 @@ def stack(sizes: Sequence[int], capacity: int, from_top: bool) -> list[int]:
     return addresses
 
 
+def stack_above(sizes: Sequence[int], space: str, target: Target, taken: int, from_top: bool) -> list[int]:
+    """`stack` in a scratchpad of which, if it is ACT, resident tensors take the first bytes."""
+    below = taken if space == "act" else 0
+    return [below + at for at in stack(sizes, getattr(target.scratchpad, space) - below, from_top)]
+
+
+def with_act(target: Target, taken: int) -> Target:
+    """The machine without the first `taken` bytes of ACT."""
+    if not taken:
+        return target
+    return replace(target, scratchpad=replace(target.scratchpad, act=target.scratchpad.act - taken))
+
+
 @dataclass(frozen=True)
 class Interval:
-    """A DRAM tensor: bytes and the first and last step of its life, both included."""
+    """A tensor: bytes and the first and last step of its life, both included."""
 
     name: str
     nbytes: int
@@ -66,8 +79,17 @@ class Interval:
     last: int
 
 
-def plan_arena(intervals: Sequence[Interval]) -> tuple[dict[str, int], int]:
-    """Offsets for all tensors such that no two that live at the same time overlap, and the total.
+def taken_by(intervals: Sequence[Interval], offsets: Mapping[str, int], steps: int) -> list[int]:
+    """Bytes at the bottom of ACT that resident tensors take in each of `steps` steps; buffers lie above them."""
+    taken = [0] * steps
+    for item in intervals:
+        for step in range(max(0, item.first), min(steps, item.last + 1)):
+            taken[step] = max(taken[step], reserve(offsets[item.name] + item.nbytes))
+    return taken
+
+
+def plan_arena(intervals: Sequence[Interval], multiple: int = DRAM_ALIGN) -> tuple[dict[str, int], int]:
+    """Offsets, multiples of `multiple`, for all tensors such that no two that live at the same time overlap; the total.
 
     Greedy by size: large tensors first, each into the smallest sufficient gap (best fit) between those already placed.
     """
@@ -84,7 +106,7 @@ def plan_arena(intervals: Sequence[Interval]) -> tuple[dict[str, int], int]:
             gap = low - end
             if gap >= item.nbytes and (best is None or gap < best[0]):
                 best = (gap, end)
-            end = max(end, align(high))
+            end = max(end, align(high, multiple))
         placed.append((end if best is None else best[1], item))
     offsets = {item.name: offset for offset, item in placed}
     return offsets, max((offset + item.nbytes for offset, item in placed), default=0)

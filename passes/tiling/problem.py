@@ -26,12 +26,16 @@ from passes.tiling.memory import reserve
 
 @dataclass(frozen=True)
 class InputSource:
-    """An input of a layer: channels, how outputs map to them, its format, and the expected share of non-zeros."""
+    """An input of a layer: channels, how outputs map to them, its format, and the expected share of non-zeros.
+
+    What is `resident` lies in ACT as a whole: no tile of it is loaded.
+    """
 
     c: int
     format: TensorFormat
     channels: ChannelMap
     density: float
+    resident: bool = False
 
 
 class ComputeTile(NamedTuple):
@@ -121,8 +125,9 @@ class TilingProblem:
 
     `work`: what the layer computes. `sources`: input tensors of extent h x w, read through windows of `kernel`,
     `strides`, `pads` (top, left). Convolutions: `cpg`, `kpg` input and output channels of a group. `residual`: a tensor
-    of the output's extent is added. `parameter_bytes`: PAR blocks that stay for the whole layer. `parts`: how many
-    windows of `kernel` make up the window of the layer, accumulated one after the other.
+    of the output's extent is added. `output_resident`: the output stays in ACT. `parameter_bytes`: PAR blocks
+    that stay for the whole layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated
+    one after the other.
     """
 
     work: Workload
@@ -141,6 +146,7 @@ class TilingProblem:
     parameter_bytes: tuple[int, ...] = ()
     output_format: TensorFormat = TensorFormat.RAW
     output_density: float = 1.0
+    output_resident: bool = False
     parts: int = 1
 
     @property
@@ -289,13 +295,15 @@ def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
     def buffer(name: str, space: str, nbytes: Number, kind: str) -> Buffer:
         return Buffer(name, space, nbytes, executions(nest, depends[kind]) > 1)
 
-    act = reduce(most, (act_bytes(p, t, source, chunk) for source in p.sources))
-    found = [buffer("act", "act", act, "act")]
-    if len(p.sources) > 1 or p.parts > 1:
-        found[0] = replace(found[0], streamed=True)
-    if p.residual is not None:
+    found: list[Buffer] = []
+    loaded = [source for source in p.sources if not source.resident]
+    if loaded:
+        act = buffer("act", "act", reduce(most, (act_bytes(p, t, source, chunk) for source in loaded)), "act")
+        found.append(replace(act, streamed=True) if len(loaded) > 1 or p.parts > 1 else act)
+    if p.residual is not None and not p.residual.resident:
         found.append(buffer("residual", "act", t.rows * t.columns * t.channels, "residual"))
-    found.append(buffer("out", "act", t.rows * t.columns * t.channels, "out"))
+    if not p.output_resident:
+        found.append(buffer("out", "act", t.rows * t.columns * t.channels, "out"))
     if p.accumulates:
         found.append(buffer("psum", "psum", 4 * t.psum_rows * t.columns * t.psum_channels, "psum"))
         weights = buffer("weights", "coef", p.work.weight_bytes(p, t.weights, t.depth, target), "weights")

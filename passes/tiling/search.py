@@ -102,7 +102,7 @@ def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tupl
     room = target.scratchpad.par - sum(reserve(n) for n in p.parameter_bytes)
     act = target.scratchpad.act
     for rows, columns, channels in _outer(p, segment, chunk):
-        out = rows * columns * channels
+        out = 0 if p.output_resident else rows * columns * channels
         if out >= act:
             continue
         ordered = channels < p.k and (rows < p.oh or columns < p.ow)
@@ -124,7 +124,7 @@ def _input_channel_choices(p: TilingProblem, rows: int, columns: int, channels: 
     def nbytes(inputs: int) -> int:
         return act_bytes(p, Tiling(rows, columns, channels, 1, 1, inputs, 1, 1, 1, "", 1, 1), p.sources[0], chunk)
 
-    if nbytes(p.cpg) <= act:
+    if p.sources[0].resident or nbytes(p.cpg) <= act:
         return [p.cpg]
     if not p.splits_input_channels or p.cpg <= chunk:
         return []
@@ -139,7 +139,7 @@ def search(p: TilingProblem, target: Target) -> Tiling | None:
     Deterministic: ties go to the candidate that comes first. Bitmap outputs try narrower segments only when wider
     ones do not fit.
     """
-    found = _cheapest(p, target)
+    found = cheapest(p, target)
     return None if found is None else found[1]
 
 
@@ -170,7 +170,7 @@ def search_parts(p: TilingProblem, target: Target) -> tuple[TilingProblem, Tilin
             break
         # Pads of 0 bound the input tiles of every part.
         part = replace(p, kernel=kernel, pads=(0, 0), parts=count)
-        found = _cheapest(part, target)
+        found = cheapest(part, target)
         if found is None:
             continue
         fewest = fewest or count
@@ -186,7 +186,8 @@ def _tiling(fields: Iterable[Number], order: str, groups: Number, segment: int) 
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
+def cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
+    """The estimated cycles of the cheapest tiling of a layer, and the tiling; None if none fits the scratchpads."""
     segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
     for segment in segments:
         rows = [

@@ -100,8 +100,13 @@ class OpenTileRule(TileRule):
 
     def lower(self, layer: LayerLowering, op: tiles.OpenTileOp, at: Indices) -> None:
         region = HeldRegion("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
+        state = layer.states[op.buffer]
         layer.require_room(op.buffer, region.y.extent * region.x.extent * region.k.extent)
-        layer.states[op.buffer].turn(region)
+        if state.whole is not None:
+            h, w, c = layer.tensor(layer.layer.output).extents
+            whole = HeldRegion("", Span(0, h), Span(0, w), Span(0, c))
+            layer.out_fields(whole, 0, region)  # the tile must lie in the tensor
+        state.turn(region)
 
 
 class StoreTileRule(TileRule):
