@@ -279,7 +279,7 @@ def input_fields(
     Raises `UserError` if the input tile does not hold all of that.
     """
     (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
-    h, w, _ = layer.tensors[region.source].extents
+    h, w, _ = layer.source(region).extents
     y, x = window_span(part.y, r, sy, pt, h), window_span(part.x, s, sx, pl, w)
     return {
         **layer.act_fields(region, address, (y, x, channels)),

@@ -47,7 +47,7 @@ class MapRule(TileRule):
         act, address = layer.held(op.act)
         if act.source != op.tensor.string_value():
             raise layer.fault(f"a tile of {op.tensor} is read; one of @{act.source} is loaded")
-        h, w, c = layer.tensors[act.source].extents
+        h, w, c = layer.source(act).extents
         y, x = window_span(out.y, 1, sy, -oy, h), window_span(out.x, 1, sx, -ox, w)
         source = channels.source(out.k, c, 1)
         values = {"lut": 1, "table": layer.held(op.table)[1]} if op.table is not None else {}

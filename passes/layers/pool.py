@@ -51,7 +51,7 @@ class PoolRule(TileRule):
         out, out_address = layer.held(op.out)
         act, address = layer.held(op.act)
         (r, s), (sy, sx), (pt, pl, _, _) = ints(op.kernel), ints(op.strides), ints(op.pads)
-        h, w = layer.tensors[act.source].extents[:2]
+        h, w = layer.source(act).extents[:2]
         y, x = window_span(out.y, r, sy, pt, h), window_span(out.x, s, sx, pl, w)
         layer.emit(
             "post.pool",

@@ -177,7 +177,14 @@ class LayerLowering:
 
     def is_signed(self, region: HeldRegion) -> int:
         """1 if the tensor that a region belongs to holds int8, 0 for uint8."""
-        return int(self.tensors[region.source].element.signed)
+        return int(self.source(region).element.signed)
+
+    def source(self, region: HeldRegion) -> TensorOp:
+        """The tensor that a region is a part of. Raises `UserError` if it is a tile of the output."""
+        tensor = self.tensors.get(region.source)
+        if tensor is None:
+            raise self.fault("an operation reads an output tile as an input")
+        return tensor
 
     def dram_fields(self, tensor: TensorOp, y: Span, x: Span, c: Span) -> dict[str, int]:
         """Fields of a transfer of a part of a tensor."""
@@ -205,7 +212,9 @@ class LayerLowering:
         return {**self.place("act", region, address, part), **extents}
 
     def out_fields(self, region: HeldRegion, address: int, part: HeldRegion) -> dict[str, int]:
-        """Where a part of the output tile lies."""
+        """Where a part of the output tile lies. Raises `UserError` if the region is a part of an input."""
+        if region.source:
+            raise self.fault("an operation writes over a tile that was loaded")
         return self.place("out", region, address, (part.y, part.x, part.k), "output ")
 
     def place(self, name: str, region: HeldRegion, address: int, part: Box, what: str = "") -> dict[str, int]:

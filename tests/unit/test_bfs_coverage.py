@@ -20,6 +20,8 @@ from isa.program import Program
 
 SPLIT = MAIN.index("lower-to-eisa")
 SMALL = "[scratchpad]\nact = 2560\ncoef = 600\npar = 512\npsum = 512\n"
+ROOMY = SMALL.replace("act = 2560", "act = 6000")
+"""A machine on which tensors stay in ACT."""
 
 
 def residual() -> ModuleOp:
@@ -46,12 +48,15 @@ def deep() -> ModuleOp:
     return g.module(g.conv(g.x, 6, (1, 1), pads=(0, 0, 0, 0)))
 
 
-@pytest.fixture(scope="module", params=[residual, branches, window_in_parts, deep])
+@pytest.fixture(
+    scope="module",
+    params=[(residual, SMALL), (branches, SMALL), (window_in_parts, SMALL), (deep, SMALL), (residual, ROOMY)],
+)
 def tiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Text of a tiled, placed and packed program for a machine on which every layer takes several tiles."""
+    """Text of a tiled, placed and packed program for a machine on which layers take several tiles."""
+    build: Callable[[], ModuleOp] = request.param[0]
     path: Path = tmp_path_factory.mktemp("target") / "small.toml"
-    path.write_text(f'base = "esc1"\nname = "small"\n{SMALL}')
-    build: Callable[[], ModuleOp] = request.param
+    path.write_text(f'base = "esc1"\nname = "small"\n{request.param[1]}')
     return print_module(lower(build(), str(path), MAIN[:SPLIT]))
 
 

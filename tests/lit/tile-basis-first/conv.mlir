@@ -12,20 +12,22 @@ func.func @main(%0: tensor<1x2x6x6xf32>) -> tensor<1x2x3x3xf32> attributes {inpu
 
 // CHECK:       bfs.program attributes {target = "name = {{.*}}"} {
 // CHECK-NEXT:    bfs.tensor @t0 : 6x6x2 !esc.q<i8, 1.0> raw
-// CHECK-NEXT:    bfs.tensor @t1 : 6x6x2 !esc.q<u8, 1.0> bitmap segment 6
+// CHECK-NEXT:    bfs.tensor @t1 : 6x6x2 !esc.q<u8, 1.0> raw resident
 // CHECK-NEXT:    bfs.tensor @t2 : 3x3x2 !esc.q<u8, 1.0> bitmap segment 3
 // CHECK-NEXT:    bfs.input "x" @t0 {shape = array<i64: 1, 2, 6, 6>}
 // CHECK-NEXT:    bfs.output "y0" @t2 {shape = array<i64: 1, 2, 3, 3>}
 // CHECK-NEXT:    bfs.constant @c0 {value = #blob.dense<2x1x1x2xi8, [79, -106, -82, -67]>}
 // CHECK-NEXT:    bfs.constant @c1 {value = #blob.dense<3x2xi32, [-128, 120, 14720422, 10205193, 26, 26]>}
 // CHECK-NEXT:    bfs.layer "/conv" "dense" -> @t1 attributes {nodes = ["/conv"], macs = 144 : i64, weights = 4 : i64} {
+// CHECK:           %out = bfs.resident @t1
 // CHECK:           bfs.load_weights %weights, @c0[%c0 : %c2, %c0 : %c2]
 // CHECK-NEXT:      bfs.load_parameters %parameters, @c1[%c0 : %c2] {block = 2 : i64}
 // CHECK-NEXT:      bfs.load_tile %act, @t0[%c0 : %c6, %c0 : %c6, %c0 : %c2] {{.*}}
 // CHECK-NEXT:      bfs.open_tile %out[%c0 : %c6, %c0 : %c6, %c0 : %c2]
 // CHECK-NEXT:      bfs.conv %psum, %act, %weights[%c0 : %c6, %c0 : %c6, %c0 : %c2, %c0 : %c2] {{{.*}}row_groups = 6 : i64}
 // CHECK-NEXT:      bfs.requant %out, %psum, %parameters {lo = 0 : i64, hi = 255 : i64, q_signed = false}
-// CHECK-NEXT:      bfs.store_tile @t1, %out
-// CHECK:         bfs.layer "layer1" "pool" -> @t2
-// CHECK:           bfs.pool %out, %act {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, kind = "max", count_include_pad = false}
+// CHECK-NEXT:    }
+// CHECK-NEXT:    bfs.layer "layer1" "pool" -> @t2
+// CHECK:           %source0 = bfs.resident @t1
+// CHECK:           bfs.pool %out, %source0 {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, kind = "max", count_include_pad = false}
 // CHECK-NEXT:      bfs.store_tile @t2, %out

@@ -14,7 +14,7 @@ func.func @main(%x: tensor<1x64x48x48xf32>) -> (tensor<1x64x2x2xf32>, tensor<1x6
 // CHECK:      bfs.layer "/max" "pool" -> [[MIDDLE:@t[0-9]+]] attributes {nodes = ["/max"]
 // CHECK:        bfs.pool {{.*}}kernel = array<i64: 1, 47>{{.*}}kind = "max"
 // CHECK:      bfs.layer "/max_2" "pool" -> {{@t[0-9]+}} attributes {nodes = ["/max"]
-// CHECK:        bfs.load_tile %act, [[MIDDLE]]
+// CHECK:        bfs.resident [[MIDDLE]]
 // CHECK:        bfs.pool {{.*}}kernel = array<i64: 47, 1>{{.*}}kind = "max"
 // CHECK:      bfs.layer "/average" "depthwise" -> {{@t[0-9]+}} attributes {nodes = ["/average"], macs = 0 : i64, weights = 0 : i64}
 // CHECK:        bfs.load_weights %weights, [[ONES:@c[0-9]+]]
