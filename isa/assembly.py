@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from isa.declaration import SYNC_FIELDS, WAITS, Field, Instruction
 from isa.errors import UserError
 from isa.jsonform import from_plain, loads, to_plain
-from isa.program import Layer, Port, Program
+from isa.program import Layer, Port, Program, TensorRef
 from isa.table import BY_MNEMONIC, OWN_INSTRUCTIONS
 from isa.target import Target, installed_target, parse_target
 
@@ -103,14 +103,31 @@ def print_assembly(program: Program, *, data: bool = True) -> str:
 
 def _format_object(value: Port | Layer) -> str:
     plain = cast(dict[str, Any], to_plain(value))
-    defaults = _defaults(type(value))
-    shown = {k: v for k, v in plain.items() if k not in ("start", "end") and (k not in defaults or v != defaults[k])}
-    return json.dumps(shown)
+    shown = _without_defaults(type(value), {k: v for k, v in plain.items() if k not in ("start", "end")})
+    (key,) = _TENSORS & set(shown)
+    return json.dumps({**shown, key: _without_defaults(TensorRef, shown[key])})
+
+
+_TENSORS = {"tensor", "output"}
+"""Keys of ports and layers that hold a tensor."""
 
 
 @cache
-def _defaults(kind: type[Port] | type[Layer]) -> Mapping[str, Any]:
+def _defaults(kind: type[Any]) -> Mapping[str, Any]:
     return {f.name: to_plain(f.default) for f in fields(kind) if f.default is not MISSING}
+
+
+def _without_defaults(kind: type[Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = _defaults(kind)
+    return {k: v for k, v in plain.items() if k not in defaults or v != defaults[k]}
+
+
+def _with_defaults(kind: type[Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    whole = {**_defaults(kind), **plain}
+    for key in _TENSORS & set(whole):
+        if isinstance(whole[key], dict):
+            whole[key] = {**_defaults(TensorRef), **cast("dict[str, Any]", whole[key])}
+    return whole
 
 
 def _hex(data: bytes) -> Iterator[str]:
@@ -301,7 +318,7 @@ class _Text:
     def close(self) -> None:
         if self._open is not None:
             plain, token = self._open
-            whole = {**_defaults(Layer), **plain, "start": self._start, "end": len(self.instructions)}
+            whole = _with_defaults(Layer, {**plain, "start": self._start, "end": len(self.instructions)})
             self.layers.append(_located(lambda: from_plain(Layer, whole, ".layer"), token))
             self._open = None
 
@@ -319,7 +336,7 @@ def _object(token: Token) -> dict[str, Any]:
 
 
 def _port(token: Token) -> Port:
-    return _located(lambda: from_plain(Port, {**_defaults(Port), **_object(token)}, "port"), token)
+    return _located(lambda: from_plain(Port, _with_defaults(Port, _object(token)), "port"), token)
 
 
 def _bytes(tokens: Sequence[Token]) -> bytes:
