@@ -168,7 +168,7 @@ def test_report(folder: Path, tmp_path: Path) -> None:
 
 def test_another_target_gives_another_program_of_the_same_function(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "small.toml"
-    target.write_text('base = "esc1"\nname = "small"\n[array]\nblocks = 8\n[scratchpad]\nact = 16384\nout = 8192\n')
+    target.write_text('base = "esc1"\nname = "small"\n[array]\nblocks = 8\n[scratchpad]\nact = 24576\n')
     binary = tmp_path / "small.bin"
     arguments = [*options(folder), "--target", str(target), "--verify-numerics", "--tolerance", "0.5", "-q"]
     assert main([str(folder / "m.onnx"), *arguments, "-o", str(binary)]) == 0

@@ -201,3 +201,35 @@ bfs.program attributes {target = "esc1"} {
   }
 }
 // CHECK: layer 'l': bfs.load_weights needs int8 [K][R][S][C/groups], constant @w is tensor<1x1x1x1xi32>
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t0 : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.tensor @t1 : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.input "x" @t0 {shape = array<i64: 1, 3, 8, 8>}
+  bfs.layer "l" "map" -> @t1 attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %act = bfs.resident @t0
+  }
+}
+// CHECK: layer 'l': @t0 is not a resident bfs.tensor
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t0 : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.tensor @t1 : 8x8x3 !esc.q<u8, 0.5> raw resident
+  bfs.input "x" @t0 {shape = array<i64: 1, 3, 8, 8>}
+  bfs.layer "l" "map" -> @t1 attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %out = bfs.resident @t1
+    %again = bfs.resident @t1
+  }
+}
+// CHECK: layer 'l': names a resident tensor twice
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t0 : 8x8x3 !esc.q<u8, 0.5> bitmap segment 8 resident
+}
+// CHECK: a resident tensor is raw
