@@ -6,16 +6,18 @@ from dataclasses import fields
 
 from emulator.recording import Longs
 from isa.counts import Count
-from isa.target import PerScratchpad, Target
+from isa.target import PerMemory, Target
 
 SCRATCHPADS = ("act", "coef", "par", "psum")
+MEMORIES = (*SCRATCHPADS, "registers", "fifo")
+"""What the target has energies for: beside the scratchpads, coefficient registers and broadcast FIFOs of the blocks."""
 DRAM_COUNTS = {
     "activations_in": Count.DRAM_ACTIVATIONS_IN,
     "activations_out": Count.DRAM_ACTIVATIONS_OUT,
     "weights": Count.DRAM_WEIGHTS,
     "parameters": Count.DRAM_PARAMETERS,
 }
-COMPONENTS = ("dram", *SCRATCHPADS, "accumulators", "mac_rows", "post", "leakage")
+COMPONENTS = ("dram", *MEMORIES, "accumulators", "mac_rows", "post", "leakage")
 
 
 def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target) -> dict[str, float]:
@@ -25,11 +27,11 @@ def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target)
     def n(count: Count) -> float:
         return float(counts[count])
 
-    def pad(table: PerScratchpad, name: str) -> float:
+    def pad(table: PerMemory, name: str) -> float:
         return float(getattr(table, name))
 
     picojoule = {"dram": e.dram_byte * (sum(n(c) for c in DRAM_COUNTS.values()) + instruction_bytes)}
-    for name in SCRATCHPADS:
+    for name in MEMORIES:
         read, write = Count[f"{name.upper()}_READ"], Count[f"{name.upper()}_WRITE"]
         picojoule[name] = pad(e.sram_read_byte, name) * n(read) + pad(e.sram_write_byte, name) * n(write)
     picojoule["accumulators"] = e.add_int8 * n(Count.CA_ADD_INT8) + e.add_int32 * n(Count.CA_ADD_INT32)
@@ -39,6 +41,6 @@ def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target)
         + e.add_int32 * n(Count.POST_ADD_INT32)
         + e.mul_int32 * n(Count.POST_MUL_INT32)
     )
-    milliwatt = sum(pad(e.leakage_mw, f.name) for f in fields(PerScratchpad))
+    milliwatt = sum(pad(e.leakage_mw, f.name) for f in fields(PerMemory))
     picojoule["leakage"] = milliwatt * cycles / target.clock.frequency_mhz * 1e3
     return {name: value * 1e-6 for name, value in picojoule.items()}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.bounds import RESOURCES, active_cycles, concluded, lanes, multipliers, resource_bounds
-from emulator.energy import DRAM_COUNTS, SCRATCHPADS, energy
+from emulator.energy import DRAM_COUNTS, MEMORIES, energy
 from emulator.handlers import UNITS
 from emulator.recording import Recorder
 from emulator.timing import Timeline, replay
@@ -33,6 +33,7 @@ SLICE_CYCLES = {
     "work": Count.CA_WORK,
     "broadcast": Count.CA_BROADCAST,
     "fifo": Count.CA_FIFO,
+    "expansion": Count.CA_EXPANSION,
     "mac": Count.CA_MAC,
     "adder_tree": Count.CA_ADDER_TREE,
     "imbalance": Count.CA_IMBALANCE,
@@ -202,7 +203,7 @@ def _figures(
                 "read": int(counts[Count[f"{name.upper()}_READ"]]),
                 "write": int(counts[Count[f"{name.upper()}_WRITE"]]),
             }
-            for name in SCRATCHPADS
+            for name in MEMORIES
         },
         "energy_uj": {**joule, "total": sum(joule.values())},
     }

@@ -11,9 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.errors import UserError
 from isa.layout import ADD_BLOCK_BYTES, RecordLayout
-from isa.levels import greatest_level
 
 Bytes = NDArray[np.uint8]
 
@@ -46,31 +44,6 @@ def unpack_multipliers(data: Bytes) -> NDArray[np.int64]:
     return np.frombuffer(data.tobytes(), "<i4").astype(np.int64)
 
 
-def pack_coefficients(t: NDArray[np.int8], chunk: int) -> Bytes:
-    """The bytes of COEF of ternary coefficients [kn, v, c]: [kn][v][chunk] of (bitmap, sign bitmap), bit 1 for -1.
-
-    Raises UserError if one of them is beyond -1 and 1.
-    """
-    kn, v, c = t.shape
-    if (level := greatest_level(t)) > 1:
-        raise UserError(f"packed coefficients: COEF holds -1, 0 and 1, found one of magnitude {level}")
-    records = RecordLayout(c, chunk)
-    padded = np.zeros((kn, v, records.chunks * records.slot), np.int8)
-    padded[:, :, :c] = t
-    lanes = padded.reshape(kn, v, records.chunks, 1, records.slot)
-    bits = np.concatenate([lanes != 0, lanes < 0], axis=3)
-    return np.packbits(bits, axis=4, bitorder="little").reshape(-1)
-
-
-def unpack_coefficients(coef: Bytes, kn: int, v: int, c: int, chunk: int) -> NDArray[np.int8]:
-    """Ternary coefficients [kn, v, c] from their bytes in COEF."""
-    records = RecordLayout(c, chunk)
-    bits = np.unpackbits(coef.reshape(kn, v, records.chunks, 2, records.bitmap_bytes), axis=4, bitorder="little")
-    some = bits[:, :, :, 0, : records.slot].view(np.int8)
-    minus = bits[:, :, :, 1, : records.slot].view(np.int8)
-    return (some - 2 * minus).reshape(kn, v, -1)[:, :, :c]
-
-
 def bitmaps(data: Bytes) -> NDArray[np.uint64]:
     """uint64 [...] of little-endian bitmaps [..., bytes] of at most 64 bits."""
     wide = np.zeros((*data.shape[:-1], 8), np.uint8)
@@ -78,10 +51,14 @@ def bitmaps(data: Bytes) -> NDArray[np.uint64]:
     return wide.view("<u8")[..., 0]
 
 
-def coefficient_bitmaps(coef: Bytes, kn: int, v: int, c: int, chunk: int) -> NDArray[np.uint64]:
-    """Bitmaps [kn, v, chunks] of the non-zero coefficients, from their bytes in COEF."""
+def coefficient_bitmaps(t: NDArray[np.int8], chunk: int) -> NDArray[np.uint64]:
+    """Bitmaps [kn, v, chunks] of the non-zero coefficients among ternary coefficients int8 [kn, v, c]."""
+    kn, v, c = t.shape
     records = RecordLayout(c, chunk)
-    return bitmaps(coef.reshape(kn, v, records.chunks, 2, records.bitmap_bytes)[:, :, :, 0])
+    padded = np.zeros((kn, v, records.chunks * records.slot), np.bool_)
+    padded[:, :, :c] = t != 0
+    lanes = padded.reshape(kn, v, records.chunks, records.slot)
+    return bitmaps(np.packbits(lanes, axis=3, bitorder="little"))
 
 
 def tile_bitmaps(tile: Bytes, chunk: int) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from enum import IntEnum
 from importlib.resources import files
 
-from isa import assembly, container, hazards, layout, legality, packing, parameters, weights
+from isa import assembly, coefficients, container, hazards, layout, legality, packing, parameters, weights
 from isa.declaration import INSTRUCTION_BYTES, OPCODE, SYNC_FIELDS, Field, InstructionSpec
 from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES
 from isa.program import PAGE
@@ -64,7 +64,7 @@ constants anywhere: a transfer moves the whole bursts that its first and last by
 
 _HOLDS = {
     "act": "tiles of activations: inputs, residuals and outputs",
-    "coef": "expanded ternary coefficients, dense weights",
+    "coef": "streams of packed ternary coefficients, dense weights",
     "par": "bases, requantisation parameters, tables",
     "psum": "partial sums, int32",
 }
@@ -81,7 +81,7 @@ Parameters in PAR are packed without gaps, little-endian:
 | bases | v * r * s | int8 [v][r][s] |
 
 COEF holds dense weights as int8 [kn][r][s][cpg], depthwise weights as int8 [kn][r][s], and ternary coefficients as
-[kn][v][chunk] of (bitmap, sign bitmap), sign bit 1 for -1. PSUM tiles are int32 [oh][ow][kt].
+streams, as they lie in DRAM. PSUM tiles are int32 [oh][ow][kt].
 """
 
 
@@ -97,6 +97,8 @@ def page() -> str:
         "## Layouts\n",
         _prose(_body(layout)),
         _BLOCKS,
+        "## Streams of coefficients\n",
+        _prose(_body(coefficients)),
         "## Packed coefficients\n",
         _listing(_body(packing)),
         "## Packed weights\n",

@@ -112,9 +112,3 @@ WEIGHT_LANES = 16
 
 WEIGHT_TABLE_BYTES = 64
 """DRAM bytes of the code lengths of packed weights (see `isa.weights`)."""
-
-
-def coefficient_bytes(kn: int, v: int, c: int, chunk: int) -> int:
-    """COEF bytes of expanded coefficients [kn][v][chunk] of (bitmap, sign bitmap; sign bit 1 is -1)."""
-    records = RecordLayout(c, chunk)
-    return kn * v * records.chunks * 2 * records.bitmap_bytes

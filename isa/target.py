@@ -65,7 +65,13 @@ class Array:
     chunk: Annotated[int, Parameter(8, 64, "channels", "channels that share a bitmap; a multiple of 8")]
     ca_lanes: Annotated[int, Parameter(1, 1024, "", "matches that a coefficient accumulator adds in a cycle")]
     ic_bits: Annotated[int, Parameter(8, 24, "bits", "width of an intermediate value, saturating")]
-    fifo_depth: Annotated[int, Parameter(1, 4096, "positions", "depth of the broadcast FIFO of a block")]
+    coefficient_registers: Annotated[
+        int, Parameter(8, 1 << 20, "", "ternary coefficients of a register set of a block, which has two sets")
+    ]
+    expand_rate: Annotated[int, Parameter(1, 64, "", "non-zero coefficients that a block expands in a cycle")]
+    expand_bytes: Annotated[int, Parameter(1, 4096, "bytes", "coded bytes a cycle from COEF to the blocks")]
+    fifo_chunks: Annotated[int, Parameter(1, 65536, "chunks", "capacity of a broadcast FIFO; at least one position")]
+    fifo_blocks: Annotated[int, Parameter(1, 1024, "", "neighbouring blocks that share a broadcast FIFO")]
     ic_fifo_depth: Annotated[
         int, Parameter(1, 4096, "values", "depth of the FIFO between a coefficient accumulator and its MAC row")
     ]
@@ -107,9 +113,7 @@ class Dma:
     load_fifo: Annotated[int, _FIFO]
     store_fifo: Annotated[int, _FIFO]
     bytes_per_cycle: Annotated[int, Parameter(1, 65536, "bytes", "scratchpad side of an engine, in a cycle")]
-    decode_coefficients: Annotated[
-        int, Parameter(1, 65536, "", "ternary coefficients that load.coef expands in a cycle")
-    ]
+    decode_weights: Annotated[int, Parameter(1, 65536, "", "signs of weights that load.weights decodes in a cycle")]
     issue_cycles: Annotated[int, _ISSUE]
 
 
@@ -182,13 +186,17 @@ class Dram:
 
 
 @dataclass(frozen=True)
-class PerScratchpad:
-    """One figure for each scratchpad; who holds the table declares it."""
+class PerMemory:
+    """One figure for each scratchpad, the coefficient registers and the broadcast FIFOs; who holds the table declares
+    it.
+    """
 
     act: float
     coef: float
     par: float
     psum: float
+    registers: float
+    fifo: float
 
 
 def _event(doc: str) -> Parameter:
@@ -205,9 +213,9 @@ class Energy:
     mul_int8: Annotated[float, _event("an 8-bit multiplication")]
     mul_int32: Annotated[float, _event("a 32-bit multiplication")]
     dram_byte: Annotated[float, _event("a byte to or from the DRAM")]
-    sram_read_byte: Annotated[PerScratchpad, _event("a byte read")]
-    sram_write_byte: Annotated[PerScratchpad, _event("a byte written")]
-    leakage_mw: Annotated[PerScratchpad, Parameter(0, 1e6, "mW", "power while it stands still")]
+    sram_read_byte: Annotated[PerMemory, _event("a byte read")]
+    sram_write_byte: Annotated[PerMemory, _event("a byte written")]
+    leakage_mw: Annotated[PerMemory, Parameter(0, 1e6, "mW", "power of all its banks while they stand still")]
 
 
 @dataclass(frozen=True, init=False)

@@ -1,38 +1,23 @@
-"""`load.coef`: packed ternary coefficients to bitmaps in COEF."""
+"""`load.coef`: streams of coefficients to COEF as they are."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from emulator.kernels import Bytes
 from emulator.memories import Memories
 from emulator.recording import Entry
 from emulator.unit import Unit
-from isa.blocks import pack_coefficients
 from isa.counts import Count
-from isa.formats import CoefficientFormat
 from isa.instructions.load_coef import SPEC
 from isa.integers import Values
-from isa.packing import unpack
 
 
-def execute(m: Memories, v: Values) -> int:
-    """Returns the coefficients that are not zero."""
-
-    def make() -> tuple[tuple[Bytes, int], int]:
-        t = unpack(m.constant(v["dram"], v["size"]), CoefficientFormat(v["coding"]), v["kn"], v["v"], v["c"])
-        data = pack_coefficients(t, m.chunk)
-        return (data, int(np.count_nonzero(t))), data.nbytes
-
-    data, nonzeros = m.derived(make)
-    m.coef[v["coef"] : v["coef"] + len(data)] = data
-    return nonzeros
+def execute(m: Memories, v: Values) -> None:
+    """Copy the bytes."""
+    m.coef[v["coef"] : v["coef"] + v["size"]] = m.rodata[v["dram"] : v["dram"] + v["size"]]
 
 
-def record(entry: Entry, v: Values, nonzeros: int) -> None:
-    """The transfer and the non-zeros."""
+def record(entry: Entry, v: Values, _: None) -> None:
+    """The transfer."""
     entry.request(Count.DRAM_WEIGHTS, (v["dram"], v["size"]))
-    entry.add(Count.WEIGHT_NONZEROS, nonzeros)
 
 
 UNIT = Unit(SPEC, execute, record)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from isa.costs import Counted, multiplications, output_values, window_taps
+from isa.costs import Counted
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
@@ -22,83 +20,60 @@ from isa.field_groups import (
     psum_tile,
 )
 from isa.formats import Queue, Space
-from isa.integers import Number, Values, ceil_div, most
-from isa.layout import coefficient_bytes
+from isa.integers import Number, Values, ceil_div, least, most
 from isa.target import Target
 
 
+def registers(c: Number, target: Target) -> Number:
+    """Coefficient registers that an (output channel, basis) with `c` input channels takes: whole chunks."""
+    return ceil_div(c, target.array.chunk) * target.array.chunk
+
+
+def working_slices(c: Number, target: Target) -> Number:
+    """Slices of a block that work at a time: those whose coefficients of `c` input channels its registers hold."""
+    return least(target.array.slices, target.array.coefficient_registers // registers(c, target))
+
+
 def rules(v: Values, target: Target) -> Sequence[Rule]:
-    """Partial sums and row groups."""
-    return (act_rule(v), *psum_rules(v), groups_rule(v, target))
-
-
-def expanded_bytes(v: Values, target: Target) -> Number:
-    """Bytes of the expanded coefficients."""
-    return coefficient_bytes(v["kn"], v["v"], v["ic"], target.array.chunk)
+    """Partial sums, row groups and coefficient registers."""
+    need, have = registers(v["ic"], target), target.array.coefficient_registers
+    return (
+        act_rule(v),
+        *psum_rules(v),
+        groups_rule(v, target),
+        Rule(
+            need > have,
+            "ic={ic} takes {need} coefficient registers; a block has {have}",
+            {"need": need, "have": have},
+        ),
+    )
 
 
 def extents(v: Values, target: Target) -> Sequence[Extent]:
-    """Input tile, coefficients, bases and partial sums."""
+    """Input tile, streams of coefficients, bases and partial sums."""
     return (
         act_tile(v),
-        reads(Space.COEF, v["coef"], expanded_bytes(v, target)),
+        reads(Space.COEF, v["coef"], v["size"]),
         reads(Space.PAR, v["basis"], v["v"] * v["r"] * v["s"]),
         psum_tile(v, write=True),
     )
 
 
-def rounds(v: Values, target: Target) -> Number:
-    """How often the slices of a block take bases."""
-    return ceil_div(v["v"], target.array.slices)
+def counts(v: Values, target: Target) -> Counted:
+    """What the data do not decide.
 
-
-def stationary(v: Values, target: Target) -> Number:
-    """Whether every slice keeps its coefficients for the whole instruction."""
-    slots = target.array.blocks // v["groups"] * most(1, target.array.slices // v["v"])
-    return rounds(v, target) * ceil_div(v["kn"], slots) == 1
-
-
-class Item(NamedTuple):
-    """Expected cycles of an accumulator item: mean, standard deviation and maximum over the blocks."""
-
-    mean: float
-    spread: float
-    most: float
-
-
-def expected_cycles(v: Values, target: Target, item: Item, positions: Mapping[int, int]) -> float:
-    """Cycles where accumulator items take as long as expected.
-
-    `positions`: of the slowest row group, how many positions take part in so many window taps. Blocks run few positions
-    ahead of one another, so the slowest of them sets the pace: of n blocks, about sqrt(2 ln n) deviations above the
-    mean, less what the spread of the normal distribution takes from so few.
+    Every row group expands every coefficient once. Slices keep their bases if one round takes all, else they fetch
+    them for every output channel.
     """
     a = target.array
-    blocks = a.blocks // v["groups"]
-    together = max(1, a.slices // v["v"])
-    passes = ceil_div(v["kn"], blocks * together)
-    items = passes * ceil_div(v["v"], a.slices)
-    active = min(blocks, ceil_div(v["kn"], together))
-    slowest = max(0.0, math.sqrt(2 * math.log(active)) - 0.5) if active > 1 else 0.0
-    accumulate = min(items * item.mean + slowest * item.spread * math.sqrt(items), items * item.most)
-    broadcast = ceil_div(ceil_div(v["ic"], a.chunk), a.broadcast_chunks)
-    cycles, last = 0.0, 0
-    for taps, count in positions.items():
-        last = ceil_div(taps, a.macs)
-        cycles += count * max(broadcast, accumulate, items * last)
-    return a.issue_cycles + cycles + broadcast + last
-
-
-def counts(v: Values, target: Target) -> Counted:
-    """What the data do not decide: a sum is read and written for each round, but its first one only written."""
-    a, taps = target.array, window_taps(v)
-    sums = 4 * taps * v["kn"] * rounds(v, target)
+    working = most(1, working_slices(v["ic"], target))
+    rounds = ceil_div(v["v"], working)
+    passes = ceil_div(v["kn"], a.blocks // v["groups"] * most(1, working // v["v"]))
     return {
         Count.CA_ISSUE: a.blocks * a.slices * a.issue_cycles,
-        Count.PAR_READ: v["v"] * v["r"] * v["s"] * v["groups"],
-        Count.PSUM_WRITE: sums,
-        Count.PSUM_READ: sums - 4 * output_values(v),
-        **multiplications(taps * v["kn"] * v["v"], ceil_div(a.ic_bits, 8)),
+        Count.COEF_READ: v["size"] * v["groups"],
+        Count.WEIGHT_VALUES: v["kn"] * v["v"] * v["ic"] * v["groups"],
+        Count.PAR_READ: v["v"] * v["r"] * v["s"] * v["groups"] * (1 + (rounds > 1) * (passes - 1)),
     }
 
 
@@ -112,7 +87,8 @@ SPEC = InstructionSpec(
         *ACT_TILE,
         *WINDOW,
         *PSUM_TILE,
-        address("coef", "of the expanded coefficients in COEF"),
+        address("coef", "of the streams of coefficients in COEF"),
+        extent("size", "bytes of the streams of the kn output channels", 24),
         extent("v", "virtual bases"),
         address("basis", "of the bases int8 [v][r][s] in PAR"),
         Field("ic_shift", 5, "right shift of the intermediate channel, round half up"),

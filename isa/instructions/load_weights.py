@@ -26,7 +26,7 @@ def extents(v: Values, _: Target) -> Sequence[Extent]:
 def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
     """The longest of transfer, expansion, decoding of the signs, and of the magnitudes of `nonzeros` weights."""
     transfer = transfer_cycles(most(v["size"] + WEIGHT_TABLE_BYTES, v["count"]), target)
-    signs = ceil_div(v["count"], target.dma.decode_coefficients)
+    signs = ceil_div(v["count"], target.dma.decode_weights)
     return most(most(transfer, signs), ceil_div(nonzeros, WEIGHT_LANES))
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from isa.errors import UserError
 from isa.formats import TensorFormat
-from isa.layout import coefficient_bytes
+from isa.instructions.conv_esc import working_slices
+from isa.integers import ceil_div
 from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
 from passes.math.moments import Moments
@@ -65,15 +66,14 @@ class ConvLayer:
 
     @property
     def most_bases(self) -> int:
-        """Virtual bases that the scratchpads hold: coefficients of one output channel in half of COEF, bases in
-        half of PAR.
+        """Virtual bases that the machine holds: coefficients of one output channel in half of COEF at two bits each, in
+        the registers of a block those of one basis, bases in half of PAR.
         """
         _, r, s, c = self.weights.shape
         pads = self.target.scratchpad
-        return min(
-            pads.coef // 2 // coefficient_bytes(1, 1, c, self.target.array.chunk),
-            pads.par // 2 // (r * s),
-        )
+        if working_slices(c, self.target) == 0:
+            return 0
+        return min(pads.coef // 2 // ceil_div(c, 4), pads.par // 2 // (r * s))
 
 
 @dataclass(frozen=True)

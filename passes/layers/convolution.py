@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,16 @@ class Stages:
     resident: Sequence[DenseAttr] = ()
 
 
+class ConvConstants(NamedTuple):
+    """The values by which a convolution multiplies: `weight` [K][...], loaded output channel by output channel, and
+    `resident`, in PAR for the whole layer; and the strides of its windows.
+    """
+
+    weight: NDArray[np.generic]
+    resident: Sequence[NDArray[np.generic]]
+    strides: Sequence[int]
+
+
 def dense_faults(op: AccumulatorOp, depth: int, target: Target) -> Iterator[str]:
     """Why the machine cannot compute a convolution with int8 weights of `depth` input channels each; its windows may be
     accumulated in parts.
@@ -76,11 +87,11 @@ class ConvolutionKind(LayerKind):
         """The operations that the kind computes before the requantisation; None if they are not of the kind."""
 
     @abstractmethod
-    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
-        """What the tiler asks of a layer with weights [K][...], where a share `density` of the input is not zero."""
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
+        """What the tiler asks of a layer with these constants, where a share `density` of the input is not zero."""
 
     def work_with_data(
-        self, work: Workload, weight: NDArray[np.generic], packed: float, density: float, target: Target
+        self, work: Workload, constants: ConvConstants, packed: float, density: float, target: Target
     ) -> Workload:
         """The same work with what schedules do not look at: `packed`, bytes in DRAM of a weight, and all values."""
         return work
@@ -96,7 +107,7 @@ class ConvolutionKind(LayerKind):
         (h, w), (oh, ow), k = shape.input, shape.output, shape.k
         density = 1.0 if shape.input_format is TensorFormat.RAW else DENSITY
         return TilingProblem(
-            work=self.work(weight, density, target),
+            work=self.work(ConvConstants(weight, resident, shape.strides), density, target),
             h=h,
             w=w,
             oh=oh,
@@ -120,7 +131,8 @@ class ConvolutionKind(LayerKind):
         rule = next(rule for rule in self.rules if isinstance(rule, ConstantRule))
         transfers = _weight_transfers(p, t)
         nbytes = sum(rule.packed_bytes(part, transfers) for part in _window_parts(weight, shape.kernel, p.kernel))
-        work = self.work_with_data(p.work, weight, nbytes / max(1, weight.size), shape.density, target)
+        constants = ConvConstants(weight, resident, shape.strides)
+        work = self.work_with_data(p.work, constants, nbytes / max(1, weight.size), shape.density, target)
         source = replace(p.sources[0], density=shape.density)
         return replace(p, work=work, sources=(source,)), nbytes + sum(constant.nbytes for constant in resident)
 
@@ -147,7 +159,9 @@ class ConvolutionKind(LayerKind):
         inputs = tiler.inputs(first.operands[0], *([] if op.residual is None else [op.residual]))
         if inputs is None:
             return
-        work = self.work(stages.weight.array, inputs[0].density, tiler.target)
+        strides, _ = stages.window.window
+        constants = ConvConstants(stages.weight.array, [constant.array for constant in stages.resident], strides)
+        work = self.work(constants, inputs[0].density, tiler.target)
         problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
         build = tiler.start(first, problem)
         if build is None:

@@ -20,6 +20,7 @@ from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import (
+    ConvConstants,
     ConvolutionKind,
     LoadWeightsRule,
     RequantRule,
@@ -125,13 +126,14 @@ class DenseKind(ConvolutionKind):
         _, r, s, _ = conv.weight.array.shape
         return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
 
-    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         return DenseWork()
 
     def work_with_data(
-        self, work: Workload, weight: NDArray[np.generic], packed: float, density: float, target: Target
+        self, work: Workload, constants: ConvConstants, packed: float, density: float, target: Target
     ) -> Workload:
         assert isinstance(work, DenseWork)
+        weight = constants.weight
         return replace(work, packed=packed, nonzeros=np.count_nonzero(weight) / max(1, weight.size))
 
     def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
@@ -16,6 +14,7 @@ from isa.instructions.conv_dw import cycles
 from isa.integers import Number
 from isa.target import Target
 from passes.layers.convolution import (
+    ConvConstants,
     ConvolutionKind,
     LoadWeightsRule,
     RequantRule,
@@ -86,7 +85,7 @@ class DepthwiseKind(ConvolutionKind):
         _, r, s, _ = conv.weight.array.shape
         return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
 
-    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         return DepthwiseWork()
 
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +16,16 @@ from dialects.attributes import ints
 from dialects.bfs import ResidentOp
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
-from isa.instructions import conv_esc, load_coef
-from isa.integers import Number, ceil_div, least, most
-from isa.layout import coefficient_bytes, requant_block_bytes
-from isa.packing import best, packed_size
-from isa.target import Target
+from isa.coefficients import channel_bytes, pack_channels, stream_bytes
+from isa.elementary import sigmoid
+from isa.instructions import load_coef
+from isa.instructions.conv_esc import registers, working_slices
+from isa.integers import Number, by_value, ceil_div, least, most
+from isa.layout import requant_block_bytes
+from isa.target import Array, Target
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvolutionKind, RequantRule, Stages, input_fields, partial_sums
+from passes.layers.convolution import ConvConstants, ConvolutionKind, RequantRule, Stages, input_fields, partial_sums
 from passes.tiling.cost import group_choices
 from passes.tiling.geometry import Span, balanced, coverage, steps
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
@@ -32,120 +33,123 @@ from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import ComputeTile, Tiling, TilingProblem, WeightStream, Workload
+from passes.tiling.problem import ComputeTile, TilingProblem, WeightStream, Workload
+
+F = NDArray[np.float64]
 
 
-def match_cycles(coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int) -> float:
-    """Expected coefficient accumulator cycles of a round of int8 T[K][V][C]: those of the slowest of its slices, each
-    of which takes a basis.
+def _below(x: F) -> F:
+    """The normal distribution function, to three digits."""
+    return sigmoid(x * (1.5976 + 0.070565992 * x * x))
+
+
+def slowest_slice(marks: NDArray[np.int64], density: float, lanes: int, floor: int) -> F:
+    """Expected cycles [items] of items: those of the slowest of its slices, but at least `floor`.
+
+    `marks` [items, slices]: coefficients that a slice combines, of which each meets an activation with probability
+    `density`.
     """
-    k, v, c = coefficients.shape
-    padded = np.zeros((k * v, -(-c // chunk) * chunk), bool)
-    padded[:, :c] = (np.asarray(coefficients) != 0).reshape(k * v, c)
-    matches = padded.reshape(k * v, -1, chunk).sum(axis=2)
-    cycles = np.where(matches > 0, np.maximum(1, np.ceil(matches * density / lanes)), 0).sum(axis=1).reshape(k, v)
-    rounds = [cycles[:, i : i + slices].max(axis=1) for i in range(0, v, slices)]
-    return float(np.mean(rounds))
+    mean = marks * density
+    deviation = np.sqrt(mean * (1 - density))
+    cycles = np.full(len(marks), float(floor))
+    for n in range(floor, ceil_div(int(marks.max(initial=0)), lanes)):
+        room = n * lanes + 0.5 - mean  # matches that still fit n cycles
+        fits = np.where(deviation > 0, _below(room / np.maximum(deviation, 1e-9)), room > 0)
+        cycles += 1 - fits.prod(axis=1)
+    return cycles
 
 
-_LIKELY = (-1.7, -0.7, 0.0, 0.7, 1.7)
-"""Standard deviations from the mean that stand for five equally likely parts of a normal distribution, about."""
-
-
-def expected_items(
-    coefficients: NDArray[np.generic], density: float, chunk: int, lanes: int, slices: int
-) -> NDArray[np.float64]:
-    """Expected cycles float64 [blocks, rounds] of the items of int8 T[K][V][C], where each channel of a position is not
-    zero with probability `density`: an item takes as long as the slowest of its slices.
-
-    All slices see the same position, so that they are slow together where it has few zeros.
+class RoundCycles(NamedTuple):
+    """Expected cycles of the items of a round, were there a block for each: `items[n]` where they take at least the n
+    cycles of the bus or of the MAC rows. `taps`: the most taps of a basis that are not zero.
     """
-    k, v, c = coefficients.shape
-    chunks = -(-c // chunk)
-    padded = np.zeros((k, v, chunks * chunk), bool)
-    padded[:, :, :c] = np.asarray(coefficients) != 0
-    counts = padded.reshape(k, v, chunks, chunk).sum(axis=3)
-    channels = min(c, chunk)
-    deviation = math.sqrt(channels * density * (1 - density))
-    seen = [round(min(max(channels * density + z * deviation, 0), channels)) for z in _LIKELY]
-    return np.mean([_slowest_slices(counts, _cycle_shares(channels, n, lanes), slices) for n in seen], axis=0)
+
+    taps: int
+    items: tuple[tuple[float, ...], ...]
+
+    def pace(self, least_cycles: int, blocks: int) -> float:
+        """Mean, over the passes, of the cycles of an item in the slowest of so many blocks."""
+        items = self.items[min(least_cycles, len(self.items) - 1)]
+        return float(np.mean([max(items[i : i + blocks]) for i in range(0, len(items), blocks)]))
 
 
-def _slowest_slices(counts: NDArray[np.int64], one: NDArray[np.float64], slices: int) -> NDArray[np.float64]:
-    """Expected cycles [blocks, rounds] of items, for coefficients [K, V, chunks] in each chunk and the shares of
-    `_cycle_shares`.
+def round_cycles(constants: ConvConstants, density: float, array: Array, slices: int) -> Iterator[RoundCycles]:
+    """Every round of coefficients T[K][V][C] and bases [V, R, S]; a block takes as many output channels at a time as
+    its `slices` have room for.
     """
-    k, v, chunks = counts.shape
-    shares = one[counts[:, :, 0]]
-    for i in range(1, chunks):
-        further, wider = one[counts[:, :, i]], np.zeros((k, v, shares.shape[2] + one.shape[1] - 1))
-        for cycles in range(one.shape[1]):
-            wider[:, :, cycles : cycles + shares.shape[2]] += shares * further[:, :, cycles : cycles + 1]
-        shares = wider
-    within = np.cumsum(shares, axis=2)
+    t, (bases, *_) = constants.weight, constants.resident
+    marks = np.count_nonzero(t, axis=2)
+    k, v = marks.shape
+    broadcast = ceil_div(ceil_div(t.shape[2], array.chunk), array.broadcast_chunks)
     together = max(1, slices // v)
-    blocks = -(-k // together)
-    rounds: list[NDArray[np.float64]] = []
-    for i in range(0, v, slices):
-        done = np.ones((blocks * together, within.shape[2]))
-        done[:k] = within[:, i : i + slices].prod(axis=1)
-        rounds.append((1 - done.reshape(blocks, together, -1).prod(axis=1)).sum(axis=1))
-    return np.stack(rounds, axis=1)
+    padded = np.zeros((ceil_div(k, together) * together, v), np.int64)
+    padded[:k] = marks
+    for first in range(0, v, slices):
+        part = slice(first, first + slices)
+        items = padded[:, part].reshape(ceil_div(k, together), -1)
+        taps = int(np.count_nonzero(bases[part], axis=(1, 2)).max())
+        floors = range(max(broadcast, ceil_div(taps, array.macs)) + 1)
+        cycles = (slowest_slice(items, density, array.ca_lanes, max(broadcast, n)) for n in floors)
+        yield RoundCycles(taps, tuple(tuple(each.tolist()) for each in cycles))
 
 
-@lru_cache(maxsize=64)
-def _cycle_shares(channels: int, nonzeros: int, lanes: int) -> NDArray[np.float64]:
-    """Probability [coefficients, cycles] that so many non-zero coefficients of a chunk keep an accumulator busy for so
-    many cycles, where so many of the chunk's activations are not zero.
-    """
-    found = np.zeros((channels + 1, -(-channels // lanes) + 1))
-    found[0, 0] = 1
-    ways = math.comb(channels, nonzeros)
-    for coefficients in range(1, channels + 1):
-        for matches in range(max(0, coefficients + nonzeros - channels), min(coefficients, nonzeros) + 1):
-            chosen = math.comb(coefficients, matches) * math.comb(channels - coefficients, nonzeros - matches)
-            found[coefficients, max(1, -(-matches // lanes))] += chosen / ways
-    return found
+def expansion_cycles(t: NDArray[np.generic], array: Array) -> float:
+    """Mean cycles in which a block expands the coefficients T[K][V][C] of an output channel."""
+    k, v, c = t.shape
+    padded = np.zeros((k, v, ceil_div(c, array.chunk) * array.chunk), np.int64)
+    padded[:, :, :c] = np.asarray(t) != 0
+    marks: NDArray[np.int64] = padded.reshape(k, -1, array.chunk).sum(axis=2)
+    return float((-(-marks // array.expand_rate)).sum(axis=1).mean())
 
 
 @dataclass(frozen=True)
 class EscalateWork(Workload):
-    """`v` bases; `match_cycles`: mean coefficient accumulator cycles of one intermediate value; `density`: share of
-    non-zero coefficients.
-
-    Schedules do not depend on the rest: `packed`, bytes in DRAM of a coefficient, and `item`, `spread` and `most`,
-    mean, standard deviation and maximum over the blocks of the expected cycles of an item.
+    """`v` bases, taken by `slices` at a time in `rounds`; `expansion`: mean cycles in which a block expands an output
+    channel; `ends`: bytes of the streams of the coefficients up to each output channel.
     """
 
     v: int
-    match_cycles: float
-    density: float
-    packed: float = 0.25
-    item: float = 0.0
-    spread: float = 0.0
-    most: float = math.inf
+    slices: int
+    rounds: tuple[RoundCycles, ...]
+    expansion: float
+    ends: tuple[int, ...]
 
     name = "escalate"
     accumulates = True
     reads_all_channels = True
 
-    def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
-        return coefficient_bytes(channels, self.v, p.cpg, target.array.chunk)
+    @classmethod
+    def of(cls, constants: ConvConstants, density: float, target: Target) -> EscalateWork:
+        """The work of coefficients and bases on activations of a density."""
+        t = np.asarray(constants.weight, np.int8)
+        _, v, c = t.shape
+        slices = working_slices(c, target)
+        rounds = tuple(round_cycles(constants, density, target.array, slices))
+        ends = np.cumsum(channel_bytes(t))
+        return cls(v, slices, rounds, expansion_cycles(t, target.array), tuple(ends.tolist()))
 
-    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> Number:
-        count = t.weights * self.v * p.cpg
-        packed = count * min(0.25, 0.02 + 0.6 * self.density)
-        return most(packed / bandwidth, count / target.dma.decode_coefficients)
+    @property
+    def together(self) -> int:
+        """Output channels that share a block."""
+        return max(1, self.slices // self.v)
+
+    def weight_bytes(self, p: TilingProblem, channels: Number, depth: Number, target: Target) -> Number:
+        return by_value(self._widest, channels)
+
+    def _widest(self, channels: int) -> int:
+        """The most bytes of the streams of so many neighbouring output channels."""
+        ends = np.array((0, *self.ends), np.int64)
+        channels = min(channels, len(self.ends))
+        return int((ends[channels:] - ends[: ends.size - channels]).max())
 
     def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
-        size = max(1, round(channels * self.v * p.cpg * self.packed))
-        cycles = load_coef.cycles({"size": size, "kn": channels, "v": self.v, "c": p.cpg}, target)
-        return WeightStream(size, cycles)
+        size = max(1, round(channels * self.ends[-1] / len(self.ends)))
+        return WeightStream(size, load_coef.cycles({"size": size}, target))
 
     def psum_channels(self, p: TilingProblem, channels: int, target: Target) -> set[int]:
-        slots = target.array.blocks * max(1, target.array.slices // self.v)
+        slots = target.array.blocks * self.together
         wanted = {slots, 2 * slots, ceil_div(channels, 2), ceil_div(channels, 3)}
-        each = coefficient_bytes(1, self.v, p.cpg, target.array.chunk)
+        each = self._widest(1)
         for room in (target.scratchpad.coef // 2 // each, target.scratchpad.coef // each):
             wanted |= {balanced(channels, room), next((n for n in range(room, 1, -1) if channels % n == 0), 1)}
         return wanted
@@ -154,31 +158,70 @@ class EscalateWork(Workload):
         return group_choices(target.array.blocks, rows)
 
     def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
-        a = target.array
         share = ceil_div(tile.rows, tile.groups)
-        slots = a.blocks // tile.groups * max(1, a.slices // self.v)
-        items = ceil_div(tile.channels, slots) * ceil_div(self.v, a.slices)
-        taps = [min(k, k if s == 1 else ceil_div(k, s)) for k, s in zip(p.kernel, p.strides, strict=True)]
-        cycles = max(self.match_cycles, ceil_div(taps[0] * taps[1], a.macs))
-        high, wide = share, tile.columns
-        if p.kernel != (1, 1):
-            high = least(p.h, (share - 1) * p.strides[0] + p.kernel[0])
-            wide = least(p.w, (tile.columns - 1) * p.strides[1] + p.kernel[1])
-        broadcast = ceil_div(ceil_div(p.cpg, a.chunk), a.broadcast_chunks)
-        return a.issue_cycles + high * wide * most(broadcast, items * cycles)
+        extents: list[Number] = [share, tile.columns]
+        taps: Number = 1
+        for i, (size, kernel, stride) in enumerate(zip((p.h, p.w), p.kernel, p.strides, strict=True)):
+            outputs = extents[i]
+            if p.kernel != (1, 1):
+                extents[i] = least(size, (outputs - 1) * stride + kernel)
+            taps = taps * least(kernel, -(-outputs * kernel // extents[i]))
+        return self._cycles(p, [(taps, extents[0] * extents[1])], tile, target)
 
     def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> float:
         share = ceil_div(y.extent, tile.groups)
         columns = coverage(x, p.kernel[1], p.strides[1], p.pads[1], p.w)
         groups = (coverage(rows, p.kernel[0], p.strides[0], p.pads[0], p.h) for rows in steps(y.first, y.extent, share))
         rows = max(groups, key=lambda covered: sum(covered.values()))
-        positions: dict[int, int] = {}
-        for high, many in rows.items():
-            for wide, often in columns.items():
-                positions[high * wide] = positions.get(high * wide, 0) + many * often
-        fields = {"groups": tile.groups, "v": self.v, "kn": tile.channels, "ic": p.cpg}
-        item = conv_esc.Item(self.item or self.match_cycles, self.spread, self.most)
-        return conv_esc.expected_cycles(fields, target, item, positions)
+        positions = [(high * wide, many * often) for high, many in rows.items() for wide, often in columns.items()]
+        return float(self._cycles(p, positions, tile, target))
+
+    def _cycles(
+        self, p: TilingProblem, positions: Sequence[tuple[Number, Number]], tile: ComputeTile, target: Target
+    ) -> Number:
+        """Cycles of an instruction, of which every step sends `positions` to the slowest row group: that many window
+        taps read as many positions.
+
+        The coefficients of the first step are expanded before it begins, those of any other while the step before it
+        takes its positions.
+        """
+        a = target.array
+        blocks = least(a.blocks // tile.groups, ceil_div(tile.channels, self.together))
+        passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
+        nbytes = self.ends[-1] / len(self.ends) * tile.groups / a.expand_bytes
+        feed = self.together * most(nbytes / len(self.rounds) + 0.5, 1.0)
+        first = most(feed, self._expansion(0))
+        cycles = a.issue_cycles + (blocks - 1) * feed + first
+        step: Number = 0
+        for i, each in enumerate(self.rounds):
+            following = most(blocks * feed, self._expansion((i + 1) % len(self.rounds)))
+            step = self._step(each, p, positions, blocks, a.macs)
+            cycles = cycles + passes * most(step, following)
+        return cycles - _HIDDEN * most(most(blocks * feed, first) - step, 0)
+
+    def _expansion(self, number: int) -> float:
+        """Mean cycles in which a block expands what it takes in a round."""
+        width = min(self.v, (number + 1) * self.slices) - number * self.slices
+        return self.together * self.expansion * width / self.v
+
+    def _step(
+        self, each: RoundCycles, p: TilingProblem, positions: Sequence[tuple[Number, Number]], blocks: Number, macs: int
+    ) -> Number:
+        """Cycles of a step of a round, without expansion."""
+        cycles: Number = 0
+        for taps, count in positions:
+            multiply = ceil_div(ceil_div(taps * each.taps, p.taps), macs)
+            pace = by_value(lambda key: each.pace(*divmod(key, _BLOCKS)), multiply * _BLOCKS + blocks)
+            cycles = cycles + count * pace
+        return cycles
+
+
+_HIDDEN = 0.5
+"""Share of the expansion that the last step would wait for and that no step follows; some of it is gone already, as the
+blocks run apart."""
+
+_BLOCKS = 1 << 16
+"""More than any target has blocks."""
 
 
 def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:
@@ -192,7 +235,7 @@ def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:
 
 
 class LoadCoefficientsRule(ConstantRule):
-    """`load.coef` of ternary coefficients, each transfer in its smallest format; the coding names that."""
+    """`load.coef` of the streams of some output channels."""
 
     operation = LoadCoefficientsOp
     axes = (0, None)
@@ -201,38 +244,20 @@ class LoadCoefficientsRule(ConstantRule):
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))
 
     def packed_bytes(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> int:
-        return sum(packed_size(np.asarray(value[t.k.first : t.k.end], np.int8)) for t in transfers)
+        sizes = channel_bytes(np.asarray(value, np.int8))
+        return sum(int(sizes[t.k.first : t.k.end].sum()) for t in transfers)
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
-        pieces: list[tuple[bytes, int]] = []
-        for t in transfers:
-            coding, data = best(np.asarray(value[t.k.first : t.k.end], np.int8))
-            pieces.append((data, int(coding)))
-        return Packed(b"", pieces)
+        streams = pack_channels(np.asarray(value, np.int8))
+        return Packed(b"", [(b"".join(streams[t.k.first : t.k.end]), 0) for t in transfers])
 
     def lower(self, layer: LayerLowering, op: LoadCoefficientsOp, at: Indices) -> None:
         k = span(at, op.k, op.channels)
-        convolution = next(
-            (use.operation for use in op.buffer.uses if isinstance(use.operation, compute.ConvEscOp)), None
-        )
-        if convolution is None:
-            raise layer.fault("coefficients are loaded that no convolution reads")
-        v = convolution.v.value.data
-        address, size, coding = layer.piece(op.constant, k.first, 0)
-        channels = input_channels(layer, convolution)
-        layer.require_room(op.buffer, coefficient_bytes(k.extent, v, channels, layer.chunk))
+        address, size, _ = layer.piece(op.constant, k.first, 0)
+        layer.require_room(op.buffer, size)
         state = layer.states[op.buffer]
         if state.fill(HeldRegion(op.constant.string_value(), k=k)):
-            layer.emit(
-                "load.coef",
-                dram=address,
-                size=size,
-                coding=coding,
-                kn=k.extent,
-                v=v,
-                c=channels,
-                coef=state.address,
-            )
+            layer.emit("load.coef", dram=address, size=size, coef=state.address)
 
 
 class ConvEscRule(TileRule):
@@ -246,13 +271,15 @@ class ConvEscRule(TileRule):
         basis = layer.held(op.basis)[1]
         part, psum = partial_sums(layer, op, at, first=True)
         layer.require_covered(coefficients.k, part.k, "coefficients of channels")
-        v = op.v.value.data
+        sizes = stream_bytes(layer.piece_bytes(coefficients.source, coefficients.k.first, 0), coefficients.k.extent)
+        before = part.k.first - coefficients.k.first
         layer.emit(
             "conv.esc",
             **input_fields(layer, op, act, act_address, part, Span(0, input_channels(layer, op))),
             **psum,
-            coef=coef + (part.k.first - coefficients.k.first) * coefficient_bytes(1, v, act.c.extent, layer.chunk),
-            v=v,
+            coef=coef + int(sizes[:before].sum()),
+            size=int(sizes[before : before + part.k.extent].sum()),
+            v=op.v.value.data,
             basis=basis,
             ic_shift=op.ic_shift.value.data,
             groups=op.row_groups.value.data,
@@ -262,10 +289,17 @@ class ConvEscRule(TileRule):
 def _coefficient_faults(op: CoeffCombineOp, target: Target) -> Iterator[str]:
     if op.ic_bits.value.data != target.array.ic_bits:
         yield f"ic_bits={op.ic_bits.value.data}; requires {target.array.ic_bits} of target '{target.name}'"
-    (_, v, c), chunk, pads = op.coefficients.array.shape, target.array.chunk, target.scratchpad
-    if op.level > (most := target.array.coefficient_level):
-        yield f"coefficients of magnitude {op.level}; requires at most {most} of target '{target.name}'"
-    needs = [("coefficients of one channel", coefficient_bytes(1, v, c, chunk), pads.coef)]
+    t, pads = np.asarray(op.coefficients.array, np.int8), target.scratchpad
+    _, v, c = t.shape
+    if op.level > (most_level := target.array.coefficient_level):
+        yield f"coefficients of magnitude {op.level}; requires at most {most_level} of target '{target.name}'"
+    if working_slices(c, target) == 0:
+        have = target.array.coefficient_registers
+        yield (
+            f"{c} input channels take {registers(c, target)} coefficient registers of a block; target "
+            f"'{target.name}' has {have}"
+        )
+    needs = [("coefficients of one channel", int(channel_bytes(t).max(initial=0)), pads.coef)]
     if (second := op.basis_stage) is not None:
         r, s = second.kernel
         needs += [
@@ -294,20 +328,13 @@ class EscalateKind(ConvolutionKind):
         _, r, s = second.basis.array.shape
         return Stages([first, second], second, (r, s), 1, first.coefficients, (second.basis,))
 
-    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
-        array = target.array
-        cycles = match_cycles(weight, density, array.chunk, array.ca_lanes, array.slices)
-        return EscalateWork(weight.shape[1], cycles, float(np.count_nonzero(weight)) / max(1, weight.size))
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
+        return EscalateWork.of(constants, density, target)
 
     def work_with_data(
-        self, work: Workload, weight: NDArray[np.generic], packed: float, density: float, target: Target
+        self, work: Workload, constants: ConvConstants, packed: float, density: float, target: Target
     ) -> Workload:
-        assert isinstance(work, EscalateWork)
-        array = target.array
-        items = expected_items(weight, density, array.chunk, array.ca_lanes, array.slices)
-        return replace(
-            work, packed=packed, item=float(items.mean()), spread=float(items.std()), most=float(items.max())
-        )
+        return EscalateWork.of(constants, density, target)
 
     def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
         if not isinstance(form, TernaryBasis):

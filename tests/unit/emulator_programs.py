@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from isa.bitstream import number
 from isa.formats import CoefficientFormat, PoolKind, Queue, Scratchpad, TensorFormat
 from isa.hazards import dependencies
 from isa.layout import align
@@ -232,10 +233,11 @@ def conv_program(
     psum = {"kt": g.kn, "kn": g.kn}
     if kind == "esc":
         t, basis = constants["t"], constants["basis"]
-        blob = pack(t, coding)
-        b.emit("load.coef", dram=b.constant(blob), size=len(blob), coding=coding, kn=g.kn, v=v, c=g.c)
+        packed = [pack(channel, coding) for channel in t]
+        blob = b"".join(number(4 * len(data) + coding) + data for data in packed)
+        b.emit("load.coef", dram=b.constant(blob), size=len(blob))
         b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=9 * g.kn)
-        extra = {"v": v, "basis": 9 * g.kn, "ic_shift": ic_shift, "groups": groups}
+        extra = {"size": len(blob), "v": v, "basis": 9 * g.kn, "ic_shift": ic_shift, "groups": groups}
     else:
         w = constants["w"]
         b.emit("load.bytes", dram=b.constant(w.tobytes()), size=w.size, pad=Scratchpad.COEF, dst=0)

@@ -15,11 +15,13 @@ from dialects.bfs_tiles import LoadTileOp
 from dialects.blob import Blob
 from dialects.esc import Esc
 from dialects.interpreters.run import main_function
+from isa.coefficients import unpack_channels
 from isa.errors import UserError
-from isa.formats import CoefficientFormat, TensorFormat
-from isa.packing import unpack
+from isa.formats import TensorFormat
 from isa.parameters import plain_blocks, unpack_parameters
-from passes.layers.escalate import match_cycles
+from isa.target import load_target
+from passes.layers.convolution import ConvConstants
+from passes.layers.escalate import expansion_cycles, round_cycles, slowest_slice
 from passes.tiling.declarations import tensor_format
 from passes.tiling.geometry import Span
 from passes.tiling.loop_nest import executions
@@ -63,19 +65,33 @@ def test_format_rule() -> None:
     assert tensor_format(signed=False, averaged=True) is TensorFormat.RAW
 
 
-def test_match_cycles_count_only_occupied_chunks() -> None:
+def test_an_item_takes_as_long_as_its_slowest_slice() -> None:
+    marks = np.array([[64, 3], [0, 0]], np.int64)
+    assert slowest_slice(marks, 1.0, 16, 1).tolist() == [4, 1]
+    assert slowest_slice(marks, 1.0, 16, 5).tolist() == [5, 5]
+    rng = np.random.default_rng(0)
+    marks = rng.integers(0, 60, (200, 6))
+    drawn = rng.binomial(marks, 0.5, (500, 200, 6)).max(axis=2)
+    for floor in (1, 2):
+        found = np.maximum(floor, -(-drawn // 16)).mean()
+        assert abs(slowest_slice(marks, 0.5, 16, floor).mean() - found) < 0.02 * found
+
+
+def test_the_basis_with_most_taps_sets_the_cycles_of_the_mac_rows() -> None:
+    bases = np.zeros((4, 3, 3), np.int8)
+    bases[0, 0], bases[1:, :2], bases[3] = 5, 7, 0
+    constants = ConvConstants(np.ones((64, 4, 8), np.int8), [bases], (1, 1))
+    first, second = round_cycles(constants, 0.5, load_target().array, 2)
+    assert (first.taps, second.taps) == (6, 6)
+    assert [first.pace(n, 32) for n in range(4)] == [1, 1, 2, 2]
+    constants = constants._replace(resident=[bases * (bases == 5)])
+    assert [each.taps for each in round_cycles(constants, 0.5, load_target().array, 2)] == [3, 0]
+
+
+def test_empty_chunks_take_no_time_to_expand() -> None:
     t = np.zeros((2, 1, 128), np.int8)
-    t[0, 0, :64] = 1
-    assert match_cycles(t, 1.0, 64, 16, 6) == (4 + 0) / 2
-    assert match_cycles(t, 0.25, 64, 16, 6) == 0.5
-
-
-def test_match_cycles_are_those_of_the_slowest_slice() -> None:
-    t = np.zeros((1, 3, 64), np.int8)
-    t[0, 0, :32] = 1
-    t[0, 2, :16] = -1
-    assert match_cycles(t, 1.0, 64, 16, 3) == 2
-    assert match_cycles(t, 1.0, 64, 16, 1) == (2 + 0 + 1) / 3
+    t[0, 0, :9] = 1
+    assert expansion_cycles(t, load_target().array) == 3 / 2
 
 
 def test_parameters_take_the_smaller_form() -> None:
@@ -99,12 +115,11 @@ def test_packed_pieces_decode_to_the_coefficients() -> None:
         if value.ndim != 3 or value.dtype != np.int8 or value.shape[0] != 48:
             continue
         found = 0
-        for (k, _), (offset, size, coding) in sorted(constant.transfers.items()):
+        for (k, _), (offset, size, _) in sorted(constant.transfers.items()):
             following = [first for first, _ in constant.transfers if first > k]
             n = min(following, default=48) - k
             blob = constant.packed.data.data[offset : offset + size]
-            kind = CoefficientFormat(coding)
-            np.testing.assert_array_equal(unpack(blob, kind, n, 5, 16), value[k : k + n])
+            np.testing.assert_array_equal(unpack_channels(blob, n, 5, 16).t, value[k : k + n])
             found += n
         assert found == 48
 

@@ -18,7 +18,6 @@ from escc.compress.price import price
 from escc.compress.schemes import auto, dense, escalate, single_rung
 from isa import reference
 from isa.errors import UserError
-from isa.layout import coefficient_bytes
 from isa.target import load_target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions, check
 from passes.decomposition.ternary_basis import TernaryBasis
@@ -131,8 +130,9 @@ def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
     most = layer(w).most_bases
     target = load_target("esc1")
     assert most * 49 <= target.scratchpad.par // 2 < (most + 1) * 49
-    wide = layer(np.zeros((4, 1, 1, 4096)))
-    assert coefficient_bytes(1, wide.most_bases, 4096, target.array.chunk) <= target.scratchpad.coef // 2
+    wide = layer(np.zeros((4, 1, 1, 3072)))
+    assert wide.most_bases * 3072 // 4 <= target.scratchpad.coef // 2 < (wide.most_bases + 1) * 3072 // 4
+    assert layer(np.zeros((4, 1, 1, 3073))).most_bases == 0  # more than the registers of a block hold
     with pytest.raises(UserError, match=rf"'conv'.*requires at most {most}"):
         escalate(layer(w), SchemeOptions(basis=most + 1))
     assert auto(layer(w), SchemeOptions(basis=most + 1)) is None

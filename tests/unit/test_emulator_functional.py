@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from emulator.machine import Machine
 from isa.errors import UserError
-from isa.formats import CoefficientFormat, PoolKind, Scratchpad, TensorFormat
+from isa.formats import PoolKind, Scratchpad, TensorFormat
 from isa.packing import TERNARY_FORMATS
 from isa.target import load_target
 
@@ -374,8 +374,10 @@ def test_out_of_bounds():
 
 def test_malformed_coefficients():
     program, x = simple_program()
-    machine = Machine(edited(program, find(program, "load.coef"), coding=CoefficientFormat.TWO_LEVEL))
-    with pytest.raises(UserError, match=r"instruction \d+ 'load\.coef .*"):
+    machine = Machine(
+        edited(program, find(program, "conv.esc"), size=program.instructions[find(program, "conv.esc")]["size"] - 1)
+    )
+    with pytest.raises(UserError, match=r"instruction \d+ 'conv\.esc .*"):
         machine.run([nchw(x)])
 
 

@@ -15,36 +15,53 @@ from emulator.geometry import Window
 from emulator.machine import Machine
 from emulator.recording import Recorder
 from emulator.statistics import layer_ends, stall_spans
-from emulator.streaming import Streamed, Streams, stream
+from emulator.streaming import Coefficients, Streamed, Streams, stream
 from emulator.timing import Timeline, replay
+from isa.coefficients import pack_channels
 from isa.counts import Count
 from isa.declaration import WAITS
+from isa.errors import UserError
 from isa.formats import Queue, Scratchpad, TensorFormat
 from isa.layout import ceil_div
-from isa.packing import best
 from isa.target import load_target
 
 ESC1 = load_target()
 
 
-def simulate(bits, coef, g, groups, blocks, slices, macs, lanes, fifo_depth, ic_depth, broadcast):
+def simulate(bits, t, g, streams):
     """conv.esc as a network of processes that exchange timestamped events: cycles of the slowest row group, work.
 
-    `bits` bool [h, w, chunks, chunk], `coef` bool [kn, v, chunks, chunk].
+    `bits` bool [h, w, chunks, chunk]; `t`: coefficients bool [kn, v, chunks, chunk], coded bytes of each output
+    channel, and bases bool [v, r, s].
     """
-    rows_each = ceil_div(g.oh, groups)
+    coef, sizes, basis = t
+    rows_each = ceil_div(g.oh, streams.groups)
     results = []
-    for group in range(groups):
+    for group in range(streams.groups):
         rows = range(group * rows_each, min(g.oh, (group + 1) * rows_each))
-        items = block_items(*coef.shape[:2], blocks // groups, slices)
+        steps = block_steps(*coef.shape[:2], streams.blocks // streams.groups, streams.slices)
         positions = needed_positions(g, rows)
 
-        def cost(position, k, basis):
-            a, b, _ = position
-            pairs = zip(coef[k, basis], bits[a, b], strict=True)
-            return sum(max(1, ceil_div(int((t & x).sum()), lanes)) for t, x in pairs if t.any())
+        def cost(position, k, v):
+            matches = int((coef[k, v] & bits[position[:2]]).sum())
+            return max(1, ceil_div(matches, streams.lanes)) if coef[k, v].any() else 0
 
-        results.append(simulate_group(positions, items, cost, macs, fifo_depth, ic_depth, broadcast))
+        def mac(position, item):
+            taps = max(sum(bool(basis[v, i, j]) for i, j in position[2]) for _, _, v in item)
+            return ceil_div(taps, streams.macs)
+
+        def expand(item):
+            return sum(ceil_div(int(chunk.sum()), streams.expand_rate) for _, k, v in item for chunk in coef[k, v])
+
+        def feed(item, n):
+            rounds = ceil_div(coef.shape[1], streams.slices)
+            share = [
+                (int(sizes[k]) * (n % rounds + i) // rounds) for k in sorted({k for _, k, _ in item}) for i in (1, 0)
+            ]
+            parts = (end - begin for end, begin in zip(share[::2], share[1::2], strict=True))
+            return sum(ceil_div(streams.groups * part, streams.expand_bytes) for part in parts)
+
+        results.append(simulate_group(positions, steps, (cost, mac, expand, feed), streams))
     return max(cycles for cycles, _ in results), sum(work for _, work in results)
 
 
@@ -52,82 +69,109 @@ def needed_positions(g, rows):
     """(row, column, window taps) of the positions that some output of the group covers, row-major."""
     found = []
     for a, b in np.ndindex(g.h, g.w):
-        vertical = sum(y * g.sy - g.pads[0] + i == a for y in rows for i in range(g.r))
-        horizontal = sum(x * g.sx - g.pads[1] + j == b for x in range(g.ow) for j in range(g.s))
-        if vertical * horizontal:
-            found.append((a, b, vertical * horizontal))
+        vertical = [i for i in range(g.r) if any(y * g.sy - g.pads[0] + i == a for y in rows)]
+        horizontal = [j for j in range(g.s) if any(x * g.sx - g.pads[1] + j == b for x in range(g.ow))]
+        if vertical and horizontal:
+            found.append((a, b, [(i, j) for i in vertical for j in horizontal]))
     return found
 
 
-def block_items(kn, v, blocks, slices):
-    """For each block that has work, its items: lists of (slice, output channel, basis)."""
+def block_steps(kn, v, blocks, slices):
+    """For each block that has work, an item for each step: a list of (slice, output channel, basis), maybe empty."""
     together = max(1, slices // v)
     found = []
     for block in range(blocks):
         mine = []
-        for first in range(block * together, kn, blocks * together):
+        for first in range(0, kn, blocks * together):
             for start in range(0, v, slices):
                 width = min(slices, v - start)
-                channels = enumerate(range(first, min(first + together, kn)))
+                begin = first + block * together
+                channels = enumerate(range(begin, min(begin + together, kn)))
                 mine.append([(n * width + z, k, start + z) for n, k in channels for z in range(width)])
-        if mine:
+        if any(mine):
             found.append(mine)
     return found
 
 
-def simulate_group(positions, items, cost, macs, fifo_depth, ic_depth, broadcast):
+def simulate_group(positions, blocks, times, streams):
     """Run the processes of one row group until none can go on; each waits for events whose times others set."""
+    cost, mac, expand, feed = times
     events = {}
     work = 0
+    order = [(n, p) for n in range(len(blocks[0])) for p in range(len(positions))]
+    if not positions:
+        return 0, 0
 
     def bus():
         clock = 0
-        for p in range(len(positions)):
-            for block, mine in enumerate(items):
-                for z in {z for item in mine for z, _, _ in item}:
-                    if p >= fifo_depth:
-                        clock = max(clock, (yield ("released", block, z, p - fifo_depth)))
-            clock += broadcast
-            events["sent", p] = clock
+        for number, (n, p) in enumerate(order):
+            if number >= streams.fifo_depth:
+                before = order[number - streams.fifo_depth]
+                for block, mine in enumerate(blocks):
+                    for z, _, _ in mine[before[0]]:
+                        clock = max(clock, (yield ("released", block, z, *before)))
+            clock += streams.broadcast
+            events["sent", n, p] = clock
+
+    def feeder():
+        clock = 0
+        for n in range(len(blocks[0])):
+            for block, mine in enumerate(blocks):
+                if mine[n]:
+                    clock = max(clock, (yield ("empty", block, n)))
+                    events["feeding", block, n] = clock
+                    clock += feed(mine[n], n)
+                    events["fed", block, n] = clock
+
+    def expander(block):
+        clock = 0
+        for n, item in enumerate(blocks[block]):
+            if item:
+                for z, _, _ in blocks[block][n - 2] if n >= 2 else ():
+                    clock = max(clock, (yield ("released", block, z, n - 2, len(positions) - 1)))
+                events["empty", block, n] = clock
+                clock = (yield ("feeding", block, n)) + expand(item)
+                clock = max(clock, (yield ("fed", block, n)))
+                events["expanded", block, n] = clock
 
     def accumulator(block, z):
         nonlocal work
-        clock = 0
-        for p, position in enumerate(positions):
-            clock = max(clock, (yield ("sent", p)))
-            for n, item in enumerate(items[block]):
-                index = p * len(items[block]) + n
-                for slot, k, basis in item:
-                    if slot == z:
-                        if index >= ic_depth:
-                            clock = max(clock, (yield ("taken", block, index - ic_depth)))
-                        clock += cost(position, k, basis)
-                        work += cost(position, k, basis)
-                        events["combined", block, index, z] = clock
-            events["released", block, z, p] = clock
+        clock = items = 0
+        for n, p in order:
+            item = blocks[block][n]
+            for slot, k, v in item:
+                if slot == z:
+                    clock = max(clock, (yield ("sent", n, p)), (yield ("expanded", block, n)))
+                    if items >= streams.ic_depth:
+                        clock = max(clock, (yield ("taken", block, items - streams.ic_depth)))
+                    clock += cost(positions[p], k, v)
+                    work += cost(positions[p], k, v)
+                    events["released", block, z, n, p] = clock
+            items += bool(item)
 
     def mac_row(block):
-        clock = 0
-        for p, position in enumerate(positions):
-            for n, item in enumerate(items[block]):
-                index = p * len(items[block]) + n
+        clock = items = 0
+        for n, p in order:
+            item = blocks[block][n]
+            if item:
                 for z, _, _ in item:
-                    clock = max(clock, (yield ("combined", block, index, z)))
-                events["taken", block, index] = clock
-                clock += ceil_div(position[2], macs)
+                    clock = max(clock, (yield ("released", block, z, n, p)))
+                events["taken", block, items] = clock
+                clock += mac(positions[p], item)
+                items += 1
         events["finished", block] = clock
 
-    processes = [bus()]
-    for block, mine in enumerate(items):
+    processes = [bus(), feeder()]
+    for block, mine in enumerate(blocks):
         processes += [accumulator(block, z) for z in sorted({z for item in mine for z, _, _ in item})]
-        processes.append(mac_row(block))
+        processes += [expander(block), mac_row(block)]
     waiting = [(process, next(process, None)) for process in processes]
     while waiting:
         assert any(key is None or key in events for _, key in waiting), "deadlock"
         waiting = [
             (process, advance(process, events[key]) if key in events else key) for process, key in waiting if key
         ]
-    return max(events["finished", block] for block in range(len(items))), work
+    return max(events["finished", block] for block in range(len(blocks))), work
 
 
 def advance(process, value):
@@ -157,29 +201,38 @@ def advance(process, value):
     groups=st.integers(1, 2),
     shape=st.tuples(st.integers(2, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 4)),
     depths=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    broadcast=st.integers(1, 3),
+    rates=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 30)),
 )
-def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, depths, broadcast):
+def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, depths, rates):
     rng = np.random.default_rng(seed)
     chunk = 8
     chunks = ceil_div(g.c, chunk)
-    density = rng.random(2)
+    density = rng.random(3)
     bits = rng.random((g.h, g.w, chunks, chunk)) < density[0]
     coef = rng.random((g.kn, v, chunks, chunk)) < density[1]
-    blocks, slices, macs, lanes = shape
+    basis = rng.random((v, g.r, g.s)) < density[2]
+    sizes = rng.integers(1, 60, g.kn)
     weight = np.uint64(1) << np.arange(chunk, dtype=np.uint64)
     counts = np.zeros(len(Streamed), np.int64)
+    streams = Streams(groups, *shape, *depths, *rates, 1)
     cycles = stream(
-        (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks), (coef * weight).sum(axis=3, dtype=np.uint64),
-        Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow),
-        Streams(groups, blocks, slices, macs, lanes, *depths, broadcast), counts,
+        (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks),
+        Coefficients((coef * weight).sum(axis=3, dtype=np.uint64), sizes, basis),
+        Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow), streams, counts,
     )  # fmt: skip
-    want, work = simulate(bits, coef, g, groups, blocks, slices, macs, lanes, *depths, broadcast)
+    want, work = simulate(bits, (coef, sizes, basis), g, streams)
     assert cycles == want
     assert counts[Streamed.WORK] == work
     waits = counts[Streamed.WORK : Streamed.ADDER_TREE + 1]
     assert waits.min() >= 0
-    assert waits.sum() <= blocks * slices * cycles
+    assert waits.sum() <= streams.blocks * streams.slices * cycles
+    assert counts[Streamed.PRODUCTS] == g.kn * sum(
+        bool(basis[b, i, j])
+        for group in range(groups)
+        for y in range(group * ceil_div(g.oh, groups), min(g.oh, (group + 1) * ceil_div(g.oh, groups)))
+        for x in range(g.ow) for b in range(v) for i in range(g.r) for j in range(g.s)
+        if 0 <= y * g.sy - g.pads[0] + i < g.h and 0 <= x * g.sx - g.pads[1] + j < g.w
+    )  # fmt: skip
 
 
 def tiled_program(seed, target=ESC1):
@@ -191,7 +244,8 @@ def tiled_program(seed, target=ESC1):
     mid = b.tensor("mid", h, w, kn, TensorFormat.BITMAP)
     y = b.tensor("y", h, w, kn, TensorFormat.BITMAP)
     dense = rng.integers(-9, 9, (kn, 1, 1, c)).astype(np.int8)
-    coding, blob = best(np.where(rng.random((kn, v, kn)) < 0.4, rng.integers(-1, 2, (kn, v, kn)), 0).astype(np.int8))
+    t = np.where(rng.random((kn, v, kn)) < 0.4, rng.integers(-1, 2, (kn, v, kn)), 0).astype(np.int8)
+    blob = b"".join(pack_channels(t))
     basis = rng.integers(-9, 9, (v, 3, 3)).astype(np.int8)
     b.emit("load.bytes", dram=b.constant(identity_requant(kn, 5)), size=9 * kn, pad=Scratchpad.PAR, dst=0)
     b.emit("load.bytes", dram=b.constant(dense.tobytes()), size=dense.size, pad=Scratchpad.COEF, dst=0)
@@ -206,18 +260,18 @@ def tiled_program(seed, target=ESC1):
         b.emit("post.requant", psum=8192 * even, **shape, **tile, hi=255, out=OUT + 8192 * even)
         b.emit("store.act", mid, y=y0, h=4, act=OUT + 8192 * even)
     b.layer("first", mid, macs=h * w * c * kn)
-    b.emit("load.coef", dram=b.constant(blob), size=len(blob), coding=coding, kn=kn, v=v, c=kn, coef=16384)
+    b.emit("load.coef", dram=b.constant(blob), size=len(blob), coef=16384)
     b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=1024)
     for n, y0 in enumerate(range(0, h, 4)):
         even, top, end = n % 2, max(0, y0 - 1), min(h, y0 + 5)
-        shape = {"oh": 4, "ow": w}
+        shape = {"oh": 4, "ow": w, "size": len(blob), "v": v}
         b.emit("load.act", mid, y=top, h=end - top, act=16384 + 8192 * even)
         b.emit(
             "conv.esc", act=16384 + 8192 * even, ih=end - top, iw=w, ic=kn, r=3, s=3, sy=1, sx=1, pt=top - y0 + 1, pl=1,
-            psum=16384 + 8192 * even, **shape, **tile, coef=16384, v=v, basis=1024, groups=2,
+            psum=16384 + 8192 * even, **shape, **tile, coef=16384, basis=1024, groups=2,
         )  # fmt: skip
         at = OUT + 16384 + 8192 * even
-        b.emit("post.requant", psum=16384 + 8192 * even, **shape, **tile, hi=255, out=at)
+        b.emit("post.requant", psum=16384 + 8192 * even, oh=4, ow=w, **tile, hi=255, out=at)
         b.emit("store.act", y, y=y0, h=4, act=at)
     b.layer("second", y, "escalate", macs=h * w * 9 * kn * kn)
     return b.finish([x], [y]), nchw(sparse(rng, (h, w, c), 0.5))
@@ -292,9 +346,12 @@ def scaled(**changes):
         {"array_macs": 10},
         {"array_slices": 12},
         {"array_blocks": 64},
-        {"array_fifo_depth": 8},
+        {"array_fifo_chunks": 32},
+        {"array_coefficient_registers": 6144},
+        {"array_expand_rate": 8},
+        {"array_expand_bytes": 128},
         {"array_ic_fifo_depth": 8},
-        {"array_broadcast_chunks": 2},
+        {"array_broadcast_chunks": 8},
         {"post_lanes": 64},
         {"dma_bytes_per_cycle": 32},
         {"dram_clock_mhz": 3200.0},
@@ -411,18 +468,45 @@ def test_a_read_after_a_write_waits_for_the_turnaround():
     assert cycles(1000 + more) - cycles(1000) == 2 * core_cycles
 
 
-@pytest.mark.parametrize(("kn", "groups"), [(32, 1), (16, 2), (33, 1)])
-def test_coefficients_are_read_once_or_for_every_position(kn, groups):
-    """Guards the energy of COEF: a stationary set is read once a row group, one of several passes at every position."""
+@pytest.mark.parametrize(("kn", "v", "groups"), [(32, 6, 1), (16, 6, 2), (33, 7, 1)])
+def test_coefficients_are_read_once_a_row_group(kn, v, groups):
+    """Guards the energy of COEF and of registers: coded bytes are read once, registers at every position."""
     g = Geometry(6, 5, 20, 1, 1, 1, 1, (0, 0, 0, 0), kn)
     rng = np.random.default_rng(0)
-    constants = {"t": rng.integers(-1, 2, (kn, 6, 20)).astype(np.int8), "basis": np.ones((6, 1, 1), np.int8)}
-    zero = replace(ESC1.energy.sram_write_byte, coef=0.0)
-    target = scaled(energy_sram_read_byte=replace(ESC1.energy.sram_read_byte, coef=1.0), energy_sram_write_byte=zero)
-    program = conv_program(g, "esc", constants, v=6, groups=groups, target=target)
-    energy = measure(program, nchw(sparse(rng, (6, 5, 20), 0.5))).data["totals"]["energy_uj"]["coef"]
-    expanded = kn * 6 * 2 * 3  # a mark and a sign for each of 20 channels
-    assert energy * 1e6 == pytest.approx(expanded * (groups if kn * groups <= 32 else 6 * 5))
+    t = np.where(rng.random((kn, v, 20)) < 0.5, 1, 0).astype(np.int8)
+    t[:, -1] = 0
+    program = conv_program(g, "esc", {"t": t, "basis": np.ones((v, 1, 1), np.int8)}, v=v, groups=groups)
+    pads = measure(program, nchw(sparse(rng, (6, 5, 20), 0.5))).data["totals"]["scratchpad_bytes"]
+    size = sum(i["size"] for i in program.instructions if i.spec.mnemonic == "load.coef")
+    assert pads["coef"] == {"read": groups * size, "write": size}
+    word = 2 * 3  # a bitmap of 20 channels, and their signs; those of a basis without coefficients are not touched
+    assert pads["registers"] == {"read": 6 * 5 * kn * (v - 1) * word, "write": groups * kn * (v - 1) * word}
+
+
+def test_partial_sums_are_touched_for_taps_that_some_basis_has():
+    """Guards the products, and the energy of PSUM: sums are written once where they are met first."""
+    g = Geometry(4, 4, 8, 3, 3, 1, 1, (1, 1, 1, 1), 3)
+    basis = np.zeros((2, 3, 3), np.int8)
+    basis[0, 1, 1], basis[1, 1, 1], basis[1, 1, 2] = 5, -3, 2
+    t = np.ones((3, 2, 8), np.int8)
+    totals = measure(conv_program(g, "esc", {"t": t, "basis": basis}, v=2), np.ones((1, 8, 4, 4))).data["totals"]
+    assert totals["multiplications"] == 3 * (16 + 16 + 12)
+    sums = 3 * (16 + 12)
+    assert totals["scratchpad_bytes"]["psum"]["write"] == 4 * sums
+    assert totals["scratchpad_bytes"]["psum"]["read"] == 4 * (sums - 48) + 4 * 48  # and by the post unit
+
+
+def test_wide_layers_use_fewer_slices():
+    """With registers for two slices, six bases take three rounds; coefficients that fit no slice are refused."""
+    g = Geometry(12, 12, 64, 1, 1, 1, 1, (0, 0, 0, 0), 32)
+    constants = {"t": np.ones((32, 6, 64), np.int8), "basis": np.ones((6, 1, 1), np.int8)}
+    x = np.ones((1, 64, 12, 12))
+    two = conv_program(g, "esc", constants, v=6, target=scaled(array_coefficient_registers=128))
+    all_six = conv_program(g, "esc", constants, v=6, target=scaled(array_coefficient_registers=384))
+    cycles = [measure(program, x).data["totals"]["compute_cycles"] for program in (two, all_six)]
+    assert cycles[0] - 8 > 2 * (cycles[1] - 8)
+    with pytest.raises(UserError, match="ic=64 takes 64 coefficient registers; a block has 63"):
+        Machine(conv_program(g, "esc", constants, v=6, target=scaled(array_coefficient_registers=63)))
 
 
 def test_refresh_costs_its_share():

@@ -43,9 +43,9 @@ def test_load_act_bitmap_covers_the_touched_lines() -> None:
 
 
 def test_load_coef_and_bytes() -> None:
-    assert found("load.coef", dram=64, size=99, kn=3, v=5, c=70, coef=8) == {
+    assert found("load.coef", dram=64, size=99, coef=8) == {
         Access("dram", 64, 163, False),
-        Access("coef", 8, 8 + 3 * 5 * 2 * 16, True),
+        Access("coef", 8, 8 + 99, True),
     }
     assert found("load.bytes", dram=1, size=9, pad=1, dst=7) == {
         Access("dram", 1, 10, False),
@@ -81,9 +81,9 @@ def test_convolutions() -> None:
     dw = found("conv.dw", **CONV, kn=6, coef=50, kpg=1)
     assert dw == {ACT_TILE, PSUM, Access("coef", 50, 50 + 36, False)}
     assert found("conv.dw", **CONV, kn=6, coef=50, kpg=1, accumulate=1) == {*dw, PSUM._replace(write=False)}
-    esc = found("conv.esc", **CONV, kn=6, coef=50, v=9, basis=3, groups=1)
+    esc = found("conv.esc", **CONV, kn=6, coef=50, size=77, v=9, basis=3, groups=1)
     bases = Access("par", 3, 3 + 9 * 3 * 2, False)
-    assert esc == {ACT_TILE, PSUM, bases, Access("coef", 50, 50 + 6 * 9 * 2 * 3, False)}
+    assert esc == {ACT_TILE, PSUM, bases, Access("coef", 50, 50 + 77, False)}
 
 
 OUT = {"out": 4000, "out_w": 7, "out_c": 16}

@@ -74,7 +74,7 @@ def test_zero_is_allowed_where_it_means_something() -> None:
         ("frequency_mhz = 800.0", "frequency_mhz = 1e-320", "must be in 1..100000, found 1e-320"),
         ("frequency_mhz = 800.0", "frequency_mhz = " + "9" * 400, "found an integer of more than 64 bits"),
         ("dram_byte = 32.0", "dram_byte = 1e308", "'energy.dram_byte' must be in 0..1000000"),
-        ("psum = 0.75469", "psum = 1e308", "'energy.sram_write_byte.psum' must be in 0..1000000"),
+        ("coef = 0.75469", "coef = 1e308", "'energy.sram_write_byte.coef' must be in 0..1000000"),
         ("chunk = 64", "chunk = 72", "'array.chunk' must be in 8..64"),
         ("chunk = 64", "chunk = 12", "'array.chunk' must be a multiple of 8"),
         ("ic_bits = 16", "ic_bits = 25", "must be in 8..24"),

@@ -13,7 +13,7 @@ from escc_pow2.dialect import LoadPow2Op, Pow2ConvOp
 from escc_pow2.load_pow2 import CODES_PER_CYCLE, cycles
 from isa.integers import Number, most
 from isa.target import Target
-from passes.layers.convolution import RequantRule, Stages, dense_faults
+from passes.layers.convolution import ConvConstants, RequantRule, Stages, dense_faults
 from passes.layers.dense import ConvRule, DenseKind, DenseWork
 from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
@@ -71,7 +71,7 @@ class Pow2Kind(DenseKind):
         conv = op.input.owner
         return Stages([conv], conv, conv.kernel, 1, conv.weight) if isinstance(conv, Pow2ConvOp) else None
 
-    def work(self, weight: NDArray[np.generic], density: float, target: Target) -> Workload:
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         return Pow2Work()
 
     def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:

@@ -10,11 +10,11 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<4xui8, [1, 2, 3, 
     eisa.load.bytes dram=0x0, size=4, pad=coef, dst=0x40 ; signal
     eisa.load.par size=4, kn=16, block=8, dst=0x20
     eisa.load.weights dram=0x2, size=2, table=0x0, count=432
-    eisa.load.coef size=4, coding=two_level, kn=1, v=2, c=3, coef=0x40
+    eisa.load.coef size=4, coef=0x40
     eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=3, segment=8, h=8, w=8, cn=3, act_w=8, act_c=3
     eisa.conv.dense act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, pt=-1, pl=1, oh=8, ow=8, kt=16, kn=16, cpg=3, kpg=16, groups=2 ; wait load>=1, signal
     eisa.conv.dw act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, oh=8, ow=8, kt=3, kn=3, kpg=1, accumulate=1
-    eisa.conv.esc act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, oh=8, ow=8, kt=16, kn=16, v=6, basis=0x10, ic_shift=1, groups=2
+    eisa.conv.esc act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, oh=8, ow=8, kt=16, kn=16, size=4, v=6, basis=0x10, ic_shift=1, groups=2
     eisa.post.requant oh=8, ow=8, kt=16, kn=16, out=0x10000, out_w=8, out_c=16, lo=-128, hi=127 ; wait load>=1, compute>=1
     eisa.post.add act_w=8, act_c=16, res_w=8, res_c=16, oh=8, ow=8, kn=16, out=0x10000, out_w=8, out_c=16
     eisa.post.map act_w=8, act_c=3, ih=8, iw=8, ic=3, oh=8, ow=8, kn=3, sy=1, sx=1, dc=-3, out=0x10000, out_w=8, out_c=3
@@ -33,11 +33,11 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<4xui8, [1, 2, 3, 
 // CHECK-NEXT:      eisa.load.bytes size=4, pad=coef, dst=0x40 ; signal
 // CHECK-NEXT:      eisa.load.par size=4, kn=16, block=8, dst=0x20
 // CHECK-NEXT:      eisa.load.weights dram=0x2, size=2, count=432
-// CHECK-NEXT:      eisa.load.coef size=4, coding=two_level, kn=1, v=2, c=3, coef=0x40
+// CHECK-NEXT:      eisa.load.coef size=4, coef=0x40
 // CHECK-NEXT:      eisa.load.act dram=0x1000, format=raw, tensor_w=8, tensor_c=3, segment=8, h=8, w=8, cn=3, act_w=8, act_c=3
 // CHECK-NEXT:      eisa.conv.dense act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, pt=-1, pl=1, oh=8, ow=8, kt=16, kn=16, cpg=3, kpg=16, groups=2 ; wait load>=1, signal
 // CHECK-NEXT:      eisa.conv.dw act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, oh=8, ow=8, kt=3, kn=3, kpg=1, accumulate=1
-// CHECK-NEXT:      eisa.conv.esc act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, oh=8, ow=8, kt=16, kn=16, v=6, basis=0x10, ic_shift=1, groups=2
+// CHECK-NEXT:      eisa.conv.esc act_w=8, act_c=3, ih=8, iw=8, ic=3, r=3, s=3, sy=1, sx=1, oh=8, ow=8, kt=16, kn=16, size=4, v=6, basis=0x10, ic_shift=1, groups=2
 // CHECK-NEXT:      eisa.post.requant oh=8, ow=8, kt=16, kn=16, out=0x10000, out_w=8, out_c=16, lo=-128, hi=127 ; wait load>=1, compute>=1
 // CHECK-NEXT:      eisa.post.add act_w=8, act_c=16, res_w=8, res_c=16, oh=8, ow=8, kn=16, out=0x10000, out_w=8, out_c=16
 // CHECK-NEXT:      eisa.post.map act_w=8, act_c=3, ih=8, iw=8, ic=3, oh=8, ow=8, kn=3, sy=1, sx=1, dc=-3, out=0x10000, out_w=8, out_c=3

@@ -1,4 +1,4 @@
-// Each transfer of ternary coefficients takes its smallest format: flat bitmap and signs here, then delta-coded indices.
+// Each output channel is a stream of its own, in its smallest format: a number, then flat bitmap and signs here, or gaps.
 // RUN: esc-opt %s -p pack-coefficients | filecheck %s
 
 bfs.program attributes {target = "esc1", arena = 1024 : i64} {
@@ -15,4 +15,4 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
   }
 }
 
-// CHECK: bfs.constant @t {packed = #blob.dense<{{.*}}>, pieces = array<i64: 0, 0, 0, 2, {{[0-2]}}, 1, 0, 2, {{[0-9]+}}, {{[0-2]}}>, address = 0 : i64}
+// CHECK: bfs.constant @t {packed = #blob.dense<{{.*}}>, pieces = array<i64: 0, 0, 0, 3, 0, 1, 0, 3, {{[0-9]+}}, 0>, address = 0 : i64}
