@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from isa.integers import ceil_div
 from isa.target import Target
+
+_REGISTER_SETS = 2
+"""Sets of coefficient registers of a block: one in use, one being filled."""
 
 
 def operand_memories(target: Target) -> dict[str, int]:
     """Bytes of each memory that holds activations, coefficients, weights, parameters or sums, over the whole machine.
 
-    A broadcast FIFO is counted with one chunk a position. Buffers of instructions and addresses are not operands.
+    A coefficient in a register takes a bit of a bitmap, one of the sign and, beyond level 1, those of the magnitude; a
+    chunk in a broadcast FIFO takes its bitmap and a byte a channel. Buffers of instructions and addresses are not
+    operands.
     """
     a, found = target.array, {f.name: int(getattr(target.scratchpad, f.name)) for f in fields(target.scratchpad)}
-    found["broadcast FIFOs"] = a.blocks * a.fifo_depth * (a.chunk + a.chunk // 8)
-    found["intermediate FIFOs"] = a.blocks * a.slices * a.ic_fifo_depth * -(-a.ic_bits // 8)
+    coefficient_bits = 2 + (a.coefficient_level > 1) + (a.coefficient_level > 2)
+    found["coefficient registers"] = a.blocks * ceil_div(_REGISTER_SETS * a.coefficient_registers * coefficient_bits, 8)
+    found["broadcast FIFOs"] = ceil_div(a.blocks, a.fifo_blocks) * a.fifo_chunks * (a.chunk + a.chunk // 8)
+    found["intermediate FIFOs"] = a.blocks * a.slices * a.ic_fifo_depth * ceil_div(a.ic_bits, 8)
     found["load FIFO"] = target.dma.load_fifo
     found["store FIFO"] = target.dma.store_fifo
     return found
