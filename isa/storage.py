@@ -14,13 +14,12 @@ _REGISTER_SETS = 2
 def operand_memories(target: Target) -> dict[str, int]:
     """Bytes of each memory that holds activations, coefficients, weights, parameters or sums, over the whole machine.
 
-    A coefficient in a register takes a bit of a bitmap, one of the sign and, beyond level 1, those of the magnitude; a
-    chunk in a broadcast FIFO takes its bitmap and a byte a channel. Buffers of instructions and addresses are not
+    A chunk in a broadcast FIFO takes its bitmap and a byte a channel. Buffers of instructions and addresses are not
     operands.
     """
     a, found = target.array, {f.name: int(getattr(target.scratchpad, f.name)) for f in fields(target.scratchpad)}
-    coefficient_bits = 2 + (a.coefficient_level > 1) + (a.coefficient_level > 2)
-    found["coefficient registers"] = a.blocks * ceil_div(_REGISTER_SETS * a.coefficient_registers * coefficient_bits, 8)
+    registers = _REGISTER_SETS * a.coefficient_registers
+    found["coefficient registers"] = a.blocks * ceil_div(registers * a.coefficient_bits, 8)
     found["broadcast FIFOs"] = ceil_div(a.blocks, a.fifo_blocks) * a.fifo_chunks * (a.chunk + a.chunk // 8)
     found["intermediate FIFOs"] = a.blocks * a.slices * a.ic_fifo_depth * ceil_div(a.ic_bits, 8)
     found["load FIFO"] = target.dma.load_fifo
@@ -28,8 +27,13 @@ def operand_memories(target: Target) -> dict[str, int]:
     return found
 
 
+def operand_bytes(target: Target) -> int:
+    """Bytes of all memories that hold operands."""
+    return sum(operand_memories(target).values())
+
+
 def operand_memory_text(target: Target) -> str:
     """Comment lines of a target file: the bytes of every memory, and their sum."""
     memories = operand_memories(target)
     parts = ", ".join(f"{name} {size:,}" for name, size in memories.items())
-    return f"# operand memory: {sum(memories.values()):,} bytes\n#   {parts}\n"
+    return f"# operand memory: {operand_bytes(target):,} bytes\n#   {parts}\n"

@@ -104,7 +104,7 @@ def _events(
     """Operations, and bytes of memories. A partial sum is only written where it is met first."""
     a = target.array
     clusters = ceil_div(a.blocks // v["groups"], a.fifo_blocks)
-    word = 2 * divided.bitmap_bytes  # bitmap and signs of a chunk
+    word = a.coefficient_bits * divided.bitmap_bytes  # coefficients of a chunk
     sums = max(seen[Streamed.SUMS], output_values(v))
     return {
         Count.WEIGHT_NONZEROS: int(np.count_nonzero(operands.coefficients.t)) * v["groups"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, cast
 
 from emulator.evaluate import predict
@@ -14,7 +13,7 @@ from emulator.statistics import average
 from escc.compare.figures import Figures, LayerFigures, System, parts_of
 from escc.compare.network import Data
 from isa.program import Program
-from isa.target import Target
+from isa.storage import operand_bytes
 
 
 def system_of(name: str, kind: str, weights: str, program: Program, data: Data) -> System:
@@ -34,7 +33,7 @@ def system_of(name: str, kind: str, weights: str, program: Program, data: Data) 
         program.target.description,
         weights,
         int(found["machine"]["multipliers"]),
-        memory_of(program.target),
+        operand_bytes(program.target),
         len(program.rodata),
         None,
         top1,
@@ -43,11 +42,6 @@ def system_of(name: str, kind: str, weights: str, program: Program, data: Data) 
         None,
         tuple(LayerFigures(row["name"], tuple(row["nodes"]), figures_of(row)) for row in found["layers"]),
     )
-
-
-def memory_of(target: Target) -> int:
-    """Scratchpad bytes of a target."""
-    return sum(int(getattr(target.scratchpad, f.name)) for f in fields(target.scratchpad))
 
 
 def figures_of(row: Mapping[str, Any]) -> Figures:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from isa.storage import operand_bytes, operand_memories
 from isa.target import TargetError, installed_target, list_targets, load_target, parse_target
 
 ESC1 = load_target("esc1")
@@ -165,3 +166,14 @@ def test_every_number_has_a_range_that_is_kept_and_told() -> None:
             assert old in text[start:]
             with pytest.raises(TargetError, match=f"'{'.'.join(path)}' must be in {low}[.][.]{high}, found"):
                 parse_target(text[:start] + text[start:].replace(old, new, 1))
+
+
+def test_every_operand_memory_counts() -> None:
+    """Registers and FIFOs are memory like scratchpads: the default machine declares at most 256 KB of it in all."""
+    memories = operand_memories(ESC1)
+    assert memories["coefficient registers"] == 32 * 2 * 3072 * 2 // 8
+    assert memories["broadcast FIFOs"] == 32 // 4 * 16 * (64 + 8)
+    assert sum(memories.values()) == operand_bytes(ESC1) <= 256 * 1024
+    wide = replace(ESC1, array=replace(ESC1.array, coefficient_level=4, blocks=30))
+    assert operand_memories(wide)["coefficient registers"] == 30 * 2 * 3072 * 4 // 8
+    assert operand_memories(wide)["broadcast FIFOs"] == 8 * 16 * (64 + 8)
