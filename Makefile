@@ -62,8 +62,9 @@ pythons: $(VENV)/.installed-dev ## Run a part of the tests on every installed Py
 	$(BIN)/nox --no-error-on-missing-interpreters -- core
 
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## Run the benchmarks
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: $(VENV)/.installed-dev ## Time compiler and emulator, and measure the machine (half an hour)
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/machine.py
 
 .PHONY: curves
 curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models of the data folder (an hour), draw it

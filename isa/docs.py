@@ -38,10 +38,11 @@ _SYNCHRONISATION = """\
 | post | what follows a convolution: requantisation, additions, tables, pooling |
 | store | transfers to DRAM, and the end of the program |
 
-A queue takes its instructions in program order and completes one before it starts the next. Different queues run
-independently and meet only at semaphores. Each queue owns one semaphore, a counter that starts at 0 and is incremented
-when an instruction with `signal=1` completes. `wait_<queue>=n` with n > 0 holds an instruction back until the
-semaphore of that queue has reached n. A wait must be satisfied by signals that stand before it in program order; so no
+A queue takes its instructions in program order and completes them in that order. Compute and post complete one before
+they start the next; load and store work on several at once. Different queues run independently and meet only at
+semaphores. Each queue owns one semaphore, a counter that starts at 0 and is incremented when an instruction with
+`signal=1` completes. `wait_<queue>=n` with n > 0 holds an instruction back until the semaphore of that queue has
+reached n. A wait must be satisfied by signals that stand before it in program order; so no
 program can hang.
 
 Program order is the order of meaning. A program is correct if semaphores order every two instructions of different

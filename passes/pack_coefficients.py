@@ -39,9 +39,9 @@ def transfers(layer: LayerOp) -> Iterator[tuple[str, ConstantRule, Transfer]]:
 
 @dataclass(frozen=True)
 class PackCoefficientsPass(ModulePass):
-    """Replace the constants by the bytes that the machine reads: ternary coefficients in the smallest format for each
-    transfer, weights in the order of the accumulation steps, weights and requantisation parameters packed where that is
-    smaller. Equal constants share an address.
+    """Replace the constants by the bytes that the machine reads: the coefficients of each output channel as a stream in
+    its smallest format, weights in the order of the accumulation steps, weights and requantisation parameters packed
+    where that is smaller. Equal constants share an address.
     """
 
     name = "pack-coefficients"
