@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, sqrt
+from math import sqrt
 from typing import Any
 
 from escc.reports.vega import Chart, colours, finished
+from isa.elementary import log
 from isa.text import clipped
 
 _NAME = 24
@@ -82,7 +83,7 @@ def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
         }
         for (group, nbytes, top1), names in same.items()
     ]
-    wide, tall = log(max(sizes) / min(sizes)) or 1.0, max(p.top1 for p in points) - min(p.top1 for p in points) or 1.0
+    wide, tall = float(log(max(sizes) / min(sizes))) or 1.0, max(p.top1 for p in points) - min(p.top1 for p in points) or 1.0
     for number, row in enumerate(rows):
         near = [
             other["line"]

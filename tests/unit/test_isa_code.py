@@ -74,6 +74,9 @@ def some_of(spec: InstructionSpec, rng: np.random.Generator, n: int) -> list[Ins
         values |= {f.name: int(rng.choice([int(m) for m in f.enum])) for f in spec.own_fields if f.enum}
         values |= {f.name: int(rng.integers(0, 2)) for f in spec.own_fields if f.bits == 1}
         values |= {name: 64 * values[name] for name in ("dram", "psum") if name in values}
+        # Strides of tiles and addresses apart: small ones alone would hardly ever leave the tiles disjoint.
+        values |= {name: 16 + values[name] for name in values if name.endswith(("_w", "_c")) and name[:-2] in values}
+        values |= {name: (1 + i) * 20000 for i, name in enumerate(("act", "res", "out")) if name in values}
         found.append(make(spec.mnemonic, **values))
     return found
 

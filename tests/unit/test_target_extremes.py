@@ -18,7 +18,15 @@ from isa.program import Program
 from isa.target import load_target, parse_target
 
 ESC1 = load_target("esc1")
-SHAPE = ("scratchpad.", "array.chunk", "array.ic_bits", "dram.tREFI", "dram.tRFCab", "isa_version")
+SHAPE = (
+    "scratchpad.",
+    "array.chunk",
+    "array.ic_bits",
+    "array.coefficient_registers",
+    "dram.tREFI",
+    "dram.tRFCab",
+    "isa_version",
+)
 """What a program is compiled for, and what other numbers limit."""
 
 
