@@ -83,7 +83,8 @@ def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
         }
         for (group, nbytes, top1), names in same.items()
     ]
-    wide, tall = float(log(max(sizes) / min(sizes))) or 1.0, max(p.top1 for p in points) - min(p.top1 for p in points) or 1.0
+    wide = float(log(max(sizes) / min(sizes))) or 1.0
+    tall = max(p.top1 for p in points) - min(p.top1 for p in points) or 1.0
     for number, row in enumerate(rows):
         near = [
             other["line"]
