@@ -106,7 +106,7 @@ def test_all_offenders_at_once():
 def test_pieces_must_fit_the_scratchpads():
     graph = Graph(120, 120, 64)
     y = graph.pool(graph.x, True, (120, 120), (1, 1), (1, 1, 1, 1))
-    with pytest.raises(UserError, match=r"input of one window: 1036800 bytes; requires at most 65536"):
+    with pytest.raises(UserError, match=r"input of one window: 921600 bytes; requires at most 131072"):
         legalize(graph.module(y))
 
 

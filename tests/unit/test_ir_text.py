@@ -121,7 +121,7 @@ def test_a_value_that_only_another_layer_defines() -> None:
       {define}
       bfs.store_tile @{name}, %out
     }}"""
-    define = "%out = bfs.buffer out 64"
+    define = "%out = bfs.buffer act 64"
     layers = [layer.format(name="a", define=""), layer.format(name="b", define=define)]
     tensors = "\n".join(f"bfs.tensor @{name} : 8x8x8 !esc.q<u8, 0.5> raw" for name in "ab")
     text = f'bfs.program attributes {{target = "esc1"}} {{\n{tensors}\n' + "\n".join(layers) + "\n}"
