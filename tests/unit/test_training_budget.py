@@ -88,7 +88,8 @@ def test_the_estimate_follows_the_packer(density: float) -> None:
     assert packed == sum(map(len, pack_channels(np.ascontiguousarray(t.transpose(0, 2, 1)))))
     estimate = budget.estimate([Candidates(np.abs(t).astype(np.float32), 9)], [t != 0])
     assert estimate == pytest.approx(packed + overhead_bytes(t != 0, 9))
-    assert bound_bytes(t != 0) <= packed <= 1.2 * bound_bytes(t != 0)
+    # The stream of each output channel has heads of its own, and ends at a whole byte.
+    assert bound_bytes(t != 0) <= packed <= 1.1 * bound_bytes(t != 0) + 6 * len(t)
 
 
 def test_empty_rows_columns_and_bases_cost_nothing() -> None:
