@@ -168,7 +168,7 @@ class ConvDwOp(TileOp):
 
 @irdl_op_definition
 class ConvEscOp(TileOp):
-    """Decomposed convolution: ternary combinations of all input channels, then `v` bases; `row_groups` as in
+    """Decomposed convolution: combinations of all input channels, then `v` bases; `row_groups` as in
     bfs.conv.
     """
 

@@ -52,7 +52,7 @@ def bitmaps(data: Bytes) -> NDArray[np.uint64]:
 
 
 def coefficient_bitmaps(t: NDArray[np.int8], chunk: int) -> NDArray[np.uint64]:
-    """Bitmaps [kn, v, chunks] of the non-zero coefficients among ternary coefficients int8 [kn, v, c]."""
+    """Bitmaps [kn, v, chunks] of the non-zero coefficients among coefficients int8 [kn, v, c]."""
     kn, v, c = t.shape
     records = RecordLayout(c, chunk)
     padded = np.zeros((kn, v, records.chunks * records.slot), np.bool_)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, PackingError, number
 from isa.formats import CoefficientFormat
-from isa.packing import MAX_COEFFICIENTS, best, packed_size, unpack
+from isa.packing import MAX_COEFFICIENTS, best, packed_level, packed_size, unpack
 
 _CODINGS = 4
 """What the number at the head of a stream counts bytes by."""
@@ -57,12 +57,20 @@ def unpack_channels(data: bytes, kn: int, v: int, c: int) -> Channels:
     return Channels(t, np.diff(ends, prepend=0))
 
 
-def stream_bytes(data: bytes, kn: int) -> NDArray[np.int64]:
-    """Bytes of each of the `kn` streams that `data` hold. Raises `PackingError` if they hold another number."""
+class StreamHeads(NamedTuple):
+    """Bytes of each stream, int64 [kn], and the greatest magnitude of its coefficients, int64 [kn]: 1, 2 or 4."""
+
+    sizes: NDArray[np.int64]
+    levels: NDArray[np.int64]
+
+
+def measure_streams(data: bytes, kn: int) -> StreamHeads:
+    """What the heads of the `kn` streams in `data` say. Raises `PackingError` if `data` hold another number of them."""
     reader = BitReader(data, _READER)
-    ends = np.empty(kn, np.int64)
+    ends, levels = np.empty(kn, np.int64), np.empty(kn, np.int64)
     for k in range(kn):
-        reader.take(reader.number() // _CODINGS)
+        size, coding = divmod(reader.number(), _CODINGS)
+        levels[k] = packed_level(reader.take(size).tobytes(), CoefficientFormat(coding))
         ends[k] = reader.place
     reader.finish()
-    return np.diff(ends, prepend=0)
+    return StreamHeads(np.diff(ends, prepend=0), levels)

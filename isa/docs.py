@@ -65,7 +65,7 @@ constants anywhere: a transfer moves the whole bursts that its first and last by
 
 _HOLDS = {
     "act": "tiles of activations: inputs, residuals and outputs",
-    "coef": "streams of packed ternary coefficients, dense weights",
+    "coef": "streams of packed coefficients, dense weights",
     "par": "bases, requantisation parameters, tables",
     "psum": "partial sums, int32",
 }
@@ -81,7 +81,7 @@ Parameters in PAR are packed without gaps, little-endian:
 | average | 4 * counts | int32 mult[], one for each window count from count0 up |
 | bases | v * r * s | int8 [v][r][s] |
 
-COEF holds dense weights as int8 [kn][r][s][cpg], depthwise weights as int8 [kn][r][s], and ternary coefficients as
+COEF holds dense weights as int8 [kn][r][s][cpg], depthwise weights as int8 [kn][r][s], and coefficients as
 streams, as they lie in DRAM. PSUM tiles are int32 [oh][ow][kt].
 """
 

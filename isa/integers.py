@@ -1,6 +1,6 @@
 """Integer arithmetic that serves one instruction (ints) and a column of many (int64 arrays of one length) alike.
 
-`Number` stands for both: what is written with `+ - * // % < == &` and with the functions of this module has the same
+`Number` stands for both: what is written with `+ - * // % << < == &` and with the functions of this module has the same
 meaning for an int and, element by element, for a column.
 """
 

@@ -133,6 +133,21 @@ def packed_size(t: NDArray[np.int8]) -> int:
     return _PACKERS[_smallest(marks)].size(marks) + (marks.code is not None)
 
 
+def packed_level(data: bytes, coding: CoefficientFormat) -> int:
+    """The greatest magnitude of the coefficients of a blob, as its first byte says it: no coefficient is read.
+
+    Raises `PackingError` if `data` have no such byte; `unpack` refuses blobs of another greatest magnitude.
+    """
+    if coding is not CoefficientFormat.LEVELS:
+        return 1
+    return _level_of(int(BitReader(data, f"packed coefficients ({coding.name})").take(1)[0]) >> 2)
+
+
+def _level_of(code: int) -> int:
+    """The greatest magnitude that a code of the magnitudes is for."""
+    return 2 if code == 0 else 4
+
+
 def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> NDArray[np.int8]:
     """Unpack to int8[k, v, c]. Raises `PackingError` if `data` is not exactly one blob of that shape."""
     n = k * v * c
@@ -148,7 +163,7 @@ def unpack(data: bytes, coding: CoefficientFormat, k: int, v: int, c: int) -> ND
         coding = CoefficientFormat(inner)
     t = _unpack_delta(reader, n, code) if coding is CoefficientFormat.DELTA else _unpack_bitmap(reader, n, coding, code)
     reader.finish()
-    if code is not None and greatest_level(t) != (level := 2 if code == 0 else 4):
+    if code is not None and greatest_level(t) != (level := _level_of(code)):
         raise reader.error(f"no coefficient is of magnitude {level}, which code {code} is for")
     return t.reshape(k, v, c)
 

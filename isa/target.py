@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from isa.errors import UserError
-from isa.levels import LEVELS, magnitudes
+from isa.levels import LEVELS
 from isa.text import printable
 
 ISA_VERSION = 3
@@ -66,7 +66,7 @@ class Array:
     ca_lanes: Annotated[int, Parameter(1, 1024, "", "matches that a coefficient accumulator adds in a cycle")]
     ic_bits: Annotated[int, Parameter(8, 24, "bits", "width of an intermediate value, saturating")]
     coefficient_registers: Annotated[
-        int, Parameter(8, 1 << 20, "", "coefficients of a register set of a block, which has two sets")
+        int, Parameter(8, 1 << 20, "", "coefficients, of 2 bits, of a register set of a block, which has two sets")
     ]
     expand_rate: Annotated[int, Parameter(1, 64, "", "non-zero coefficients that a block expands in a cycle")]
     expand_bytes: Annotated[int, Parameter(1, 4096, "bytes", "coded bytes a cycle from COEF to the blocks")]
@@ -77,11 +77,6 @@ class Array:
     ]
     broadcast_chunks: Annotated[int, Parameter(1, 1024, "", "chunks that the broadcast moves in a cycle")]
     issue_cycles: Annotated[int, _ISSUE]
-
-    @property
-    def coefficient_bits(self) -> int:
-        """Bits of a coefficient in a register: non-zero, sign, and which of the magnitudes where there are several."""
-        return 2 + (len(magnitudes(self.coefficient_level)) - 1).bit_length()
 
 
 @dataclass(frozen=True)

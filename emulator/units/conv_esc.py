@@ -18,7 +18,7 @@ from isa.coefficients import Channels, unpack_channels
 from isa.costs import output_values
 from isa.counts import Count
 from isa.errors import UserError
-from isa.instructions.conv_esc import SPEC, working_slices
+from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, working_slices
 from isa.integers import Values, ceil_div
 from isa.layout import RecordLayout
 from isa.levels import greatest_level
@@ -41,8 +41,10 @@ def execute(m: Memories, v: Values) -> Operands:
     def make() -> tuple[tuple[WeightMatrix | Decomposed, Channels], int]:
         data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
         channels = unpack_channels(data, v["kn"], v["v"], v["ic"])
-        if (level := greatest_level(channels.t)) > 1:
-            raise UserError(f"packed coefficients: registers hold -1, 0 and 1, found one of magnitude {level}")
+        if (found := greatest_level(channels.t)) > (most := greatest_magnitude(v)):
+            raise UserError(
+                f"streams of coefficients: level={v['level']} requires magnitudes up to {most}, found one of {found}"
+            )
         weights = fold(channels.t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
         nbytes = (weights.matrix if isinstance(weights, WeightMatrix) else weights.t).nbytes
         return (weights, channels), nbytes + channels.t.nbytes
@@ -62,7 +64,7 @@ def streams(v: Values, target: Target) -> Streams:
     return Streams(
         groups=v["groups"],
         blocks=a.blocks,
-        slices=working_slices(v["ic"], target),
+        slices=working_slices(v["ic"], greatest_magnitude(v), target),
         macs=a.macs,
         lanes=a.ca_lanes,
         fifo_depth=max(1, a.fifo_chunks // records.chunks),
@@ -104,7 +106,7 @@ def _events(
     """Operations, and bytes of memories. A partial sum is only written where it is met first."""
     a = target.array
     clusters = ceil_div(a.blocks // v["groups"], a.fifo_blocks)
-    word = a.coefficient_bits * divided.bitmap_bytes  # coefficients of a chunk
+    word = register_bits(greatest_magnitude(v)) * divided.bitmap_bytes  # coefficients of a chunk
     sums = max(seen[Streamed.SUMS], output_values(v))
     return {
         Count.WEIGHT_NONZEROS: int(np.count_nonzero(operands.coefficients.t)) * v["groups"],

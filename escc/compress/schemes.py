@@ -110,14 +110,12 @@ class Rung(NamedTuple):
     level: int
 
 
-def asked_level(layer: ConvLayer, options: SchemeOptions) -> int | None:
-    """Greatest magnitude of a coefficient that is asked for, None where the scheme chooses.
+def asked_level(layer: ConvLayer, options: SchemeOptions) -> int:
+    """Greatest magnitude of a coefficient: what is asked for, else 1.
 
     Raises UserError if it is not a level, or more than the target computes.
     """
-    text = options.own.get("levels")
-    if text is None:
-        return None
+    text = options.own.get("levels", "1")
     most = layer.target.array.coefficient_level
     allowed = [str(level) for level in LEVELS if level <= most]
     if text not in allowed:
@@ -129,19 +127,17 @@ def asked_level(layer: ConvLayer, options: SchemeOptions) -> int | None:
 
 
 def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
-    """Virtual bases and level where they are asked for, or else a good choice.
+    """Virtual bases where they are asked for, or else a good choice, and the level.
 
     Virtual bases are planes times basis kernels, at most what makes sense for the kernel size. By default there are as
-    many basis kernels as a kernel has taps, but no more than a block has slices if the target makes up for these by
-    larger coefficients; and one plane (two for 1x1 kernels).
+    many basis kernels as a kernel has taps, but no more than a block has slices if larger coefficients make up for
+    these; and one plane (two for 1x1 kernels).
     """
     _, r, s, _ = layer.weights.shape
     taps, array, level = r * s, layer.target.array, asked_level(layer, options)
-    most = array.coefficient_level if level is None else level
-    basis = options.basis or (taps if most == 1 else min(taps, array.slices))
+    basis = options.basis or (taps if level == 1 else min(taps, array.slices))
     planes = (2 if taps == 1 else 1) if options.planes is None else options.planes
-    bases = max(1, min(basis * planes, PLANES_OF_A_BYTE * taps))
-    return Rung(bases, level or (most if bases < taps else 1))
+    return Rung(max(1, min(basis * planes, PLANES_OF_A_BYTE * taps)), level)
 
 
 def pass_work(layer: ConvLayer, bases: int) -> int:
@@ -188,8 +184,7 @@ class _Search:
         def following(index: int) -> Fit:
             old, new = ladder[at], ladder[index]
             density = best.density * old.bases / new.bases
-            usage = Usage.of(best, old.level) if old.level == new.level else Usage.guess(new.level)
-            return self.fit(new, _QUICK, replace(usage, density=density))
+            return self.fit(new, _QUICK, replace(Usage.of(best, old.level), density=density))
 
         while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -216,10 +211,7 @@ def int8_of(layer: ConvLayer) -> Int8:
 class WithLevels:
     """Decorator of a scheme that reads the option `levels`."""
 
-    own_options: ClassVar[Mapping[str, str]] = {
-        "levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: that of the target for layers with fewer "
-        "bases than a kernel has taps, else 1)"
-    }
+    own_options: ClassVar[Mapping[str, str]] = {"levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: 1)"}
 
     def __init__(self, scheme: Callable[[ConvLayer, SchemeOptions], TernaryBasis | None]):
         self._scheme = scheme
@@ -241,10 +233,10 @@ def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     scratchpads cannot hold the bases.
     """
     rung = single_rung(layer, options)
-    if rung.bases > layer.most_bases:
+    if rung.bases > (most := layer.most_bases(rung.level)):
         raise UserError(
             f"node '{layer.name}' (Conv): {rung.bases} virtual bases do not fit the scratchpads of target "
-            f"'{layer.target.name}'; requires at most {layer.most_bases}",
+            f"'{layer.target.name}'; requires at most {most}",
             "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
         )
     prices = Prices.of(layer, options)
@@ -269,12 +261,11 @@ def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost)
 
 
 def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
-    """Rungs worth a look, the better fits last, and the one to begin with.
+    """Rungs of the level worth a look, the better fits last, and the one to begin with.
 
     At equal bytes, more bases with sparser coefficients are often the better fit, so that there are rungs with as many
     bases as taps and more, among them as many as fill the last round of the slices. Where there are more taps than
-    slices, the search begins with as many bases as slices, which take a single round; larger coefficients make up for
-    fewer bases.
+    slices, the search begins with as many bases as slices, which take a single round.
     """
     _, r, s, _ = layer.weights.shape
     taps, array, level = r * s, layer.target.array, asked_level(layer, options)
@@ -284,9 +275,8 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
         few = min(taps, array.slices)
         full = min(ceil_div(taps, array.slices) * array.slices, 2 * taps)
         counts = [2, 3, 4, 5] if taps == 1 else sorted({taps, full, 2 * taps})
-        levels = [n for n in LEVELS if n <= array.coefficient_level] if level is None else [level]
-        rungs = [Rung(few, n) for n in levels if few < taps] + [Rung(bases, level or 1) for bases in counts]
-    rungs = [rung for rung in rungs if rung.bases <= layer.most_bases]
+        rungs = [Rung(bases, level) for bases in ([few] if few < taps else []) + counts]
+    rungs = [rung for rung in rungs if rung.bases <= layer.most_bases(level)]
     quick = [i for i, rung in enumerate(rungs) if rung.bases <= array.slices and rung.bases < taps]
     return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
 

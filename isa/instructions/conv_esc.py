@@ -29,22 +29,47 @@ def registers(c: Number, target: Target) -> Number:
     return ceil_div(c, target.array.chunk) * target.array.chunk
 
 
-def working_slices(c: Number, target: Target) -> Number:
-    """Slices of a block that work at a time: those whose coefficients of `c` input channels its registers hold."""
-    return least(target.array.slices, target.array.coefficient_registers // registers(c, target))
+def register_bits(level: Number) -> Number:
+    """Bits in which a register holds a coefficient of magnitude up to `level`: non-zero or not, sign, and one more for
+    the magnitudes beyond 1, of which a layer has at most three.
+    """
+    return 2 + (level > 1)
+
+
+def register_room(level: Number, target: Target) -> Number:
+    """Coefficients of magnitude up to `level` that a register set of a block holds."""
+    return target.array.coefficient_registers * register_bits(1) // register_bits(level)
+
+
+def working_slices(c: Number, level: Number, target: Target) -> Number:
+    """Slices of a block that work at a time: those whose coefficients of `c` input channels and of magnitude up to
+    `level` its registers hold.
+    """
+    return least(target.array.slices, register_room(level, target) // registers(c, target))
+
+
+def greatest_magnitude(v: Values) -> Number:
+    """What the field `level` stands for."""
+    return 1 << v["level"]
 
 
 def rules(v: Values, target: Target) -> Sequence[Rule]:
-    """Partial sums, row groups and coefficient registers."""
-    need, have = registers(v["ic"], target), target.array.coefficient_registers
+    """Partial sums, row groups, magnitudes of coefficients and their registers."""
+    level, most_level = greatest_magnitude(v), target.array.coefficient_level
+    need, have = registers(v["ic"], target), register_room(level, target)
     return (
         act_rule(v),
         *psum_rules(v),
         groups_rule(v, target),
         Rule(
             need > have,
-            "ic={ic} takes {need} coefficient registers; a block has {have}",
+            "ic={ic} takes {need} coefficient registers; a block has {have} at level={level}",
             {"need": need, "have": have},
+        ),
+        Rule(
+            level > most_level,
+            "level={level} stands for magnitudes up to {level_magnitude}; the array computes those up to {most}",
+            {"level_magnitude": level, "most": most_level},
         ),
     )
 
@@ -66,7 +91,7 @@ def counts(v: Values, target: Target) -> Counted:
     them for every output channel.
     """
     a = target.array
-    working = most(1, working_slices(v["ic"], target))
+    working = most(1, working_slices(v["ic"], greatest_magnitude(v), target))
     rounds = ceil_div(v["v"], working)
     passes = ceil_div(v["kn"], a.blocks // v["groups"] * most(1, working // v["v"]))
     return {
@@ -82,7 +107,9 @@ SPEC = InstructionSpec(
     0x12,
     Queue.COMPUTE,
     "Decomposed convolution, Basis-First: ic[i,b,p] = saturate((sum_c T[i,b,c] * act[p,c] + round) >> ic_shift) "
-    "and psum[y,x,k+i] = sum over b and window of basis[b,r,s] * ic[i,b,(y*sy-pt+r, x*sx-pl+s)].",
+    "and psum[y,x,k+i] = sum over b and window of basis[b,r,s] * ic[i,b,(y*sy-pt+r, x*sx-pl+s)]. "
+    "A coefficient T is 0 or +-1, +-2 or +-4, up to 2^level in magnitude: accumulators shift activations before they "
+    "add them, in the same cycle. A block's registers hold 2 bits a coefficient if level = 0, else 3.",
     (
         *ACT_TILE,
         *WINDOW,
@@ -93,6 +120,7 @@ SPEC = InstructionSpec(
         address("basis", "of the bases int8 [v][r][s] in PAR"),
         Field("ic_shift", 5, "right shift of the intermediate channel, round half up"),
         ROW_GROUPS,
+        Field("level", 2, "binary logarithm of the greatest magnitude that a coefficient may have"),
     ),
     rules=rules,
     extents=extents,

@@ -1,4 +1,4 @@
-"""`load.coef`: packed ternary coefficients from DRAM to COEF as they are."""
+"""`load.coef`: packed coefficients from DRAM to COEF as they are."""
 
 from __future__ import annotations
 

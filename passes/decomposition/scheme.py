@@ -64,16 +64,18 @@ class ConvLayer:
         formats = self.input_format, self.output_format
         return ConvShape(k, c, (r, s), self.strides, self.pads, (h, w), (oh, ow), self.density, *formats)
 
-    @property
-    def most_bases(self) -> int:
-        """Virtual bases that the machine holds: coefficients of one output channel in half of COEF at two bits each, in
-        the registers of a block those of one basis, bases in half of PAR.
+    def most_bases(self, level: int) -> int:
+        """Virtual bases that the machine holds if coefficients are of magnitude up to `level`, which is 1, 2 or 4.
+
+        Half of COEF holds the coefficients of one output channel at two, three or four bits each, the registers of a
+        block hold those of one basis, and half of PAR holds the bases.
         """
         _, r, s, c = self.weights.shape
         pads = self.target.scratchpad
-        if working_slices(c, self.target) == 0:
+        if working_slices(c, level, self.target) == 0:
             return 0
-        return min(pads.coef // 2 // ceil_div(c, 4), pads.par // 2 // (r * s))
+        bits = 1 + level.bit_length()
+        return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The layer kind `escalate`: decomposed convolutions, ternary coefficients before a few basis kernels."""
+"""The layer kind `escalate`: decomposed convolutions, coefficients before a few basis kernels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from dialects.attributes import ints
 from dialects.bfs import ResidentOp
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
-from isa.coefficients import channel_bytes, pack_channels, stream_bytes
+from isa.coefficients import channel_bytes, measure_streams, pack_channels
 from isa.elementary import sigmoid
 from isa.instructions import load_coef
-from isa.instructions.conv_esc import registers, working_slices
+from isa.instructions.conv_esc import register_room, registers, working_slices
 from isa.integers import Number, by_value, ceil_div, least, most
 from isa.layout import requant_block_bytes
+from isa.levels import greatest_level
 from isa.target import Array, Target
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.decomposition.weight_form import WeightForm
@@ -123,7 +124,7 @@ class EscalateWork(Workload):
         """The work of coefficients and bases on activations of a density."""
         t = np.asarray(constants.weight, np.int8)
         _, v, c = t.shape
-        slices = working_slices(c, target)
+        slices = working_slices(c, greatest_level(t), target)
         rounds = tuple(round_cycles(constants, density, target.array, slices))
         ends = np.cumsum(channel_bytes(t))
         return cls(v, slices, rounds, expansion_cycles(t, target.array), tuple(ends.tolist()))
@@ -271,18 +272,21 @@ class ConvEscRule(TileRule):
         basis = layer.held(op.basis)[1]
         part, psum = partial_sums(layer, op, at, first=True)
         layer.require_covered(coefficients.k, part.k, "coefficients of channels")
-        sizes = stream_bytes(layer.piece_bytes(coefficients.source, coefficients.k.first, 0), coefficients.k.extent)
+        streams = layer.piece_bytes(coefficients.source, coefficients.k.first, 0)
+        sizes, levels = measure_streams(streams, coefficients.k.extent)
         before = part.k.first - coefficients.k.first
+        own = slice(before, before + part.k.extent)
         layer.emit(
             "conv.esc",
             **input_fields(layer, op, act, act_address, part, Span(0, input_channels(layer, op))),
             **psum,
             coef=coef + int(sizes[:before].sum()),
-            size=int(sizes[before : before + part.k.extent].sum()),
+            size=int(sizes[own].sum()),
             v=op.v.value.data,
             basis=basis,
             ic_shift=op.ic_shift.value.data,
             groups=op.row_groups.value.data,
+            level=int(levels[own].max()).bit_length() - 1,
         )
 
 
@@ -293,11 +297,10 @@ def _coefficient_faults(op: CoeffCombineOp, target: Target) -> Iterator[str]:
     _, v, c = t.shape
     if op.level > (most_level := target.array.coefficient_level):
         yield f"coefficients of magnitude {op.level}; requires at most {most_level} of target '{target.name}'"
-    if working_slices(c, target) == 0:
-        have = target.array.coefficient_registers
+    if working_slices(c, op.level, target) == 0:
         yield (
             f"{c} input channels take {registers(c, target)} coefficient registers of a block; target "
-            f"'{target.name}' has {have}"
+            f"'{target.name}' has {register_room(op.level, target)} for magnitudes up to {op.level}"
         )
     needs = [("coefficients of one channel", int(channel_bytes(t).max(initial=0)), pads.coef)]
     if (second := op.basis_stage) is not None:

@@ -22,6 +22,7 @@ from passes.pipelines import LEVELS, STAGES
 SCHEMES = {
     "dense": ["--scheme", "dense"],
     "escalate": ["--scheme", "escalate", "--basis", "3", "--planes", "2"],
+    "larger": ["--scheme", "escalate", "--basis", "3", "--scheme-option", "levels=4"],
     "auto": ["--scheme", "auto"],
 }
 
@@ -50,6 +51,12 @@ def test_every_level_is_valid_text_and_goes_on_to_the_same_binary(folder: Path, 
         rest = options(folder) if level == "onnx" else []
         assert main([str(text), *rest, "-q", "-o", str(binary)]) == 0
         assert binary.read_bytes() == direct, f"through {level}"
+
+
+def test_larger_coefficients_are_in_the_program(folder: Path) -> None:
+    code = read_elf((folder / "direct.bin").read_bytes()).instructions
+    levels = {i["level"] for i in code if i.spec.mnemonic == "conv.esc"}
+    assert (max(levels, default=0) == 2) == ("levels=4" in options(folder))
 
 
 def test_text_of_every_level_round_trips(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

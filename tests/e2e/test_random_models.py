@@ -135,12 +135,15 @@ def networks(draw: st.DrawFn) -> bytes:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
-    networks(), st.sampled_from([("dense", None, None), ("escalate", 3, 1), ("escalate", 4, 2), ("auto", None, None)])
+    networks(),
+    st.sampled_from([("dense", None, None), ("escalate", 3, 1), ("escalate", 4, 2), ("auto", None, None)]),
+    st.sampled_from([1, 4]),
 )
-def test_all_levels_agree(data: bytes, scheme: tuple[str, int | None, int | None]) -> None:
+def test_all_levels_agree(data: bytes, scheme: tuple[str, int | None, int | None], level: int) -> None:
     note(onnx.printer.to_text(onnx.load_model_from_string(data).graph)[:2000])
     name, basis, planes = scheme
-    options = PipelineOptions(scheme=name, basis=basis, planes=planes, samples=3)
+    own = None if name == "dense" else (f"levels={level}",)
+    options = PipelineOptions(scheme=name, basis=basis, planes=planes, samples=3, options=own)
     module = import_model(data, "random.onnx")
     verification = Verification(module, None, 0, tolerance=1e9)
     run_passes(make_context(), module, build(ESCC_UNIVERSE.all_passes, options), [verification.observe])

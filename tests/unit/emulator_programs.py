@@ -10,6 +10,7 @@ from isa.bitstream import number
 from isa.formats import CoefficientFormat, PoolKind, Queue, Scratchpad, TensorFormat
 from isa.hazards import dependencies
 from isa.layout import align
+from isa.levels import greatest_level
 from isa.packing import pack
 from isa.program import Layer, Port, Program, TensorRef
 from isa.table import BY_MNEMONIC, make
@@ -212,12 +213,23 @@ def nchw(x):
     return x.astype(np.float64).transpose(2, 0, 1)[None]
 
 
+def stream(channel, coding) -> bytes:
+    """The stream of an output channel, in LEVELS where the format `coding` does not hold it."""
+    if greatest_level(channel) > 1:
+        coding = CoefficientFormat.LEVELS
+    data = pack(channel, coding)
+    return number(4 * len(data) + coding) + data
+
+
 def conv_program(
     g: Geometry, kind: str, constants: dict, *, fmt=TensorFormat.RAW, out_fmt=TensorFormat.RAW, segment=3, signed=False,
     groups=1, ic_shift=0, v=1, cpg=None, kpg=None, requant=None, lo=0, hi=255, target=None, two_step=False,
     coding=CoefficientFormat.FLAT, macs=0,
 ) -> Program:  # fmt: skip
-    """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`."""
+    """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`.
+
+    Streams of ternary coefficients are in the format `coding`, all others in LEVELS.
+    """
     b = Builder(target or load_target())
     x = b.tensor("x", g.h, g.w, g.c, signed=signed)
     source = x
@@ -233,11 +245,11 @@ def conv_program(
     psum = {"kt": g.kn, "kn": g.kn}
     if kind == "esc":
         t, basis = constants["t"], constants["basis"]
-        packed = [pack(channel, coding) for channel in t]
-        blob = b"".join(number(4 * len(data) + coding) + data for data in packed)
+        blob = b"".join(stream(channel, coding) for channel in t)
         b.emit("load.coef", dram=b.constant(blob), size=len(blob))
         b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=9 * g.kn)
         extra = {"size": len(blob), "v": v, "basis": 9 * g.kn, "ic_shift": ic_shift, "groups": groups}
+        extra["level"] = greatest_level(t).bit_length() - 1
     else:
         w = constants["w"]
         b.emit("load.bytes", dram=b.constant(w.tobytes()), size=w.size, pad=Scratchpad.COEF, dst=0)

@@ -80,13 +80,14 @@ def test_virtual_bases(kernel: int, basis: int | None, planes: int | None, bases
 @pytest.mark.parametrize(
     "kernel, basis, levels, most, rung",
     [
-        (3, None, None, 4, (6, 4)),  # as many bases as slices
-        (3, None, None, 2, (6, 2)),
+        (3, None, None, 4, (9, 1)),
+        (3, None, "4", 4, (6, 4)),  # as many bases as slices
+        (3, None, "2", 2, (6, 2)),
         (3, None, "1", 4, (9, 1)),
         (3, None, "2", 4, (6, 2)),
         (3, 9, None, 4, (9, 1)),
         (3, 9, "4", 4, (9, 4)),
-        (3, 5, None, 4, (5, 4)),
+        (3, 5, None, 4, (5, 1)),
         (1, None, None, 4, (2, 1)),
         (1, None, "4", 4, (2, 4)),
         (2, None, None, 4, (4, 1)),
@@ -127,12 +128,13 @@ def test_levels_reach_what_more_bases_reach() -> None:
 
 def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
     w = np.zeros((4, 7, 7, 4))
-    most = layer(w).most_bases
+    most = layer(w).most_bases(1)
     target = load_target("esc1")
     assert most * 49 <= target.scratchpad.par // 2 < (most + 1) * 49
     wide = layer(np.zeros((4, 1, 1, 3072)))
-    assert wide.most_bases * 3072 // 4 <= target.scratchpad.coef // 2 < (wide.most_bases + 1) * 3072 // 4
-    assert layer(np.zeros((4, 1, 1, 3073))).most_bases == 0  # more than the registers of a block hold
+    assert wide.most_bases(1) * 3072 // 4 <= target.scratchpad.coef // 2 < (wide.most_bases(1) + 1) * 3072 // 4
+    assert layer(np.zeros((4, 1, 1, 3073))).most_bases(1) == 0  # more than the registers of a block hold
+    assert wide.most_bases(2) == 0 and layer(np.zeros((4, 1, 1, 2048))).most_bases(4) == 16  # of 4 bits in half of COEF
     with pytest.raises(UserError, match=rf"'conv'.*requires at most {most}"):
         escalate(layer(w), SchemeOptions(basis=most + 1))
     assert auto(layer(w), SchemeOptions(basis=most + 1)) is None

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from emulator.machine import Machine
 from isa.errors import UserError
 from isa.formats import PoolKind, Scratchpad, TensorFormat
+from isa.levels import LEVELS, magnitudes
 from isa.packing import TERNARY_FORMATS
 from isa.target import load_target
 
@@ -71,11 +72,15 @@ cases = {
 
 
 @settings(max_examples=40, deadline=None)
-@given(g=geometries(), v=st.integers(1, 8), shift=st.integers(0, 4), coding=st.sampled_from(TERNARY_FORMATS), **cases)
-def test_decomposed_convolution(g, v, shift, coding, seed, signed, fmt, out_fmt, target, segment):
+@given(
+    g=geometries(), v=st.integers(1, 8), shift=st.integers(0, 4), coding=st.sampled_from(TERNARY_FORMATS),
+    level=st.sampled_from(LEVELS), **cases,
+)  # fmt: skip
+def test_decomposed_convolution(g, v, shift, coding, level, seed, signed, fmt, out_fmt, target, segment):
     rng = np.random.default_rng(seed)
     x = sparse(rng, (g.h, g.w, g.c), rng.random(), signed)
     t = (rng.integers(-1, 2, (g.kn, v, g.c)) * (rng.random((g.kn, v, g.c)) < rng.random())).astype(np.int8)
+    t *= rng.choice(np.array(magnitudes(level), np.int8), t.shape)
     basis = rng.integers(-128, 128, (v, g.r, g.s)).astype(np.int8)
     q = requantisation(rng, g.kn)
     program = conv_program(
@@ -86,11 +91,12 @@ def test_decomposed_convolution(g, v, shift, coding, seed, signed, fmt, out_fmt,
     np.testing.assert_array_equal(run(program, x), want)
 
 
-def test_intermediate_values_saturate():
-    g = Geometry(2, 2, 200, 1, 1, 1, 1, (0, 0, 0, 0), 2)
-    x = np.full((2, 2, 200), 255, np.uint8)
-    t = np.ones((2, 3, 200), np.int8)
-    t[1] = -1
+@pytest.mark.parametrize("channels, level", [(200, 1), (50, 4)])
+def test_intermediate_values_saturate(channels, level):
+    g = Geometry(2, 2, channels, 1, 1, 1, 1, (0, 0, 0, 0), 2)
+    x = np.full((2, 2, channels), 255, np.uint8)
+    t = np.full((2, 3, channels), level, np.int8)
+    t[1] = -level
     basis = np.array([[[3]], [[-1]], [[1]]], np.int8)
     q = (np.zeros(2, int), np.full(2, 1 << 20), np.full(2, 30))
     program = conv_program(g, "esc", {"t": t, "basis": basis}, v=3, requant=requant_block(*q), lo=-128, hi=127)
@@ -379,6 +385,38 @@ def test_malformed_coefficients():
     )
     with pytest.raises(UserError, match=r"instruction \d+ 'conv\.esc .*"):
         machine.run([nchw(x)])
+
+
+@pytest.mark.parametrize("level", [2, 4])
+def test_coefficients_beyond_the_level_of_the_instruction(level):
+    g = Geometry(4, 5, 16, 3, 3, 1, 1, (1, 1, 1, 1), 8)
+    t = np.ones((8, 2, 16), np.int8)
+    t[7, 1, 3] = -level
+    program = conv_program(g, "esc", {"t": t, "basis": np.ones((2, 3, 3), np.int8)}, v=2)
+    x = np.ones((4, 5, 16), np.uint8)
+    field = program.instructions[find(program, "conv.esc")]["level"]
+    assert 1 << field == level
+    narrow = edited(program, find(program, "conv.esc"), level=field - 1)
+    with pytest.raises(
+        UserError, match=rf"level={field - 1} requires magnitudes up to {level // 2}, found one of {level}"
+    ):
+        Machine(narrow).run([nchw(x)])
+
+
+def test_a_level_may_be_more_than_the_coefficients_need():
+    g = Geometry(4, 5, 16, 3, 3, 1, 1, (1, 1, 1, 1), 8)
+    t = np.ones((8, 2, 16), np.int8)
+    program = conv_program(g, "esc", {"t": t, "basis": np.ones((2, 3, 3), np.int8)}, v=2)
+    x = np.ones((4, 5, 16), np.uint8)
+    np.testing.assert_array_equal(run(edited(program, find(program, "conv.esc"), level=2), x), run(program, x))
+
+
+def test_a_level_that_the_array_does_not_compute():
+    g = Geometry(4, 5, 16, 3, 3, 1, 1, (1, 1, 1, 1), 8)
+    constants = {"t": np.full((8, 2, 16), 4, np.int8), "basis": np.ones((2, 3, 3), np.int8)}
+    target = replace(ESC1, array=replace(ESC1.array, coefficient_level=2))
+    with pytest.raises(UserError, match="level=2 stands for magnitudes up to 4; the array computes those up to 2"):
+        Machine(conv_program(g, "esc", constants, v=2, target=target))
 
 
 def test_malformed_bitmaps():

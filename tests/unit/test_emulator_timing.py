@@ -509,6 +509,28 @@ def test_wide_layers_use_fewer_slices():
         Machine(conv_program(g, "esc", constants, v=6, target=scaled(array_coefficient_registers=63)))
 
 
+def test_larger_coefficients_take_room_in_registers_and_no_time():
+    """Three bits instead of two: full registers hold fewer slices, and half as many bytes again move."""
+    g = Geometry(12, 12, 64, 1, 1, 1, 1, (0, 0, 0, 0), 32)
+    ones = {"t": np.ones((32, 6, 64), np.int8), "basis": np.ones((6, 1, 1), np.int8)}
+    fours = {**ones, "t": 4 * ones["t"]}
+    x = np.ones((1, 64, 12, 12))
+
+    def totals(constants, registers=3072):
+        target = scaled(array_coefficient_registers=registers, array_expand_bytes=4096)
+        return measure(conv_program(g, "esc", constants, v=6, target=target), x).data["totals"]
+
+    one, four = totals(ones), totals(fours)
+    assert four["compute_cycles"] == one["compute_cycles"] and four["matches"] == one["matches"]
+    for kind in ("read", "write"):
+        assert 2 * four["scratchpad_bytes"]["registers"][kind] == 3 * one["scratchpad_bytes"]["registers"][kind] > 0
+    rounds = totals(fours, registers=384)  # of 2 bits: six times 64; of 3 bits, only four times
+    assert rounds["compute_cycles"] - 8 > 1.5 * (totals(ones, registers=384)["compute_cycles"] - 8)
+    assert rounds["compute_cycles"] > totals(fours, registers=576)["compute_cycles"] == four["compute_cycles"]
+    with pytest.raises(UserError, match="ic=64 takes 64 coefficient registers; a block has 63 at level=2"):
+        totals(fours, registers=95)
+
+
 def test_refresh_costs_its_share():
     requests = [(0, 32768)] * 16
     without = time_of(requests, scaled(dram_tREFI=1 << 30))

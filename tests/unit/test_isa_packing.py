@@ -9,7 +9,7 @@ from escc.report import entropy_bytes
 from isa.errors import UserError
 from isa.formats import CoefficientFormat
 from isa.levels import magnitudes
-from isa.packing import MAX_COEFFICIENTS, TERNARY_FORMATS, PackingError, best, pack, packed_size, unpack
+from isa.packing import MAX_COEFFICIENTS, TERNARY_FORMATS, PackingError, best, pack, packed_level, packed_size, unpack
 
 FORMATS = list(TERNARY_FORMATS)
 LEVELS = CoefficientFormat.LEVELS
@@ -134,6 +134,7 @@ def test_round_trip_of_levels(level: int, shape: tuple[int, int, int], density: 
     t = leveled(shape, density, level, seed)
     coding, data = best(t)
     assert coding is LEVELS and data == pack(t, LEVELS) and len(data) == packed_size(t)
+    assert packed_level(data, coding) == level
     back = unpack(data, LEVELS, *shape)
     assert back.dtype == np.int8
     np.testing.assert_array_equal(back, t)
