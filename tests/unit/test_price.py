@@ -144,10 +144,10 @@ def test_prices_are_those_of_the_emulator() -> None:
     compare(grid((8, 28), (16, 64), (0.1, 0.5)))
 
 
-_MISSES = pytest.mark.xfail(reason="some layers that DRAM binds are more than 20 % off, or more than one in ten 10 %")
+_MISS = pytest.mark.xfail(strict=True, reason="one layer is 21 % off: 14x14, 256->16, 1x1, stride 2, V=6, density 0.6")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [8, *(pytest.param(size, marks=_MISSES) for size in (14, 28, 56))])
+@pytest.mark.parametrize("size", [8, pytest.param(14, marks=_MISS), 28, 56])
 def test_prices_are_those_of_the_emulator_for_all_shapes(size: int) -> None:
     compare(grid((size,), (16, 64, 256), (0.05, 0.1, 0.3, 0.6, 0.9)))
