@@ -57,6 +57,16 @@ class Model:
         self.program = program
         self.name = name
 
+    def __repr__(self) -> str:
+        ports = [
+            ", ".join("x".join(map(str, p.shape)) for p in side) or "nothing" for side in (self.inputs, self.outputs)
+        ]
+        layers = len(self.program.layers)
+        return (
+            f"<{type(self).__name__} {self.name}: {ports[0]} -> {ports[1]}, {layers} layer{'s' * (layers != 1)}, "
+            f"{len(self.program.rodata):,} B of constants, target {self.program.target.name}>"
+        )
+
     @cached_property
     def machine(self) -> Machine:
         """The machine that runs the program. Raises `UserError` if the program is not executable."""

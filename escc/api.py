@@ -187,7 +187,7 @@ def compile(
     from passes.pipelines import PipelineOptions
 
     own = tuple(f"{name}={value}" for name, value in (scheme_options or {}).items()) or None
-    with user_errors(), _job(model, calibration, target, input_shape) as job:
+    with _warnings_of_caller(), user_errors(), _job(model, calibration, target, input_shape) as job:
         options = PipelineOptions(
             samples=samples,
             seed=seed,
@@ -361,6 +361,19 @@ def _example(
             "give calibration data as an array, or the shape: input_shape=(1, 3, 224, 224)",
         )
     return given.example()
+
+
+@contextlib.contextmanager
+def _warnings_of_caller() -> Generator[None]:
+    """Give what the compiler warns of as warnings of the line that called `compile`, also where it raises."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        for warning in caught:  # above this function lie contextlib's __exit__ and `compile`
+            warnings.warn(str(warning.message), warning.category, stacklevel=4)
 
 
 def _warn(text: str) -> None:

@@ -138,8 +138,14 @@ def test_models_are_taken_in_every_form(small: escc.Compiled, files: Path) -> No
 
 
 def test_without_calibration_data_a_warning_says_so() -> None:
-    with pytest.warns(UserWarning, match="no calibration data"):
+    with pytest.warns(UserWarning, match="no calibration data") as found:
         escc.compile(SMALL, scheme="dense")
+    assert {warning.filename for warning in found} == {__file__}  # the line that called, not one of the compiler
+
+
+def test_what_is_printed_of_a_network_names_its_shapes_and_size(small: escc.Compiled) -> None:
+    size = len(small.program.rodata)
+    assert repr(small) == f"<Compiled {small.name}: 1x3x8x8 -> 1x10, 5 layers, {size:,} B of constants, target esc1>"
 
 
 def test_a_budget_is_kept_and_its_trials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
