@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.arithmetic import ActTile, PsumTile
-from emulator.geometry import act_tile_of, flip, view
+from emulator.geometry import TilePlace, act_tile_of, flip, view
 from emulator.kernels import Bytes, Longs
 from isa.blocks import tile_bitmaps, unpack_addition
 from isa.errors import UserError
@@ -74,12 +74,20 @@ class Memories:
         return self.coef if space is Space.COEF else self.par
 
     def act_tile(self, v: Values) -> ActTile:
-        """The input tile of an instruction with the fields `isa.field_groups.ACT_TILE`."""
-        return ActTile(self.act, act_tile_of(v))
+        """The input tile of an instruction with the fields `isa.field_groups.ACT_TILE`; a copy of one that lies in two
+        pieces, before and behind the end of a ring.
+        """
+        place, turn = act_tile_of(v), v["act_turn"]
+        if not turn:
+            return ActTile(self.act, place)
+        behind = place._replace(at=place.at + (turn - v["act_ring"]) * place.row_stride, h=place.h - turn)
+        pieces = [view(self.act, place._replace(h=turn)), view(self.act, behind)]
+        _, h, w, c, *_ = place
+        return ActTile(np.concatenate(pieces, axis=1).reshape(len(self.act), -1), TilePlace(0, h, w, c, w * c, c))
 
     def act_bitmaps(self, v: Values) -> NDArray[np.uint64]:
         """Bitmaps [positions, chunks] of the non-zeros of that tile in image 0, as the read port makes them."""
-        return tile_bitmaps(view(self.act[:1], act_tile_of(v))[0], self.chunk)
+        return tile_bitmaps(view(*self.act_tile(v).images(0, 1))[0], self.chunk)
 
     def psum_tile(self, v: Values) -> PsumTile:
         """The partial sums of an instruction with the fields `isa.field_groups.PSUM_TILE`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from isa.declaration import Field, Rule, address, extent, flag
 from isa.extents import Extent, reads
 from isa.formats import Space, TensorFormat
-from isa.integers import Number, Values, ceil_div, least, most
+from isa.integers import Number, Values, ceil_div, choose, least, most
 from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES, TensorLayout
 from isa.target import Target
 
@@ -131,7 +131,7 @@ def clear(v: Values, read: Extent, written: Extent, same: str = "", when: Number
     """A tile that is written has no byte of one that is read between its first and its last one, or is the tile at
     `same` itself.
     """
-    broken = (read.base < written.end) & (written.base < read.end) & (when != 0)
+    broken = (read.base < written.end) & (written.base < read.end) & (when != 0) & (read.outer > 0)
     if same:
         differs = (v[same] != v["out"]) | (v[f"{same}_w"] != v["out_w"]) | (v[f"{same}_c"] != v["out_c"])
         broken = broken & differs
@@ -147,14 +147,31 @@ ACT_TILE = (
 )
 
 
-def act_tile(v: Values) -> Extent:
-    """The input tile, which is read."""
-    return tile(v, "act", False, "ih", "iw", "ic")
+ACT_RING = (
+    Field("act_turn", 9, "rows of the input tile before the end of the ring that it lies in, 0: it crosses no end"),
+    Field("act_ring", 9, "rows of that ring: row i >= act_turn of the tile lies so many rows lower"),
+)
+"""Fields of an input tile of `ACT_TILE` whose rows lie in a ring: the end of the ring may lie between two of them."""
 
 
-def act_rule(v: Values) -> Rule:
-    """Rows and positions of the input tile do not overlap."""
-    return apart(v, "act", "iw", "ic")
+def act_tile(v: Values) -> tuple[Extent, Extent]:
+    """The input tile, which is read: its rows up to the end of a ring, and those behind that."""
+    whole = tile(v, "act", False, "ih", "iw", "ic")
+    turn = v["act_turn"]
+    behind = whole._replace(
+        base=whole.base + (turn - v["act_ring"]) * whole.outer_stride * (turn > 0),
+        outer=(whole.outer - turn) * (turn > 0),
+    )
+    return whole._replace(outer=choose(turn > 0, turn, whole.outer)), behind
+
+
+def act_rules(v: Values) -> tuple[Rule, Rule]:
+    """Rows and positions of the input tile do not overlap; a ring holds all of its rows and begins in ACT."""
+    turn, ring = v["act_turn"], v["act_ring"]
+    before = (ring - turn) * v["act_w"] * v["act_c"]
+    torn = ((turn == 0) != (ring == 0)) | (turn > 0) & ((turn >= v["ih"]) | (v["ih"] > ring) | (before > v["act"]))
+    text = "act_turn={act_turn} and act_ring={act_ring}: no ring at act={act:#x} holds ih={ih} rows and ends there"
+    return apart(v, "act", "iw", "ic"), Rule(torn, text)
 
 
 WINDOW = (

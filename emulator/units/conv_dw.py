@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import TilePlace, Window, act_tile_of, flip, window_of
+from emulator.geometry import TilePlace, Window, flip, window_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -84,7 +84,7 @@ def execute(m: Memories, v: Values) -> None:
     place = PsumPlace(v["psum"] // 4 + v["k"], v["kt"])
     accumulate = bool(v["accumulate"])
     sign = flip(v["signed"])
-    if not depthwise(m.act, act_tile_of(v), window_of(v), sign, channels, weights, m.psum, place, accumulate):
+    if not depthwise(*m.act_tile(v), window_of(v), sign, channels, weights, m.psum, place, accumulate):
         raise UserError("a partial sum leaves int32")
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import TilePlace, act_tile_of, tile_of
+from emulator.geometry import TilePlace, tile_of
 from emulator.kernels import Bytes
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -29,8 +29,8 @@ class Move(NamedTuple):
 
 
 @jit
-def map_tile(act: Bytes, source: TilePlace, move: Move, table: Bytes, tile: TilePlace) -> None:
-    """From tile `source` to `tile`; `table` [256] is the identity where the instruction has none."""
+def map_tile(read: Bytes, source: TilePlace, move: Move, table: Bytes, act: Bytes, tile: TilePlace) -> None:
+    """From tile `source` of `read` to `tile` of ACT; `table` [256] is the identity where the instruction has none."""
     sy, sx, dy, dx, dc = move
     for n in range(act.shape[0]):
         for y in range(tile.h):
@@ -42,7 +42,7 @@ def map_tile(act: Bytes, source: TilePlace, move: Move, table: Bytes, tile: Tile
                 inside = 0 <= row < source.h and 0 <= column < source.w
                 for k in range(tile.channels):
                     if inside and 0 <= k + dc < source.channels:
-                        act[n, to + k] = table[act[n, at + k]]
+                        act[n, to + k] = table[read[n, at + k]]
                     else:
                         act[n, to + k] = table[0]
 
@@ -51,7 +51,7 @@ def execute(m: Memories, v: Values) -> None:
     """Positions outside the tile count as 0."""
     table = m.par[v["table"] : v["table"] + TABLE_BYTES] if v["lut"] else _IDENTITY
     move = Move(*(v[name] for name in Move._fields))
-    map_tile(m.act, act_tile_of(v), move, table, tile_of(v, "out"))
+    map_tile(*m.act_tile(v), move, table, m.act, tile_of(v, "out"))
 
 
 UNIT = Unit(SPEC, execute)

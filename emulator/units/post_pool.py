@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import TilePlace, Window, act_tile_of, flip, tile_of, window_of
+from emulator.geometry import TilePlace, Window, flip, tile_of, window_of
 from emulator.kernels import Bytes, Longs
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -33,9 +33,9 @@ class Average(NamedTuple):
 
 @jit
 def pool_maximum(
-    act: Bytes, tile: TilePlace, window: Window, flip: int, cs: int, to_tile: TilePlace, most: Longs
+    source: Bytes, tile: TilePlace, window: Window, flip: int, cs: int, act: Bytes, to_tile: TilePlace, most: Longs
 ) -> None:
-    """From `tile` to `to_tile`; `most` [channels]: scratch."""
+    """From `tile` of `source` to `to_tile` of ACT; `most` [channels]: scratch."""
     ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
     for n in range(act.shape[0]):
         for y in range(oh):
@@ -48,16 +48,24 @@ def pool_maximum(
                     for column in range(max(left, 0), min(left + s, iw)):
                         at = tile.at + row * tile.row_stride + column * tile.position_stride + cs
                         for k in range(most.size):
-                            most[k] = max(most[k], (np.int64(act[n, at + k]) ^ flip) - flip)
+                            most[k] = max(most[k], (np.int64(source[n, at + k]) ^ flip) - flip)
                 for k in range(most.size):
                     act[n, to + k] = most[k] & 255
 
 
 @jit
 def pool_average(
-    act: Bytes, tile: TilePlace, window: Window, flip: int, cs: int, average: Average, to_tile: TilePlace, sums: Longs
+    source: Bytes,
+    tile: TilePlace,
+    window: Window,
+    flip: int,
+    cs: int,
+    average: Average,
+    act: Bytes,
+    to_tile: TilePlace,
+    sums: Longs,
 ) -> None:
-    """From `tile` to `to_tile`; `sums` [channels]: scratch."""
+    """From `tile` of `source` to `to_tile` of ACT; `sums` [channels]: scratch."""
     ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
     shift = average.shift
     around = np.int64(1) << (shift - 1)
@@ -74,7 +82,7 @@ def pool_average(
                     for column in range(max(left, 0), min(left + s, iw)):
                         at = tile.at + row * tile.row_stride + column * tile.position_stride + cs
                         for k in range(sums.size):
-                            sums[k] += (np.int64(act[n, at + k]) ^ flip) - flip
+                            sums[k] += (np.int64(source[n, at + k]) ^ flip) - flip
                 m = average.mult[rows * columns - average.count0]
                 for k in range(sums.size):
                     act[n, to + k] = min(max((sums[k] * m + around) >> shift, average.lo), average.hi) & 255
@@ -82,16 +90,16 @@ def pool_average(
 
 def execute(m: Memories, v: Values) -> None:
     """Windows see positions of the tile only; an average may count padding."""
-    tile, window, sign = act_tile_of(v), window_of(v), flip(v["signed"])
+    (source, tile), window, sign = m.act_tile(v), window_of(v), flip(v["signed"])
     scratch, to = np.empty(v["kn"], np.int64), tile_of(v, "out")
     if v["kind"] == PoolKind.MAX:
-        pool_maximum(m.act, tile, window, sign, v["cs"], to, scratch)
+        pool_maximum(source, tile, window, sign, v["cs"], m.act, to, scratch)
         return
     mult = unpack_multipliers(m.par[v["par"] : v["par"] + 4 * multipliers(v)])
     average = Average(
         -v["bt"], v["ih"] + v["bb"], -v["bl"], v["iw"] + v["br"], mult, v["count0"], v["shift"], v["lo"], v["hi"]
     )
-    pool_average(m.act, tile, window, sign, v["cs"], average, to, scratch)
+    pool_average(source, tile, window, sign, v["cs"], average, m.act, to, scratch)
 
 
 UNIT = Unit(SPEC, execute)

@@ -10,11 +10,12 @@ from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
 from isa.field_groups import (
     ACCUMULATE,
+    ACT_RING,
     ACT_TILE,
     PSUM_TILE,
     ROW_GROUPS,
     WINDOW,
-    act_rule,
+    act_rules,
     act_tile,
     exceeds,
     groups_rule,
@@ -29,13 +30,13 @@ from isa.target import Target
 def rules(v: Values, target: Target) -> Sequence[Rule]:
     """Partial sums, row groups and the input channels of all groups."""
     channels = ceil_div(v["kn"], v["kpg"]) * v["cpg"]
-    return (act_rule(v), *psum_rules(v), groups_rule(v, target), exceeds(v["cs"], channels, "ic", v))
+    return (*act_rules(v), *psum_rules(v), groups_rule(v, target), exceeds(v["cs"], channels, "ic", v))
 
 
 def extents(v: Values, target: Target) -> Sequence[Extent]:
     """Input tile and weights; partial sums are read if they are added to."""
     return (
-        act_tile(v),
+        *act_tile(v),
         reads(Space.COEF, v["coef"], v["kn"] * v["r"] * v["s"] * v["cpg"]),
         psum_tile(v, write=False, when=v["accumulate"]),
         psum_tile(v, write=True),
@@ -86,6 +87,7 @@ SPEC = InstructionSpec(
         extent("kpg", "output channels per group"),
         ACCUMULATE,
         ROW_GROUPS,
+        *ACT_RING,
     ),
     rules=rules,
     extents=extents,

@@ -8,7 +8,18 @@ from isa.costs import Counted, multiplications, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
-from isa.field_groups import ACCUMULATE, ACT_TILE, PSUM_TILE, WINDOW, act_rule, act_tile, exceeds, psum_rules, psum_tile
+from isa.field_groups import (
+    ACCUMULATE,
+    ACT_RING,
+    ACT_TILE,
+    PSUM_TILE,
+    WINDOW,
+    act_rules,
+    act_tile,
+    exceeds,
+    psum_rules,
+    psum_tile,
+)
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, least
 from isa.target import Target
@@ -16,13 +27,13 @@ from isa.target import Target
 
 def rules(v: Values, _: Target) -> Sequence[Rule]:
     """Partial sums and the input channels."""
-    return (act_rule(v), *psum_rules(v), exceeds(v["cs"], ceil_div(v["kn"], v["kpg"]), "ic", v))
+    return (*act_rules(v), *psum_rules(v), exceeds(v["cs"], ceil_div(v["kn"], v["kpg"]), "ic", v))
 
 
 def extents(v: Values, target: Target) -> Sequence[Extent]:
     """Input tile and weights; partial sums are read if they are added to."""
     return (
-        act_tile(v),
+        *act_tile(v),
         reads(Space.COEF, v["coef"], v["kn"] * v["r"] * v["s"]),
         psum_tile(v, write=False, when=v["accumulate"]),
         psum_tile(v, write=True),
@@ -64,6 +75,7 @@ SPEC = InstructionSpec(
         Field("cs", 16, "first channel of the input tile that is read"),
         extent("kpg", "output channels per input channel (depth multiplier)"),
         ACCUMULATE,
+        *ACT_RING,
     ),
     rules=rules,
     extents=extents,

@@ -9,11 +9,12 @@ from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
 from isa.field_groups import (
+    ACT_RING,
     ACT_TILE,
     PSUM_TILE,
     ROW_GROUPS,
     WINDOW,
-    act_rule,
+    act_rules,
     act_tile,
     groups_rule,
     psum_rules,
@@ -58,7 +59,7 @@ def rules(v: Values, target: Target) -> Sequence[Rule]:
     level, most_level = greatest_magnitude(v), target.array.coefficient_level
     need, have = registers(v["ic"], target), register_room(level, target)
     return (
-        act_rule(v),
+        *act_rules(v),
         *psum_rules(v),
         groups_rule(v, target),
         Rule(
@@ -77,7 +78,7 @@ def rules(v: Values, target: Target) -> Sequence[Rule]:
 def extents(v: Values, target: Target) -> Sequence[Extent]:
     """Input tile, streams of coefficients, bases and partial sums."""
     return (
-        act_tile(v),
+        *act_tile(v),
         reads(Space.COEF, v["coef"], v["size"]),
         reads(Space.PAR, v["basis"], v["v"] * v["r"] * v["s"]),
         psum_tile(v, write=True),
@@ -121,6 +122,7 @@ SPEC = InstructionSpec(
         Field("ic_shift", 5, "right shift of the intermediate channel, round half up"),
         ROW_GROUPS,
         Field("level", 2, "binary logarithm of the greatest magnitude that a coefficient may have"),
+        *ACT_RING,
     ),
     rules=rules,
     extents=extents,

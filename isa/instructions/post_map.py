@@ -8,7 +8,7 @@ from isa.costs import Counted, output_values, post_cycles
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent, flag
 from isa.extents import Extent
-from isa.field_groups import ACT_TILE, OUT_TILE, act_rule, act_tile, apart, clear, inside, table, tile
+from isa.field_groups import ACT_RING, ACT_TILE, OUT_TILE, act_rules, act_tile, apart, clear, inside, table, tile
 from isa.formats import Queue
 from isa.integers import Number, Values
 from isa.target import Target
@@ -16,12 +16,12 @@ from isa.target import Target
 
 def rules(v: Values, _: Target) -> Sequence[Rule]:
     """Both tiles."""
-    return act_rule(v), apart(v, "out"), clear(v, act_tile(v), tile(v, "out", True))
+    return *act_rules(v), apart(v, "out"), *(clear(v, part, tile(v, "out", True)) for part in act_tile(v))
 
 
 def extents(v: Values, _: Target) -> Sequence[Extent]:
     """Input tile, table, output tile."""
-    return act_tile(v), table(v), tile(v, "out", True)
+    return *act_tile(v), table(v), tile(v, "out", True)
 
 
 def cycles(v: Values, target: Target) -> Number:
@@ -59,6 +59,7 @@ SPEC = InstructionSpec(
         *OUT_TILE,
         flag("lut", "apply the table"),
         address("table", "of the table in PAR"),
+        *ACT_RING,
     ),
     rules=rules,
     extents=extents,

@@ -9,11 +9,12 @@ from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads
 from isa.field_groups import (
+    ACT_RING,
     ACT_TILE,
     CLAMP,
     OUT_TILE,
     WINDOW,
-    act_rule,
+    act_rules,
     act_tile,
     apart,
     clamp_rule,
@@ -58,9 +59,9 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
     fewest, needed = window_counts(v)[0], most(1, v["count0"])
     unpadded = window_counts({**v, "bt": 0, "bl": 0, "bb": 0, "br": 0})[0]
     return (
-        act_rule(v),
+        *act_rules(v),
         apart(v, "out"),
-        clear(v, act_tile(v), tile(v, "out", True)),
+        *(clear(v, part, tile(v, "out", True)) for part in act_tile(v)),
         exceeds(v["cs"], v["kn"], "ic", v),
         Rule((v["kind"] == PoolKind.MAX) & (unpadded == 0), "a window holds no position of the tile"),
         clamp_rule(v, average),
@@ -76,7 +77,7 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
 def extents(v: Values, _: Target) -> Sequence[Extent]:
     """Input tile, the multipliers of an average, output tile."""
     return (
-        act_tile(v),
+        *act_tile(v),
         reads(Space.PAR, v["par"], 4 * multipliers(v), v["kind"] == PoolKind.AVERAGE),
         tile(v, "out", True),
     )
@@ -126,6 +127,7 @@ SPEC = InstructionSpec(
         Field("count0", 16, "window count of mult[0]"),
         Field("shift", 6, "right shift"),
         *CLAMP,
+        *ACT_RING,
     ),
     rules=rules,
     extents=extents,

@@ -221,12 +221,26 @@ def stream(channel, coding) -> bytes:
     return number(4 * len(data) + coding) + data
 
 
+def load_ring(b: Builder, source: TensorRef, turn: int, ring: int) -> dict[str, int]:
+    """Load a tensor into a ring of `ring` rows whose last ones are its first `turn`; where it lies. Without a ring,
+    load it whole to address 0.
+    """
+    if not ring:
+        b.emit("load.act", source, act=0)
+        return {"act": 0}
+    row = source.w * source.c
+    b.emit("load.act", source, h=turn, act=(ring - turn) * row)
+    b.emit("load.act", source, y=turn, h=source.h - turn, act=0)
+    return {"act": (ring - turn) * row, "act_turn": turn, "act_ring": ring}
+
+
 def conv_program(
     g: Geometry, kind: str, constants: dict, *, fmt=TensorFormat.RAW, out_fmt=TensorFormat.RAW, segment=3, signed=False,
     groups=1, ic_shift=0, v=1, cpg=None, kpg=None, requant=None, lo=0, hi=255, target=None, two_step=False,
-    coding=CoefficientFormat.FLAT, macs=0,
+    coding=CoefficientFormat.FLAT, macs=0, turn=0, ring=0,
 ) -> Program:  # fmt: skip
-    """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`.
+    """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`. With `ring`
+    the convolution reads it from a ring of so many rows, which ends after `turn` of them.
 
     Streams of ternary coefficients are in the format `coding`, all others in LEVELS.
     """
@@ -254,8 +268,7 @@ def conv_program(
         w = constants["w"]
         b.emit("load.bytes", dram=b.constant(w.tobytes()), size=w.size, pad=Scratchpad.COEF, dst=0)
         extra = {"cpg": cpg, "kpg": kpg, "groups": groups} if kind == "dense" else {"kpg": kpg}
-    b.emit("load.act", source, act=0)
-    b.emit(f"conv.{kind}", **g.tile, **g.window, **psum, **extra, signed=signed)
+    b.emit(f"conv.{kind}", **load_ring(b, source, turn, ring), **g.tile, **g.window, **psum, **extra, signed=signed)
     b.emit("post.requant", oh=g.oh, ow=g.ow, **psum, par=0, lo=lo, hi=hi)
     b.emit("store.act", y)
     b.layer("conv", y, kind, macs=macs)
@@ -263,6 +276,6 @@ def conv_program(
 
 
 __all__ = [
-    "Builder", "Geometry", "PoolKind", "add_block", "conv_program", "identity_requant", "nchw", "requant_block",
-    "slow_conv", "slow_esc", "slow_requant", "sparse", "wait",
+    "Builder", "Geometry", "PoolKind", "add_block", "conv_program", "identity_requant", "load_ring", "nchw",
+    "requant_block", "slow_conv", "slow_esc", "slow_requant", "sparse", "wait",
 ]  # fmt: skip

@@ -77,6 +77,9 @@ def some_of(spec: InstructionSpec, rng: np.random.Generator, n: int) -> list[Ins
         # Strides of tiles and addresses apart: small ones alone would hardly ever leave the tiles disjoint.
         values |= {name: 16 + values[name] for name in values if name.endswith(("_w", "_c")) and name[:-2] in values}
         values |= {name: (1 + i) * 20000 for i, name in enumerate(("act", "res", "out")) if name in values}
+        if "act_ring" in values:  # any turn leaves a ring that holds the tile
+            turn = values["act_turn"] if 0 < values["act_turn"] < values["ih"] else 0
+            values |= {"act_turn": turn, "act_ring": turn and values["ih"] + values["act_ring"]}
         found.append(make(spec.mnemonic, **values))
     return found
 

@@ -41,7 +41,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.dense"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256>}> : () -> ()
+  "eisa.conv.dense"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.dense: groups=256 does not fit [0, 255]
