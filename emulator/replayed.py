@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from emulator.dram import NEVER, Channel, decide, enqueue, full_of_openings, perform
 from isa.declaration import INSTRUCTION_BYTES
 from isa.formats import Queue
-from isa.jit import jit
+from isa.jit import borrowing
 
 Longs: TypeAlias = NDArray[np.int64]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -135,13 +135,13 @@ _BURSTS, _NOW, _STIRRED = 0, 1, 2
 # Queues ---------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@borrowing
 def _clock(m: Replayed, cycles: float) -> int:
     """The first clock of the DRAM that is not before a time of the core."""
     return int(np.ceil(cycles * m.parameters.clocks - _ROUNDING))
 
 
-@jit
+@borrowing
 def _finish(m: Replayed, i: int, end: int) -> None:
     """The end of instruction i is known."""
     q = m.work.queue[i]
@@ -154,7 +154,7 @@ def _finish(m: Replayed, i: int, end: int) -> None:
         m.signaller[q, queue["reached"]] = i
 
 
-@jit
+@borrowing
 def _accept(m: Replayed, i: int, engine: bool) -> None:
     """Instruction i is taken by its unit: its time, and what set it."""
     previous = m.queues[m.work.queue[i]]["previous"]
@@ -175,7 +175,7 @@ def _accept(m: Replayed, i: int, engine: bool) -> None:
     m.times.binder[i] = binder
 
 
-@jit
+@borrowing
 def _may_start(m: Replayed, q: int, i: int) -> bool:
     """Whether all that instruction i of queue q waits for has a known time."""
     if m.times.fetched[i] < 0 or (m.work.freeing[i] >= 0 and m.times.end[m.work.freeing[i]] < 0):
@@ -186,7 +186,7 @@ def _may_start(m: Replayed, q: int, i: int) -> bool:
     return satisfied
 
 
-@jit
+@borrowing
 def _start(m: Replayed) -> None:
     """Start every instruction that can: its time is known, though it may lie ahead."""
     started = True
@@ -212,7 +212,7 @@ def _start(m: Replayed) -> None:
 # Engines --------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@borrowing
 def _decode(m: Replayed, e: int, i: int) -> None:
     """Engine e reads instruction i while it moves the data of those before."""
     engine, times = m.engines[e], m.times
@@ -228,7 +228,7 @@ def _decode(m: Replayed, e: int, i: int) -> None:
         _settle(m, e)
 
 
-@jit
+@borrowing
 def _ask_for(m: Replayed, e: int, i: int) -> None:
     """The first of the instructions from i on whose bursts are to be asked for; -1 if there is none yet."""
     engine = m.engines[e]
@@ -241,7 +241,7 @@ def _ask_for(m: Replayed, e: int, i: int) -> None:
         engine["offset"] = 0
 
 
-@jit
+@borrowing
 def _end_with(m: Replayed, e: int, i: int) -> None:
     """Instruction i is the next to end, if it has been accepted."""
     engine = m.engines[e]
@@ -252,7 +252,7 @@ def _end_with(m: Replayed, e: int, i: int) -> None:
         engine["through"] = max(engine["through"], m.times.decoded[i])
 
 
-@jit
+@borrowing
 def _within_burst(m: Replayed, request: int, offset: int) -> int:
     """Bytes of a request from an offset to the end of the burst that it lies in, or to its own end."""
     burst = m.dram.timing.burst_bytes
@@ -260,7 +260,7 @@ def _within_burst(m: Replayed, request: int, offset: int) -> int:
     return min(m.work.requests[request, 1] - offset, burst - address % burst)
 
 
-@jit
+@borrowing
 def _make_ready(m: Replayed, e: int) -> None:
     """Find when the engine may ask for its next burst: its place in the FIFO must be free, and a store must have read
     the data from the scratchpad.
@@ -280,7 +280,7 @@ def _make_ready(m: Replayed, e: int) -> None:
     engine["ready"] = _clock(m, ready)
 
 
-@jit
+@borrowing
 def _ask(m: Replayed, e: int, now: int) -> None:
     """The controller receives the next burst of an engine."""
     engine = m.engines[e]
@@ -300,7 +300,7 @@ def _ask(m: Replayed, e: int, now: int) -> None:
             _ask_for(m, e, int(m.work.following[i]))
 
 
-@jit
+@borrowing
 def _receive(m: Replayed, source: int, place: int, address: int, now: int) -> None:
     number = m.counts[_BURSTS]
     burst = m.bursts[number]
@@ -312,7 +312,7 @@ def _receive(m: Replayed, source: int, place: int, address: int, now: int) -> No
     enqueue(m.dram, address, int(source == Requester.STORE), number, now)
 
 
-@jit
+@borrowing
 def _settle(m: Replayed, e: int) -> None:
     """Let bursts through whose data has been moved, in order: a load lays them down; end instructions that are done."""
     engine, arrived = m.engines[e], m.arrived[e]
@@ -336,7 +336,7 @@ def _settle(m: Replayed, e: int) -> None:
             engine["end_offset"] = 0
 
 
-@jit
+@borrowing
 def _end(m: Replayed, e: int, i: int) -> None:
     """Instruction i, the oldest of engine e, has moved all its bursts."""
     engine, times = m.engines[e], m.times
@@ -354,20 +354,20 @@ def _end(m: Replayed, e: int, i: int) -> None:
 # Instruction fetch ----------------------------------------------------------------------------------------------------
 
 
-@jit
+@borrowing
 def _first_word(m: Replayed, burst: int) -> int:
     """The first instruction of which a burst of the text holds bytes."""
     return burst * m.dram.timing.burst_bytes // INSTRUCTION_BYTES
 
 
-@jit
+@borrowing
 def _end_word(m: Replayed, burst: int) -> int:
     """The instruction after the last of which a burst of the text holds bytes."""
     end = ((burst + 1) * m.dram.timing.burst_bytes + INSTRUCTION_BYTES - 1) // INSTRUCTION_BYTES
     return min(end, m.work.queue.size)
 
 
-@jit
+@borrowing
 def _make_fetch_ready(m: Replayed) -> None:
     """Find when the next burst of the text may be asked for: the buffer must have room for its instructions."""
     fetch = m.fetch[0]
@@ -386,7 +386,7 @@ def _make_fetch_ready(m: Replayed) -> None:
     fetch["ready"] = free
 
 
-@jit
+@borrowing
 def _ask_for_text(m: Replayed, now: int) -> None:
     """The controller receives the next burst of the text."""
     fetch = m.fetch[0]
@@ -396,7 +396,7 @@ def _ask_for_text(m: Replayed, now: int) -> None:
     fetch["ready"] = -1
 
 
-@jit
+@borrowing
 def _fetched(m: Replayed, burst: int, end: int) -> None:
     """A burst of the text is there."""
     m.fetch_ends[burst % m.fetch_ends.size] = end
@@ -412,7 +412,7 @@ def _fetched(m: Replayed, burst: int, end: int) -> None:
 # Events ---------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@borrowing
 def _next_source(m: Replayed) -> tuple[int, int]:
     """Who asks for a burst next, and the clock; -1 if nobody can."""
     _make_fetch_ready(m)
@@ -429,7 +429,7 @@ def _next_source(m: Replayed) -> tuple[int, int]:
     return found, time
 
 
-@jit
+@borrowing
 def _moved(m: Replayed, number: int, end: int) -> None:
     """The data of a burst is on its way: it will have been moved at clock `end`."""
     burst = m.bursts[number]
@@ -442,7 +442,7 @@ def _moved(m: Replayed, number: int, end: int) -> None:
     _settle(m, source)
 
 
-@jit
+@borrowing
 def run(m: Replayed) -> bool:
     """Run all instructions; whether that is done, or the caller must first empty `openings`."""
     state = m.dram.state[0]

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.geometry import Window
-from isa.jit import jit
+from isa.jit import borrowing, jit
 
 Longs: TypeAlias = NDArray[np.int64]
 Bitmaps: TypeAlias = NDArray[np.uint64]
@@ -125,7 +125,7 @@ class _Sent(NamedTuple):
     mac_cycles: int  # cycles of the MAC rows for an item of the position
 
 
-@jit
+@borrowing
 def _popcount(x: np.uint64) -> int:
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -133,7 +133,7 @@ def _popcount(x: np.uint64) -> int:
     return int((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@jit
+@borrowing
 def _coverage(covers: Flags, first: int, end: int, stride: int, pad: int) -> None:
     """`covers` [size, kernel]: the taps of a kernel that read a row (or column) of a tile for outputs [first, end)."""
     size, kernel = covers.shape
@@ -144,7 +144,7 @@ def _coverage(covers: Flags, first: int, end: int, stride: int, pad: int) -> Non
             covers[start + i, i] = True
 
 
-@jit
+@borrowing
 def _taps(rows: Flags, columns: Flags, step: _Step, basis: Flags, channels: int, counts: Longs) -> int:
     """Taps of the bases of a step in which the position of these rows and columns takes part: the most of a basis.
 
@@ -172,7 +172,7 @@ def _taps(rows: Flags, columns: Flags, step: _Step, basis: Flags, channels: int,
     return most
 
 
-@jit
+@borrowing
 def _expand(
     step: _Step, share: tuple[int, int], schedule: _Schedule, array: Streams, t: Coefficients, fed: int,
     blocks: Records, counts: Longs,
@@ -203,7 +203,7 @@ def _expand(
     return fed
 
 
-@jit
+@borrowing
 def _work_off(
     sent: _Sent, step: _Step, schedule: _Schedule, lanes: int, bits: Bitmaps, coef: Bitmaps, slice_end: Longs,
     blocks: Records, ring: Records, counts: Longs,

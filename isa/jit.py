@@ -1,7 +1,8 @@
 """The one place that knows Numba: compiled functions with their Python types.
 
-Advice for kernels: a call from an inner loop costs more than the loop if it passes arrays (each is counted in and out),
-so helpers of inner loops take numbers only. Named tuples of numbers and of arrays are good arguments elsewhere.
+Numba counts the owners of every array that a function takes, hands on, or reads from a named tuple, and each count is
+an atomic operation. In loops that go through such tuples this costs many times what the loop computes, so kernels that
+make no array are `borrowing` and count nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +26,23 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     What is kept is renewed when any Python file in the folder of the function, or here, changes: a kernel may call
     helpers of other files and take named tuples that they define.
     """
+    return _compiled(function)
+
+
+def borrowing(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for a function that works on the arrays it is given, makes none and returns none.
+
+    Numba refuses to compile a function that makes one. Helpers that it calls are `borrowing` too.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Callable[P, R], **options: bool) -> Callable[P, R]:
     njit = cast(Any, numba).njit
     try:
-        dispatcher = njit(nogil=True, cache=True)(function)
+        dispatcher = njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # neither the package nor the user's cache folder can be written
-        return cast("Callable[P, R]", njit(nogil=True)(function))
+        return cast("Callable[P, R]", njit(nogil=True, **options)(function))
     _keep_by_folder(dispatcher, function.__code__.co_filename)
     return cast("Callable[P, R]", dispatcher)
 

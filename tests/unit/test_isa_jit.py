@@ -5,6 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numba  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from isa.jit import borrowing
 
 HELPER = "from isa.jit import jit\n@jit\ndef helper(x: int) -> int:\n    return {body}\n"
 SHAPE = "from typing import NamedTuple\nclass {name}(NamedTuple):\n    {first}: int\n    {second}: int\n"
@@ -17,6 +25,11 @@ from kernels.shape import {name}
 def kernel(shape: {name}) -> int:
     return helper(shape.a) * 10 + shape.b
 """
+
+
+class Tables(NamedTuple):
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
 
 
 def run(folder: Path, name: str) -> int:
@@ -52,3 +65,19 @@ def test_kept_code_that_names_a_class_that_is_gone_is_made_anew(tmp_path: Path) 
     assert run(tmp_path, "Shape") == 12
     write(tmp_path, "Form")
     assert run(tmp_path, "Form") == 12
+
+
+def test_a_borrowing_kernel_counts_no_owner_and_cannot_make_an_array() -> None:
+    @borrowing
+    def total(tables: Tables) -> int:
+        return int(tables.a[0] + tables.b[1])
+
+    @borrowing
+    def makes() -> int:
+        return int(np.zeros(3)[0])
+
+    assert total(Tables(np.arange(3), np.arange(3))) == 1
+    code = cast(Any, total).inspect_llvm()
+    assert code and not any("NRT_incref" in text for text in code.values())
+    with pytest.raises(numba.core.errors.TypingError):
+        makes()
