@@ -86,7 +86,7 @@ def some_of(spec: InstructionSpec, rng: np.random.Generator, n: int) -> list[Ins
 
 @pytest.mark.parametrize("spec", INSTRUCTIONS, ids=lambda s: s.mnemonic)
 def test_columns_say_what_single_instructions_say(spec: InstructionSpec) -> None:
-    code = some_of(spec, np.random.default_rng(spec.opcode), 300)
+    code = some_of(spec, np.random.default_rng(spec.opcode), 1000)
     faults = instruction_faults(group(code), code, TARGET)
     alone = {i: check_instruction(instruction, TARGET) for i, instruction in enumerate(code)}
     assert faults == {i: found for i, found in alone.items() if found}

@@ -49,7 +49,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.dw"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536, 0>}> : () -> ()
+  "eisa.conv.dw"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65536, 0, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.dw: kpg=65536 does not fit [0, 65535]
@@ -57,7 +57,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.conv.esc"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256, 0>}> : () -> ()
+  "eisa.conv.esc"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256, 0, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: conv.esc: groups=256 does not fit [0, 255]
@@ -81,7 +81,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.post.map"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  "eisa.post.map"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: post.map: table=16777216 does not fit [0, 16777215]
@@ -89,7 +89,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.post.pool"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 512>}> : () -> ()
+  "eisa.post.pool"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 512, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: post.pool: hi=512 does not fit [-512, 511]
