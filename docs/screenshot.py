@@ -25,6 +25,7 @@ OPTIONS = (
     "--v=0",
     "--virtual-time-budget=20000",
 )
+DARK = "--blink-settings=preferredColorScheme=0"
 TIMEOUT_S = 300
 
 
@@ -55,11 +56,13 @@ def main() -> int:
     parser.add_argument("page", type=Path, help="a page of --report")
     parser.add_argument("picture", type=Path, help="PNG to write")
     parser.add_argument("--width", type=int, default=1280, help="of the window in pixels (default 1280)")
+    parser.add_argument("--dark", action="store_true", help="as a reader who prefers dark pages sees it")
     parser.add_argument("--height", type=int, default=1000, help="of the window in pixels (default 1000)")
     args = parser.parse_args()
     try:
         args.page.resolve(strict=True)
-        opened(args.page, [f"--window-size={args.width},{args.height}", f"--screenshot={args.picture.resolve()}"])
+        options = [f"--window-size={args.width},{args.height}", f"--screenshot={args.picture.resolve()}"]
+        opened(args.page, [*options, *([DARK] if args.dark else [])])
     except (OSError, ValueError) as e:
         print(f"error: {args.page}: {e}", file=sys.stderr)
         return 1

@@ -66,6 +66,6 @@ class Execution:
         line_bytes = tensor.layout(chunk).line_bytes
         moved = room_for_lines(region, chunk)
         tile = TilePlace(0, h, w, c, w * c, c)
-        if kernels.load_bitmap(self.memories.arena, region, data, tile, chunk, line_bytes, moved) < 0:
+        if not kernels.load_bitmap(self.memories.arena, region, data, tile, chunk, line_bytes, moved):
             raise UserError(f"tensor '{tensor.name}': a bitmap has bits beyond its channels")
         return data

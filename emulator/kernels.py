@@ -2,7 +2,7 @@
 
 Every memory is an array `uint8 [N, bytes]`, one row per image of the batch (partial sums: `int32 [N, words]`); offsets
 are validated before the first instruction runs (`isa.validity`), so kernels check only what depends on data.
-Kernels that can meet malformed data return -1 (or a count that is never negative otherwise).
+Kernels that can meet malformed data return whether it is well formed.
 """
 
 from __future__ import annotations
@@ -21,22 +21,17 @@ Longs: TypeAlias = NDArray[np.int64]
 
 
 @jit
-def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> int:
-    """Copy a RAW region to a tile; values of image 0 that are not zero."""
+def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> None:
+    """Copy a RAW region to a tile."""
     row_stride = region.tensor_w * region.tensor_c
     source = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
-    nonzeros = 0
     for n in range(dram.shape[0]):
         for y in range(region.h):
             for x in range(region.w):
                 at = source + y * row_stride + x * region.tensor_c
                 to = tile.at + y * tile.row_stride + x * tile.position_stride
                 for i in range(region.cn):
-                    v = dram[n, at + i]
-                    act[n, to + i] = v
-                    if n == 0:
-                        nonzeros += v != 0
-    return int(nonzeros)
+                    act[n, to + i] = dram[n, at + i]
 
 
 @jit
@@ -48,10 +43,10 @@ def load_bitmap(
     chunk: int,
     line_bytes: int,
     moved: Longs,
-) -> int:
+) -> bool:
     """Expand the lines of a region into a tile. `moved` [lines] receives the bytes of each line of image 0.
 
-    Returns the values of image 0 that are not zero, -1 on a bitmap with bits beyond its channels.
+    Returns False on a bitmap with bits beyond its channels.
     """
     tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region
     bitmap_bytes = (min(tensor_c, chunk) + 7) >> 3
@@ -60,7 +55,6 @@ def load_bitmap(
     chunks = (cn + chunk - 1) // chunk
     first_segment = x // segment
     last_segment = (x + w - 1) // segment
-    nonzeros = 0
     for n in range(dram.shape[0]):
         index = 0
         for row in range(h):
@@ -80,19 +74,17 @@ def load_bitmap(
                             bits = np.int64(dram[n, bitmap + byte])
                             room = have - byte * 8
                             if room < 8 and bits >> max(room, 0):
-                                return -1
+                                return False
                             for i in range(byte * 8, byte * 8 + 8):
                                 bit = bits & 1
                                 if i < wanted:
                                     act[n, to + i] = dram[n, values] * bit
-                                    if n == 0:
-                                        nonzeros += bit
                                 values += bit
                                 bits >>= 1
                     if n == 0:
                         moved[index] = values - line
                     index += 1
-    return int(nonzeros)
+    return True
 
 
 @jit

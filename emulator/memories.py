@@ -85,9 +85,13 @@ class Memories:
         _, h, w, c, *_ = place
         return ActTile(np.concatenate(pieces, axis=1).reshape(len(self.act), -1), TilePlace(0, h, w, c, w * c, c))
 
+    def act_values(self, v: Values) -> Bytes:
+        """The stored bytes [ih, iw, ic] of that tile in image 0."""
+        return view(*self.act_tile(v).images(0, 1))[0]
+
     def act_bitmaps(self, v: Values) -> NDArray[np.uint64]:
         """Bitmaps [positions, chunks] of the non-zeros of that tile in image 0, as the read port makes them."""
-        return tile_bitmaps(view(*self.act_tile(v).images(0, 1))[0], self.chunk)
+        return tile_bitmaps(self.act_values(v), self.chunk)
 
     def psum_tile(self, v: Values) -> PsumTile:
         """The partial sums of an instruction with the fields `isa.field_groups.PSUM_TILE`."""

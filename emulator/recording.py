@@ -62,6 +62,10 @@ class Entry:
         """Count more events than the closed form."""
         self._recorder.counts[self._number, count] += number
 
+    def reads_inputs(self, tile: NDArray[np.uint8]) -> None:
+        """Count the non-zeros of an input tile of a convolution."""
+        self.add(Count.INPUT_NONZEROS, int(np.count_nonzero(tile)))
+
     def request(self, count: Count, *pieces: tuple[int, int]) -> None:
         """DRAM requests of the instruction, (address, bytes) each; whole bursts count."""
         self.request_all(count, joined(pieces))

@@ -24,6 +24,10 @@ def _or_dash(text: Callable[[Data], str], present: Callable[[Data], object]) -> 
     return lambda d: text(d) if present(d) else "-"
 
 
+def _density(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}"
+
+
 _BINDING = {"mac_rows": "M", "accumulators": "A", "post": "P", "dram": "D", "": "-"}
 """One letter for what binds a layer."""
 
@@ -42,8 +46,8 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Data], str]], ...] = (
     ("accum", "util %", _or_dash(lambda d: _percent(d["accumulator_utilisation"]), lambda d: d["matches"])),
     ("dense", "MMAC", _or_dash(lambda d: f"{d['dense_macs'] * 1e-6:.2f}", lambda d: d["dense_macs"])),
     ("done", "Mop", _or_dash(lambda d: f"{d['effective_operations'] * 1e-6:.2f}", lambda d: d["effective_operations"])),
-    ("input", "density", lambda d: f"{d['input_density']:.2f}"),
-    ("weight", "density", _or_dash(lambda d: f"{d['weight_density']:.2f}", lambda d: d["dram_bytes"]["weights"])),
+    ("input", "density", lambda d: _density(d["input_density"])),
+    ("weight", "density", lambda d: _density(d["weight_density"])),
     ("in", "KB", lambda d: f"{d['dram_bytes']['activations_in'] * 1e-3:.1f}"),
     ("out", "KB", lambda d: f"{d['dram_bytes']['activations_out'] * 1e-3:.1f}"),
     ("weights", "KB", lambda d: f"{d['dram_bytes']['weights'] * 1e-3:.1f}"),

@@ -159,6 +159,11 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
+def _density(counts: Longs, nonzeros: Count, values: Count) -> float | None:
+    """Share of values that are not zero, None where there is no value."""
+    return int(counts[nonzeros]) / int(counts[values]) if counts[values] else None
+
+
 def _figures(
     recorder: Recorder,
     part: slice,
@@ -195,8 +200,8 @@ def _figures(
         "multiplications": multiplications,
         "matches": matches,
         "effective_operations": multiplications + matches,
-        "input_density": _ratio(int(counts[Count.INPUT_NONZEROS]), int(counts[Count.INPUT_VALUES])),
-        "weight_density": _ratio(int(counts[Count.WEIGHT_NONZEROS]), int(counts[Count.WEIGHT_VALUES])),
+        "input_density": _density(counts, Count.INPUT_NONZEROS, Count.INPUT_VALUES),
+        "weight_density": _density(counts, Count.WEIGHT_NONZEROS, Count.WEIGHT_VALUES),
         "dram_bytes": {**dram, "total": sum(dram.values())},
         "scratchpad_bytes": {
             name: {

@@ -9,23 +9,23 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from emulator.energy import SCRATCHPADS
-from emulator.statistics import Statistics, stall_spans
+from emulator.replayed import Requester
+from emulator.statistics import Longs, Statistics, stall_spans
 from emulator.timing import Timeline
 from isa.code import synchronisation
-from isa.formats import Queue
-from isa.hazards import all_accesses
+from isa.formats import Queue, Space
 from isa.jsonform import published
 from isa.program import Program
 from isa.target import Target
 
 Event: TypeAlias = dict[str, Any]
-Change: TypeAlias = tuple[float, str, float]
+Change: TypeAlias = tuple[int, str, int]
 """Time in cycles, series, by how much it grows."""
 
 _QUEUES, _ROWS = 1, 2
 """Process numbers of the tracks."""
-_LINE = 64
-"""Bytes of a scratchpad whose last user is remembered together."""
+_SPAN, _SPANS = 64, 4096
+"""Cycles over which a rate is the mean, at least; how many such spans a run has at most."""
 
 
 def trace(program: Program, statistics: Statistics) -> str:
@@ -36,7 +36,7 @@ def trace(program: Program, statistics: Statistics) -> str:
         *_named(_QUEUES, f"{program.target.name} at {mhz:g} MHz", {int(q): q.name.lower() for q in Queue}),
         *_slices(program, timeline, moved),
         *_flows(program, timeline),
-        *_counter("DRAM GB/s", _bandwidth(timeline, moved, mhz), timeline.total),
+        *_bandwidth(timeline, program.target),
         *_counter("scratchpad bytes in use", _live(program, timeline), timeline.total),
         *_rows(timeline, program.target),
     ]
@@ -121,53 +121,67 @@ def _flows(program: Program, timeline: Timeline) -> Iterator[Event]:
             yield {**head, "ph": "f", "bp": "e", "tid": int(queue[index]), "ts": int(timeline.start[index])}
 
 
-def _bandwidth(timeline: Timeline, moved: list[int], mhz: float) -> Iterator[Change]:
-    """Bytes of each transfer, spread evenly over its time."""
-    for index in np.flatnonzero(np.array(moved, np.int64)).tolist():
-        start, end = int(timeline.accepted[index]), int(timeline.end[index])
-        series = "write" if timeline.queue[index] == Queue.STORE else "read"
-        rate = moved[index] / (end - start) * mhz * 1e-3
-        yield start, series, rate
-        yield end, series, -rate
+def _bandwidth(timeline: Timeline, target: Target) -> Iterator[Event]:
+    """The mean rate of each requester over short spans of equal length, from the times of the bursts on the bus."""
+    bursts, total, mhz = timeline.bursts, timeline.total, target.clock.frequency_mhz
+    width = max(_SPAN, -(-total // _SPANS))
+    edges = np.minimum(np.arange(-(-total // width) + 1) * width, total)
+    clocks = target.dram.clock_mhz / mhz
+    rates: dict[str, list[float]] = {}
+    for requester in Requester:
+        ends = np.sort(bursts["end"][bursts["source"] == requester]) / clocks
+        times = np.stack([ends - target.dram.burst_clocks / clocks, ends], axis=1).ravel()
+        sums = np.repeat(np.arange(ends.size + 1), 2)[1:-1] * target.dram.burst_bytes
+        moved = np.diff(np.interp(edges, times, sums)) if ends.size else np.zeros(edges.size - 1)
+        rates[requester.name.lower()] = [*(moved / np.maximum(np.diff(edges), 1) * mhz * 1e-3).tolist(), 0.0]
+    shown: dict[str, float] = {}
+    for time, *level in zip(edges.tolist(), *rates.values(), strict=True):
+        if shown != (shown := dict(zip(rates, level, strict=True))):
+            yield {"ph": "C", "pid": _QUEUES, "name": "DRAM GB/s", "ts": time, "args": shown}
 
 
 def _live(program: Program, timeline: Timeline) -> Iterator[Change]:
-    """Bytes of each scratchpad from the instruction that writes them to the last one that reads them.
+    """Bytes of each scratchpad from the instruction that writes them to the last one that reads them."""
+    touched = program.touched
+    spaces = [Space[name.upper()] for name in SCRATCHPADS]
+    sizes = {space: int(getattr(program.target.scratchpad, space.address_space)) for space in spaces}
+    born, last = ({space: np.zeros(size, np.int64) for space, size in sizes.items()} for _ in range(2))
+    accepted, ends = timeline.accepted.tolist(), timeline.end.tolist()
+    for index, (start, end) in enumerate(zip(accepted, ends, strict=True)):
+        rows = touched.of(index)
+        places = [(row, space) for row in range(rows.start, rows.stop) if (space := Space(touched.space[row])) in sizes]
+        for row, space in places:
+            if not touched.write[row]:
+                view = touched.view(row, last[space])
+                np.maximum(view, end, out=view)
+        for row, space in places:
+            if touched.write[row]:
+                views = touched.view(row, born[space]), touched.view(row, last[space])
+                yield from _spans(space, *views, start)
+                for view in views:
+                    view[...] = start
+    for space in spaces:
+        yield from _spans(space, born[space], last[space], timeline.total)
 
-    Where an instruction reads and writes one scratchpad, as sums do, what it reads ends where what it writes begins.
-    """
-    pads = {name: np.full(getattr(program.target.scratchpad, name) // _LINE + 1, -1, np.int64) for name in SCRATCHPADS}
-    written: list[tuple[str, int, int]] = []
-    last: list[int] = []
-    for index, accesses in enumerate(all_accesses(program.instructions, program.target)):
-        start, end = int(timeline.accepted[index]), int(timeline.end[index])
-        writes = {a.space for a in accesses if a.write}
-        for access in accesses:
-            if access.space in pads and not access.write:
-                lines = pads[access.space][access.low // _LINE : -(-access.high // _LINE)]
-                for owner in map(int, np.unique(lines)):
-                    if owner >= 0:
-                        last[owner] = max(last[owner], start if access.space in writes else end)
-        for access in accesses:
-            if access.space in pads and access.write:
-                pads[access.space][access.low // _LINE : -(-access.high // _LINE)] = len(written)
-                written.append((access.space, start, access.high - access.low))
-                last.append(start)
-    for (pad, start, size), end in zip(written, last, strict=True):
+
+def _spans(space: Space, born: Longs, last: Longs, until: int) -> Iterator[Change]:
+    """The bytes that were in use from when they were written to when they were last read, or to `until` if later."""
+    keys, numbers = np.unique((born << 32) + np.minimum(last, until), return_counts=True)
+    for key, number in zip(keys.tolist(), numbers.tolist(), strict=True):
+        start, end = key >> 32, key & 0xFFFFFFFF
         if end > start:
-            yield start, pad, size
-            yield end, pad, -size
+            yield start, space.address_space, number
+            yield end, space.address_space, -number
 
 
 def _counter(name: str, changes: Iterable[Change], total: int) -> Iterator[Event]:
     """A counter with an event wherever one of its series changes; it ends with zeros."""
     ordered = sorted(changes)
-    level = dict.fromkeys(sorted({series for _, series, _ in ordered}), 0.0)
+    level = dict.fromkeys(sorted({series for _, series, _ in ordered}), 0)
     for i, (time, series, step) in enumerate(ordered):
         level[series] += step
         if i + 1 == len(ordered) or ordered[i + 1][0] > time:
-            # Sums of fractions need not come back to 0 exactly; no rate is as small as what is left.
-            shown = {key: value if value > 1e-6 and time < total else 0 for key, value in level.items()}
+            shown = {key: value if time < total else 0 for key, value in level.items()}
             yield {"ph": "C", "pid": _QUEUES, "name": name, "ts": time, "args": shown}
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from isa.declaration import INSTRUCTION_BYTES, WAITS, Field, Instruction, InstructionSpec
@@ -160,6 +161,20 @@ class Touched(NamedTuple):
     def end(self) -> Longs:
         """Address after the last byte of each extent."""
         return self.base + (self.outer - 1) * self.outer_stride + (self.inner - 1) * self.inner_stride + self.run
+
+    def of(self, number: int) -> slice:
+        """The rows of one instruction."""
+        first, last = np.searchsorted(self.number, [number, number + 1])
+        return slice(int(first), int(last))
+
+    def view(self, row: int, memory: NDArray[Any], origin: int = 0) -> NDArray[Any]:
+        """The elements [outer, inner, run] that the extent in this row touches of a `memory` with an element for each
+        byte, the first for the one at address `origin`.
+        """
+        (step,) = memory.strides
+        shape = (self.outer[row], self.inner[row], self.run[row])
+        strides = (self.outer_stride[row] * step, self.inner_stride[row] * step, step)
+        return as_strided(memory[self.base[row] - origin :], shape, strides)
 
 
 def _extents(groups: Sequence[Group], target: Target) -> Iterator[tuple[Longs, int, Extent]]:

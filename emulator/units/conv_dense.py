@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.arithmetic import Groups, convolve, dense_groups
 from emulator.geometry import window_of
@@ -12,8 +13,8 @@ from isa.instructions.conv_dense import SPEC
 from isa.integers import Values
 
 
-def execute(m: Memories, v: Values) -> None:
-    """One matrix product for each group."""
+def execute(m: Memories, v: Values) -> NDArray[np.uint8]:
+    """One matrix product for each group; the input tile of image 0."""
 
     def make() -> tuple[Groups, int]:
         taps = v["r"] * v["s"] * v["cpg"]
@@ -23,6 +24,7 @@ def execute(m: Memories, v: Values) -> None:
 
     groups = m.derived(make)
     convolve(m.act_tile(v), window_of(v), v["signed"], groups, m.psum_tile(v), bool(v["accumulate"]))
+    return m.act_values(v)
 
 
-UNIT = Unit(SPEC, execute)
+UNIT = Unit(SPEC, execute, lambda entry, _, tile: entry.reads_inputs(tile))

@@ -26,8 +26,9 @@ from isa.target import Target
 
 
 class Operands(NamedTuple):
-    """The bitmaps of the tile of image 0, the coefficients, and the bases int8 [v, r, s]."""
+    """The tile of image 0 and its bitmaps, the coefficients, and the bases int8 [v, r, s]."""
 
+    tile: NDArray[np.uint8]
     bits: NDArray[np.uint64]
     coefficients: Channels
     bases: NDArray[np.int8]
@@ -54,7 +55,7 @@ def execute(m: Memories, v: Values) -> Operands:
         convolve(tile, window_of(v), v["signed"], [(0, v["ic"], weights)], m.psum_tile(v), False)
     else:
         convolve_decomposed(tile, window_of(v), v["signed"], weights, m.psum_tile(v))
-    return Operands(m.act_bitmaps(v), channels, bases)
+    return Operands(m.act_values(v), m.act_bitmaps(v), channels, bases)
 
 
 def streams(v: Values, target: Target) -> Streams:
@@ -87,6 +88,7 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
     cycles = stream(operands.bits, coefficients, window_of(v), divided, counts)
     seen = {which: int(counts[which]) for which in Streamed}
     entry.takes(a.issue_cycles + cycles)
+    entry.reads_inputs(operands.tile)
     waits = {
         Count.CA_WORK: seen[Streamed.WORK],
         Count.CA_BROADCAST: seen[Streamed.BROADCAST],

@@ -20,32 +20,30 @@ from isa.integers import Values
 
 
 class Loaded(NamedTuple):
-    """The region; of image 0, bytes of its BITMAP lines (None for a RAW tensor), their slots, and non-zeros."""
+    """The region; of image 0, bytes of its BITMAP lines (None for a RAW tensor), and their slots."""
 
     region: Region
     moved: Longs | None
     line_bytes: int
-    nonzeros: int
 
 
 def execute(m: Memories, v: Values) -> Loaded:
     """Copy a RAW region, or expand the lines of a BITMAP region."""
     region, tile = region_of(v, m.arena_base), tile_of(v, "act", "h", "w", "cn")
     if v["format"] == TensorFormat.RAW:
-        return Loaded(region, None, 0, kernels.load_raw(m.arena, region, m.act, tile))
+        kernels.load_raw(m.arena, region, m.act, tile)
+        return Loaded(region, None, 0)
     moved = room_for_lines(region, m.chunk)
     line_bytes = bitmap_layout(v, m.chunk).line_bytes
-    nonzeros = kernels.load_bitmap(m.arena, region, m.act, tile, m.chunk, line_bytes, moved)
-    if nonzeros < 0:
+    if not kernels.load_bitmap(m.arena, region, m.act, tile, m.chunk, line_bytes, moved):
         raise UserError("a bitmap of the tensor has bits beyond its channels")
-    return Loaded(region, moved, line_bytes, nonzeros)
+    return Loaded(region, moved, line_bytes)
 
 
 def record(entry: Entry, v: Values, seen: Loaded) -> None:
-    """Bytes and non-zeros of image 0."""
+    """Bytes of image 0."""
     fetched = record_region(entry, seen.region, v["dram"], seen.moved, seen.line_bytes, Count.DRAM_ACTIVATIONS_IN)
     entry.takes(cycles(v, fetched, entry.target))
-    entry.add(Count.INPUT_NONZEROS, seen.nonzeros)
 
 
 UNIT = Unit(SPEC, execute, record)

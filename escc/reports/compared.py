@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from escc.compare.figures import PUBLISHED, RATIOS, Compared, Comparison, FigurePart, Figures, System
 from escc.reports.accuracy import Measured, accuracy
 from escc.reports.bars import bars
+from escc.reports.components import STALL_TEXT
 from escc.reports.page import Card, Page, Section
 from escc.reports.table import Column, Table, Value
 from escc.reports.vega import Chart
 
 _FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Mapping[str, float]]], ...] = (
-    ("Cycles", "Computing, and waiting by cause.", "cycles", ",.0f", lambda f: _by_kind(f.time, _WAITS)),
+    ("Cycles", "Computing, and waiting by cause.", "cycles", ",.0f", lambda f: _by_kind(f.time, _TIME)),
     ("Energy", "Microjoule of an image, by component.", "µJ", ",.3f", lambda f: _by_kind(f.energy_uj, _KINDS)),
     ("DRAM traffic", "Bytes of an image, by kind.", "bytes", ",.0f", lambda f: _by_kind(f.dram_bytes, _TRAFFIC)),
 )
@@ -23,9 +24,11 @@ _KINDS = {
     "memory of weights": ("coef", "par", "weights", "filters"),
     "memory of sums": ("psum", "sums"),
     "shared memory": ("buffer",),
+    "coefficient registers": ("registers",),
+    "broadcast FIFOs": ("fifo",),
 }
 """Components of energy that serve the same end in machines which name their parts differently."""
-_WAITS = {f"waits for {name}": (name,) for name in ("load", "post", "store")} | {"waits for DRAM": ("dram",)}
+_TIME = {"computes": ("compute",), **{text: (name,) for name, text in STALL_TEXT.items()}, "waits for DRAM": ("dram",)}
 _TRAFFIC = {"inputs": ("activations_in",), "outputs": ("activations_out",)}
 _COLUMNS: tuple[tuple[Column, Callable[[System], Value]], ...] = (
     (Column("system"), lambda s: s.name),

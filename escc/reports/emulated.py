@@ -9,6 +9,7 @@ from emulator.bounds import RESOURCES
 from emulator.energy import COMPONENTS
 from emulator.statistics import STALLS
 from escc.reports.bars import bars
+from escc.reports.components import COMPONENT_TEXT, STALL_TEXT
 from escc.reports.graph import LayerGraph, LayerNode, edges_of
 from escc.reports.page import Card, Page, Section
 from escc.reports.roofline import Point, roofline
@@ -21,13 +22,6 @@ Data: TypeAlias = Mapping[str, Any]
 BINDINGS = {"mac_rows": "MAC rows", "accumulators": "accumulators", "post": "post unit", "dram": "DRAM", "": "nothing"}
 """What binds a layer, for people."""
 
-_STALL_TEXT = {
-    "load": "waits for a load",
-    "post": "waits for the post unit",
-    "store": "waits for a store",
-    "fetch": "waits for an instruction",
-    "drain": "is done",
-}
 _COLUMNS: tuple[tuple[Column, Callable[[Data], Value]], ...] = (
     (Column("cycles", ",.0f", "length of the layer's window"), lambda d: d["cycles"]),
     (Column("share", ".1%"), lambda d: d["share"]),
@@ -38,7 +32,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[Data], Value]], ...] = (
     (Column("MMAC", ",.2f", "of the undecomposed layer"), lambda d: d["dense_macs"] * 1e-6 or None),
     (Column("Mop done", ",.2f", "multiplications and matches"), lambda d: d["effective_operations"] * 1e-6 or None),
     (Column("input density", ".2f"), lambda d: d["input_density"]),
-    (Column("weight density", ".2f"), lambda d: d["weight_density"] if d["dram_bytes"]["weights"] else None),
+    (Column("weight density", ".2f"), lambda d: d["weight_density"]),
     (Column("DRAM KB", ",.1f"), lambda d: d["dram_bytes"]["total"] * 1e-3),
     (Column("weights KB", ",.1f"), lambda d: d["dram_bytes"]["weights"] * 1e-3),
     (Column("energy µJ", ",.2f"), lambda d: d["energy_uj"]["total"]),
@@ -75,13 +69,13 @@ def _names(data: Data) -> list[str]:
 def _cycles(data: Data) -> Chart:
     layers: Sequence[Data] = data["layers"]
     parts = {"computes": [d["busy_cycles"]["compute"] for d in layers]}
-    parts |= {_STALL_TEXT[name]: [d["stall_cycles"][name] for d in layers] for name in STALLS}
+    parts |= {STALL_TEXT[name]: [d["stall_cycles"][name] for d in layers] for name in STALLS}
     text = "What the compute unit does in each cycle: it computes, or it waits, and this is the unit that it waits for."
     return bars("Cycles by stall cause", text, _names(data), parts, "cycles")
 
 
 def _energy(data: Data) -> Chart:
-    parts = {name.replace("_", " "): [d["energy_uj"][name] for d in data["layers"]] for name in COMPONENTS}
+    parts = {COMPONENT_TEXT.get(name, name): [d["energy_uj"][name] for d in data["layers"]] for name in COMPONENTS}
     return bars("Energy by component", "Microjoule of an image.", _names(data), parts, "µJ", ",.3f")
 
 

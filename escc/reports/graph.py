@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from escc.reports.markup import safe
-from isa.formats import Queue
+from isa.formats import Queue, Space
 from isa.program import Program
 from isa.text import clipped
 
@@ -75,32 +78,67 @@ class LayerGraph:
 
 
 def edges_of(program: Program) -> list[tuple[int, int]]:
-    """Which input or layer writes what a layer reads: numbers of inputs, then of layers.
+    """Which input or layer computed the activations that a layer computes from: numbers of inputs, then of layers.
 
-    A tensor is known by its address, which another tensor may take over once this one has been read for the last time.
+    Every byte of ACT and of the arena is marked with who computed what it holds; loads and stores copy the marks.
     """
-    first = len(program.inputs)
-    writers: dict[int, list[int]] = {port.tensor.address: [i] for i, port in enumerate(program.inputs)}
-    was_read: set[int] = set()
+    target = program.target
+    memories = {
+        Space.ACT: (np.zeros(target.scratchpad.act, np.int32), 0),
+        Space.ARENA: (np.zeros(program.arena_bytes, np.int32), program.arena_base),
+    }
+    marks = _Marks()
+    for number, port in enumerate(program.inputs):
+        memory, origin = memories[Space.ACT if port.tensor.resident else Space.ARENA]
+        at = port.tensor.address - origin
+        memory[at : at + port.tensor.layout(target.array.chunk).nbytes] = marks.of([number])
     found: dict[tuple[int, int], None] = {}
-    for number, layer in enumerate(program.layers, first):
-        reads, writes = _addresses(program, layer.start, layer.end)
-        found.update(((source, number), None) for address in reads for source in writers.get(address, ()))
-        was_read.update(reads)
-        for address in writes:
-            if address in was_read or address not in writers:
-                writers[address] = []
-                was_read.discard(address)
-            writers[address].append(number)
-    return [(source, target) for source, target in found if source != target]
+    for number, layer in enumerate(program.layers, len(program.inputs)):
+        for index in range(layer.start, layer.end):
+            read, written = _activations(program, index, memories)
+            sources = marks.behind(read)
+            if program.instructions[index].spec.queue in (Queue.LOAD, Queue.STORE):
+                mark = marks.of(sources)
+            else:
+                found.update(((source, number), None) for source in sorted(sources) if source != number)
+                mark = marks.of([number])
+            for view in written:
+                view[...] = mark
+    return list(found)
 
 
-def _addresses(program: Program, start: int, end: int) -> tuple[list[int], list[int]]:
-    """Addresses of the tensors that instructions [start, end) load and store."""
-    reads: dict[int, None] = {}
-    writes: dict[int, None] = {}
-    for instruction in program.instructions[start:end]:
-        if any(f.name == "tensor_c" for f in instruction.spec.fields):
-            table = writes if instruction.spec.queue == Queue.STORE else reads
-            table[instruction["dram"]] = None
-    return list(reads), list(writes)
+_Views: TypeAlias = list[NDArray[np.int32]]
+
+
+def _activations(
+    program: Program, index: int, memories: Mapping[Space, tuple[NDArray[np.int32], int]]
+) -> tuple[_Views, _Views]:
+    """What an instruction reads and writes of `memories`, arrays of a mark for each byte and addresses of the first."""
+    touched = program.touched
+    rows = touched.of(index)
+    read, written = _Views(), _Views()
+    for row in range(rows.start, rows.stop):
+        if (space := Space(touched.space[row])) in memories:
+            (written if touched.write[row] else read).append(touched.view(row, *memories[space]))
+    return read, written
+
+
+class _Marks:
+    """Sets of nodes as numbers, which a byte can be marked with; 0 stands for the empty set."""
+
+    def __init__(self) -> None:
+        self._sets: list[frozenset[int]] = [frozenset()]
+        self._numbers: dict[frozenset[int], int] = {frozenset(): 0}
+
+    def of(self, nodes: Iterable[int]) -> int:
+        """The mark of a set."""
+        key = frozenset(nodes)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._sets)
+            self._sets.append(key)
+        return self._numbers[key]
+
+    def behind(self, views: Iterable[NDArray[np.int32]]) -> frozenset[int]:
+        """All nodes of the marks in `views`."""
+        found = {int(mark) for view in views for mark in np.flatnonzero(np.bincount(view.ravel()))}
+        return frozenset[int]().union(*(self._sets[mark] for mark in found))

@@ -30,10 +30,11 @@ section { padding: 1rem; min-width: 0; } section.wide { grid-column: 1 / -1; }
 .chart { width: 100%; } .chart svg text { font-family: inherit; }
 .scroll { overflow: auto; max-height: 44rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .87rem; }
-th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .35rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
-tfoot td { border-bottom: 0; font-weight: 600; }
+tfoot td { position: sticky; bottom: 0; background: var(--card); border-top: 1px solid var(--line); border-bottom: 0;
+  font-weight: 600; }
 th.text, td.text { text-align: left; }
 td:first-child { max-width: 18rem; overflow: hidden; text-overflow: ellipsis; }
 th button { all: unset; cursor: pointer; color: var(--soft); font-weight: 500; }

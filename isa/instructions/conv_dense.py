@@ -63,6 +63,7 @@ def counts(v: Values, target: Target) -> Counted:
     """Positions outside the tile are not multiplied; weights are read once a row group."""
     values, steps, taps = output_values(v), _steps(v, target), window_taps(v)
     return {
+        Count.INPUT_VALUES: v["ih"] * v["iw"] * v["ic"],
         Count.ACT_READ: taps * v["cpg"] * most(_passes(v, target), ceil_div(v["kn"], v["kpg"])),
         Count.COEF_READ: v["kn"] * v["r"] * v["s"] * v["cpg"] * v["groups"],
         Count.PSUM_WRITE: 4 * values * steps,

@@ -54,6 +54,7 @@ def counts(v: Values, target: Target) -> Counted:
     """Positions outside the tile are not multiplied; every slice keeps the weights of its channel."""
     values, products = output_values(v), window_taps(v) * v["kn"]
     return {
+        Count.INPUT_VALUES: v["ih"] * v["iw"] * v["ic"],
         Count.ACT_READ: products,
         Count.COEF_READ: v["r"] * v["s"] * v["kn"] * ceil_div(least(_slices(target), values), v["kn"]),
         Count.PSUM_WRITE: 4 * values,

@@ -10,7 +10,7 @@ import pytest
 from test_emulator_timing import ESC1, measure, tiled_program
 
 from emulator.trace import trace
-from isa.formats import Queue
+from isa.formats import Queue, Space
 
 MHZ = ESC1.clock.frequency_mhz
 
@@ -71,12 +71,16 @@ def test_counters_add_up(traced):
         assert [e["ts"] for e in track] == sorted({e["ts"] for e in track})
         assert not any(track[-1]["args"].values())
     times = np.array([e["ts"] for e in rates])
-    levels = np.array([sum(e["args"].values()) for e in rates])
-    moved = float((levels[:-1] * np.diff(times)).sum()) * 1e3
-    assert moved == pytest.approx(int(statistics.moved.sum()))
+    levels = np.array([[e["args"][name] for name in ("load", "store", "fetch")] for e in rates])
+    moved = (levels[:-1] * np.diff(times)[:, None]).sum(axis=0) * 1e3
+    traffic = statistics.data["totals"]["dram_bytes"]
+    stored = traffic["activations_out"]
+    loaded = traffic["total"] - stored - traffic["instructions"]
+    assert moved == pytest.approx([loaded, stored, traffic["instructions"]])
+    assert levels.sum(axis=1).max() <= ESC1.dram.peak_gb_per_s + 1e-6
     for name in ("act", "coef", "par", "psum"):
         level = [e["args"][name] for e in used]
-        assert min(level) >= 0 and max(level) > 0
+        assert min(level) >= 0 and 0 < max(level) <= getattr(ESC1.scratchpad, name)
 
 
 def test_rows_are_open_one_at_a_time(traced):
@@ -90,3 +94,38 @@ def test_rows_are_open_one_at_a_time(traced):
         assert cycle(free[e["tid"]]) <= statistics.timeline.total
     tracks = [e for e in events if e["name"] == "thread_name" and e["pid"] == 2]
     assert {e["tid"] for e in tracks} == {e["tid"] for e in rows}
+
+
+def test_bytes_are_in_use_from_the_write_to_the_last_read(traced):
+    program, statistics, events = traced
+    timeline, size = statistics.timeline, ESC1.scratchpad.act
+    used = [(cycle(e["ts"]), e["args"]["act"]) for e in events if e["ph"] == "C" and e["name"].startswith("scratchpad")]
+    expected = Counter()
+    born, last = np.zeros(size, np.int64), np.zeros(size, np.int64)
+
+    def settle(where, until):
+        for byte in where:
+            end = min(last[byte], until)
+            if end > born[byte]:
+                expected[int(born[byte])] += 1
+                expected[int(end)] -= 1
+
+    for index in range(len(program.instructions)):
+        rows = program.touched.of(index)
+        extents = [
+            (program.touched.write[row], program.touched.view(row, np.arange(size)).ravel())
+            for row in range(rows.start, rows.stop)
+            if program.touched.space[row] == Space.ACT
+        ]
+        for write, where in extents:
+            if not write:
+                last[where] = np.maximum(last[where], timeline.end[index])
+        for write, where in extents:
+            if write:
+                settle(where.tolist(), timeline.accepted[index])
+                born[where] = last[where] = timeline.accepted[index]
+    settle(range(size), timeline.total)
+    level = 0
+    for time in sorted(expected):
+        level += expected[time]
+        assert [value for at, value in used if at <= time][-1] == level

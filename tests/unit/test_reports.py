@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from test_emulator_timing import measure, tiled_program
 from test_isa_text import EVIL, is_safe
+from test_residency import branches, chain
+from tile_models import MAIN, lower
 
+from dialects.eisa import to_program
 from emulator.statistics import Statistics
 from escc.cli.compile import main as escc
 from escc.cli.emulate import main as emulate
@@ -188,6 +191,14 @@ def test_layers_of_one_name_stay_apart() -> None:
 
 def test_the_graph_follows_the_tensors(measured: tuple[Program, Statistics]) -> None:
     assert edges_of(measured[0]) == [(0, 1), (1, 2)]
+
+
+def test_the_graph_follows_tensors_that_stay_on_the_chip() -> None:
+    program = to_program(lower(branches(), "esc1", MAIN))
+    names = [port.name for port in program.inputs] + [layer.name for layer in program.layers]
+    assert all(any(target == n for _, target in edges_of(program)) for n in range(1, len(names)))
+    program = to_program(lower(chain(), "esc1", MAIN))
+    assert sorted(edges_of(program)) == [(0, 1), (1, 2), (1, 3), (2, 3)]
 
 
 def test_layers_that_do_not_multiply_have_no_roof() -> None:

@@ -59,6 +59,21 @@ def test_what_is_computed_and_read_on_the_chip_stays_there() -> None:
     assert text.count("bfs.load_tile") == 1 and text.count("bfs.store_tile") == 1
 
 
+def test_the_density_of_inputs_does_not_depend_on_where_they_lie(tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text('base = "esc1"\nname = "small"\n[scratchpad]\nact = 9000\n')
+    found: list[list[tuple[str, float | None]]] = []
+    for target in ("esc1", str(path)):
+        result = Machine(to_program(lower(branches(), target))).run_sample(stats=True)
+        assert result.statistics is not None
+        found.append([(d["kind"], d["input_density"]) for d in result.statistics.data["layers"]])
+    for (kind, stays), (_, travels) in zip(*found, strict=True):
+        if kind in ("dense", "depthwise", "escalate"):
+            assert stays is not None and 0 < stays <= 1 and travels == pytest.approx(stays, abs=0.1)
+        else:
+            assert stays is None and travels is None
+
+
 def test_nothing_stays_where_there_is_no_room(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text('base = "esc1"\nname = "small"\n[scratchpad]\nact = 3000\n')
