@@ -64,14 +64,25 @@ _Op = TypeVar("_Op", bound=Operation)
 class TensorOp(TensorDecl):
     """An activation tensor in DRAM, or in ACT from its first to its last layer if it is `resident`. plan-memory adds
     the `offset` from the base of the arena, or of ACT.
+
+    A tensor may be channels of another one, the `whole`, from channel `first` on: it then has no place of its own.
     """
 
     name = "bfs.tensor"
     resident = opt_prop_def(UnitAttr)
     offset = opt_prop_def(IntegerAttr)
+    whole = opt_prop_def(FlatSymbolRefAttr)
+    first = opt_prop_def(IntegerAttr)
 
     def __init__(
-        self, name: str, shape: Sequence[int], element: QType, format: str, segment: int, resident: bool = False
+        self,
+        name: str,
+        shape: Sequence[int],
+        element: QType,
+        format: str,
+        segment: int,
+        resident: bool = False,
+        part: tuple[str, int] | None = None,
     ):
         super().__init__(
             properties={
@@ -81,8 +92,21 @@ class TensorOp(TensorDecl):
                 "format": StringAttr(format),
                 "segment": integer(segment),
                 "resident": UnitAttr() if resident else None,
+                "whole": None if part is None else SymbolRefAttr(part[0]),
+                "first": None if part is None else integer(part[1]),
             }
         )
+
+    @property
+    def storage(self) -> str:
+        """Name of the tensor that has the bytes: the whole of a part, else the tensor itself."""
+        return self.sym_name.data if self.whole is None else self.whole.string_value()
+
+    @property
+    def channels(self) -> range:
+        """The channels of `storage` that the tensor is."""
+        first = 0 if self.first is None else self.first.value.data
+        return range(first, first + self.extents[2])
 
     @property
     def resident_bytes(self) -> int:
@@ -99,6 +123,10 @@ class TensorOp(TensorDecl):
             printer.print_string(f" segment {self.segment.value.data}")
         if self.resident is not None:
             printer.print_string(" resident")
+        if self.whole is not None:
+            printer.print_string(" in ")
+            printer.print_symbol_name(self.storage)
+            printer.print_string(f" from {self.channels.start}")
         if self.offset is not None:
             printer.print_string(f" at {self.offset.value.data}")
 
@@ -113,7 +141,12 @@ class TensorOp(TensorDecl):
         form = parser.parse_identifier()
         segment = parser.parse_integer() if parser.parse_optional_keyword("segment") else [1, 1, *shape][-2]
         resident = parser.parse_optional_keyword("resident") is not None
-        op = cls(name, shape, element, form, segment, resident)
+        part: tuple[str, int] | None = None
+        if parser.parse_optional_keyword("in"):
+            whole = parser.parse_symbol_name().data
+            parser.parse_keyword("from")
+            part = whole, parser.parse_integer()
+        op = cls(name, shape, element, form, segment, resident, part)
         if parser.parse_optional_keyword("at"):
             op.offset = integer(parser.parse_integer())
         return op
@@ -124,6 +157,10 @@ class TensorOp(TensorDecl):
             raise VerifyException("offset must not be negative")
         if self.resident is not None and self.format.data != "raw":
             raise VerifyException("a resident tensor is raw")
+        if (self.whole is None) != (self.first is None):
+            raise VerifyException("a part needs its whole and its first channel")
+        if self.whole is not None and self.offset is not None:
+            raise VerifyException(f"a part of @{self.storage} has no offset of its own")
 
 
 @irdl_op_definition
@@ -221,6 +258,11 @@ class ProgramOp(IRDLOperation):
     @property
     def tensors(self) -> dict[str, TensorOp]:
         return {op.sym_name.data: op for op in self._all(TensorOp)}
+
+    @property
+    def stored(self) -> dict[str, TensorOp]:
+        """The tensors that have bytes of their own: all but parts of others."""
+        return {name: op for name, op in self.tensors.items() if op.whole is None}
 
     @property
     def constants(self) -> dict[str, ConstantOp]:

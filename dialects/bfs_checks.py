@@ -27,6 +27,7 @@ MOST_STEPS = 1 << 18
 def check_program(program: ProgramOp) -> None:
     """Raise VerifyException naming the layer, tensor or constant that is at fault."""
     _check_references(program)
+    _check_parts(program)
     _check_order(program)
     _check_buffers(program)
     _check_size(program)
@@ -54,6 +55,10 @@ def _check_references(program: ProgramOp) -> None:
             raise VerifyException(f"port '{port.port_name.data}': {port.tensor} is not a bfs.tensor")
         if tensors[port.tensor.string_value()].resident is not None:
             raise VerifyException(f"port '{port.port_name.data}': {port.tensor} is resident; the host reads DRAM")
+        if tensors[port.tensor.string_value()].whole is not None:
+            raise VerifyException(
+                f"port '{port.port_name.data}': {port.tensor} is a part; the host reads whole tensors"
+            )
     for layer in program.layers:
         for name in (layer.output.string_value(), *tensors_read(layer)):
             if name not in tensors:
@@ -88,19 +93,69 @@ def _check_residents(layer: LayerOp, tensors: Mapping[str, TensorOp]) -> None:
         raise VerifyException(f"{_named(layer)}: its output @{output} is resident; requires a bfs.resident of it")
 
 
+def _check_parts(program: ProgramOp) -> None:
+    """A part lies within its whole, which is no part itself, and is stored like it."""
+    tensors = program.tensors
+    for name, part in tensors.items():
+        if part.whole is None:
+            continue
+        whole = tensors.get(part.storage)
+        if whole is None or whole.whole is not None:
+            raise VerifyException(f"tensor @{name}: its whole, @{part.storage}, is not a bfs.tensor of its own")
+        if part.extents[:2] != whole.extents[:2] or part.channels.start < 0 or part.channels.stop > whole.extents[2]:
+            found = f"channels {part.channels.start}..{part.channels.stop - 1} of {part.extents[0]}x{part.extents[1]}"
+            raise VerifyException(f"tensor @{name}: {found} positions do not lie in @{part.storage}")
+        alike = part.element == whole.element and part.format == whole.format and part.segment == whole.segment
+        if not alike or (part.resident is None) != (whole.resident is None):
+            raise VerifyException(f"tensor @{name}: is stored in another way than its whole, @{part.storage}")
+
+
+class _Filled:
+    """What fills which channels of the tensors so far, by the names of those that have the bytes."""
+
+    def __init__(self, tensors: Mapping[str, TensorOp]) -> None:
+        self._tensors = tensors
+        self._filled: dict[str, list[tuple[int, int, str]]] = {}
+        """First channel, the one after the last, and who fills them, in order and apart, by the tensor with the bytes.
+        """
+
+    def add(self, name: str, source: str) -> str:
+        """Note that a tensor is filled; what fills channels of it already, "" if nothing does."""
+        tensor = self._tensors[name]
+        filled, channels = self._filled.setdefault(tensor.storage, []), tensor.channels
+        at = bisect_left(filled, (channels.start, 0, ""))
+        for first, end, who in filled[max(0, at - 1) : at + 1]:
+            if first < channels.stop and channels.start < end:
+                return who
+        filled.insert(at, (channels.start, channels.stop, source))
+        return ""
+
+    def whole(self, name: str) -> bool:
+        """Whether every channel of a tensor is filled."""
+        tensor = self._tensors[name]
+        filled, channels = self._filled.get(tensor.storage, []), tensor.channels
+        reached = channels.start
+        for first, end, _ in filled[max(0, bisect_left(filled, (reached + 1, 0, "")) - 1) :]:
+            if first > reached or reached >= channels.stop:
+                break
+            reached = max(reached, end)
+        return reached >= channels.stop
+
+
 def _check_order(program: ProgramOp) -> None:
-    """Every tensor is computed once, and before it is read."""
-    source = {port.tensor.string_value(): f"input '{port.port_name.data}'" for port in program.inputs}
+    """Every channel of a tensor is computed once, and before it is read."""
+    filled = _Filled(program.tensors)
+    for port in program.inputs:
+        filled.add(port.tensor.string_value(), f"input '{port.port_name.data}'")
     for layer in program.layers:
         for name in tensors_read(layer):
-            if name not in source:
+            if not filled.whole(name):
                 raise VerifyException(f"{_named(layer)}: reads tensor @{name}, which no layer before it computes")
         output = layer.output.string_value()
-        if output in source:
-            raise VerifyException(f"{_named(layer)}: computes tensor @{output}, which {source[output]} fills already")
-        source[output] = _named(layer)
+        if source := filled.add(output, _named(layer)):
+            raise VerifyException(f"{_named(layer)}: computes tensor @{output}, which {source} fills already")
     for port in program.outputs:
-        if port.tensor.string_value() not in source:
+        if not filled.whole(port.tensor.string_value()):
             raise VerifyException(f"output '{port.port_name.data}': no layer computes tensor {port.tensor}")
 
 
@@ -164,21 +219,22 @@ def _check_constants(program: ProgramOp) -> None:
 
 
 def lifetimes(program: ProgramOp) -> dict[str, tuple[int, int]]:
-    """Numbers of the first and the last layer that need each tensor, both included.
+    """Numbers of the first and the last layer that need each tensor that has bytes, or a part of it; both included.
 
     Inputs live from before the first layer (-1), outputs until after the last.
     """
+    storage = {name: tensor.storage for name, tensor in program.tensors.items()}
     first = {port.tensor.string_value(): -1 for port in program.inputs}
     last: dict[str, int] = {}
     layers = program.layers
     for i, layer in enumerate(layers):
-        output = layer.output.string_value()
+        output = storage[layer.output.string_value()]
         first.setdefault(output, i)
         last[output] = i
-        last.update(dict.fromkeys(tensors_read(layer), i))
+        last.update((storage[name], i) for name in tensors_read(layer))
     for port in program.outputs:
         last[port.tensor.string_value()] = len(layers)
-    return {name: (first.get(name, -1), last.get(name, first.get(name, -1))) for name in program.tensors}
+    return {name: (first.get(name, -1), last.get(name, first.get(name, -1))) for name in program.stored}
 
 
 class Placed(NamedTuple):
@@ -215,7 +271,7 @@ def _check_arena(program: ProgramOp) -> None:
     chunk = program.machine.array.chunk
     lives = lifetimes(program)
     placed: list[Placed] = []
-    for name, tensor in program.tensors.items():
+    for name, tensor in program.stored.items():
         if tensor.offset is not None and tensor.resident is None:
             low = tensor.offset.value.data
             placed.append(Placed(low, low + tensor.layout(chunk).nbytes, name, *lives[name]))
@@ -240,7 +296,7 @@ def _check_chip(program: ProgramOp) -> None:
     """Resident tensors lie in ACT, apart from one another and from the buffers of every layer of their lives."""
     capacity, lives = program.machine.scratchpad.act, lifetimes(program)
     placed: list[Placed] = []
-    for name, tensor in program.tensors.items():
+    for name, tensor in program.stored.items():
         if tensor.offset is not None and tensor.resident is not None:
             low = tensor.offset.value.data
             placed.append(Placed(low, low + tensor.resident_bytes, f"tensor @{name}", *lives[name]))

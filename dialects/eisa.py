@@ -8,6 +8,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, TypeVar, cast
 
 import numpy as np
@@ -160,12 +161,16 @@ def _tensor(op: Operation, ref: SymbolRefAttr) -> TensorOp:
 
 @irdl_op_definition
 class TensorOp(TensorDecl):
-    """An activation tensor at an absolute address of DRAM or, if it is `resident`, of ACT."""
+    """An activation tensor at an absolute address of DRAM or, if it is `resident`, of ACT; or the channels from
+    `first_c` on of one of `whole_c` channels there.
+    """
 
     name = "eisa.tensor"
     tensor_name = prop_def(StringAttr)
     address = prop_def(IntegerAttr)
     resident = opt_prop_def(UnitAttr)
+    first_c = opt_prop_def(IntegerAttr)
+    whole_c = opt_prop_def(IntegerAttr)
 
     @classmethod
     def of(cls, symbol: str, ref: TensorRef) -> TensorOp:
@@ -179,7 +184,11 @@ class TensorOp(TensorDecl):
             "segment": integer(ref.segment),
             "address": integer(ref.address),
         }
-        return cls.create(properties={**properties, "resident": UnitAttr()} if ref.resident else properties)
+        if ref.resident:
+            properties["resident"] = UnitAttr()
+        if ref.whole_c:
+            properties |= {"first_c": integer(ref.first_c), "whole_c": integer(ref.whole_c)}
+        return cls.create(properties=properties)
 
     @property
     def ref(self) -> TensorRef:
@@ -189,9 +198,12 @@ class TensorOp(TensorDecl):
         segment = self.segment.value.data
         address = self.address.value.data
         on_chip = self.resident is not None
-        return TensorRef(
+        ref = TensorRef(
             self.tensor_name.data, address, h, w, c, self.tensor_format, segment, q.signed, q.scale, on_chip
         )
+        if self.first_c is None or self.whole_c is None:
+            return ref
+        return replace(ref, first_c=self.first_c.value.data, whole_c=self.whole_c.value.data)
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
@@ -201,7 +213,10 @@ class TensorOp(TensorDecl):
         printer.print_string(f" : {'x'.join(map(str, self.extents))} ")
         printer.print_attribute(self.element)
         printer.print_string(f" {self.format.data} segment {self.segment.value.data}")
-        printer.print_string(f"{' resident' if self.resident is not None else ''} at {self.address.value.data}")
+        printer.print_string(" resident" if self.resident is not None else "")
+        if self.first_c is not None and self.whole_c is not None:
+            printer.print_string(f" from {self.first_c.value.data} of {self.whole_c.value.data}")
+        printer.print_string(f" at {self.address.value.data}")
 
     @classmethod
     def parse(cls, parser: Parser) -> TensorOp:
@@ -218,10 +233,15 @@ class TensorOp(TensorDecl):
         parser.parse_keyword("segment")
         segment = parser.parse_integer()
         resident = parser.parse_optional_keyword("resident") is not None
+        first_c = whole_c = 0
+        if parser.parse_optional_keyword("from"):
+            first_c = parser.parse_integer()
+            parser.parse_keyword("of")
+            whole_c = parser.parse_integer()
         parser.parse_keyword("at")
         address = parser.parse_integer()
         ref = TensorRef(name, address, h, w, c, FORMATS[form], segment, element.signed, element.scale, resident)
-        return cls.of(symbol, ref)
+        return cls.of(symbol, replace(ref, first_c=first_c, whole_c=whole_c))
 
 
 @irdl_op_definition

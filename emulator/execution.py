@@ -48,21 +48,21 @@ class Execution:
 
     def read_tensor(self, tensor: TensorRef) -> NDArray[Any]:
         """The host reads a tensor: [N, h, w, c] of int8 or uint8."""
-        h, w, c = tensor.h, tensor.w, tensor.c
-        if tensor.resident:
-            stored = view(self.memories.act, TilePlace(tensor.address, h, w, c, w * c, c)).copy()
-            return stored.view(np.int8) if tensor.signed else stored
-        at = tensor.address - self.memories.arena_base
-        arena = self.memories.arena
-        data = arena[:, at : at + h * w * c].copy() if tensor.format is TensorFormat.RAW else self._lines(tensor, at)
-        shaped = data.reshape(len(arena), h, w, c)
+        h, w, c, whole = tensor.h, tensor.w, tensor.c, tensor.stored_c
+        at = tensor.address - (0 if tensor.resident else self.memories.arena_base)
+        if tensor.format is TensorFormat.RAW:
+            memory = self.memories.act if tensor.resident else self.memories.arena
+            data = view(memory, TilePlace(at + tensor.first_c, h, w, c, w * whole, whole)).copy()
+        else:
+            data = self._lines(tensor, at)
+        shaped = data.reshape(len(data), h, w, c)
         return shaped.view(np.int8) if tensor.signed else shaped
 
     def _lines(self, tensor: TensorRef, at: int) -> Bytes:
         """Plain bytes [N, h*w*c] of a BITMAP tensor."""
         h, w, c, chunk = tensor.h, tensor.w, tensor.c, self.memories.chunk
         data = np.empty((len(self.memories.arena), h * w * c), np.uint8)
-        region = Region(at, w, c, tensor.segment, 0, 0, 0, h, w, c)
+        region = Region(at, w, tensor.stored_c, tensor.segment, 0, 0, tensor.first_c, h, w, c)
         line_bytes = tensor.layout(chunk).line_bytes
         moved = room_for_lines(region, chunk)
         tile = TilePlace(0, h, w, c, w * c, c)

@@ -129,13 +129,21 @@ def apart(v: Values, name: str, width: str = "ow", channels: str = "kn", when: N
 
 def clear(v: Values, read: Extent, written: Extent, same: str = "", when: Number = True) -> Rule:
     """A tile that is written has no byte of one that is read between its first and its last one, or is the tile at
-    `same` itself.
+    `same` itself, or has other channels of the positions of the same tensor.
     """
     broken = (read.base < written.end) & (written.base < read.end) & (when != 0) & (read.outer > 0)
+    broken = broken & (_side_by_side(read, written) == 0)
     if same:
         differs = (v[same] != v["out"]) | (v[f"{same}_w"] != v["out_w"]) | (v[f"{same}_c"] != v["out_c"])
         broken = broken & differs
     return Rule(broken, "the output tile overlaps a tile that is read")
+
+
+def _side_by_side(one: Extent, other: Extent) -> Number:
+    """Whether two tiles share no byte because they are different channels of positions equally far apart."""
+    stride = one.inner_stride
+    apart_by = (other.base - one.base) % most(stride, 1)
+    return (stride == other.inner_stride) & (apart_by >= one.run) & (apart_by + other.run <= stride)
 
 
 ACT_TILE = (

@@ -200,7 +200,11 @@ def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
     what = f"{what}: tensor {tensor.name!r}"
     if min(tensor.h, tensor.w, tensor.c) < 1 or (tensor.format is TensorFormat.BITMAP and tensor.segment < 1):
         return [f"{what}: extents must be positive, found {tensor.h}x{tensor.w}x{tensor.c}, segment {tensor.segment}"]
+    if not 0 <= tensor.first_c <= tensor.stored_c - tensor.c:
+        return [f"{what}: channels from {tensor.first_c} on, {tensor.c} of them, do not lie in {tensor.whole_c}"]
     causes = _on_chip(program, tensor, what) if tensor.resident else _in_arena(program, tensor, what)
+    if tensor.format is TensorFormat.BITMAP and tensor.first_c % program.target.array.chunk:
+        causes.append(f"{what}: first channel {tensor.first_c} is not a multiple of the chunk")
     if not LEAST_SCALE <= tensor.scale <= GREATEST_SCALE:
         causes.append(f"{what}: scale must be in {LEAST_SCALE:g}..{GREATEST_SCALE:g}, found {tensor.scale}")
     return causes
@@ -208,7 +212,8 @@ def _tensor(program: Program, tensor: TensorRef, what: str) -> list[str]:
 
 def _on_chip(program: Program, tensor: TensorRef, what: str) -> list[str]:
     """What is wrong with the place of a resident tensor."""
-    low, high, size = tensor.address, tensor.address + tensor.h * tensor.w * tensor.c, program.target.scratchpad.act
+    low, high = tensor.address, tensor.address + tensor.h * tensor.w * tensor.stored_c
+    size = program.target.scratchpad.act
     if tensor.format is not TensorFormat.RAW:
         return [f"{what}: a resident tensor must be RAW"]
     if low < 0 or high > size:
@@ -236,6 +241,8 @@ def _ports(program: Program) -> list[str]:
             causes += [f"{kind} {port.name!r}: {problem}" for problem in _port(port)]
             if port.tensor.resident:
                 causes.append(f"{kind} {port.name!r}: its tensor must lie in DRAM, for the host")
+            if port.tensor.whole_c:
+                causes.append(f"{kind} {port.name!r}: its tensor must be a whole one, for the host")
         names = Counter(port.name for port in ports)
         causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:

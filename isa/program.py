@@ -23,7 +23,8 @@ PAGE = 4096
 class TensorRef:
     """An activation tensor: stored byte b (int8 if `signed`, else uint8) means the real number b * scale.
 
-    `address` is one of DRAM; of a `resident` tensor, which is RAW, it is one of ACT.
+    `address` is one of DRAM; of a `resident` tensor, which is RAW, it is one of ACT. If `whole_c` is not 0, the tensor
+    is the channels from `first_c` on of a tensor of `whole_c` channels, whose address this is.
     """
 
     name: str
@@ -36,10 +37,17 @@ class TensorRef:
     signed: bool
     scale: float
     resident: bool = False
+    first_c: int = 0
+    whole_c: int = 0
+
+    @property
+    def stored_c(self) -> int:
+        """Channels of the tensor that begins at the address."""
+        return self.whole_c or self.c
 
     def layout(self, chunk: int) -> TensorLayout:
-        """Geometry of the bytes in DRAM."""
-        return TensorLayout(self.h, self.w, self.c, self.format, self.segment, chunk)
+        """Geometry of the bytes in DRAM from the address on."""
+        return TensorLayout(self.h, self.w, self.stored_c, self.format, self.segment, chunk)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ disappear.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -23,7 +23,7 @@ from isa.table import make
 from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.layer_faults import layer_faults
+from passes.tiling.layer_faults import Stored, layer_faults
 from passes.tiling.layer_to_instructions import LayerLowering, Rules
 
 
@@ -51,13 +51,16 @@ def rodata_image(program: bfs.ProgramOp) -> bytes:
     return bytes(image)
 
 
-def _tensor(op: bfs.TensorOp, name: str, arena_base: int) -> eisa.TensorOp:
-    if op.offset is None:
-        raise UserError(f"tensor @{op.sym_name.data} has no offset", "run plan-memory first")
+def _tensor(op: bfs.TensorOp, whole: bfs.TensorOp, name: str, arena_base: int) -> eisa.TensorOp:
+    """The declaration of a tensor whose bytes are those of `whole`, or a part of them."""
+    if whole.offset is None:
+        raise UserError(f"tensor @{whole.sym_name.data} has no offset", "run plan-memory first")
     h, w, c = op.extents
     q, resident = op.element, op.resident is not None
-    address = op.offset.value.data + (0 if resident else arena_base)
+    address = whole.offset.value.data + (0 if resident else arena_base)
     ref = TensorRef(name, address, h, w, c, op.tensor_format, op.segment.value.data, q.signed, q.scale, resident)
+    if whole is not op:
+        ref = replace(ref, first_c=op.channels.start, whole_c=whole.extents[2])
     return eisa.TensorOp.of(op.sym_name.data, ref)
 
 
@@ -75,7 +78,7 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     rules = {operation: rule.lower for operation, rule in tile_rules().items()}
     names = {op.tensor.string_value(): op.port_name.data for op in program.inputs}
     names |= {layer.output.string_value(): layer.layer_name.data for layer in program.layers}
-    ops: list[Operation] = [_tensor(op, names.get(s, s), arena_base) for s, op in tensors.items()]
+    ops: list[Operation] = [_tensor(op, tensors[op.storage], names.get(s, s), arena_base) for s, op in tensors.items()]
     ops += [_port(op, eisa.InputOp) for op in program.inputs]
     ops += [_port(op, eisa.OutputOp) for op in program.outputs]
     used: dict[str, None] = {}
@@ -109,7 +112,8 @@ def _layer(lowering: LayerLowering, rules: Rules) -> eisa.LayerOp:
     instructions = lowering.run(rules)
     output = lowering.tensor(layer.output)
     inputs = [tensor for op in layer.residents if (tensor := lowering.tensor(op.tensor)) is not output]
-    faults = layer_faults(instructions, output, inputs, lowering.arena_base, lowering.target)
+    stored = [Stored(tensor, lowering.whole(tensor)) for tensor in (output, *inputs)]
+    faults = layer_faults(instructions, stored[0], stored[1:], lowering.arena_base, lowering.target)
     if faults:
         raise UserError([f"layer '{layer.layer_name.data}': {fault}" for fault in faults])
     return eisa.layer_op(
@@ -127,12 +131,14 @@ def _layer(lowering: LayerLowering, rules: Rules) -> eisa.LayerOp:
 
 def _unused(program: bfs.ProgramOp, used: Collection[str]) -> list[str]:
     """Constants and tensors that are there for nothing: a part of the program is missing."""
-    read = {port.tensor.string_value() for port in program.outputs}
-    read.update(name for layer in program.layers for name in tensors_read(layer))
+    tensors = program.tensors
+    names = [port.tensor.string_value() for port in program.outputs]
+    names += [name for layer in program.layers for name in tensors_read(layer)]
+    read = {tensors[name].storage for name in names}
     computed = (layer.output.string_value() for layer in program.layers)
     return [
         *(f"constant @{name} is read by no layer" for name in program.constants if name not in used),
-        *(f"tensor @{name} is computed, but nothing reads it" for name in computed if name not in read),
+        *(f"tensor @{n} is computed, but nothing reads it" for n in computed if tensors[n].storage not in read),
     ]
 
 

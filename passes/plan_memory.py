@@ -26,7 +26,7 @@ def intervals(program: ProgramOp) -> tuple[list[Interval], list[Interval]]:
     chunk, lives = program.machine.array.chunk, lifetimes(program)
     off_chip: list[Interval] = []
     resident: list[Interval] = []
-    for name, tensor in program.tensors.items():
+    for name, tensor in program.stored.items():
         if tensor.resident is not None:
             resident.append(Interval(name, reserve(tensor.resident_bytes), *lives[name]))
         else:
@@ -36,7 +36,7 @@ def intervals(program: ProgramOp) -> tuple[list[Interval], list[Interval]]:
 
 def act_taken(program: ProgramOp) -> list[int]:
     """Bytes at the bottom of ACT that placed resident tensors take during each layer."""
-    offsets = {name: 0 if t.offset is None else t.offset.value.data for name, t in program.tensors.items()}
+    offsets = {name: 0 if t.offset is None else t.offset.value.data for name, t in program.stored.items()}
     return taken_by(intervals(program)[1], offsets, len(program.layers))
 
 
@@ -83,6 +83,6 @@ class PlanMemoryPass(ModulePass):
         ]
         if causes:
             raise UserError(causes, "tile for this target first")
-        for name, tensor in program.tensors.items():
+        for name, tensor in program.stored.items():
             tensor.offset = integer({**offsets, **chip}[name])
         program.arena = integer(align(total, DRAM_ALIGN))

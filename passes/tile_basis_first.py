@@ -4,6 +4,7 @@ search.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -30,6 +31,7 @@ from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.residency import Residency, plan_residency
+from passes.tiling.views import channel_views
 
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
 
@@ -37,10 +39,13 @@ _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
 class _FunctionTiler:
     """Turns one function into a `bfs.program`."""
 
-    def __init__(self, function: func.FuncOp, target: Target, residency: Residency) -> None:
+    def __init__(
+        self, function: func.FuncOp, target: Target, residency: Residency, raw: Set[str] = frozenset()
+    ) -> None:
         self.function = function
         self.target = target
-        self.declared = Declarations(residency.tensors)
+        views = channel_views(function.body.block, target)
+        self.declared = Declarations(target.array.chunk, views, residency.tensors, raw)
         self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken)
 
     def program(self) -> bfs.ProgramOp:
@@ -72,7 +77,7 @@ class _FunctionTiler:
         for op in list(self.function.body.block.ops):
             if isinstance(op, esc.EscOp) and op.SOLE_READER:
                 self._check_stage(op)
-            elif not isinstance(op, _HOST):
+            elif not isinstance(op, _HOST) and op not in self.declared.views.vanished:
                 self.tiler.add(op)
 
     def _port_names(self, which: str, count: int) -> list[str]:
@@ -122,7 +127,7 @@ class _FunctionTiler:
             if isinstance(op, esc.SoftmaxOp):
                 axis = op.axis.value.data
                 op = op.input.owner
-            tensor = self.declared.tensors.get(op.input) if isinstance(op, esc.DequantizeOp) else None
+            tensor = self.declared.find(op.input) if isinstance(op, esc.DequantizeOp) else None
             if tensor is None or not isinstance(op, esc.DequantizeOp):
                 self.tiler.causes.append(f"output '{name}' must come from esc.dequantize")
                 continue
@@ -137,6 +142,25 @@ class _FunctionTiler:
             self.tiler.causes.append(f"{describe(op)}: its result must be read by one {op.SOLE_READER} alone")
 
 
+def _tiled(function: func.FuncOp, target: Target, residency: Residency) -> tuple[_FunctionTiler, bfs.ProgramOp]:
+    """The program of a function, which stays as it is. Raises `UserError` naming all nodes that cannot be tiled.
+
+    Tensors with parts lie as BITMAP lines unless a layer has no room for those.
+    """
+    raw: frozenset[str] = frozenset()
+    while True:
+        tiler = _FunctionTiler(function.clone(), target, residency, raw)
+        try:
+            program = tiler.program()
+        except UserError:
+            if not tiler.tiler.crowded:
+                raise
+        else:
+            if not tiler.tiler.crowded:
+                return tiler, program
+        raw |= tiler.tiler.crowded
+
+
 @dataclass(frozen=True)
 class TileBasisFirstPass(ModulePass):
     """Tile every layer for a machine and lay out its loops: esc -> bfs.
@@ -145,7 +169,8 @@ class TileBasisFirstPass(ModulePass):
     (`passes.tiling.cost`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
     parts; an average over such windows that all count equally many positions becomes a depthwise convolution, a maximum
     one over columns and then one over rows. Tensors that fit stay in ACT from the layer that computes them to the last
-    one that reads them, where that makes the layers cheaper (`passes.tiling.residency`).
+    one that reads them, where that makes the layers cheaper (`passes.tiling.residency`). Concatenations and slices of
+    channels become addresses (`passes.tiling.views`).
     """
 
     name = "tile-basis-first"
@@ -157,11 +182,10 @@ class TileBasisFirstPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)
         target = load_target(self.target)
-        first = _FunctionTiler(function.clone(), target, Residency(frozenset(), ()))
-        program = first.program()
+        first, program = _tiled(function, target, Residency(frozenset(), ()))
         residency = first.residency(program)
         if residency.tensors:
-            program = _FunctionTiler(function, target, residency).program()
+            _, program = _tiled(function, target, residency)
         block = op.body.block
         for old in list(block.ops):
             block.erase_op(old)

@@ -78,7 +78,7 @@ class AdditionKind(LayerKind):
             residual=inputs[1].whole(),
             parameter_bytes=(ADD_BLOCK_BYTES,),
         )
-        build = tiler.start(op, with_output(p, op.output))
+        build = tiler.start(op, with_output(p, op.output), op.output)
         if build is None:
             return
         values = (op.mult_a, op.mult_b, op.shift, op.lo, op.hi)

@@ -163,7 +163,7 @@ class ConvolutionKind(LayerKind):
         constants = ConvConstants(stages.weight.array, [constant.array for constant in stages.resident], strides)
         work = self.work(constants, inputs[0].density, tiler.target)
         problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
-        build = tiler.start(first, problem)
+        build = tiler.start(first, problem, op.output)
         if build is None:
             return
         weights = 0 if averaged else problem.k * problem.taps * problem.cpg

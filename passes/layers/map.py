@@ -109,7 +109,7 @@ class MapKind(LayerKind):
         fixed = (TABLE_BYTES,) if isinstance(op, esc.LookupOp) else ()
         pads = (-offsets[0], -offsets[1])
         p = TilingProblem(MapWork(), h, w, oh, ow, k, sources, strides=strides, pads=pads, parameter_bytes=fixed)
-        build = tiler.start(op, with_output(p, op.output))
+        build = tiler.start(op, with_output(p, op.output), op.output)
         if build is None:
             return
         table = tiler.resident(build, 0, op.table) if isinstance(op, esc.LookupOp) else None

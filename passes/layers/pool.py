@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation
-from xdsl.rewriter import Rewriter
 
 from dialects import bfs_compute as compute
 from dialects import esc, esc_pools
@@ -153,9 +152,9 @@ class PoolingKind(LayerKind):
             parameter_bytes=(op.mult.array.nbytes,) if average else (),
         )
         p = with_output(p, op.output, averaged=average)
-        if max(kernel) <= MAX_WINDOW and not tiler.fits(p) and _in_parts(op, tiler):
+        if max(kernel) <= MAX_WINDOW and not tiler.fits(p, op.output) and _in_parts(op, tiler):
             return
-        build = tiler.start(op, p)
+        build = tiler.start(op, p, op.output)
         if build is None:
             return
         build.before("act", build.load_act(inputs[0].name, p.sources[0].channels))
@@ -180,11 +179,11 @@ def _innermost(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, build: LoopNestBui
 def _in_parts(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, tiler: LayerTiler) -> bool:
     """Tile a pooling of which no whole window fits as other operations; False if there are none for it."""
     if isinstance(op, esc_pools.AvgPoolOp):
-        requantize = _average_as_convolution(op)
+        requantize = _average_as_convolution(op, tiler)
         if requantize is not None:
             tiler.add(requantize, averaged=True)
         return requantize is not None
-    passes = _separate_maximum(op)
+    passes = _separate_maximum(op, tiler)
     for part in passes or ():
         tiler.add(part)
     return passes is not None
@@ -199,7 +198,7 @@ def _uniform_count(op: esc_pools.AvgPoolOp) -> int | None:
     return int(counts.flat[0]) if bool((counts == counts.flat[0]).all()) else None
 
 
-def _average_as_convolution(op: esc_pools.AvgPoolOp) -> esc.RequantizeOp | None:
+def _average_as_convolution(op: esc_pools.AvgPoolOp, tiler: LayerTiler) -> esc.RequantizeOp | None:
     """Replace an average by a depthwise convolution and its requantisation, which is returned; None, and no change,
     if its windows count different numbers of positions.
     """
@@ -216,11 +215,13 @@ def _average_as_convolution(op: esc_pools.AvgPoolOp) -> esc.RequantizeOp | None:
         sums.output, np.zeros(c, np.int32), mult, shift, op.lo.value.data, op.hi.value.data, output
     )
     sums.location = requantize.location = op.location
-    Rewriter.replace_op(op, [sums, requantize], [requantize.output])
+    tiler.replace(op, [sums, requantize])
     return requantize
 
 
-def _separate_maximum(op: esc_pools.MaxPoolOp) -> tuple[esc_pools.MaxPoolOp, esc_pools.MaxPoolOp] | None:
+def _separate_maximum(
+    op: esc_pools.MaxPoolOp, tiler: LayerTiler
+) -> tuple[esc_pools.MaxPoolOp, esc_pools.MaxPoolOp] | None:
     """Replace a maximum by one over the columns of each window and one over the rows of that; None, and no change,
     if the window is a single row or column.
     """
@@ -233,7 +234,7 @@ def _separate_maximum(op: esc_pools.MaxPoolOp) -> tuple[esc_pools.MaxPoolOp, esc
     columns = esc_pools.MaxPoolOp(op.input, (1, s), (1, sx), (0, left, 0, right), TensorType(q, (1, h, ow, c)))
     rows = esc_pools.MaxPoolOp(columns.output, (r, 1), (sy, 1), (top, 0, bottom, 0), TensorType(q, (1, oh, ow, c)))
     columns.location = rows.location = op.location
-    Rewriter.replace_op(op, [columns, rows], [rows.output])
+    tiler.replace(op, [columns, rows])
     return columns, rows
 
 

@@ -78,7 +78,7 @@ class CostModel:
         burst = self.target.dram.burst_bytes
         values = rows * columns * channels
         if source.format is TensorFormat.RAW:
-            runs = choose(channels >= source.c, rows, rows * columns)
+            runs = choose(channels >= (source.stored_c or source.c), rows, rows * columns)
             return values + runs * burst / 2
         lines = rows * ceil_div(columns, segment) * ceil_div(channels, self.target.array.chunk)
         return values * (source.density + 1 / 8) + lines * burst / 2
@@ -151,6 +151,8 @@ class CostModel:
         compute = work.cycles
         post = work.posts * target.post.issue_cycles + p.work.post_values(p) / target.post.lanes
         stored = p.oh * p.ow * p.k * (p.output_density + 1 / 8 if p.output_format is TensorFormat.BITMAP else 1.0)
+        if p.stored_c > p.k and p.output_format is TensorFormat.RAW:
+            stored += p.oh * p.ow * target.dram.burst_bytes / 2
         stored = 0.0 if p.output_resident else stored
         store = 0.0 if p.output_resident else tiles * target.dma.issue_cycles + stored / self.bandwidth
 

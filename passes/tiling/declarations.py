@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from dialects.esc import q_of, shape_of
 from isa.formats import TensorFormat
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.problem import InputSource
+from passes.tiling.search import segment_choices
+from passes.tiling.views import ChannelViews, Part
 
 DENSITY = 0.5
 """Expected share of non-zeros of an activation after a ReLU; schedules do not depend on calibration."""
@@ -37,10 +39,14 @@ class DeclaredTensor:
     format: TensorFormat
     density: float
     resident: bool
+    segment: int
+    storage: str
+    stored_c: int
+    """Name and channels of the tensor that has the bytes: the whole of a part, else the tensor itself."""
 
     def source(self, channels: ChannelMap) -> InputSource:
         """The tensor as an input of a layer."""
-        return InputSource(self.shape[2], self.format, channels, self.density, self.resident)
+        return InputSource(self.shape[2], self.format, channels, self.density, self.resident, self.stored_c)
 
     def whole(self) -> InputSource:
         """The tensor read channel by channel."""
@@ -49,9 +55,16 @@ class DeclaredTensor:
 
 @dataclass
 class Declarations:
-    """Tensors and constants of the program under construction. `resident`: names of the tensors that stay in ACT."""
+    """Tensors and constants of the program under construction.
 
+    `chunk`: channels of a BITMAP line. `views`: the values that are channels of others. `resident`: names of the
+    tensors that stay in ACT; `raw`: of those with parts that are not to lie as BITMAP lines.
+    """
+
+    chunk: int
+    views: ChannelViews = field(default_factory=ChannelViews)
     resident: Set[str] = frozenset()
+    raw: Set[str] = frozenset()
     tensors: dict[SSAValue, DeclaredTensor] = field(default_factory=dict[SSAValue, DeclaredTensor])
     tensor_ops: list[Operation] = field(default_factory=list[Operation])
     constant_ops: list[Operation] = field(default_factory=list[Operation])
@@ -62,16 +75,51 @@ class Declarations:
         """The name of the tensor that is declared next."""
         return f"t{len(self.tensors)}"
 
+    def find(self, value: SSAValue) -> DeclaredTensor | None:
+        """The tensor of an esc value, which is declared here if the value is a part of a declared one."""
+        part = self.views.parts.get(value)
+        if value not in self.tensors and part is not None and part.whole in self.tensors:
+            self._part(value, part)
+        return self.tensors.get(value)
+
+    def whole(self, value: SSAValue) -> DeclaredTensor | None:
+        """The tensor that has the bytes of a value that is a part, declared if it is not yet; None of all others."""
+        part = self.views.parts.get(value)
+        if part is None:
+            return None
+        if part.whole not in self.tensors:
+            w = shape_of(part.whole)[2]
+            lines = self.next_name not in self.raw and self.in_lines(part.whole)
+            format = tensor_format(q_of(part.whole).signed, False) if lines else TensorFormat.RAW
+            self.tensor(part.whole, format, w if format is TensorFormat.RAW else segment_choices(w)[0])
+        return self.tensors[part.whole]
+
+    def in_lines(self, value: SSAValue) -> bool:
+        """Whether all parts of a value could be moved by themselves if it lay as BITMAP lines."""
+        return self.views.in_lines(value, self.chunk)
+
     def tensor(self, value: SSAValue, format: TensorFormat, segment: int) -> DeclaredTensor:
-        """Declare the tensor of an esc value, in this format if it lies in DRAM."""
+        """Declare the tensor of an esc value; one that lies in DRAM and is no part of another has this format."""
+        if value in self.views.parts:
+            assert self.whole(value) is not None
+            return self._part(value, self.views.parts[value])
         _, h, w, c = shape_of(value)
         name, density = self.next_name, 1.0 if format is TensorFormat.RAW else DENSITY
         resident = name in self.resident
         if resident:
             format, segment = TensorFormat.RAW, w
-        form = "raw" if format is TensorFormat.RAW else "bitmap"
-        tensor = self.tensors[value] = DeclaredTensor(name, (h, w, c), format, density, resident)
-        self.tensor_ops.append(bfs.TensorOp(name, tensor.shape, q_of(value), form, segment, resident))
+        return self._declare(value, DeclaredTensor(name, (h, w, c), format, density, resident, segment, name, c))
+
+    def _part(self, value: SSAValue, part: Part) -> DeclaredTensor:
+        whole = self.tensors[part.whole]
+        _, h, w, c = shape_of(value)
+        return self._declare(value, replace(whole, name=self.next_name, shape=(h, w, c)), (whole.name, part.first))
+
+    def _declare(self, value: SSAValue, tensor: DeclaredTensor, part: tuple[str, int] | None = None) -> DeclaredTensor:
+        form = "raw" if tensor.format is TensorFormat.RAW else "bitmap"
+        op = bfs.TensorOp(tensor.name, tensor.shape, q_of(value), form, tensor.segment, tensor.resident, part)
+        self.tensors[value] = tensor
+        self.tensor_ops.append(op)
         return tensor
 
     def constant(self, array: NDArray[np.generic] | DenseAttr) -> str:

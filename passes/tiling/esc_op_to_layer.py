@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import Operation, SSAValue
+from xdsl.rewriter import Rewriter
 
 from dialects import bfs, bfs_tiles
 from dialects.blob import DenseAttr
@@ -33,7 +34,8 @@ class LayerTiler:
     """The layers of a program under construction; faults are collected in `causes`.
 
     `dispatch` tiles an operation by the layer kind that matches it: a kind may rewrite an operation into others and
-    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer.
+    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer. `crowded`: names of
+    tensors with parts of which a layer finds no room for whole BITMAP lines.
     """
 
     def __init__(
@@ -49,7 +51,8 @@ class LayerTiler:
         self.causes: list[str] = []
         self.layers: list[bfs.LayerOp] = []
         self.records: list[LayerRecord] = []
-        self._reads: tuple[str, ...] = ()
+        self._reads: tuple[DeclaredTensor, ...] = ()
+        self.crowded: set[str] = set()
         self._dispatch = dispatch
         self._names: set[str] = set()
 
@@ -61,24 +64,41 @@ class LayerTiler:
 
     def inputs(self, *values: SSAValue) -> list[DeclaredTensor] | None:
         """The tensors of input values; None if one of them has failed."""
-        found = [self.declared.tensors.get(v) for v in values]
+        found = [self.declared.find(v) for v in values]
         tensors = [t for t in found if t is not None]
-        self._reads = tuple(t.name for t in tensors)
+        self._reads = tuple(tensors)
         return tensors if len(tensors) == len(found) else None
 
-    def fits(self, p: TilingProblem) -> bool:
-        """Whether the layer tiles with whole windows."""
-        return search(self._posed(p), self._machine(len(self.records))) is not None
+    def replace(self, op: Operation, others: Sequence[Operation]) -> None:
+        """Put other operations, the last one of which has its result, in the place of one that computes a tensor."""
+        self.declared.views.moved(op.results[0], others[-1].results[0])
+        Rewriter.replace_op(op, others, others[-1].results)
 
-    def _posed(self, p: TilingProblem) -> TilingProblem:
-        return replace(p, output_resident=self.declared.next_name in self.declared.resident)
+    def fits(self, p: TilingProblem, value: SSAValue) -> bool:
+        """Whether the layer that computes a value tiles with whole windows."""
+        return search(self._posed(p, value), self._machine(len(self.records))) is not None
+
+    def _posed(self, p: TilingProblem, value: SSAValue) -> TilingProblem:
+        """The problem of a layer that computes a value, with what is decided about its tensor."""
+        whole = self.declared.whole(value)
+        if whole is None:
+            lines = p.output_format is TensorFormat.BITMAP and self.declared.in_lines(value)
+            format = TensorFormat.BITMAP if lines else TensorFormat.RAW
+            resident = self.declared.next_name in self.declared.resident
+            return replace(p, output_format=format, output_resident=resident)
+        if whole.resident:
+            return replace(p, output_format=whole.format, output_resident=True, stored_c=whole.stored_c)
+        segment = whole.segment if whole.format is TensorFormat.BITMAP else 0
+        return replace(p, output_format=whole.format, stored_c=whole.stored_c, segment=segment)
 
     def _machine(self, number: int) -> Target:
         """The machine without what resident tensors take during a layer."""
         return with_act(self.target, self._taken[number] if number < len(self._taken) else 0)
 
-    def start(self, op: Operation, p: TilingProblem) -> LoopNestBuilder | None:
-        """Search a tiling, with a window in parts if no whole one fits; None, with a cause, if there is none."""
+    def start(self, op: Operation, p: TilingProblem, value: SSAValue) -> LoopNestBuilder | None:
+        """Search a tiling of the layer of an operation that computes `value`, with a window in parts if no whole one
+        fits; None, with a cause, if there is none.
+        """
         limits = (
             ("kernel", max(p.kernel), MAX_WINDOW),
             ("stride", max(p.strides), MAX_WINDOW),
@@ -88,9 +108,16 @@ class LayerTiler:
         if broken:
             self.causes += broken
             return None
-        p = self._posed(p)
-        found = solve(p, self._machine(len(self.records)))
-        self.records.append(LayerRecord(p, self._reads, self.declared.next_name))
+        p = self._posed(p, value)
+        machine = self._machine(len(self.records))
+        whole = self.declared.whole(value)
+        if whole is not None and p.segment and search(p, machine) is None:
+            self.crowded.add(whole.name)
+        found = solve(p, machine)
+        name = self.declared.next_name
+        storage = {tensor.name: tensor.storage for tensor in self._reads}
+        storage[name] = name if whole is None else whole.name
+        self.records.append(LayerRecord(p, tuple(tensor.name for tensor in self._reads), name, storage))
         if found is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(

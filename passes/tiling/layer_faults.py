@@ -8,6 +8,7 @@ the layers before is nobody's data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -21,6 +22,7 @@ from isa.code import group, touched
 from isa.declaration import Instruction, InstructionSpec
 from isa.formats import Queue, Space, TensorFormat
 from isa.hazards import describe
+from isa.integers import ceil_div
 from isa.legality import instruction_faults
 from isa.target import Target
 
@@ -31,12 +33,44 @@ MOST_FAULTS = 4
 """Faults of a layer that are told."""
 
 
+class Stored(NamedTuple):
+    """A tensor, and the one that has its bytes: itself, or the one that it is a part of."""
+
+    tensor: TensorOp
+    whole: TensorOp
+
+    @property
+    def resident(self) -> bool:
+        """Whether the bytes lie in ACT."""
+        return self.whole.resident is not None
+
+    @property
+    def address(self) -> int:
+        """Where the bytes of the whole begin, from the base of the arena or of ACT."""
+        assert self.whole.offset is not None
+        return self.whole.offset.value.data
+
+    def size(self, target: Target) -> int:
+        """Bytes of the whole that mean something: all but what aligns the end of a RAW tensor."""
+        if self.whole.tensor_format is TensorFormat.RAW:
+            return math.prod(self.whole.extents)
+        return self.whole.layout(target.array.chunk).nbytes
+
+    def of(self, memory: NDArray[np.bool_], base: int, target: Target) -> NDArray[np.bool_]:
+        """The bytes of the tensor in a memory in which its whole begins at `base`, as they lie there."""
+        (h, w, c), channels, chunk = self.whole.extents, self.tensor.channels, target.array.chunk
+        if self.whole.tensor_format is TensorFormat.RAW:
+            return _view(memory, base + channels.start, (h, w * c, w, c, len(channels)))
+        layout = self.whole.layout(chunk)
+        first, end = channels.start // chunk, ceil_div(channels.stop, chunk)
+        between = layout.segments * layout.line_bytes
+        return _view(
+            memory, base + first * between, (h, layout.records.chunks * between, 1, 0, (end - first) * between)
+        )
+
+
 def layer_faults(
-    instructions: Sequence[Instruction],
-    output: TensorOp,
-    inputs: Sequence[TensorOp],
-    arena_base: int,
-    target: Target,
+    instructions: Sequence[Instruction], output: Stored, inputs: Sequence[Stored], arena_base: int, target: Target
 ) -> list[str]:
     """At most `MOST_FAULTS` lines on instructions without synchronisation that compute the tensor `output`, from the
     resident ones `inputs` among others; none if there is nothing wrong. Tensors in DRAM begin at `arena_base` plus
@@ -110,23 +144,22 @@ class _Unread:
 
 
 def _undone(
-    instructions: Sequence[Instruction],
-    output: TensorOp,
-    inputs: Sequence[TensorOp],
-    arena_base: int,
-    target: Target,
+    instructions: Sequence[Instruction], output: Stored, inputs: Sequence[Stored], arena_base: int, target: Target
 ) -> Iterator[Fault]:
     rows = touched(group(instructions), target)
     ends = rows.end
     written = {space: np.zeros(int(ends[rows.space == space].max(initial=0)), bool) for space in Space}
-    kept = [range(at := _offset(tensor), at + tensor.resident_bytes) for tensor in inputs]
-    for place in kept:
-        written[Space.ACT][place.start : place.stop] = True
+    on_chip = [tensor.address + tensor.size(target) for tensor in (output, *inputs) if tensor.resident]
+    act = written[Space.ACT] = np.zeros(max(len(written[Space.ACT]), *on_chip, 0), bool)
+    kept = np.zeros_like(act)
+    for tensor in inputs:
+        tensor.of(act, tensor.address, target)[...] = tensor.of(kept, tensor.address, target)[...] = True
     unread = {space: _Unread() for space in Space}
-    size = _stored_bytes(output, target)
-    resident = output.resident is not None
-    address = _offset(output) + (0 if resident else arena_base)
-    stored = np.zeros(0 if resident else size, bool)
+    address, name = arena_base + output.address, output.tensor.sym_name.data
+    stored = np.zeros(0 if output.resident else output.size(target), bool)
+    own = np.zeros_like(stored)
+    if not output.resident:
+        output.of(own, 0, target)[...] = True
     queues: list[Queue] = [instruction.spec.queue for instruction in instructions]
     for number, kind, write, base, *shape, end in zip(
         *(column.tolist() for column in rows), ends.tolist(), strict=True
@@ -135,8 +168,9 @@ def _undone(
         if space is Space.CONSTANTS or (space is Space.ARENA and not write):
             continue  # tensors and constants as a whole are the program's concern
         if space is Space.ARENA:
-            if base < address or end > address + len(stored):
-                yield number, f"stores outside of the tensor @{output.sym_name.data} that the layer computes"
+            inside = address <= base and end <= address + len(stored)
+            if not inside or not _view(own, base - address, shape).all():
+                yield number, f"stores outside of the tensor @{name} that the layer computes"
                 return
             _view(stored, base - address, shape)[...] = True
             continue
@@ -144,7 +178,7 @@ def _undone(
         loaded = unread[space].take(base, end)
         if write:
             yield from ((t.number, "loads what nothing reads") for t in loaded)
-            if space is Space.ACT and any(base < place.stop and place.start < end for place in kept):
+            if space is Space.ACT and _view(kept, base, shape).any():
                 yield number, "writes over a resident tensor that the layer reads"
             view[...] = True
             if queues[number] is Queue.LOAD:
@@ -155,25 +189,12 @@ def _undone(
         if queues[number] is Queue.STORE:
             view[...] = False  # a tile is stored once: the next one is another
     yield from ((t.number, "loads what nothing reads") for pad in unread.values() for t in pad.waiting)
-    if resident:
-        stored = written[Space.ACT][address : address + size]
-        stored = np.concatenate([stored, np.zeros(size - len(stored), bool)])
-    if not stored.all():
-        row = int(stored.argmin()) // (size // output.extents[0])
-        yield None, f"row {row} of the output @{output.sym_name.data} is not stored whole"
+    done = output.of(act, output.address, target) if output.resident else output.of(stored, 0, target)
+    if not done.all():
+        row = int(done.all(axis=(1, 2)).argmin())
+        yield None, f"row {row} of the output @{name} is not stored whole"
 
 
 def _view(memory: NDArray[np.bool_], base: int, shape: Sequence[int]) -> NDArray[np.bool_]:
     outer, outer_stride, inner, inner_stride, run = shape
     return np.ndarray((outer, inner, run), np.bool_, memory, base, (outer_stride, inner_stride, 1))
-
-
-def _offset(tensor: TensorOp) -> int:
-    assert tensor.offset is not None
-    return tensor.offset.value.data
-
-
-def _stored_bytes(tensor: TensorOp, target: Target) -> int:
-    """Bytes of a tensor that mean something: all but what aligns the end of a RAW one."""
-    h, w, c = tensor.extents
-    return h * w * c if tensor.tensor_format is TensorFormat.RAW else tensor.layout(target.array.chunk).nbytes

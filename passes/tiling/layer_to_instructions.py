@@ -51,7 +51,8 @@ class BufferState:
     nbytes: int
     places: tuple[int, ...]
     whole: tuple[int, int] | None = None
-    """Width and channels of a resident tensor; what it holds is then a part of it in its place."""
+    """Width and channels of the tensor that has the bytes of a resident one; what is held is a part of it in its place.
+    """
     held: list[HeldRegion | None] = field(init=False)
     current: int = -1
     offset: int = 0
@@ -120,10 +121,9 @@ class LayerLowering:
     def _resident(self, op: ResidentOp) -> BufferState:
         """A resident tensor: as an input, the whole of it is held from the start."""
         tensor = self.tensor(op.tensor)
-        if tensor.offset is None:
-            raise self.fault(f"tensor {op.tensor} has no offset", "run plan-memory first")
         h, w, c = tensor.extents
-        state = BufferState("act", tensor.resident_bytes, (tensor.offset.value.data,), (w, c))
+        place, (_, width, channels) = self.offset(tensor) + tensor.channels.start, self.whole(tensor).extents
+        state = BufferState("act", tensor.resident_bytes, (place,), (width, channels))
         if op.tensor != self.layer.output:
             state.turn(HeldRegion(op.tensor.string_value(), Span(0, h), Span(0, w), c=Span(0, c)))
         return state
@@ -175,6 +175,19 @@ class LayerLowering:
             raise self.fault(f"no tensor {ref}")
         return tensor
 
+    def whole(self, tensor: TensorOp) -> TensorOp:
+        """The tensor that has the bytes of a tensor: the one that it is a part of, or itself."""
+        return self.tensors[tensor.storage]
+
+    def offset(self, tensor: TensorOp) -> int:
+        """Where the tensor that has the bytes of a tensor begins, from the base of the arena or of ACT. Raises
+        `UserError` if it has no place.
+        """
+        whole = self.whole(tensor)
+        if whole.offset is None:
+            raise self.fault(f"tensor @{whole.sym_name.data} has no offset", "run plan-memory first")
+        return whole.offset.value.data
+
     def is_signed(self, region: HeldRegion) -> int:
         """1 if the tensor that a region belongs to holds int8, 0 for uint8."""
         return int(self.source(region).element.signed)
@@ -188,18 +201,16 @@ class LayerLowering:
 
     def dram_fields(self, tensor: TensorOp, y: Span, x: Span, c: Span) -> dict[str, int]:
         """Fields of a transfer of a part of a tensor."""
-        if tensor.offset is None:
-            raise self.fault(f"tensor @{tensor.sym_name.data} has no offset", "run plan-memory first")
-        _, w, channels = tensor.extents
+        _, w, channels = self.whole(tensor).extents
         return {
-            "dram": self.arena_base + tensor.offset.value.data,
+            "dram": self.arena_base + self.offset(tensor),
             "format": int(tensor.tensor_format),
             "tensor_w": w,
             "tensor_c": channels,
             "segment": tensor.segment.value.data,
             "y": y.first,
             "x": x.first,
-            "c": c.first,
+            "c": c.first + tensor.channels.start,
             "h": y.extent,
             "w": x.extent,
             "cn": c.extent,

@@ -28,7 +28,8 @@ from passes.tiling.memory import reserve
 class InputSource:
     """An input of a layer: channels, how outputs map to them, its format, and the expected share of non-zeros.
 
-    What is `resident` lies in ACT as a whole: no tile of it is loaded.
+    What is `resident` lies in ACT as a whole: no tile of it is loaded. `stored_c`: channels of the tensor that has
+    the bytes of the input, 0 if those are its own.
     """
 
     c: int
@@ -36,6 +37,7 @@ class InputSource:
     channels: ChannelMap
     density: float
     resident: bool = False
+    stored_c: int = 0
 
 
 class ComputeTile(NamedTuple):
@@ -125,9 +127,10 @@ class TilingProblem:
 
     `work`: what the layer computes. `sources`: input tensors of extent h x w, read through windows of `kernel`,
     `strides`, `pads` (top, left). Convolutions: `cpg`, `kpg` input and output channels of a group. `residual`: a tensor
-    of the output's extent is added. `output_resident`: the output stays in ACT. `parameter_bytes`: PAR blocks
-    that stay for the whole layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated
-    one after the other.
+    of the output's extent is added. `output_resident`: the output stays in ACT. `stored_c`: channels of the tensor that
+    the output is a part of, 0 if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR
+    blocks that stay for the whole layer. `parts`: how many windows of `kernel` make up the window of the layer,
+    accumulated one after the other.
     """
 
     work: Workload
@@ -147,6 +150,8 @@ class TilingProblem:
     output_format: TensorFormat = TensorFormat.RAW
     output_density: float = 1.0
     output_resident: bool = False
+    stored_c: int = 0
+    segment: int = 0
     parts: int = 1
 
     @property

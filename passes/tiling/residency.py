@@ -9,7 +9,7 @@ above those that live during it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from isa.target import Target
 from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, plan_arena, reserve, taken_by, with_act
@@ -19,11 +19,24 @@ from passes.tiling.search import cheapest
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """A layer to tile: its problem, the tensors that it reads (its sources, then its residual) and computes."""
+    """A layer to tile: its problem, the tensors that it reads (its sources, then its residual) and computes, and the
+    tensors that have the bytes of those that are parts.
+    """
 
     problem: TilingProblem
     reads: tuple[str, ...]
     output: str
+    storage: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def stored(self, name: str) -> str:
+        """The tensor that has the bytes of one of the layer's."""
+        return self.storage.get(name, name)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes in ACT of the tensor that has those of the output."""
+        p = self.problem
+        return p.oh * p.ow * (p.stored_c or p.k)
 
     @property
     def residents(self) -> Mapping[str, str]:
@@ -39,13 +52,13 @@ class LayerRecord:
         p, count = self.problem, len(self.problem.sources)
 
         def side(source: InputSource, name: str) -> InputSource:
-            return replace(source, resident=name in resident)
+            return replace(source, resident=self.stored(name) in resident)
 
         return replace(
             p,
             sources=tuple(side(s, name) for s, name in zip(p.sources, self.reads, strict=False)),
             residual=None if p.residual is None else side(p.residual, self.reads[count]),
-            output_resident=self.output in resident,
+            output_resident=self.stored(self.output) in resident,
         )
 
 
@@ -58,13 +71,17 @@ class Residency:
 
 
 def tensor_lives(layers: Sequence[LayerRecord]) -> list[Interval]:
-    """The tensors that layers compute and other layers read: bytes, and the first and last layer of their lives."""
-    last = {name: i for i, layer in enumerate(layers) for name in layer.reads}
-    return [
-        Interval(layer.output, reserve(p.oh * p.ow * p.k), i, last[layer.output])
-        for i, layer in enumerate(layers)
-        if layer.output in last and (p := layer.problem)
-    ]
+    """The tensors with bytes of their own that layers compute and other layers read: bytes, and the first and last
+    layer of their lives.
+    """
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    read: set[str] = set()
+    for i, layer in enumerate(layers):
+        read.update(map(layer.stored, layer.reads))
+        first.setdefault(layer.stored(layer.output), i)
+        last.update((layer.stored(name), i) for name in (*layer.reads, layer.output))
+    return [Interval(name, reserve(layers[i].output_bytes), i, last[name]) for name, i in first.items() if name in read]
 
 
 def _cycles(layer: LayerRecord, resident: Set[str], taken: int, target: Target) -> float | None:
@@ -78,7 +95,7 @@ def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Tar
     capacity, count = target.scratchpad.act, len(layers)
     reads: dict[str, int] = {}
     for layer in layers:
-        for name in set(layer.reads):
+        for name in {layer.stored(name) for name in layer.reads}:
             reads[name] = reads.get(name, 0) + 1
     wanted = [item for item in tensor_lives(layers) if item.name not in outputs and item.nbytes < capacity]
     wanted.sort(key=lambda t: (-(1 + reads[t.name]) / (t.last - t.first + 1), -t.nbytes, t.first))

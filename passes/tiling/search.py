@@ -189,6 +189,8 @@ def _tiling(fields: Iterable[Number], order: str, groups: Number, segment: int) 
 def cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
     """The estimated cycles of the cheapest tiling of a layer, and the tiling; None if none fits the scratchpads."""
     segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
+    if p.segment and not p.output_resident:
+        segments = [p.segment]
     for segment in segments:
         rows = [
             (*tiling, order)

@@ -180,7 +180,7 @@ class Graph:
 
 
 T = TypeVar("T")
-_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "residual")
+_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "channels", "residual")
 
 
 class Draw(Protocol):
@@ -216,6 +216,9 @@ def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 7
             y = g.concat(x, *draw(st.lists(st.sampled_from(matching), max_size=2)))
         elif kind == "slice":
             y = g.slice(x, (0, 1 - w % 2, -3), (2, 1), ((h + 1) // 2, w, c + 6))
+        elif kind == "channels":
+            first = draw(st.integers(0, c - 1))
+            y = g.slice(x, (0, 0, first), (1, 1), (h, w, draw(st.integers(1, c - first))))
         elif kind == "residual":
             y = g.conv(x, c, signed=signed, residual=draw(st.sampled_from(same)))
         else:
