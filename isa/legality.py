@@ -47,8 +47,9 @@ The loader rejects a program that breaks one of these, before anything runs.
   order every two instructions of different queues that touch the same bytes, at least one writing.
 - No instruction reads, and no output holds, a byte that neither an input nor an instruction before has written.
 - Layers cover the instructions in order, the last one with or without `end`. Tensors of inputs and outputs lie
-  in the arena, those of layers there or, RAW, in ACT; inputs are RAW; the size of the sample agrees with them. Scales
-  are in 1e-45..1e36.
+  in the arena, those of layers there or, RAW, in ACT; inputs are RAW; the size of the sample agrees with them. The
+  tensor of a layer may be `c` channels of one of `whole_c` channels, from channel `first_c` on, which is a multiple of
+  the chunk in a BITMAP tensor. Scales are in 1e-45..1e36.
 - The shape of an input or output has 1 to 16 dimensions, begins with 1 (the batch) and has as many elements as its
   tensor; a Softmax does not run over the batch. The size of `mean` is at most 1e30, that of `std` in 1e-30..1e30; they
   and the channel order belong to images.

@@ -23,7 +23,7 @@ from isa.table import make
 from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.layer_faults import Stored, layer_faults
+from passes.tiling.layer_faults import StoredTensor, layer_faults
 from passes.tiling.layer_to_instructions import LayerLowering, Rules
 
 
@@ -112,7 +112,7 @@ def _layer(lowering: LayerLowering, rules: Rules) -> eisa.LayerOp:
     instructions = lowering.run(rules)
     output = lowering.tensor(layer.output)
     inputs = [tensor for op in layer.residents if (tensor := lowering.tensor(op.tensor)) is not output]
-    stored = [Stored(tensor, lowering.whole(tensor)) for tensor in (output, *inputs)]
+    stored = [StoredTensor(tensor, lowering.whole(tensor)) for tensor in (output, *inputs)]
     faults = layer_faults(instructions, stored[0], stored[1:], lowering.arena_base, lowering.target)
     if faults:
         raise UserError([f"layer '{layer.layer_name.data}': {fault}" for fault in faults])

@@ -16,7 +16,7 @@ from isa.formats import TensorFormat
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.problem import InputSource
 from passes.tiling.search import segment_choices
-from passes.tiling.views import ChannelViews, Part
+from passes.tiling.views import ChannelViews, PartOf
 
 DENSITY = 0.5
 """Expected share of non-zeros of an activation after a ReLU; schedules do not depend on calibration."""
@@ -110,7 +110,7 @@ class Declarations:
             format, segment = TensorFormat.RAW, w
         return self._declare(value, DeclaredTensor(name, (h, w, c), format, density, resident, segment, name, c))
 
-    def _part(self, value: SSAValue, part: Part) -> DeclaredTensor:
+    def _part(self, value: SSAValue, part: PartOf) -> DeclaredTensor:
         whole = self.tensors[part.whole]
         _, h, w, c = shape_of(value)
         return self._declare(value, replace(whole, name=self.next_name, shape=(h, w, c)), (whole.name, part.first))

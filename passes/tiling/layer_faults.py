@@ -33,7 +33,7 @@ MOST_FAULTS = 4
 """Faults of a layer that are told."""
 
 
-class Stored(NamedTuple):
+class StoredTensor(NamedTuple):
     """A tensor, and the one that has its bytes: itself, or the one that it is a part of."""
 
     tensor: TensorOp
@@ -70,7 +70,11 @@ class Stored(NamedTuple):
 
 
 def layer_faults(
-    instructions: Sequence[Instruction], output: Stored, inputs: Sequence[Stored], arena_base: int, target: Target
+    instructions: Sequence[Instruction],
+    output: StoredTensor,
+    inputs: Sequence[StoredTensor],
+    arena_base: int,
+    target: Target,
 ) -> list[str]:
     """At most `MOST_FAULTS` lines on instructions without synchronisation that compute the tensor `output`, from the
     resident ones `inputs` among others; none if there is nothing wrong. Tensors in DRAM begin at `arena_base` plus
@@ -144,7 +148,11 @@ class _Unread:
 
 
 def _undone(
-    instructions: Sequence[Instruction], output: Stored, inputs: Sequence[Stored], arena_base: int, target: Target
+    instructions: Sequence[Instruction],
+    output: StoredTensor,
+    inputs: Sequence[StoredTensor],
+    arena_base: int,
+    target: Target,
 ) -> Iterator[Fault]:
     rows = touched(group(instructions), target)
     ends = rows.end

@@ -23,7 +23,7 @@ _SHORTEST_RUN = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class PartOf:
     """Channels of another value, the `whole`, from channel `first` on; the whole is no part itself."""
 
     whole: SSAValue
@@ -34,13 +34,13 @@ class Part:
 class ChannelViews:
     """The values of a function that are channels of others. `vanished`: operations that become no layer."""
 
-    parts: dict[SSAValue, Part] = field(default_factory=dict[SSAValue, Part])
+    parts: dict[SSAValue, PartOf] = field(default_factory=dict[SSAValue, PartOf])
     vanished: set[Operation] = field(default_factory=set[Operation])
 
     def moved(self, old: SSAValue, new: SSAValue) -> None:
         """Another value stands for a computed one from here on."""
         self.parts = {
-            new if value is old else value: Part(new, part.first) if part.whole is old else part
+            new if value is old else value: PartOf(new, part.first) if part.whole is old else part
             for value, part in self.parts.items()
         }
 
@@ -61,9 +61,9 @@ class ChannelViews:
 
     # Finding them -----------------------------------------------------------------------------------------------------
 
-    def place(self, value: SSAValue) -> Part:
+    def place(self, value: SSAValue) -> PartOf:
         """Where a value lies: in its whole, or as a tensor of its own."""
-        return self.parts.get(value, Part(value, 0))
+        return self.parts.get(value, PartOf(value, 0))
 
     def take_concat(self, op: esc.ConcatOp) -> None:
         """Let a concatenation vanish; operands that cannot be computed in their place are copied by a slice of all
@@ -79,15 +79,15 @@ class ChannelViews:
         for i, value in enumerate(operands):
             if not self._can_move(value):
                 op.operands[i] = value = _copy(value, op)
-            self.parts[value] = Part(here.whole, here.first + at)
+            self.parts[value] = PartOf(here.whole, here.first + at)
             at += shape_of(value)[3]
 
-    def _run(self, values: Sequence[SSAValue]) -> Part | None:
+    def _run(self, values: Sequence[SSAValue]) -> PartOf | None:
         """Where values lie one after the other in the same tensor already; None if they do not."""
         start = self.parts.get(values[0])
         at = 0
         for value in values:
-            if start is None or self.parts.get(value) != Part(start.whole, start.first + at):
+            if start is None or self.parts.get(value) != PartOf(start.whole, start.first + at):
                 return None
             at += shape_of(value)[3]
         return start
@@ -105,7 +105,7 @@ class ChannelViews:
         plain = (h, w) == (oh, ow) and (y, x) == (0, 0) and ints(op.strides) == (1, 1) and 0 <= first <= c - k
         if plain and op.output not in self.parts and not _is_output(op.output):
             here = self.place(op.input)
-            self.parts[op.output] = Part(here.whole, here.first + first)
+            self.parts[op.output] = PartOf(here.whole, here.first + first)
             self.vanished.add(op)
 
 

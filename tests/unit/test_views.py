@@ -26,7 +26,7 @@ from passes.layers.pool import PoolWork
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.geometry import ChannelMap
-from passes.tiling.layer_faults import Stored, layer_faults
+from passes.tiling.layer_faults import StoredTensor, layer_faults
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.memory import Interval
 from passes.tiling.problem import InputSource, TilingProblem
@@ -287,10 +287,12 @@ def test_a_store_beside_its_part_is_refused(targets: dict[str, str]) -> None:
     layer = next(x for x in program.layers if _output(x) == part.sym_name.data)
     lowering = LayerLowering(layer, program.tensors, program.constants, program.machine, 4096)
     instructions = lowering.run({operation: rule.lower for operation, rule in tile_rules().items()})
-    inputs = [Stored(t, lowering.whole(t)) for op in layer.residents if (t := lowering.tensor(op.tensor)) is not part]
+    inputs = [
+        StoredTensor(t, lowering.whole(t)) for op in layer.residents if (t := lowering.tensor(op.tensor)) is not part
+    ]
 
     def faults() -> list[str]:
-        return layer_faults(instructions, Stored(part, lowering.whole(part)), inputs, 4096, program.machine)
+        return layer_faults(instructions, StoredTensor(part, lowering.whole(part)), inputs, 4096, program.machine)
 
     assert not faults()
     part.first = integer(0)

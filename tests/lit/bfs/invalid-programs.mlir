@@ -233,3 +233,92 @@ bfs.program attributes {target = "esc1"} {
   bfs.tensor @t0 : 8x8x3 !esc.q<u8, 0.5> bitmap segment 8 resident
 }
 // CHECK: a resident tensor is raw
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x4 !esc.q<u8, 0.5> raw in @nowhere from 2
+  bfs.input "x" @a {shape = array<i64: 1, 8, 8, 8>}
+}
+// CHECK: tensor @b: its whole, @nowhere, is not a bfs.tensor of its own
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x4 !esc.q<u8, 0.5> raw in @a from 2
+  bfs.tensor @c : 8x8x2 !esc.q<u8, 0.5> raw in @b from 0
+  bfs.input "x" @a {shape = array<i64: 1, 8, 8, 8>}
+}
+// CHECK: tensor @c: its whole, @b, is not a bfs.tensor of its own
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x4 !esc.q<u8, 0.5> raw in @a from 5
+  bfs.input "x" @a {shape = array<i64: 1, 8, 8, 8>}
+}
+// CHECK: tensor @b: channels 5..8 of 8x8 positions do not lie in @a
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x4 !esc.q<u8, 0.25> raw in @a from 0
+  bfs.input "x" @a {shape = array<i64: 1, 8, 8, 8>}
+}
+// CHECK: tensor @b: is stored in another way than its whole, @a
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x4 !esc.q<u8, 0.5> raw in @a from 0 at 0
+}
+// CHECK: a part of @a has no offset of its own
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x4 !esc.q<u8, 0.5> raw in @a from 0
+  bfs.input "x" @b {shape = array<i64: 1, 4, 8, 8>}
+}
+// CHECK: port 'x': @b is a part; the host reads whole tensors
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @i : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x5 !esc.q<u8, 0.5> raw in @a from 0
+  bfs.tensor @c : 8x8x4 !esc.q<u8, 0.5> raw in @a from 4
+  bfs.input "x" @i {shape = array<i64: 1, 8, 8, 8>}
+  bfs.layer "k" "map" -> @b attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %b = bfs.buffer act 128
+  }
+  bfs.layer "l" "map" -> @c attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %b = bfs.buffer act 128
+  }
+}
+// CHECK: layer 'l': computes tensor @c, which layer 'k' fills already
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @i : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @a : 8x8x8 !esc.q<u8, 0.5> raw
+  bfs.tensor @b : 8x8x3 !esc.q<u8, 0.5> raw in @a from 0
+  bfs.tensor @c : 8x8x4 !esc.q<u8, 0.5> raw in @a from 4
+  bfs.input "x" @i {shape = array<i64: 1, 8, 8, 8>}
+  bfs.output "y" @a {shape = array<i64: 1, 8, 8, 8>}
+  bfs.layer "k" "map" -> @b attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %b = bfs.buffer act 128
+  }
+  bfs.layer "l" "map" -> @c attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %b = bfs.buffer act 128
+  }
+}
+// CHECK: output 'y': no layer computes tensor @a
