@@ -7,7 +7,7 @@ Time is counted from the moment the first position may be broadcast. Per row gro
 - A block has two sets of coefficient registers. A set takes the coefficients of the next step once the block is through
   with the step before the present one and the other set is full: a chunk of an (output channel, basis) in
   ceil(non-zeros / expand_rate) cycles, none if it is empty. COEF feeds the blocks one after the other, each output
-  channel in ceil(coded bytes / its share of `expand_bytes`) cycles; a round counts its share of the bytes.
+  channel in ceil(coded bits / its share of `expand_bytes`) cycles; a round counts its share of the bits.
 - The bus sends a position in `broadcast` cycles, once every block has room for it in its FIFO of `fifo_depth`
   positions. A block releases a position when its accumulators have finished its item. Blocks without work in a step
   let its positions pass.
@@ -74,7 +74,7 @@ class Coefficients(NamedTuple):
     """Coefficients and bases of an instruction."""
 
     bits: Bitmaps  # [kn, v, chunks]: those that are not zero
-    sizes: Longs  # [kn]: coded bytes
+    sizes: Longs  # [kn]: coded bits
     basis: Flags  # [v, r, s]: taps that are not zero
 
 
@@ -190,8 +190,8 @@ def _expand(
         begin = max(blocks[b]["free"], blocks[b]["expanded"])
         feed = cycles = 0
         for k in range(first, min(first + schedule.together, kn)):
-            nbytes = t.sizes[k] * (share[0] + 1) // share[1] - t.sizes[k] * share[0] // share[1]
-            feed += (nbytes * array.groups + array.expand_bytes - 1) // array.expand_bytes
+            nbits = t.sizes[k] * (share[0] + 1) // share[1] - t.sizes[k] * share[0] // share[1]
+            feed += (nbits * array.groups + 8 * array.expand_bytes - 1) // (8 * array.expand_bytes)
             for v in range(step.first, step.end):
                 for c in range(chunks):
                     if t.bits[k, v, c]:

@@ -126,65 +126,28 @@ class Gaps(NamedTuple):
     cut: int
     inverted: bool
     marks: int
-    sign_bytes: int
     quotient_bytes: int
 
 
-TOO_FEW, STRAY_BITS, NO_QUOTIENTS, BEYOND, NO_SIGNS = -1, -2, -3, -4, -5
-"""Why a loop fails: bytes are missing, a stream does not end in zeros, the quotients are not those of all marks, a mark
-lies beyond the last coefficient, the signs with their magnitudes are not those of all marks.
+TOO_FEW, STRAY_BITS, NO_QUOTIENTS, BEYOND = -1, -2, -3, -4
+"""Why reading gaps fails: bytes are missing, a stream does not end in zeros, the quotients are not those of all marks,
+a mark lies beyond the last number.
 """
 
 
 @jit
-def read_magnitudes(data: Bytes, bit: int, end: int, code: int, t: NDArray[np.int8]) -> int:
-    """Give every 1 among `t` [n] a sign and, unless `code` is negative, a magnitude from the stream of bits [bit, end).
-
-    Returns the byte after the last one that is read, or why not.
-    """
-    for i in range(t.size):
-        if t[i]:
-            if bit >= end:
-                return NO_SIGNS
-            value = 1 - 2 * _number(data, bit, 1)
-            bit += 1
-            if code >= 0:
-                if bit >= end:
-                    return NO_SIGNS
-                one = _number(data, bit, 1)
-                bit += 1
-                if code == 0:
-                    value <<= one
-                elif one:
-                    if bit >= end:
-                        return NO_SIGNS
-                    # The two magnitudes that do not have the short code, in ascending order.
-                    first, second = (1 if code == 1 else 0), (1 if code == 3 else 2)
-                    value <<= second if _number(data, bit, 1) else first
-                    bit += 1
-                else:
-                    value <<= code - 1
-            t[i] = value
-    if not _padded(data, bit):
-        return STRAY_BITS
-    return (bit + 7) >> 3
-
-
-@jit
-def read_gaps(data: Bytes, at: int, gaps: Gaps, code: int, t: NDArray[np.int8]) -> int:
-    """Fill coefficients `t` [n] from the streams that begin at a byte; the byte after them, or why not.
-
-    `code` is that of the magnitudes, negative where all are 1.
-    """
-    divisor, width, cut, inverted, marks, sign_bytes, quotient_bytes = gaps
+def read_gaps(data: Bytes, at: int, gaps: Gaps, t: NDArray[np.int8]) -> int:
+    """Fill numbers `t` [n] from the streams that begin at a byte; the byte after them, or why not."""
+    divisor, width, cut, inverted, marks, quotient_bytes = gaps
     n = t.size
+    signs = n - marks if inverted else marks
     prefix = at * 8
     sign = ((prefix + marks * width + 7) >> 3) * 8
-    quotient = sign + sign_bytes * 8
-    quotient_begin, quotient_end = quotient, quotient + quotient_bytes * 8
+    quotient = ((sign + signs + 7) >> 3) * 8
+    quotient_end = quotient + quotient_bytes * 8
     if quotient_end > data.size * 8:
         return TOO_FEW
-    if not _padded(data, prefix + marks * width):
+    if not (_padded(data, prefix + marks * width) and _padded(data, sign + signs)):
         return STRAY_BITS
     t[:] = 1 if inverted else 0
     extra, last, place = quotient_end, data.size * 8, -1
@@ -211,7 +174,8 @@ def read_gaps(data: Bytes, at: int, gaps: Gaps, code: int, t: NDArray[np.int8]) 
         return NO_QUOTIENTS
     if not _padded(data, extra):
         return STRAY_BITS
-    last = read_magnitudes(data, sign, quotient_begin, code, t)
-    if last != quotient_begin >> 3:
-        return last if last < 0 else NO_SIGNS
+    for i in range(n):
+        if t[i]:
+            t[i] -= 2 * _number(data, sign, 1)
+            sign += 1
     return (extra + 7) >> 3

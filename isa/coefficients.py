@@ -1,8 +1,20 @@
 """Coefficients of a layer, in DRAM as in COEF: the streams of its output channels, one after the other.
 
-The stream of an output channel begins with a number, of 7 bits a byte as in packed coefficients: four times the bytes
-that follow it, plus the format of the packed coefficients T[v][c] that these bytes are. Streams are independent of one
-another: every PE block can begin with the channel that it takes, and the number tells where the next stream begins.
+A stream holds the coefficients T[v][c] of an output channel, row-major. It begins at the bit after the last one of the
+stream before it; only the first one of a transfer begins at a byte. Bit i is bit i % 8 of byte i // 8. The bits after
+the last stream of a transfer are 0. A stream of n coefficients has these parts, numbers least significant bit first:
+
+- the number of non-zeros: its `count_bits` low bits after the rest in unary code, which is so many zeros and a one;
+- the b low bits of every gap. A gap is the number of coefficients before a mark, and the marks are the non-zeros or,
+  if more than half of the coefficients are non-zeros, the zeros. With m marks, b is the greatest number for which
+  8 (m + 1) (2^(b+1) + 1) is at most 15 n, and 0 if there is none above it;
+- a bit for the sign of every non-zero, 1 for a negative one;
+- the magnitudes. Those up to 1 take no bits. Others take a bit for every non-zero, 0 for the magnitude 2^`common`; with
+  magnitudes up to 4, the other two magnitudes in ascending order take another bit each, and these bits stand together;
+- the rest of every gap in unary code.
+
+So the count tells how many bits the parts take, but for the other two magnitudes, of which there are as many as ones
+before them, and for the last part, which ends with its m-th one. Counting ones finds the next stream: no code is read.
 """
 
 from __future__ import annotations
@@ -12,65 +24,147 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.bitstream import BitReader, PackingError, number
-from isa.formats import CoefficientFormat
-from isa.packing import MAX_COEFFICIENTS, best, packed_level, packed_size, unpack
+from isa.bitstream import PackingError
+from isa.layout import ceil_div
+from isa.levels import COEFFICIENT_VALUES, LEVELS, wrong_coefficients
 
-_CODINGS = 4
-"""What the number at the head of a stream counts bytes by."""
-_READER = "streams of coefficients"
+MAX_COEFFICIENTS = 1 << 26
+"""Coefficients of the streams of a transfer: what the largest scratchpad (16 MiB, two bits each) can hold."""
 
-
-def channel_bytes(t: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Bytes of the stream of each output channel of int8[K, V, C]."""
-    sizes = (packed_size(channel) for channel in t)
-    return np.array([size + len(number(_CODINGS * size)) for size in sizes], np.int64)
+_WHAT = "streams of coefficients"
+_COUNT_BITS = range(27)
 
 
-def pack_channels(t: NDArray[np.int8]) -> list[bytes]:
-    """The streams of the output channels of int8[K, V, C], each in its smallest format."""
-    return [_stream(*best(channel)) for channel in t]
+class StreamCode(NamedTuple):
+    """What the streams of a layer have in common: low bits of counts, and the binary logarithms of the greatest and of
+    the most common magnitude.
+    """
+
+    count_bits: int
+    level: int
+    common: int
+
+    @property
+    def coding(self) -> int:
+        """The three as one number, as the transfers of a constant hold it."""
+        return self.count_bits | self.level << 5 | self.common << 7
+
+    @classmethod
+    def of(cls, coding: int) -> StreamCode:
+        """The inverse of `coding`. Raises `PackingError` if no code has this number."""
+        code = cls(coding & 31, coding >> 5 & 3, coding >> 7)
+        if coding < 0 or code.count_bits not in _COUNT_BITS or not code.common <= code.level < len(LEVELS):
+            raise PackingError(f"{_WHAT}: code {coding} is undefined")
+        return code
 
 
-def _stream(coding: CoefficientFormat, data: bytes) -> bytes:
-    return number(_CODINGS * len(data) + int(coding)) + data
+def stream_code(t: NDArray[np.int8]) -> StreamCode:
+    """The code that suits coefficients int8 [K, V, C] of a layer. Raises ValueError if there are others among them."""
+    if wrong_coefficients(t):
+        raise ValueError(f"coefficients must be {COEFFICIENT_VALUES}")
+    found = np.bincount(np.abs(t[t != 0]), minlength=LEVELS[-1] + 1)[list(LEVELS)]
+    level = int(np.flatnonzero(found).max(initial=0))
+    common = int(np.argmax(found)) if level == 2 else 0
+    counts = np.count_nonzero(t, axis=(1, 2))
+    sizes = [int((counts >> bits).sum()) + len(counts) * bits for bits in _COUNT_BITS]
+    return StreamCode(int(np.argmin(sizes)), level, common)
+
+
+def gap_bits(marks: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Low bits of each gap between so many marks [...] among n coefficients."""
+    bits = np.zeros_like(marks)
+    most = 0
+    while (more := (marks > 0) & (8 * (marks + 1) * ((4 << most) + 1) <= 15 * n)).any():
+        most += 1
+        bits[more] = most
+    return bits
+
+
+def _gap_bits(n: int) -> NDArray[np.int64]:
+    """`gap_bits` of 0..n marks."""
+    return gap_bits(np.arange(n + 1, dtype=np.int64), n)
+
+
+def stream_bits(t: NDArray[np.int8], code: StreamCode | None = None) -> NDArray[np.int64]:
+    """Bits of the stream of each output channel of int8 [K, V, C], in the code that suits them unless one is given."""
+    k, n = len(t), t[0].size if len(t) else 0
+    count_bits, level, common = code or stream_code(t)
+    some = t.reshape(k, n) != 0
+    counts: NDArray[np.int64] = np.count_nonzero(some, axis=1)
+    inverted = 2 * counts > n
+    rows, places = np.nonzero(some ^ inverted[:, None])
+    first = np.ones(rows.size, np.bool_)
+    first[1:] = rows[1:] != rows[:-1]
+    gaps = np.diff(places, prepend=0) - 1
+    gaps[first] = places[first]
+    marks = np.abs(inverted * n - counts)
+    low = gap_bits(marks, n)
+    rests = np.bincount(rows, gaps >> low[rows], k).astype(np.int64)
+    magnitudes = counts * (level > 0)
+    if level == 2:
+        magnitudes += np.count_nonzero(some & (np.abs(t.reshape(k, n)) != 1 << common), axis=1)
+    return (counts >> count_bits) + 1 + count_bits + marks * (low + 1) + counts + magnitudes + rests
+
+
+def stream_bytes(bits: NDArray[np.int64]) -> int:
+    """Bytes of a transfer of streams of so many bits."""
+    return ceil_div(int(bits.sum()), 8)
+
+
+def pack_streams(t: NDArray[np.int8], code: StreamCode) -> bytes:
+    """The streams of the output channels of int8 [K, V, C] as one transfer. The code must be one of a layer that these
+    channels belong to.
+    """
+    from isa.streamloops import write_streams
+
+    k, v, c = t.shape
+    data = np.zeros(stream_bytes(stream_bits(t, code)), np.uint8)
+    write_streams(np.ascontiguousarray(t, np.int8).reshape(k, v * c), _gap_bits(v * c), code, data)
+    return data.tobytes()
 
 
 class Channels(NamedTuple):
-    """Unpacked streams: coefficients int8 [kn, v, c], and the bytes of each stream, int64 [kn]."""
+    """Unpacked streams: coefficients int8 [kn, v, c], and the bits of each stream, int64 [kn]."""
 
     t: NDArray[np.int8]
     sizes: NDArray[np.int64]
 
 
-def unpack_channels(data: bytes, kn: int, v: int, c: int) -> Channels:
-    """Unpack the streams of `kn` output channels. Raises `PackingError` if `data` are not exactly these."""
+def unpack_streams(data: bytes, first: int, code: StreamCode, shape: tuple[int, int, int]) -> Channels:
+    """Unpack the streams of `shape`, (kn, v, c), which begin at the bit `first` and end in the last byte of `data`.
+
+    Raises `PackingError` if `data` do not hold exactly these. The bits after them may be another stream.
+    """
+    kn, v, c = shape
     if kn * v * c > MAX_COEFFICIENTS:
-        raise PackingError(f"{_READER}: [{kn}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
-    reader = BitReader(data, _READER)
-    t, ends = np.empty((kn, v, c), np.int8), np.empty(kn, np.int64)
-    for k in range(kn):
-        size, coding = divmod(reader.number(), _CODINGS)
-        t[k] = unpack(reader.take(size).tobytes(), CoefficientFormat(coding), 1, v, c)[0]
-        ends[k] = reader.place
-    reader.finish()
-    return Channels(t, np.diff(ends, prepend=0))
+        raise PackingError(f"{_WHAT}: [{kn}, {v}, {c}] are more than {MAX_COEFFICIENTS} coefficients")
+    t = np.empty((kn, v * c), np.int8)
+    return Channels(t.reshape(shape), np.diff(_read(data, first, code, t), prepend=first))
 
 
-class StreamHeads(NamedTuple):
-    """Bytes of each stream, int64 [kn], and the greatest magnitude of its coefficients, int64 [kn]: 1, 2 or 4."""
+def measure_streams(data: bytes, code: StreamCode, shape: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Bits of each stream, int64 [kn], of a transfer of `shape`, (kn, v, c).
 
-    sizes: NDArray[np.int64]
-    levels: NDArray[np.int64]
+    Raises `PackingError` if `data` are not exactly these streams with zeros to the end of the last byte.
+    """
+    sizes = unpack_streams(data, 0, code, shape).sizes
+    end = int(sizes.sum())
+    if end % 8 and data[end // 8] >> end % 8:
+        raise PackingError(f"{_WHAT}: bits are set after the last one")
+    return sizes
 
 
-def measure_streams(data: bytes, kn: int) -> StreamHeads:
-    """What the heads of the `kn` streams in `data` say. Raises `PackingError` if `data` hold another number of them."""
-    reader = BitReader(data, _READER)
-    ends, levels = np.empty(kn, np.int64), np.empty(kn, np.int64)
-    for k in range(kn):
-        size, coding = divmod(reader.number(), _CODINGS)
-        levels[k] = packed_level(reader.take(size).tobytes(), CoefficientFormat(coding))
-        ends[k] = reader.place
-    reader.finish()
-    return StreamHeads(np.diff(ends, prepend=0), levels)
+def _read(data: bytes, first: int, code: StreamCode, t: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Unpack to `t` [kn, n]; the bit after the last one of each stream, int64 [kn]."""
+    from isa.streamloops import BEYOND, COUNT, read_streams
+
+    kn, n = t.shape
+    ends = np.empty(kn, np.int64)
+    failed = read_streams(np.frombuffer(data, np.uint8), first, _gap_bits(n), code, t, ends)
+    if failed:
+        why = {COUNT: f"a count exceeds {n} coefficients", BEYOND: f"a mark lies beyond the last of {n} coefficients"}
+        raise PackingError(f"{_WHAT}: {why.get(failed, f'{len(data)} bytes are too few')}")
+    end = int(ends[-1]) if kn else first
+    if ceil_div(end, 8) != len(data):
+        raise PackingError(f"{_WHAT}: {len(data) - ceil_div(end, 8)} bytes follow the last one")
+    return ends

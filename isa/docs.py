@@ -100,7 +100,7 @@ def page() -> str:
         _BLOCKS,
         "## Streams of coefficients\n",
         _prose(_body(coefficients)),
-        "## Packed coefficients\n",
+        "## Packed signs\n",
         _listing(_body(packing)),
         "## Packed weights\n",
         _listing(_body(weights)),

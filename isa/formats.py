@@ -37,13 +37,12 @@ class TensorFormat(IntEnum):
     BITMAP = 1
 
 
-class CoefficientFormat(IntEnum):
-    """How packed coefficients lie in DRAM (see `isa.packing`)."""
+class SignFormat(IntEnum):
+    """How packed signs of weights lie in DRAM (see `isa.packing`)."""
 
     FLAT = 0
     TWO_LEVEL = 1
     DELTA = 2
-    LEVELS = 3
 
 
 class Scratchpad(IntEnum):

@@ -1,16 +1,16 @@
 """Packed dense weights: packer and unpacker side by side.
 
-Signs, zeros among them, are packed as ternary coefficients are; magnitudes have a Huffman code. A table of 64 bytes,
+Signs, zeros among them, are packed as above; magnitudes have a Huffman code. A table of 64 bytes,
 shared by any number of blobs, holds the length of the code of each magnitude 1..128, 4 bits each, that of 1 in the low
 half of byte 0; 0: no code. Codes are canonical: those of length l + 1 begin at twice the number after the last of
 length l and follow the order of magnitudes. A blob of n weights:
 
 number     the coding of the signs (0 FLAT, 1 TWO_LEVEL, 2 DELTA); number: their bytes
 16 numbers the bytes of each lane
-signs      the signs of the weights, -1, 0 or 1, as packed coefficients of shape [1][1][n]
+signs      the signs of the weights, -1, 0 or 1, packed
 16 lanes   non-zero i has the code of its magnitude in lane i % 16, the most significant bit of the code first
 
-A number has 7 bits a byte, as in packed coefficients. Each lane begins on a byte and ends in zeros; a decoder reads a
+A number has 7 bits a byte, as in packed signs. Each lane begins on a byte and ends in zeros; a decoder reads a
 code of every lane a cycle.
 """
 
@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, number
-from isa.formats import CoefficientFormat
+from isa.formats import SignFormat
 from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
-from isa.packing import TERNARY_FORMATS, best, unpack
+from isa.packing import best, unpack
 
 _MAGNITUDES = 128
 _LONGEST = 15
@@ -131,10 +131,10 @@ def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
 
     reader = BitReader(data, "packed weights")
     coding, size = reader.number(), reader.number()
-    if coding not in TERNARY_FORMATS:
+    if coding not in set(SignFormat):
         raise reader.error(f"coding {coding} of the signs is undefined")
     sizes = np.array([reader.number() for _ in range(WEIGHT_LANES)], np.int64)
-    signs = unpack(reader.take(size).tobytes(), CoefficientFormat(coding), 1, 1, n).reshape(-1)
+    signs = unpack(reader.take(size).tobytes(), SignFormat(coding), n)
     codes = _codes(table)
     lanes = np.concatenate([reader.take(int(sizes.sum())), np.zeros(_WINDOW_BYTES, np.uint8)])
     reader.finish()

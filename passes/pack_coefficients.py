@@ -40,7 +40,7 @@ def transfers(layer: LayerOp) -> Iterator[tuple[str, ConstantRule, Transfer]]:
 @dataclass(frozen=True)
 class PackCoefficientsPass(ModulePass):
     """Replace the constants by the bytes that the machine reads: the coefficients of each output channel as a stream in
-    its smallest format, weights in the order of the accumulation steps, weights and requantisation parameters packed
+    the code of its layer, weights in the order of the accumulation steps, weights and requantisation parameters packed
     where that is smaller. Equal constants share an address.
     """
 

@@ -14,14 +14,12 @@ from emulator.recording import Entry
 from emulator.streaming import Coefficients, Streamed, Streams, stream
 from emulator.unit import Unit
 from isa.blocks import coefficient_bitmaps
-from isa.coefficients import Channels, unpack_channels
+from isa.coefficients import Channels, unpack_streams
 from isa.costs import output_values
 from isa.counts import Count
-from isa.errors import UserError
-from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, working_slices
+from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, stream_code, working_slices
 from isa.integers import Values, ceil_div
 from isa.layout import RecordLayout
-from isa.levels import greatest_level
 from isa.target import Target
 
 
@@ -41,11 +39,7 @@ def execute(m: Memories, v: Values) -> Operands:
 
     def make() -> tuple[tuple[WeightMatrix | Decomposed, Channels], int]:
         data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
-        channels = unpack_channels(data, v["kn"], v["v"], v["ic"])
-        if (found := greatest_level(channels.t)) > (most := greatest_magnitude(v)):
-            raise UserError(
-                f"streams of coefficients: level={v['level']} requires magnitudes up to {most}, found one of {found}"
-            )
+        channels = unpack_streams(data, v["bit"], stream_code(v), (v["kn"], v["v"], v["ic"]))
         weights = fold(channels.t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
         nbytes = (weights.matrix if isinstance(weights, WeightMatrix) else weights.t).nbytes
         return (weights, channels), nbytes + channels.t.nbytes

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.coefficients import channel_bytes
+from isa.coefficients import stream_bits, stream_bytes
 from isa.elementary import exp2, log2
 
 F32 = NDArray[np.float32]
@@ -58,7 +58,7 @@ def packed_bytes(t: NDArray[np.int8]) -> int:
     """Bytes of ternary coefficients [K, C, V] as they are packed, without rows, columns and bases that are empty."""
     used = t != 0
     trimmed = t[used.any(axis=(1, 2))][:, used.any(axis=(0, 2))][:, :, used.any(axis=(0, 1))]
-    return int(channel_bytes(trimmed.transpose(0, 2, 1)).sum()) if trimmed.size else 0
+    return stream_bytes(stream_bits(np.ascontiguousarray(trimmed.transpose(0, 2, 1)))) if trimmed.size else 0
 
 
 def bound_bytes(keep: Mask) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isa.coefficients import StreamCode
 from isa.costs import Counted
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
@@ -49,6 +50,11 @@ def working_slices(c: Number, level: Number, target: Target) -> Number:
     return least(target.array.slices, register_room(level, target) // registers(c, target))
 
 
+def stream_code(v: Values) -> StreamCode:
+    """How the streams are coded."""
+    return StreamCode(v["count_bits"], v["level"], v["common"])
+
+
 def greatest_magnitude(v: Values) -> Number:
     """What the field `level` stands for."""
     return 1 << v["level"]
@@ -72,6 +78,7 @@ def rules(v: Values, target: Target) -> Sequence[Rule]:
             "level={level} stands for magnitudes up to {level_magnitude}; the array computes those up to {most}",
             {"level_magnitude": level, "most": most_level},
         ),
+        Rule(v["common"] > v["level"], "common={common} exceeds level={level}"),
     )
 
 
@@ -116,13 +123,16 @@ SPEC = InstructionSpec(
         *ACT_TILE,
         *WINDOW,
         *PSUM_TILE,
-        address("coef", "of the streams of coefficients in COEF"),
-        extent("size", "bytes of the streams of the kn output channels", 24),
+        address("coef", "of the first byte of the streams of coefficients in COEF"),
+        Field("bit", 3, "bit of this byte at which the stream of the first output channel begins"),
+        extent("size", "bytes in which the streams of the kn output channels lie", 24),
         extent("v", "virtual bases"),
         address("basis", "of the bases int8 [v][r][s] in PAR"),
         Field("ic_shift", 5, "right shift of the intermediate channel, round half up"),
         ROW_GROUPS,
         Field("level", 2, "binary logarithm of the greatest magnitude that a coefficient may have"),
+        Field("common", 2, "binary logarithm of the magnitude that has the shortest code"),
+        Field("count_bits", 5, "low bits of the number of non-zeros of an output channel"),
         *ACT_RING,
     ),
     rules=rules,

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from dialects import esc
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa import reference
-from isa.coefficients import channel_bytes
+from isa.coefficients import stream_bits, stream_bytes
 from isa.levels import COEFFICIENT_VALUES, wrong_coefficients
 from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
 from passes.math.ternary import INT32_MAX, accumulator_range, intermediate_shift
@@ -100,4 +100,4 @@ class TernaryBasis(WeightForm):
         return [first, BasisConv2dOp(first.output, self.basis, geometry.strides, geometry.pads)]
 
     def packed_bytes(self) -> int:
-        return int(channel_bytes(self.coefficients).sum()) + self.basis.size
+        return stream_bytes(stream_bits(self.coefficients)) + self.basis.size

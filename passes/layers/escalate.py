@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from dialects.attributes import ints
 from dialects.bfs import ResidentOp
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
-from isa.coefficients import channel_bytes, measure_streams, pack_channels
+from isa.coefficients import StreamCode, measure_streams, pack_streams, stream_bits, stream_bytes, stream_code
 from isa.elementary import sigmoid
 from isa.instructions import load_coef
 from isa.instructions.conv_esc import register_room, registers, working_slices
@@ -106,7 +107,7 @@ def expansion_cycles(t: NDArray[np.generic], array: Array) -> float:
 @dataclass(frozen=True)
 class EscalateWork(Workload):
     """`v` bases, taken by `slices` at a time in `rounds`; `expansion`: mean cycles in which a block expands an output
-    channel; `ends`: bytes of the streams of the coefficients up to each output channel.
+    channel; `ends`: bits of the streams of the coefficients up to each output channel.
     """
 
     v: int
@@ -126,7 +127,7 @@ class EscalateWork(Workload):
         _, v, c = t.shape
         slices = working_slices(c, greatest_level(t), target)
         rounds = tuple(round_cycles(constants, density, target.array, slices))
-        ends = np.cumsum(channel_bytes(t))
+        ends = np.cumsum(stream_bits(t))
         return cls(v, slices, rounds, expansion_cycles(t, target.array), tuple(ends.tolist()))
 
     @property
@@ -141,10 +142,10 @@ class EscalateWork(Workload):
         """The most bytes of the streams of so many neighbouring output channels."""
         ends = np.array((0, *self.ends), np.int64)
         channels = min(channels, len(self.ends))
-        return int((ends[channels:] - ends[: ends.size - channels]).max())
+        return ceil_div(int((ends[channels:] - ends[: ends.size - channels]).max()), 8)
 
     def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
-        size = max(1, round(channels * self.ends[-1] / len(self.ends)))
+        size = max(1, round(channels * self.ends[-1] / len(self.ends) / 8))
         return WeightStream(size, load_coef.cycles({"size": size}, target))
 
     def psum_channels(self, p: TilingProblem, channels: int, target: Target) -> set[int]:
@@ -189,8 +190,8 @@ class EscalateWork(Workload):
         a = target.array
         blocks = least(a.blocks // tile.groups, ceil_div(tile.channels, self.together))
         passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
-        nbytes = self.ends[-1] / len(self.ends) * tile.groups / a.expand_bytes
-        feed = self.together * most(nbytes / len(self.rounds) + 0.5, 1.0)
+        line = self.ends[-1] / len(self.ends) * tile.groups / (8 * a.expand_bytes)
+        feed = self.together * most(line / len(self.rounds) + 0.5, 1.0)
         first = most(feed, self._expansion(0))
         cycles = a.issue_cycles + (blocks - 1) * feed + first
         step: Number = 0
@@ -245,12 +246,13 @@ class LoadCoefficientsRule(ConstantRule):
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))
 
     def packed_bytes(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> int:
-        sizes = channel_bytes(np.asarray(value, np.int8))
-        return sum(int(sizes[t.k.first : t.k.end].sum()) for t in transfers)
+        sizes = stream_bits(np.asarray(value, np.int8))
+        return sum(stream_bytes(sizes[t.k.first : t.k.end]) for t in transfers)
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
-        streams = pack_channels(np.asarray(value, np.int8))
-        return Packed(b"", [(b"".join(streams[t.k.first : t.k.end]), 0) for t in transfers])
+        coefficients = np.asarray(value, np.int8)
+        code = stream_code(coefficients)
+        return Packed(b"", [(pack_streams(coefficients[t.k.first : t.k.end], code), code.coding) for t in transfers])
 
     def lower(self, layer: LayerLowering, op: LoadCoefficientsOp, at: Indices) -> None:
         k = span(at, op.k, op.channels)
@@ -259,6 +261,12 @@ class LoadCoefficientsRule(ConstantRule):
         state = layer.states[op.buffer]
         if state.fill(HeldRegion(op.constant.string_value(), k=k)):
             layer.emit("load.coef", dram=address, size=size, coef=state.address)
+
+
+@lru_cache(maxsize=64)
+def _stream_ends(data: bytes, code: StreamCode, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """The bits before each stream of a transfer of `shape`, (kn, v, c), and those of all."""
+    return 0, *np.cumsum(measure_streams(data, code, shape)).tolist()
 
 
 class ConvEscRule(TileRule):
@@ -272,21 +280,26 @@ class ConvEscRule(TileRule):
         basis = layer.held(op.basis)[1]
         part, psum = partial_sums(layer, op, at, first=True)
         layer.require_covered(coefficients.k, part.k, "coefficients of channels")
-        streams = layer.piece_bytes(coefficients.source, coefficients.k.first, 0)
-        sizes, levels = measure_streams(streams, coefficients.k.extent)
+        data, coding = layer.piece_bytes(coefficients.source, coefficients.k.first, 0)
+        channels = input_channels(layer, op)
+        code = StreamCode.of(coding)
+        ends = _stream_ends(data, code, (coefficients.k.extent, op.v.value.data, channels))
         before = part.k.first - coefficients.k.first
-        own = slice(before, before + part.k.extent)
+        first, end = ends[before], ends[before + part.k.extent]
         layer.emit(
             "conv.esc",
-            **input_fields(layer, op, act, act_address, part, Span(0, input_channels(layer, op))),
+            **input_fields(layer, op, act, act_address, part, Span(0, channels)),
             **psum,
-            coef=coef + int(sizes[:before].sum()),
-            size=int(sizes[own].sum()),
+            coef=coef + first // 8,
+            bit=first % 8,
+            size=ceil_div(end, 8) - first // 8,
             v=op.v.value.data,
             basis=basis,
             ic_shift=op.ic_shift.value.data,
             groups=op.row_groups.value.data,
-            level=int(levels[own].max()).bit_length() - 1,
+            level=code.level,
+            common=code.common,
+            count_bits=code.count_bits,
         )
 
 
@@ -302,7 +315,7 @@ def _coefficient_faults(op: CoeffCombineOp, target: Target) -> Iterator[str]:
             f"{c} input channels take {registers(c, target)} coefficient registers of a block; target "
             f"'{target.name}' has {register_room(op.level, target)} for magnitudes up to {op.level}"
         )
-    needs = [("coefficients of one channel", int(channel_bytes(t).max(initial=0)), pads.coef)]
+    needs = [("coefficients of one channel", ceil_div(int(stream_bits(t).max(initial=0)), 8), pads.coef)]
     if (second := op.basis_stage) is not None:
         r, s = second.kernel
         needs += [

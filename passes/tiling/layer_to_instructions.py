@@ -242,13 +242,13 @@ class LayerLowering:
         at = address + position * channels + part_c.first - c.first
         return {name: at, f"{name}_w": width, f"{name}_c": channels}
 
-    def piece_bytes(self, name: str, k: int, c: int) -> bytes:
-        """What a transfer of a constant moves."""
-        address, size, _ = self.piece(SymbolRefAttr(name), k, c)
+    def piece_bytes(self, name: str, k: int, c: int) -> tuple[bytes, int]:
+        """What a transfer of a constant moves, and its coding."""
+        address, size, coding = self.piece(SymbolRefAttr(name), k, c)
         constant = self.constants[name]
         assert constant.packed is not None and constant.address is not None
         first = address - constant.address.value.data
-        return constant.packed.data.data[first : first + size]
+        return constant.packed.data.data[first : first + size], coding
 
     def piece(self, ref: SymbolRefAttr, k: int, c: int) -> tuple[int, int, int]:
         """DRAM address, size and coding of a transfer of a constant."""

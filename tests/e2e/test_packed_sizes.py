@@ -33,20 +33,18 @@ def report(name: str, samples: int, scheme: list[str], folder: Path) -> dict[str
         ("squeezenet_imagenet_pruned", ["--scheme", "dense"], 9),
     ],
 )
-def test_packed_near_the_entropy(name: str, scheme: list[str], compression: float, tmp_path: Path) -> None:
+def test_packed_within_ten_percent_of_the_entropy(
+    name: str, scheme: list[str], compression: float, tmp_path: Path
+) -> None:
     found = report(name, 8, scheme, tmp_path)
     layers = [layer for layer in found["layers"] if layer["coefficient_bytes"] > 1024]
     assert len(layers) >= 10
     beyond = {
         layer["name"]: layer["coefficient_bytes"] / layer["coefficient_entropy_bytes"]
         for layer in layers
-        if layer["coefficient_bytes"] > 1.2 * layer["coefficient_entropy_bytes"]
+        if layer["coefficient_bytes"] > 1.1 * layer["coefficient_entropy_bytes"]
     }
-    assert not beyond  # a small layer may be cut into transfers of a few channels, each with some bytes of its own
-    packed, entropy = (
-        sum(layer[key] for layer in layers) for key in ("coefficient_bytes", "coefficient_entropy_bytes")
-    )
-    assert packed <= 1.1 * entropy
+    assert not beyond
     totals = found["totals"]
     assert totals["constant_bytes"] <= totals["packed_bytes"]
     assert totals["compression"] > compression

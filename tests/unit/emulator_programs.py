@@ -6,12 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from isa.bitstream import number
-from isa.formats import CoefficientFormat, PoolKind, Queue, Scratchpad, TensorFormat
+from isa.coefficients import pack_streams, stream_bits, stream_code
+from isa.formats import PoolKind, Queue, Scratchpad, TensorFormat
 from isa.hazards import dependencies
 from isa.layout import align
-from isa.levels import greatest_level
-from isa.packing import pack
 from isa.program import Layer, Port, Program, TensorRef
 from isa.table import BY_MNEMONIC, make
 from isa.target import Target, load_target
@@ -213,14 +211,6 @@ def nchw(x):
     return x.astype(np.float64).transpose(2, 0, 1)[None]
 
 
-def stream(channel, coding) -> bytes:
-    """The stream of an output channel, in LEVELS where the format `coding` does not hold it."""
-    if greatest_level(channel) > 1:
-        coding = CoefficientFormat.LEVELS
-    data = pack(channel, coding)
-    return number(4 * len(data) + coding) + data
-
-
 def load_ring(b: Builder, source: TensorRef, turn: int, ring: int) -> dict[str, int]:
     """Load a tensor into a ring of `ring` rows whose last ones are its first `turn`; where it lies. Without a ring,
     load it whole to address 0.
@@ -237,12 +227,12 @@ def load_ring(b: Builder, source: TensorRef, turn: int, ring: int) -> dict[str, 
 def conv_program(
     g: Geometry, kind: str, constants: dict, *, fmt=TensorFormat.RAW, out_fmt=TensorFormat.RAW, segment=3, signed=False,
     groups=1, ic_shift=0, v=1, cpg=None, kpg=None, requant=None, lo=0, hi=255, target=None, two_step=False,
-    coding=CoefficientFormat.FLAT, macs=0, turn=0, ring=0,
+    before=0, macs=0, turn=0, ring=0,
 ) -> Program:  # fmt: skip
     """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`. With `ring`
     the convolution reads it from a ring of so many rows, which ends after `turn` of them.
 
-    Streams of ternary coefficients are in the format `coding`, all others in LEVELS.
+    `before`: output channels whose streams are loaded before those of the convolution.
     """
     b = Builder(target or load_target())
     x = b.tensor("x", g.h, g.w, g.c, signed=signed)
@@ -259,11 +249,13 @@ def conv_program(
     psum = {"kt": g.kn, "kn": g.kn}
     if kind == "esc":
         t, basis = constants["t"], constants["basis"]
-        blob = b"".join(stream(channel, coding) for channel in t)
+        every = np.concatenate([np.roll(t, 1, axis=2)[:before], t])
+        code, bits = stream_code(every), int(stream_bits(every)[: len(every) - len(t)].sum())
+        blob = pack_streams(every, code)
         b.emit("load.coef", dram=b.constant(blob), size=len(blob))
         b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=9 * g.kn)
-        extra = {"size": len(blob), "v": v, "basis": 9 * g.kn, "ic_shift": ic_shift, "groups": groups}
-        extra["level"] = greatest_level(t).bit_length() - 1
+        extra = {"v": v, "basis": 9 * g.kn, "ic_shift": ic_shift, "groups": groups, **code._asdict()}
+        extra |= {"coef": bits // 8, "bit": bits % 8, "size": len(blob) - bits // 8}
     else:
         w = constants["w"]
         b.emit("load.bytes", dram=b.constant(w.tobytes()), size=w.size, pad=Scratchpad.COEF, dst=0)

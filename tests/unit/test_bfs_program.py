@@ -15,7 +15,7 @@ from dialects.bfs_tiles import LoadTileOp
 from dialects.blob import Blob
 from dialects.esc import Esc
 from dialects.interpreters.run import main_function
-from isa.coefficients import unpack_channels
+from isa.coefficients import StreamCode, unpack_streams
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.parameters import plain_blocks, unpack_parameters
@@ -115,11 +115,12 @@ def test_packed_pieces_decode_to_the_coefficients() -> None:
         if value.ndim != 3 or value.dtype != np.int8 or value.shape[0] != 48:
             continue
         found = 0
-        for (k, _), (offset, size, _) in sorted(constant.transfers.items()):
+        for (k, _), (offset, size, coding) in sorted(constant.transfers.items()):
             following = [first for first, _ in constant.transfers if first > k]
             n = min(following, default=48) - k
             blob = constant.packed.data.data[offset : offset + size]
-            np.testing.assert_array_equal(unpack_channels(blob, n, 5, 16).t, value[k : k + n])
+            streams = unpack_streams(blob, 0, StreamCode.of(coding), (n, 5, 16))
+            np.testing.assert_array_equal(streams.t, value[k : k + n])
             found += n
         assert found == 48
 

@@ -27,7 +27,6 @@ from emulator.machine import Machine
 from isa.errors import UserError
 from isa.formats import PoolKind, Scratchpad, TensorFormat
 from isa.levels import LEVELS, magnitudes
-from isa.packing import TERNARY_FORMATS
 from isa.target import load_target
 
 ESC1 = load_target()
@@ -73,10 +72,10 @@ cases = {
 
 @settings(max_examples=40, deadline=None)
 @given(
-    g=geometries(), v=st.integers(1, 8), shift=st.integers(0, 4), coding=st.sampled_from(TERNARY_FORMATS),
+    g=geometries(), v=st.integers(1, 8), shift=st.integers(0, 4), before=st.integers(0, 3),
     level=st.sampled_from(LEVELS), **cases,
 )  # fmt: skip
-def test_decomposed_convolution(g, v, shift, coding, level, seed, signed, fmt, out_fmt, target, segment):
+def test_decomposed_convolution(g, v, shift, before, level, seed, signed, fmt, out_fmt, target, segment):
     rng = np.random.default_rng(seed)
     x = sparse(rng, (g.h, g.w, g.c), rng.random(), signed)
     t = (rng.integers(-1, 2, (g.kn, v, g.c)) * (rng.random((g.kn, v, g.c)) < rng.random())).astype(np.int8)
@@ -84,7 +83,7 @@ def test_decomposed_convolution(g, v, shift, coding, level, seed, signed, fmt, o
     basis = rng.integers(-128, 128, (v, g.r, g.s)).astype(np.int8)
     q = requantisation(rng, g.kn)
     program = conv_program(
-        g, "esc", {"t": t, "basis": basis}, v=v, ic_shift=shift, coding=coding, signed=signed, fmt=fmt, out_fmt=out_fmt,
+        g, "esc", {"t": t, "basis": basis}, v=v, ic_shift=shift, before=before, signed=signed, fmt=fmt, out_fmt=out_fmt,
         segment=segment, target=target, requant=requant_block(*q), lo=-128, hi=127, two_step=True,
     )  # fmt: skip
     want = slow_requant(slow_esc(x, t, basis, g, shift, target.array.ic_bits), *q, -128, 127)
@@ -385,30 +384,6 @@ def test_malformed_coefficients():
     )
     with pytest.raises(UserError, match=r"instruction \d+ 'conv\.esc .*"):
         machine.run([nchw(x)])
-
-
-@pytest.mark.parametrize("level", [2, 4])
-def test_coefficients_beyond_the_level_of_the_instruction(level):
-    g = Geometry(4, 5, 16, 3, 3, 1, 1, (1, 1, 1, 1), 8)
-    t = np.ones((8, 2, 16), np.int8)
-    t[7, 1, 3] = -level
-    program = conv_program(g, "esc", {"t": t, "basis": np.ones((2, 3, 3), np.int8)}, v=2)
-    x = np.ones((4, 5, 16), np.uint8)
-    field = program.instructions[find(program, "conv.esc")]["level"]
-    assert 1 << field == level
-    narrow = edited(program, find(program, "conv.esc"), level=field - 1)
-    with pytest.raises(
-        UserError, match=rf"level={field - 1} requires magnitudes up to {level // 2}, found one of {level}"
-    ):
-        Machine(narrow).run([nchw(x)])
-
-
-def test_a_level_may_be_more_than_the_coefficients_need():
-    g = Geometry(4, 5, 16, 3, 3, 1, 1, (1, 1, 1, 1), 8)
-    t = np.ones((8, 2, 16), np.int8)
-    program = conv_program(g, "esc", {"t": t, "basis": np.ones((2, 3, 3), np.int8)}, v=2)
-    x = np.ones((4, 5, 16), np.uint8)
-    np.testing.assert_array_equal(run(edited(program, find(program, "conv.esc"), level=2), x), run(program, x))
 
 
 def test_a_level_that_the_array_does_not_compute():

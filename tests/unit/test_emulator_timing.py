@@ -17,7 +17,7 @@ from emulator.recording import Recorder
 from emulator.statistics import layer_ends, stall_spans
 from emulator.streaming import Coefficients, Streamed, Streams, stream
 from emulator.timing import Timeline, replay
-from isa.coefficients import pack_channels
+from isa.coefficients import pack_streams, stream_code
 from isa.counts import Count
 from isa.declaration import WAITS
 from isa.errors import UserError
@@ -59,7 +59,7 @@ def simulate(bits, t, g, streams):
                 (int(sizes[k]) * (n % rounds + i) // rounds) for k in sorted({k for _, k, _ in item}) for i in (1, 0)
             ]
             parts = (end - begin for end, begin in zip(share[::2], share[1::2], strict=True))
-            return sum(ceil_div(streams.groups * part, streams.expand_bytes) for part in parts)
+            return sum(ceil_div(streams.groups * part, 8 * streams.expand_bytes) for part in parts)
 
         results.append(simulate_group(positions, steps, (cost, mac, expand, feed), streams))
     return max(cycles for cycles, _ in results), sum(work for _, work in results)
@@ -211,7 +211,7 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
     bits = rng.random((g.h, g.w, chunks, chunk)) < density[0]
     coef = rng.random((g.kn, v, chunks, chunk)) < density[1]
     basis = rng.random((v, g.r, g.s)) < density[2]
-    sizes = rng.integers(1, 60, g.kn)
+    sizes = rng.integers(1, 480, g.kn)
     weight = np.uint64(1) << np.arange(chunk, dtype=np.uint64)
     counts = np.zeros(len(Streamed), np.int64)
     streams = Streams(groups, *shape, *depths, *rates, 1)
@@ -245,7 +245,8 @@ def tiled_program(seed, target=ESC1):
     y = b.tensor("y", h, w, kn, TensorFormat.BITMAP)
     dense = rng.integers(-9, 9, (kn, 1, 1, c)).astype(np.int8)
     t = np.where(rng.random((kn, v, kn)) < 0.4, rng.integers(-1, 2, (kn, v, kn)), 0).astype(np.int8)
-    blob = b"".join(pack_channels(t))
+    code = stream_code(t)
+    blob = pack_streams(t, code)
     basis = rng.integers(-9, 9, (v, 3, 3)).astype(np.int8)
     b.emit("load.bytes", dram=b.constant(identity_requant(kn, 5)), size=9 * kn, pad=Scratchpad.PAR, dst=0)
     b.emit("load.bytes", dram=b.constant(dense.tobytes()), size=dense.size, pad=Scratchpad.COEF, dst=0)
@@ -264,7 +265,7 @@ def tiled_program(seed, target=ESC1):
     b.emit("load.bytes", dram=b.constant(basis.tobytes()), size=basis.size, pad=Scratchpad.PAR, dst=1024)
     for n, y0 in enumerate(range(0, h, 4)):
         even, top, end = n % 2, max(0, y0 - 1), min(h, y0 + 5)
-        shape = {"oh": 4, "ow": w, "size": len(blob), "v": v}
+        shape = {"oh": 4, "ow": w, "size": len(blob), "count_bits": code.count_bits, "v": v}
         b.emit("load.act", mid, y=top, h=end - top, act=16384 + 8192 * even)
         b.emit(
             "conv.esc", act=16384 + 8192 * even, ih=end - top, iw=w, ic=kn, r=3, s=3, sy=1, sx=1, pt=top - y0 + 1, pl=1,

@@ -92,6 +92,7 @@ def test_legal(spec: InstructionSpec) -> None:
             {"level": 3},
             "level=3 stands for magnitudes up to 8; the array computes those up to 4",
         ),
+        ("conv.esc", {"level": 1, "common": 2}, "common=2 exceeds level=1"),
         ("conv.esc", {"basis": 4096}, "PAR is touched up to byte 0x1036, it has 0x1000"),
         ("post.requant", {"lo": 127, "hi": -1}, "lo=127 exceeds hi=-1"),
         ("load.act", {"act_w": 3}, "rows or positions of the tile at act overlap"),

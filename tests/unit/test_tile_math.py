@@ -204,7 +204,7 @@ def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
         ideal = p.oh * p.ow * p.k * p.cpg * p.taps / (a.blocks * a.slices * a.macs)
     else:
         combine = p.h * p.w * math.ceil(p.k / a.blocks) * sum(each.pace(each.taps, 1) for each in p.work.rounds)
-        ideal = max(combine, p.work.ends[-1] / target.dma.bytes_per_cycle)
+        ideal = max(combine, p.work.ends[-1] / 8 / target.dma.bytes_per_cycle)
     # The blocks of a deep layer wait for coefficients: its rows are two groups that each expand all of them.
     assert cycles <= (2.8 if name == "escalate deep" else 1.6) * ideal
 
