@@ -8,7 +8,8 @@ OUT.onnx lies OUT.npz, images to calibrate with:
     escc out/vgg.onnx --calibration out/vgg.npz --scheme dense -o out/vgg.bin
     esc-emu out/vgg.bin --stats
 
-Every convolution but the first is a pair as docs/onnx.md describes it. Layers of one tap have two bases.
+Every convolution but the first is a pair as docs/onnx.md describes it. Layers of one tap have two bases. With --bases 0
+all convolutions have float weights instead, for a compression scheme to work on.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Network:
     """A graph under construction. Layers keep the variance of their inputs near 1; their biases are random.
 
     `extent`: rows and columns of the input, of 3 channels; `bases`: virtual bases of a decomposed layer, of whose
-    ternary coefficients the share `density` is not zero.
+    ternary coefficients the share `density` is not zero. Without bases, these layers have float weights.
     """
 
     def __init__(self, extent: int, bases: int, density: float, seed: int) -> None:
@@ -60,12 +61,17 @@ class Network:
 
     def dense(self, x: str, c: int, k: int, kernel: int, stride: int = 1) -> str:
         """A convolution with float weights, and a ReLU."""
+        return self.relu(self._plain(x, c, k, kernel, stride))
+
+    def _plain(self, x: str, c: int, k: int, kernel: int, stride: int) -> str:
         w = self._rng.normal(0, 1 / np.sqrt(c * kernel * kernel), (k, c, kernel, kernel)).astype(np.float32)
         pads, strides = [kernel // 2] * 4, [stride, stride]
-        return self.relu(self._node("Conv", x, self._constant(w), self._bias(k), pads=pads, strides=strides))
+        return self._node("Conv", x, self._constant(w), self._bias(k), pads=pads, strides=strides)
 
     def decomposed(self, x: str, c: int, k: int, kernel: int, stride: int = 1) -> str:
         """A convolution of random coefficients and bases, without a ReLU."""
+        if not self._bases:
+            return self._plain(x, c, k, kernel, stride)
         v = self._bases if kernel > 1 else min(2, self._bases)
         signs = self._rng.choice(np.array([-1, 1], np.int8), (k, v, c))
         t = np.where(self._rng.random((k, v, c)) < self._density, signs, 0).astype(np.int8)
@@ -170,12 +176,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", choices=sorted(NETWORKS))
     parser.add_argument("output", type=Path, metavar="OUT.onnx")
-    parser.add_argument("--bases", type=int, default=6, metavar="V", help="virtual bases of a layer (default: 6)")
+    parser.add_argument("--bases", type=int, default=6, metavar="V", help="virtual bases of a layer, 0: float weights (default: 6)")
     parser.add_argument("--density", type=float, default=0.05, help="share of non-zero coefficients (default: 0.05)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is random (default: 0)")
     args = parser.parse_args()
-    if args.bases < 1 or not 0 <= args.density <= 1:
-        parser.error("--bases must be positive, --density in 0..1")
+    if args.bases < 0 or not 0 <= args.density <= 1:
+        parser.error("--bases must not be negative, --density in 0..1")
     model, images = generate(args.network, args.bases, args.density, args.seed)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_bytes(model.SerializeToString())
