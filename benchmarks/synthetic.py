@@ -176,7 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", choices=sorted(NETWORKS))
     parser.add_argument("output", type=Path, metavar="OUT.onnx")
-    parser.add_argument("--bases", type=int, default=6, metavar="V", help="virtual bases of a layer, 0: float weights (default: 6)")
+    parser.add_argument(
+        "--bases", type=int, default=6, metavar="V", help="virtual bases of a layer, 0: float weights (default: 6)"
+    )
     parser.add_argument("--density", type=float, default=0.05, help="share of non-zero coefficients (default: 0.05)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is random (default: 0)")
     args = parser.parse_args()

@@ -22,6 +22,7 @@ from escc.irtext import invalid, parse_module, print_module
 from escc.version import version
 from isa.errors import UserError
 from passes.pipelines import LEVELS
+from passes.progress import listening
 
 if TYPE_CHECKING:
     from isa.program import Program
@@ -141,10 +142,12 @@ def run_passes(
     """
     timings: list[Timing] = []
     for number, step in enumerate(passes):
-        announce(f"[{number + 1}/{len(passes)}] {step.name}")
+        title = f"[{number + 1}/{len(passes)}] {step.name}"
+        announce(title)
         start = time.perf_counter()
         try:
-            step.apply(context, module)
+            with listening(lambda text, title=title: announce(f"{title}: {text}")):
+                step.apply(context, module)
         except (UserError, DiagnosticException, MemoryError) as e:
             if isinstance(e, VerifyException):
                 raise PassError(step, number, f"{type(e).__name__}: {e}") from e

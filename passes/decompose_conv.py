@@ -33,6 +33,7 @@ from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
 from passes.decomposition.weight_form import WeightForm
 from passes.math.calibration import load_inputs
+from passes.progress import Progress
 from passes.quantization.plan import PRESCRIBED
 from passes.tiling.declarations import tensor_format
 
@@ -71,11 +72,13 @@ class _Rewriter:
         """Process operations in order up to the last candidate."""
         candidates = [pair is not None for pair in map(ungrouped, ops)]
         last = max((i for i, yes in enumerate(candidates) if yes), default=-1)
+        progress = Progress([_work(pair[0].weight.array) for op in ops if (pair := ungrouped(op)) is not None])
         for index, op in enumerate(ops[: last + 1]):
             pair = ungrouped(op)
             if pair is None:
                 self._values.step(op)
             else:
+                progress.next(describe(pair[0]))
                 self._layer(*pair, index)
 
     def _layer(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> None:
@@ -133,6 +136,11 @@ class _Rewriter:
         before = values.evaluate(requant, values.reference)
         replace_weights([conv], requant, answer, bias, self._target.array.ic_bits, "use fewer bases or --scheme dense")
         values.store(requant, before, values.evaluate(requant, values.current))
+
+
+def _work(weight: Array) -> float:
+    """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows."""
+    return float(weight.size) * weight[0].size
 
 
 class Sensitivity:

@@ -125,21 +125,22 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> 
 
 
 @jit
-def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, values: I8, prices: F, y: F) -> None:
+def feed_forward(t: I8, w: F, z: F, v: F, metric: F, b: F, g: F, s: F, values: I8, prices: F, e: F) -> None:
     """Choose the coefficients of a block of input channels one channel after the other, feeding errors forward.
 
     Each channel is rounded to the nearest combination of bases in its conditional metric (the later channels free), and
-    its error is compensated in the later channels (the scheme of GPTQ, with a block for each channel).
+    makes up for the errors of earlier channels as far as they show in it (the scheme of GPTQ, with a block for each
+    channel).
 
-    t: int8 [K, n, V], result. w: float64 [K, n*RS], compensated targets, changed in place. u: float64 [n*RS, n*RS], the
-    block of the upper Cholesky factor of the inverse metric. metric: float64 [n, RS, RS], conditional metrics. b:
-    float64 [V, RS]. g: float64 [n, V, V] in the conditional metrics. s: float64 [K]. y: float64 [K, n*RS], receives
-    the errors divided by the diagonal blocks of u, for the compensation of later blocks.
+    t: int8 [K, n, V], result. w: float64 [K, n*RS], targets. v: float64 [n*RS, n*RS], the block of the upper factor of
+    the metric. z: float64 [K, n*RS], errors of earlier blocks times the columns of the factor, changed in place.
+    metric: float64 [n, RS, RS], conditional metrics. b: float64 [V, RS]. g: float64 [n, V, V] in the conditional
+    metrics. s: float64 [K]. e: float64 [K, n*RS], receives the errors.
     """
-    k_count, n, v = t.shape
+    k_count, n, bases = t.shape
     rs = b.shape[1]
-    q = np.empty(v)
-    e = np.empty(rs)
+    q = np.empty(bases)
+    wanted = np.empty(rs)
     unit_prices = np.zeros(prices.size)
     for k in range(k_count):
         if s[k] > 0.0:
@@ -148,23 +149,25 @@ def feed_forward(t: I8, w: F, u: F, metric: F, b: F, g: F, s: F, values: I8, pri
             base = c * rs
             t[k, c] = 0
             for r in range(rs):
-                e[r] = w[k, base + r]
+                # Forward substitution through the transposed diagonal block: what makes up for earlier errors.
+                total = z[k, base + r]
+                for x in range(r):
+                    total -= v[base + x, base + r] * wanted[x]
+                wanted[r] = total / v[base + r, base + r]
+                e[k, base + r] = w[k, base + r]
             if s[k] > 0.0:
-                for i in range(v):
+                for r in range(rs):
+                    wanted[r] += w[k, base + r]
+                for i in range(bases):
                     total = 0.0
                     for r in range(rs):
                         for x in range(rs):
-                            total += b[i, r] * metric[c, r, x] * e[x]
+                            total += b[i, r] * metric[c, r, x] * wanted[x]
                     q[i] = total / s[k]
                 improve(t[k, c], q, g[c], values, unit_prices)
-                for i in range(v):
+                for i in range(bases):
                     for r in range(rs):
-                        e[r] -= s[k] * t[k, c, i] * b[i, r]
-            for r in range(rs):
-                # Forward substitution through the diagonal block: y u = e.
-                for x in range(r):
-                    e[r] -= y[k, base + x] * u[base + x, base + r]
-                y[k, base + r] = e[r] / u[base + r, base + r]
+                        e[k, base + r] -= s[k] * t[k, c, i] * b[i, r]
             for r in range(rs):
                 for x in range(base + rs, n * rs):
-                    w[k, x] -= y[k, base + r] * u[base + r, x]
+                    z[k, x] += e[k, base + r] * v[base + r, x]

@@ -24,15 +24,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.compress.initial import initial_bases
+from escc.compress.initial import initial_bases, sizes
+from escc.compress.metric import Metric
 from isa.levels import magnitudes
-from passes.math.linear import inverse_factors, product, solve
+from passes.math.linear import product, solve
+from passes.math.parallel import over_rows
 
 F = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
 BASIS_LIMIT = 127
-_BLOCK_COLUMNS = 288  # columns of the metric that a compiled sweep updates itself; the rest is one matrix product
 _GRAM_BYTES = 1 << 23  # bound of the temporaries of the basis step
 
 
@@ -121,7 +122,7 @@ class _State:
 
     def refresh(self) -> None:
         """Recompute the weighed approximation, and what follows from it, after t or b changed."""
-        self.weighed = product(self.unit(), self.problem.h)
+        self.weighed = self.problem.metric.weighed(self.unit())
         self.measure()
 
     def measure(self) -> None:
@@ -161,23 +162,19 @@ class _State:
 
 
 class _Problem:
-    """Target weights and metric of a layer, in the order [C, RS], with what several steps share."""
+    """Target weights of a layer, in the order [C, RS], their metric, and the prices of coefficients."""
 
-    def __init__(self, w: F, h: F, settings: Settings):
+    def __init__(self, w: F, metric: Metric, settings: Settings):
         self.w = w
         k, c, rs = w.shape
         self.flat: F = w.reshape(k, c * rs)
-        self.h = h
+        self.metric = metric
         self.level = settings.level
         self.values = settings.values
         self.prices = settings.prices
-        self.wh: F = product(self.flat, h)
+        self.wh: F = metric.weighed(self.flat)
         self.energies: F = (self.flat * self.wh).sum(axis=1)
         self.energy = float(self.energies.sum())
-        n = max(1, _BLOCK_COLUMNS // rs)
-        self.blocks = [(c0, min(c, c0 + n)) for c0 in range(0, c, n)]
-        self.diagonal: F = np.stack([h[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs] for i in range(c)])
-        self._inverse: tuple[F, F] | None = None
 
     def price_of(self, t: I8) -> F:
         """Price of the coefficients [K, C, V] of each output channel: float64 [K]."""
@@ -185,18 +182,6 @@ class _Problem:
         for m in magnitudes(self.level):
             total += self.prices[m] * np.count_nonzero(np.abs(t) == m, axis=(1, 2))
         return total
-
-    def inverse_factor(self) -> tuple[F, F]:
-        """Upper Cholesky factor u of the inverse metric (h^-1 = u' u), and the conditional metrics [C, RS, RS]."""
-        if self._inverse is None:
-            _, c, rs = self.w.shape
-            u, inverse = inverse_factors(self.h)
-            metric: F = np.empty((c, rs, rs))
-            for i in range(c):
-                block = inverse[i * rs : (i + 1) * rs, i * rs : (i + 1) * rs]
-                metric[i] = product(block, block.T)
-            self._inverse = (u, metric)
-        return self._inverse
 
 
 def _grams(b: F, metric: F) -> F:
@@ -211,20 +196,25 @@ def _sweep(state: _State) -> None:
     """Coordinate descent once over all coefficients."""
     from escc.compress.coefficients import sweep
 
-    pr = state.problem
+    pr, metric = state.problem, state.problem.metric
     k, _, rs = pr.w.shape
-    gram = _grams(state.b, pr.diagonal)
+    gram = _grams(state.b, metric.diagonal)
     gradient = state.gradient()
-    for c0, c1 in pr.blocks:
+    for c0, c1 in metric.blocks:
         lo, hi = c0 * rs, c1 * rs
         t = np.ascontiguousarray(state.t[:, c0:c1])
         p = gradient[:, lo:hi].copy()  # the sweep changes it; the product below changes the gradient
         dw = np.zeros((k, hi - lo))
-        sweep(t, p, np.ascontiguousarray(pr.h[lo:hi, lo:hi]), state.b, gram[c0:c1], state.s, pr.values, pr.prices, dw)
+        h, g = np.ascontiguousarray(metric.h[lo:hi, lo:hi]), gram[c0:c1]
+
+        def part(rows: slice, t: I8 = t, p: F = p, dw: F = dw, h: F = h, g: F = g) -> None:
+            sweep(t[rows], p[rows], h, state.b, g, state.s[rows], pr.values, pr.prices, dw[rows])
+
+        over_rows(part, k, p.size * (rs + state.b.size))
         changed = np.flatnonzero(dw.any(axis=1))
         if changed.size:
             state.t[:, c0:c1] = t
-            gradient[changed] -= product(dw[changed], pr.h[lo:hi])
+            gradient[changed] -= product(dw[changed], metric.h[lo:hi])
     live = state.s > 0
     inverse = 1.0 / np.where(live, state.s, 1.0)
     state.weighed = np.where(live[:, None], (pr.wh - gradient) * inverse[:, None], state.weighed)
@@ -235,20 +225,23 @@ def _feed_forward(state: _State) -> None:
     """Choose all coefficients anew, feeding errors forward."""
     from escc.compress.coefficients import feed_forward
 
-    pr = state.problem
+    pr, metric = state.problem, state.problem.metric
     k, _, rs = pr.w.shape
-    u, metric = pr.inverse_factor()
-    gram = _grams(state.b, metric)
-    w = pr.flat.copy()
-    for c0, c1 in pr.blocks:
+    gram = _grams(state.b, metric.conditional)
+    passed_on = np.zeros_like(pr.flat)  # errors so far times the columns of the factor
+    for c0, c1 in metric.blocks:
         lo, hi = c0 * rs, c1 * rs
         t = np.zeros((k, c1 - c0, state.b.shape[0]), np.int8)
-        y = np.zeros((k, hi - lo))
-        part = w[:, lo:hi].copy()
-        inner = np.ascontiguousarray(u[lo:hi, lo:hi])
-        feed_forward(t, part, inner, metric[c0:c1], state.b, gram[c0:c1], state.s, pr.values, pr.prices, y)
+        e = np.zeros((k, hi - lo))
+        w, z = (np.ascontiguousarray(a[:, lo:hi]) for a in (pr.flat, passed_on))
+        shared = np.ascontiguousarray(metric.factor[lo:hi, lo:hi]), metric.conditional[c0:c1], state.b, gram[c0:c1]
+
+        def part(rows: slice, t: I8 = t, w: F = w, z: F = z, e: F = e, shared: tuple[F, F, F, F] = shared) -> None:
+            feed_forward(t[rows], w[rows], z[rows], *shared, state.s[rows], pr.values, pr.prices, e[rows])
+
+        over_rows(part, k, e.size * (rs + state.b.size))
         state.t[:, c0:c1] = t
-        w[:, hi:] -= product(y, u[lo:hi, hi:])
+        passed_on[:, hi:] += product(e, metric.factor[lo:hi, hi:])
     state.refresh()
 
 
@@ -270,7 +263,7 @@ def _basis_normal(state: _State) -> tuple[F, F]:
     v = state.b.shape[0]
     st = state.s[:, None, None] * state.t  # [K, C, V]
     rhs = product(st.reshape(k * c, v).T, pr.wh.reshape(k * c, rs))
-    h4: F = pr.h.reshape(c, rs, c, rs)
+    h4: F = pr.metric.h.reshape(c, rs, c, rs)
     flat = st.reshape(k, c * v)
     normal = np.zeros((v, rs, v, rs))
     step = max(1, _GRAM_BYTES // (8 * c * v * v))
@@ -357,26 +350,26 @@ def _start(problem: _Problem, bases: F, scale: F) -> _State:
     return state
 
 
-def decompose(w: F, h: F, bases: int, settings: Settings = Settings()) -> Fit:
-    """Decompose weights w float64 [K, R, S, C] with `bases` virtual bases, in the metric h float64 [RSC, RSC].
+def decompose(w: F, metric: Metric, bases: int, settings: Settings = Settings(), first: F | None = None) -> Fit:
+    """Decompose weights w float64 [K, R, S, C] with `bases` virtual bases, in the metric of their input channels.
 
-    h is ordered as the weights of one channel ([R, S, C]) and must be positive definite. Deterministic under
-    `settings.seed`.
+    `metric` is that of `Metric.of_channels`. If bases `first` float64 [V, R, S] are given, which suit weights of mean
+    square 1, the search begins with these alone. Deterministic under `settings.seed`.
     """
     k, r, s, c = w.shape
-    rs = r * s
-    order: NDArray[np.int64] = np.arange(rs * c, dtype=np.int64).reshape(rs, c).T.reshape(-1)  # [R,S,C] -> [C,RS]
     problem = _Problem(
-        np.ascontiguousarray(w.reshape(k, rs, c).transpose(0, 2, 1).astype(np.float64)),
-        np.ascontiguousarray(h[np.ix_(order, order)]),
-        settings,
+        np.ascontiguousarray(w.reshape(k, r * s, c).transpose(0, 2, 1).astype(np.float64)), metric, settings
     )
     if problem.energy <= 0:
         zero = np.zeros((bases, r, s), np.int8)
         return Fit(np.zeros((k, bases, c), np.int8), zero, np.zeros((k,)), 0.0, problem.energy, [0.0])
     rng = np.random.default_rng(settings.seed)
-    problem.inverse_factor()  # shared by the threads
-    starts = [initial_bases(problem.w, bases, settings.level, index, rng) for index in range(max(1, settings.starts))]
+    _ = metric.conditional  # shared by the threads
+    if first is not None:
+        starts = [(first.reshape(bases, -1), sizes(problem.w))]
+    else:
+        count = max(1, settings.starts)
+        starts = [initial_bases(problem.w, bases, settings.level, index, rng) for index in range(count)]
 
     def trial(start: tuple[F, F]) -> tuple[_State, list[float]]:
         state = _start(problem, *start)

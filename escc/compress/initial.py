@@ -18,6 +18,12 @@ _CANDIDATES = 256
 _KERNELS = 8192
 
 
+def sizes(w: F) -> F:
+    """Root of the mean square of each output channel [K] of weights [K, ...], 1 where there is nothing."""
+    s: F = np.sqrt(np.mean(w * w, axis=tuple(range(1, w.ndim))))
+    return np.where(s > 0, s, 1.0)
+
+
 def initial_bases(w: F, bases: int, level: int, start: int, rng: np.random.Generator) -> tuple[F, F]:
     """Bases float64 [V, RS] and scales [K] for weights w float64 [K, C, RS] and coefficients of magnitudes to `level`.
 
@@ -25,8 +31,7 @@ def initial_bases(w: F, bases: int, level: int, start: int, rng: np.random.Gener
     start; kernels of the layer itself, greedily, from random candidates; the directions that most kernels share, which
     finds the bases of weights that are a sparse decomposition already.
     """
-    s: F = np.sqrt(np.mean(w * w, axis=(1, 2)))
-    s = np.where(s > 0, s, 1.0)
+    s = sizes(w)
     unit: F = (w / s[:, None, None]).reshape(-1, w.shape[2])
     kind, turn = start % 3, start // 3
     if kind == 0:

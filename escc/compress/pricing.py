@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.decompose import Fit, Settings, decompose
+from escc.compress.metric import Metric
 from isa.elementary import log2
 from isa.levels import magnitudes
-from passes.math.linear import product
 
 F = NDArray[np.float64]
 
@@ -57,31 +57,31 @@ def bytes_of_nonzero(density: float) -> float:
     return (float(log2((1 - p) / p)) + 1) / 8
 
 
-def energy_of(w: F, h: F) -> float:
-    """Squared error of the zero approximation of weights w float64 [K, R, S, C] in the metric h [RSC, RSC]."""
-    flat = w.reshape(len(w), -1)
-    return float((flat * product(flat, h)).sum())
+def energy_of(w: F, metric: Metric) -> float:
+    """Squared error of the zero approximation of weights w float64 [K, R, S, C] in the metric of their channels."""
+    k, r, s, c = w.shape
+    return float(metric.energies(w.reshape(k, r * s, c).transpose(0, 2, 1).reshape(k, -1)).sum())
 
 
 def decompose_priced(
     w: F,
-    h: F,
+    metric: Metric,
     bases: int,
     byte_price: float,
     settings: Settings,
     usage: Usage | None = None,
-    first: Settings | None = None,
+    brief: Settings | None = None,
+    first: F | None = None,
 ) -> Fit:
     """As `decompose`, at a price: relative error (of the energy of w) for each byte of packed coefficients.
 
     The price of a coefficient depends on how often coefficients of its magnitude occur: in a similar fit where its
-    usage is given, else in a first fit, made with the settings `first` (default: `settings`) at the same level.
+    usage is given, else in a fit beforehand, made with the settings `brief` (default: `settings`) at the same level.
     """
     if byte_price <= 0:
-        return decompose(w, h, bases, replace(settings, price=0.0))
-    per_byte = byte_price * energy_of(w, h)
+        return decompose(w, metric, bases, replace(settings, price=0.0), first)
+    per_byte = byte_price * energy_of(w, metric)
     if usage is None:
-        brief = replace(first or settings, level=settings.level)
-        guess = Usage.guess(settings.level)
-        usage = Usage.of(decompose(w, h, bases, guess.priced(per_byte, brief)), settings.level)
-    return decompose(w, h, bases, usage.priced(per_byte, settings))
+        guess = Usage.guess(settings.level).priced(per_byte, replace(brief or settings, level=settings.level))
+        usage = Usage.of(decompose(w, metric, bases, guess, first), settings.level)
+    return decompose(w, metric, bases, usage.priced(per_byte, settings), first)

@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.decompose import Fit, Settings
+from escc.compress.initial import sizes
+from escc.compress.metric import Metric
 from escc.compress.price import Cost, price
 from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
@@ -34,6 +36,8 @@ from isa.levels import LEVELS
 from passes.decomposition.int8 import Int8
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
+
+F = NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,12 +64,15 @@ LEAST_SAVING = 1 / 256
 _QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
 _THOROUGH = Settings(starts=3)
 _BRIEF = Settings(starts=1, trial_rounds=1, rounds=2, factors=(1.0,))
-MEDIUM = 100_000_000
-"""Multiply-adds of one pass over the coefficients of a layer above which `auto` is content with a quick search."""
-LARGE = 1_000_000_000
-"""The same above which a layer gets only a brief search."""
+_COMPLETION = replace(_QUICK, trial_rounds=1)
+MEDIUM = 30_000_000
+"""Multiply-adds of one pass over the coefficients of a layer above which bases are sought on some of its output
+channels.
+"""
+LEAST_CHANNELS = 32
+"""Output channels on which bases are sought, or more."""
 TOO_LARGE = 50_000_000_000
-"""The same above which `auto` keeps a layer dense, because even the brief search takes minutes."""
+"""The same above which `auto` keeps a layer dense, because even the bases that are known take minutes to use."""
 
 
 @dataclass(frozen=True)
@@ -146,31 +153,76 @@ def pass_work(layer: ConvLayer, bases: int) -> int:
     return k * bases * c * (r * s * c)
 
 
-class _Search:
-    """Decompositions of one layer in its metric."""
+def channels_to_search(layer: ConvLayer, bases: int) -> int:
+    """Output channels on which bases are sought: all, but fewer where a pass over all takes more than `MEDIUM`."""
+    k = len(layer.weights)
+    return min(k, max(LEAST_CHANNELS, MEDIUM * k // max(1, pass_work(layer, bases))))
 
-    def __init__(self, layer: ConvLayer, byte_price: float, seed: int):
+
+class _Search:
+    """Decompositions of one layer in its metric.
+
+    Output channels have nothing in common but the bases. So the search for bases, and for how many there should be,
+    takes some of the channels of a large layer; the coefficients of all are found once the bases are known.
+    """
+
+    def __init__(self, layer: ConvLayer, byte_price: float, seed: int, bases: int):
         self._layer = layer
         self._byte_price = byte_price
         self._seed = seed
         w, m = layer.weights, layer.moments
-        k, d = w.shape[0], w[0].size
+        k, r, s, _ = w.shape
         if m is None:
-            self._wanted, self._metric = w, np.eye(d)
-            return
-        least = max(RIDGE, FEW_POSITIONS * d / m.count) if layer.calibrated else SYNTHETIC_RIDGE
-        wanted, self._metric = m.regression(w.reshape(k, d), least)
-        self._wanted: NDArray[np.float64] = wanted.reshape(w.shape)
+            self._wanted, metric = w, np.eye(w[0].size)
+        else:
+            d = w[0].size
+            least = max(RIDGE, FEW_POSITIONS * d / m.count) if layer.calibrated else SYNTHETIC_RIDGE
+            wanted, metric = m.regression(w.reshape(k, d), least)
+            self._wanted: F = wanted.reshape(w.shape)
+        self._metric = Metric.of_channels(metric, r * s)
+        self._chosen = self._choose(channels_to_search(layer, bases))
+
+    def _choose(self, count: int) -> NDArray[np.int64] | None:
+        """Output channels at equal distances in the order of their sizes; None for all."""
+        k = len(self._wanted)
+        if count >= k:
+            return None
+        order = np.argsort(sizes(self._wanted), kind="stable")
+        return order[(2 * np.arange(count) + 1) * k // (2 * count)]
 
     def fit(self, rung: Rung, settings: Settings, usage: Usage | None = None) -> Fit:
-        """A decomposition, of about the usage if that is known; large layers are searched briefly whatever the
-        settings.
+        """A decomposition of the chosen channels, of about the usage if that is known."""
+        w, price = self._wanted, self._byte_price
+        if self._chosen is not None:
+            w, price = w[self._chosen], price * len(w) / len(self._chosen)
+        return self._priced(w, price, rung, settings, usage)
+
+    def _priced(
+        self, w: F, price: float, rung: Rung, settings: Settings, usage: Usage | None, first: F | None = None
+    ) -> Fit:
+        settings, brief = (replace(s, seed=self._seed, level=rung.level) for s in (settings, _BRIEF))
+        return decompose_priced(w, self._metric, rung.bases, price, settings, usage, brief, first)
+
+    def complete(self, rung: Rung, fit: Fit) -> Fit:
+        """A decomposition of all channels that begins with the bases of a fit of the chosen ones.
+
+        If these are all, it is that fit itself.
         """
-        if pass_work(self._layer, rung.bases) > LARGE:
-            settings = _BRIEF
-        first = None if usage is not None else replace(_BRIEF, seed=self._seed)
-        settings = replace(settings, seed=self._seed, level=rung.level)
-        return decompose_priced(self._wanted, self._metric, rung.bases, self._byte_price, settings, usage, first)
+        if self._chosen is None:
+            return fit
+        used = fit.s > 0
+        unit = float(np.median(fit.s[used] / sizes(self._wanted[self._chosen])[used])) if used.any() else 1.0
+        usage, bases = Usage.of(fit, rung.level), fit.b.astype(np.float64) * unit
+        return self._priced(self._wanted, self._byte_price, rung, _COMPLETION, usage, bases)
+
+    def answer(self, fit: Fit) -> TernaryBasis:
+        """The weight form of a fit of all channels, or what to expect of it from one of the chosen channels."""
+        t, s = fit.t, fit.s
+        if len(t) < (k := len(self._wanted)):
+            similar = np.empty(k, np.int64)
+            similar[np.argsort(sizes(self._wanted), kind="stable")] = np.arange(k) * len(t) // k
+            t, s = t[similar], s[similar]
+        return TernaryBasis(t, fit.b, s, fit.relative_error)
 
     def climb(self, ladder: Sequence[Rung], at: int, objective: Callable[[Fit], float]) -> tuple[Rung, Fit, float]:
         """The rung of least objective of quick fits on a ladder on which it has one valley, its fit, and that.
@@ -195,10 +247,6 @@ class _Search:
                 break
             at, best = least, found[waiting.index(least)]
         return ladder[at], best, values[at]
-
-
-def _answer(fit: Fit) -> TernaryBasis:
-    return TernaryBasis(fit.t, fit.b, fit.s, fit.relative_error)
 
 
 def int8_of(layer: ConvLayer) -> Int8:
@@ -239,8 +287,8 @@ def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
             f"'{layer.target.name}'; requires at most {most}",
             "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
         )
-    prices = Prices.of(layer, options)
-    answer = _answer(_Search(layer, prices.byte_price(layer), options.seed).fit(rung, _THOROUGH))
+    search = _Search(layer, Prices.of(layer, options).byte_price(layer), options.seed, rung.bases)
+    answer = search.answer(search.complete(rung, search.fit(rung, _THOROUGH)))
     now, cost = (price(form, layer.shape, layer.target) for form in (int8_of(layer), answer))
     if not _only_loses(layer, options, now, cost):
         return answer
@@ -303,16 +351,18 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     now = price(int8_of(layer), layer.shape, layer.target)
 
     def objective(fit: Fit) -> float:
-        cost = price(_answer(fit), layer.shape, layer.target)
+        cost = price(search.answer(fit), layer.shape, layer.target)
         if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
             return np.inf
         return prices.objective(layer, fit.relative_error, cost)
 
-    search = _Search(layer, prices.byte_price(layer), options.seed)
+    search = _Search(layer, prices.byte_price(layer), options.seed, rungs[first].bases)
+    dense_value = prices.objective(layer, 0.0, now)
     rung, best, value = search.climb(rungs, first, objective)
-    if value >= prices.objective(layer, 0.0, now):
+    if value >= dense_value:
         return None
-    if layer.calibrated and pass_work(layer, rung.bases) <= MEDIUM:
+    if layer.calibrated:
         better = search.fit(rung, _THOROUGH, Usage.of(best, rung.level))
         best = better if objective(better) < value else best
-    return _answer(best)
+    whole = search.complete(rung, best)
+    return search.answer(whole) if whole is best or objective(whole) < dense_value else None

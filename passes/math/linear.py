@@ -14,6 +14,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from passes.math.parallel import over_rows
+
 F: TypeAlias = NDArray[np.float64]
 
 _BLOCK = 64
@@ -29,7 +31,8 @@ def product(a: F, b: F) -> F:
     from passes.math import loops
 
     c = np.zeros((a.shape[0], b.shape[1]))
-    loops.add_product(c, _contiguous(a), _contiguous(b))
+    left, right = _contiguous(a), _contiguous(b)
+    over_rows(lambda rows: loops.add_product(c[rows], left[rows], right), len(c), c.size * left.shape[1])
     return c
 
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress.coefficients import improve
-from escc.compress.decompose import Settings, decompose
+from escc.compress.decompose import Fit, Settings
+from escc.compress.decompose import decompose as decompose_in
+from escc.compress.metric import Metric
 from isa.levels import LEVELS, magnitudes
 from passes.decomposition.ternary_basis import TernaryBasis
 
@@ -18,6 +20,11 @@ from passes.decomposition.ternary_basis import TernaryBasis
 def reconstruct(t, b, s):
     """Weights float64 [K, R, S, C] of a decomposition."""
     return TernaryBasis(t, b, s).weights
+
+
+def decompose(w: np.ndarray, h: np.ndarray, bases: int, knobs: Settings | None = None) -> Fit:
+    """In a metric h [RSC, RSC] ordered as the weights."""
+    return decompose_in(w, Metric.of_channels(h, w.shape[1] * w.shape[2]), bases, knobs or Settings())
 
 
 def metric(rng: np.random.Generator, d: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from xdsl.ir import Block, Region
 from dialects import esc
 from dialects.blob import DenseAttr
 from escc.compress.decompose import Settings, decompose
+from escc.compress.metric import Metric
 from escc.compress.price import Cost
 from escc.compress.pricing import bytes_of_nonzero, decompose_priced, energy_of
 from escc.compress.schemes import Prices, auto
@@ -44,10 +45,10 @@ def test_a_nonzero_always_costs_its_sign() -> None:
     assert bytes_of_nonzero(0.0) > bytes_of_nonzero(0.01) > bytes_of_nonzero(0.3)
 
 
-def problem(seed: int, k: int = 12, c: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def problem(seed: int, k: int = 12, c: int = 10) -> tuple[np.ndarray, Metric]:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((400, 9 * c)) @ (np.eye(9 * c) + 0.3 * rng.standard_normal((9 * c, 9 * c)))
-    return rng.standard_normal((k, 3, 3, c)), x.T @ x / len(x)
+    return rng.standard_normal((k, 3, 3, c)), Metric.of_channels(x.T @ x / len(x), 9)
 
 
 @settings(max_examples=8, deadline=None)

@@ -19,7 +19,7 @@ from escc.compress.schemes import auto, dense, escalate, single_rung
 from isa import reference
 from isa.errors import UserError
 from isa.target import load_target
-from passes.decomposition.scheme import ConvLayer, SchemeOptions, check
+from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
 from passes.math.ternary import intermediate_range, intermediate_shift
@@ -194,9 +194,26 @@ def test_layers_too_large_for_a_search_stay_dense_visibly(monkeypatch: pytest.Mo
     monkeypatch.setattr(schemes, "TOO_LARGE", schemes.pass_work(w, 6) - 1)
     with pytest.warns(UserWarning, match="stays dense"):
         assert auto(w, SchemeOptions()) is None
-    monkeypatch.setattr(schemes, "LARGE", schemes.pass_work(w, 9) - 1)
-    brief = escalate(w, SchemeOptions(basis=9, planes=1))
-    assert brief is not None and brief.relative_error < 0.5
+
+
+@pytest.mark.parametrize("scheme, options", [(escalate, SchemeOptions(basis=5)), (auto, SchemeOptions(byte_price=0.1))])
+def test_bases_of_a_large_layer_come_from_some_channels_and_suit_all(
+    scheme: Scheme, options: SchemeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    weights = rng.standard_normal((64, 16, 3)) @ rng.standard_normal((3, 9)) * rng.uniform(0.2, 5, (64, 1, 1))
+    large = layer(weights.transpose(0, 2, 1).reshape(64, 3, 3, 16).copy(), size=16)
+    whole = scheme(large, options)
+    monkeypatch.setattr(schemes, "MEDIUM", schemes.pass_work(large, 5) // 4)
+    monkeypatch.setattr(schemes, "LEAST_CHANNELS", 2)
+    assert schemes.channels_to_search(large, 5) == 16
+    found = scheme(large, options)
+    assert isinstance(whole, TernaryBasis) and isinstance(found, TernaryBasis)
+    assert found.coefficients.shape == whole.coefficients.shape
+    left = found.weights - large.weights
+    assert float((left**2).sum() / (large.weights**2).sum()) == pytest.approx(found.relative_error)
+    assert found.relative_error < 1.2 * whole.relative_error + 0.005
+    assert found.packed_bytes() < 1.1 * whole.packed_bytes()
 
 
 @settings(max_examples=40, deadline=None)
