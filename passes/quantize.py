@@ -69,7 +69,8 @@ class QuantizePass(ModulePass):
 
     Activations get zero point 0 and one scale per tensor, uint8 where they cannot be negative and int8 elsewhere;
     weights are symmetric int8 per output channel. Ranges come from running the float network on calibration inputs,
-    those of QDQ models from their QuantizeLinear nodes. `bias-correction` removes the mean error of every
+    those of QDQ models from their QuantizeLinear nodes. What a concatenation joins has the scale of the result where
+    that costs others who read it at most a bit. `bias-correction` removes the mean error of every
     convolution whose weights are rounded here. A pair of a 1x1 Conv with ternary weights and a grouped Conv with the
     same kernels for each group, all stored as int8, is a decomposed convolution: its integers are taken as they are.
     """

@@ -29,6 +29,11 @@ Reader: TypeAlias = tuple[Callable[[Array], Array], float]
 """An elementwise function and the step of its stored result."""
 
 
+_RELATIVE_SCALES = (0.8, 2.0)
+"""How many times as large as its own the scale of a concatenation may be that a tensor takes: it must not be cut off, and
+may lose a bit.
+"""
+
 MOVING = (StorageRule.PRESERVED, StorageRule.GATHERED)
 """Rules of operations whose operands may be stored for their sake."""
 
@@ -41,6 +46,11 @@ def _moved_from(value: SSAValue) -> SSAValue | None:
     """The operand whose bytes a value holds; None if the value is computed anew."""
     op = value.owner
     return op.operands[0] if isinstance(op, Operation) and _rule(op) is StorageRule.PRESERVED else None
+
+
+def _operands(value: SSAValue) -> Sequence[SSAValue]:
+    """What a value is computed from; nothing for an argument."""
+    return value.owner.operands if isinstance(value.owner, Operation) else ()
 
 
 def _is_stored(op: Operation) -> bool:
@@ -118,6 +128,7 @@ class QuantizationPlan:
         self._owners: dict[SSAValue, SSAValue] = {}
         self._following: set[SSAValue] = set()
         self._settled: dict[SSAValue, Storage] = {}
+        self._order = {op: i for i, op in enumerate(self.block.ops)}
         self._check()
         self.pairs: dict[Operation, Pair] = {pair.second: pair for pair in find_pairs(self.block)}
         self.absorbed.update(pair.first for pair in self.pairs.values())
@@ -242,7 +253,9 @@ class QuantizationPlan:
         """Fix all scales, later ones first: `choose` gives whether an observed value is stored signed, and its scale.
 
         It is told whether the value may be negative, and the functions with the steps of their results if nothing but
-        elementwise functions reads the value, wherever it is moved; without functions every number counts.
+        elementwise functions reads the value, wherever it is moved; without functions every number counts. A value that
+        others read too takes the scale of the concatenation that it goes into if that is about its own, so that it need
+        not be stored twice.
         """
         readers = self._readers()
         observed = self.observed()
@@ -253,7 +266,26 @@ class QuantizationPlan:
                 ]
                 complete = len(functions) == len(readers[value])
                 signed, scale = choose(value, not self._non_negative[value], functions if complete else ())
-                self._settled[value] = Storage.full(signed, float(as_float32(scale)))
+                self._settled[value] = self._near(value, Storage.full(signed, float(as_float32(scale))))
+
+    def _near(self, value: SSAValue, own: Storage) -> Storage:
+        """The storage of the tensor that a value is gathered into, if that is near its own; else its own."""
+        gathering = self._last_gathering(value)
+        if gathering is None and _rule(value.owner) is StorageRule.GATHERED:
+            found = {self._last_gathering(operand) for operand in _operands(value)}
+            gathering = found.pop() if len(found) == 1 else None
+        copied = any(_rule(use.operation) in (StorageRule.HOST, StorageRule.NONE) for use in value.uses)
+        if gathering is None or gathering is value.owner or isinstance(value.owner, Block) or copied:
+            return own
+        joined = self.storage(gathering.results[0])
+        least, most = _RELATIVE_SCALES
+        near = joined.signed == own.signed and least * own.scale <= joined.scale <= most * own.scale
+        return joined if near else own
+
+    def _last_gathering(self, value: SSAValue) -> Operation | None:
+        """The last operation that puts a value into one tensor with others."""
+        found = [use.operation for use in value.uses if _rule(use.operation) is StorageRule.GATHERED]
+        return max(found, key=self._order.__getitem__, default=None)
 
     def _readers(self) -> dict[SSAValue, list[Operation]]:
         """For each owner of a storage the operations that read a value stored so, but for those that move it there."""

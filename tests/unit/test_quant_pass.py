@@ -230,6 +230,27 @@ def test_concatenation_of_shared_tensors_uses_tables(tmp_path):
     assert esc.q_of(ops(integer, esc.ConcatOp)[0].output).signed
 
 
+def test_operands_that_others_read_too_take_the_scale_of_the_concatenation(tmp_path):
+    net = Net((1, 4, 6, 6))
+    tensors = [net.relu(net.conv(net.inputs[0], 4))]
+    for _ in range(3):
+        x = tensors[0] if len(tensors) == 1 else net.add(onnx.ConcatOp(list(tensors), 1))
+        tensors.append(net.relu(net.conv(x, 4)))
+    module = net.module(net.conv(net.add(onnx.ConcatOp(tensors, 1)), 3))
+    integer = quantized(module, tmp_path)
+    assert not ops(integer, esc.LookupOp) and noise(module, integer)[0] > 25
+    assert len({esc.q_of(op.output) for op in ops(integer, esc.ConcatOp)}) == 1
+
+
+@pytest.mark.parametrize(("factor", "tables"), [(0.7, 0), (0.2, 1)])
+def test_operands_of_a_much_smaller_range_keep_their_scale(tmp_path, factor, tables):
+    net = Net((1, 4, 6, 6))
+    weight = np.abs(net.rng.standard_normal((4, 4, 1, 1)))
+    a, b = (net.relu(net.conv(net.inputs[0], 4, 1, weight=w, bias=False)) for w in (factor * weight, weight))
+    module = net.module(net.conv(net.add(onnx.ConcatOp([a, b], 1)), 2), net.conv(a, 3))
+    assert len(ops(quantized(module, tmp_path), esc.LookupOp)) == tables
+
+
 def test_unsigned_input_is_exact(tmp_path):
     net = Net((1, 3, 5, 5))
     module = net.module(net.conv(net.inputs[0], 4))
