@@ -30,12 +30,12 @@ def lanes(target: Target) -> int:
 
 def resource_bounds(recorder: Recorder, part: slice) -> dict[str, float]:
     """Cycles that every one of `RESOURCES` needs for the instructions `part` if it never waits."""
-    target, instructions = recorder.target, recorder.program.instructions[part]
+    target, queue = recorder.target, recorder.program.synchronisation.queue[part]
     counts: Longs = recorder.counts[part].sum(axis=0)
-    queue = np.array([i.spec.queue for i in instructions], np.int64)
     post = recorder.cycles[part][queue == Queue.POST] - target.post.issue_cycles
+    requests = recorder.requests[part]
     moved = sum(
-        compulsory_bytes([r for r, q in zip(recorder.requests[part], queue, strict=True) if q == engine], target)
+        compulsory_bytes([requests[i] for i in np.flatnonzero(queue == engine).tolist()], target)
         for engine in (Queue.LOAD, Queue.STORE)
     )
     found = (

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.geometry import Region, TilePlace, Window
-from isa.jit import jit
+from isa.jit import borrowing
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Words: TypeAlias = NDArray[np.int32]
 Longs: TypeAlias = NDArray[np.int64]
 
 
-@jit
+@borrowing
 def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> None:
     """Copy a RAW region to a tile."""
     row_stride = region.tensor_w * region.tensor_c
@@ -34,7 +34,7 @@ def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> None:
                     act[n, to + i] = dram[n, at + i]
 
 
-@jit
+@borrowing
 def load_bitmap(
     dram: Bytes,
     region: Region,
@@ -87,7 +87,7 @@ def load_bitmap(
     return True
 
 
-@jit
+@borrowing
 def gather(
     act: Bytes,
     tile: TilePlace,
@@ -115,7 +115,7 @@ def gather(
                                 out[n, y, x, i, j, k] = 0.0
 
 
-@jit
+@borrowing
 def store_raw(act: Bytes, tile: TilePlace, dram: Bytes, region: Region) -> None:
     """Copy a tile to a RAW region."""
     row_stride = region.tensor_w * region.tensor_c
@@ -129,7 +129,7 @@ def store_raw(act: Bytes, tile: TilePlace, dram: Bytes, region: Region) -> None:
                     dram[n, to + i] = act[n, at + i]
 
 
-@jit
+@borrowing
 def store_bitmap(
     act: Bytes,
     tile: TilePlace,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.counts import Count
-from isa.jit import jit
+from isa.jit import borrowing
 from isa.program import Program
 from isa.target import Target
 
@@ -87,7 +87,7 @@ def joined(pieces: Sequence[tuple[int, int]]) -> Longs:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-@jit
+@borrowing
 def _burst_bytes(pieces: Longs, burst: int) -> int:
     """Bytes of all bursts that pieces touch."""
     total = 0

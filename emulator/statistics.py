@@ -164,6 +164,14 @@ def _density(counts: Longs, nonzeros: Count, values: Count) -> float | None:
     return int(counts[nonzeros]) / int(counts[values]) if counts[values] else None
 
 
+def _accumulating(program: Program) -> NDArray[np.bool_]:
+    """Which instructions take the cycles of the coefficient accumulators."""
+    found = np.zeros(len(program.instructions), np.bool_)
+    for group in program.groups:
+        found[group.number] = UNITS[group.spec.mnemonic].accumulates
+    return found
+
+
 def _figures(
     recorder: Recorder,
     part: slice,
@@ -176,17 +184,15 @@ def _figures(
     """The figures of instructions `part`, to which a window of `cycles` belongs."""
     target = recorder.target
     counts: Longs = recorder.counts[part].sum(axis=0)
-    instructions = recorder.program.instructions[part]
-    computing = np.array([i.spec.queue == Queue.COMPUTE for i in instructions], bool)
-    streaming = np.array([UNITS[i.spec.mnemonic].accumulates for i in instructions], bool)
-    compute_cycles = int(recorder.cycles[part][computing].sum())
-    streaming_cycles = int(recorder.cycles[part][streaming].sum())
-    fetched = len(instructions) * INSTRUCTION_BYTES
+    durations, queue = recorder.cycles[part], recorder.program.synchronisation.queue[part]
+    compute_cycles = int(durations[queue == Queue.COMPUTE].sum())
+    streaming_cycles = int(durations[recorder.program.derive(_accumulating)[part]].sum())
+    fetched = len(durations) * INSTRUCTION_BYTES
     dram = {name: int(counts[count]) for name, count in DRAM_COUNTS.items()} | {"instructions": fetched}
     multiplications, matches = int(counts[Count.MULTIPLICATIONS]), int(counts[Count.MATCHES])
     joule = energy(counts, cycles, fetched, target)
     return {
-        "instructions": len(instructions),
+        "instructions": len(durations),
         "cycles": cycles,
         "share": _ratio(cycles, total),
         "time_us": cycles / target.clock.frequency_mhz,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from emulator.dram import new_dram
 from emulator.recording import Recorder
 from emulator.replayed import BURST, ENGINE, FETCH, QUEUE, Replayed, ReplayParameters, Times, Work, run
-from isa.code import synchronisation
 from isa.declaration import INSTRUCTION_BYTES
 from isa.formats import Queue
 from isa.target import Target
@@ -125,8 +124,7 @@ def _machine(timed: TimedInstructions, target: Target) -> Replayed:
 def replay(recorder: Recorder) -> Timeline:
     """Time a recorded run. The program's waits must be satisfiable (`isa.hazards.check_semaphores`)."""
     program = recorder.program
-    synchronised = synchronisation(program.groups)
-    timed = TimedInstructions(*synchronised, recorder.cycles, recorder.requests, program.text_base)
+    timed = TimedInstructions(*program.synchronisation, recorder.cycles, recorder.requests, program.text_base)
     return replay_instructions(timed, recorder.target)
 
 

@@ -12,7 +12,6 @@ from emulator.energy import SCRATCHPADS
 from emulator.replayed import Requester
 from emulator.statistics import Longs, Statistics, stall_spans
 from emulator.timing import Timeline
-from isa.code import synchronisation
 from isa.formats import Queue, Space
 from isa.jsonform import published
 from isa.program import Program
@@ -102,7 +101,7 @@ def _stalls(timeline: Timeline) -> dict[int, dict[str, int]]:
 
 def _flows(program: Program, timeline: Timeline) -> Iterator[Event]:
     """An arrow from each instruction that signals to the first one of a queue that waits for that."""
-    queue, signal, waits = synchronisation(program.groups)
+    queue, signal, waits = program.synchronisation
     signallers = [np.flatnonzero((queue == q) & (signal != 0)) for q in Queue]
     lasting = timeline.end > timeline.start
     waited = np.zeros((len(Queue), len(Queue)), np.int64)

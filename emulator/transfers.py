@@ -9,7 +9,7 @@ from emulator.kernels import Longs
 from emulator.recording import Entry
 from isa.counts import Count
 from isa.integers import ceil_div
-from isa.jit import jit
+from isa.jit import borrowing
 
 _NO_LINES = np.empty(0, np.int64)
 
@@ -20,7 +20,7 @@ def room_for_lines(region: Region, chunk: int) -> Longs:
     return np.empty(region.h * ceil_div(region.cn, chunk) * segments, np.int64)
 
 
-@jit
+@borrowing
 def _pieces(region: Region, moved: Longs, chunk: int, line_bytes: int, pieces: Longs) -> int:
     """Addresses, from the start of the tensor, and sizes of what a region moves, in order; how many pieces there are.
 

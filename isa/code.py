@@ -7,6 +7,7 @@ once for each mnemonic, of all its instructions together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -51,8 +52,9 @@ def group(instructions: Sequence[Instruction]) -> tuple[Group, ...]:
         spec, index = specs[opcode], places[opcode]
         names = [f.name for f in spec.fields]
         row = itemgetter(*names)
-        table = np.array([row(instructions[i].values) for i in index], np.int64).T
-        columns = dict(zip(names, np.ascontiguousarray(table), strict=True))
+        values = chain.from_iterable(row(instructions[i].values) for i in index)
+        table = np.fromiter(values, np.int64, len(index) * len(names)).reshape(len(index), len(names))
+        columns = dict(zip(names, np.ascontiguousarray(table.T), strict=True))
         found.append(Group(spec, np.array(index, np.int64), columns))
     return tuple(found)
 

@@ -72,13 +72,14 @@ def _latest_conflicts(groups: Sequence[Group], table: Touched) -> Longs:
     return latest_conflicts(queue, ranges, len(SPACES))
 
 
-def check_semaphores(instructions: Sequence[Instruction]) -> None:
+def check_semaphores(instructions: Sequence[Instruction], sync: Synchronisation | None = None) -> None:
     """Every wait must name a signal that stands earlier in program order, so that no run can deadlock.
 
     Raises `UserError` naming those that do not. One signal too few makes all later waits of a queue fail too, so a wait
-    is only named if it lacks more signals than those of the queue before it.
+    is only named if it lacks more signals than those of the queue before it. `sync`: their synchronisation fields
+    if the caller has them.
     """
-    causes = _lacking_signals(instructions, synchronisation(group(instructions)))
+    causes = _lacking_signals(instructions, sync or synchronisation(group(instructions)))
     if causes:
         raise UserError(causes, "a wait must be satisfied by earlier instructions")
 
@@ -121,10 +122,8 @@ def check_races(program: Program) -> None:
 
     Raises `UserError` with one cause for each instruction and queue whose latest conflicting instruction may still run.
     """
-    instructions, sync = program.instructions, synchronisation(program.groups)
-    causes = _lacking_signals(instructions, sync)
-    if causes:
-        raise UserError(causes, "a wait must be satisfied by earlier instructions")
+    instructions, sync = program.instructions, program.synchronisation
+    check_semaphores(instructions, sync)
     own = sync.queue[:, None] == np.arange(len(Queue))
     position = np.where(own, np.cumsum(own, axis=0) - 1, 0).sum(axis=1)
     latest = _latest_conflicts(program.groups, program.touched)

@@ -137,7 +137,7 @@ def check_program(program: Program) -> None:
     causes = [*_memory(program), *_instructions(program), *_layers(program), *_ports(program)]
     if causes:
         raise UserError(causes, "the program is not executable")
-    check_semaphores(program.instructions)
+    check_semaphores(program.instructions, program.synchronisation)
 
 
 def _memory(program: Program) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar, cast
 
-from isa.code import Group, Touched, group, touched
+from isa.code import Group, Synchronisation, Touched, group, synchronisation, touched
 from isa.declaration import Instruction
 from isa.formats import TensorFormat
 from isa.layout import TensorLayout, align
@@ -115,6 +115,11 @@ class Program:
     def groups(self) -> tuple[Group, ...]:
         """The instructions as columns."""
         return group(self.instructions)
+
+    @cached_property
+    def synchronisation(self) -> Synchronisation:
+        """Queue, signal and waits of all instructions."""
+        return synchronisation(self.groups)
 
     @cached_property
     def touched(self) -> Touched:

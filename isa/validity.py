@@ -17,7 +17,7 @@ from isa.code import Touched
 from isa.errors import UserError
 from isa.formats import Space, TensorFormat
 from isa.hazards import describe
-from isa.jit import jit
+from isa.jit import borrowing
 from isa.program import Program, TensorRef
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -26,7 +26,7 @@ _REPORTED = 8
 _NAMES = ("act", "coef", "par", "psum", "the activation arena", ".rodata")
 
 
-@jit
+@borrowing
 def _first_undefined(rows: Longs, maps: NDArray[np.uint8], starts: Longs, faults: Longs) -> int:
     """Replay all accesses on one map of written bytes; `faults` [n, 2] receives (row, byte address).
 

@@ -10,10 +10,10 @@ from emulator.memories import Memories
 from emulator.unit import Unit
 from isa.instructions.post_add import SPEC
 from isa.integers import Values
-from isa.jit import jit
+from isa.jit import borrowing
 
 
-@jit
+@borrowing
 def add_tiles(act: Bytes, a: TilePlace, a_flip: int, b: TilePlace, addition: Longs, tile: TilePlace) -> None:
     """`tile` = `a` + `b`; `addition`: ma, mb, lo, hi, shift, 128 if b is signed else 0."""
     ma, mb, lo, hi, shift, b_flip = addition[0], addition[1], addition[2], addition[3], addition[4], addition[5]

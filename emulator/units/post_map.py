@@ -12,7 +12,7 @@ from emulator.memories import Memories
 from emulator.unit import Unit
 from isa.instructions.post_map import SPEC
 from isa.integers import Values
-from isa.jit import jit
+from isa.jit import borrowing
 from isa.layout import TABLE_BYTES
 
 _IDENTITY = np.arange(TABLE_BYTES, dtype=np.uint8)
@@ -28,7 +28,7 @@ class Move(NamedTuple):
     dc: int
 
 
-@jit
+@borrowing
 def map_tile(read: Bytes, source: TilePlace, move: Move, table: Bytes, act: Bytes, tile: TilePlace) -> None:
     """From tile `source` of `read` to `tile` of ACT; `table` [256] is the identity where the instruction has none."""
     sy, sx, dy, dx, dc = move
@@ -49,9 +49,14 @@ def map_tile(read: Bytes, source: TilePlace, move: Move, table: Bytes, act: Byte
 
 def execute(m: Memories, v: Values) -> None:
     """Positions outside the tile count as 0."""
-    table = m.par[v["table"] : v["table"] + TABLE_BYTES] if v["lut"] else _IDENTITY
-    move = Move(*(v[name] for name in Move._fields))
-    map_tile(*m.act_tile(v), move, table, m.act, tile_of(v, "out"))
+
+    def make() -> tuple[tuple[Bytes, Move, TilePlace], int]:
+        table = m.par[v["table"] : v["table"] + TABLE_BYTES].copy() if v["lut"] else _IDENTITY
+        move = Move(*(v[name] for name in Move._fields))
+        return (table, move, tile_of(v, "out")), table.nbytes
+
+    table, move, tile = m.derived(make)
+    map_tile(*m.act_tile(v), move, table, m.act, tile)
 
 
 UNIT = Unit(SPEC, execute)

@@ -14,7 +14,7 @@ from isa.blocks import unpack_multipliers
 from isa.formats import PoolKind
 from isa.instructions.post_pool import SPEC, multipliers
 from isa.integers import Values
-from isa.jit import jit
+from isa.jit import borrowing
 
 
 class Average(NamedTuple):
@@ -31,7 +31,7 @@ class Average(NamedTuple):
     hi: int
 
 
-@jit
+@borrowing
 def pool_maximum(
     source: Bytes, tile: TilePlace, window: Window, flip: int, cs: int, act: Bytes, to_tile: TilePlace, most: Longs
 ) -> None:
@@ -53,7 +53,7 @@ def pool_maximum(
                     act[n, to + k] = most[k] & 255
 
 
-@jit
+@borrowing
 def pool_average(
     source: Bytes,
     tile: TilePlace,

@@ -13,7 +13,7 @@ from emulator.unit import Unit
 from isa.errors import UserError
 from isa.instructions.post_requant import SPEC
 from isa.integers import Values
-from isa.jit import jit
+from isa.jit import borrowing
 from isa.layout import TABLE_BYTES, requant_block_bytes
 from isa.parameters import read_block
 
@@ -32,7 +32,7 @@ class Parameters(NamedTuple):
     hi: int
 
 
-@jit
+@borrowing
 def requantise(
     psum: Words,
     source: int,
@@ -76,6 +76,20 @@ def requantise(
                 act[n, to + k] = q & 255
 
 
+class _Operands(NamedTuple):
+    """What an instruction reads from PAR, and where its tiles lie."""
+
+    parameters: Parameters
+    table: Longs
+    residual: TilePlace
+    addition: Longs
+    tile: TilePlace
+
+    @property
+    def nbytes(self) -> int:
+        return sum(column.nbytes for column in (*self.parameters[:3], self.table, self.addition))
+
+
 def _table(m: Memories, v: Values) -> Longs:
     if not v["lut"]:
         return _IDENTITY
@@ -83,19 +97,25 @@ def _table(m: Memories, v: Values) -> Longs:
     return (stored.view(np.int8) if v["add"] and v["q_signed"] else stored).astype(np.int64)
 
 
-def execute(m: Memories, v: Values) -> None:
-    """Raises `UserError` if a shift in PAR is impossible."""
+def _operands(m: Memories, v: Values) -> _Operands:
     bias, mult, shift = read_block(m.par[v["par"] : v["par"] + requant_block_bytes(v["kn"])])
     if int(shift.min()) < 1 or int(shift.max()) > 62:
         raise UserError("a shift in PAR is outside [1, 62]")
-    residual, addition = _NO_TILE, _NO_ADDITION
-    if v["add"]:
-        residual, addition = tile_of(v, "res"), m.addition(v)
     parameters = Parameters(bias, mult, shift, v["lo"], v["hi"])
+    residual, addition = (tile_of(v, "res"), m.addition(v)) if v["add"] else (_NO_TILE, _NO_ADDITION)
+    return _Operands(parameters, _table(m, v), residual, addition, tile_of(v, "out"))
+
+
+def execute(m: Memories, v: Values) -> None:
+    """Raises `UserError` if a shift in PAR is impossible."""
+
+    def make() -> tuple[_Operands, int]:
+        found = _operands(m, v)
+        return found, found.nbytes
+
+    o = m.derived(make)
     source = v["psum"] // 4 + v["k"]
-    requantise(
-        m.psum, source, v["kt"], parameters, v["lut"], _table(m, v), m.act, residual, addition, tile_of(v, "out")
-    )  # fmt: skip
+    requantise(m.psum, source, v["kt"], o.parameters, v["lut"], o.table, m.act, o.residual, o.addition, o.tile)
 
 
 UNIT = Unit(SPEC, execute)

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numba  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from numba.core.errors import TypingError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from isa.jit import borrowing
@@ -79,5 +79,5 @@ def test_a_borrowing_kernel_counts_no_owner_and_cannot_make_an_array() -> None:
     assert total(Tables(np.arange(3), np.arange(3))) == 1
     code = cast(Any, total).inspect_llvm()
     assert code and not any("NRT_incref" in text for text in code.values())
-    with pytest.raises(numba.core.errors.TypingError):
+    with pytest.raises(TypingError):
         makes()
