@@ -293,6 +293,27 @@ class AddOp(TileOp):
 
 
 @irdl_op_definition
+class MulOp(TileOp):
+    """Multiply two tiles, as esc.mul; `parameters` hold multiplier, clamp and shift. `lhs` has the geometry of the
+    output tile, and so has `rhs` but for the axes [y, x, k] that `spread` marks with 1: there it has one index for all.
+    """
+
+    name = "bfs.mul"
+    out = operand_def(ACT)
+    lhs = operand_def(ACT)
+    rhs = operand_def(ACT)
+    parameters = operand_def(PAR)
+    spread = prop_def(DenseArrayBase)
+    assembly_format = "$out `,` $lhs `,` $rhs `,` $parameters attr-dict"
+
+    def __init__(self, out: SSAValue, lhs: SSAValue, rhs: SSAValue, parameters: SSAValue, spread: Sequence[int]):
+        super().__init__(operands=[out, lhs, rhs, parameters], properties={"spread": i64_array(spread)})
+
+    def verify_(self) -> None:
+        numbers(self.spread, 3, 0, "spread")
+
+
+@irdl_op_definition
 class MapOp(TileOp):
     """Move and map a tile of `tensor`: out[y,x,i] = f(act[y*sy + oy, x*sx + ox, i + oc]), 0 outside the tensor, for the
     output channels i of the output tile inside [first, first + count); f is the identity or the table. `offsets`
@@ -390,4 +411,4 @@ class PoolOp(TileOp):
             raise VerifyException("an average, and only it, has parameters, count0, shift, lo and hi")
 
 
-COMPUTE: list[type[Operation]] = [ConvOp, ConvDwOp, ConvEscOp, RequantOp, AddOp, MapOp, PoolOp]
+COMPUTE: list[type[Operation]] = [ConvOp, ConvDwOp, ConvEscOp, RequantOp, AddOp, MulOp, MapOp, PoolOp]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect, Operation
 
-from dialects import esc_decomposed, esc_pools
+from dialects import esc_decomposed, esc_pools, esc_products
 from dialects.attributes import ints
 from dialects.esc_base import EscOp, QType, q_of, q_tensor, shape_of, tensor_type
 from dialects.esc_convolutions import Conv2dOp
@@ -25,6 +25,7 @@ OPS: list[type[Operation]] = [
     *esc_decomposed.OPS,
     RequantizeOp,
     AddOp,
+    *esc_products.OPS,
     *esc_pools.OPS,
     LookupOp,
     ConcatOp,

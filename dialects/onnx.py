@@ -19,7 +19,7 @@ from xdsl.ir import Attribute, Dialect, Operation, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 
-from dialects import onnx_pools
+from dialects import onnx_expression, onnx_pools
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.blob import DenseAttr, u8
@@ -178,6 +178,7 @@ OPS: list[type[Operation]] = [
     SubOp,
     MulOp,
     DivOp,
+    *onnx_expression.OPS,
     ConvOp,
     BatchNormalizationOp,
     GemmOp,

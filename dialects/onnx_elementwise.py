@@ -63,6 +63,11 @@ class ScalarOp(UnaryOp, ABC):
         """Whether no result is below 0."""
         return self.FUNCTION.non_negative
 
+    @property
+    def keeps_non_negative(self) -> bool:
+        """Whether no result of a number that is not below 0 is below 0."""
+        return True
+
     def compute(self, args: Sequence[Array]) -> Array:
         return np.asarray(self.function(args[0]), np.float32)
 
@@ -144,7 +149,11 @@ class ClipOp(ScalarOp):
 
     @property
     def non_negative(self) -> bool:
-        return self.low >= 0
+        return self.low >= 0 and self.keeps_non_negative
+
+    @property
+    def keeps_non_negative(self) -> bool:
+        return self.high >= 0
 
 
 @irdl_op_definition
@@ -250,6 +259,9 @@ class MulOp(BinaryOp):
     """y = lhs * rhs."""
 
     name = "onnx.Mul"
+    STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
+    QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.elementwise:multiply"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:multiply"
 
     def compute(self, args: Sequence[Array]) -> Array:
         return args[0] * args[1]

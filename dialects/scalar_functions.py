@@ -82,6 +82,34 @@ def _hard_swish(x: Array) -> Array:
     return x * np.clip(x * (1 / 6) + 0.5, 0, 1)
 
 
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + elementary.log1p(elementary.exp(-np.abs(x)))
+
+
+def _mish(x: Array) -> Array:
+    # With powers of e below 1 only, so that nothing overflows.
+    e = elementary.exp(-np.abs(x))
+    positive = (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
+    negative = (2 * e + e * e) / (2 + 2 * e + e * e)
+    return x * np.where(x >= 0, positive, negative)
+
+
+def _selu(x: Array, alpha: float, gamma: float) -> Array:
+    return gamma * np.where(x >= 0, x, alpha * elementary.expm1(np.minimum(x, 0)))
+
+
+def _celu(x: Array, alpha: float) -> Array:
+    return np.where(x >= 0, x, alpha * elementary.expm1(np.minimum(x, 0) / alpha))
+
+
+def _thresholded_relu(x: Array, alpha: float) -> Array:
+    return np.where(x > alpha, x, 0)
+
+
+def _reciprocal(x: Array) -> Array:
+    return 1 / x
+
+
 # Parameters of tables -------------------------------------------------------------------------------------------------
 
 
@@ -147,3 +175,23 @@ HARD_SIGMOID = ScalarFunction(
 
 SCALAR_FUNCTIONS = (RELU, SIGMOID, TANH, HARD_SWISH, CLIP, LEAKY_RELU, ELU, HARD_SIGMOID)
 """Ours, in the order in which a table is compared with them: simple ones first."""
+
+MORE_FUNCTIONS = (
+    ScalarFunction("Abs", np.abs, "torch:abs", non_negative=True),
+    ScalarFunction("Ceil", np.ceil, "torch:ceil"),
+    ScalarFunction("Celu", _celu, f"{_TORCH}:celu", {"alpha": 1.0}),
+    ScalarFunction("Erf", elementary.erf, "torch:erf"),
+    ScalarFunction("Exp", elementary.exp, "torch:exp", non_negative=True),
+    ScalarFunction("Floor", np.floor, "torch:floor"),
+    ScalarFunction("Log", elementary.log, "torch:log"),
+    ScalarFunction("Mish", _mish, "torch.nn.functional:mish"),
+    ScalarFunction("Neg", np.negative, "torch:neg"),
+    ScalarFunction("Reciprocal", _reciprocal, "torch:reciprocal"),
+    ScalarFunction("Round", np.rint, "torch:round"),
+    ScalarFunction("Selu", _selu, f"{_TORCH}:selu", {"alpha": 1.6732631921768188, "gamma": 1.0507010221481323}),
+    ScalarFunction("Sign", np.sign, "torch:sign"),
+    ScalarFunction("Softplus", _softplus, "torch.nn.functional:softplus", non_negative=True),
+    ScalarFunction("Sqrt", np.sqrt, "torch:sqrt", non_negative=True),
+    ScalarFunction("ThresholdedRelu", _thresholded_relu, f"{_TORCH}:thresholded_relu", {"alpha": 1.0}),
+)
+"""Those that expressions name and no operation of the dialect stands for."""

@@ -16,6 +16,7 @@ POST_OPERATIONS: Mapping[str, tuple[int, int, int]] = {
     # per value: (int8 additions or comparisons, int32 additions, int32 multiplications)
     "requant": (2, 2, 1),
     "add": (2, 2, 2),
+    "multiply": (2, 1, 2),
     "average": (2, 1, 1),
 }
 

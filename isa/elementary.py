@@ -24,6 +24,10 @@ _STEPS = 256
 _LOG_TERMS = 12
 _SMALL = 2.0**-6
 """Arguments below which exp(x) - 1 loses digits."""
+_ERF_IS_ONE = 6.0
+"""Arguments beyond which the error function is 1 to the last digit."""
+_ERF_TERMS, _ERF_FACTOR = 130, 1.1283791670955126
+"""Terms of its series, and 2 / sqrt(pi)."""
 _BLOCK = 1 << 13
 """Elements worked on at a time, so that the intermediate results stay in the cache."""
 
@@ -85,6 +89,26 @@ def tanh(x: ArrayLike) -> F:
 def sigmoid(x: ArrayLike) -> F:
     """1 / (1 + e^-x)."""
     return 1 / (1 + exp(-np.asarray(x, np.float64)))
+
+
+def erf(x: ArrayLike) -> F:
+    """Error function."""
+    values = np.asarray(x, np.float64)
+    z = np.clip(np.nan_to_num(values, nan=0.0), -_ERF_IS_ONE, _ERF_IS_ONE)
+    square, term, total = 2 * z * z, z, z
+    for n in range(1, _ERF_TERMS):  # all terms have one sign: no digit is lost
+        term = term * square / (2 * n + 1)
+        total = total + term
+    return np.where(np.isnan(values), values, np.minimum(np.maximum(total * exp(-z * z) * _ERF_FACTOR, -1), 1))
+
+
+def log1p(x: ArrayLike) -> F:
+    """ln(1 + x), accurate near 0 too."""
+    values = np.asarray(x, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sum_ = 1 + values
+        correction = values / (sum_ - 1)  # what rounding 1 + x has lost
+        return np.where(sum_ == 1, values, np.where(np.isfinite(sum_), log(sum_) * correction, log(sum_)))
 
 
 def power(x: ArrayLike, y: ArrayLike) -> F:

@@ -252,6 +252,15 @@ def add(a: Array, b: Array, addition: Addition) -> Array:
     return np.clip(q, addition.lo, addition.hi).astype(byte_dtype(addition.signed))
 
 
+def multiply(a: Array, b: Array, p: Addition) -> Array:
+    """clamp((a*b*mult_a + 2^(shift-1)) >> shift, lo, hi) in int64; `a`, `b` 8-bit, of one shape or broadcast."""
+    q = a.astype(np.int64) * b
+    q *= p.mult_a
+    q += 1 << (p.shift - 1)
+    q >>= p.shift
+    return np.clip(q, p.lo, p.hi).astype(byte_dtype(p.signed))
+
+
 def requantize(
     acc: Array,
     bias: Array,

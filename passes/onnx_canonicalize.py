@@ -12,25 +12,26 @@ from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWal
 
 from dialects.locations import flatten_locations
 from passes.analysis.preserved import Preserved
-from passes.onnx_patterns import affine, dense, layout, shapes, simplify, windows
+from passes.onnx_patterns import affine, dense, layout, shapes, simplify, tables, windows
 
 
 @dataclass(frozen=True)
 class OnnxCanonicalizePass(ModulePass):
     """Bring the `onnx` level into canonical form.
 
-    Removes Identity and Dropout and folds constants; folds BatchNormalization and arithmetic with a constant per
-    channel into neighbouring Conv (or makes it a depthwise 1x1 Conv); turns Gemm and MatMul by a constant, also after
-    Flatten, into Conv; turns global pools and ReduceMean over H and W into pools with a window; folds explicit Pad into
-    Conv and pools; cancels Transpose pairs; sinks Reshape to the outputs. Node names of everything folded stay in
-    the locations.
+    Removes Identity and Dropout and folds constants; makes whatever depends element by element on one tensor one
+    function; folds BatchNormalization and arithmetic with a constant per channel into neighbouring Conv (or makes it a
+    depthwise 1x1 Conv); turns Gemm and MatMul by a constant, also after Flatten, into Conv; turns global pools and
+    ReduceMean over H and W into pools with a window; folds explicit Pad into Conv and pools; cancels
+    Transpose pairs; sinks Reshape to the outputs. Node names of everything folded stay in the locations.
     """
 
     name = "onnx-canonicalize"
     PRESERVES: ClassVar[Preserved] = Preserved.NOTHING
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        groups = (simplify, windows, layout, shapes, affine, dense)
-        patterns = [pattern for group in groups for pattern in group.PATTERNS]
-        PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)
+        # Functions first: a scaling that has gone into a convolution is no part of one any more.
+        for groups in ((simplify, tables), (simplify, windows, layout, shapes, tables, affine, dense)):
+            patterns = [pattern for group in groups for pattern in group.PATTERNS]
+            PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)
         flatten_locations(op)

@@ -12,7 +12,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from dialects import onnx, onnx_pools
+from dialects import onnx, onnx_expression, onnx_pools
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
@@ -60,6 +60,16 @@ def adds_two_activations(op: onnx.AddOp) -> str | None:
         return "adds a constant that is not one value per channel; requires one value, or one per channel"
     if shape_of(op.lhs) != shape_of(op.rhs):
         return f"adds shapes {text(shape_of(op.lhs))} and {text(shape_of(op.rhs))}; requires one shape"
+    return None
+
+
+def multiplies_two_activations(op: onnx.MulOp) -> str | None:
+    """Both operands are computed; one has the shape of the result, the other the same or extent 1 along some axes"""
+    if constant_array(op.lhs) is not None or constant_array(op.rhs) is not None:
+        return "multiplies by a constant that is not one value per channel; requires one value, or one per channel"
+    a, b = shape_of(op.lhs), shape_of(op.rhs)
+    if shape_of(op.output) not in (a, b):
+        return f"multiplies shapes {text(a)} and {text(b)}; requires one of the shape of the result"
     return None
 
 
@@ -150,6 +160,7 @@ _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.ConstantOp: (),
     onnx.ConvOp: (is_map, weights_are_constant),
     onnx.AddOp: (is_map, adds_two_activations),
+    onnx.MulOp: (is_map, multiplies_two_activations),
     **dict.fromkeys(onnx_pools.CANONICAL, _MAP),
     onnx.ConcatOp: (is_map, concatenates_channels),
     onnx.SliceOp: (is_map, slices_maps),
@@ -162,9 +173,12 @@ _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     ReturnOp: (),
 }
 
+_ONE_TENSOR = "requires operands that depend element by element on one tensor, or a single number"
 _REASONS: dict[type[Operation], str] = {
-    onnx.MulOp: "multiplies by a constant that is not one value per channel; requires one value, or one per channel",
-    onnx.DivOp: "divides by a constant that is not one value per channel; requires one value, or one per channel",
+    onnx.DivOp: f"divides by what is not one constant value per channel; requires that, or {_ONE_TENSOR[9:]}",
+    onnx_expression.MaxOp: f"takes the maximum of two tensors; {_ONE_TENSOR}",
+    onnx_expression.MinOp: f"takes the minimum of two tensors; {_ONE_TENSOR}",
+    onnx_expression.PowOp: f"raises to a power of several values; {_ONE_TENSOR}",
     onnx.ReduceMeanOp: "reduces other axes than H and W; requires axes H,W",
 }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from onnx import TensorProto
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc
+from dialects import esc, esc_products
 from dialects.locations import describe, node_names
 from escc.onnx_export.graph import Array, Graph
 from escc.onnx_export.tables import recognise
@@ -68,15 +69,32 @@ class OnnxEmitter:
         x = self.clamp(x, a.lo, a.hi, q, names[0] if names else f"{name}/clamp")
         return self.graph.quantised(x, q, name)
 
+    def multiply(self, op: esc_products.MulOp, q: esc.QType) -> str:
+        """Mul of two tensors, with its clamp. Raises UserError if the multiplier is not what the scales say."""
+        m, scale = op.multiplication, esc.q_of(op.lhs).scale * esc.q_of(op.rhs).scale / q.scale
+        if not np.isclose(np.ldexp(float(m.mult_a), -m.shift), scale, TOLERANCE, 0):
+            raise UserError(f"{describe(op)}: weighs its product otherwise than the scales say")
+        names = list(node_names(op)) or [main_name(op)]
+        x = self.graph.node("Mul", [self.values[op.lhs], self.values[op.rhs]], names[0])
+        x = self.clamp(x, m.lo, m.hi, q, names[1] if len(names) > 1 else f"{names[0]}/clamp")
+        return self.graph.quantised(x, q, names[0])
+
+    def _gathered(self, x: str, table: Array, source: esc.QType, target: esc.QType, name: str) -> str:
+        """The real number of each entry, picked by the stored byte; a negative index counts from the end."""
+        stored = self.graph.stored(x, source, f"{name}/index")
+        index = self.graph.node("Cast", [stored], f"{name}/index/cast", to=TensorProto.INT32)
+        entries = (table.astype(np.float64) * target.scale).astype(np.float32)
+        return self.graph.node("Gather", [self.graph.constant(f"{name}/table", entries), index], name, axis=0)
+
     def lookup(
         self, op: Operation, x: str, table: Array, source: esc.QType, target: esc.QType, name: str | None = None
     ) -> str:
-        """The elementwise function whose table this is. Raises UserError if ONNX has none."""
+        """The elementwise function whose table this is, or else Gather of the entries of the table."""
         function = recognise(table, source, target)
-        if function is None:
-            raise UserError(f"{describe(op)}: its table is no elementwise function of ONNX (Relu, Sigmoid, ...)")
         name = main_name(op) if name is None else name
-        if function.op_type in CONSTANT_INPUTS:
+        if function is None:
+            x = self._gathered(x, table, source, target, name)
+        elif function.op_type in CONSTANT_INPUTS:
             names = function.parameters.items()
             inputs = [self.graph.constant(f"{name}/{n}", np.asarray(v, np.float32)) for n, v in names]
             x = self.graph.node(function.op_type, [x, *inputs], name)

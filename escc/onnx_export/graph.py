@@ -43,6 +43,12 @@ class Graph:
         self.nodes.append(helper.make_node(op_type, list(inputs), [unique], unique, **attributes))
         return unique
 
+    def stored(self, x: str, q: QType, name: str) -> str:
+        """The 8-bit integers of a tensor that is stored as `q` already."""
+        scale, zero = np.asarray(q.scale, np.float32), np.zeros((), q.dtype)
+        parameters = [self.constant(f"{name}/scale", scale), self.constant(f"{name}/zero_point", zero)]
+        return self.node("QuantizeLinear", [x, *parameters], f"{name}/quantize")
+
     def quantised(self, x: str, q: QType, name: str) -> str:
         """The tensor as it is stored in 8 bits: QuantizeLinear and DequantizeLinear with zero point 0."""
         parameters = [

@@ -181,20 +181,19 @@ def dropout_is_inactive(node: Node) -> str | None:
 
 
 def operand_is_per_channel(node: Node) -> str | None:
-    """One operand is a constant, single or per channel (Add, Sub: or two activations of one shape)"""
+    """One operand is a constant, single or per channel, or both are computed and of one shape (Mul: or one of them has
+    extent 1 along some axes; Div: only where both depend element by element on one tensor)
+    """
     a, b = node.input(0), node.input(1)
     if a is None or b is None:
         return "has fewer than 2 inputs; requires 2"
     if not all(v.known or v.is_computed for v in (a, b)):
         return None
     if a.is_activation and b.is_activation:
-        if node.op_type in ("Mul", "Div"):
-            return "has two computed operands; requires one constant operand"
-        if a.shape is not None and b.shape is not None and a.shape != b.shape:
-            return f"adds shapes {text(a.shape)} and {text(b.shape)}; requires one shape, or a constant operand"
-        return None
+        return _shapes_of_two(node, a.shape, b.shape)
     if node.op_type == "Div" and b.is_activation:
-        return "divides a constant; requires a constant divisor"
+        single = a.const is not None and a.const.size == 1
+        return None if single else "divides a constant of several numbers; requires a single one"
     const, other = (a, b) if b.is_activation else (b, a)
     if const.shape is not None and sum(d > 1 for d in const.shape) > 1:
         return f"constant operand of shape {text(const.shape)} unsupported; requires one value, or one per channel"
@@ -203,6 +202,21 @@ def operand_is_per_channel(node: Node) -> str | None:
             f"constant operand of shape {text(const.shape)} unsupported; requires at most {len(other.shape)} dimensions"
         )
     return None
+
+
+def _shapes_of_two(node: Node, a: tuple[int, ...] | None, b: tuple[int, ...] | None) -> str | None:
+    """What is wrong with the shapes of two computed operands."""
+    if a is None or b is None or a == b:
+        return None
+    if node.op_type != "Mul":
+        return f"combines shapes {text(a)} and {text(b)}; requires one shape, or a constant operand"
+    try:
+        whole = tuple(np.broadcast_shapes(a, b))
+    except ValueError:
+        return f"multiplies shapes {text(a)} and {text(b)}; requires extents that are equal or 1"
+    if whole in (a, b):
+        return None
+    return f"multiplies shapes {text(a)} and {text(b)}; requires one of the shape of the result, {text(whole)}"
 
 
 def divisor_is_not_zero(node: Node) -> str | None:

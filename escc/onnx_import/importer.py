@@ -141,6 +141,10 @@ class Importer:
         """SSA value of an input that may be absent."""
         return None if node.input(index) is None else self.operand(node, index)
 
+    def constant(self, node: Node, array: Array) -> SSAValue:
+        """A new constant that carries the node's name."""
+        return self._constant(array, node.name)
+
     def emit(self, node: Node, op: onnx.OnnxOp) -> SSAValue:
         """Append an operation that carries the node's name."""
         op.location = named(node.name)
@@ -259,6 +263,8 @@ class Importer:
             self._fail(node, str(error))
             return
         dtype = np.dtype({"i8": np.int8, "ui8": np.uint8}.get(str(onnx.element_of(result)), np.float32))
+        if node.op_type == "Cast" and not is_float(dtype):
+            dtype = np.dtype(np.int64 if node.attr("to") == _TYPES.INT64 else np.int32)  # of values, not of storage
         self.values[node.outputs[0]] = Value(node.outputs[0], onnx.shape_of(result), dtype, ssa=result)
 
     def _visit(self, proto: onnx_proto.NodeProto, name: str) -> None:

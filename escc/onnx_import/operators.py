@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -17,41 +16,15 @@ from dialects.attributes import integer
 from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_shapes import same_pads
 from escc.onnx_import import constraints as c
+from escc.onnx_import.elementwise import ELEMENTWISE
+from escc.onnx_import.emitting import Convert, Emitter, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
 from isa.errors import UserError
 
-
-class Emitter(Protocol):
-    """What converters need of the importer."""
-
-    def operand(self, node: Node, index: int) -> SSAValue:
-        """SSA value of an input; constants are created on first use."""
-        ...
-
-    def optional(self, node: Node, index: int) -> SSAValue | None:
-        """SSA value of an input that may be absent."""
-        ...
-
-    def emit(self, node: Node, op: onnx.OnnxOp) -> SSAValue:
-        """Append an operation that carries the node's name; its result."""
-        ...
-
-
-Convert = Callable[[Emitter, Node], SSAValue]
-
 GROUP = "escc.operators"
 """Entry points, each an `Operator` under its name in ONNX."""
-
-
-@dataclass(frozen=True)
-class Operator:
-    """How to import one ONNX operator; `operation` names the class where there is just one for it."""
-
-    convert: Convert
-    constraints: tuple[c.Constraint, ...]
-    operation: type[onnx.OnnxOp] | None = None
 
 
 def _geometry(
@@ -280,7 +253,6 @@ _OURS: dict[str, Operator] = {
     "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC),
     "AveragePool": Operator(_average_pool, _POOL),
     "BatchNormalization": Operator(_batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant)),
-    "Cast": Operator(_unary(onnx.IdentityOp), (c.float_inputs, c.cast_is_between_floats)),
     "Clip": Operator(_clip, _CONSTANT_PARAMETERS, onnx.ClipOp),
     "Concat": Operator(_concat, (c.float_inputs, c.operands_are_computed, c.batch_stays)),
     "Conv": Operator(_conv, (*_WINDOW, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match)),
@@ -319,7 +291,7 @@ _OURS: dict[str, Operator] = {
 @cache
 def operators() -> Mapping[str, Operator]:
     """Every operator that can be imported, ours and those of other packages. Raises UserError if two claim one name."""
-    found = dict(_OURS)
+    found = {**_OURS, **ELEMENTWISE}
     for point in entry_points(group=GROUP):
         if point.name in found:
             raise UserError(

@@ -278,6 +278,11 @@ class Requantise(nn.Module):
         return add(q, residual, a, b, lo, hi)
 
 
+def multiply(x: Tensor, y: Tensor, m: float, lo: int, hi: int) -> Tensor:
+    """clamp(round_half_up(m * x * y), lo, hi)."""
+    return round_clamp(x * y * m + 0.5, lo, hi)
+
+
 def add(x: Tensor, y: Tensor, a: float, b: float, lo: int, hi: int) -> Tensor:
     """clamp(round_half_up(a * x + b * y), lo, hi)."""
     return round_clamp(torch.add(x * a + 0.5, y, alpha=b), lo, hi)

@@ -159,6 +159,12 @@ def addition(scale_a: float, scale_b: float, target: Storage, low: int, high: in
     return Addition(mult_a, mult_b, shift, low, high, target.signed)
 
 
+def multiplication(scale_a: float, scale_b: float, target: Storage, low: int, high: int) -> Addition:
+    """Product of tensors of two scales into `target`, clamped to [low, high]; the multiplier is `mult_a`."""
+    mult, shift = fixed_point(bounded(np.array([scale_a * scale_b / target.scale])))
+    return Addition(int(mult[0]), 0, int(shift[0]), low, high, target.signed)
+
+
 def average_multipliers(counts: Array, source_scale: float, target_scale: float) -> tuple[NDArray[np.int32], int, int]:
     """Multipliers of an average pooling for every count from the smallest of `counts` up: (mult int32 [n], count0,
     shift).

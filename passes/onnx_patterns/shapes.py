@@ -10,6 +10,9 @@ from dialects.attributes import integer
 from dialects.onnx import shape_of
 from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
 
+_SUMS = (onnx.AddOp, onnx.MulOp)
+"""Operations of two tensors of which every element goes to its place."""
+
 
 class ToReshape(RewritePattern):
     """Flatten, Squeeze and Unsqueeze are Reshape."""
@@ -47,10 +50,11 @@ class SinkReshape(RewritePattern):
 
 
 class SinkReshapesOfSum(RewritePattern):
-    """reshape(x) + reshape(y) -> reshape(x + y) when x and y have one shape."""
+    """reshape(x) + reshape(y) -> reshape(x + y) when x and y have one shape; products likewise."""
 
-    @op_type_rewrite_pattern
-    def match_and_rewrite(self, op: onnx.AddOp, rewriter: PatternRewriter) -> None:
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, _SUMS):
+            return
         a, b = producer(op.lhs), producer(op.rhs)
         if not (isinstance(a, onnx.ReshapeOp) and isinstance(b, onnx.ReshapeOp)):
             return
@@ -63,24 +67,24 @@ class SinkReshapesOfSum(RewritePattern):
 
 
 class VectorsAsMaps(RewritePattern):
-    """An activation function, Add or Concat of vectors [1,C] works on maps [1,C,1,1]."""
+    """An activation function, Add, Mul or Concat of vectors [1,C] works on maps [1,C,1,1]."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         chain = Elementwise.of(op)
         if chain is not None:
             operands = [chain.source]
-        elif isinstance(op, onnx.AddOp) or (isinstance(op, onnx.ConcatOp) and op.axis.value.data == 1):
+        elif isinstance(op, _SUMS) or (isinstance(op, onnx.ConcatOp) and op.axis.value.data == 1):
             operands = list(op.operands)
         else:
             return
         if any(len(shape_of(x)) != 2 or shape_of(x)[0] != 1 for x in (*operands, op.results[0])):
             return
-        if isinstance(op, onnx.AddOp) and shape_of(op.lhs) != shape_of(op.rhs):
+        if isinstance(op, _SUMS) and shape_of(op.lhs) != shape_of(op.rhs):
             return
         if any(constant_array(x) is not None for x in operands):
             return
         maps = [onnx.ReshapeOp(x, (*shape_of(x), 1, 1)) for x in operands]
-        if isinstance(op, onnx.AddOp | onnx.ConcatOp):
+        if isinstance(op, (*_SUMS, onnx.ConcatOp)):
             again = op.on([m.output for m in maps])
             new, value = [again], again.output
         else:

@@ -162,7 +162,9 @@ class QuantizationPlan:
             raise UserError(causes, "run onnx-canonicalize and onnx-legalize before quantize")
 
     def _is_non_negative(self, op: Operation) -> bool:
-        if isinstance(op, onnx.SoftmaxOp) or (isinstance(op, ScalarOp) and op.non_negative):
+        if isinstance(op, ScalarOp):
+            return op.non_negative or (op.keeps_non_negative and self._non_negative[op.input])
+        if isinstance(op, onnx.SoftmaxOp):
             return True
         if isinstance(op, onnx.ConvOp | onnx.ConstantOp):
             return False

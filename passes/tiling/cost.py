@@ -98,7 +98,8 @@ class CostModel:
             tile = self._tile_traffic(s, ceil_div(rows_in, n_y), ceil_div(columns_in, n_x), deep, LONG_SEGMENT)
             cycles = cycles + loads * (issue + most(tile / self.bandwidth, tile / target.dma.bytes_per_cycle))
         if p.residual is not None and not p.residual.resident:
-            tile = self._tile_traffic(p.residual, t.rows, t.columns, least(t.channels, p.k), LONG_SEGMENT)
+            rows, columns, channels = p.residual_tile(t)
+            tile = self._tile_traffic(p.residual, rows, columns, least(channels, p.residual.c), LONG_SEGMENT)
             cycles = cycles + tiles * (issue + tile / self.bandwidth)
         return cycles
 

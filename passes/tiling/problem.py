@@ -10,6 +10,7 @@ loop order decides what is loaded again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -127,10 +128,10 @@ class TilingProblem:
 
     `work`: what the layer computes. `sources`: input tensors of extent h x w, read through windows of `kernel`,
     `strides`, `pads` (top, left). Convolutions: `cpg`, `kpg` input and output channels of a group. `residual`: a tensor
-    of the output's extent is added. `output_resident`: the output stays in ACT. `stored_c`: channels of the tensor that
-    the output is a part of, 0 if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR
-    blocks that stay for the whole layer. `parts`: how many windows of `kernel` make up the window of the layer,
-    accumulated one after the other.
+    of the output's extent is added or multiplied; where `residual_spread` [y, x, k] says so, it has one index along an
+    axis. `output_resident`: the output stays in ACT. `stored_c`: channels of the tensor that the output is a part of, 0
+    if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole
+    layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
     """
 
     work: Workload
@@ -146,6 +147,7 @@ class TilingProblem:
     cpg: int = 1
     kpg: int = 1
     residual: InputSource | None = None
+    residual_spread: tuple[bool, bool, bool] = (False, False, False)
     parameter_bytes: tuple[int, ...] = ()
     output_format: TensorFormat = TensorFormat.RAW
     output_density: float = 1.0
@@ -163,6 +165,13 @@ class TilingProblem:
     def splits_input_channels(self) -> bool:
         """Whether partial sums may be accumulated over a part of the input channels at a time."""
         return self.work.splits_input_channels(self)
+
+    def residual_tile(self, t: Tiling) -> tuple[Number, Number, Number]:
+        """Rows, columns and channels of the residual that belong to an output tile."""
+        rows, columns, channels = (
+            1 if one else n for n, one in zip((t.rows, t.columns, t.channels), self.residual_spread, strict=True)
+        )
+        return rows, columns, channels
 
     @property
     def taps(self) -> int:
@@ -246,7 +255,7 @@ def dependencies(p: TilingProblem, t: Tiling) -> Mapping[str, Axes]:
         act["k"] = True
     return {
         "act": act if p.parts == 1 else every,
-        "residual": _axes("y", "x", "k"),
+        "residual": _axes(*(axis for axis, one in zip("yxk", p.residual_spread, strict=True) if not one)),
         "weights": {**_channel_axes(p, t, t.weights), **_axes("a", "c")} if p.parts == 1 else every,
         "parameters": _channel_axes(p, t, t.parameters),
         "resident": {},
@@ -306,7 +315,7 @@ def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
         act = buffer("act", "act", reduce(most, (act_bytes(p, t, source, chunk) for source in loaded)), "act")
         found.append(replace(act, streamed=True) if len(loaded) > 1 or p.parts > 1 else act)
     if p.residual is not None and not p.residual.resident:
-        found.append(buffer("residual", "act", t.rows * t.columns * t.channels, "residual"))
+        found.append(buffer("residual", "act", math.prod(p.residual_tile(t)), "residual"))
     if not p.output_resident:
         found.append(buffer("out", "act", t.rows * t.columns * t.channels, "out"))
     if p.accumulates:

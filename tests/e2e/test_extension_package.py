@@ -85,13 +85,13 @@ POW2 = ("--scheme", "pow2", "--scheme-option", "levels=5", "-q")
 
 @pytest.fixture(scope="module")
 def powers(installed: tuple[Path, dict[str, str]]) -> tuple[Path, dict[str, str]]:
-    """Folder with a model `m.onnx` (Conv, Mish, Conv), what `escc --scheme pow2` makes of it, `m.bin`, and `verified`,
-    the text of --verify-numerics.
+    """Folder with a model `m.onnx` (Conv, Softsign, Conv), what `escc --scheme pow2` makes of it, `m.bin`, and
+    `verified`, the text of --verify-numerics.
     """
     package, env = installed
     folder = package.parent / "powers"
     folder.mkdir()
-    write_two_convolutions(folder / "m.onnx", "Mish")
+    write_two_convolutions(folder / "m.onnx", "Softsign")
     done = call("escc", "m.onnx", *POW2[:-1], "--verify-numerics", "-o", "m.bin", env=env, cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "verified").write_text(done.stdout)
@@ -125,7 +125,7 @@ def test_its_weights_are_powers_and_its_option_limits_them(powers: tuple[Path, d
     found = [numpy_helper.to_array(i) for i in exported.graph.initializer if i.name.endswith("weight/integers")]
     assert [w.shape for w in found] == [(8, 4, 3, 3), (6, 8, 1, 1)]
     assert {abs(int(v)) for w in found for v in w.reshape(-1)} <= {0, 1, 2, 4, 8, 16}
-    assert "Mish" in {node.op_type for node in exported.graph.node}
+    assert "Softsign" in {node.op_type for node in exported.graph.node}
     done = call("escc", "q.onnx", "--scheme", "dense", "-q", "-o", "q.bin", env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name, binary in (("q.npy", tmp_path / "q.bin"), ("m.npy", folder / "m.bin")):
@@ -161,14 +161,16 @@ def test_a_model_of_its_operator_alone_compiles(installed: tuple[Path, dict[str,
     from onnx import TensorProto, helper
 
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 6, 6]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Mish", ["x"], ["y"], "mish")], "mish", ports[:1], ports[1:])
+    graph = helper.make_graph(
+        [helper.make_node("Softsign", ["x"], ["y"], "softsign")], "softsign", ports[:1], ports[1:]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.save(model, tmp_path / "m.onnx")
     done = call("escc", "m.onnx", "--verify-numerics", "-q", "-o", "m.bin", env=installed[1], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "emulator: 1 node(s) and 1 output(s) equal, bit for bit" in done.stdout
     listed = call("escc", "--supported-ops", env=installed[1], cwd=tmp_path).stdout
-    assert "\n| Mish |" in listed and "\n| pow2.mish |" in listed
+    assert "\n| Softsign |" in listed and "\n| pow2.softsign |" in listed
 
 
 @pytest.mark.parametrize(

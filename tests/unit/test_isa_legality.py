@@ -37,6 +37,7 @@ LEGAL: dict[str, dict[str, int]] = {
     "conv.esc": {**ACT, **WINDOW, **PSUM, "size": 9, "v": 6, "groups": 1},
     "post.requant": {**PSUM, **OUT, "lo": -128, "hi": 127, "add": 1, "res_w": 4, "res_c": 32},
     "post.add": {"act_w": 4, "act_c": 16, "res_w": 4, "res_c": 16, "oh": 4, "ow": 4, "kn": 16, **OUT},
+    "post.mul": {"act_w": 4, "act_c": 16, "res_w": 4, "res_c": 16, "oh": 4, "ow": 4, "kn": 16, **OUT},
     "post.map": {**ACT, "oh": 4, "ow": 4, "kn": 16, "sy": 1, "sx": 1, "dc": -3, **OUT},
     "post.pool": AVERAGE,
     "store.act": {**BITMAP, "act_w": 4, "act_c": 64},
@@ -102,6 +103,8 @@ def test_legal(spec: InstructionSpec) -> None:
         ("post.requant", {"res_c": 15}, "rows or positions of the tile at res overlap"),
         ("post.requant", {"out": 16}, "the output tile overlaps a tile that is read"),
         ("post.add", {"res": 65537}, "the output tile overlaps a tile that is read"),
+        ("post.mul", {"res_c": 15}, "rows or positions of the tile at res overlap"),
+        ("post.mul", {"res": 65536, "one_row": 1}, "the output tile overlaps a tile that is read"),
         ("post.map", {"out": 255}, "the output tile overlaps a tile that is read"),
         ("post.pool", {"out": 0}, "the output tile overlaps a tile that is read"),
         ("post.requant", {"out_c": 15}, "rows or positions of the tile at out overlap"),
@@ -126,6 +129,9 @@ def test_broken_rule(mnemonic: str, changes: dict[str, int], problem: str) -> No
 
 def test_an_addition_may_replace_one_of_its_tiles() -> None:
     assert problems("post.add", res=65536) == []
+    assert problems("post.mul", res=65536) == []
+    assert problems("post.mul", act=65536) == []
+    assert problems("post.mul", res_w=1, res_c=1, one_row=1, one_column=1, one_channel=1) == []
     assert problems("post.requant", res=65536, res_c=16) == []
 
 

@@ -335,17 +335,44 @@ def test_table_that_changes_the_scale() -> None:
     assert ops(made) == []
 
 
-def test_what_onnx_cannot_say_is_refused_by_name() -> None:
-    q = esc.QType.of(True, 0.5)
-    table = np.random.default_rng(0).integers(-128, 128, 256).astype(np.int8)
-    with pytest.raises(UserError) as error:
-        export_model(lookup_module(table, q, q))
-    assert error.value.causes == (
-        "node 'f' (lookup): its table is no elementwise function of ONNX (Relu, Sigmoid, ...)",
-    )
+@pytest.mark.parametrize("source", [True, False], ids=["int8", "uint8"])
+@pytest.mark.parametrize("target", [True, False], ids=["int8", "uint8"])
+def test_a_table_that_is_no_function_of_onnx_is_gathered(source: bool, target: bool) -> None:
+    low, high = (-128, 128) if target else (0, 256)
+    table = np.random.default_rng(0).integers(low, high, 256).astype(np.int8 if target else np.uint8)
+    module = lookup_module(table, esc.QType.of(source, 0.5), esc.QType.of(target, 0.25))
+    made, _ = check(module, [random(3, 2, 3, 3, scale=30)])
+    assert ops(made) == ["Cast", "Gather"]
+
+
+def test_functions_in_a_row_are_one_table() -> None:
     nodes = [CONV, node("HardSwish", ["c"], ["h"], name="h"), node("HardSwish", ["h"], ["y"], name="i")]
     module = compiled(model(nodes, (1, 4, 6, 6), WEIGHTS).SerializeToString(), scheme="dense", samples=4)
-    with pytest.raises(UserError, match=r"node 'conv' .*no elementwise function"):
-        export_model(module)
+    made, _ = check(module, [random(3, 4, 6, 6)])
+    assert ops(made) == ["Conv", "Cast", "Gather"]
+
+
+@pytest.mark.parametrize("gate", ["channels", "positions", "all"])
+def test_products(gate: str) -> None:
+    """A gate per channel, one per position, and a product of two whole tensors."""
+    pool = {
+        "channels": [node("GlobalAveragePool", ["c"], ["p"], name="pool")],
+        "positions": [node("Conv", ["c", "g"], ["p"], name="pool")],
+        "all": [node("Conv", ["x", "w", "b"], ["p"], name="pool", pads=[1] * 4)],
+    }[gate]
+    nodes = [
+        CONV,
+        *pool,
+        node("HardSigmoid", ["p"], ["s"], name="sigmoid"),
+        node("Mul", ["s", "c"], ["m"], name="gate"),
+        node("Relu", ["m"], ["y"], name="relu"),
+    ]
+    proto = model(nodes, (1, 4, 6, 6), {**WEIGHTS, "g": random(1, 6, 1, 1)})
+    module = compiled(proto.SerializeToString(), scheme="dense", samples=4)
+    made, _ = check(module, [random(3, 4, 6, 6)])
+    assert "Mul" in ops(made) and "gate" in {n.name for n in made.graph.node}
+
+
+def test_what_onnx_cannot_say_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="no counterpart in ONNX"):
         export_model(import_model(residual_model()))

@@ -214,7 +214,7 @@ def test_functions_take_attributes_and_other_functions() -> None:
     inner = function("Inner", [leaky, node("Add", ["t", "b"], ["c"], name="add")], ["a", "b"], ["c"])
     outer = function("Outer", [call("Inner", "a", "a", "t", slope=0.25), call("Inner", "t", "a", "b")], ["a"], ["b"])
     proto = with_functions([call("Outer", "x", "t"), node("Relu", ["t"], ["y"])], inner, outer)
-    assert operations(check(proto)) == ["LeakyRelu", "Add", "LeakyRelu", "Add", "Relu"]
+    assert operations(check(proto)) == ["Expression"]  # all of it depends on x element by element
 
 
 def test_a_function_that_returns_its_argument() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,16 @@ def test_random_graph(targets: dict[str, str], data: st.DataObject, target: str)
     size = st.integers(1, 14)
     g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([1, 3, 16, 64, 80])))
     check(g.module(*random_graph(data.draw, g)), targets[target])
+
+
+@pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
+@pytest.mark.parametrize("spread", list(product((False, True), repeat=3)), ids=str)
+def test_products(targets: dict[str, str], target: str, spread: tuple[bool, bool, bool]) -> None:
+    """A factor with one row, column or channel for all, or with several of these; `small` takes several tiles."""
+    g = Graph(24, 20, 80, signed=True, seed=sum(spread))
+    rows, columns, channels = (1 if one else n for n, one in zip((24, 20, 80), spread, strict=True))
+    y = g.mul(g.lookup(g.x, False), g.slice(g.x, (0, 0, 0), (1, 1), (rows, columns, channels)), True)
+    check(g.module(g.mul(y, y, False)), targets[target])
 
 
 @pytest.mark.parametrize("target", ["esc1", "small"])

@@ -11,7 +11,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType, f32
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc, esc_pools
+from dialects import esc, esc_pools, esc_products
 from dialects.blob import DenseAttr
 from dialects.esc_base import QType, q_of, q_tensor, shape_of, window_output
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
@@ -118,6 +118,11 @@ class Graph:
         q = QType.of(signed, 1.0)
         return self.append(esc.AddOp(a, b, 700, 500, 10, q.low, q.high, TensorType(q, shape_of(a))))
 
+    def mul(self, a: SSAValue, b: SSAValue, signed: bool) -> SSAValue:
+        """Product of two tensors; `b` may have one row, column or channel for all."""
+        q = QType.of(signed, 1.0)
+        return self.append(esc_products.MulOp(a, b, 900, 16, q.low, q.high, TensorType(q, shape_of(a))))
+
     def pool(
         self,
         x: SSAValue,
@@ -180,13 +185,19 @@ class Graph:
 
 
 T = TypeVar("T")
-_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "channels", "residual")
+_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "channels", "residual", "mul")
 
 
 class Draw(Protocol):
     """Draws a value of a strategy: of a composite one, or `draw` of `st.data()`."""
 
     def __call__(self, strategy: st.SearchStrategy[T], /) -> T: ...
+
+
+def _factor(draw: Draw, g: Graph, x: SSAValue) -> SSAValue:
+    """x, or a part of it with one row, column or channel, or with several of these."""
+    shape = [1 if draw(st.booleans()) else d for d in shape_of(x)[1:]]
+    return x if shape == list(shape_of(x)[1:]) else g.slice(x, (0, 0, 0), (1, 1), (shape[0], shape[1], shape[2]))
 
 
 def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 72)) -> list[SSAValue]:
@@ -209,6 +220,8 @@ def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 7
             y = g.decomposed(x, k, draw(st.integers(1, 7)), signed=signed)
         elif kind == "add":
             y = g.add(x, draw(st.sampled_from(same)), signed)
+        elif kind == "mul":
+            y = g.mul(x, _factor(draw, g, draw(st.sampled_from(same))), signed)
         elif kind == "pool" and min(h, w) > 1:
             y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
         elif kind == "concat":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pkgutil import resolve_name
 
-from dialects import esc
+from dialects import esc, esc_products
 from dialects.esc_base import AccumulatorOp
 from dialects.locations import describe, node_names
 from escc.onnx_export.emitter import BASIS, OnnxEmitter, main_name
@@ -44,6 +44,11 @@ def add(e: OnnxEmitter, op: esc.AddOp) -> str:
     operands = [e.values[op.lhs], e.values[op.rhs]]
     scales = esc.q_of(op.lhs).scale, esc.q_of(op.rhs).scale
     return e.add(op, op, operands, scales, esc.q_of(op.output), list(node_names(op)))
+
+
+def multiply(e: OnnxEmitter, op: esc_products.MulOp) -> str:
+    """Mul, with its clamp."""
+    return e.multiply(op, esc.q_of(op.output))
 
 
 def look_up(e: OnnxEmitter, op: esc.LookupOp) -> str:

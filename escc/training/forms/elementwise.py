@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dialects import esc
+from dialects import esc, esc_products
 from escc.training.straight_through import (
     add,
     look_up,
+    multiply,
 )
 
 Array = NDArray[Any]
@@ -25,6 +26,13 @@ def addition(op: esc.AddOp) -> Callable[[Tensor, Tensor], Tensor]:
     p = op.addition
     a, b = p.mult_a * 2.0**-p.shift, p.mult_b * 2.0**-p.shift
     return lambda x, y: add(x, y, a, b, p.lo, p.hi)
+
+
+def product(op: esc_products.MulOp) -> Callable[[Tensor, Tensor], Tensor]:
+    """The product, rounded and clamped."""
+    p = op.multiplication
+    factor = p.mult_a * 2.0**-p.shift
+    return lambda x, y: multiply(x, y, factor, p.lo, p.hi)
 
 
 def table(op: esc.LookupOp) -> Unary:

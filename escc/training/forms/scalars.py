@@ -7,6 +7,7 @@ from functools import partial
 from pkgutil import resolve_name
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 
 from dialects import onnx
 from dialects.onnx_elementwise import ScalarOp
+from dialects.onnx_expression import ExpressionOp, TableOp
+from escc.training.straight_through import look_up, round_clamp
 
 Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]
@@ -39,9 +42,51 @@ def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
     return torch.clamp(alpha * x + beta, 0, 1)
 
 
+def selu(x: Tensor, alpha: float, gamma: float) -> Tensor:
+    """gamma * x, below zero gamma * alpha * (exp(x) - 1)."""
+    return gamma * F.elu(x, alpha)
+
+
+def celu(x: Tensor, alpha: float) -> Tensor:
+    """x, below zero alpha * (exp(x / alpha) - 1)."""
+    return F.celu(x, alpha)
+
+
+def thresholded_relu(x: Tensor, alpha: float) -> Tensor:
+    """x above alpha, else 0."""
+    return F.threshold(x, alpha, 0.0)
+
+
+def rounded(x: Tensor, scale: float, zero_point: float, low: float, high: float) -> Tensor:
+    """The number that QuantizeLinear and DequantizeLinear in a row make of x."""
+    return (torch.clamp(torch.round(x / scale) + zero_point, low, high) - zero_point) * scale
+
+
+def expression(op: ExpressionOp) -> Unary:
+    """The function that the expression writes."""
+    return op.parsed.on_torch
+
+
+def table(op: TableOp) -> Unary:
+    """The entry of each stored integer; the slope between neighbours as gradient."""
+    low, high = op.bounds
+    entries = torch.tensor(op.table.array[np.arange(low, high + 1) & 255].astype("float64"))
+    values, scale = entries.to(torch.get_default_dtype()), op.scale.value.data
+
+    def run(x: Tensor) -> Tensor:
+        return look_up(round_clamp(x / scale + 0.5, low, high), values.to(x.device), low)
+
+    return run
+
+
 def add(op: onnx.AddOp) -> Callable[[Tensor, Tensor], Tensor]:
     """The sum."""
     return torch.add
+
+
+def multiply(op: onnx.MulOp) -> Callable[[Tensor, Tensor], Tensor]:
+    """The product, broadcast."""
+    return torch.mul
 
 
 def softmax(op: onnx.SoftmaxOp) -> Unary:

@@ -30,7 +30,7 @@ from dialects.esc_base import (
     window_output,
 )
 from escc_pow2.codes import are_powers
-from escc_pow2.mish import MishOp
+from escc_pow2.softsign import SoftsignOp
 from isa import reference
 
 
@@ -141,4 +141,4 @@ class LoadPow2Op(TileOp):
         super().__init__(operands=[buffer, *flat(k, c)], properties={"constant": SymbolRefAttr(constant)})
 
 
-Pow2 = Dialect("pow2", [Pow2ConvOp, LoadPow2Op, MishOp])
+Pow2 = Dialect("pow2", [Pow2ConvOp, LoadPow2Op, SoftsignOp])
