@@ -27,7 +27,7 @@ _AFFINE = (onnx.AddOp, onnx.SubOp, onnx.MulOp, onnx.DivOp)
 
 
 @dataclass(frozen=True)
-class Step:
+class ElementStep:
     """One operation as a function of the numbers that it reads; `ops` are what computes it from these."""
 
     operands: tuple[SSAValue, ...]
@@ -35,7 +35,7 @@ class Step:
     ops: tuple[Operation, ...]
 
     @classmethod
-    def of(cls, op: Operation | None) -> Step | None:
+    def of(cls, op: Operation | None) -> ElementStep | None:
         """The step that an operation is; None if it does not work element by element on tensors of one shape."""
         if isinstance(op, onnx.BinaryOp):
             return _binary(op)
@@ -72,7 +72,7 @@ def _rounding(op: onnx.DequantizeLinearOp) -> Callable[[Expression], Expression]
     return _call("Quantize", parameters)
 
 
-def _binary(op: onnx.BinaryOp) -> Step | None:
+def _binary(op: onnx.BinaryOp) -> ElementStep | None:
     """Arithmetic of two tensors of one shape, or of a tensor and one number."""
     name, computed = op.name.removeprefix("onnx."), list[SSAValue]()
     numbers: list[Expression | None] = []
@@ -92,12 +92,12 @@ def _binary(op: onnx.BinaryOp) -> Step | None:
         given = iter(operands)
         return Expression(name, tuple(next(given) if n is None else n for n in numbers))
 
-    return Step(tuple(computed), call, (op,))
+    return ElementStep(tuple(computed), call, (op,))
 
 
 def _sources(value: SSAValue, depth: int = _DEPTH) -> list[SSAValue]:
     """Values that a value is a function of one number of, itself first, then those ever further up."""
-    step = Step.of(producer(value)) if depth else None
+    step = ElementStep.of(producer(value)) if depth else None
     if step is None:
         return [value]
     return [value, *_common([_sources(operand, depth - 1) for operand in step.operands])]
@@ -118,7 +118,7 @@ class _Region:
         if value == self.source:
             return X
         op = producer(value)
-        step = Step.of(op)
+        step = ElementStep.of(op)
         assert op is not None and step is not None
         self.ops.update(dict.fromkeys(step.ops))
         return step.call(*(self.expression(operand) for operand in step.operands))
@@ -138,7 +138,7 @@ class FuseArithmetic(RewritePattern):
     """Arithmetic of two functions of one tensor: one function of it."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        step = Step.of(op) if isinstance(op, onnx.BinaryOp) else None
+        step = ElementStep.of(op) if isinstance(op, onnx.BinaryOp) else None
         if step is None or len(step.operands) != 2:
             return
         shared = _common([_sources(operand) for operand in step.operands])
@@ -150,7 +150,7 @@ class NumberArithmetic(RewritePattern):
     """Arithmetic of a tensor and a number that is no scaling: a clamp, or a function."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        step = Step.of(op) if isinstance(op, onnx.BinaryOp) else None
+        step = ElementStep.of(op) if isinstance(op, onnx.BinaryOp) else None
         if step is None or len(step.operands) != 1 or not isinstance(op, onnx.BinaryOp):
             return
         array = constant_array(op.lhs) if step.operands[0] == op.rhs else constant_array(op.rhs)
@@ -176,13 +176,13 @@ class FuseBehind(RewritePattern):
     """
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        step = Step.of(op)
+        step = ElementStep.of(op)
         if step is None or len(step.operands) != 1 or isinstance(op, onnx.DequantizeLinearOp):
             return
         first = producer(step.operands[0])
         if first is None or not first.results[0].has_one_use():
             return
-        inner = Step.of(first)
+        inner = ElementStep.of(first)
         if inner is None or len(inner.operands) != 1 or isinstance(first, onnx.DequantizeLinearOp):
             return
         if _worth_it(first, op):
@@ -202,7 +202,7 @@ def _worth_it(first: Operation, op: Operation) -> bool:
 
 
 def _scaled_by(op: Operation) -> Operation | None:
-    step = Step.of(op)
+    step = ElementStep.of(op)
     return None if step is None else producer(step.operands[0])
 
 
