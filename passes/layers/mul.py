@@ -83,7 +83,7 @@ class MultiplicationKind(LayerKind):
             residual_spread=op.spread,
             parameter_bytes=(ADD_BLOCK_BYTES,),
         )
-        build = tiler.start(op, with_output(p, op.output))
+        build = tiler.start(op, with_output(p, op.output), op.output)
         if build is None:
             return
         m = op.multiplication
