@@ -30,9 +30,7 @@ Reader: TypeAlias = tuple[Callable[[Array], Array], float]
 
 
 _RELATIVE_SCALES = (0.8, 2.0)
-"""How many times as large as its own the scale of a concatenation may be that a tensor takes: it must not be cut off, and
-may lose a bit.
-"""
+"""Scale of a concatenation, relative to its own, that a tensor takes: it must not be cut off, and may lose a bit."""
 
 MOVING = (StorageRule.PRESERVED, StorageRule.GATHERED)
 """Rules of operations whose operands may be stored for their sake."""
