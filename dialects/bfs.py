@@ -11,7 +11,6 @@ meaning.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -27,12 +26,11 @@ from xdsl.dialects.builtin import (
     SymbolRefAttr,
     UnitAttr,
 )
-from xdsl.ir import Block, Dialect, Operation, Region, SSAValue
+from xdsl.ir import Block, Dialect, Operation, Region
 from xdsl.irdl import (
     IRDLOperation,
     ParsePropInAttrDict,
     irdl_op_definition,
-    operand_def,
     opt_prop_def,
     prop_def,
     region_def,
@@ -47,7 +45,8 @@ from xdsl.utils.exceptions import VerifyException
 from dialects.attributes import i64_array, integer, ints
 from dialects.bfs_checks import check_program
 from dialects.bfs_compute import COMPUTE
-from dialects.bfs_tiles import ACT, INDEX, TRANSFERS, BufferType
+from dialects.bfs_loops import ForOp
+from dialects.bfs_tiles import ACT, TRANSFERS, BufferType, numbers
 from dialects.blob import DenseAttr
 from dialects.esc import QType
 from dialects.machine import PortDecl, TensorDecl, checked_target, strings
@@ -62,14 +61,16 @@ _Op = TypeVar("_Op", bound=Operation)
 
 @irdl_op_definition
 class TensorOp(TensorDecl):
-    """An activation tensor in DRAM, or in ACT from its first to its last layer if it is `resident`. plan-memory adds
-    the `offset` from the base of the arena, or of ACT.
+    """An activation tensor in DRAM, or in ACT from its first to its last layer if it is `resident`. Of a resident
+    tensor with `rows`, ACT holds the rows computed last: row y lies at place y % rows of a ring of so many rows.
+    plan-memory adds the `offset` from the base of the arena, or of ACT.
 
     A tensor may be channels of another one, the `whole`, from channel `first` on: it then has no place of its own.
     """
 
     name = "bfs.tensor"
     resident = opt_prop_def(UnitAttr)
+    rows = opt_prop_def(IntegerAttr)
     offset = opt_prop_def(IntegerAttr)
     whole = opt_prop_def(FlatSymbolRefAttr)
     first = opt_prop_def(IntegerAttr)
@@ -83,6 +84,7 @@ class TensorOp(TensorDecl):
         segment: int,
         resident: bool = False,
         part: tuple[str, int] | None = None,
+        rows: int | None = None,
     ):
         super().__init__(
             properties={
@@ -94,6 +96,7 @@ class TensorOp(TensorDecl):
                 "resident": UnitAttr() if resident else None,
                 "whole": None if part is None else SymbolRefAttr(part[0]),
                 "first": None if part is None else integer(part[1]),
+                "rows": None if rows is None else integer(rows),
             }
         )
 
@@ -109,9 +112,15 @@ class TensorOp(TensorDecl):
         return range(first, first + self.extents[2])
 
     @property
+    def ring(self) -> int | None:
+        """Rows of the ring that holds a part of the tensor; None where the whole of it has a place."""
+        return None if self.rows is None else self.rows.value.data
+
+    @property
     def resident_bytes(self) -> int:
         """Bytes of ACT that the tensor takes."""
-        return math.prod(self.extents) if self.resident is not None else 0
+        h, w, c = self.extents
+        return (self.ring or h) * w * c if self.resident is not None else 0
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
@@ -123,6 +132,8 @@ class TensorOp(TensorDecl):
             printer.print_string(f" segment {self.segment.value.data}")
         if self.resident is not None:
             printer.print_string(" resident")
+        if self.ring is not None:
+            printer.print_string(f" rows {self.ring}")
         if self.whole is not None:
             printer.print_string(" in ")
             printer.print_symbol_name(self.storage)
@@ -141,12 +152,13 @@ class TensorOp(TensorDecl):
         form = parser.parse_identifier()
         segment = parser.parse_integer() if parser.parse_optional_keyword("segment") else [1, 1, *shape][-2]
         resident = parser.parse_optional_keyword("resident") is not None
+        rows = parser.parse_integer() if parser.parse_optional_keyword("rows") else None
         part: tuple[str, int] | None = None
         if parser.parse_optional_keyword("in"):
             whole = parser.parse_symbol_name().data
             parser.parse_keyword("from")
             part = whole, parser.parse_integer()
-        op = cls(name, shape, element, form, segment, resident, part)
+        op = cls(name, shape, element, form, segment, resident, part, rows)
         if parser.parse_optional_keyword("at"):
             op.offset = integer(parser.parse_integer())
         return op
@@ -161,6 +173,10 @@ class TensorOp(TensorDecl):
             raise VerifyException("a part needs its whole and its first channel")
         if self.whole is not None and self.offset is not None:
             raise VerifyException(f"a part of @{self.storage} has no offset of its own")
+        if self.ring is not None and (self.resident is None or not 1 <= self.ring < self.extents[0]):
+            raise VerifyException(f"rows {self.ring} requires a resident tensor of more rows, and at least 1")
+        if self.ring is not None and self.whole is not None:
+            raise VerifyException(f"a part of @{self.storage} has no ring of its own")
 
 
 @irdl_op_definition
@@ -278,10 +294,58 @@ class ProgramOp(IRDLOperation):
 
     @property
     def layers(self) -> list[LayerOp]:
-        return list(self._all(LayerOp))
+        """All layers, those of `bfs.bands` among them, in the order of their declaration."""
+        return [layer for group in self.groups for layer in group]
+
+    @property
+    def groups(self) -> list[tuple[LayerOp, ...]]:
+        """The layers in the order in which they run: those of a `bfs.bands` together, each other one alone."""
+        ops = (op for op in self.body.block.ops if isinstance(op, LayerOp | BandsOp))
+        return [op.layers if isinstance(op, BandsOp) else (op,) for op in ops]
+
+    @property
+    def delays(self) -> list[tuple[int, ...]]:
+        """The delays of the layers of each of the `groups`."""
+        ops = (op for op in self.body.block.ops if isinstance(op, LayerOp | BandsOp))
+        return [ints(op.delays) if isinstance(op, BandsOp) else (0,) for op in ops]
 
     def verify_(self) -> None:
         check_program(self)
+
+
+@irdl_op_definition
+class BandsOp(IRDLOperation):
+    """Layers that run side by side, one band of rows after the other, so that a tensor between them needs the place of
+    a few rows only.
+
+    A tile of a layer is one turn of its outermost loop, the first one with all that stands before the loop. In step n
+    every layer in turn computes its tile n - delay, if there is one; `delays` has a number for each layer. Only the
+    last layer may compute a tensor that is not resident.
+    """
+
+    name = "bfs.bands"
+    delays = prop_def(DenseArrayBase)
+    body = region_def("single_block")
+    irdl_options = (ParsePropInAttrDict(),)
+    traits = traits_def(NoTerminator(), HasParent(ProgramOp))
+    assembly_format = "attr-dict-with-keyword $body"
+
+    def __init__(self, delays: Sequence[int], layers: Sequence[LayerOp]):
+        super().__init__(properties={"delays": i64_array(delays)}, regions=[Region(Block(layers))])
+
+    @property
+    def layers(self) -> tuple[LayerOp, ...]:
+        return tuple(op for op in self.body.block.ops if isinstance(op, LayerOp))
+
+    def verify_(self) -> None:
+        ops = list(self.body.block.ops)
+        if len(ops) < 2 or any(not isinstance(op, LayerOp) for op in ops):
+            raise VerifyException("bands hold layers only, and two at least")
+        numbers(self.delays, len(ops), 0, "delays")
+        for layer in self.layers:
+            loops = sum(isinstance(op, ForOp) for op in layer.body.block.ops)
+            if loops > 1:
+                raise VerifyException(f"layer '{layer.layer_name.data}' has {loops} outermost loops; requires one")
 
 
 @irdl_op_definition
@@ -299,7 +363,7 @@ class LayerOp(IRDLOperation):
     weights = prop_def(IntegerAttr)
     body = region_def("single_block")
     irdl_options = (ParsePropInAttrDict(),)
-    traits = traits_def(IsolatedFromAbove(), NoTerminator(), HasParent(ProgramOp))
+    traits = traits_def(IsolatedFromAbove(), NoTerminator(), HasParent(ProgramOp, BandsOp))
     assembly_format = "$layer_name $kind `->` $output attr-dict-with-keyword $body"
 
     def __init__(
@@ -397,8 +461,8 @@ class BufferOp(IRDLOperation):
 
 @irdl_op_definition
 class ResidentOp(IRDLOperation):
-    """Stands for a resident tensor as a buffer: as an input it holds the whole tensor; as an output, `bfs.open_tile`
-    says which part is computed next. Nothing loads or stores it.
+    """Stands for a resident tensor as a buffer: as an input it holds the whole tensor, or the rows in its ring; as an
+    output, `bfs.open_tile` says which part is computed next. Nothing loads or stores it.
     """
 
     name = "bfs.resident"
@@ -412,57 +476,21 @@ class ResidentOp(IRDLOperation):
         super().__init__(result_types=[ACT], properties={"tensor": SymbolRefAttr(tensor)})
 
 
-@irdl_op_definition
-class ForOp(IRDLOperation):
-    """Loop over [first, first + extent) in steps: the body sees the index i and min(step, first + extent - i)."""
-
-    name = "bfs.for"
-    first = operand_def(INDEX)
-    extent = operand_def(INDEX)
-    step = prop_def(IntegerAttr)
-    body = region_def("single_block")
-    traits = traits_def(NoTerminator())
-
-    def __init__(self, first: SSAValue, extent: SSAValue, step: int, body: Block):
-        super().__init__(operands=[first, extent], properties={"step": integer(step)}, regions=[Region(body)])
-
-    def print(self, printer: Printer) -> None:
-        index, size = self.body.block.args
-        printer.print_string(" ")
-        with printer.in_parens():
-            printer.print_ssa_value(index)
-            printer.print_string(", ")
-            printer.print_ssa_value(size)
-        printer.print_string(" = ")
-        printer.print_ssa_value(self.first)
-        printer.print_string(" size ")
-        printer.print_ssa_value(self.extent)
-        printer.print_string(f" step {self.step.value.data} ")
-        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
-
-    @classmethod
-    def parse(cls, parser: Parser) -> ForOp:
-        names = parser.parse_comma_separated_list(
-            parser.Delimiter.PAREN, lambda: parser.parse_argument(expect_type=False)
-        )
-        parser.parse_punctuation("=")
-        first = parser.parse_operand(INDEX)
-        parser.parse_keyword("size")
-        extent = parser.parse_operand(INDEX)
-        parser.parse_keyword("step")
-        step = parser.parse_integer()
-        region = parser.parse_region([name.resolve(INDEX) for name in names])
-        return cls(first, extent, step, region.detach_block(0))
-
-    def verify_(self) -> None:
-        if self.step.value.data < 1:
-            raise VerifyException(f"step must be positive, found {self.step.value.data}")
-        if [a.type for a in self.body.block.args] != [INDEX, INDEX]:
-            raise VerifyException("body must take two indices: first and extent of the step")
-
-
 Bfs = Dialect(
     "bfs",
-    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, LayerOp, BufferOp, ResidentOp, ForOp, *TRANSFERS, *COMPUTE],
+    [
+        TensorOp,
+        ConstantOp,
+        InputOp,
+        OutputOp,
+        ProgramOp,
+        BandsOp,
+        LayerOp,
+        BufferOp,
+        ResidentOp,
+        ForOp,
+        *TRANSFERS,
+        *COMPUTE,
+    ],
     [BufferType],
 )

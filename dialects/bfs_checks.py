@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from xdsl.dialects import arith
@@ -15,6 +16,7 @@ from xdsl.dialects.builtin import IntegerAttr, SymbolRefAttr
 from xdsl.ir import Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
+from dialects.bfs_loops import ForOp
 from dialects.bfs_tiles import LoadTileOp, OpenTileOp, StoreTileOp, TileOp
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def check_program(program: ProgramOp) -> None:
     _check_buffers(program)
     _check_size(program)
     _check_constants(program)
+    _check_bands(program)
     _check_arena(program)
     _check_chip(program)
 
@@ -106,7 +109,7 @@ def _check_parts(program: ProgramOp) -> None:
             found = f"channels {part.channels.start}..{part.channels.stop - 1} of {part.extents[0]}x{part.extents[1]}"
             raise VerifyException(f"tensor @{name}: {found} positions do not lie in @{part.storage}")
         alike = part.element == whole.element and part.format == whole.format and part.segment == whole.segment
-        if not alike or (part.resident is None) != (whole.resident is None):
+        if not alike or (part.resident is None) != (whole.resident is None) or whole.ring is not None:
             raise VerifyException(f"tensor @{name}: is stored in another way than its whole, @{part.storage}")
 
 
@@ -183,8 +186,6 @@ def _check_size(program: ProgramOp) -> None:
 
 def _steps(block: Block, bounds: dict[SSAValue, int]) -> int:
     """An upper bound of the operations and steps of a block; `bounds`: largest values of indices."""
-    from dialects.bfs import ForOp
-
     total = 0
     for op in block.ops:
         total += 1
@@ -215,25 +216,65 @@ def _check_constants(program: ProgramOp) -> None:
                 raise VerifyException(f"{_named(layer)}: {op.name} needs {op.CONSTANT.text}, constant {ref} is {kind}")
 
 
+def _check_bands(program: ProgramOp) -> None:
+    """Tensors between the layers of bands stay in ACT, a ring of rows is for these layers alone, and no two of the
+    layers share constants' buffers.
+    """
+    tensors = program.tensors
+    readers: dict[str, set[int]] = {}
+    computed: dict[str, int] = {}
+    for i, group in enumerate(program.groups):
+        for layer in group:
+            computed[layer.output.string_value()] = i
+            for name in tensors_read(layer):
+                readers.setdefault(name, set()).add(i)
+        for layer in group[:-1]:
+            if tensors[layer.output.string_value()].resident is None:
+                found = f"its output {layer.output} is not resident"
+                raise VerifyException(f"{_named(layer)}: {found}; only that of the last layer of bands may be so")
+        _check_kept(group)
+    for name, tensor in tensors.items():
+        if tensor.ring is not None and readers.get(name, set()) | {computed.get(name, -1)} != {computed.get(name)}:
+            raise VerifyException(f"tensor @{name}: its ring of rows is for the layers of the bands that compute it")
+
+
+def _check_kept(group: Sequence[LayerOp]) -> None:
+    """What layers of bands keep in COEF and PAR lies apart."""
+    if len(group) == 1:
+        return
+    taken = sorted(
+        (b.space, at, at + b.nbytes, _named(layer))
+        for layer in group
+        for b in layer.buffers
+        if b.space in ("coef", "par")
+        for at in b.places
+    )
+    for (space, low, high, first), (other, start, _, second) in pairwise(taken):
+        if space == other and start < high:
+            raise VerifyException(f"{second}: a buffer of {space} at {start} overlaps [{low}, {high}) of {first}")
+
+
 # Lives and places ----------------------------------------------------------------------------------------------------
 
 
 def lifetimes(program: ProgramOp) -> dict[str, tuple[int, int]]:
-    """Numbers of the first and the last layer that need each tensor that has bytes, or a part of it; both included.
+    """Numbers of the first and the last group of layers that need each tensor that has bytes, or a part of it; both
+    included.
 
-    Inputs live from before the first layer (-1), outputs until after the last.
+    Inputs live from before the first group (-1), outputs until after the last.
     """
     storage = {name: tensor.storage for name, tensor in program.tensors.items()}
     first = {port.tensor.string_value(): -1 for port in program.inputs}
     last: dict[str, int] = {}
-    layers = program.layers
-    for i, layer in enumerate(layers):
-        output = storage[layer.output.string_value()]
-        first.setdefault(output, i)
-        last[output] = i
-        last.update((storage[name], i) for name in tensors_read(layer))
+    groups = program.groups
+    for i, group in enumerate(groups):
+        for layer in group:
+            output = storage[layer.output.string_value()]
+            first.setdefault(output, i)
+            last[output] = i
+            last.update((storage[name], i) for name in tensors_read(layer))
     for port in program.outputs:
-        last[port.tensor.string_value()] = len(layers)
+        last[port.tensor.string_value()] = len(groups)
     return {name: (first.get(name, -1), last.get(name, first.get(name, -1))) for name in program.stored}
 
 
@@ -285,7 +326,7 @@ def _check_arena(program: ProgramOp) -> None:
     found = overlap(placed)
     if found is not None:
         earlier, later = found
-        where = _named(program.layers[later.first]) if later.first >= 0 else "before the first layer"
+        where = _named(program.groups[later.first][0]) if later.first >= 0 else "before the first layer"
         raise VerifyException(
             f"{where}: tensor @{later.name} at [{later.low}, {later.high}) of the arena overlaps @{earlier.name} at "
             f"[{earlier.low}, {earlier.high}), which is still needed"
@@ -306,15 +347,15 @@ def _check_chip(program: ProgramOp) -> None:
                 )
     if not placed:
         return
-    for i, layer in enumerate(program.layers):
-        for buffer in layer.buffers:
+    for i, group in enumerate(program.groups):
+        for buffer in (buffer for layer in group for buffer in layer.buffers):
             if buffer.space == "act":
                 placed += [Placed(at, at + buffer.nbytes, "a buffer", i, i) for at in buffer.places]
     found = overlap(placed)
     if found is not None:
         earlier, later = found
         raise VerifyException(
-            f"{_named(program.layers[later.first])}: {later.name} at [{later.low}, {later.high}) of act overlaps "
+            f"{_named(program.groups[later.first][0])}: {later.name} at [{later.low}, {later.high}) of act overlaps "
             f"{earlier.name} at [{earlier.low}, {earlier.high}), which is still needed"
         )
 

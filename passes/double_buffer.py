@@ -4,6 +4,7 @@ read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,10 +19,10 @@ from dialects.bfs_tiles import SPACES, TileOp
 from isa.errors import UserError
 from isa.target import Target
 from passes.analysis.preserved import Preserved
-from passes.plan_memory import act_taken
+from passes.plan_memory import act_taken, stacks
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.loop_nest import in_loop
-from passes.tiling.memory import instances_per_buffer, stack_above, with_act
+from passes.tiling.memory import banded, instances_per_buffer, stack_above, with_act
 
 
 def _fills(op: Operation, buffer: BufferOp) -> bool:
@@ -35,20 +36,22 @@ def is_streamed(buffer: BufferOp) -> bool:
     return len(filling) > 1 or any(in_loop(op) for op in filling)
 
 
-def double_buffers(layer: LayerOp, target: Target, taken: int, from_top: bool) -> None:
-    """Give streamed buffers of a placed layer a second address as far as the scratchpads allow, without the first
-    `taken` bytes of ACT.
+def double_buffers(group: Sequence[LayerOp], target: Target, taken: int, from_top: bool) -> None:
+    """Give streamed buffers of placed layers that run together a second address as far as the scratchpads allow,
+    without the first `taken` bytes of ACT.
     """
-    buffers = layer.buffers
-    wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
-    counts = instances_per_buffer(wanted, with_act(target, taken))
+    free = with_act(banded(target) if len(group) > 1 else target, taken)
     for space in SPACES:
-        group = [(b, counts[str(i)]) for i, b in enumerate(buffers) if b.space == space]
-        sizes = [b.nbytes for b, _ in group] + [b.nbytes for b, n in group if n == 2]
-        addresses = stack_above(sizes, space, target, taken, from_top)
-        second = iter(addresses[len(group) :])
-        for (buffer, count), address in zip(group, addresses, strict=False):
-            buffer.addresses = i64_array([address, next(second)] if count == 2 else [address])
+        for stacked in stacks(group, space, from_top):
+            buffers = stacked.buffers
+            wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
+            counts = instances_per_buffer(wanted, free)
+            doubled = [b for i, b in enumerate(buffers) if counts[str(i)] == 2]
+            sizes = [b.nbytes for b in (*buffers, *doubled)]
+            addresses = stack_above(sizes, space, target, taken, stacked.from_top)
+            second = iter(addresses[len(buffers) :])
+            for buffer, address in zip(buffers, addresses, strict=False):
+                buffer.addresses = i64_array([address, next(second)] if buffer in doubled else [address])
 
 
 @dataclass(frozen=True)
@@ -72,5 +75,5 @@ class DoubleBufferPass(ModulePass):
                 [f"layer '{name}': buffers have no addresses" for name in unplaced], "run plan-memory first"
             )
         taken = act_taken(program)
-        for i, layer in enumerate(program.layers):
-            double_buffers(layer, target, taken[i], from_top=i % 2 == 1)
+        for i, group in enumerate(program.groups):
+            double_buffers(group, target, taken[i], from_top=i % 2 == 1)

@@ -4,7 +4,7 @@ disappear.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,7 +15,9 @@ from xdsl.passes import ModulePass
 
 from dialects import bfs, eisa
 from dialects.bfs_checks import tensors_read
+from dialects.locations import fused
 from dialects.machine import PortDecl
+from isa.declaration import Instruction
 from isa.errors import UserError
 from isa.layout import DRAM_ALIGN, align
 from isa.program import PAGE, TensorRef
@@ -24,7 +26,11 @@ from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.layer_faults import StoredTensor, layer_faults
-from passes.tiling.layer_to_instructions import LayerLowering, Rules
+from passes.tiling.layer_to_instructions import LayerLowering, Ring, Rules
+from passes.tiling.loop_nest import tiles
+
+BANDS = "bands"
+"""The kind of what layers side by side are in a program: one layer."""
 
 
 def rodata_image(program: bfs.ProgramOp) -> bytes:
@@ -78,18 +84,20 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     rules = {operation: rule.lower for operation, rule in tile_rules().items()}
     names = {op.tensor.string_value(): op.port_name.data for op in program.inputs}
     names |= {layer.output.string_value(): layer.layer_name.data for layer in program.layers}
-    ops: list[Operation] = [_tensor(op, tensors[op.storage], names.get(s, s), arena_base) for s, op in tensors.items()]
+    whole = {s: op for s, op in tensors.items() if op.ring is None}
+    ops: list[Operation] = [_tensor(op, tensors[op.storage], names.get(s, s), arena_base) for s, op in whole.items()]
     ops += [_port(op, eisa.InputOp) for op in program.inputs]
     ops += [_port(op, eisa.OutputOp) for op in program.outputs]
     used: dict[str, None] = {}
     causes: list[str] = []
-    for layer in program.layers:
-        lowering = LayerLowering(layer, tensors, constants, program.machine, arena_base)
+    for group, delays in zip(program.groups, program.delays, strict=True):
+        rings: dict[str, Ring] = {}
+        lowerings = [LayerLowering(x, tensors, constants, program.machine, arena_base, rings) for x in group]
         try:
-            ops.append(_layer(lowering, rules))
+            ops.append(_group(lowerings, delays, rules))
         except UserError as e:
             causes += e.causes
-        used |= lowering.used
+        used |= {name: None for lowering in lowerings for name in lowering.used}
     causes = causes or _unused(program, used)
     if causes:
         raise UserError(causes, "the bfs program is not complete")
@@ -106,26 +114,50 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     return eisa.ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
 
 
-def _layer(lowering: LayerLowering, rules: Rules) -> eisa.LayerOp:
-    """A layer of instructions. Raises `UserError` naming the layer if they do not do all that it is there for."""
-    layer, constants = lowering.layer, lowering.constants
-    instructions = lowering.run(rules)
-    output = lowering.tensor(layer.output)
-    inputs = [tensor for op in layer.residents if (tensor := lowering.tensor(op.tensor)) is not output]
-    stored = [StoredTensor(tensor, lowering.whole(tensor)) for tensor in (output, *inputs)]
-    faults = layer_faults(instructions, stored[0], stored[1:], lowering.arena_base, lowering.target)
+def _interleaved(lowerings: Sequence[LayerLowering], delays: Sequence[int], rules: Rules) -> list[Instruction]:
+    """The instructions of layers that run side by side: in step n, every layer computes its tile n - delay."""
+    found: list[Instruction] = []
+    pending = [tiles(lowering.layer) for lowering in lowerings]
+    left, step = set(range(len(lowerings))), 0
+    while left:
+        for i in sorted(left):
+            if step < delays[i]:
+                continue
+            lowering, tile = lowerings[i], next(pending[i], None)
+            if tile is None:
+                left.discard(i)
+                continue
+            have = len(lowering.instructions)
+            lowering.lower(tile, rules)
+            found += lowering.instructions[have:]
+        step += 1
+    return found
+
+
+def _group(lowerings: Sequence[LayerLowering], delays: Sequence[int], rules: Rules) -> eisa.LayerOp:
+    """The instructions of a layer, or of several that run side by side, which count as one that computes the last
+    one's output. Raises `UserError` naming the layer if they do not do all that it is there for.
+    """
+    layers, last = [lowering.layer for lowering in lowerings], lowerings[-1]
+    instructions = last.run(rules) if len(layers) == 1 else _interleaved(lowerings, delays, rules)
+    output, computed = last.tensor(last.layer.output), {layer.output for layer in layers}
+    read = {op.tensor: None for layer in layers for op in layer.residents if op.tensor not in computed}
+    stored = [StoredTensor(tensor, last.whole(tensor)) for tensor in (output, *map(last.tensor, read))]
+    name = last.layer.layer_name.data
+    faults = layer_faults(instructions, stored[0], stored[1:], last.arena_base, last.target)
     if faults:
-        raise UserError([f"layer '{layer.layer_name.data}': {fault}" for fault in faults])
+        raise UserError([f"layer '{name}': {fault}" for fault in faults])
+    used = {name: last.constants[name] for lowering in lowerings for name in lowering.used}
     return eisa.layer_op(
-        layer.layer_name.data,
-        layer.kind.data,
-        layer.output.string_value(),
-        [n.data for n in layer.nodes.data],
-        layer.macs.value.data,
-        layer.weights.value.data,
-        [_extent(constants[name]) for name in lowering.used],
+        name,
+        last.layer.kind.data if len(layers) == 1 else BANDS,
+        last.layer.output.string_value(),
+        [n.data for layer in layers for n in layer.nodes.data],
+        sum(layer.macs.value.data for layer in layers),
+        sum(layer.weights.value.data for layer in layers),
+        [_extent(constant) for constant in used.values()],
         instructions,
-        layer.location,
+        fused(*layers) if len(layers) > 1 else last.layer.location,
     )
 
 

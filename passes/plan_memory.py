@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from dialects.attributes import i64_array, integer
-from dialects.bfs import LayerOp, ProgramOp
+from dialects.bfs import BufferOp, LayerOp, ProgramOp
 from dialects.bfs_checks import lifetimes
 from dialects.bfs_tiles import SPACES
 from isa.errors import UserError
@@ -35,25 +36,47 @@ def intervals(program: ProgramOp) -> tuple[list[Interval], list[Interval]]:
 
 
 def act_taken(program: ProgramOp) -> list[int]:
-    """Bytes at the bottom of ACT that placed resident tensors take during each layer."""
+    """Bytes at the bottom of ACT that placed resident tensors take during each group of layers."""
     offsets = {name: 0 if t.offset is None else t.offset.value.data for name, t in program.stored.items()}
-    return taken_by(intervals(program)[1], offsets, len(program.layers))
+    return taken_by(intervals(program)[1], offsets, len(program.groups))
 
 
-def place_buffers(layer: LayerOp, target: Target, taken: int, from_top: bool) -> list[str]:
-    """Give every buffer of a layer an address, from one end of its scratchpad, without the first `taken` bytes of ACT;
-    returns what does not fit.
+class Stacked(NamedTuple):
+    """Buffers of a scratchpad that lie one after the other, from one end of it, and the layer that they belong to, or
+    the last of several.
+    """
+
+    buffers: list[BufferOp]
+    from_top: bool
+    layer: LayerOp
+
+
+def stacks(group: Sequence[LayerOp], space: str, from_top: bool) -> list[Stacked]:
+    """The buffers of layers that run together. They lie apart, except in PSUM, where no layer keeps anything from one
+    tile to the next: there every second layer begins at the other end.
+    """
+    own = [[b for b in layer.buffers if b.space == space] for layer in group]
+    if space == "psum":
+        ends = [from_top != (i % 2 == 1) for i in range(len(group))]
+        return [Stacked(*stack) for stack in zip(own, ends, group, strict=True)]
+    return [Stacked([b for buffers in own for b in buffers], from_top, group[-1])]
+
+
+def place_buffers(group: Sequence[LayerOp], target: Target, taken: int, from_top: bool) -> list[str]:
+    """Give every buffer of layers that run together an address, without the first `taken` bytes of ACT; returns what
+    does not fit.
     """
     causes: list[str] = []
     for space in SPACES:
-        group = [b for b in layer.buffers if b.space == space]
-        try:
-            addresses = stack_above([b.nbytes for b in group], space, target, taken, from_top)
-        except ValueError as e:
-            causes.append(f"layer '{layer.layer_name.data}': {space} {e}")
-            continue
-        for buffer, address in zip(group, addresses, strict=True):
-            buffer.addresses = i64_array([address])
+        for stacked in stacks(group, space, from_top):
+            sizes = [b.nbytes for b in stacked.buffers]
+            try:
+                addresses = stack_above(sizes, space, target, taken, stacked.from_top)
+            except ValueError as e:
+                causes.append(f"layer '{stacked.layer.layer_name.data}': {space} {e}")
+                continue
+            for buffer, address in zip(stacked.buffers, addresses, strict=True):
+                buffer.addresses = i64_array([address])
     return causes
 
 
@@ -62,8 +85,9 @@ class PlanMemoryPass(ModulePass):
     """Place scratchpad buffers and the activation arena.
 
     Buffers of even layers grow from the bottom of a scratchpad, those of odd layers from the top, so that a layer's
-    first loads need not wait for the last tile of the layer before. Resident tensors lie at the bottom of ACT, below
-    the buffers. Tensors share space, in DRAM and in ACT, when no layer needs both.
+    first loads need not wait for the last tile of the layer before; layers in bands count as one layer, except that
+    in PSUM they take turns. Resident tensors lie at the bottom of ACT, below the buffers. Tensors share space, in DRAM
+    and in ACT, when no layer needs both.
     """
 
     name = "plan-memory"
@@ -75,11 +99,11 @@ class PlanMemoryPass(ModulePass):
         off_chip, resident = intervals(program)
         offsets, total = plan_arena(off_chip)
         chip, _ = plan_arena(resident, SCRATCHPAD_ALIGN)
-        taken = taken_by(resident, chip, len(program.layers))
+        taken = taken_by(resident, chip, len(program.groups))
         causes = [
             c
-            for i, layer in enumerate(program.layers)
-            for c in place_buffers(layer, target, taken[i], from_top=i % 2 == 1)
+            for i, group in enumerate(program.groups)
+            for c in place_buffers(group, target, taken[i], from_top=i % 2 == 1)
         ]
         if causes:
             raise UserError(causes, "tile for this target first")

@@ -31,6 +31,7 @@ from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.residency import Residency, plan_residency
+from passes.tiling.side_by_side import with_bands
 from passes.tiling.views import channel_views
 
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
@@ -44,9 +45,12 @@ class _FunctionTiler:
     ) -> None:
         self.function = function
         self.target = target
+        self.bands = residency.bands
         views = channel_views(function.body.block, target)
-        self.declared = Declarations(target.array.chunk, views, residency.tensors, raw)
-        self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken)
+        rings = {name: rows for bands in self.bands for name, rows in bands.rings.items() if rows is not None}
+        self.declared = Declarations(target.array.chunk, views, residency.tensors, raw, rings)
+        rows = {i: n for bands in self.bands for i, n in zip(bands.numbers, bands.rows, strict=True)}
+        self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken, rows)
 
     def program(self) -> bfs.ProgramOp:
         """The program. Raises `UserError` naming all nodes that cannot be tiled."""
@@ -62,16 +66,32 @@ class _FunctionTiler:
             raise UserError(causes, "enlarge the scratchpads in the target file, or change the model")
         sample = self.function.attributes.get("sample")
         declared = self.declared
-        ops = [*declared.tensor_ops, *inputs, *outputs, *declared.constant_ops, *self.tiler.layers]
+        ops = [*declared.tensor_ops, *inputs, *outputs, *declared.constant_ops, *self._layers()]
         program = bfs.ProgramOp(self.target, ops, sample if isinstance(sample, DenseAttr) else None)
         if (weights := recorded(self.function)) is not None:
             program.float_weights = integer(weights)
         return program
 
-    def residency(self, program: bfs.ProgramOp) -> Residency:
-        """The tensors of the finished `program` that are better kept in ACT."""
+    def residency(self, program: bfs.ProgramOp, bands: bool) -> Residency:
+        """The tensors of the finished `program` that are better kept in ACT and, if there may be `bands`, the layers
+        that better run side by side.
+        """
         outputs = {port.tensor.string_value() for port in program.outputs}
-        return plan_residency(self.tiler.records, outputs, self.target)
+        found = plan_residency(self.tiler.records, outputs, self.target)
+        return with_bands(self.tiler.records, outputs, found, self.target) if bands else found
+
+    def _layers(self) -> list[Operation]:
+        """The layers, those that run side by side in one operation."""
+        found: list[Operation] = []
+        together = {bands.first: bands for bands in self.bands}
+        i = 0
+        while i < len(self.tiler.layers):
+            bands = together.get(i)
+            count = 1 if bands is None else len(bands.rows)
+            layers = self.tiler.layers[i : i + count]
+            found += layers if bands is None else [bfs.BandsOp(bands.delays, layers)]
+            i += count
+        return found
 
     def _tile(self) -> None:
         for op in list(self.function.body.block.ops):
@@ -169,8 +189,9 @@ class TileBasisFirstPass(ModulePass):
     (`passes.tiling.cost`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
     parts; an average over such windows that all count equally many positions becomes a depthwise convolution, a maximum
     one over columns and then one over rows. Tensors that fit stay in ACT from the layer that computes them to the last
-    one that reads them, where that makes the layers cheaper (`passes.tiling.residency`). Concatenations and slices of
-    channels become addresses (`passes.tiling.views`).
+    one that reads them, where that makes the layers cheaper (`passes.tiling.residency`). Of those that do not fit, some
+    need not leave ACT because their layers run side by side, one band of rows after the other (`passes.tiling.bands`).
+    Concatenations and slices of channels become addresses (`passes.tiling.views`).
     """
 
     name = "tile-basis-first"
@@ -178,12 +199,14 @@ class TileBasisFirstPass(ModulePass):
 
     target: str = "esc1"
     """Installed target or target file."""
+    bands: bool = True
+    """Whether neighbouring layers may run side by side, band after band of rows, where that is cheaper."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)
         target = load_target(self.target)
         first, program = _tiled(function, target, Residency(frozenset(), ()))
-        residency = first.residency(program)
+        residency = first.residency(program, self.bands)
         if residency.tensors:
             _, program = _tiled(function, target, residency)
         block = op.body.block

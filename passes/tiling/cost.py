@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +41,35 @@ class _Compute:
 
     cycles: Number
     posts: Number
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Estimated cycles of each queue of a layer: `act` and `weights` are those of loads; `written` those in which DRAM
+    takes what is stored; `first` and `last` those before and after the convolutions.
+    """
+
+    act: Number
+    weights: Number
+    compute: Number
+    post: Number
+    store: Number
+    written: Number
+    first: Number
+    last: Number
+
+    @property
+    def total(self) -> Number:
+        """Cycles of the layer, if every queue works ahead: the busiest one, start and end."""
+        load = self.act + self.weights
+        busiest = most(most(most(load + self.written, self.compute), self.post), self.store)
+        return busiest + self.first + self.last + _OVERLAP_LOSS * (load + self.compute + self.post + self.store)
+
+    @staticmethod
+    def together(layers: Sequence[Queued]) -> Queued:
+        """The queues of layers that run side by side, the last of which ends last."""
+        sums = [sum(column) for column in zip(*(astuple(layer) for layer in layers), strict=True)]
+        return replace(Queued(*sums), last=layers[-1].last)
 
 
 class CostModel:
@@ -132,10 +161,13 @@ class CostModel:
         counts = instances_per_buffer(wanted, self.target)
         return {b.name: b.streamed & (counts[b.name] == 1) for b in needed}
 
-    def cycles(self, t: Tiling, needed: list[Buffer]) -> Number:
-        """Estimated cycles of the layer: the busiest queue, plus what single-buffered transfers expose, plus start
-        and end.
-        """
+    def post_tile(self, t: Tiling) -> float:
+        """Cycles of the post unit for one PSUM tile, or for an output tile of a layer without partial sums."""
+        rows, channels = (t.psum_rows, t.psum_channels) if self.p.accumulates else (t.rows, t.channels)
+        return float(self.target.post.issue_cycles + rows * t.columns * channels / self.target.post.lanes)
+
+    def queued(self, t: Tiling) -> Queued:
+        """Estimated cycles of the queues."""
         p, target = self.p, self.target
         nest, depends = loops(p, t), dependencies(p, t)
         tiles = ceil_div(p.oh, t.rows) * ceil_div(p.ow, t.columns) * ceil_div(p.k, t.channels)
@@ -149,27 +181,31 @@ class CostModel:
             weight_loads = executions(nest, depends["weights"]) * p.parts
             weight_cycles = self._weight_cycles(t, nest, weight_loads, depends["parameters"])
             work = self._compute(t)
-        compute = work.cycles
         post = work.posts * target.post.issue_cycles + p.work.post_values(p) / target.post.lanes
         stored = p.oh * p.ow * p.k * (p.output_density + 1 / 8 if p.output_format is TensorFormat.BITMAP else 1.0)
         if p.stored_c > p.k and p.output_format is TensorFormat.RAW:
             stored += p.oh * p.ow * target.dram.burst_bytes / 2
         stored = 0.0 if p.output_resident else stored
         store = 0.0 if p.output_resident else tiles * target.dma.issue_cycles + stored / self.bandwidth
+        first = act_cycles / act_loads + weight_cycles / weight_loads
+        written = stored / self.bandwidth
+        return Queued(act_cycles, weight_cycles, work.cycles, post, store, written, first, (post + store) / tiles)
 
-        load = act_cycles + weight_cycles
-        total = most(most(most(load + stored / self.bandwidth, compute), post), store)
-        single = self._single(needed)
+    def cycles(self, t: Tiling, needed: list[Buffer]) -> Number:
+        """Estimated cycles of the layer: the busiest queue, plus what single-buffered transfers expose, plus start
+        and end.
+        """
+        q, single = self.queued(t), self._single(needed)
+        total = q.total
         exposed = {
-            "act": least(act_cycles, choose(compute > 0, compute, post)),
-            "weights": least(weight_cycles, compute),
-            "psum": least(compute, post),
-            "out": least(post, store),
+            "act": least(q.act, choose(q.compute > 0, q.compute, q.post)),
+            "weights": least(q.weights, q.compute),
+            "psum": least(q.compute, q.post),
+            "out": least(q.post, q.store),
         }
         for name, waiting in exposed.items():
             total = total + choose(single.get(name, False), waiting, 0)
-        first = act_cycles / act_loads + weight_cycles / weight_loads
-        return total + first + (post + store) / tiles + _OVERLAP_LOSS * (load + compute + post + store)
+        return total
 
 
 def group_choices(blocks: int, rows: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -65,6 +65,7 @@ class Declarations:
     views: ChannelViews = field(default_factory=ChannelViews)
     resident: Set[str] = frozenset()
     raw: Set[str] = frozenset()
+    rings: Mapping[str, int] = field(default_factory=dict[str, int])
     tensors: dict[SSAValue, DeclaredTensor] = field(default_factory=dict[SSAValue, DeclaredTensor])
     tensor_ops: list[Operation] = field(default_factory=list[Operation])
     constant_ops: list[Operation] = field(default_factory=list[Operation])
@@ -117,7 +118,8 @@ class Declarations:
 
     def _declare(self, value: SSAValue, tensor: DeclaredTensor, part: tuple[str, int] | None = None) -> DeclaredTensor:
         form = "raw" if tensor.format is TensorFormat.RAW else "bitmap"
-        op = bfs.TensorOp(tensor.name, tensor.shape, q_of(value), form, tensor.segment, tensor.resident, part)
+        rows = self.rings.get(tensor.name)
+        op = bfs.TensorOp(tensor.name, tensor.shape, q_of(value), form, tensor.segment, tensor.resident, part, rows)
         self.tensors[value] = tensor
         self.tensor_ops.append(op)
         return tensor

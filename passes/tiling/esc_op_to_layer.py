@@ -4,8 +4,9 @@ lay out the loop nest that solves it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,9 @@ from isa.target import Target
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
 from passes.tiling.limits import field_range
 from passes.tiling.loop_nest_builder import LoopNestBuilder
-from passes.tiling.memory import with_act
+from passes.tiling.memory import banded, with_act
 from passes.tiling.problem import TilingProblem, buffers
-from passes.tiling.residency import LayerRecord
+from passes.tiling.records import LayerRecord
 from passes.tiling.search import search, smallest_need, solve
 
 MAX_WINDOW = field_range("conv.dense", "r")[1]
@@ -34,8 +35,9 @@ class LayerTiler:
     """The layers of a program under construction; faults are collected in `causes`.
 
     `dispatch` tiles an operation by the layer kind that matches it: a kind may rewrite an operation into others and
-    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer. `crowded`: names of
-    tensors with parts of which a layer finds no room for whole BITMAP lines.
+    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer. `bands`: rows of the
+    tiles of each layer that runs side by side with others. `crowded`: names of tensors with parts of which a layer
+    finds no room for whole BITMAP lines.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class LayerTiler:
         declared: Declarations,
         dispatch: Callable[[Operation, LayerTiler, bool], None],
         taken: Sequence[int] = (),
+        bands: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.target = target
+        self._bands = bands
         self._taken = taken
         self.declared = declared
         self.causes: list[str] = []
@@ -80,6 +84,7 @@ class LayerTiler:
 
     def _posed(self, p: TilingProblem, value: SSAValue) -> TilingProblem:
         """The problem of a layer that computes a value, with what is decided about its tensor."""
+        p = replace(p, band=min(self._bands.get(len(self.records), 0), p.oh))
         whole = self.declared.whole(value)
         if whole is None:
             lines = p.output_format is TensorFormat.BITMAP and self.declared.in_lines(value)
@@ -92,7 +97,9 @@ class LayerTiler:
         return replace(p, output_format=whole.format, stored_c=whole.stored_c, segment=segment)
 
     def _machine(self, number: int) -> Target:
-        """The machine without what resident tensors take during a layer."""
+        """The machine as a layer sees it: without what resident tensors take, or with what bands leave to it."""
+        if number in self._bands:
+            return banded(self.target)
         return with_act(self.target, self._taken[number] if number < len(self._taken) else 0)
 
     def start(self, op: Operation, p: TilingProblem, value: SSAValue) -> LoopNestBuilder | None:

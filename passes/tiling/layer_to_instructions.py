@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -38,6 +38,22 @@ class HeldRegion:
     c: Span = _NONE
     strides: tuple[int, int] | None = None
     """Positions from row to row and bytes from position to position, in ACT; None where the tile has no gaps."""
+    ring: int = 0
+    """Rows of the ring that the region lies in: row y is at place y % ring. 0: row after row from the address on."""
+
+
+@dataclass
+class Ring:
+    """The rows of a resident tensor that ACT holds while layers run: the last `rows` of those up to `end`."""
+
+    rows: int
+    end: int = 0
+
+    @property
+    def held(self) -> Span:
+        """The rows that are there."""
+        first = max(0, self.end - self.rows)
+        return Span(first, self.end - first)
 
 
 @dataclass
@@ -53,6 +69,8 @@ class BufferState:
     whole: tuple[int, int] | None = None
     """Width and channels of the tensor that has the bytes of a resident one; what is held is a part of it in its place.
     """
+    ring: Ring | None = None
+    """The rows that are there of a tensor of which ACT holds a part; shared by the layers that compute and read it."""
     held: list[HeldRegion | None] = field(init=False)
     current: int = -1
     offset: int = 0
@@ -71,7 +89,8 @@ class BufferState:
         self.current = (self.current + 1) % len(self.held)
         if self.whole is not None:
             width, channels = self.whole
-            self.offset = (region.y.first * width + region.x.first) * channels + region.k.first
+            row = region.y.first % self.ring.rows if self.ring is not None else region.y.first
+            self.offset = (row * width + region.x.first) * channels + region.k.first
             region = replace(region, strides=self.whole)
         self.held[self.current] = region
 
@@ -100,8 +119,10 @@ class LayerLowering:
         constants: Mapping[str, ConstantOp],
         target: Target,
         arena_base: int,
+        rings: dict[str, Ring] | None = None,
     ) -> None:
         self.layer = layer
+        self._rings = {} if rings is None else rings
         self.tensors = tensors
         self.constants = constants
         self.target = target
@@ -124,7 +145,9 @@ class LayerLowering:
         h, w, c = tensor.extents
         place, (_, width, channels) = self.offset(tensor) + tensor.channels.start, self.whole(tensor).extents
         state = BufferState("act", tensor.resident_bytes, (place,), (width, channels))
-        if op.tensor != self.layer.output:
+        if tensor.ring is not None:
+            state.ring = self._rings.setdefault(op.tensor.string_value(), Ring(tensor.ring))
+        elif op.tensor != self.layer.output:
             state.turn(HeldRegion(op.tensor.string_value(), Span(0, h), Span(0, w), c=Span(0, c)))
         return state
 
@@ -132,12 +155,16 @@ class LayerLowering:
         """Lower all tile operations. Raises `UserError` if a tile reads what its buffers do not hold, or if no rule
         lowers it.
         """
-        for op, at in executions(self.layer):
+        self.lower(executions(self.layer), rules)
+        return self.instructions
+
+    def lower(self, operations: Iterable[tuple[TileOp, Indices]], rules: Rules) -> None:
+        """Lower the tile operations that come next. Raises `UserError` as `run` does."""
+        for op, at in operations:
             rule = rules.get(type(op))
             if rule is None:
                 raise self.fault(f"no installed layer kind lowers {op.name}", "install the package that defines it")
             rule(self, op, at)
-        return self.instructions
 
     def fault(self, what: str, note: str = "") -> UserError:
         """A diagnostic about the layer."""
@@ -150,10 +177,31 @@ class LayerLowering:
     def held(self, buffer: SSAValue) -> tuple[HeldRegion, int]:
         """What the current instance of a buffer holds, and its address."""
         state = self.states[buffer]
+        if state.ring is not None and isinstance(buffer.owner, ResidentOp) and state.current < 0:
+            return self._ring_region(buffer.owner.tensor, state.ring), state.places[0]
         region = state.held[state.current] if state.current >= 0 else None
         if region is None:
             raise self.fault(f"a tile reads a buffer of {state.space} that nothing has filled")
         return region, state.address
+
+    def _ring_region(self, ref: SymbolRefAttr, ring: Ring) -> HeldRegion:
+        """The rows of a tensor that its ring holds."""
+        _, w, c = self.tensor(ref).extents
+        if not ring.end:
+            raise self.fault(f"a tile reads tensor {ref}, of which no row has been computed")
+        return HeldRegion(ref.string_value(), ring.held, Span(0, w), c=Span(0, c), strides=(w, c), ring=ring.rows)
+
+    def open_rows(self, buffer: SSAValue, rows: Span) -> None:
+        """Make room for the next rows of the output if they go to a ring. Raises `UserError` if they cannot."""
+        ring = self.states[buffer].ring
+        if ring is None:
+            return
+        if rows.first != ring.end or rows.first % ring.rows + rows.extent > ring.rows:
+            raise self.fault(
+                f"a tile computes rows {rows.first}..{rows.end - 1}; its ring of {ring.rows} rows holds rows up to "
+                f"{ring.end - 1} and requires the next ones, without a gap and not across its end"
+            )
+        ring.end = rows.end
 
     def require_room(self, buffer: SSAValue, nbytes: int) -> None:
         """Raise `UserError` if a tile is larger than its buffer."""
@@ -219,8 +267,12 @@ class LayerLowering:
     def act_fields(self, region: HeldRegion, address: int, part: Box) -> dict[str, int]:
         """Fields that describe the part of an input tile that an instruction reads."""
         y, x, c = part
-        extents = {"ih": y.extent, "iw": x.extent, "ic": c.extent, "signed": self.is_signed(region)}
-        return {**self.place("act", region, address, part), **extents}
+        fields = {"ih": y.extent, "iw": x.extent, "ic": c.extent, "signed": self.is_signed(region)}
+        if region.ring and (turn := region.ring - y.first % region.ring) < y.extent:
+            fields |= {"act_turn": turn, "act_ring": region.ring}
+            part = Span(y.first, turn), x, c
+            self.require_covered(region.y, y, "rows")
+        return {**self.place("act", region, address, part), **fields}
 
     def out_fields(self, region: HeldRegion, address: int, part: HeldRegion) -> dict[str, int]:
         """Where a part of the output tile lies. Raises `UserError` if the region is a part of an input."""
@@ -238,7 +290,12 @@ class LayerLowering:
             self.require_covered(have, want, f"{what}{axis}")
         (y, x, c), (part_y, part_x, part_c) = held, part
         width, channels = region.strides or (x.extent, c.extent)
-        position = (part_y.first - y.first) * width + part_x.first - x.first
+        row = part_y.first - y.first
+        if region.ring:
+            row = part_y.first % region.ring
+            if row + part_y.extent > region.ring:
+                raise self.fault(f"a tile reads rows across the end of a ring of {region.ring} rows")
+        position = row * width + part_x.first - x.first
         at = address + position * channels + part_c.first - c.first
         return {name: at, f"{name}_w": width, f"{name}_c": channels}
 

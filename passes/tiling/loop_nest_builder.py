@@ -9,7 +9,8 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
-from dialects.bfs import BufferOp, ForOp, ResidentOp
+from dialects.bfs import BufferOp, ResidentOp
+from dialects.bfs_loops import ForOp
 from dialects.bfs_tiles import (
     INDEX,
     BufferType,

@@ -69,6 +69,11 @@ def with_act(target: Target, taken: int) -> Target:
     return replace(target, scratchpad=replace(target.scratchpad, act=target.scratchpad.act - taken))
 
 
+def banded(target: Target) -> Target:
+    """The machine as one of several layers side by side sees it: half of PSUM, so that neighbours work apart."""
+    return replace(target, scratchpad=replace(target.scratchpad, psum=target.scratchpad.psum // 2))
+
+
 @dataclass(frozen=True)
 class Interval:
     """A tensor: bytes and the first and last step of its life, both included."""

@@ -132,6 +132,8 @@ class TilingProblem:
     axis. `output_resident`: the output stays in ACT. `stored_c`: channels of the tensor that the output is a part of, 0
     if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole
     layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
+    `band`: rows of every output tile, which then has all columns and channels, and constants are loaded once; 0: tiles
+    of any form.
     """
 
     work: Workload
@@ -155,6 +157,7 @@ class TilingProblem:
     stored_c: int = 0
     segment: int = 0
     parts: int = 1
+    band: int = 0
 
     @property
     def accumulates(self) -> bool:

@@ -8,66 +8,25 @@ above those that live during it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 from isa.target import Target
+from passes.tiling.bands import Bands
 from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, plan_arena, reserve, taken_by, with_act
-from passes.tiling.problem import InputSource, TilingProblem
+from passes.tiling.records import LayerRecord
 from passes.tiling.search import cheapest
 
 
 @dataclass(frozen=True)
-class LayerRecord:
-    """A layer to tile: its problem, the tensors that it reads (its sources, then its residual) and computes, and the
-    tensors that have the bytes of those that are parts.
-    """
-
-    problem: TilingProblem
-    reads: tuple[str, ...]
-    output: str
-    storage: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def stored(self, name: str) -> str:
-        """The tensor that has the bytes of one of the layer's."""
-        return self.storage.get(name, name)
-
-    @property
-    def output_bytes(self) -> int:
-        """Bytes in ACT of the tensor that has those of the output."""
-        p = self.problem
-        return p.oh * p.ow * (p.stored_c or p.k)
-
-    @property
-    def residents(self) -> Mapping[str, str]:
-        """The resident tensors of the layer by the names of the buffers that they stand for."""
-        p = self.problem
-        sides = [*p.sources, *(() if p.residual is None else (p.residual,))]
-        names = [*(f"source{i}" for i in range(len(p.sources))), "residual"]
-        found = {name: tensor for name, tensor, side in zip(names, self.reads, sides, strict=False) if side.resident}
-        return {**found, "out": self.output} if p.output_resident else found
-
-    def posed(self, resident: Set[str]) -> TilingProblem:
-        """The problem if these tensors are resident."""
-        p, count = self.problem, len(self.problem.sources)
-
-        def side(source: InputSource, name: str) -> InputSource:
-            return replace(source, resident=self.stored(name) in resident)
-
-        return replace(
-            p,
-            sources=tuple(side(s, name) for s, name in zip(p.sources, self.reads, strict=False)),
-            residual=None if p.residual is None else side(p.residual, self.reads[count]),
-            output_resident=self.stored(self.output) in resident,
-        )
-
-
-@dataclass(frozen=True)
 class Residency:
-    """The tensors that are resident, and the bytes at the bottom of ACT that they take during each layer."""
+    """The tensors that are resident, the bytes at the bottom of ACT that they take during each layer, and the layers
+    that run side by side.
+    """
 
     tensors: frozenset[str]
     taken: tuple[int, ...]
+    bands: tuple[Bands, ...] = ()
 
 
 def tensor_lives(layers: Sequence[LayerRecord]) -> list[Interval]:
@@ -84,7 +43,7 @@ def tensor_lives(layers: Sequence[LayerRecord]) -> list[Interval]:
     return [Interval(name, reserve(layers[i].output_bytes), i, last[name]) for name, i in first.items() if name in read]
 
 
-def _cycles(layer: LayerRecord, resident: Set[str], taken: int, target: Target) -> float | None:
+def layer_cycles(layer: LayerRecord, resident: Set[str], taken: int, target: Target) -> float | None:
     """Estimated cycles of a layer; None if it does not tile with whole windows."""
     found = cheapest(layer.posed(resident), with_act(target, taken))
     return None if found is None else found[0]
@@ -101,7 +60,7 @@ def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Tar
     wanted.sort(key=lambda t: (-(1 + reads[t.name]) / (t.last - t.first + 1), -t.nbytes, t.first))
     chosen: list[Interval] = []
     taken = [0] * count
-    cycles = [_cycles(layer, frozenset(), 0, target) for layer in layers]
+    cycles = [layer_cycles(layer, frozenset(), 0, target) for layer in layers]
     for item in wanted:
         trial = [*chosen, item]
         offsets, total = plan_arena(trial, SCRATCHPAD_ALIGN)
@@ -132,7 +91,11 @@ def _estimates(
     limit = 0.0
     for i in changed:
         old = before[i]
-        new = None if old is None or taken[i] >= target.scratchpad.act else _cycles(layers[i], names, taken[i], target)
+        new = (
+            None
+            if old is None or taken[i] >= target.scratchpad.act
+            else layer_cycles(layers[i], names, taken[i], target)
+        )
         if old is None or new is None:
             return None
         found.append(new)

@@ -47,14 +47,14 @@ def _conv_inner(
             balanced(rows, limit // (columns * pn)) for limit in (psum_words // 2, psum_words) if limit >= columns * pn
         )
         depths = [input_channels]
-        if p.splits_input_channels:
+        if p.splits_input_channels and not p.band:
             per_channel = p.work.weight_bytes(p, pn, 1, target)
             for limit in (coef // 2, coef):
                 if per_channel <= limit < per_channel * input_channels:
                     depths.append(balanced(input_channels, limit // per_channel))
         for ph in heights:
             for depth in dict.fromkeys(depths):
-                options = (p.k, channels, pn) if depth == p.cpg else (pn,)
+                options = (pn,) if depth < p.cpg else (p.k,) if p.band else (p.k, channels, pn)
                 for weights in dict.fromkeys(options):
                     if p.work.weight_bytes(p, weights, depth, target) <= coef:
                         yield ph, pn, depth, weights
@@ -80,6 +80,9 @@ def _psum_channel_choices(p: TilingProblem, channels: int, target: Target) -> li
 
 def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, int, int]]:
     """Rows, columns and channels of output tiles to try."""
+    if p.band:
+        yield min(p.band, p.oh), p.ow, p.k
+        return
     multiple = segment if p.output_format is TensorFormat.BITMAP else 1
     widths = step_choices(p.ow, multiple)
     if p.output_format is TensorFormat.RAW:
@@ -111,7 +114,8 @@ def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tupl
             continue
         for inputs in _input_channel_choices(p, rows, columns, channels, act - out, chunk):
             for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
-                par = next((n for n in (p.k, channels, pn) if reserve(requant_block_bytes(n)) <= room), 0)
+                loads = (p.k,) if p.band else (p.k, channels, pn)
+                par = next((n for n in loads if reserve(requant_block_bytes(n)) <= room), 0)
                 if par:
                     yield (rows, columns, channels, ph, pn, inputs, depth, weights, par), ordered
 
@@ -126,7 +130,7 @@ def _input_channel_choices(p: TilingProblem, rows: int, columns: int, channels: 
 
     if p.sources[0].resident or nbytes(p.cpg) <= act:
         return [p.cpg]
-    if not p.splits_input_channels or p.cpg <= chunk:
+    if not p.splits_input_channels or p.cpg <= chunk or p.band:
         return []
     one = nbytes(chunk)
     counts = dict.fromkeys(room // one for room in (act // 2, act) if room >= one)

@@ -102,6 +102,7 @@ class OpenTileRule(TileRule):
         region = HeldRegion("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
         state = layer.states[op.buffer]
         layer.require_room(op.buffer, region.y.extent * region.x.extent * region.k.extent)
+        layer.open_rows(op.buffer, region.y)
         if state.whole is not None:
             h, w, c = layer.tensor(layer.layer.output).extents
             whole = HeldRegion("", Span(0, h), Span(0, w), Span(0, c))

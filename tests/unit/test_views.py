@@ -30,7 +30,8 @@ from passes.tiling.layer_faults import StoredTensor, layer_faults
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.memory import Interval
 from passes.tiling.problem import InputSource, TilingProblem
-from passes.tiling.residency import LayerRecord, tensor_lives
+from passes.tiling.records import LayerRecord
+from passes.tiling.residency import tensor_lives
 
 SPLIT = MAIN.index("lower-to-eisa")
 

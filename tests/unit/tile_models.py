@@ -244,7 +244,7 @@ def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 7
 Builder = Callable[[Graph], SSAValue]
 
 
-def lower(module: ModuleOp, target: str = "esc1", passes: Sequence[str] = MAIN) -> ModuleOp:
+def lower(module: ModuleOp, target: str = "esc1", passes: Sequence[str] = MAIN, bands: bool = True) -> ModuleOp:
     """Run passes by name on a copy of a module."""
     from xdsl.context import Context
 
@@ -254,6 +254,6 @@ def lower(module: ModuleOp, target: str = "esc1", passes: Sequence[str] = MAIN) 
     result.verify()
     for name in passes:
         kind: Any = _load(PASSES[name])
-        kind(**({"target": target} if name == "tile-basis-first" else {})).apply(Context(), result)
+        kind(**({"target": target, "bands": bands} if name == "tile-basis-first" else {})).apply(Context(), result)
         result.verify()
     return result

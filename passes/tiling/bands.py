@@ -1,0 +1,217 @@
+"""Which neighbouring layers run side by side, one band of rows after the other, and how high their bands are.
+
+A tensor between two such layers never touches DRAM, and ACT holds only those of its rows that are still to be read, in
+a ring. In every step each layer computes one tile, of all columns and channels; the tiles of a layer are as high as
+what a tile of its reader moves on by, so that all layers keep the same pace. A layer is delayed by as many steps as
+the rows that it reads need. Weights and parameters of all the layers stay loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+from isa.integers import ceil_div
+from isa.target import Target
+from passes.tiling.cost import CostModel, Queued
+from passes.tiling.geometry import Span, window_span
+from passes.tiling.limits import field_range
+from passes.tiling.memory import banded, reserve
+from passes.tiling.problem import TilingProblem, buffers
+from passes.tiling.records import LayerRecord
+from passes.tiling.search import cheapest
+
+MOST_LAYERS = 8
+"""Layers that run side by side, at most."""
+_HEIGHTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+"""Rows of a tile of the last layer to try."""
+_AHEAD = (0, 1)
+"""Steps to try by which a layer is delayed beyond need, so that no queue waits for another within a step."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Layers from number `first` on that run side by side. For each of them: the rows of a tile, and the steps by which
+    it is delayed. `rings`: rows of the ring of each tensor between them, None where ACT holds the whole tensor.
+    `nbytes`: ACT bytes of their buffers; `cycles`: as estimated.
+    """
+
+    first: int
+    rows: tuple[int, ...]
+    delays: tuple[int, ...]
+    rings: Mapping[str, int | None]
+    nbytes: int
+    cycles: float
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of the layers."""
+        return range(self.first, self.first + len(self.rows))
+
+
+class _Edge(NamedTuple):
+    """Layer `reader` reads what layer `source` computes, through windows of these rows."""
+
+    source: int
+    reader: int
+    kernel: int
+    stride: int
+    pad: int
+
+    def rows(self, tile: Span, height: int) -> Span:
+        """The rows, of `height`, that an output tile needs."""
+        return window_span(tile, self.kernel, self.stride, self.pad, height)
+
+
+def _edges(layers: Sequence[LayerRecord]) -> list[_Edge]:
+    """Who reads whom among some layers."""
+    computed = {layer.output: i for i, layer in enumerate(layers)}
+    found: list[_Edge] = []
+    for i, layer in enumerate(layers):
+        p = layer.problem
+        for n, name in enumerate(layer.reads):
+            if name in computed and n < len(p.sources):
+                found.append(_Edge(computed[name], i, p.kernel[0], p.strides[0], p.pads[0]))
+            elif name in computed:
+                found.append(_Edge(computed[name], i, 1, 1, 0))
+    return found
+
+
+def _heights(layers: Sequence[LayerRecord], edges: Sequence[_Edge], last: int) -> list[int] | None:
+    """Rows of a tile of each layer if the last one's have `last`; None if the layers cannot keep the same pace."""
+    rows = [0] * (len(layers) - 1) + [last]
+    for edge in sorted(edges, key=lambda e: -e.reader):
+        wanted = rows[edge.reader] * edge.stride
+        if rows[edge.source] not in (0, wanted):
+            return None
+        rows[edge.source] = wanted
+    return rows if all(rows) else None
+
+
+def _tile(p: TilingProblem, rows: int, number: int) -> Span:
+    return Span(number * rows, min(rows, p.oh - number * rows))
+
+
+def _delays(problems: Sequence[TilingProblem], rows: Sequence[int], edges: Sequence[_Edge], ahead: int) -> list[int]:
+    """Steps by which each layer is delayed, so that the rows that it reads are there before its turn."""
+    found = [0] * len(problems)
+    for edge in edges:
+        p, height = problems[edge.reader], problems[edge.source].oh
+        for j in range(ceil_div(p.oh, rows[edge.reader])):
+            need = edge.rows(_tile(p, rows[edge.reader], j), height)
+            behind = (need.end - 1) // rows[edge.source] - j + ahead
+            found[edge.reader] = max(found[edge.reader], found[edge.source] + behind)
+    return found
+
+
+def _ring(
+    source: int,
+    problems: Sequence[TilingProblem],
+    rows: Sequence[int],
+    delays: Sequence[int],
+    edges: Sequence[_Edge],
+) -> int:
+    """Rows of the ring of what a layer computes: no tile may overwrite rows that are yet to be read, nor cross its
+    end. Then no operand of an addition crosses it either: its tiles are those of the layer.
+    """
+    p, most = problems[source], 0
+    for tile in range(ceil_div(p.oh, rows[source])):
+        oldest = p.oh
+        for edge in (e for e in edges if e.source == source):
+            reader = problems[edge.reader]
+            following = max(0, delays[source] + tile - delays[edge.reader])
+            if following < ceil_div(reader.oh, rows[edge.reader]):
+                needed = edge.rows(_tile(reader, rows[edge.reader], following), p.oh)
+                oldest = min(oldest, needed.first)
+        most = max(most, _tile(p, rows[source], tile).end - oldest)
+    return ceil_div(most, rows[source]) * rows[source]
+
+
+class Segment:
+    """Consecutive layers, and what bands of them would cost."""
+
+    def __init__(self, layers: Sequence[LayerRecord], first: int, count: int, target: Target) -> None:
+        self.layers, self.first, self._target = layers[first : first + count], first, target
+        self._edges = _edges(self.layers)
+        self.inner = frozenset(layer.output for layer in self.layers[:-1])
+        """The tensors between the layers."""
+
+    def choices(self, resident: Set[str], taken: int) -> Iterator[Bands]:
+        """Bands that fit, of all heights worth a try, if these tensors outside are resident, the first `taken` bytes of
+        ACT."""
+        for rows, ahead in product(_HEIGHTS, _AHEAD):
+            if rows >= self.layers[-1].problem.oh:
+                return
+            found = self._bands(rows, ahead, resident, taken)
+            if found is not None:
+                yield found
+
+    def _bands(self, last: int, ahead: int, resident: Set[str], taken: int) -> Bands | None:
+        rows = _heights(self.layers, self._edges, last)
+        if rows is None:
+            return None
+        kept = resident | self.inner
+        problems = [
+            replace(layer.posed(kept), band=min(n, layer.problem.oh))
+            for layer, n in zip(self.layers, rows, strict=True)
+        ]
+        delays = _delays(problems, rows, self._edges, ahead)
+        rings: dict[str, int | None] = {}
+        nbytes = 0
+        for i, layer in enumerate(self.layers[:-1]):
+            p, height = problems[i], _ring(i, problems, rows, delays, self._edges)
+            rings[layer.output] = height if height < p.oh else None
+            nbytes += reserve(min(height, p.oh) * p.ow * p.k)
+        most = field_range("conv.dense", "act_ring")[1]
+        if nbytes + taken >= self._target.scratchpad.act or any(n is not None and n > most for n in rings.values()):
+            return None
+        costs = self._costs(problems, nbytes + taken)
+        if costs is None:
+            return None
+        queued, buffered, waiting = costs
+        cycles = queued.total + (0 if ahead else waiting * ceil_div(problems[-1].oh, last))
+        return Bands(self.first, tuple(rows), tuple(delays), rings, buffered, cycles)
+
+    def _costs(self, problems: Sequence[TilingProblem], taken: int) -> tuple[Queued, int, float] | None:
+        """The queues of all layers together, ACT bytes of their buffers, and the cycles of a step in which layers wait
+        for one another; None if the layers do not fit beside `taken` bytes of ACT.
+        """
+        machine, used, waiting = banded(self._target), {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
+        queued: list[Queued] = []
+        for p in problems:
+            found = cheapest(p, machine)
+            if found is None:
+                return None
+            tiling = found[1]
+            needed = buffers(p, tiling, machine)
+            for b in needed:
+                used[b.space] += int(reserve(b.nbytes)) * (b.space != "psum")
+            model = CostModel(p, machine)
+            queued.append(model.queued(tiling))
+            waiting += model.post_tile(tiling)
+        if any(n > getattr(self._target.scratchpad, space) for space, n in used.items()):
+            return None
+        return Queued.together(queued), used["act"] - taken, waiting
+
+
+def segments(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> Iterator[Segment]:
+    """Runs of layers whose inner tensors have bytes of their own, and which nothing outside reads."""
+    readers: dict[str, set[int]] = {}
+    shared = set(outputs)
+    for i, layer in enumerate(layers):
+        p = layer.problem
+        for name in (*layer.reads, layer.output):
+            if layer.stored(name) != name:
+                shared |= {name, layer.stored(name)}
+        if p.residual is not None and p.residual_spread[0]:
+            shared.add(layer.reads[len(p.sources)])  # every tile needs the whole of it
+        for name in layer.reads:
+            readers.setdefault(name, set()).add(i)
+    for first in range(len(layers)):
+        for count in range(2, min(MOST_LAYERS, len(layers) - first) + 1):
+            inside = set(range(first, first + count))
+            inner = [layer.output for layer in layers[first : first + count - 1]]
+            if all(name not in shared and name in readers and readers[name] <= inside for name in inner):
+                yield Segment(layers, first, count, target)

@@ -1,0 +1,53 @@
+"""The layers of a program as they are to be tiled: their problems, and the tensors that they read and compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+
+from passes.tiling.problem import InputSource, TilingProblem
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """A layer to tile: its problem, the tensors that it reads (its sources, then its residual) and computes, and the
+    tensors that have the bytes of those that are parts.
+    """
+
+    problem: TilingProblem
+    reads: tuple[str, ...]
+    output: str
+    storage: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def stored(self, name: str) -> str:
+        """The tensor that has the bytes of one of the layer's."""
+        return self.storage.get(name, name)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes in ACT of the tensor that has those of the output."""
+        p = self.problem
+        return p.oh * p.ow * (p.stored_c or p.k)
+
+    @property
+    def residents(self) -> Mapping[str, str]:
+        """The resident tensors of the layer by the names of the buffers that they stand for."""
+        p = self.problem
+        sides = [*p.sources, *(() if p.residual is None else (p.residual,))]
+        names = [*(f"source{i}" for i in range(len(p.sources))), "residual"]
+        found = {name: tensor for name, tensor, side in zip(names, self.reads, sides, strict=False) if side.resident}
+        return {**found, "out": self.output} if p.output_resident else found
+
+    def posed(self, resident: Set[str]) -> TilingProblem:
+        """The problem if these tensors are resident."""
+        p, count = self.problem, len(self.problem.sources)
+
+        def side(source: InputSource, name: str) -> InputSource:
+            return replace(source, resident=self.stored(name) in resident)
+
+        return replace(
+            p,
+            sources=tuple(side(s, name) for s, name in zip(p.sources, self.reads, strict=False)),
+            residual=None if p.residual is None else side(p.residual, self.reads[count]),
+            output_resident=self.stored(self.output) in resident,
+        )
