@@ -96,6 +96,27 @@ def patches(tile: ActTile, window: Window, signed: int, cs: int, cn: int) -> NDA
     return out.reshape(-1, window.r * window.s * cn)
 
 
+class LastPatches:
+    """The patches that a run gathered last: instructions that share out the output channels of a tile read the same.
+
+    A copy of the stored bytes tells whether they still are those of the tile.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[TilePlace, Window, int, int, int] | None = None
+        self._stored: Bytes = np.empty(0, np.uint8)
+        self._patches: NDArray[np.float32] = np.empty(0, np.float32)
+
+    def get(self, tile: ActTile, window: Window, signed: int, cs: int, cn: int) -> NDArray[np.float32]:
+        """What `patches` returns."""
+        of = tile.place, window, signed, cs, cn
+        stored = view(tile.act, tile.place)
+        if of != self._of or not np.array_equal(stored, self._stored):
+            self._of, self._stored = of, stored.copy()
+            self._patches = patches(tile, window, signed, cs, cn)
+        return self._patches
+
+
 def convolve(
     tile: ActTile,
     window: Window,
@@ -103,14 +124,20 @@ def convolve(
     groups: list[tuple[int, int, WeightMatrix]],
     target: PsumTile,
     accumulate: bool,
+    last: LastPatches,
 ) -> None:
     """Write (or add) a convolution to partial sums.
 
     `groups`: (first input channel, input channels, weights [r*s*channels, outputs]) of consecutive output channels.
-    Raises `UserError` if a sum leaves int32.
+    `last`: those of the run. Raises `UserError` if a sum leaves int32.
     """
     size = window.oh * window.ow * window.r * window.s * max(cn for _, cn, _ in groups)
     step = max(1, _BLOCK_ELEMENTS // size)
+    if step >= len(tile.act) and len(groups) == 1:
+        ((cs, cn, weights),) = groups
+        x = last.get(tile, window, signed, cs, cn)
+        write_psum(target, x.astype(weights.matrix.dtype, copy=False) @ weights.matrix, weights.bound, accumulate)
+        return
     for n in range(0, len(tile.act), step):
         part = target._replace(psum=target.psum[n : n + step])
         k = target.k

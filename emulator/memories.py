@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.arithmetic import ActTile, PsumTile
+from emulator.arithmetic import ActTile, LastPatches, PsumTile
 from emulator.geometry import TilePlace, act_tile_of, flip, view
 from emulator.kernels import Bytes, Longs
 from isa.blocks import tile_bitmaps, unpack_addition
@@ -58,6 +58,7 @@ class Memories:
         self.psum = np.zeros((images, ceil_div(pads.psum, 4)), np.int32)
         self.coef: Bytes = np.zeros(pads.coef, np.uint8)
         self.par: Bytes = np.zeros(pads.par, np.uint8)
+        self.last_patches = LastPatches()
         self.number = 0
         self._constants = constants
 

@@ -23,7 +23,8 @@ def execute(m: Memories, v: Values) -> NDArray[np.uint8]:
         return groups, sum(g[2].matrix.nbytes for g in groups)
 
     groups = m.derived(make)
-    convolve(m.act_tile(v), window_of(v), v["signed"], groups, m.psum_tile(v), bool(v["accumulate"]))
+    accumulate = bool(v["accumulate"])
+    convolve(m.act_tile(v), window_of(v), v["signed"], groups, m.psum_tile(v), accumulate, m.last_patches)
     return m.act_values(v)
 
 

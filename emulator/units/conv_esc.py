@@ -46,7 +46,7 @@ def execute(m: Memories, v: Values) -> Operands:
 
     weights, channels = m.derived(make)
     if isinstance(weights, WeightMatrix):
-        convolve(tile, window_of(v), v["signed"], [(0, v["ic"], weights)], m.psum_tile(v), False)
+        convolve(tile, window_of(v), v["signed"], [(0, v["ic"], weights)], m.psum_tile(v), False, m.last_patches)
     else:
         convolve_decomposed(tile, window_of(v), v["signed"], weights, m.psum_tile(v))
     return Operands(m.act_values(v), m.act_bitmaps(v), channels, bases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isa.coefficients import pack_streams, stream_bits, stream_code
 from isa.formats import PoolKind, Queue, Scratchpad, TensorFormat
@@ -22,8 +23,8 @@ class Builder:
     target: Target = field(default_factory=load_target)
     rodata: bytearray = field(default_factory=bytearray)
     arena: int = 0
-    code: list[tuple[str, dict]] = field(default_factory=list)
-    layers: list[tuple[str, str, int, str]] = field(default_factory=list)
+    code: list[tuple[str, dict[str, int]]] = field(default_factory=list)
+    layers: list[tuple[str, TensorRef, int, int, str, int, int]] = field(default_factory=list)
     tensors: dict[str, tuple] = field(default_factory=dict)
 
     def constant(self, data: bytes) -> int:
@@ -37,7 +38,7 @@ class Builder:
         self.arena += ref.layout(self.target.array.chunk).nbytes
         return ref
 
-    def emit(self, mnemonic: str, tensor: TensorRef | None = None, **values: int) -> None:
+    def emit(self, mnemonic: str, tensor: TensorRef | None = None, /, **values: int) -> None:
         """Append an instruction. Tiles of ACT have no gaps unless strides are given; outputs lie at `OUT`."""
         if tensor is not None:
             region = {
@@ -225,9 +226,9 @@ def load_ring(b: Builder, source: TensorRef, turn: int, ring: int) -> dict[str, 
 
 
 def conv_program(
-    g: Geometry, kind: str, constants: dict, *, fmt=TensorFormat.RAW, out_fmt=TensorFormat.RAW, segment=3, signed=False,
-    groups=1, ic_shift=0, v=1, cpg=None, kpg=None, requant=None, lo=0, hi=255, target=None, two_step=False,
-    before=0, macs=0, turn=0, ring=0,
+    g: Geometry, kind: str, constants: dict[str, NDArray[np.int8]], *, fmt=TensorFormat.RAW, out_fmt=TensorFormat.RAW,
+    segment=3, signed=False, groups=1, ic_shift=0, v=1, cpg: int = 0, kpg: int = 0, requant: bytes = b"", lo=0, hi=255,
+    target: Target | None = None, two_step=False, before=0, macs=0, turn=0, ring=0,
 ) -> Program:  # fmt: skip
     """load, convolve, requantise, store; with `two_step` the input first goes through DRAM in format `fmt`. With `ring`
     the convolution reads it from a ring of so many rows, which ends after `turn` of them.

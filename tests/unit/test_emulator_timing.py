@@ -16,7 +16,7 @@ from emulator.machine import Machine
 from emulator.recording import Recorder
 from emulator.statistics import layer_ends, stall_spans
 from emulator.streaming import Coefficients, Streamed, Streams, stream
-from emulator.timing import Timeline, replay
+from emulator.timing import DramUse, Timeline, replay
 from isa.coefficients import pack_streams, stream_code
 from isa.counts import Count
 from isa.declaration import WAITS
@@ -26,6 +26,7 @@ from isa.layout import ceil_div
 from isa.target import load_target
 
 ESC1 = load_target()
+NO_DRAM = DramUse(0, 0, 0, 0.0)
 
 
 def simulate(bits, t, g, streams):
@@ -39,7 +40,8 @@ def simulate(bits, t, g, streams):
     results = []
     for group in range(streams.groups):
         rows = range(group * rows_each, min(g.oh, (group + 1) * rows_each))
-        steps = block_steps(*coef.shape[:2], streams.blocks // streams.groups, streams.slices)
+        kn, v, *_ = coef.shape
+        steps = block_steps(kn, v, streams.blocks // streams.groups, streams.slices)
         positions = needed_positions(g, rows)
 
         def cost(position, k, v):
@@ -214,7 +216,9 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
     sizes = rng.integers(1, 480, g.kn)
     weight = np.uint64(1) << np.arange(chunk, dtype=np.uint64)
     counts = np.zeros(len(Streamed), np.int64)
-    streams = Streams(groups, *shape, *depths, *rates, 1)
+    blocks, slices, macs, lanes = shape
+    (fifo, ic), (broadcast, rate, nbytes) = depths, rates
+    streams = Streams(groups, blocks, slices, macs, lanes, fifo, ic, broadcast, rate, nbytes, 1)
     cycles = stream(
         (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks),
         Coefficients((coef * weight).sum(axis=3, dtype=np.uint64), sizes, basis),
@@ -553,7 +557,7 @@ def test_gaps_are_charged_to_the_unit_at_work():
     """compute 0..10; the next compute at 40 waited for a post 30..40 that waited for a load 5..30; then a store."""
     queue = np.array([Queue.COMPUTE, Queue.LOAD, Queue.POST, Queue.COMPUTE, Queue.STORE])
     start, end = np.array([0, 5, 30, 40, 60]), np.array([10, 30, 40, 60, 75])
-    timeline = Timeline(queue, start, end, np.array([-1, -1, 1, 2, 3]), None, start)
+    timeline = Timeline(queue, start, end, np.array([-1, -1, 1, 2, 3]), NO_DRAM, start)
     spans = {name: list(zip(*map(np.ndarray.tolist, t), strict=True)) for name, t in stall_spans(timeline).items()}
     assert spans == {"load": [(10, 30)], "post": [(30, 40)], "store": [], "fetch": [], "drain": [(60, 75)]}
 
@@ -562,5 +566,5 @@ def test_windows_never_go_back():
     program, _ = tiled_program(0)
     n = len(program.instructions)
     end = np.arange(n, 0, -1)
-    timeline = Timeline(np.zeros(n), end - 1, end, np.full(n, -1), None, end - 1)
+    timeline = Timeline(np.zeros(n, np.int64), end - 1, end, np.full(n, -1), NO_DRAM, end - 1)
     assert layer_ends(program.layers, timeline).tolist() == [n, n]
