@@ -40,6 +40,7 @@ class EscEmitter:
         self._return = terminator
         self.values: dict[SSAValue, SSAValue] = {}
         self.corrections: dict[esc.RequantizeOp, Correction] = {}
+        self._stored: dict[tuple[SSAValue, Storage], SSAValue] = {}
 
     def insert(self, op: esc.EscOp, *origin: Operation) -> SSAValue:
         """Append an operation that comes from others; its result."""
@@ -82,8 +83,11 @@ class EscEmitter:
         source = self.plan.storage(value)
         if storage.holds(source):
             return self.values[value]
-        table = lookup_table(identity, source, storage)
-        return self.insert(esc.LookupOp(self.values[value], table, self.type_of(value, storage)), op)
+        if (value, storage) not in self._stored:
+            table = lookup_table(identity, source, storage)
+            lookup = esc.LookupOp(self.values[value], table, self.type_of(value, storage))
+            self._stored[value, storage] = self.insert(lookup, op)
+        return self._stored[value, storage]
 
     def requantise(self, acc: SSAValue, op: onnx.ConvOp, bias: Array, factor: Array) -> esc.RequantizeOp:
         """Emit the requantisation of an accumulator whose steps are `factor` steps of the target."""

@@ -269,12 +269,19 @@ class QuantizationPlan:
                 self._settled[value] = self._near(value, Storage.full(signed, float(as_float32(scale))))
 
     def _near(self, value: SSAValue, own: Storage) -> Storage:
-        """The storage of the tensor that a value is gathered into, if that is near its own; else its own."""
+        """The storage of the tensor that a value is gathered into, if nothing else reads it or if that is near its own;
+        else its own.
+        """
+        readers = {use.operation for use in value.uses}
+        if readers and all(_rule(op) is StorageRule.GATHERED for op in readers):
+            found = {self.storage(op.results[0]) for op in readers}
+            if len(found) == 1:
+                return found.pop()
         gathering = self._last_gathering(value)
         if gathering is None and _rule(value.owner) is StorageRule.GATHERED:
-            found = {self._last_gathering(operand) for operand in _operands(value)}
-            gathering = found.pop() if len(found) == 1 else None
-        copied = any(_rule(use.operation) in (StorageRule.HOST, StorageRule.NONE) for use in value.uses)
+            lasts = {self._last_gathering(operand) for operand in _operands(value)}
+            gathering = lasts.pop() if len(lasts) == 1 else None
+        copied = any(_rule(op) in (StorageRule.HOST, StorageRule.NONE) for op in readers)
         if gathering is None or gathering is value.owner or isinstance(value.owner, Block) or copied:
             return own
         joined = self.storage(gathering.results[0])

@@ -120,6 +120,25 @@ def test_the_first_node_beyond_the_tolerance_is_named() -> None:
     assert len(set(passes)) == len(passes)
 
 
+def test_a_table_before_a_concatenation_is_not_taken_for_it() -> None:
+    """An operand of a far smaller range than the other one, which a convolution reads too."""
+    weights = [constant(n, f * random(8, c, 3, 3, seed=i)) for i, (n, c, f) in enumerate((("u", 3, 1), ("v", 8, 20)))]
+    weights.append(constant("w", random(4, 16, 3, 3, seed=2)))
+    nodes = [
+        helper.make_node("Conv", ["x", "u"], ["a"], name="a", pads=[1] * 4),
+        helper.make_node("Conv", ["a", "v"], ["b"], name="b", pads=[1] * 4),
+        helper.make_node("Concat", ["a", "b"], ["c"], name="c", axis=1),
+        helper.make_node("Conv", ["c", "w"], ["y"], name="y"),
+    ]
+    module = import_model(model(nodes, weights, (1, 3, 8, 8), (1, 4, 6, 6)), "m.onnx")
+    verification = Verification(module, None, 0, 0.5)
+    passes = build(ESCC_UNIVERSE.all_passes, PipelineOptions(scheme="dense", samples=4))
+    run_passes(make_context(), module, passes, [verification.observe])
+    verification.finish(program := to_program(module))
+    assert verification.fault is None
+    assert any(layer.kind == "map" for layer in program.layers)
+
+
 def test_what_a_reshape_or_transpose_was_moved_behind_is_no_false_alarm() -> None:
     """Means without their axes, added as vectors; a product and a Relu between two transposes of a map of 8x8x8."""
     weight = [constant(n, random(8, c, 3, 3, seed=i)) for i, (n, c) in enumerate((("u", 3), ("v", 8)))]

@@ -251,6 +251,21 @@ def test_operands_of_a_much_smaller_range_keep_their_scale(tmp_path, factor, tab
     assert len(ops(quantized(module, tmp_path), esc.LookupOp)) == tables
 
 
+def test_a_tensor_is_stored_anew_once_for_all_concatenations(tmp_path):
+    """The first tensor is far smaller than the others and read beside; the others are read in concatenations alone."""
+    net = Net((1, 4, 6, 6))
+    small = net.relu(net.conv(net.inputs[0], 4, weight=0.01 * net.rng.standard_normal((4, 4, 3, 3)), bias=False))
+    tensors = [small, net.relu(net.conv(small, 4, weight=20 * net.rng.standard_normal((4, 4, 3, 3))))]
+    for _ in range(2):
+        tensors.append(net.relu(net.conv(net.add(onnx.ConcatOp(list(tensors), 1)), 4)))
+    module = net.module(net.conv(net.add(onnx.ConcatOp(tensors, 1)), 3))
+    integer = quantized(module, tmp_path)
+    concats = ops(integer, esc.ConcatOp)
+    assert len(ops(integer, esc.LookupOp)) == 1 and noise(module, integer)[0] > 20
+    assert len({esc.q_of(op.output) for op in concats}) == 1
+    assert len({op.inputs[0] for op in concats}) == len({op.inputs[1] for op in concats}) == 1
+
+
 def test_unsigned_input_is_exact(tmp_path):
     net = Net((1, 3, 5, 5))
     module = net.module(net.conv(net.inputs[0], 4))

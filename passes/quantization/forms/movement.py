@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from xdsl.ir import Operation
+
 from dialects import esc, onnx
 from passes.quantization.emitter import EscEmitter
 
 
 def concatenate(e: EscEmitter, op: onnx.ConcatOp) -> None:
-    """All operands side by side, in the storage of the result."""
+    """All operands side by side, in the storage of the result. A table before it has the name of what it stores anew:
+    it computes no more of the concatenation than that.
+    """
     storage = e.plan.storage(op.output)
-    parts = [e.stored_as(x, storage, op) for x in op.inputs]
+    origins = [e.values[x].owner for x in op.inputs]
+    parts = [
+        e.stored_as(x, storage, origin if isinstance(origin, Operation) else op)
+        for x, origin in zip(op.inputs, origins, strict=True)
+    ]
     e.values[op.output] = e.insert(esc.ConcatOp(parts), op)
 
 
