@@ -44,6 +44,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer, ints
 from dialects.bfs_checks import check_program
+from dialects.bfs_codebook import LoadCodesOp
 from dialects.bfs_compute import COMPUTE
 from dialects.bfs_loops import ForOp
 from dialects.bfs_tiles import ACT, TRANSFERS, BufferType, numbers
@@ -490,6 +491,7 @@ Bfs = Dialect(
         ResidentOp,
         ForOp,
         *TRANSFERS,
+        LoadCodesOp,
         *COMPUTE,
     ],
     [BufferType],

@@ -12,6 +12,7 @@ from xdsl.ir import Dialect, Operation
 from dialects import esc_decomposed, esc_pools, esc_products
 from dialects.attributes import ints
 from dialects.esc_base import EscOp, QType, q_of, q_tensor, shape_of, tensor_type
+from dialects.esc_codebook import CodebookConv2dOp
 from dialects.esc_convolutions import Conv2dOp
 from dialects.esc_elementwise import AddOp, LookupOp, RequantizeOp
 from dialects.esc_host import DequantizeOp, QuantizeOp, SoftmaxOp
@@ -23,6 +24,7 @@ OPS: list[type[Operation]] = [
     SoftmaxOp,
     Conv2dOp,
     *esc_decomposed.OPS,
+    CodebookConv2dOp,
     RequantizeOp,
     AddOp,
     *esc_products.OPS,

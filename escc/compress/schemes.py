@@ -159,6 +159,17 @@ def channels_to_search(layer: ConvLayer, bases: int) -> int:
     return min(k, max(LEAST_CHANNELS, MEDIUM * k // max(1, pass_work(layer, bases))))
 
 
+def target_and_metric(layer: ConvLayer) -> tuple[F, F]:
+    """The weights [K, R, S, C] that give the wanted outputs best, and the metric [RSC, RSC] of errors from there."""
+    w, m = layer.weights, layer.moments
+    k, d = w.shape[0], w[0].size
+    if m is None:
+        return w, np.eye(d)
+    least = max(RIDGE, FEW_POSITIONS * d / m.count) if layer.calibrated else SYNTHETIC_RIDGE
+    wanted, metric = m.regression(w.reshape(k, d), least)
+    return wanted.reshape(w.shape), metric
+
+
 class _Search:
     """Decompositions of one layer in its metric.
 
@@ -170,15 +181,8 @@ class _Search:
         self._layer = layer
         self._byte_price = byte_price
         self._seed = seed
-        w, m = layer.weights, layer.moments
-        k, r, s, _ = w.shape
-        if m is None:
-            self._wanted, metric = w, np.eye(w[0].size)
-        else:
-            d = w[0].size
-            least = max(RIDGE, FEW_POSITIONS * d / m.count) if layer.calibrated else SYNTHETIC_RIDGE
-            wanted, metric = m.regression(w.reshape(k, d), least)
-            self._wanted: F = wanted.reshape(w.shape)
+        _, r, s, _ = layer.weights.shape
+        self._wanted, metric = target_and_metric(layer)
         self._metric = Metric.of_channels(metric, r * s)
         self._chosen = self._choose(channels_to_search(layer, bases))
 

@@ -1,0 +1,157 @@
+"""The operation of the `esc` dialect that convolves with weights from a book of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import DenseArrayBase, TensorType, i32
+from xdsl.ir import SSAValue
+from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, operand_def, prop_def, result_def, traits_def
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+
+from dialects.attributes import i64_array, ints
+from dialects.blob import DenseAttr
+from dialects.esc_base import (
+    AccumulatorOp,
+    Array,
+    Flow,
+    Mask,
+    check_element,
+    check_nhwc,
+    check_window,
+    linear_bounds,
+    q_of,
+    shape_of,
+    window_output,
+)
+from isa import reference
+from isa.codebook import MOST_ENTRIES, compact, weights
+
+
+@irdl_op_definition
+class CodebookConv2dOp(AccumulatorOp):
+    """Convolution without groups whose weights are vectors from a book, int32:
+    acc[y,x,k] = sum weight[k,r,s,c] * input[y*sy-pt+r, x*sx-pl+s, c].
+
+    `codes` int8 [K][R][S/span][C/depth], each from -N to N; `book` int8 [N][span][depth], of values from -127 to 127.
+    What a code stands for is defined in `isa.codebook`. `pads` [top, left, bottom, right] of zeros.
+    """
+
+    name = "esc.codebook_conv2d"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.convolutions:codebook"
+    input = operand_def(TensorType)
+    codes = prop_def(DenseAttr)
+    book = prop_def(DenseAttr)
+    strides = prop_def(DenseArrayBase)
+    pads = prop_def(DenseArrayBase)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
+
+    def __init__(
+        self,
+        x: SSAValue,
+        codes: NDArray[np.int8],
+        book: NDArray[np.int8],
+        strides: Sequence[int],
+        pads: Sequence[int],
+    ):
+        _, h, w, _ = shape_of(x)
+        k, r, columns, _ = codes.shape
+        oh = window_output(h, r, strides[0], pads[0], pads[2])
+        ow = window_output(w, columns * book.shape[1], strides[1], pads[1], pads[3])
+        super().__init__(
+            operands=[x],
+            result_types=[TensorType(i32, (1, oh, ow, k))],
+            properties={
+                "codes": DenseAttr.of(codes),
+                "book": DenseAttr.of(book),
+                "strides": i64_array(strides),
+                "pads": i64_array(pads),
+            },
+        )
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Columns of the window and input channels that a code covers."""
+        _, span, depth = self.book.array.shape
+        return span, depth
+
+    @property
+    def weight(self) -> NDArray[np.int8]:
+        """The weights int8 [K, R, S, C]."""
+        return weights(self.codes.array.astype(np.int8), self.book.array.astype(np.int8))
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        _, r, columns, _ = self.codes.array.shape
+        return r, columns * self.patch[0]
+
+    @property
+    def window(self) -> tuple[Sequence[int], Sequence[int]]:
+        return ints(self.strides), ints(self.pads)
+
+    @property
+    def dense_weights(self) -> int:
+        return self.codes.array.size * self.book.array[0].size
+
+    @property
+    def stored_weights(self) -> Sequence[Array]:
+        return [self.codes.array, self.book.array]
+
+    @property
+    def accumulator_bounds(self) -> tuple[Array, Array]:
+        """Smallest and largest accumulator int64 [K] that any input can cause, windows over the padding included."""
+        q, weight = q_of(self.input), self.weight
+        return linear_bounds(weight.reshape(len(weight), -1), q.low, q.high)
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return reference.conv2d(args[0], self.weight, *self.window)
+
+    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
+        used = np.asarray(self.codes.array[wanted].astype(np.bool_).any(axis=(0, 1, 2)))
+        yield self.input, used.repeat(self.patch[1])
+
+    def pinned_channels(self) -> Sequence[SSAValue]:
+        # A code that covers several channels cannot lose one.
+        return (self.input,) if self.patch[1] > 1 else ()
+
+    def drop_channels(self, flow: Flow) -> bool:
+        codes = self.codes.array.astype(np.int8)
+        codes[~flow.needed[self.output]] = 0
+        codes[..., flow.zero[self.input].reshape(-1, self.patch[1]).all(axis=1)] = 0
+        kept = flow.kept[self.input].reshape(-1, self.patch[1]).all(axis=1)
+        codes, book = compact(codes[flow.kept[self.output]][..., kept], self.book.array.astype(np.int8))
+        if np.array_equal(codes, self.codes.array):
+            return False
+        self.codes, self.book = DenseAttr.of(codes), DenseAttr.of(book)
+        return True
+
+    def verify_(self) -> None:
+        _, h, w, c = check_nhwc(self.input, "input")
+        q_of(self.input)
+        check_element(self.output, i32, "output")
+        (sy, sx), (pt, pl, pb, pr) = check_window(self.strides, self.pads)
+        codes, book = self.codes.array, self.book.array
+        if book.dtype != np.int8 or book.ndim != 3 or book.size == 0 or len(book) > MOST_ENTRIES:
+            raise VerifyException(
+                f"book must be int8[N,span,depth] with N from 1 to {MOST_ENTRIES}, found {book.dtype}{list(book.shape)}"
+            )
+        if int(book.min()) < -127:
+            raise VerifyException("values of the book must be from -127 to 127")
+        _, span, depth = book.shape
+        if codes.dtype != np.int8 or codes.ndim != 4 or codes.size == 0 or codes.shape[3] * depth != c:
+            raise VerifyException(
+                f"codes must be int8[K,R,S/{span},{c}/{depth}], found {codes.dtype}{list(codes.shape)}"
+            )
+        if (most := int(np.abs(codes.astype(np.int16)).max())) > len(book):
+            raise VerifyException(f"a code names entry {most} of a book of {len(book)}")
+        k, r, columns, _ = codes.shape
+        want = (1, window_output(h, r, sy, pt, pb), window_output(w, columns * span, sx, pl, pr), k)
+        if shape_of(self.output) != want:
+            raise VerifyException(f"output must be {list(want)}, found {list(shape_of(self.output))}")

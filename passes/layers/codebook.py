@@ -1,0 +1,149 @@
+"""The layer kind `codebook`: a dense convolution whose weights `load.vq` makes out of codes and a book."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import SymbolRefAttr
+
+from dialects import esc
+from dialects.attributes import ints
+from dialects.bfs_codebook import LoadCodesOp
+from dialects.esc_codebook import CodebookConv2dOp
+from isa.instructions import load_vq
+from isa.integers import Number, most
+from isa.layout import WEIGHT_TABLE_BYTES
+from isa.target import Target
+from isa.weights import pack_weights, weight_table
+from passes.decomposition.codebook import Codebook
+from passes.decomposition.weight_form import WeightForm
+from passes.layers.convolution import ConvConstants, RequantRule, Stages, dense_faults
+from passes.layers.dense import ConvRule, DenseKind, DenseWork
+from passes.tiling.geometry import Span
+from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
+from passes.tiling.limits import room_faults
+from passes.tiling.loop_nest import Indices, span
+from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder
+from passes.tiling.problem import Tiling, TilingProblem, WeightStream, Workload
+
+
+@dataclass(frozen=True)
+class CodebookWork(DenseWork):
+    """The multiplications are those of a dense convolution. A code covers `patch` columns and channels; `packed` and
+    `nonzeros` are those of codes.
+    """
+
+    patch: tuple[int, int] = (1, 1)
+
+    name = "codebook"
+    takes_window_in_parts = False
+
+    def splits_input_channels(self, p: TilingProblem) -> bool:
+        # A code of several channels may not be cut.
+        return self.patch[1] == 1 and super().splits_input_channels(p)
+
+    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> Number:
+        count = self.weight_bytes(p, t.weights, t.depth, target)
+        span, depth = self.patch
+        return most(count / (span * depth) / bandwidth, count / target.dma.bytes_per_cycle)
+
+    def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
+        count = channels * p.taps * depth // (self.patch[0] * self.patch[1])
+        size = round(count * min(self.packed, 1.0))
+        fields = {"size": size, "count": count, "span": self.patch[0], "depth": self.patch[1]}
+        cycles = load_vq.cycles(fields, target, round(count * self.nonzeros))
+        return WeightStream(size, cycles, WEIGHT_TABLE_BYTES)
+
+
+class LoadCodesRule(ConstantRule):
+    """`load.vq`; the coding of a transfer is its number of codes. All transfers share one table, which comes first."""
+
+    operation = LoadCodesOp
+    axes = (0, 3)
+
+    def transfer(self, op: LoadCodesOp, at: Indices) -> tuple[str, Transfer]:
+        c, (_, deep) = span(at, op.c, op.depth), ints(op.patch)
+        return op.constant.string_value(), Transfer(
+            span(at, op.k, op.channels), Span(c.first // deep, c.extent // deep)
+        )
+
+    def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
+        parts = [
+            np.ascontiguousarray(value[t.k.first : t.k.end, :, :, t.c.first : t.c.end], np.int8) for t in transfers
+        ]
+        if not parts:
+            return Packed(b"", ())
+        table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
+        return Packed(table, [(pack_weights(part, table), part.size) for part in parts])
+
+    def lower(self, layer: LayerLowering, op: LoadCodesOp, at: Indices) -> None:
+        k, c, (columns, deep) = span(at, op.k, op.channels), span(at, op.c, op.depth), ints(op.patch)
+        region = HeldRegion(op.constant.string_value(), k=k, c=c)
+        address, size, count = layer.piece(op.constant, k.first, c.first // deep)
+        layer.require_room(op.buffer, count * columns * deep)
+        book, held = layer.held(op.book)
+        _, nbytes, _ = layer.piece(SymbolRefAttr(book.source), 0, 0)
+        state = layer.states[op.buffer]
+        if state.fill(region):
+            constant = layer.constants[op.constant.string_value()].address
+            assert constant is not None
+            layer.emit(
+                "load.vq",
+                dram=address,
+                size=size,
+                table=constant.value.data,
+                count=count,
+                dst=state.address,
+                book=held,
+                entries=nbytes // (columns * deep),
+                span=columns,
+                depth=deep,
+                run=c.extent // deep,
+            )
+
+
+class CodebookKind(DenseKind):
+    """A convolution whose weights are vectors from a book."""
+
+    name = CodebookWork.name
+    rules = (LoadCodesRule(), ConvRule(), RequantRule())
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        if isinstance(op, CodebookConv2dOp):
+            yield from dense_faults(op, esc.shape_of(op.input)[3], target)
+            yield from room_faults(target, [("book", op.book.array.size, target.scratchpad.par)])
+
+    def stages(self, op: esc.RequantizeOp) -> Stages | None:
+        conv = op.input.owner
+        if not isinstance(conv, CodebookConv2dOp):
+            return None
+        return Stages([conv], conv, conv.kernel, 1, conv.codes, [conv.book])
+
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
+        _, columns, depth = constants.resident[0].shape
+        return CodebookWork(patch=(columns, depth))
+
+    def work_with_data(
+        self, work: Workload, constants: ConvConstants, packed: float, density: float, target: Target
+    ) -> Workload:
+        assert isinstance(work, CodebookWork)
+        codes = constants.weight
+        return replace(work, packed=packed, nonzeros=np.count_nonzero(codes) / max(1, codes.size))
+
+    def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
+        if not isinstance(form, Codebook):
+            raise TypeError(f"layer kind '{self.name}' computes no weight form '{form.name}'")
+        return form.codes, (form.book,)
+
+    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
+        t, buffer, book = build.tiling, build.buffer["weights"], build.buffer["parameter0"]
+        work = build.problem.work
+        assert isinstance(work, CodebookWork)
+        return lambda at: [LoadCodesOp(buffer, book, constant, build.channel_range(t.weights, at), at["c"], work.patch)]
+
+
+KIND = CodebookKind()
