@@ -149,8 +149,10 @@ def _gather(codes: I16, x: F, entries: int) -> F:
     width = x.shape[1] // codes.shape[1]
     signed = (np.sign(codes)[..., None] * x.reshape(*codes.shape, width)).reshape(-1, width)
     named = np.abs(codes.astype(np.int64)).reshape(-1)
-    columns = [np.bincount(named, weights=signed[:, i], minlength=entries + 1)[1:] for i in range(width)]
-    return np.stack(columns, axis=1)
+    sums = np.zeros((entries, width))
+    for i in range(width):
+        sums[:, i] = np.bincount(named, weights=signed[:, i], minlength=entries + 1)[1:]
+    return sums
 
 
 def _refit(pr: _Problem, codes: I16, book: F, s: F) -> F:
@@ -201,8 +203,8 @@ def _first_book(pr: _Problem, entries: int, rng: np.random.Generator) -> tuple[F
         ends = np.cumsum(distance)
         if not ends[-1] > 0:
             break
-        index = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
-        b = vectors[min(index, len(vectors) - 1)]
+        index = int(np.searchsorted(ends, rng.random() * float(ends[-1]), side="right"))
+        b: F = vectors[min(index, len(vectors) - 1)]
         chosen.append(b)
         distance = np.minimum(distance, squares + (b * b).sum() - 2 * np.abs((vectors * b).sum(axis=1)))
         distance = np.maximum(distance, 0.0)
@@ -240,15 +242,15 @@ def quantise_vectors(
         s = _scales(pr, codes, book, s)
         codes = _sweep(pr, codes, book, s, per_bit * bits)
         bits = code_bits(codes, len(book))
-        best = _better(pr, best, _measure(pr, codes, book, s, energy, bits))
+        best = _better(pr, best, _measure(pr, codes, book, s, energy))
         if number + 1 < rounds:
             book = _refit(pr, codes, book, s)
     assert best is not None
     return _finished(pr, best, energy)
 
 
-def _measure(pr: _Problem, codes: I16, book: F, s: F, energy: float, bits: F) -> VectorFit:
-    total = float(bits[np.abs(codes.astype(np.int64))].sum())
+def _measure(pr: _Problem, codes: I16, book: F, s: F, energy: float) -> VectorFit:
+    total = float(code_bits(codes, len(book))[np.abs(codes.astype(np.int64))].sum())
     return VectorFit(codes, book, s, pr.error(s[:, None] * _vectors(codes, book)), energy, total)
 
 
@@ -268,6 +270,6 @@ def _finished(pr: _Problem, fit: VectorFit, energy: float) -> VectorFit:
     for _ in range(2):
         s = _scales(pr, codes, book, s)
         codes = _sweep(pr, codes, book, s, pr.per_bit * bits)
-        found = _better(pr, found, _measure(pr, codes, book, _scales(pr, codes, book, s), energy, bits))
+        found = _better(pr, found, _measure(pr, codes, book, _scales(pr, codes, book, s), energy))
     assert found is not None
     return found

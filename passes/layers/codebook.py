@@ -115,7 +115,10 @@ class CodebookKind(DenseKind):
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
         if isinstance(op, CodebookConv2dOp):
             yield from dense_faults(op, esc.shape_of(op.input)[3], target)
-            yield from room_faults(target, [("book", op.book.array.size, target.scratchpad.par)])
+            needs = [("book", op.book.array.size, target.scratchpad.par)]
+            if op.patch[1] > 1:  # the tiler does not split input channels
+                needs.append(("weights of one output channel", op.weight[0].size, target.scratchpad.coef))
+            yield from room_faults(target, needs)
 
     def stages(self, op: esc.RequantizeOp) -> Stages | None:
         conv = op.input.owner
