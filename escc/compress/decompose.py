@@ -263,7 +263,6 @@ def _basis_normal(state: _State) -> tuple[F, F]:
     v = state.b.shape[0]
     st = state.s[:, None, None] * state.t  # [K, C, V]
     rhs = product(st.reshape(k * c, v).T, pr.wh.reshape(k * c, rs))
-    h4: F = pr.metric.h.reshape(c, rs, c, rs)
     flat = st.reshape(k, c * v)
     normal = np.zeros((v, rs, v, rs))
     step = max(1, _GRAM_BYTES // (8 * c * v * v))
@@ -272,7 +271,7 @@ def _basis_normal(state: _State) -> tuple[F, F]:
         # m[(a,v),(d,w)] = sum_k st[k,a,v] st[k,d,w], then contracted with h[a,r,d,q] over both input channels.
         m = product(flat[:, c0 * v : c1 * v].T, flat)
         m4 = m.reshape(c1 - c0, v, c, v).transpose(1, 3, 0, 2).reshape(v * v, -1)
-        part = product(m4, h4[c0:c1].transpose(0, 2, 1, 3).reshape(-1, rs * rs))
+        part = product(m4, pr.metric.pairs(c0, c1).reshape(-1, rs * rs))
         normal += part.reshape(v, v, rs, rs).transpose(0, 2, 1, 3)
     return normal, rhs
 

@@ -14,6 +14,9 @@ F = NDArray[np.float64]
 _BLOCK_COLUMNS = 288
 """Columns that a compiled loop updates itself; what is further away is one matrix product."""
 
+_KEPT_BYTES = 1 << 28
+"""Largest metric of which a copy in another order is kept."""
+
 
 class Metric:
     """An error e [D] of the weights of one output channel costs e' h e; h float64 [D, D] is positive definite.
@@ -51,6 +54,19 @@ class Metric:
         w = self.width
         blocks = (self.factor[i : i + w, i : i + w] for i in range(0, len(self.h), w))
         return np.stack([product(block, block.T) for block in blocks])
+
+    @cached_property
+    def _pairs(self) -> F:
+        g, w = self.groups, self.width
+        return np.ascontiguousarray(self.h.reshape(g, w, g, w).transpose(0, 2, 1, 3)).reshape(g, g, w * w)
+
+    def pairs(self, first: int, end: int) -> F:
+        """The metric between the groups [first, end) and all groups: float64 [end - first, groups, width * width]."""
+        if self.h.nbytes <= _KEPT_BYTES:
+            return self._pairs[first:end]
+        g, w = self.groups, self.width
+        part = self.h[first * w : end * w].reshape(-1, w, g, w)
+        return part.transpose(0, 2, 1, 3).reshape(-1, g, w * w)
 
     def weighed(self, w: F) -> F:
         """w [K, D] times h."""
