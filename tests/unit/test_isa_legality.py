@@ -71,7 +71,7 @@ def test_legal(spec: InstructionSpec) -> None:
         ("load.bytes", {"pad": 1, "dst": 4090}, "PAR is touched up to byte 0x1003, it has 0x1000"),
         ("load.vq", {"run": 3}, "count=20 is not a multiple of run=3"),
         ("load.vq", {"entries": 128}, "entries=128 exceed 127"),
-        ("load.vq", {"dst": 32750}, "COEF is touched up to byte 0x8029, it has 0x8000"),
+        ("load.vq", {"dst": 32750}, "COEF is touched up to byte 0x802a, it has 0x8000"),
         ("load.weights", {"count": 0}, "count must be positive"),
         ("load.weights", {"dst": 32750}, "COEF is touched up to byte 0x8002, it has 0x8000"),
         ("load.par", {"kn": 0}, "kn must be positive"),
