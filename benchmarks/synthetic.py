@@ -9,7 +9,8 @@ OUT.onnx lies OUT.npz, images to calibrate with:
     esc-emu out/vgg.bin --stats
 
 Every convolution but the first is a pair as docs/onnx.md describes it. Layers of one tap have two bases. With --bases 0
-all convolutions have float weights instead, for a compression scheme to work on.
+all convolutions have float weights instead, for a compression scheme to work on; with --kept, as many of them are zero
+as a machine that skips zeros may expect.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ class Network:
     """A graph under construction. Layers keep the variance of their inputs near 1; their biases are random.
 
     `extent`: rows and columns of the input, of 3 channels; `bases`: virtual bases of a decomposed layer, of whose
-    ternary coefficients the share `density` is not zero. Without bases, these layers have float weights.
+    ternary coefficients the share `density` is not zero. Without bases, these layers have float weights, of which
+    the share `kept` is not zero.
     """
 
-    def __init__(self, extent: int, bases: int, density: float, seed: int) -> None:
+    def __init__(self, extent: int, bases: int, density: float, seed: int, kept: float = 1.0) -> None:
         self.extent = extent
         self._bases = bases
         self._density = density
+        self._kept = kept
         self._rng = np.random.default_rng(seed)
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
@@ -61,17 +64,19 @@ class Network:
 
     def dense(self, x: str, c: int, k: int, kernel: int, stride: int = 1) -> str:
         """A convolution with float weights, and a ReLU."""
-        return self.relu(self._plain(x, c, k, kernel, stride))
+        return self.relu(self._plain(x, c, k, kernel, stride, 1.0))
 
-    def _plain(self, x: str, c: int, k: int, kernel: int, stride: int) -> str:
-        w = self._rng.normal(0, 1 / np.sqrt(c * kernel * kernel), (k, c, kernel, kernel)).astype(np.float32)
+    def _plain(self, x: str, c: int, k: int, kernel: int, stride: int, kept: float) -> str:
+        w = self._rng.normal(0, 1 / np.sqrt(max(1.0, kept * c * kernel * kernel)), (k, c, kernel, kernel))
+        w = np.where(self._rng.random(w.shape) < kept, w, 0) if kept < 1 else w
         pads, strides = [kernel // 2] * 4, [stride, stride]
-        return self._node("Conv", x, self._constant(w), self._bias(k), pads=pads, strides=strides)
+        weight = self._constant(w.astype(np.float32))
+        return self._node("Conv", x, weight, self._bias(k), pads=pads, strides=strides)
 
     def decomposed(self, x: str, c: int, k: int, kernel: int, stride: int = 1) -> str:
         """A convolution of random coefficients and bases, without a ReLU."""
         if not self._bases:
-            return self._plain(x, c, k, kernel, stride)
+            return self._plain(x, c, k, kernel, stride, self._kept)
         v = self._bases if kernel > 1 else min(2, self._bases)
         signs = self._rng.choice(np.array([-1, 1], np.int8), (k, v, c))
         t = np.where(self._rng.random((k, v, c)) < self._density, signs, 0).astype(np.int8)
@@ -164,10 +169,10 @@ NETWORKS: Mapping[str, tuple[int, Callable[[Network], onnx.ModelProto]]] = {
 """Extent of the images, and what builds the network."""
 
 
-def generate(network: str, bases: int, density: float, seed: int) -> tuple[onnx.ModelProto, F]:
+def generate(network: str, bases: int, density: float, seed: int, kept: float = 1.0) -> tuple[onnx.ModelProto, F]:
     """A network and images for it. Raises KeyError for a network that there is none of."""
     extent, build = NETWORKS[network]
-    net = Network(extent, bases, density, seed)
+    net = Network(extent, bases, density, seed, kept)
     return build(net), net.images()
 
 
@@ -180,11 +185,12 @@ def main() -> None:
         "--bases", type=int, default=6, metavar="V", help="virtual bases of a layer, 0: float weights (default: 6)"
     )
     parser.add_argument("--density", type=float, default=0.05, help="share of non-zero coefficients (default: 0.05)")
+    parser.add_argument("--kept", type=float, default=1.0, help="share of non-zero float weights (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything that is random (default: 0)")
     args = parser.parse_args()
-    if args.bases < 0 or not 0 <= args.density <= 1:
-        parser.error("--bases must not be negative, --density in 0..1")
-    model, images = generate(args.network, args.bases, args.density, args.seed)
+    if args.bases < 0 or not (0 <= args.density <= 1 and 0 <= args.kept <= 1):
+        parser.error("--bases must not be negative, --density and --kept in 0..1")
+    model, images = generate(args.network, args.bases, args.density, args.seed, args.kept)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_bytes(model.SerializeToString())
     np.savez(args.output.with_suffix(".npz"), image=images)

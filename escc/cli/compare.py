@@ -93,8 +93,8 @@ def _add_sides(parser: CommandParser) -> None:
         type=schemes,
         default="dense,auto",
         metavar="A,B,...",
-        help="compression schemes, each with options such as escalate:basis=6:planes=1, auto:rate=0.1:cycle-rate=0.1 "
-        "(default: dense,auto)",
+        help="compression schemes, each with options such as escalate:basis=6:planes=1, auto:rate=0.1:cycle-rate=0.1; "
+        "none where only binaries are compared (default: dense,auto)",
     )
     ours.add_argument(
         "--target",

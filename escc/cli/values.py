@@ -102,7 +102,12 @@ _SCHEME_OPTIONS: dict[str, tuple[str, Callable[[str], float]]] = {
 
 
 def schemes(text: str) -> tuple[tuple[str, str, tuple[tuple[str, float], ...]], ...]:
-    """Schemes separated by commas, each with options NAME=VALUE after colons: text, name and options of each."""
+    """Schemes separated by commas, each with options NAME=VALUE after colons: text, name and options of each.
+
+    The word none stands for an empty list.
+    """
+    if text == "none":
+        return ()
     found = [_scheme_with_options(part) for part in text.split(",")]
     if len({one[0] for one in found}) < len(found):
         raise argparse.ArgumentTypeError(f"expected different schemes, found '{text}'")
