@@ -81,7 +81,7 @@ def measure(name: str, row: Row, out: Path) -> tuple[dict[str, Any], str]:
     for command in commands(name, row, out):
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     totals = json.loads((out / f"{name}.json").read_text())["totals"]
-    return totals, printed.removeprefix("top-1").strip() if row.accuracy else ""
+    return totals, printed.split("\n")[0].removeprefix("top-1").strip() if row.accuracy else ""
 
 
 def line(row: Row, totals: Mapping[str, Any], accuracy: str) -> str:

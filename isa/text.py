@@ -38,3 +38,26 @@ def clipped(text: str, most: int = MOST_CHARACTERS) -> str:
         return text
     head = (most - 3) * 2 // 3
     return f"{text[:head]}...{text[head + 3 - most :]}"
+
+
+def shortened(text: str, most: int) -> str:
+    """The printable text in at most `most` characters, of which the end stays: names of nodes differ there."""
+    text = printable(text)
+    return text if len(text) <= most else "..." + text[len(text) - max(0, most - 3) :]
+
+
+_PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+
+
+def quantity(value: float, unit: str, digits: int = 4) -> str:
+    """A value with a unit and the prefix that leaves one to three digits before the point, such as 14.66 us."""
+    magnitude = abs(value)
+    power = 0
+    if magnitude:
+        fits = [p for p in _PREFIXES if magnitude >= 10.0**p * (1 - 0.5 * 10.0**-digits)]
+        power = max(fits, default=min(_PREFIXES))
+    scaled = value / 10.0**power
+    before = len(str(int(abs(scaled) + 0.5 * 10.0 ** -(digits - 1)))) if magnitude else 1
+    exact = float(value).is_integer() and power == 0
+    text = f"{scaled:.{0 if exact else max(0, digits - before)}f}"
+    return f"{text} {_PREFIXES[power]}{unit}"

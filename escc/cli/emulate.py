@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ examples:
   esc-emu model.bin                                 the embedded sample
   esc-emu model.bin --input cat.jpg --stats         an image, with statistics
   esc-emu model.bin --stats-json - --trace t.json   numbers as JSON, a timeline for Perfetto
-  esc-emu model.bin --eval test.npz --jobs 2        top-1 accuracy over x, y
+  esc-emu model.bin --eval test.npz --jobs 2        top-1 and top-5 accuracy over x, y
   esc-emu model.bin --report run.html               charts of all that, in one file"""
 
 _MEASURED = 4
@@ -61,7 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="write the output as .npy, several as .npz by name, in the shape that the model declares, N images as "
         "[N,...]; not with --eval",
     )
-    parser.add_argument("--stats", action="store_true", help="print a table of statistics (flag; default off)")
+    parser.add_argument(
+        "--stats", action="store_true", help="print a table of statistics, 80 columns wide (flag; default off)"
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="all columns of --stats, however long a line gets (flag; default off)"
+    )
     parser.add_argument(
         "--stats-json", metavar="FILE", help="write the statistics as JSON; - writes them, and nothing else, to stdout"
     )
@@ -74,8 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument(
         "--eval",
         metavar="DATA.npz",
-        help="top-1 accuracy over inputs, found as for --input, and integer labels y; with --stats also the mean "
-        f"statistics of the first {_MEASURED} images",
+        help="top-1 and top-5 accuracy over inputs, found as for --input, and integer labels y; with --stats also the "
+        f"mean statistics of the first {_MEASURED} images",
+    )
+    parser.add_argument(
+        "--confusion",
+        action="store_true",
+        help="with --eval: print which classes are taken for which (flag; default off)",
     )
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="use only the first N images (integer; default all)"
@@ -92,8 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(args: argparse.Namespace) -> None:
-    for flag, needs in (("jobs", ("eval",)), ("limit", ("eval", "input"))):
-        if getattr(args, flag) is not None and not any(getattr(args, n) for n in needs):
+    for flag, needs in (
+        ("jobs", ("eval",)),
+        ("limit", ("eval", "input")),
+        ("confusion", ("eval",)),
+        ("wide", ("stats",)),
+    ):
+        if getattr(args, flag) not in (None, False) and not any(getattr(args, n) for n in needs):
             args.console.warn(f"--{flag} has no effect without {' or '.join(f'--{n}' for n in needs)}")
     if args.eval and args.output:
         args.usage_error("argument --output: not allowed with argument --eval")
@@ -143,7 +159,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     files: Files = []
     if args.output:
         files.append((args.output, _arrays_file(args.output, program.outputs, outputs)))
-    lines = [text for port, y in zip(program.outputs, outputs, strict=True) for text in _describe(port, y)]
+    lines = [printable(text) for port, y in zip(program.outputs, outputs, strict=True) for text in _describe(port, y)]
     if wanted:
         statistics = results[0].statistics
         lines += _publish(machine, [statistics] if statistics else measure(machine, first), args, files)
@@ -152,7 +168,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
 
 def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
     """Top-1 accuracy over a file of inputs and labels."""
-    from emulator.evaluate import BLOCKS_IN_MEMORY, MEASURED, batch_size, classes, evaluate, measure
+    from emulator.evaluate import BLOCKS_IN_MEMORY, MEASURED, TOP, batch_size, classes, evaluate, measure
     from emulator.host import quantise
     from emulator.inputs import wanted
     from isa.arrays import open_samples
@@ -164,9 +180,12 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
     images = len(labels)
     jobs = min(args.jobs or os.cpu_count() or 1, images)
     step = BLOCKS_IN_MEMORY * jobs * batch_size(program)
+    begin = time.perf_counter()
     with _progress(images, args.console) as advance:
         blocks = enumerate(samples.inputs[0].blocks(step, images))
         found = evaluate(machine, ((x, labels[n * step : n * step + len(x)]) for n, x in blocks), jobs, advance)
+    seconds = time.perf_counter() - begin
+    args.console.info(f"{images:,} images emulated in {seconds:.1f} s: {images / seconds:,.0f} images/s")
     if found.fault:
         args.console.warn(
             f"{args.eval}: the accuracy is that of guessing among {count} classes, and {found.fault}: look at mean, "
@@ -174,6 +193,12 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
         )
     files: Files = []
     lines = [f"top-1 {100 * found.top1:.2f} % ({found.right} of {images})"]
+    if count > TOP:
+        lines.append(f"top-5 {100 * found.top5:.2f} % ({found.among_best} of {images})")
+    if args.confusion:
+        from emulator.confusion import confused
+
+        lines += ["", *confused(found).shown(args.wide)]
     if _measured(args):
         first = samples.inputs[0].read(slice(min(MEASURED, images)))
         statistics = measure(machine, [quantise(program.inputs[0], first)])
@@ -200,7 +225,7 @@ def _publish(
 ) -> list[str]:
     """Add the files that the options ask for, and return the lines of the table; the trace shows the first image."""
     from emulator.evaluate import mean_of
-    from emulator.report import table
+    from emulator.report import summary, table
     from emulator.trace import trace
     from isa.jsonform import published
 
@@ -214,7 +239,7 @@ def _publish(
         files.append((args.report, page(machine.program, data, title, accuracy).html()))
     if args.trace:
         files.append((args.trace, trace(machine.program, statistics[0])))
-    return ["", *table(data).rstrip("\n").split("\n")] if args.stats else []
+    return ["", *table(data).shown(args.wide), "", *summary(data, args.wide)] if args.stats else []
 
 
 def _show(files: Files, lines: Sequence[str], args: argparse.Namespace) -> None:
@@ -222,7 +247,7 @@ def _show(files: Files, lines: Sequence[str], args: argparse.Namespace) -> None:
     for path, data in files:
         write_output(path, data)
     if args.stats_json != "-":
-        print("\n".join(map(printable, lines)))
+        print("\n".join(lines))
 
 
 def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:

@@ -66,7 +66,8 @@ def test_resnet8_is_the_binary_of_the_command_and_answers_as_it_does(
     capsys.readouterr()
     assert emulate.main([str(tmp_path / "cli.bin"), "--eval", str(tmp_path / "eval.npz")]) == 0
     found = compiled.accuracy(data["x"], shifted)
-    assert capsys.readouterr().out == f"top-1 {100 * found.top1:.2f} % ({found.right} of {found.images})\n"
+    best = [("top-1", found.top1, found.right), ("top-5", found.top5, found.among_best)]
+    assert capsys.readouterr().out == "".join(f"{name} {100 * t:.2f} % ({n} of 100)\n" for name, t, n in best)
     assert 0.6 < found.top1 < found.top5 <= 1
     assert found.confusion.sum() == 100 and np.trace(found.confusion) == found.right
 

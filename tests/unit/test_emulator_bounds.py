@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_emulator_timing import ESC1, measure, scaled, tiled_program
 
 from emulator.bounds import RESOURCES, active_cycles, compulsory_bytes, concluded
-from emulator.report import table
+from emulator.report import summary, table
 from emulator.statistics import average
 
 MACHINES = [
@@ -94,7 +94,7 @@ def test_the_mean_of_several_images_has_a_bound_of_its_own():
 
 def test_the_table_names_what_binds():
     data = measure(*tiled_program(0, MACHINES[-1])).data
-    lines = table(data).split("\n")
+    lines = table(data).lines()
     at = lines[0].index("  by") + 3
     assert lines[3][at] == lines[4][at] == "D"
-    assert any(line.startswith("bound      at least ") for line in lines)
+    assert any(line.startswith("bound      at least ") for line in summary(data))

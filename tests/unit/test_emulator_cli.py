@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tracemalloc
 from dataclasses import replace
 
@@ -172,11 +173,18 @@ def test_accuracy(model, program, images, tmp_path, capsys, jobs):
     labels = np.where(np.arange(len(best)) % 4 == 0, (best + 1) % CLASSES, best)
     np.savez(tmp_path / "d.npz", x=images, y=labels)
     assert main([str(model), "--eval", str(tmp_path / "d.npz"), "--jobs", jobs]) == 0
-    assert capsys.readouterr().out == "top-1 72.97 % (27 of 37)\n"
+    printed = capsys.readouterr()
+    assert printed.out == "top-1 72.97 % (27 of 37)\n"  # of four classes, five are no feat
+    assert re.fullmatch(r"37 images emulated in [\d.]+ s: [\d,]+ images/s\n", printed.err)
     assert main([str(model), "--eval", str(tmp_path / "d.npz"), "--limit", "4", "--stats"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("top-1 75.00 % (3 of 4)\n")
     assert "means over 4 images" in out
+    assert max(map(len, out.split("\n"))) <= 80
+    assert main([str(model), "--eval", str(tmp_path / "d.npz"), "--confusion", "-q"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.split("\n")[4:8]]
+    assert [int(row[0]) for row in rows] == list(range(CLASSES))
+    assert sum(int(row[1 + label]) for label, row in enumerate(rows)) == 27
     assert 1 <= batch_size(program) <= len(images)
 
 
@@ -275,7 +283,7 @@ def test_the_right_array_is_measured(model, program, images, tmp_path, capsys):
     best = Machine(program).run([images]).outputs[0].argmax(axis=1)
     np.savez(tmp_path / "d.npz", mask=images[::-1], x=images, y=best)
     assert main([str(model), "--eval", str(tmp_path / "d.npz")]) == 0
-    assert capsys.readouterr().out == "top-1 100.00 % (37 of 37)\n"
+    assert capsys.readouterr().out.startswith("top-1 100.00 % (37 of 37)\n")
 
 
 def test_guessing_on_inputs_of_another_range_is_worth_a_warning(model, program, images, tmp_path, capsys):
@@ -284,7 +292,7 @@ def test_guessing_on_inputs_of_another_range_is_worth_a_warning(model, program, 
 
     def warned(x, y):
         np.savez(tmp_path / "d.npz", x=x, y=y)
-        assert main([str(model), "--eval", str(tmp_path / "d.npz")]) == 0
+        assert main([str(model), "-q", "--eval", str(tmp_path / "d.npz")]) == 0
         return capsys.readouterr().err
 
     assert "% of the input values lie outside [0, 255]" in warned(images - 100, other)

@@ -16,7 +16,7 @@ from emulator_programs import Geometry, conv_program, requant_block
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.report import table
+from emulator.report import summary, table
 from escc.cli.common import CommandParser, run
 from escc.cli.emulate import main as emulate
 from escc.console import Console
@@ -144,7 +144,7 @@ def test_outputs_of_the_emulator(program: Program, tmp_path: Path, capsys: pytes
     assert printable(EVIL)[-20:] in printed.out
     data = json.loads(stats.read_text())
     assert data["layers"][0]["name"] == printable(EVIL)
-    assert all(map(is_safe, table(data).split("\n")))
+    assert all(map(is_safe, [*table(data).lines(wide=True), *summary(data)]))
     names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"]]
     assert all(map(is_safe, names))
 
