@@ -1,14 +1,18 @@
 """Time compiler and emulator against onnxruntime on the same machine: `python benchmarks/run.py [MODEL.onnx...]`.
 
-Models default to three networks of the data folder ($ESCC_DATA, else ../shared/data) and to our ResNet-8. Times are
-wall clock, the median of --repeats runs after one that warms caches. Printed for each model:
+Models default to three networks of the data folder ($ESCC_DATA, else ../shared/data), our ResNet-8, and ResNet-18 at
+224x224 with random weights (benchmarks/synthetic.py), dense and decomposed. Times are wall clock, the median of
+--repeats runs after one that warms caches. Printed for each model:
 
 compile        `escc MODEL -o model.bin --scheme dense --calibration IMAGES`, the whole process (128 images of the data
                folder; calibration.npz beside our own model)
 emulate        `esc-emu model.bin --stats`: one image with full statistics, the whole process
-emulate, warm  the same inside a running process: what each further image costs
+first image    the same inside a running process: the binary is read, checked, run and measured
+each image     what each further image of the loaded binary costs, with full statistics
 onnxruntime    one image, float, --threads threads: the peer
-x ort          emulate, warm / onnxruntime: how many times slower a cycle-level run is than running the network itself
+x ort          each image / onnxruntime: how many times slower a cycle-level run is than running the network itself
+
+The goal is 30 for light networks and 10 for ResNet-18, with one thread each: the emulator runs an image on one.
 """
 
 from __future__ import annotations
@@ -45,10 +49,10 @@ def command(*args: str) -> Callable[[], object]:
 
 
 def calibration(model: Path, scratch: Path) -> list[str]:
-    """Options that calibrate a model: the file beside it, else images of the data folder for a model of that folder."""
-    beside = model.with_name("calibration.npz")
-    if beside.exists():
-        return ["--calibration", str(beside)]
+    """Options that calibrate a model: a file beside it, else images of the data folder for a model of that folder."""
+    for beside in (model.with_suffix(".npz"), model.with_name("calibration.npz")):
+        if beside.exists():
+            return ["--calibration", str(beside)]
     if model.resolve().parent != (DATA / "models").resolve():
         return []
     images = scratch / f"{model.stem}.npz"
@@ -57,20 +61,21 @@ def calibration(model: Path, scratch: Path) -> list[str]:
     return ["--calibration", str(images)]
 
 
-def in_process(binary: Path) -> Callable[[], object]:
-    """`esc-emu BINARY --stats` inside this process, output discarded."""
-    import contextlib
-    import io
+def in_process(binary: Path) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Two calls that measure the embedded sample: of a binary that is read for it, and of one that is loaded."""
+    from emulator.model import load
 
-    from escc.cli.emulate import main as emulate
+    return lambda: load(binary).stats(), load(binary).stats
 
-    def once() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            code = emulate([str(binary), "--stats"])
-        if code:
-            raise SystemExit(f"error: esc-emu {binary.name} --stats ended with exit code {code}")
 
-    return once
+def random_networks(folder: Path) -> list[Path]:
+    """ResNet-18 at 224x224 with float and with decomposed layers, each beside its images."""
+    made: list[Path] = []
+    for name, bases in (("resnet18_dense", "0"), ("resnet18_decomposed", "6")):
+        made.append(folder / f"{name}.onnx")
+        synthetic = [sys.executable, str(ROOT / "benchmarks/synthetic.py"), "resnet18", str(made[-1]), "--bases", bases]
+        subprocess.run(synthetic, check=True, stdout=subprocess.DEVNULL)
+    return made
 
 
 def onnxruntime_call(model: Path, threads: int) -> Callable[[], object]:
@@ -93,25 +98,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", type=Path, help="ONNX files (default: see above)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all)")
+    parser.add_argument("--threads", type=int, default=1, help="of onnxruntime (default: 1)")
     parser.add_argument("--scheme", default="dense", help="compression scheme to compile with (default: dense)")
     args = parser.parse_args()
     shared = ("resnet20_cifar10", "mobilenet_v2_imagenet", "squeezenet_imagenet_pruned")
     defaults = [*(DATA / f"models/{name}.onnx" for name in shared), ROOT / "examples/models/resnet8_cifar10.onnx"]
     models: list[Path] = args.models or [m for m in defaults if m.exists()]
-    head = ("model", "compile s", "emulate s", "emulate, warm s", "onnxruntime ms", "x ort")
-    print(f"{head[0]:24}" + "".join(f"{h:>17}" for h in head[1:]))
+    head = ("model", "compile s", "emulate s", "first image s", "each image s", "onnxruntime ms", "x ort")
+    print(f"{head[0]:28}" + "".join(f"{h:>16}" for h in head[1:]))
     with tempfile.TemporaryDirectory() as scratch:
-        for model in models:
+        for model in models if args.models else [*models, *random_networks(Path(scratch))]:
             binary = Path(scratch) / f"{model.stem}.bin"
             options = ["--scheme", args.scheme, *calibration(model, Path(scratch)), "-q"]
             compile_s = median_seconds(command("escc", str(model), "-o", str(binary), *options), args.repeats)
             emulate_s = median_seconds(command("esc-emu", str(binary), "--stats"), args.repeats)
-            warm_s = median_seconds(in_process(binary), args.repeats)
+            first_s, each_s = (median_seconds(run, args.repeats) for run in in_process(binary))
             peer_s = median_seconds(onnxruntime_call(model, args.threads), max(20, args.repeats))
             print(
-                f"{model.stem:24}{compile_s:17.2f}{emulate_s:17.2f}{warm_s:17.3f}{peer_s * 1e3:17.3f}"
-                f"{warm_s / peer_s:17.1f}"
+                f"{model.stem:28}{compile_s:16.2f}{emulate_s:16.2f}{first_s:16.3f}{each_s:16.3f}{peer_s * 1e3:16.3f}"
+                f"{each_s / peer_s:16.1f}",
+                flush=True,
             )
 
 
