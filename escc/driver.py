@@ -21,8 +21,8 @@ from escc.files import read_input
 from escc.irtext import invalid, parse_module, print_module
 from escc.version import version
 from isa.errors import UserError
+from passes.analysis.progress import listening
 from passes.pipelines import LEVELS
-from passes.progress import listening
 
 if TYPE_CHECKING:
     from isa.program import Program

@@ -28,12 +28,12 @@ from isa.target import Target, load_target
 from passes.analysis.before_after_values import BeforeAfterValues, is_accumulator
 from passes.analysis.conv_moments import observe, step_weights, ungrouped
 from passes.analysis.preserved import Preserved
+from passes.analysis.progress import Progress
 from passes.analysis.sensitivity import image_count, sensitivities
 from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
 from passes.decomposition.weight_form import WeightForm
 from passes.math.calibration import load_inputs
-from passes.progress import Progress
 from passes.quantization.plan import PRESCRIBED
 from passes.tiling.declarations import tensor_format
 

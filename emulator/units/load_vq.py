@@ -20,14 +20,14 @@ from isa.layout import WEIGHT_TABLE_BYTES
 from isa.weights import unpack_weights
 
 
-class Loaded(NamedTuple):
+class Looked(NamedTuple):
     """Codes and weights that are not zero."""
 
     codes: int
     weights: int
 
 
-def execute(m: Memories, v: Values) -> Loaded:
+def execute(m: Memories, v: Values) -> Looked:
     """Returns what is not zero. Raises UserError if a code names an entry that the book lacks."""
 
     def make() -> tuple[NDArray[np.int8], int]:
@@ -43,10 +43,10 @@ def execute(m: Memories, v: Values) -> Loaded:
     except ValueError as error:
         raise UserError(f"load.vq: {error}") from error
     m.coef[v["dst"] : v["dst"] + weights.size] = weights.view(np.uint8)
-    return Loaded(int(np.count_nonzero(codes)), int(np.count_nonzero(weights)))
+    return Looked(int(np.count_nonzero(codes)), int(np.count_nonzero(weights)))
 
 
-def record(entry: Entry, v: Values, loaded: Loaded) -> None:
+def record(entry: Entry, v: Values, loaded: Looked) -> None:
     """Both transfers; a code that is not zero takes a decoder, and reads an entry of the book."""
     entry.takes(cycles(v, entry.target, loaded.codes))
     entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), (v["dram"], v["size"]))

@@ -30,6 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guard("esc-opt", arguments, lambda: _run(arguments, files), Console(), debug=debug, files=files)
 
 
+def _check_suffix(name: str | None) -> None:
+    """Raise `UserError` on a file whose name does not say that it holds IR text; None is standard input."""
+    if name is not None and Path(name).suffix != ".mlir":
+        raise UserError(
+            f"{name}: IR text must be in a file whose name ends in .mlir, or come from standard input",
+            "rename the file, or give its language with --frontend mlir; escc --emit onnx imports a model",
+        )
+
+
 def _run(arguments: Sequence[str], names: list[str]) -> None:
     """Run the driver; the files of its arguments are added to `names`."""
     from xdsl.utils.exceptions import PassFailedException
@@ -73,12 +82,8 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             _note_files(files, self.args.input_file, self.args.output_file)
 
         def get_input_stream(self) -> tuple[IO[bytes], str]:
-            name = self.args.input_file
-            if name is not None and self.args.frontend is None and Path(name).suffix != ".mlir":
-                raise UserError(
-                    f"{name}: IR text must be in a file whose name ends in .mlir, or come from standard input",
-                    "rename the file, or give its language with --frontend mlir; escc --emit onnx imports a model",
-                )
+            if self.args.frontend is None:
+                _check_suffix(self.args.input_file)
             return super().get_input_stream()
 
         def prepare_output(self) -> IO[str]:

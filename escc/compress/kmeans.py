@@ -61,7 +61,7 @@ def _asked_entries(options: SchemeOptions) -> tuple[int, ...]:
     return (int(text),)
 
 
-class _Search:
+class _BookSearch:
     """Fits of one layer, whose weights are ordered in patches [R, S/span, C/depth, span, depth]."""
 
     def __init__(self, layer: ConvLayer, patch: tuple[int, int], per_byte: float, seed: int):
@@ -123,7 +123,7 @@ class KMeans:
             Prices.of(layer, options) if any(rate is not None for rate in rates) else _default_prices(layer, options)
         )
         now = prices.objective(layer, 0.0, price(int8_of(layer), layer.shape, layer.target))
-        search = _Search(layer, patch, prices.byte_price(layer), options.seed)
+        search = _BookSearch(layer, patch, prices.byte_price(layer), options.seed)
 
         def objective(fit: VectorFit) -> float:
             cost = price(search.answer(fit), layer.shape, layer.target)

@@ -53,14 +53,14 @@ class VectorFit:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class _VectorProblem:
     w: F
     metric: Metric
     per_bit: float
     wh: F
 
     @classmethod
-    def of(cls, w: F, metric: Metric, per_bit: float) -> _Problem:
+    def of(cls, w: F, metric: Metric, per_bit: float) -> _VectorProblem:
         return cls(w, metric, per_bit, metric.weighed(w))
 
     def error(self, approximation: F) -> float:
@@ -94,7 +94,7 @@ def _quadratic(book: F, metric: F) -> F:
     return total
 
 
-def _feed_forward(pr: _Problem, book: F, s: F, bits: F) -> I16:
+def _feed_forward(pr: _VectorProblem, book: F, s: F, bits: F) -> I16:
     """All codes, chosen anew."""
     from escc.compress.codes import feed_forward
 
@@ -120,7 +120,7 @@ def _feed_forward(pr: _Problem, book: F, s: F, bits: F) -> I16:
     return codes
 
 
-def _sweep(pr: _Problem, codes: I16, book: F, s: F, bits: F) -> I16:
+def _sweep(pr: _VectorProblem, codes: I16, book: F, s: F, bits: F) -> I16:
     """Codes after one pass of coordinate descent."""
     from escc.compress.codes import sweep
 
@@ -155,7 +155,7 @@ def _gather(codes: I16, x: F, entries: int) -> F:
     return sums
 
 
-def _refit(pr: _Problem, codes: I16, book: F, s: F) -> F:
+def _refit(pr: _VectorProblem, codes: I16, book: F, s: F) -> F:
     """The book of least error for codes and scales, nearly: conjugate gradients from the book at hand."""
 
     def apply(b: F) -> F:
@@ -182,7 +182,7 @@ def _refit(pr: _Problem, codes: I16, book: F, s: F) -> F:
     return x
 
 
-def _scales(pr: _Problem, codes: I16, book: F, s: F) -> F:
+def _scales(pr: _VectorProblem, codes: I16, book: F, s: F) -> F:
     """The best scale of each output channel; what it was where it has no code or would not be positive."""
     unit = _vectors(codes, book)
     own, cross = pr.metric.energies(unit), (unit * pr.wh).sum(axis=1)
@@ -191,7 +191,7 @@ def _scales(pr: _Problem, codes: I16, book: F, s: F) -> F:
     return better
 
 
-def _first_book(pr: _Problem, entries: int, rng: np.random.Generator) -> tuple[F, F]:
+def _first_book(pr: _VectorProblem, entries: int, rng: np.random.Generator) -> tuple[F, F]:
     """Vectors of normalised weights that lie apart (k-means++), improved by Lloyd's rounds; and scales [K]."""
     s = sizes(pr.w)
     vectors = (pr.w / s[:, None]).reshape(-1, pr.metric.width)
@@ -228,7 +228,7 @@ def quantise_vectors(
     `per_bit` is the price of a bit, in squared error. The search begins with the book of `first` where it is given.
     Deterministic under `seed`.
     """
-    pr = _Problem.of(w, metric, per_bit)
+    pr = _VectorProblem.of(w, metric, per_bit)
     energy = float((w * pr.wh).sum())
     book, s = _first_book(pr, entries, np.random.default_rng(seed)) if first is None else (first.book, first.s)
     if energy <= 0:
@@ -249,16 +249,16 @@ def quantise_vectors(
     return _finished(pr, best, energy)
 
 
-def _measure(pr: _Problem, codes: I16, book: F, s: F, energy: float) -> VectorFit:
+def _measure(pr: _VectorProblem, codes: I16, book: F, s: F, energy: float) -> VectorFit:
     total = float(code_bits(codes, len(book))[np.abs(codes.astype(np.int64))].sum())
     return VectorFit(codes, book, s, pr.error(s[:, None] * _vectors(codes, book)), energy, total)
 
 
-def _better(pr: _Problem, a: VectorFit | None, b: VectorFit) -> VectorFit:
+def _better(pr: _VectorProblem, a: VectorFit | None, b: VectorFit) -> VectorFit:
     return b if a is None or b.error + pr.per_bit * b.bits < a.error + pr.per_bit * a.bits else a
 
 
-def _finished(pr: _Problem, fit: VectorFit, energy: float) -> VectorFit:
+def _finished(pr: _VectorProblem, fit: VectorFit, energy: float) -> VectorFit:
     """A fit with a book of integers, its codes and scales fitted to that."""
     book = _refit(pr, fit.codes, fit.book, fit.s)
     peak = max(float(np.abs(book).max()), 1e-300)

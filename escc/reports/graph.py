@@ -87,7 +87,7 @@ def edges_of(program: Program) -> list[tuple[int, int]]:
         Space.ACT: (np.zeros(target.scratchpad.act, np.int32), 0),
         Space.ARENA: (np.zeros(program.arena_bytes, np.int32), program.arena_base),
     }
-    marks = _Marks()
+    marks = _NodeSets()
     for number, port in enumerate(program.inputs):
         memory, origin = memories[Space.ACT if port.tensor.resident else Space.ARENA]
         at = port.tensor.address - origin
@@ -123,7 +123,7 @@ def _activations(
     return read, written
 
 
-class _Marks:
+class _NodeSets:
     """Sets of nodes as numbers, which a byte can be marked with; 0 stands for the empty set."""
 
     def __init__(self) -> None:

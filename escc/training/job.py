@@ -22,7 +22,7 @@ from escc.training import checkpoint
 from escc.training.data import Preprocessing, TrainingSamples, load_samples, split
 from escc.training.recalibrate import recalibrate
 from escc.training.session import Prepared, Session, compile_program
-from escc.training.trainer import Plan, Progress, Trainer
+from escc.training.trainer import EpochReport, Plan, Trainer
 from escc.training.writeback import write_back
 from escc.universe import multiverse
 from isa.arrays import Input
@@ -257,7 +257,7 @@ class Job:
                     )
                 raise
 
-    def _report(self, p: Progress, bar: Any) -> None:
+    def _report(self, p: EpochReport, bar: Any) -> None:
         aim = "" if p.target is None else f" of {p.target:,.0f}"
         text = (
             f"epoch {p.epoch}/{p.epochs}: loss {p.loss:.4f}, held-out {p.accuracy:.2%}, {p.bytes:,.0f}{aim} bytes, "

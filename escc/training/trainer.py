@@ -60,7 +60,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochReport:
     """An epoch that is over."""
 
     epoch: int
@@ -134,7 +134,7 @@ class Trainer:
 
     # Training -----------------------------------------------------------------------------------------------------
 
-    def run(self, report: Callable[[Progress], None], save: Callable[[], None], tick: Callable[[int], None]) -> None:
+    def run(self, report: Callable[[EpochReport], None], save: Callable[[], None], tick: Callable[[int], None]) -> None:
         """Train from where the state stands; the network ends with the best epoch's parameters.
 
         `report` and `save` are called after each epoch, `tick` with the number of images after each step.
@@ -152,7 +152,7 @@ class Trainer:
             save()
             left = (time.monotonic() - started) / (epoch + 1 - first) * (self._plan.epochs - epoch - 1)
             speed = self.images / max(trained, 1e-9)
-            report(Progress(epoch + 1, self._plan.epochs, loss, accuracy, size, self._plan.most_bytes, left, speed))
+            report(EpochReport(epoch + 1, self._plan.epochs, loss, accuracy, size, self._plan.most_bytes, left, speed))
             if self._out_of_patience():
                 break
         if self.state.best_model:

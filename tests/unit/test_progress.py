@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from escc.driver import run_passes
-from passes.progress import Progress, listening
+from passes.analysis.progress import Progress, listening
 
 
 def test_the_time_left_follows_the_work() -> None:
