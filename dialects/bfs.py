@@ -44,12 +44,11 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, integer, ints
 from dialects.bfs_checks import check_program
-from dialects.bfs_codebook import LoadCodesOp
-from dialects.bfs_compute import COMPUTE
 from dialects.bfs_loops import ForOp
-from dialects.bfs_tiles import ACT, TRANSFERS, BufferType, numbers
+from dialects.bfs_tiles import ACT, BufferType, numbers
 from dialects.blob import DenseAttr
 from dialects.esc import QType
+from dialects.found import operations
 from dialects.machine import PortDecl, TensorDecl, checked_target, strings
 from isa.target import Target
 
@@ -489,10 +488,7 @@ Bfs = Dialect(
         LayerOp,
         BufferOp,
         ResidentOp,
-        ForOp,
-        *TRANSFERS,
-        LoadCodesOp,
-        *COMPUTE,
+        *operations("bfs"),
     ],
     [BufferType],
 )

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import (
     SymbolRefAttr,
     UnitAttr,
 )
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     ParsePropInAttrDict,
@@ -409,6 +409,3 @@ class PoolOp(TileOp):
         average = (self.parameters, self.count0, self.shift, self.lo, self.hi)
         if any((a is None) != (self.kind.data == "max") for a in average):
             raise VerifyException("an average, and only it, has parameters, count0, shift, lo and hi")
-
-
-COMPUTE: list[type[Operation]] = [ConvOp, ConvDwOp, ConvEscOp, RequantOp, AddOp, MulOp, MapOp, PoolOp]

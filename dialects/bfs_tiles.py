@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import (
     i8,
     i32,
 )
-from xdsl.ir import Attribute, Data, Operation, SSAValue, TypeAttribute
+from xdsl.ir import Attribute, Data, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
     ParsePropInAttrDict,
@@ -270,14 +270,3 @@ class StoreTileOp(TileOp):
 
     def __init__(self, tensor: str, buffer: SSAValue):
         super().__init__(operands=[buffer], properties={"tensor": SymbolRefAttr(tensor)})
-
-
-TRANSFERS: list[type[Operation]] = [
-    LoadTileOp,
-    LoadWeightsOp,
-    LoadCoefficientsOp,
-    LoadParametersOp,
-    LoadBytesOp,
-    OpenTileOp,
-    StoreTileOp,
-]

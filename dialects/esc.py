@@ -7,38 +7,19 @@ arithmetic is exact integer arithmetic as written in each operation; `esc.quanti
 
 from __future__ import annotations
 
-from xdsl.ir import Dialect, Operation
+from xdsl.ir import Dialect
 
-from dialects import esc_decomposed, esc_pools, esc_products
 from dialects.attributes import ints
 from dialects.esc_base import EscOp, QType, q_of, q_tensor, shape_of, tensor_type
-from dialects.esc_codebook import CodebookConv2dOp
 from dialects.esc_convolutions import Conv2dOp
 from dialects.esc_elementwise import AddOp, LookupOp, RequantizeOp
 from dialects.esc_host import DequantizeOp, QuantizeOp, SoftmaxOp
 from dialects.esc_movement import ConcatOp, SliceOp
+from dialects.found import operations
 
-OPS: list[type[Operation]] = [
-    QuantizeOp,
-    DequantizeOp,
-    SoftmaxOp,
-    Conv2dOp,
-    *esc_decomposed.OPS,
-    CodebookConv2dOp,
-    RequantizeOp,
-    AddOp,
-    *esc_products.OPS,
-    *esc_pools.OPS,
-    LookupOp,
-    ConcatOp,
-    SliceOp,
-]
-
-
-Esc = Dialect("esc", OPS, [QType])
+Esc = Dialect("esc", operations("esc"), [QType])
 
 __all__ = [
-    "OPS",
     "AddOp",
     "ConcatOp",
     "Conv2dOp",

@@ -42,7 +42,7 @@ class CodebookConv2dOp(AccumulatorOp):
     """
 
     name = "esc.codebook_conv2d"
-    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.convolutions:codebook"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.codebook:codebook"
     input = operand_def(TensorType)
     codes = prop_def(DenseAttr)
     book = prop_def(DenseAttr)

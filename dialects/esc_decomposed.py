@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType, i32, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.irdl import (
     ParsePropInAttrDict,
     irdl_op_definition,
@@ -292,6 +292,3 @@ class BasisConv2dOp(AccumulatorOp):
         )
         if shape_of(self.output) != want:
             raise VerifyException(f"output must be {list(want)}, found {list(shape_of(self.output))}")
-
-
-OPS: list[type[Operation]] = [CoeffCombineOp, BasisConv2dOp]

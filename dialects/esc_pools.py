@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, TensorType, i64
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     ParsePropInAttrDict,
     irdl_op_definition,
@@ -195,6 +195,3 @@ def verify_pool(
             raise VerifyException(f"{out} output {axis} do not fit {size} input {axis}, kernel {kk}, stride {st}")
     if oc != c:
         raise VerifyException(f"pooling keeps channels: {c} in, {oc} out")
-
-
-OPS: list[type[Operation]] = [MaxPoolOp, AvgPoolOp]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerAttr, TensorType, i64
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, operand_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
@@ -101,6 +101,3 @@ class MulOp(FlowingOp):
                 f"mul: rhs of shape {list(extents)}; requires {list(shape_of(self.output))}, or 1 along an axis"
             )
         check_addition(self.multiplication, q_of(self.output))
-
-
-OPS: list[type[Operation]] = [MulOp]

@@ -15,14 +15,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerAttr, TensorType, f32, i8, i32
-from xdsl.ir import Attribute, Dialect, Operation, SSAValue
+from xdsl.ir import Attribute, Dialect, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 
-from dialects import onnx_expression, onnx_pools
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.blob import DenseAttr, u8
+from dialects.found import operations
 from dialects.interpreters import kernels
 from dialects.onnx_base import (
     ONE,
@@ -161,47 +161,9 @@ class DequantizeLinearOp(OnnxOp):
         return kernels.dequantize(args[0], self.scale.array, self.zero_point.array, self.axis.value.data)
 
 
-OPS: list[type[Operation]] = [
-    ConstantOp,
-    IdentityOp,
-    DropoutOp,
-    ReluOp,
-    LeakyReluOp,
-    ClipOp,
-    SigmoidOp,
-    HardSigmoidOp,
-    HardSwishOp,
-    TanhOp,
-    EluOp,
-    SoftmaxOp,
-    AddOp,
-    SubOp,
-    MulOp,
-    DivOp,
-    *onnx_expression.OPS,
-    ConvOp,
-    BatchNormalizationOp,
-    GemmOp,
-    MatMulOp,
-    *onnx_pools.OPS,
-    ReduceMeanOp,
-    ConcatOp,
-    SliceOp,
-    PadOp,
-    ReshapeOp,
-    FlattenOp,
-    SqueezeOp,
-    UnsqueezeOp,
-    TransposeOp,
-    QuantizeLinearOp,
-    DequantizeLinearOp,
-]
-
-
-Onnx = Dialect("onnx", OPS, [])
+Onnx = Dialect("onnx", [ConstantOp, QuantizeLinearOp, DequantizeLinearOp, *operations("onnx")], [])
 
 __all__ = [
-    "OPS",
     "AddOp",
     "BatchNormalizationOp",
     "BinaryOp",

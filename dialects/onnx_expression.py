@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import BoolAttr, FloatAttr, StringAttr, TensorType
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, prop_def
 
 from dialects import expressions
@@ -124,6 +124,3 @@ class PowOp(BinaryOp):
 
     def compute(self, args: Sequence[Array]) -> Array:
         return elementary.power(args[0], args[1]).astype(np.float32)
-
-
-OPS: list[type[Operation]] = [ExpressionOp, TableOp, MaxOp, MinOp, PowOp]

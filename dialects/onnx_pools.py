@@ -197,6 +197,5 @@ class GlobalMaxPoolOp(GlobalPoolOp):
         return args[0].max(axis=(2, 3), keepdims=True)
 
 
-OPS: list[type[Operation]] = [MaxPoolOp, AveragePoolOp, GlobalAveragePoolOp, GlobalMaxPoolOp]
 CANONICAL: tuple[type[Operation], ...] = (MaxPoolOp, AveragePoolOp)
 """Those that canonicalisation leaves."""

@@ -14,7 +14,6 @@ from xdsl.ir import SSAValue
 
 from dialects import esc
 from dialects.esc_base import AccumulatorOp
-from dialects.esc_codebook import CodebookConv2dOp
 from escc.onnx_export.emitter import OnnxEmitter
 from passes.math.scales import weight_scale
 
@@ -60,11 +59,6 @@ def convolution(
     folding = folded(x, requantize)
     weight = np.where(folding.dead[:, None, None, None], 0, weight.transpose(0, 3, 1, 2))
     return convolution_node(e, op, e.values[x], weight, groups, folding, name)
-
-
-def codebook(e: OnnxEmitter, op: CodebookConv2dOp, requantize: esc.RequantizeOp, name: str) -> str:
-    """One Conv, whose int8 weights repeat the vectors of the book."""
-    return convolution(e, op, op.weight, 1, requantize, name)
 
 
 def dense(e: OnnxEmitter, op: esc.Conv2dOp, requantize: esc.RequantizeOp, name: str) -> str:

@@ -1,0 +1,31 @@
+"""Rules of load.vq: each broken on its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from isa.legality import check_instruction
+from isa.table import make
+from isa.target import load_target
+
+LEGAL = {"size": 9, "count": 20, "entries": 5, "span": 3, "depth": 1, "run": 4}
+
+
+def problems(**changes: int) -> list[str]:
+    return check_instruction(make("load.vq", **{**LEGAL, **changes}), load_target())
+
+
+def test_legal() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"run": 3}, "count=20 is not a multiple of run=3"),
+        ({"entries": 128}, "entries=128 exceed 127"),
+        ({"dst": 32750}, "COEF is touched up to byte 0x802a, it has 0x8000"),
+    ],
+)
+def test_one_rule(changes: dict[str, int], problem: str) -> None:
+    assert problems(**changes) == [problem]
