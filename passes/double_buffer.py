@@ -1,28 +1,31 @@
-"""`double-buffer`: a second instance for buffers that are filled in a loop, so that one is filled while the other is
+"""`double-buffer`: further instances for buffers that are filled more than once, so that one is filled while another is
 read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from dialects.attributes import i64_array
 from dialects.bfs import BufferOp, LayerOp
+from dialects.bfs_compute import ConvTileOp
 from dialects.bfs_tiles import SPACES, TileOp
 from isa.errors import UserError
 from isa.target import Target
 from passes.analysis.preserved import Preserved
+from passes.layers.table import constant_rule
 from passes.plan_memory import act_taken, stacks
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.loop_nest import in_loop
+from passes.tiling.loop_nest import Indices, executions, in_loop, span
 from passes.tiling.memory import banded, instances_per_buffer, stack_above, with_act
+from passes.tiling.reuse import Filling, Scratch
 
 
 def _fills(op: Operation, buffer: BufferOp) -> bool:
@@ -36,31 +39,87 @@ def is_streamed(buffer: BufferOp) -> bool:
     return len(filling) > 1 or any(in_loop(op) for op in filling)
 
 
-def double_buffers(group: Sequence[LayerOp], target: Target, taken: int, from_top: bool) -> None:
-    """Give streamed buffers of placed layers that run together a second address as far as the scratchpads allow,
-    without the first `taken` bytes of ACT.
+def _region(op: TileOp, at: Indices) -> Hashable:
+    """What an operation fills its buffer with."""
+    if (rule := constant_rule(op)) is not None:
+        return rule.transfer(op, at)
+    if isinstance(op, ConvTileOp):
+        return span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels)
+    return None
+
+
+def fillings(layer: LayerOp, instances: Mapping[SSAValue, int]) -> dict[SSAValue, Filling]:
+    """What those buffers of a layer of which `instances` says how many there must be hold one after the other, in the
+    order in which they are first filled.
     """
+    sizes = {b.result: b.nbytes for b in layer.buffers if b.result in instances}
+    regions: dict[SSAValue, list[Hashable]] = {}
+    kept: dict[SSAValue, bool] = {}
+    for op, at in executions(layer):
+        constant = constant_rule(op) is not None
+        if (op.FILLS or constant) and (buffer := op.operands[0]) in instances:
+            found, region = regions.setdefault(buffer, []), _region(op, at)
+            kept[buffer] = constant
+            if not found or region is None or found[-1] != region:
+                found.append(region)
+    order = [*regions, *(buffer for buffer in sizes if buffer not in regions)]
+    return {b: Filling(sizes[b], instances[b], regions.get(b, ()), kept.get(b, False)) for b in order}
+
+
+def _pairs(group: Sequence[LayerOp], space: str, target: Target, taken: int, from_top: bool) -> None:
+    """A second address for buffers of layers that run together, where it fits beside the first ones."""
     free = with_act(banded(target) if len(group) > 1 else target, taken)
+    for stacked in stacks(group, space, from_top):
+        buffers = stacked.buffers
+        wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
+        counts = instances_per_buffer(wanted, free)
+        doubled = [b for i, b in enumerate(buffers) if counts[str(i)] == 2]
+        sizes = [b.nbytes for b in (*buffers, *doubled)]
+        addresses = stack_above(sizes, space, target, taken, stacked.from_top)
+        second = iter(addresses[len(buffers) :])
+        for buffer, address in zip(buffers, addresses, strict=False):
+            buffer.addresses = i64_array([address, next(second)] if buffer in doubled else [address])
+
+
+def _as_many_as_fit(group: Sequence[LayerOp], space: str, target: Target, scratch: Scratch) -> None:
+    """New addresses for all buffers of layers that run together, in a scratchpad of which `scratch` says what the
+    groups before have left there.
+    """
+    buffers: dict[SSAValue, BufferOp] = {b.result: b for layer in group for b in layer.buffers if b.space == space}
+    wanted = [(str(i), space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers.values())]
+    counts = instances_per_buffer(wanted, target)
+    instances = {b: int(counts[str(i)]) for i, b in enumerate(buffers)}
+    found: dict[SSAValue, Filling] = {}
+    for layer in group:
+        found |= fillings(layer, instances)
+    for b, places in zip(found, scratch.place(list(found.values())), strict=True):
+        buffers[b].addresses = i64_array(places)
+
+
+def double_buffers(
+    group: Sequence[LayerOp], target: Target, taken: int, from_top: bool, scratches: Mapping[str, Scratch]
+) -> None:
+    """Give streamed buffers of placed layers that run together further addresses as far as the scratchpads allow,
+    without the first `taken` bytes of ACT. `scratches`: the other scratchpads after the groups before.
+
+    Layers side by side take turns in PSUM: each keeps to its end.
+    """
     for space in SPACES:
-        for stacked in stacks(group, space, from_top):
-            buffers = stacked.buffers
-            wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
-            counts = instances_per_buffer(wanted, free)
-            doubled = [b for i, b in enumerate(buffers) if counts[str(i)] == 2]
-            sizes = [b.nbytes for b in (*buffers, *doubled)]
-            addresses = stack_above(sizes, space, target, taken, stacked.from_top)
-            second = iter(addresses[len(buffers) :])
-            for buffer, address in zip(buffers, addresses, strict=False):
-                buffer.addresses = i64_array([address, next(second)] if buffer in doubled else [address])
+        scratch = scratches.get(space)
+        if scratch is None or (space == "psum" and len(group) > 1):
+            _pairs(group, space, target, taken, from_top)
+        else:
+            _as_many_as_fit(group, space, target, scratch)
 
 
 @dataclass(frozen=True)
 class DoubleBufferPass(ModulePass):
-    """Turn single buffers into pairs where they fit: first the input tiles, then the order of the layer's
-    declarations.
+    """Turn single buffers into several instances where they fit.
 
-    The machine's queues run ahead of each other only as far as buffers allow; without this pass the program is the
-    same, slower.
+    ACT takes pairs: first of the input tiles, then in the order of the layer's declarations. In the other scratchpads
+    a buffer has as many instances as there is room, each where the layers before need the bytes no longer first. So
+    loads run ahead as far as there is room, those of the next layers among them. The machine's queues run ahead of
+    each other only as far as buffers allow; without this pass the program is the same, slower.
     """
 
     name = "double-buffer"
@@ -75,5 +134,6 @@ class DoubleBufferPass(ModulePass):
                 [f"layer '{name}': buffers have no addresses" for name in unplaced], "run plan-memory first"
             )
         taken = act_taken(program)
+        scratches = {space: Scratch(getattr(target.scratchpad, space)) for space in SPACES if space != "act"}
         for i, group in enumerate(program.groups):
-            double_buffers(group, target, taken[i], from_top=i % 2 == 1)
+            double_buffers(group, target, taken[i], i % 2 == 1, scratches)

@@ -22,6 +22,7 @@ from isa.timed import Longs, TimedInstructions
 from passes.tiling.geometry import Span, steps, window_span
 from passes.tiling.memory import Interval, instances_per_buffer, plan_arena
 from passes.tiling.problem import (
+    Buffer,
     ComputeTile,
     InputSource,
     Loop,
@@ -32,6 +33,7 @@ from passes.tiling.problem import (
     loops,
     placement,
 )
+from passes.tiling.reuse import MOST_INSTANCES, Filling, Scratch
 from passes.tiling.search import segment_choices
 
 _INNER = {"k": "pk", "y": "py", "a": "c"}
@@ -139,6 +141,19 @@ def _joined(starts: Longs, sizes: Longs) -> Longs:
     return np.stack([starts[first], np.add.reduceat(sizes, first)], axis=1)
 
 
+def _instances(needed: Sequence[Buffer], target: Target) -> Mapping[str, int]:
+    """Instances of each buffer: those that there must be, and outside ACT as many as there is room."""
+    counts = instances_per_buffer([(b.name, b.space, b.nbytes, b.streamed) for b in needed], target)
+    found = {b.name: entry(counts[b.name], 0) for b in needed}
+    for space in ("coef", "par", "psum"):
+        here = [b for b in needed if b.space == space]
+        capacity = getattr(target.scratchpad, space)
+        regions = range(MOST_INSTANCES)
+        wanted = [Filling(entry(b.nbytes, 0), found[b.name], regions if b.streamed else ()) for b in here]
+        found |= {b.name: len(places) for b, places in zip(here, Scratch(capacity).place(wanted), strict=True)}
+    return found
+
+
 def _packed_parameters(channels: int) -> int:
     """Bytes in DRAM of the parameters of so many channels, about."""
     return ceil_div(requant_block_bytes(channels), 2)
@@ -153,9 +168,10 @@ class _Walk:
         self.depends = dependencies(p, t)
         self.depth = {kind: placement(self.nest, axes) for kind, axes in self.depends.items()}
         self.program = _Program()
-        needed = buffers(p, t, target)
-        counts = instances_per_buffer([(b.name, b.space, b.nbytes, b.streamed) for b in needed], target)
-        self.buffer = {b.name: _Buffer([_Instance() for _ in range(entry(counts[b.name], 0))]) for b in needed}
+        self.buffer = {
+            name: _Buffer([_Instance() for _ in range(count)])
+            for name, count in _instances(buffers(p, t, target), target).items()
+        }
         self.resident: list[int] = []
         self.computed: dict[tuple[ComputeTile, Span, Span], float] = {}
         self.constants: dict[object, tuple[int, int]] = {}

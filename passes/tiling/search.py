@@ -4,7 +4,7 @@ costed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -21,6 +21,8 @@ from passes.tiling.memory import reserve
 from passes.tiling.problem import Tiling, TilingProblem, act_bytes, buffers, fits
 
 ORDERS = ("spatial", "channel")
+_PARAMETER_LOADS = 4
+"""Loads of requantisation parameters that PAR has room for, if the tiling allows."""
 
 
 def segment_choices(width: int) -> list[int]:
@@ -115,9 +117,18 @@ def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tupl
         for inputs in _input_channel_choices(p, rows, columns, channels, act - out, chunk):
             for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
                 loads = (p.k,) if p.band else (p.k, channels, pn)
-                par = next((n for n in loads if reserve(requant_block_bytes(n)) <= room), 0)
+                par = _parameters(loads, room, target)
                 if par:
                     yield (rows, columns, channels, ph, pn, inputs, depth, weights, par), ordered
+
+
+def _parameters(choices: Sequence[int], room: int, target: Target) -> int:
+    """Output channels of a load of requantisation parameters: as many as leave room for those that follow, among them
+    those of the next layer; 0 if not even the fewest fit `room` bytes.
+    """
+    wanted = target.scratchpad.par // _PARAMETER_LOADS
+    found = next((n for n in choices if reserve(requant_block_bytes(n)) <= wanted), choices[-1])
+    return found if reserve(requant_block_bytes(found)) <= room else 0
 
 
 def _input_channel_choices(p: TilingProblem, rows: int, columns: int, channels: int, act: int, chunk: int) -> list[int]:
