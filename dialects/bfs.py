@@ -411,7 +411,7 @@ class LayerOp(IRDLOperation):
 
 @irdl_op_definition
 class BufferOp(IRDLOperation):
-    """Reserves bytes of a scratchpad for the layer; plan-memory gives the address, double-buffer a second one."""
+    """Reserves bytes of a scratchpad for the layer; plan-memory gives the address, double-buffer further ones."""
 
     name = "bfs.buffer"
     bytes = prop_def(IntegerAttr)

@@ -12,6 +12,7 @@ from dialects.bfs_checks import Placed, overlap
 from isa.target import load_target
 from passes.math.sync import synchronise
 from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, instances_per_buffer, plan_arena, reserve, stack
+from passes.tiling.reuse import Filling, Scratch
 
 intervals = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 12), st.integers(0, 6)), max_size=14).map(
     lambda items: [Interval(f"t{i}", 64 * n, a, a + d) for i, (n, a, d) in enumerate(items)]
@@ -81,6 +82,46 @@ def test_second_instances_go_to_streamed_buffers_in_order() -> None:
         [("a", "act", 40000, True), ("b", "act", 40000, True), ("c", "coef", 10, False)], target
     )
     assert counts == {"a": 2, "b": 1, "c": 1}
+
+
+fillings = st.builds(
+    lambda nbytes, instances, regions, kept: Filling(nbytes, instances, regions, kept),
+    st.integers(1, 300),
+    st.integers(1, 2),
+    st.lists(st.integers(0, 5), max_size=12),
+    st.booleans(),
+)
+
+
+@given(st.lists(st.lists(fillings, max_size=4), max_size=6), st.integers(0, 500))
+def test_instances_of_a_layer_do_not_overlap(layers: list[list[Filling]], spare: int) -> None:
+    needs = [sum(f.instances * reserve(f.nbytes) for f in layer) for layer in layers]
+    capacity = max(needs, default=0) + spare
+    scratch = Scratch(capacity + -capacity % SCRATCHPAD_ALIGN)
+    for layer in layers:
+        found = scratch.place(layer)
+        assert [f.instances <= len(places) <= f.most for f, places in zip(layer, found, strict=True)] == [True] * len(
+            layer
+        )
+        taken = sorted((at, at + f.nbytes) for f, places in zip(layer, found, strict=True) for at in places)
+        assert all(at % SCRATCHPAD_ALIGN == 0 and at >= 0 and end <= scratch.capacity for at, end in taken)
+        assert all(end <= at for (_, end), (at, _) in pairwise(taken))
+
+
+def test_a_layer_begins_where_the_oldest_data_lies() -> None:
+    scratch = Scratch(100)
+    basis, pieces = Filling(16, 1, ["basis"], True), Filling(16, 2, range(7), True)
+    assert scratch.place([basis, pieces]) == [[0], [16, 32, 48, 64, 80]]
+    # The basis is in use to the end of the layer, and so are the pieces that came last: 80, 16 and 32.
+    assert scratch.place([basis, pieces]) == [[48], [64, 80, 16, 0, 32]]
+
+
+def test_what_is_loaded_once_gets_one_instance_and_what_is_kept_is_not_loaded_again() -> None:
+    assert Filling(16, 1, ["a"], True).most == 1
+    kept, refilled = Filling(16, 1, [0, 1, 0, 1], True), Filling(16, 1, [0, 1, 0, 1], False)
+    assert (kept.most, refilled.most) == (2, 4)
+    assert kept.last_uses(2) == [0.75, 1.0]
+    assert refilled.last_uses(3) == [1.0, 0.5, 0.75]
 
 
 programs = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 30), max_size=3)), max_size=30)
