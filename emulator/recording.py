@@ -32,6 +32,8 @@ class Recorder:
         self.program = program
         self.target = program.target
         self.cycles: Longs = np.zeros(n, np.int64)
+        self.expansion: Longs = np.zeros(n, np.int64)
+        self.released: Longs = np.zeros(n, np.int64)
         self.counts: Longs = np.zeros((n, len(Count)), np.int64)
         self.requests: list[Longs] = [np.empty((0, 2), np.int64)] * n
         for group in program.groups:
@@ -54,9 +56,13 @@ class Entry:
         """The machine."""
         return self._recorder.target
 
-    def takes(self, cycles: int) -> None:
-        """Set how long the instruction takes (`Recorder.cycles`)."""
+    def takes(self, cycles: int, expansion: int = 0, released: int = 0) -> None:
+        """Set how long the instruction takes (`Recorder.cycles`), and what it does before and leaves to the next one
+        (`TimedInstructions`).
+        """
         self._recorder.cycles[self._number] = cycles
+        self._recorder.expansion[self._number] = expansion
+        self._recorder.released[self._number] = released
 
     def add(self, count: Count, number: int) -> None:
         """Count more events than the closed form."""

@@ -3,7 +3,8 @@
 Times are core cycles; those of the channel (`emulator.dram`) are clocks of the DRAM. An instruction starts when its
 word is there, its waits are satisfied and, unless it is one of a DMA engine, the one before it in its queue has ended;
 an engine works on several at a time, which begin and end in order. Compute and post instructions take their recorded
-cycles (docs/performance.md, "DMA and DRAM").
+cycles; the compute unit reads the next instruction, and expands its first coefficients, while it works on the present
+one (docs/performance.md, "conv.esc", "DMA and DRAM").
 
 Time goes from event to event: `run` lets the earliest of all bursts that may be asked for, or of all commands of
 the controller, happen. What follows from the end of an instruction is known as soon as that end is, and lies after it,
@@ -46,6 +47,7 @@ of the DRAM in which the controller received it and its data had been moved."""
 
 class ReplayParameters(NamedTuple):
     clocks: float  # of the DRAM in a core cycle
+    compute_issue: int
     dma_issue: int
     queue: int
     write_queue: int
@@ -60,6 +62,8 @@ class Work(NamedTuple):
     signal: Longs
     waits: Longs
     cycles: Longs
+    expansion: Longs  # cycles that the first coefficients of a compute instruction take, beside `cycles`
+    released: Longs  # cycles before its end from which those of the next may be expanded
     following: Longs  # the next instruction of the same queue, -1 after the last
     freeing: Longs  # the instruction that must have ended before an engine has a place for this one, -1: none
     first_request: Longs
@@ -156,11 +160,16 @@ def _finish(m: Replayed, i: int, end: int) -> None:
 
 @borrowing
 def _accept(m: Replayed, i: int, engine: bool) -> None:
-    """Instruction i is taken by its unit: its time, and what set it."""
+    """Instruction i is taken by its unit: its time, and what set it. The compute unit takes it once the one before
+    sends its positions.
+    """
     previous = m.queues[m.work.queue[i]]["previous"]
+    computes = m.work.queue[i] == Queue.COMPUTE
     begin, binder = 0, previous
     if previous >= 0:
         begin = m.times.accepted[previous] if engine else m.times.end[previous]
+        if computes:
+            begin -= m.work.cycles[previous] - m.parameters.compute_issue
     for w in range(4):
         if m.work.waits[i, w] > 0:
             other = m.signaller[w, m.work.waits[i, w]]
@@ -171,8 +180,22 @@ def _accept(m: Replayed, i: int, engine: bool) -> None:
     if m.times.fetched[i] > begin:
         begin, binder = m.times.fetched[i], -1
     m.times.accepted[i] = begin
+    if computes and previous >= 0 and m.times.end[previous] >= begin:
+        begin, binder = m.times.end[previous], previous
     m.times.start[i] = begin
     m.times.binder[i] = binder
+
+
+@borrowing
+def _computed(m: Replayed, i: int) -> int:
+    """The end of a compute instruction that has been accepted, the one before being `previous` of its queue."""
+    previous, issue = m.queues[Queue.COMPUTE]["previous"], m.parameters.compute_issue
+    ready = m.times.accepted[i] + issue
+    if m.work.expansion[i] > 0:
+        if previous >= 0:
+            ready = max(ready, m.times.end[previous] - m.work.released[previous])
+        ready += m.work.expansion[i]
+    return int(max(m.times.start[i], ready) + m.work.cycles[i] - issue)
 
 
 @borrowing
@@ -200,12 +223,13 @@ def _start(m: Replayed) -> None:
             started = True
             engine = q == Queue.LOAD or q == Queue.STORE
             _accept(m, i, engine)
+            end = _computed(m, i) if q == Queue.COMPUTE else int(m.times.start[i] + m.work.cycles[i])
             queue["previous"] = i
             queue["head"] = m.work.following[i]
             if engine:
                 _decode(m, 0 if q == Queue.LOAD else 1, i)
             else:
-                _finish(m, i, int(m.times.start[i] + m.work.cycles[i]))
+                _finish(m, i, end)
     m.counts[_STIRRED] = 0
 
 

@@ -54,6 +54,7 @@ class Statistics:
 def collect(program: Program, recorder: Recorder) -> Statistics:
     """Replay a recorded run and sum up."""
     timeline = replay(recorder)
+    _add_preparation(recorder, timeline)
     layers = program.layers or (_whole(program),)
     ends = layer_ends(layers, timeline)
     stalls = {name: _per_window(*spans, ends) for name, spans in stall_spans(timeline).items()}
@@ -101,6 +102,22 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
     data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
     moved: Longs = recorder.counts[:, list(DRAM_COUNTS.values())].sum(axis=1)
     return Statistics(data, timeline, moved)
+
+
+def _add_preparation(recorder: Recorder, timeline: Timeline) -> None:
+    """Compute instructions take the cycles that they really took: those of their issue and of their first expansion in
+    which the one before was at work are not theirs. In conv.esc all slices wait for the others.
+    """
+    target = recorder.target
+    computing = timeline.queue == Queue.COMPUTE
+    took = timeline.end - timeline.start
+    waited = took - (recorder.cycles - target.array.issue_cycles)
+    issue = np.clip(timeline.accepted + target.array.issue_cycles - timeline.start, 0, waited)
+    streaming = np.array([UNITS[i.spec.mnemonic].accumulates for i in recorder.program.instructions], bool)
+    slices = target.array.blocks * target.array.slices
+    recorder.counts[streaming, Count.CA_ISSUE] = slices * issue[streaming]
+    recorder.counts[streaming, Count.CA_EXPANSION] += slices * (waited - issue)[streaming]
+    recorder.cycles[computing] = took[computing]
 
 
 def layer_ends(layers: Sequence[Layer], timeline: Timeline) -> Longs:

@@ -1,6 +1,7 @@
 """Cycle model of conv.esc: positions stream past the blocks, their FIFOs, register sets, slices and the adder tree.
 
-Time is counted from the moment the first position may be broadcast. Per row group (docs/performance.md, "conv.esc"):
+Time is counted from the moment the first position may be broadcast: the coefficients of the first step have been
+expanded by then. Per row group (docs/performance.md, "conv.esc"):
 
 - A *step* is a pass (output channels, some for each block) and a round (bases, one for each working slice) within it.
   In every step all needed positions stream past the blocks, in row-major order.
@@ -76,6 +77,14 @@ class Coefficients(NamedTuple):
     bits: Bitmaps  # [kn, v, chunks]: those that are not zero
     sizes: Longs  # [kn]: coded bits
     basis: Flags  # [v, r, s]: taps that are not zero
+
+
+class Streaming(NamedTuple):
+    """Cycles of an instruction, of its slowest row group."""
+
+    expansion: int  # in which the blocks expand the coefficients of the first step, before all else
+    cycles: int  # in which positions are sent and worked off
+    released: int  # the last of them, in which a register set is free and COEF feeds no block
 
 
 class _Schedule(NamedTuple):
@@ -277,8 +286,8 @@ def _needed(rows: Flags, columns: Flags) -> Longs:
 @jit
 def _group(
     rows: Flags, columns: Flags, schedule: _Schedule, array: Streams, bits: Bitmaps, t: Coefficients, counts: Longs
-) -> int:
-    """Stream the positions that a row group needs, once in each step; cycles of its slowest block."""
+) -> Streaming:
+    """Stream the positions that a row group needs, once in each step."""
     kn, bases, _ = t.bits.shape
     blocks = np.zeros(schedule.active, _BLOCK)
     ring = np.zeros((schedule.active, array.ic_depth), _RING)
@@ -286,17 +295,20 @@ def _group(
     released = np.zeros((schedule.active, array.fifo_depth), np.int64)  # when a block was through with a position
     needed = _needed(rows, columns)
     if needed.size == 0:
-        return 0
+        return Streaming(0, 0, 0)
     nbytes = 0
     for p in needed:
         for c in range(bits.shape[1]):
             nbytes += array.bitmap_bytes + _popcount(bits[p, c])
-    bus_end = streamed = fed = 0
+    bus_end = streamed = fed = expansion = 0
     for n in range(schedule.passes * schedule.rounds):
         i, round_ = n // schedule.rounds, n % schedule.rounds
         step = _Step(i * schedule.slots, round_ * array.slices, min((round_ + 1) * array.slices, bases))
         channels = min(schedule.slots, kn - step.channel)
         fed = _expand(step, (round_, schedule.rounds), schedule, array, t, fed, blocks, counts)
+        if n == 0:  # time begins when all registers are full
+            expansion, fed = blocks["expanded"].max(), 0
+            blocks["expanded"][:] = 0
         blocks["free"][:] = blocks["done"]
         for p in needed:
             y, x = p // columns.shape[0], p % columns.shape[0]
@@ -312,12 +324,14 @@ def _group(
         counts[Streamed.POSITIONS] += needed.size
         counts[Streamed.BROADCAST_BYTES] += nbytes
         counts[Streamed.TAKEN_BYTES] += nbytes * ((channels + schedule.together - 1) // schedule.together)
-    return int(blocks["mac_end"].max())
+    cycles = blocks["mac_end"].max()
+    busy = max(fed, blocks["free"].max(), blocks["expanded"].max())
+    return Streaming(expansion, cycles, max(0, cycles - busy))
 
 
 @jit
-def stream(bits: Bitmaps, t: Coefficients, window: Window, array: Streams, counts: Longs) -> int:
-    """Cycles of the slowest row group. `bits` [ih*iw, chunks] are those of the activations; adds to `counts`."""
+def stream(bits: Bitmaps, t: Coefficients, window: Window, array: Streams, counts: Longs) -> Streaming:
+    """Cycles of an instruction. `bits` [ih*iw, chunks] are those of the activations; adds to `counts`."""
     kn, v, _ = t.bits.shape
     blocks = array.blocks // array.groups
     together = max(1, array.slices // v)
@@ -328,9 +342,11 @@ def stream(bits: Bitmaps, t: Coefficients, window: Window, array: Streams, count
     _coverage(columns, 0, window.ow, window.sx, window.pl)
     rows = np.zeros((window.ih, window.r), np.bool_)
     group_rows = (window.oh + array.groups - 1) // array.groups
-    slowest = 0
+    expansion = cycles = busy = 0
     for group in range(array.groups):
         end = min(window.oh, (group + 1) * group_rows)
         _coverage(rows, group * group_rows, end, window.sy, window.pt)
-        slowest = max(slowest, _group(rows, columns, schedule, array, bits, t, counts))
-    return slowest
+        found = _group(rows, columns, schedule, array, bits, t, counts)
+        expansion, cycles = max(expansion, found.expansion), max(cycles, found.cycles)
+        busy = max(busy, found.cycles - found.released)
+    return Streaming(expansion, cycles, cycles - busy)

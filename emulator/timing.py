@@ -38,9 +38,10 @@ class Timeline:
     """Start and end of every instruction in cycles, and the instruction whose end allowed it to start (-1: none, its
     word was not there).
 
-    An instruction of a DMA engine is `accepted` when the engine begins to work on it, and starts when it is the oldest
-    one there; all others start when they are accepted. `openings` [n] with the fields time, bank and row: activations
-    in the order of service, in cycles; bank -1: a refresh. `bursts`: see `BURST`.
+    An instruction is `accepted` when its unit begins to read it, and starts when it is the oldest one there: a DMA
+    engine works on several, the compute unit prepares the next one, a post instruction starts when it is accepted.
+    `openings` [n] with the fields time, bank and row: activations in the order of service, in cycles; bank -1: a
+    refresh. `bursts`: see `BURST`.
     """
 
     queue: Longs
@@ -73,7 +74,10 @@ def _work(timed: TimedInstructions, target: Target) -> Work:
     before = np.concatenate([[0], np.cumsum(requests[:, 1])])
     moved = before[first[1:]] - before[first[:-1]]
     rate = timed.cycles / np.maximum(moved, 1)
-    return Work(queue, timed.signal, timed.waits, timed.cycles, following, freeing, first, requests, rate)
+    expansion, released = (np.zeros(n, np.int64) if x is None else x for x in (timed.expansion, timed.released))
+    return Work(
+        queue, timed.signal, timed.waits, timed.cycles, expansion, released, following, freeing, first, requests, rate
+    )  # fmt: skip
 
 
 def _machine(timed: TimedInstructions, target: Target) -> Replayed:
@@ -100,8 +104,8 @@ def _machine(timed: TimedInstructions, target: Target) -> Replayed:
     ends = work.requests.sum(axis=1)
     bursts = int(((ends - 1) // burst - work.requests[:, 0] // burst + 1).sum()) + int(fetch["bursts"][0])
     parameters = ReplayParameters(
-        target.dram.clock_mhz / target.clock.frequency_mhz, target.dma.issue_cycles, target.dram.queue,
-        target.dram.write_queue, timed.text,
+        target.dram.clock_mhz / target.clock.frequency_mhz, target.array.issue_cycles, target.dma.issue_cycles,
+        target.dram.queue, target.dram.write_queue, timed.text,
         max(target.fetch.instructions, burst // INSTRUCTION_BYTES + 2 if burst > INSTRUCTION_BYTES else 1),
     )  # fmt: skip
     return Replayed(
@@ -124,7 +128,14 @@ def _machine(timed: TimedInstructions, target: Target) -> Replayed:
 def replay(recorder: Recorder) -> Timeline:
     """Time a recorded run. The program's waits must be satisfiable (`isa.hazards.check_semaphores`)."""
     program = recorder.program
-    timed = TimedInstructions(*program.synchronisation, recorder.cycles, recorder.requests, program.text_base)
+    timed = TimedInstructions(
+        *program.synchronisation,
+        recorder.cycles,
+        recorder.requests,
+        program.text_base,
+        recorder.expansion,
+        recorder.released,
+    )
     return replay_instructions(timed, recorder.target)
 
 

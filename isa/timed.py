@@ -18,6 +18,9 @@ class TimedInstructions(NamedTuple):
     the count that each semaphore must have reached before it starts (0: it does not wait). `cycles` [n]: of the unit,
     for a DMA instruction those of its scratchpad side without its issue. `requests`: for each instruction the DRAM
     requests [m, 2] (address, bytes), in order. `text`: DRAM address of the first instruction word.
+
+    `expansion` [n]: cycles in which a compute instruction fills the registers of its first step, not among `cycles`;
+    `released` [n]: cycles before its end from which those of the next instruction may be filled. None: all are 0.
     """
 
     queue: Longs
@@ -26,3 +29,5 @@ class TimedInstructions(NamedTuple):
     cycles: Longs
     requests: Sequence[Longs]
     text: int = 0
+    expansion: Longs | None = None
+    released: Longs | None = None

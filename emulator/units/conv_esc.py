@@ -79,9 +79,9 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
     )
     divided = streams(v, entry.target)
     counts = np.zeros(len(Streamed), np.int64)
-    cycles = stream(operands.bits, coefficients, window_of(v), divided, counts)
+    found = stream(operands.bits, coefficients, window_of(v), divided, counts)
     seen = {which: int(counts[which]) for which in Streamed}
-    entry.takes(a.issue_cycles + cycles)
+    entry.takes(a.issue_cycles + found.cycles, found.expansion, found.released)
     entry.reads_inputs(operands.tile)
     waits = {
         Count.CA_WORK: seen[Streamed.WORK],
@@ -91,7 +91,7 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
         Count.CA_MAC: seen[Streamed.MAC],
         Count.CA_ADDER_TREE: seen[Streamed.ADDER_TREE],
     }
-    waits[Count.CA_IMBALANCE] = a.blocks * a.slices * cycles - sum(waits.values())
+    waits[Count.CA_IMBALANCE] = a.blocks * a.slices * found.cycles - sum(waits.values())
     for count, number in (*waits.items(), *_events(v, operands, divided, seen, entry.target).items()):
         entry.add(count, number)
 

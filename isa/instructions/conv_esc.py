@@ -104,7 +104,6 @@ def counts(v: Values, target: Target) -> Counted:
     passes = ceil_div(v["kn"], a.blocks // v["groups"] * most(1, working // v["v"]))
     return {
         Count.INPUT_VALUES: v["ih"] * v["iw"] * v["ic"],
-        Count.CA_ISSUE: a.blocks * a.slices * a.issue_cycles,
         Count.COEF_READ: v["size"] * v["groups"],
         Count.WEIGHT_VALUES: v["kn"] * v["v"] * v["ic"] * v["groups"],
         Count.PAR_READ: v["v"] * v["r"] * v["s"] * v["groups"] * (1 + (rounds > 1) * (passes - 1)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import ComputeTile, TilingProblem, WeightStream, Workload
+from passes.tiling.problem import Computed, ComputeTile, TilingProblem, WeightStream, Workload
 
 F = NDArray[np.float64]
 
@@ -104,6 +104,14 @@ def expansion_cycles(t: NDArray[np.generic], array: Array) -> float:
     return float((-(-marks // array.expand_rate)).sum(axis=1).mean())
 
 
+class _Cycles(NamedTuple):
+    """`Computed`, of one tile or of many."""
+
+    cycles: Number
+    expansion: Number
+    released: Number
+
+
 @dataclass(frozen=True)
 class EscalateWork(Workload):
     """`v` bases, taken by `slices` at a time in `rounds`; `expansion`: mean cycles in which a block expands an output
@@ -160,29 +168,27 @@ class EscalateWork(Workload):
         return group_choices(target.array.blocks, rows)
 
     def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
+        """Those of an instruction among others like it, the one before hiding a part of the first expansion."""
         share = ceil_div(tile.rows, tile.groups)
-        extents: list[Number] = [share, tile.columns]
-        taps: Number = 1
-        for i, (size, kernel, stride) in enumerate(zip((p.h, p.w), p.kernel, p.strides, strict=True)):
-            outputs = extents[i]
-            if p.kernel != (1, 1):
-                extents[i] = least(size, (outputs - 1) * stride + kernel)
-            taps = taps * least(kernel, -(-outputs * kernel // extents[i]))
-        return self._cycles(p, [(taps, extents[0] * extents[1])], tile, target)
+        rows, columns = (_covered(p, axis, n) for axis, n in enumerate((share, tile.columns)))
+        positions = [(high * wide, many * often) for high, many in rows.items() for wide, often in columns.items()]
+        found = self._cycles(p, positions, tile, target)
+        return found.cycles + most(found.expansion - found.released, 0)
 
-    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> float:
+    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> Computed:
         share = ceil_div(y.extent, tile.groups)
         columns = coverage(x, p.kernel[1], p.strides[1], p.pads[1], p.w)
         groups = (coverage(rows, p.kernel[0], p.strides[0], p.pads[0], p.h) for rows in steps(y.first, y.extent, share))
         rows = max(groups, key=lambda covered: sum(covered.values()))
         positions = [(high * wide, many * often) for high, many in rows.items() for wide, often in columns.items()]
-        return float(self._cycles(p, positions, tile, target))
+        found = self._cycles(p, positions, tile, target)
+        return Computed(float(found.cycles), float(found.expansion), float(found.released))
 
     def _cycles(
-        self, p: TilingProblem, positions: Sequence[tuple[Number, Number]], tile: ComputeTile, target: Target
-    ) -> Number:
-        """Cycles of an instruction, of which every step sends `positions` to the slowest row group: that many window
-        taps read as many positions.
+        self, p: TilingProblem, positions: Sequence[tuple[int, Number]], tile: ComputeTile, target: Target
+    ) -> _Cycles:
+        """An instruction of which every step sends `positions` to the slowest row group: that many window taps read as
+        many positions.
 
         The coefficients of the first step are expanded before it begins, those of any other while the step before it
         takes its positions.
@@ -192,14 +198,14 @@ class EscalateWork(Workload):
         passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
         line = self.ends[-1] / len(self.ends) * tile.groups / (8 * a.expand_bytes)
         feed = self.together * most(line / len(self.rounds) + 0.5, 1.0)
-        first = most(feed, self._expansion(0))
-        cycles = a.issue_cycles + (blocks - 1) * feed + first
+        cycles: Number = a.issue_cycles
         step: Number = 0
+        following: Number = 0
         for i, each in enumerate(self.rounds):
             following = most(blocks * feed, self._expansion((i + 1) % len(self.rounds)))
             step = self._step(each, p, positions, blocks, a.macs)
             cycles = cycles + passes * most(step, following)
-        return cycles - _HIDDEN * most(most(blocks * feed, first) - step, 0)
+        return _Cycles(cycles - most(following - step, 0), (blocks - 1) * feed + most(feed, self._expansion(0)), step)
 
     def _expansion(self, number: int) -> float:
         """Mean cycles in which a block expands what it takes in a round."""
@@ -207,20 +213,39 @@ class EscalateWork(Workload):
         return self.together * self.expansion * width / self.v
 
     def _step(
-        self, each: RoundCycles, p: TilingProblem, positions: Sequence[tuple[Number, Number]], blocks: Number, macs: int
+        self, each: RoundCycles, p: TilingProblem, positions: Sequence[tuple[int, Number]], blocks: Number, macs: int
     ) -> Number:
         """Cycles of a step of a round, without expansion."""
-        cycles: Number = 0
+        counts: dict[int, Number] = {}
         for taps, count in positions:
             multiply = ceil_div(ceil_div(taps * each.taps, p.taps), macs)
+            counts[multiply] = counts.get(multiply, 0) + count
+        cycles: Number = 0
+        for multiply, count in counts.items():
             pace = by_value(lambda key: each.pace(*divmod(key, _BLOCKS)), multiply * _BLOCKS + blocks)
             cycles = cycles + count * pace
         return cycles
 
 
-_HIDDEN = 0.5
-"""Share of the expansion that the last step would wait for and that no step follows; some of it is gone already, as the
-blocks run apart."""
+def _covered(p: TilingProblem, axis: int, outputs: Number) -> Mapping[int, Number]:
+    """How many rows (axis 0) or columns of a tile so many outputs read through 1, 2, ... window taps; where the tile
+    holds them all, those that pads stand for are the ones with the fewest taps.
+    """
+    kernel, stride, size = p.kernel[axis], p.strides[axis], (p.h, p.w)[axis]
+
+    def positions(outputs: int, taps: int) -> int:
+        counts = _interior(outputs, kernel, stride)
+        beyond = max(0, sum(counts.values()) - size) - sum(counts.get(n, 0) for n in range(1, taps))
+        return max(0, counts.get(taps, 0) - max(0, beyond))
+
+    return {taps: by_value(lambda n, taps=taps: positions(n, taps), outputs) for taps in range(1, kernel + 1)}
+
+
+@lru_cache(maxsize=4096)
+def _interior(outputs: int, kernel: int, stride: int) -> Mapping[int, int]:
+    """The coverage of so many outputs far from all borders."""
+    return coverage(Span(0, outputs), kernel, stride, 0, outputs * stride + kernel)
+
 
 _BLOCKS = 1 << 16
 """More than any target has blocks."""

@@ -23,6 +23,7 @@ from passes.tiling.geometry import Span, steps, window_span
 from passes.tiling.memory import Interval, instances_per_buffer, plan_arena
 from passes.tiling.problem import (
     Buffer,
+    Computed,
     ComputeTile,
     InputSource,
     Loop,
@@ -84,6 +85,7 @@ class _Program:
     waits: list[list[int]] = field(default_factory=list[list[int]])
     cycles: list[int] = field(default_factory=list[int])
     requests: list[Longs] = field(default_factory=list[Longs])
+    ahead: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
     _places: list[int] = field(default_factory=list[int])
     _counts: list[int] = field(default_factory=lambda: [0] * len(Queue))
 
@@ -101,11 +103,19 @@ class _Program:
         self.requests.append(requests)
         return len(self.queue) - 1
 
+    def compute(self, computed: Computed, after: Sequence[int]) -> int:
+        """Append a compute instruction; its number."""
+        number = self.add(Queue.COMPUTE, computed.cycles, after)
+        self.ahead[number] = round(computed.expansion), round(computed.released)
+        return number
+
     def finished(self) -> TimedInstructions:
         """All instructions; every one signals."""
         queue = np.array(self.queue, np.int64)
         waits = np.array(self.waits, np.int64).reshape(len(queue), len(Queue))
-        return TimedInstructions(queue, np.ones_like(queue), waits, np.array(self.cycles, np.int64), self.requests)
+        ahead = np.array([self.ahead.get(i, (0, 0)) for i in range(len(queue))], np.int64).reshape(-1, 2)
+        cycles = np.array(self.cycles, np.int64)
+        return TimedInstructions(queue, np.ones_like(queue), waits, cycles, self.requests, 0, ahead[:, 0], ahead[:, 1])
 
 
 @dataclass(frozen=True)
@@ -173,7 +183,7 @@ class _Walk:
             for name, count in _instances(buffers(p, t, target), target).items()
         }
         self.resident: list[int] = []
-        self.computed: dict[tuple[ComputeTile, Span, Span], float] = {}
+        self.computed: dict[tuple[ComputeTile, Span, Span], Computed] = {}
         self.constants: dict[object, tuple[int, int]] = {}
         weights = p.work.weight_stream(p, p.k, p.cpg, target)
         self.first_parameters = sum(p.parameter_bytes) + weights.nbytes * p.parts + weights.shared
@@ -281,7 +291,7 @@ class _Walk:
             psum.turn(None)
         act, weights = self.buffer["act"].current, self.buffer["weights"].current
         after = [psum.current.read, act.filled, weights.filled, *self.resident]
-        psum.current.filled = act.read = weights.read = self.program.add(Queue.COMPUTE, self.computed[key], after)
+        psum.current.filled = act.read = weights.read = self.program.compute(self.computed[key], after)
 
     def _requantise(self, at: Ranges) -> None:
         values = {"oh": at["py"].extent, "ow": at["x"].extent, "kn": at["pk"].extent}

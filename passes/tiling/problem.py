@@ -53,6 +53,16 @@ class ComputeTile(NamedTuple):
     groups: Number
 
 
+class Computed(NamedTuple):
+    """Cycles of a compute instruction: its own, its issue among them; those in which it expands its first coefficients
+    before; and those before its end from which the next instruction may expand its own.
+    """
+
+    cycles: float
+    expansion: float = 0.0
+    released: float = 0.0
+
+
 class WeightStream(NamedTuple):
     """One load of weights: bytes of its own that it fetches, cycles of its scratchpad side, and bytes that every load
     of the layer fetches before its own.
@@ -111,11 +121,11 @@ class Workload:
         nbytes = entry(self.weight_bytes(p, channels, depth, target), 0)
         return WeightStream(nbytes, load_bytes.cycles({"size": nbytes}, target))
 
-    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> float:
+    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> Computed:
         """Cycles of the instruction that computes the PSUM tile of output rows `y` and columns `x`, with all that is
         known of its data.
         """
-        return float(self.compute_cycles(p, tile, target))
+        return Computed(float(self.compute_cycles(p, tile, target)))
 
     def post_values(self, p: TilingProblem) -> int:
         """Values that pass through the post unit."""

@@ -16,7 +16,7 @@ from emulator.machine import Machine
 from emulator.recording import Recorder
 from emulator.statistics import layer_ends, stall_spans
 from emulator.streaming import Coefficients, Streamed, Streams, stream
-from emulator.timing import DramUse, Timeline, replay
+from emulator.timing import DramUse, Timeline, replay, replay_instructions
 from isa.coefficients import pack_streams, stream_code
 from isa.counts import Count
 from isa.declaration import WAITS
@@ -24,13 +24,15 @@ from isa.errors import UserError
 from isa.formats import Queue, Scratchpad, TensorFormat
 from isa.layout import ceil_div
 from isa.target import load_target
+from isa.timed import TimedInstructions
 
 ESC1 = load_target()
 NO_DRAM = DramUse(0, 0, 0, 0.0)
 
 
 def simulate(bits, t, g, streams):
-    """conv.esc as a network of processes that exchange timestamped events: cycles of the slowest row group, work.
+    """conv.esc as a network of processes that exchange timestamped events: cycles of the first expansion and of the
+    slowest row group, those at the end in which the next instruction may expand, and work.
 
     `bits` bool [h, w, chunks, chunk]; `t`: coefficients bool [kn, v, chunks, chunk], coded bytes of each output
     channel, and bases bool [v, r, s].
@@ -64,7 +66,8 @@ def simulate(bits, t, g, streams):
             return sum(ceil_div(streams.groups * part, 8 * streams.expand_bytes) for part in parts)
 
         results.append(simulate_group(positions, steps, (cost, mac, expand, feed), streams))
-    return max(cycles for cycles, _ in results), sum(work for _, work in results)
+    expansion, cycles, busy, work = zip(*results, strict=True)
+    return max(expansion), max(cycles), max(cycles) - max(busy), sum(work)
 
 
 def needed_positions(g, rows):
@@ -102,7 +105,16 @@ def simulate_group(positions, blocks, times, streams):
     work = 0
     order = [(n, p) for n in range(len(blocks[0])) for p in range(len(positions))]
     if not positions:
-        return 0, 0
+        return 0, 0, 0, 0
+
+    def first_expansion():
+        """The registers of the first step of all blocks are filled before anything else."""
+        fed = full = 0
+        for block, mine in enumerate(blocks):
+            fed += feed(mine[0], 0)
+            full = max(full, fed, fed - feed(mine[0], 0) + expand(mine[0]))
+            events["expanded", block, 0] = 0
+        return full
 
     def bus():
         clock = 0
@@ -117,18 +129,19 @@ def simulate_group(positions, blocks, times, streams):
 
     def feeder():
         clock = 0
-        for n in range(len(blocks[0])):
+        for n in range(1, len(blocks[0])):
             for block, mine in enumerate(blocks):
                 if mine[n]:
                     clock = max(clock, (yield ("empty", block, n)))
                     events["feeding", block, n] = clock
                     clock += feed(mine[n], n)
                     events["fed", block, n] = clock
+        events["idle"] = clock
 
     def expander(block):
         clock = 0
         for n, item in enumerate(blocks[block]):
-            if item:
+            if item and n:
                 for z, _, _ in blocks[block][n - 2] if n >= 2 else ():
                     clock = max(clock, (yield ("released", block, z, n - 2, len(positions) - 1)))
                 events["empty", block, n] = clock
@@ -163,6 +176,7 @@ def simulate_group(positions, blocks, times, streams):
                 items += 1
         events["finished", block] = clock
 
+    expansion = first_expansion()
     processes = [bus(), feeder()]
     for block, mine in enumerate(blocks):
         processes += [accumulator(block, z) for z in sorted({z for item in mine for z, _, _ in item})]
@@ -173,7 +187,11 @@ def simulate_group(positions, blocks, times, streams):
         waiting = [
             (process, advance(process, events[key]) if key in events else key) for process, key in waiting if key
         ]
-    return max(events["finished", block] for block in range(len(blocks))), work
+    last = len(blocks[0]) - 1
+    busy = [time for name, time in events.items() if name[0] == "expanded"]
+    busy += [time for (kind, *at), time in events.items() if kind == "released" and at[2] == last - 1]
+    cycles = max(events["finished", block] for block in range(len(blocks)))
+    return expansion, cycles, min(cycles, max(*busy, events["idle"])), work
 
 
 def advance(process, value):
@@ -219,17 +237,17 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
     blocks, slices, macs, lanes = shape
     (fifo, ic), (broadcast, rate, nbytes) = depths, rates
     streams = Streams(groups, blocks, slices, macs, lanes, fifo, ic, broadcast, rate, nbytes, 1)
-    cycles = stream(
+    found = stream(
         (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks),
         Coefficients((coef * weight).sum(axis=3, dtype=np.uint64), sizes, basis),
         Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow), streams, counts,
     )  # fmt: skip
-    want, work = simulate(bits, (coef, sizes, basis), g, streams)
-    assert cycles == want
+    *want, work = simulate(bits, (coef, sizes, basis), g, streams)
+    assert list(found) == want
     assert counts[Streamed.WORK] == work
     waits = counts[Streamed.WORK : Streamed.ADDER_TREE + 1]
     assert waits.min() >= 0
-    assert waits.sum() <= streams.blocks * streams.slices * cycles
+    assert waits.sum() <= streams.blocks * streams.slices * found.cycles
     assert counts[Streamed.PRODUCTS] == g.kn * sum(
         bool(basis[b, i, j])
         for group in range(groups)
@@ -237,6 +255,45 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
         for x in range(g.ow) for b in range(v) for i in range(g.r) for j in range(g.s)
         if 0 <= y * g.sy - g.pads[0] + i < g.h and 0 <= x * g.sx - g.pads[1] + j < g.w
     )  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(0, 60), st.integers(0, 90)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_the_next_instruction_is_prepared_while_one_computes(wanted):
+    """Each is a compute instruction of (cycles, expansion, released) and a post instruction that it waits for."""
+    issue = ESC1.array.issue_cycles
+    n = len(wanted)
+    cycles, expansion, released, _ = np.array(wanted, np.int64).T
+    released = np.minimum(released, cycles)
+    queue = np.array([Queue.POST, Queue.COMPUTE] * n)
+    waits = np.zeros((2 * n, 4), np.int64)
+    waits[1::2, Queue.POST] = np.arange(1, n + 1)
+    both = np.zeros((3, 2 * n), np.int64)
+    both[:, 1::2] = cycles + issue, expansion, released
+    both[0, ::2] = [delay for *_, delay in wanted]
+    timed = TimedInstructions(queue, np.ones(2 * n, np.int64), waits, both[0], [NONE] * (2 * n), 0, *both[1:])
+    timeline = replay_instructions(timed, ESC1)
+    sends = end = 0
+    for i, (posted, computed) in enumerate(zip(range(0, 2 * n, 2), range(1, 2 * n, 2), strict=True)):
+        # The fetch is seen in when the post instruction, one word earlier, could start.
+        accepted = max(sends, timeline.end[posted], timeline.accepted[computed])
+        assert accepted == timeline.accepted[computed]
+        full = accepted + issue
+        if expansion[i]:
+            full = max(full, end - released[i - 1] if i else 0) + expansion[i]
+        assert timeline.start[computed] == max(accepted, end)
+        sends = max(full, end)
+        end = sends + cycles[i]
+        assert timeline.end[computed] == end
+
+
+NONE = np.empty((0, 2), np.int64)
 
 
 def tiled_program(seed, target=ESC1):
