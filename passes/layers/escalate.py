@@ -196,8 +196,7 @@ class EscalateWork(Workload):
         a = target.array
         blocks = least(a.blocks // tile.groups, ceil_div(tile.channels, self.together))
         passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
-        line = self.ends[-1] / len(self.ends) * tile.groups / (8 * a.expand_bytes)
-        feed = self.together * most(line / len(self.rounds) + 0.5, 1.0)
+        feed = self.together * by_value(lambda groups: self._feed(groups, a.expand_bytes), tile.groups)
         cycles: Number = a.issue_cycles
         step: Number = 0
         following: Number = 0
@@ -205,7 +204,18 @@ class EscalateWork(Workload):
             following = most(blocks * feed, self._expansion((i + 1) % len(self.rounds)))
             step = self._step(each, p, positions, blocks, a.macs)
             cycles = cycles + passes * most(step, following)
-        return _Cycles(cycles - most(following - step, 0), (blocks - 1) * feed + most(feed, self._expansion(0)), step)
+        cycles = cycles - most(following - step, 0)
+        # In the second step all blocks expand at once, as in the first.
+        second = (blocks - 1) * feed + most(feed, self._expansion(1 % len(self.rounds)))
+        several = passes * len(self.rounds) > 1
+        cycles = cycles + several * most(second - most(following, step), 0)
+        return _Cycles(cycles, (blocks - 1) * feed + most(feed, self._expansion(0)), step)
+
+    def _feed(self, groups: int, expand_bytes: int) -> float:
+        """Mean cycles in which COEF feeds a block of one of so many row groups an output channel of a round."""
+        bits = np.diff(np.array((0, *self.ends), np.int64))
+        share = -(-bits * groups // (8 * expand_bytes * len(self.rounds)))
+        return float(np.maximum(share, 1).mean())
 
     def _expansion(self, number: int) -> float:
         """Mean cycles in which a block expands what it takes in a round."""
