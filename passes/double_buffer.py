@@ -52,7 +52,7 @@ def fillings(layer: LayerOp, instances: Mapping[SSAValue, int]) -> dict[SSAValue
     """What those buffers of a layer of which `instances` says how many there must be hold one after the other, in the
     order in which they are first filled.
     """
-    sizes = {b.result: b.nbytes for b in layer.buffers if b.result in instances}
+    sizes: dict[SSAValue, int] = {b.result: b.nbytes for b in layer.buffers if b.result in instances}
     regions: dict[SSAValue, list[Hashable]] = {}
     kept: dict[SSAValue, bool] = {}
     for op, at in executions(layer):
