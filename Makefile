@@ -75,6 +75,10 @@ curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models o
 docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/python -m escc.docs docs
 
+.PHONY: site
+site: $(VENV)/.installed-dev ## Build the documentation as a site in OUT/site; a broken link or page stops it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(abspath $(OUT))/site
+
 .PHONY: clean
 clean: ## Remove the environment and everything generated
 	rm -rf .venv $(OUT) build dist .lit-output .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -18,14 +18,24 @@ example: esc-dis model.bin | esc-as - -o again.bin"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-as`."""
+    parser = make_parser()
+    return run(parser, _body, argv)
+
+
+def make_parser() -> CommandParser:
+    """The command line of `esc-as`."""
     parser = CommandParser("esc-as", DESCRIPTION)
     parser.add_argument("input", metavar="IN.s", help="assembly text; - reads standard input")
     parser.add_argument(
-        "-o", "--output", metavar="OUT.bin", required=True, help="the binary; - writes standard output (required)"
+        "-o",
+        "--output",
+        metavar="OUT.bin",
+        required=True,
+        help="the binary; - writes standard output (required; example: -o again.bin)",
     )
     parser.add_common_arguments()
     parser.add_files(reads=["input"], writes=["output"])
-    return run(parser, _body, argv)
+    return parser
 
 
 def _body(args: argparse.Namespace) -> None:

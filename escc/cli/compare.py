@@ -28,6 +28,12 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-compare`."""
+    parser = make_parser()
+    return run(parser, lambda args: _body(parser, args), argv)
+
+
+def make_parser() -> CommandParser:
+    """The command line of `esc-compare`."""
     parser = CommandParser("esc-compare", DESCRIPTION)
     parser.add_argument(
         "models",
@@ -39,13 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--diff",
         nargs=2,
         metavar=("A.json", "B.json"),
-        help="instead: what changed between two files of --json, or of esc-emu --stats-json",
+        help="instead: what changed between two files of --json, or of esc-emu --stats-json (example: "
+        "--diff a.json b.json)",
     )
-    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - writes it to stdout, and no table")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write everything as JSON; - writes it to stdout, and no table (default: none; example: --json c.json)",
+    )
     parser.add_argument(
         "--report",
         metavar="FILE.html",
-        help="write a page of charts and tables that needs no network; needs the extra escc[report]",
+        help="write a page of charts and tables that needs no network; needs the extra escc[report] (default: none; "
+        "example: --report c.html)",
     )
     parser.add_argument("--list-machines", action="store_true", help="list the installed baselines (flag; default off)")
     _add_data(parser)
@@ -54,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_files(
         reads=["models", "data", "calibration", "sparse_model", "diff", "target"], writes=["json", "report"]
     )
-    return run(parser, lambda args: _body(parser, args), argv)
+    return parser
 
 
 def _add_data(parser: CommandParser) -> None:
@@ -64,7 +76,8 @@ def _add_data(parser: CommandParser) -> None:
         metavar="X.npz",
         action="append",
         default=[],
-        help="float inputs [N,C,H,W] and, for accuracies, labels y; once, or once for each network in their order",
+        help="float inputs [N,C,H,W] and, for accuracies, labels y; once, or once for each network in their order "
+        "(required; example: --data test.npz)",
     )
     group.add_argument(
         "--calibration",
@@ -72,18 +85,32 @@ def _add_data(parser: CommandParser) -> None:
         action="append",
         default=[],
         help="inputs for quantising, compressing and pruning; once, or once for each network (default: --data, with a "
-        "warning)",
+        "warning; example: --calibration train.npz)",
     )
     group.add_argument(
-        "--samples", type=positive, default=256, metavar="N", help="calibration inputs at most (integer; default 256)"
+        "--samples",
+        type=positive,
+        default=256,
+        metavar="N",
+        help="calibration inputs at most (integer; default: 256; example: --samples 128)",
     )
     group.add_argument(
-        "--images", type=positive, default=4, metavar="N", help="images to time, the first ones (integer; default 4)"
+        "--images",
+        type=positive,
+        default=4,
+        metavar="N",
+        help="images to time, the first ones (integer; default: 4; example: --images 1)",
     )
     group.add_argument(
-        "--limit", type=positive, default=1024, metavar="N", help="images to classify at most (integer; default 1024)"
+        "--limit",
+        type=positive,
+        default=1024,
+        metavar="N",
+        help="images to classify at most (integer; default: 1024; example: --limit 200)",
     )
-    group.add_argument("--seed", type=natural, default=0, metavar="N", help="seed (integer; default 0)")
+    group.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="seed (integer; default: 0; example: --seed 7)"
+    )
 
 
 def _add_sides(parser: CommandParser) -> None:
@@ -94,40 +121,41 @@ def _add_sides(parser: CommandParser) -> None:
         default="dense,auto",
         metavar="A,B,...",
         help="compression schemes, each with options such as escalate:basis=6:planes=1, auto:rate=0.1:cycle-rate=0.1; "
-        "none where only binaries are compared (default: dense,auto)",
+        "none where only binaries are compared (default: dense,auto; example: --schemes dense)",
     )
     ours.add_argument(
         "--target",
         default="esc1",
         metavar="NAME|FILE",
         help="machine: an installed target or a .toml file; its DRAM, clock and energies are those of the "
-        "baselines too (default: esc1)",
+        "baselines too (default: esc1; example: --target small.toml)",
     )
     theirs = parser.add_argument_group("baselines")
     theirs.add_argument(
         "--machines",
         type=machines,
         metavar="A,B,...",
-        help="installed baselines (default: the standard ones; see --list-machines)",
+        help="installed baselines (default: the standard ones, see --list-machines; example: --machines eyeriss)",
     )
     weights = theirs.add_mutually_exclusive_group()
     weights.add_argument(
         "--sparse-model",
         metavar="PRUNED.onnx",
-        help="weights of the sparse machines as they are (default: pruned here)",
+        help="weights of the sparse machines as they are (default: pruned here; example: --sparse-model p.onnx)",
     )
     weights.add_argument(
         "--max-drop",
         type=not_negative,
         default=1.0,
         metavar="POINTS",
-        help="top-1 that pruning may lose on the data (number; default 1)",
+        help="top-1 that pruning may lose on the data (number; default: 1; example: --max-drop 0.5)",
     )
     weights.add_argument(
         "--sparse-price",
         type=above_zero,
         metavar="P",
-        help="prune at this price instead of searching one; a comparison names the price that it found (number)",
+        help="prune at this price instead of searching one; a comparison names the price that it found (number; "
+        "default: none; example: --sparse-price 0.7)",
     )
 
 

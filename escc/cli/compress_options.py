@@ -37,7 +37,9 @@ def make_parser() -> CommandParser:
     """The command line of `esc-compress`."""
     parser = CommandParser("esc-compress", DESCRIPTION, epilog=EPILOG)
     parser.add_argument("model", metavar="MODEL.onnx", help="a classifier with one input and one output")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE.onnx", help="file to write")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE.onnx", help="file to write (required; example: -o small.onnx)"
+    )
     _add_data(parser)
     _add_size(parser)
     _add_training(parser)
@@ -55,7 +57,7 @@ def _add_data(parser: CommandParser) -> None:
         metavar="DATA.npz",
         help="training inputs, uint8 or float [N,C,H,W], and labels y, integers [N] (y may be missing); the inputs are "
         "the array that is called like the model's input, else x, else the only one beside y; kept in memory in the "
-        "type that they have",
+        "type that they have (required; example: --data train.npz)",
     )
     group.add_argument(
         "--validation",

@@ -16,10 +16,20 @@ example: esc-dis model.bin --no-data | less"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-dis`."""
+    parser = make_parser()
+    return run(parser, _body, argv)
+
+
+def make_parser() -> CommandParser:
+    """The command line of `esc-dis`."""
     parser = CommandParser("esc-dis", DESCRIPTION)
     parser.add_argument("input", metavar="IN.bin", help="a binary of escc or esc-as; - reads standard input")
     parser.add_argument(
-        "-o", "--output", metavar="OUT.s", default="-", help="the text (default -, which is standard output)"
+        "-o",
+        "--output",
+        metavar="OUT.s",
+        default="-",
+        help="the text (default: -, which is standard output; example: -o model.s)",
     )
     parser.add_argument(
         "--no-data",
@@ -28,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_common_arguments()
     parser.add_files(reads=["input"], writes=["output"])
-    return run(parser, _body, argv)
+    return parser
 
 
 def _body(args: argparse.Namespace) -> None:

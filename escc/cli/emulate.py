@@ -47,6 +47,14 @@ Files: TypeAlias = "list[tuple[str, bytes | str]]"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-emu`."""
+    parser = make_parser()
+    # One BLAS thread: products are small, and --eval runs batches in parallel instead. Set before NumPy loads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return run(parser, _body, argv)
+
+
+def make_parser() -> CommandParser:
+    """The command line of `esc-emu`."""
     parser = CommandParser("esc-emu", DESCRIPTION)
     parser.add_argument("model", metavar="MODEL.bin", help="a binary of escc or esc-as; - reads standard input")
     source = parser.add_mutually_exclusive_group()
@@ -54,13 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--input",
         metavar="X.npy|X.npz|IMAGE",
         help="float input(s) [N,C,H,W], .npz or .npy: the array that is called like the input, else x, else the only "
-        "one beside y; or an image file, which is scaled and cut to size (default: the embedded sample)",
+        "one beside y; or an image file, which is scaled and cut to size (default: the embedded sample; "
+        "example: --input cat.jpg)",
     )
     parser.add_argument(
         "--output",
         metavar="Y.npy",
         help="write the output as .npy, several as .npz by name, in the shape that the model declares, N images as "
-        "[N,...]; not with --eval",
+        "[N,...]; not with --eval (default: none; example: --output y.npy)",
     )
     parser.add_argument(
         "--stats", action="store_true", help="print a table of statistics, 80 columns wide (flag; default off)"
@@ -69,19 +78,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--wide", action="store_true", help="all columns of --stats, however long a line gets (flag; default off)"
     )
     parser.add_argument(
-        "--stats-json", metavar="FILE", help="write the statistics as JSON; - writes them, and nothing else, to stdout"
+        "--stats-json",
+        metavar="FILE",
+        help="write the statistics as JSON; - writes them, and nothing else, to stdout (default: none; example: "
+        "--stats-json stats.json)",
     )
     parser.add_argument(
         "--report",
         metavar="FILE.html",
-        help="write the statistics as a page of charts and tables that needs no network; needs the extra escc[report]",
+        help="write the statistics as a page of charts and tables that needs no network; needs the extra escc[report] "
+        "(default: none; example: --report run.html)",
     )
-    parser.add_argument("--trace", metavar="FILE.json", help="write a timeline of the queues for Perfetto")
+    parser.add_argument(
+        "--trace",
+        metavar="FILE.json",
+        help="write a timeline of the queues for Perfetto (default: none; example: --trace run.json)",
+    )
     source.add_argument(
         "--eval",
         metavar="DATA.npz",
         help="top-1 and top-5 accuracy over inputs, found as for --input, and integer labels y; with --stats also the "
-        f"mean statistics of the first {_MEASURED} images",
+        f"mean statistics of the first {_MEASURED} images (default: none; example: --eval test.npz)",
     )
     parser.add_argument(
         "--confusion",
@@ -89,17 +106,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="with --eval: print which classes are taken for which (flag; default off)",
     )
     parser.add_argument(
-        "--limit", type=positive, metavar="N", help="use only the first N images (integer; default all)"
+        "--limit",
+        type=positive,
+        metavar="N",
+        help="use only the first N images (integer; default: all; example: --limit 100)",
     )
     parser.add_argument(
-        "--jobs", type=positive, metavar="N", help="threads for --eval (integer; default: one for each processor)"
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="threads for --eval (integer; default: one for each processor; example: --jobs 2)",
     )
     parser.add_common_arguments()
     parser.add_files(reads=["model", "input", "eval"], writes=["output", "stats_json", "report", "trace"])
     parser.set_defaults(usage_error=parser.error)
-    # One BLAS thread: products are small, and --eval runs batches in parallel instead. Set before NumPy loads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return run(parser, _body, argv)
+    return parser
 
 
 def _body(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, TextIO
@@ -69,6 +69,8 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             super().register_all_arguments(arg_parser)
             arg_parser.prog = "esc-opt"
             arg_parser.add_argument("--debug", action="store_true", help="Show the Python traceback of any error")
+            passes = next(a for a in arg_parser._actions if a.dest == "passes")  # pyright: ignore[reportPrivateUsage]
+            passes.help = _passes_help(self.available_passes)
 
         def setup_pipeline(self) -> None:
             if self.args.input_file == "-":
@@ -116,6 +118,19 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             tool.run()
         if tool.args.output_file is not None:
             write_output(tool.args.output_file, tool.collected.getvalue())
+
+
+def _passes_help(available: Iterable[str]) -> str:
+    """The passes of escc in the order of the pipeline, extensions, and then those of xDSL."""
+    from xdsl.universe import XDSL_UNIVERSE
+
+    ours = [name for name in available if name not in XDSL_UNIVERSE.all_passes]
+    others = [name for name in available if name in XDSL_UNIVERSE.all_passes]
+    return (
+        "passes with options, in order, separated by commas (example: -p "
+        f"'quantize{{calibration=\"c.npz\"}},fuse-epilogues'). Passes of escc, docs/passes.md: {', '.join(ours)}. "
+        f"Passes of xDSL: {', '.join(others)}"
+    )
 
 
 def _diagnostics(error: UserError) -> str:

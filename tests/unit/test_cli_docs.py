@@ -1,0 +1,85 @@
+"""The page of all options: it says of each its type, default and example, and the examples are accepted."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from escc.clidocs import PARSERS, cli_page, option, target_page
+from isa.target import load_target
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
+
+import site_hooks
+
+_OWN_ACTIONS = ("-h", "--version")
+
+
+def options(command: str) -> list[argparse.Action]:
+    actions = PARSERS[command]()._actions  # pyright: ignore[reportPrivateUsage] argparse has no other way
+    return [a for a in actions if a.option_strings and not set(a.option_strings) & set(_OWN_ACTIONS)]
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_every_option_with_a_value_has_an_example_that_is_accepted(command: str) -> None:
+    for action in options(command):
+        written, kind, default, text, example = option(action)
+        assert text and "example" not in text and "default:" not in text, written
+        assert all(name in written for name in action.option_strings)
+        if action.nargs == 0:
+            continue
+        assert kind and (default or action.required or "required" in kind or example), written
+        assert example, f"{command} {written} has no example"
+        flag, *values = shlex.split(example.replace("=", " ", 1) if example.startswith("--print-ir") else example)
+        assert flag in action.option_strings
+        assert values
+        if action.choices:
+            assert values[0] in action.choices
+        elif callable(action.type):
+            action.type(values[0])  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_the_page_has_a_row_for_each_option() -> None:
+    page = cli_page()
+    for command in PARSERS:
+        assert f"\n## `{command}`\n" in page
+        for action in options(command):
+            assert f"\n| `{option(action)[0].replace('|', ' or ')}` | " in page
+
+
+def test_every_parameter_of_a_target_has_a_row() -> None:
+    page = target_page()
+    names = [line.partition(" = ")[0] for line in load_target("esc1").annotated.split("\n") if "  # " in line]
+    assert len(names) > 60
+    for name in names:
+        assert name == "isa_version" or f"\n| `{name}` | " in page
+
+
+def test_links_that_leave_the_site_become_text() -> None:
+    uris = ("index.md", "isa.md", "isa/end.md", "a.jsonl")
+    files = [
+        SimpleNamespace(src_uri=uri, inclusion=SimpleNamespace(is_excluded=lambda uri=uri: uri.endswith("l")))
+        for uri in uris
+    ]
+
+    def shown(text: str, at: str = "isa/end.md") -> str:
+        return site_hooks.on_page_markdown(text, page=SimpleNamespace(file=SimpleNamespace(src_uri=at)), files=files)
+
+    assert shown("see [isa.md](../isa.md#x) and [`code`](../../isa/x.py)") == "see [isa.md](../isa.md#x) and `code`"
+    assert shown("[the README](../README.md#a)", "isa.md") == "[the README](index.md)"
+    assert shown("[data](../a.jsonl), [web](https://a.b), [here](#x)") == "data, [web](https://a.b), [here](#x)"
+    assert shown("weights [k][c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n") == (
+        "weights [k]\\[c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n"
+    )
+
+
+def test_every_instruction_is_in_the_navigation() -> None:
+    folder = Path(__file__).resolve().parents[2] / "docs"
+    config = {"docs_dir": str(folder), "nav": [{"Reference": [{"Instruction set": ["isa.md"]}]}]}
+    pages = site_hooks.on_config(config)["nav"][0]["Reference"][0]["Instruction set"]
+    assert pages[0] == "isa.md" and len(pages) == 1 + len(list((folder / "isa").glob("*.md"))) > 10
