@@ -74,6 +74,7 @@ curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models o
 .PHONY: docs
 docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/python -m escc.docs docs
+	$(BIN)/python -m docs.reference
 
 .PHONY: site
 site: $(VENV)/.installed-dev ## Build the documentation as a site in OUT/site; a broken link or page stops it

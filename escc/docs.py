@@ -12,7 +12,6 @@ from pathlib import Path
 
 from xdsl.passes import ModulePass
 
-from escc.clidocs import cli_page, target_page
 from escc.universe import ESCC_UNIVERSE
 from isa.docs import pages as isa_pages
 from isa.files import write_atomic
@@ -76,7 +75,7 @@ def option_texts(cls: type[ModulePass]) -> Mapping[str, str]:
 
 def pages() -> dict[str, str]:
     """File name below docs/ and text of every generated page."""
-    return {**isa_pages(), "passes.md": passes_page(), "cli.md": cli_page(), "target.md": target_page()}
+    return {**isa_pages(), "passes.md": passes_page()}
 
 
 def main(folder: str) -> None:

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from escc.clidocs import PARSERS, cli_page, option, target_page
 from isa.target import load_target
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
 
 import site_hooks
+from reference import PARSERS, cli_page, option, pages, target_page
 
 _OWN_ACTIONS = ("-h", "--version")
 
@@ -42,6 +42,12 @@ def test_every_option_with_a_value_has_an_example_that_is_accepted(command: str)
             assert values[0] in action.choices
         elif callable(action.type):
             action.type(values[0])  # pyright: ignore[reportUnknownMemberType]
+
+
+@pytest.mark.parametrize("name", pages())
+def test_a_page_is_current(name: str) -> None:
+    current = (Path(__file__).resolve().parents[2] / "docs" / name).read_text(encoding="utf-8")
+    assert current == pages()[name], f"docs/{name} is out of date: run 'make docs'"
 
 
 def test_the_page_has_a_row_for_each_option() -> None:

@@ -1,15 +1,24 @@
-"""`docs/cli.md`: every option of every command with its type, default, meaning and example, made from the parsers."""
+"""Write the pages of docs/ that are made from the commands' parsers and from the declarations of a target:
+`python -m docs.reference` in the checkout. A test checks that they are current.
+
+`docs/cli.md` has every option of every command with its type, default, meaning and example, `docs/target.md` every
+parameter of a target file.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from escc.cli import assemble, compare, disassemble, emulate
 from escc.cli.common import CommandParser
 from escc.cli.compile_options import make_parser as make_compile_parser
 from escc.cli.compress_options import make_parser as make_compress_parser
+from isa.files import write_atomic
+from isa.storage import operand_memory_text
+from isa.target import load_target
 
 PARSERS: Mapping[str, Callable[[], CommandParser]] = {
     "escc": make_compile_parser,
@@ -102,9 +111,6 @@ def _row(action: argparse.Action) -> str:
 
 def target_page() -> str:
     """docs/target.md: every parameter of a target file with its unit, range and value in `esc1`."""
-    from isa.storage import operand_memory_text
-    from isa.target import load_target
-
     parts = [_TARGET]
     for line in load_target("esc1").annotated.split("\n"):
         if line.startswith("["):
@@ -135,3 +141,13 @@ bytes_per_clock = 16
 `escc --print-target --target FILE` prints all parameters with these comments, `escc --list-targets` what is installed.
 [machine.md](machine.md) says what the parameters do. Sources of the values of `esc1` stand in `isa/targets/esc1.toml`.
 """
+
+
+def pages() -> dict[str, str]:
+    """File name below docs/ and text of every page."""
+    return {"cli.md": cli_page(), "target.md": target_page()}
+
+
+if __name__ == "__main__":
+    for file_name, text in pages().items():
+        write_atomic(Path(__file__).parent / file_name, text)
