@@ -59,6 +59,9 @@ def make_parser() -> CommandParser:
         help="write a page of charts and tables that needs no network; needs the extra escc[report] (default: none; "
         "example: --report c.html)",
     )
+    parser.add_argument(
+        "--wide", action="store_true", help="all columns of the tables, however long a line gets (flag; default off)"
+    )
     parser.add_argument("--list-machines", action="store_true", help="list the installed baselines (flag; default off)")
     _add_data(parser)
     _add_sides(parser)
@@ -179,6 +182,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> None:
+    from emulator.tables import TextTable
     from escc.compare.run import compare, networks_of
     from escc.compare.tables import lines_of
     from isa.jsonform import published
@@ -198,7 +202,7 @@ def _compare(args: argparse.Namespace) -> None:
     if page is not None:
         write_output(args.report, page)
     if args.json != "-":
-        print("\n".join(lines_of(found)))
+        print("\n".join(lines_of(found, args.wide, TextTable.shown)))
 
 
 def _page(found: Comparison) -> str:
@@ -232,7 +236,7 @@ def _list_machines() -> None:
         baseline = load_baseline(name)
         size = ""
         if isinstance(baseline, BaselineMachine):
-            memory = f"{baseline.memory_bytes / 1024:.0f} KB"
+            memory = f"{baseline.memory_bytes / 1024:.0f} KiB"
             size = f"; {baseline.multipliers} multipliers, {memory}, {baseline.weights} weights"
         print(f"{name:20}{'*' if baseline.standard else ' '} {baseline.description}{size}")
 

@@ -37,7 +37,7 @@ def accuracy(title: str, text: str, points: Sequence[Measured]) -> Chart | None:
         return None
     groups = tuple(dict.fromkeys(p.group for p in points))
     rows = _rows(points)
-    x = alt.X("kilobytes:Q", title="KB of weights", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4))
+    x = alt.X("kilobytes:Q", title="kB of weights", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4))
     y = alt.Y("top1:Q", title="top-1, %", scale=alt.Scale(zero=False))
     dots = (
         alt.Chart(alt.Data(values=rows))
@@ -48,7 +48,7 @@ def accuracy(title: str, text: str, points: Sequence[Measured]) -> Chart | None:
             tooltip=[
                 alt.Tooltip("name:N"),
                 alt.Tooltip("top1:Q", title="top-1, %", format=".2f"),
-                alt.Tooltip("kilobytes:Q", title="KB", format=",.1f"),
+                alt.Tooltip("kilobytes:Q", title="kB", format=",.1f"),
             ],
         )
     )
@@ -77,7 +77,7 @@ def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
             "name": ", ".join(names),
             "label": clipped(names[0], _NAME) + (f" and {len(names) - 1} more" if len(names) > 1 else ""),
             "group": group,
-            "kilobytes": nbytes / 1024,
+            "kilobytes": nbytes / 1e3,
             "top1": top1,
             "high": nbytes > middle,
         }

@@ -34,13 +34,13 @@ _COLUMNS: tuple[tuple[Column, Callable[[System], Value]], ...] = (
     (Column("system"), lambda s: s.name),
     (Column("weights"), lambda s: s.weights),
     (Column("multipliers", ","), lambda s: s.multipliers),
-    (Column("memory KB", ",.1f"), lambda s: s.memory_bytes / 1024),
-    (Column("model KB", ",.1f", "weights as the system stores them"), lambda s: s.model_bytes / 1024),
-    (Column("coded KB", ",.1f", "entropy-coded"), lambda s: None if s.coded_bytes is None else s.coded_bytes / 1024),
+    (Column("memory KiB", ",.1f"), lambda s: s.memory_bytes / 1024),
+    (Column("model kB", ",.1f", "weights as the system stores them"), lambda s: s.model_bytes / 1e3),
+    (Column("coded kB", ",.1f", "entropy-coded"), lambda s: None if s.coded_bytes is None else s.coded_bytes / 1e3),
     (Column("cycles", ",.0f"), lambda s: s.total.cycles),
     (Column("compute cycles", ",.0f", "without waiting for DRAM"), lambda s: s.total.compute_cycles),
     (Column("energy µJ", ",.2f"), lambda s: s.total.energy),
-    (Column("DRAM KB", ",.1f"), lambda s: s.total.dram / 1024),
+    (Column("DRAM kB", ",.1f"), lambda s: s.total.dram / 1e3),
     (Column("top-1 %", ".2f"), lambda s: s.top1),
 )
 

@@ -33,8 +33,8 @@ _COLUMNS: tuple[tuple[Column, Callable[[Data], Value]], ...] = (
     (Column("Mop done", ",.2f", "multiplications and matches"), lambda d: d["effective_operations"] * 1e-6 or None),
     (Column("input density", ".2f"), lambda d: d["input_density"]),
     (Column("weight density", ".2f"), lambda d: d["weight_density"]),
-    (Column("DRAM KB", ",.1f"), lambda d: d["dram_bytes"]["total"] * 1e-3),
-    (Column("weights KB", ",.1f"), lambda d: d["dram_bytes"]["weights"] * 1e-3),
+    (Column("DRAM kB", ",.1f"), lambda d: d["dram_bytes"]["total"] * 1e-3),
+    (Column("weights kB", ",.1f"), lambda d: d["dram_bytes"]["weights"] * 1e-3),
     (Column("energy µJ", ",.2f"), lambda d: d["energy_uj"]["total"]),
 )
 
@@ -54,8 +54,8 @@ def _cards(program: Program, totals: Data, accuracy: float | None) -> list[Card]
         Card(f"{totals['cycles']:,.0f}", f"cycles, {totals['time_ms']:.3g} ms an image"),
         Card(f"{bound['efficiency']:.1%}", f"efficiency: lower bound ({BINDINGS[bound['binding']]}) over cycles"),
         Card(f"{totals['energy_uj']['total']:,.4g} µJ", f"an image, {totals['average_power_mw']:,.0f} mW"),
-        Card(f"{totals['dram_bytes']['total'] * 1e-3:,.1f} KB", "moved to and from DRAM"),
-        Card(f"{len(program.rodata) * 1e-3:,.1f} KB", "constants in DRAM"),
+        Card(f"{totals['dram_bytes']['total'] * 1e-3:,.1f} kB", "moved to and from DRAM"),
+        Card(f"{len(program.rodata) * 1e-3:,.1f} kB", "constants in DRAM"),
     ]
     if accuracy is not None:
         cards.append(Card(f"{accuracy:.2%}", "top-1 accuracy"))

@@ -11,6 +11,7 @@ from sample_models import residual_model
 
 from escc.cli.compare import main
 from escc.compare.figures import Comparison, FigurePart, Figures
+from escc.compare.tables import lines_of
 from escc.compare.works import layer_works
 from isa.jsonform import from_plain
 
@@ -58,6 +59,38 @@ def test_every_system_is_there_and_layers_sum_to_the_total(files: Path) -> None:
     assert by_name["ideal-sparse"].model_bytes < by_name["eyeriss"].model_bytes
     assert [c.name for c in network.counted] == ["timely"]
     assert all(system.top1 is not None for system in network.systems)
+
+
+def test_the_tables_fit_80_columns_unless_all_is_asked_for(files: Path) -> None:
+    comparison = _read(files / "c.json")
+    brief, wide = list(lines_of(comparison)), list(lines_of(comparison, wide=True))
+    assert max(map(len, brief)) <= 80
+    assert any(line.startswith("weights dense: eyeriss") for line in brief) and " memory " not in brief[3]
+    head = next(line.split() for line in wide if line.startswith("system"))
+    assert head[1:5] == ["weights", "mult", "memory", "model"]
+    for lines in (brief, wide):
+        at = next(i for i, line in enumerate(lines) if line.startswith("latency of a baseline over ours"))
+        ratio = comparison.ratios("cycles")["dense", "eyeriss"]
+        assert lines[at + 3].split()[:2] == ["eyeriss", f"{ratio:.2f}"]
+
+
+def test_a_network_beside_a_binary_without_any_scheme(files: Path) -> None:
+    from escc.cli.compile import main as compile_model
+
+    options = [
+        "--calibration",
+        str(files / "calibration.npz"),
+        "--scheme",
+        "dense",
+        "-q",
+        "-o",
+        str(files / "alone.bin"),
+    ]
+    assert compile_model([str(files / "model.onnx"), *options]) == 0
+    data = ["--data", str(files / "data.npz"), "--calibration", str(files / "calibration.npz"), "--images", "1", "-q"]
+    models = [str(files / "model.onnx"), str(files / "alone.bin")]
+    assert main([*models, *data, "--schemes", "none", "--machines", "eyeriss", "--json", str(files / "n.json")]) == 0
+    assert [s.name for s in _read(files / "n.json").networks[0].systems] == ["alone.bin", "eyeriss"]
 
 
 def test_ratios_are_geometric_means_over_networks(files: Path) -> None:
