@@ -10,7 +10,7 @@ operation stands for (a convolution that absorbed a BatchNorm and a Relu holds t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -26,6 +26,7 @@ from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import node_names
 from dialects.signature import inputs_of
+from emulator.tables import TextColumn, TextTable
 from escc.driver import level_of
 from escc.errors import InternalError
 from isa.arrays import Source
@@ -98,6 +99,7 @@ class Verification:
         self._rounding = _rounding(first, self._disturbed_runs(module, seed)) if self._float is not None else {}
         self._rounded = _rounded(module, first) if self._float is not None else None
         self._exact = None if level_of(module) == "onnx" else first
+        self._layers: dict[str, str] = {}
         self._tables: list[tuple[str, list[Row]]] = []
         self._agreeing: list[str] = []
         self._warnings: list[str] = []
@@ -129,6 +131,7 @@ class Verification:
             from emulator.machine import Machine
 
             found: dict[str, tuple[str, Array, float | None]] = {}
+            self._layers = {self._key(layer.nodes): layer.name for layer in program.layers}
 
             def observe(layer: Any, tensor: Array) -> None:
                 if key := self._key(layer.nodes):
@@ -224,7 +227,7 @@ class Verification:
     def _text(self) -> str:
         lines: list[str] = []
         for name, rows in self._tables:
-            lines += [f"deviation from float after {name}:", *_table(rows), ""]
+            lines += [f"deviation from float after {name}:", *_table(rows, self._layers).lines(), ""]
         lines += self._agreeing
         if self._fault:
             lines.append(f"DIFFERS {self._fault}")
@@ -396,12 +399,15 @@ def _named(row: Row) -> str:
     return f"node '{row.node}' ({row.op})" if row.op else row.node
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
-    width = min(48, max((len(printable(row.node)) for row in rows), default=4))
-    lines = [
-        f"{'node':<{width}}  {'max |d|':>10} {'mean |d|':>10} {'max steps':>10} {'mean steps':>10} {'mean/max':>9}"
-    ]
+def _table(rows: Sequence[Row], layers: Mapping[str, str]) -> TextTable:
+    """Deviations by node. The last node of a layer is called like the layer, as in statistics, report and trace."""
+    heads = (("max |d|", ""), ("mean |d|", ""), ("max", "steps"), ("mean", "steps"), ("mean/max", "%"))
+    columns = [TextColumn("node", text=True), *(TextColumn(*head) for head in heads)]
+    nodes = {row.node for row in rows}
+    found: list[list[str]] = []
     for row in rows:
-        steps = f"{row.maximum / row.step:10.2f} {row.mean / row.step:10.3f}" if row.step else f"{'-':>10} {'-':>10}"
-        lines.append(f"{printable(row.node):<{width}}  {row.maximum:10.4g} {row.mean:10.4g} {steps} {row.share:9.2%}")
-    return lines
+        name = layers.get(row.node, row.node)
+        steps = [f"{row.maximum / row.step:.2f}", f"{row.mean / row.step:.3f}"] if row.step else ["-", "-"]
+        shown = row.node if name in nodes else name
+        found.append([shown, f"{row.maximum:.4g}", f"{row.mean:.4g}", *steps, f"{100 * row.share:.2f}"])
+    return TextTable(columns, found)
