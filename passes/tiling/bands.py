@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -129,6 +130,27 @@ def _ring(
     return ceil_div(most, rows[source]) * rows[source]
 
 
+class _Priced(NamedTuple):
+    """A layer in its cheapest tiling: bytes of its buffers by scratchpad (PSUM is theirs in turn), its queues, and
+    cycles of the post unit for a tile.
+    """
+
+    needs: tuple[tuple[str, int], ...]
+    queued: Queued
+    post_tile: float
+
+
+@lru_cache(maxsize=4096)
+def _priced(p: TilingProblem, machine: Target) -> _Priced | None:
+    """None if no tiling fits the scratchpads. Many bands of many segments pose the same problem."""
+    found = cheapest(p, machine)
+    if found is None:
+        return None
+    tiling, model = found[1], CostModel(p, machine)
+    needs = tuple((b.space, int(reserve(b.nbytes))) for b in buffers(p, tiling, machine) if b.space != "psum")
+    return _Priced(needs, model.queued(tiling), model.post_tile(tiling))
+
+
 class Segment:
     """Consecutive layers, and what bands of them would cost."""
 
@@ -181,16 +203,13 @@ class Segment:
         machine, used, waiting = banded(self._target), {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
         queued: list[Queued] = []
         for p in problems:
-            found = cheapest(p, machine)
+            found = _priced(p, machine)
             if found is None:
                 return None
-            tiling = found[1]
-            needed = buffers(p, tiling, machine)
-            for b in needed:
-                used[b.space] += int(reserve(b.nbytes)) * (b.space != "psum")
-            model = CostModel(p, machine)
-            queued.append(model.queued(tiling))
-            waiting += model.post_tile(tiling)
+            for space, nbytes in found.needs:
+                used[space] += nbytes
+            queued.append(found.queued)
+            waiting += found.post_tile
         if any(n > getattr(self._target.scratchpad, space) for space, n in used.items()):
             return None
         return Queued.together(queued), used["act"] - taken, waiting
