@@ -68,8 +68,9 @@ def fillings(layer: LayerOp, instances: Mapping[SSAValue, int]) -> dict[SSAValue
 
 def _pairs(group: Sequence[LayerOp], space: str, target: Target, taken: int, from_top: bool) -> None:
     """A second address for buffers of layers that run together, where it fits beside the first ones."""
-    free = with_act(banded(target) if len(group) > 1 else target, taken)
-    for stacked in stacks(group, space, from_top):
+    apart = stacks(group, space, from_top)
+    free = with_act(banded(target, len(apart)), taken)
+    for stacked in apart:
         buffers = stacked.buffers
         wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
         counts = instances_per_buffer(wanted, free)

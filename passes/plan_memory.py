@@ -57,8 +57,8 @@ def stacks(group: Sequence[LayerOp], space: str, from_top: bool) -> list[Stacked
     """
     own = [[b for b in layer.buffers if b.space == space] for layer in group]
     if space == "psum":
-        ends = [from_top != (i % 2 == 1) for i in range(len(group))]
-        return [Stacked(*stack) for stack in zip(own, ends, group, strict=True)]
+        used = [(buffers, layer) for buffers, layer in zip(own, group, strict=True) if buffers]
+        return [Stacked(buffers, from_top != (i % 2 == 1), layer) for i, (buffers, layer) in enumerate(used)]
     return [Stacked([b for buffers in own for b in buffers], from_top, group[-1])]
 
 

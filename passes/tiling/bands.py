@@ -36,13 +36,14 @@ _AHEAD = (0, 1)
 class Bands:
     """Layers from number `first` on that run side by side. For each of them: the rows of a tile, and the steps by which
     it is delayed. `rings`: rows of the ring of each tensor between them, None where ACT holds the whole tensor.
-    `nbytes`: ACT bytes of their buffers; `cycles`: as estimated.
+    `machine`: what a layer sees of the machine. `nbytes`: ACT bytes of their buffers; `cycles`: as estimated.
     """
 
     first: int
     rows: tuple[int, ...]
     delays: tuple[int, ...]
     rings: Mapping[str, int | None]
+    machine: Target
     nbytes: int
     cycles: float
 
@@ -157,6 +158,7 @@ class Segment:
     def __init__(self, layers: Sequence[LayerRecord], first: int, count: int, target: Target) -> None:
         self.layers, self.first, self._target = layers[first : first + count], first, target
         self._edges = _edges(self.layers)
+        self._machine = banded(target, sum(layer.problem.accumulates for layer in self.layers))
         self.inner = frozenset(layer.output for layer in self.layers[:-1])
         """The tensors between the layers."""
 
@@ -192,15 +194,15 @@ class Segment:
         costs = self._costs(problems, nbytes + taken)
         if costs is None:
             return None
-        queued, buffered, waiting = costs
-        cycles = queued.total + (0 if ahead else waiting * ceil_div(problems[-1].oh, last))
-        return Bands(self.first, tuple(rows), tuple(delays), rings, buffered, cycles)
+        cycles, buffered, waiting = costs
+        cycles += 0 if ahead else waiting * ceil_div(problems[-1].oh, last)
+        return Bands(self.first, tuple(rows), tuple(delays), rings, self._machine, buffered, cycles)
 
-    def _costs(self, problems: Sequence[TilingProblem], taken: int) -> tuple[Queued, int, float] | None:
-        """The queues of all layers together, ACT bytes of their buffers, and the cycles of a step in which layers wait
+    def _costs(self, problems: Sequence[TilingProblem], taken: int) -> tuple[float, int, float] | None:
+        """Cycles of all layers together, ACT bytes of their buffers, and the cycles of a step in which layers wait
         for one another; None if the layers do not fit beside `taken` bytes of ACT.
         """
-        machine, used, waiting = banded(self._target), {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
+        machine, used, waiting = self._machine, {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
         queued: list[Queued] = []
         for p in problems:
             found = _priced(p, machine)
@@ -212,7 +214,7 @@ class Segment:
             waiting += found.post_tile
         if any(n > getattr(self._target.scratchpad, space) for space, n in used.items()):
             return None
-        return Queued.together(queued), used["act"] - taken, waiting
+        return float(Queued.side_by_side(queued)), used["act"] - taken, waiting
 
 
 def segments(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> Iterator[Segment]:

@@ -61,15 +61,24 @@ class Queued:
     @property
     def total(self) -> Number:
         """Cycles of the layer, if every queue works ahead: the busiest one, start and end."""
-        load = self.act + self.weights
-        busiest = most(most(most(load + self.written, self.compute), self.post), self.store)
-        return busiest + self.first + self.last + _OVERLAP_LOSS * (load + self.compute + self.post + self.store)
+        queues = self.act + self.weights + self.compute + self.post + self.store
+        return self.busiest + self.first + self.last + _OVERLAP_LOSS * queues
+
+    @property
+    def busiest(self) -> Number:
+        """Cycles of the queue that has most to do, or of DRAM."""
+        return most(most(most(self.act + self.weights + self.written, self.compute), self.post), self.store)
 
     @staticmethod
-    def together(layers: Sequence[Queued]) -> Queued:
-        """The queues of layers that run side by side, the last of which ends last."""
+    def side_by_side(layers: Sequence[Queued]) -> Number:
+        """Cycles of layers that run side by side, the last of which ends last. Transfers of one hide behind the work of
+        another. The post unit and the blocks take turns with the layers: the slower of both decides for each.
+        """
         sums = [sum(column) for column in zip(*(astuple(layer) for layer in layers), strict=True)]
-        return replace(Queued(*sums), last=layers[-1].last)
+        whole = replace(Queued(*sums), last=layers[-1].last)
+        worked = sum(most(layer.compute, layer.post) for layer in layers)
+        busiest = most(most(whole.act + whole.weights + whole.written, worked), whole.store)
+        return busiest + whole.total - whole.busiest
 
 
 class CostModel:

@@ -22,7 +22,7 @@ from isa.target import Target
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
 from passes.tiling.limits import field_range
 from passes.tiling.loop_nest_builder import LoopNestBuilder
-from passes.tiling.memory import banded, with_act
+from passes.tiling.memory import with_act
 from passes.tiling.problem import TilingProblem, buffers
 from passes.tiling.records import LayerRecord
 from passes.tiling.search import search, smallest_need, solve
@@ -35,9 +35,9 @@ class LayerTiler:
     """The layers of a program under construction; faults are collected in `causes`.
 
     `dispatch` tiles an operation by the layer kind that matches it: a kind may rewrite an operation into others and
-    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer. `bands`: rows of the
-    tiles of each layer that runs side by side with others. `crowded`: names of tensors with parts of which a layer
-    finds no room for whole BITMAP lines.
+    hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer. `bands`: of each layer
+    that runs side by side with others, the rows of its tiles, and what it sees of the machine. `crowded`: names of
+    tensors with parts of which a layer finds no room for whole BITMAP lines.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LayerTiler:
         declared: Declarations,
         dispatch: Callable[[Operation, LayerTiler, bool], None],
         taken: Sequence[int] = (),
-        bands: Mapping[int, int] = MappingProxyType({}),
+        bands: Mapping[int, tuple[int, Target]] = MappingProxyType({}),
     ) -> None:
         self.target = target
         self._bands = bands
@@ -84,7 +84,8 @@ class LayerTiler:
 
     def _posed(self, p: TilingProblem, value: SSAValue) -> TilingProblem:
         """The problem of a layer that computes a value, with what is decided about its tensor."""
-        p = replace(p, band=min(self._bands.get(len(self.records), 0), p.oh))
+        rows, _ = self._bands.get(len(self.records), (0, self.target))
+        p = replace(p, band=min(rows, p.oh))
         whole = self.declared.whole(value)
         if whole is None:
             lines = p.output_format is TensorFormat.BITMAP and self.declared.in_lines(value)
@@ -99,7 +100,7 @@ class LayerTiler:
     def _machine(self, number: int) -> Target:
         """The machine as a layer sees it: without what resident tensors take, or with what bands leave to it."""
         if number in self._bands:
-            return banded(self.target)
+            return self._bands[number][1]
         return with_act(self.target, self._taken[number] if number < len(self._taken) else 0)
 
     def start(self, op: Operation, p: TilingProblem, value: SSAValue) -> LoopNestBuilder | None:

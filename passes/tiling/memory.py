@@ -69,8 +69,12 @@ def with_act(target: Target, taken: int) -> Target:
     return replace(target, scratchpad=replace(target.scratchpad, act=target.scratchpad.act - taken))
 
 
-def banded(target: Target) -> Target:
-    """The machine as one of several layers side by side sees it: half of PSUM, so that neighbours work apart."""
+def banded(target: Target, layers: int) -> Target:
+    """The machine as each of so many layers side by side with partial sums sees it: half of PSUM, so that neighbours
+    work apart, or all if there is one layer only.
+    """
+    if layers < 2:
+        return target
     return replace(target, scratchpad=replace(target.scratchpad, psum=target.scratchpad.psum // 2))
 
 

@@ -1,5 +1,7 @@
 """Input tiles whose rows lie in a ring of ACT: what is computed, which bytes are read, what is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from emulator_programs import Builder, Geometry, PoolKind, conv_program, load_ring, nchw, requant_block, sparse
@@ -34,7 +36,7 @@ def test_convolutions_read_a_ring(kind, turn, ring):
         "dw": {"w": rng.integers(-128, 128, (8, 3, 3, 1)).astype(np.int8)},
         "esc": {"t": rng.integers(-1, 2, (8, 4, 8)).astype(np.int8), "basis": rng.integers(-9, 9, (4, 3, 3), np.int8)},
     }[kind]
-    options = {"cpg": 8, "kpg": 8} if kind == "dense" else {"kpg": 1, "v": 4}
+    options: dict[str, Any] = {"cpg": 8, "kpg": 8} if kind == "dense" else {"kpg": 1, "v": 4}
     requant = requant_block(rng.integers(-99, 99, 8), rng.integers(1, 999, 8), np.full(8, 14))
     options |= {"requant": requant, "groups": 2 if kind != "dw" else 1}
     programs = (conv_program(g, kind, constants, **options, turn=t, ring=r) for t, r in ((0, 0), (turn, ring)))
