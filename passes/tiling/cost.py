@@ -72,13 +72,14 @@ class Queued:
     @staticmethod
     def side_by_side(layers: Sequence[Queued]) -> Number:
         """Cycles of layers that run side by side, the last of which ends last. Transfers of one hide behind the work of
-        another. The post unit and the blocks take turns with the layers: the slower of both decides for each.
+        another. Where several have partial sums, too few of these wait for the post unit to bridge the tile of a layer:
+        the slower of post unit and blocks decides for each.
         """
         sums = [sum(column) for column in zip(*(astuple(layer) for layer in layers), strict=True)]
         whole = replace(Queued(*sums), last=layers[-1].last)
         worked = sum(most(layer.compute, layer.post) for layer in layers)
-        busiest = most(most(whole.act + whole.weights + whole.written, worked), whole.store)
-        return busiest + whole.total - whole.busiest
+        alone = sum(layer.compute > 0 for layer in layers) < 2
+        return whole.total if alone else whole.total + most(worked - whole.busiest, 0)
 
 
 class CostModel:
