@@ -375,6 +375,13 @@ def concat(inputs: Sequence[Array]) -> Array:
     return np.concatenate(list(inputs), axis=3)
 
 
+def shuffle(x: Array, groups: int, axis: int) -> Array:
+    """Along `axis`, index j*groups + i of the result is index i*(size/groups) + j of x."""
+    shape = x.shape
+    split = x.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+    return np.ascontiguousarray(split.swapaxes(axis, axis + 1)).reshape(shape)
+
+
 def slice_pad(x: Array, offsets: Sequence[int], strides: Sequence[int], shape: Sequence[int]) -> Array:
     """out[n,y,x,c] = in[n, y*sy + oy, x*sx + ox, c + oc], 0 outside; `offsets` [oy, ox, oc], `shape` [OH, OW, OC]."""
     y = np.zeros((x.shape[0], *shape), x.dtype)

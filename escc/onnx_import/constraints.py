@@ -27,7 +27,7 @@ def float_inputs(node: Node) -> str | None:
     return None
 
 
-_AXES_INPUT = {"Slice": 3, "Pad": 3, "ReduceMean": 1, "Squeeze": 1}
+_AXES_INPUT = {"Slice": 3, "Pad": 3, "ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1}
 
 
 _LISTS = {"Slice": (1, 2, 3, 4), "Pad": (1,), "Reshape": (1,)}
@@ -97,7 +97,7 @@ def parameters_are_constant(node: Node) -> str | None:
     return weights_are_constant(node)
 
 
-def conv_has_no_dilation(node: Node) -> str | None:
+def has_no_dilation(node: Node) -> str | None:
     """Dilations are 1"""
     dilations = node.ints("dilations")
     if any(d != 1 for d in dilations):

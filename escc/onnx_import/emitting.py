@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +33,8 @@ class Emitter(Protocol):
         ...
 
 
-Convert = Callable[[Emitter, Node], SSAValue]
+Convert = Callable[[Emitter, Node], "SSAValue | Sequence[SSAValue]"]
+"""Appends the operations of a node; its result, or its results in order."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,14 @@ def needed_nodes(graph: onnx_proto.GraphProto) -> set[int]:
     return needed
 
 
+def _element_type(node: Node, result: SSAValue) -> np.dtype[Any]:
+    """Element type that a result has in the model; stored integers that Cast passes on have another one here."""
+    dtype = np.dtype({"i8": np.int8, "ui8": np.uint8}.get(str(onnx.element_of(result)), np.float32))
+    if node.op_type == "Cast" and not is_float(dtype):
+        return np.dtype(np.int64 if node.attr("to") == _TYPES.INT64 else np.int32)
+    return dtype
+
+
 class Importer:
     """Walks the nodes once; collects every fault before it gives up."""
 
@@ -257,15 +265,16 @@ class Importer:
             self._fail(node)  # the cause lies upstream and has been said
             return
         try:
-            result = operator.convert(self, node)
-            check_activation(onnx.shape_of(result))
+            converted = operator.convert(self, node)
+            results = [converted] if isinstance(converted, SSAValue) else list(converted)
+            for result in results:
+                check_activation(onnx.shape_of(result))
         except (ValueError, VerifyException) as error:
             self._fail(node, str(error))
             return
-        dtype = np.dtype({"i8": np.int8, "ui8": np.uint8}.get(str(onnx.element_of(result)), np.float32))
-        if node.op_type == "Cast" and not is_float(dtype):
-            dtype = np.dtype(np.int64 if node.attr("to") == _TYPES.INT64 else np.int32)  # of values, not of storage
-        self.values[node.outputs[0]] = Value(node.outputs[0], onnx.shape_of(result), dtype, ssa=result)
+        for name, result in zip(node.outputs, results, strict=False):
+            if name:
+                self.values[name] = Value(name, onnx.shape_of(result), _element_type(node, result), ssa=result)
 
     def _visit(self, proto: onnx_proto.NodeProto, name: str) -> None:
         inputs = [self.values.get(i) if i else None for i in proto.input]

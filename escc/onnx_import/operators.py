@@ -21,6 +21,7 @@ from escc.onnx_import.emitting import Convert, Emitter, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
+from escc.onnx_import.reductions import REDUCTIONS, dilated
 from isa.errors import UserError
 
 GROUP = "escc.operators"
@@ -85,6 +86,7 @@ def _clip(e: Emitter, n: Node) -> SSAValue:
 
 
 def _conv(e: Emitter, n: Node) -> SSAValue:
+    n = dilated(n)
     weights = n.shape(1)
     assert weights is not None
     strides, pads = _geometry(n, weights[2:], math.prod(weights))
@@ -244,8 +246,8 @@ def _dequantize(e: Emitter, n: Node) -> SSAValue:
 
 _ELEMENTWISE = (c.float_inputs,)
 _ARITHMETIC = (c.float_inputs, c.operand_is_per_channel)
-_WINDOW = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit, c.conv_has_no_dilation)
-_POOL = (*_WINDOW, c.pads_are_below_the_kernel)
+_WINDOW = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit)
+_POOL = (*_WINDOW, c.has_no_dilation, c.pads_are_below_the_kernel)
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
 
@@ -291,7 +293,7 @@ _OURS: dict[str, Operator] = {
 @cache
 def operators() -> Mapping[str, Operator]:
     """Every operator that can be imported, ours and those of other packages. Raises UserError if two claim one name."""
-    found = {**_OURS, **ELEMENTWISE}
+    found = {**_OURS, **ELEMENTWISE, **REDUCTIONS}
     for point in entry_points(group=GROUP):
         if point.name in found:
             raise UserError(

@@ -219,6 +219,15 @@ def test_products(targets: dict[str, str], target: str, spread: tuple[bool, bool
     check(g.module(g.mul(y, y, False)), targets[target])
 
 
+@pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
+@pytest.mark.parametrize("groups", [2, 3, 4, 5])
+def test_shuffles(targets: dict[str, str], target: str, groups: int) -> None:
+    """Of whole tensors, of the halves of one, and of tiles whose channels the groups do not divide."""
+    g = Graph(21, 20, 120, seed=groups)
+    half = g.slice(g.shuffle(g.x, groups), (0, 0, 60), (1, 1), (21, 20, 60))
+    check(g.module(g.shuffle(g.lookup(half, True), groups)), targets[target])
+
+
 @pytest.mark.parametrize("target", ["esc1", "small"])
 def test_single_buffers_compute_the_same(targets: dict[str, str], target: str) -> None:
     g = Graph(20, 20, 16)

@@ -11,7 +11,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType, f32
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc, esc_pools, esc_products
+from dialects import esc, esc_pools, esc_products, esc_rearranged
 from dialects.blob import DenseAttr
 from dialects.esc_base import QType, q_of, q_tensor, shape_of, window_output
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
@@ -158,6 +158,10 @@ class Graph:
         """Concatenation over channels."""
         return self.append(esc.ConcatOp(xs))
 
+    def shuffle(self, x: SSAValue, groups: int) -> SSAValue:
+        """Channels in another order."""
+        return self.append(esc_rearranged.ShuffleOp(x, groups))
+
     def slice(
         self, x: SSAValue, offsets: Sequence[int], strides: tuple[int, int], shape: tuple[int, int, int]
     ) -> SSAValue:
@@ -185,7 +189,7 @@ class Graph:
 
 
 T = TypeVar("T")
-_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "channels", "residual", "mul")
+_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "channels", "residual", "mul", "shuffle")
 
 
 class Draw(Protocol):
@@ -222,6 +226,8 @@ def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 7
             y = g.add(x, draw(st.sampled_from(same)), signed)
         elif kind == "mul":
             y = g.mul(x, _factor(draw, g, draw(st.sampled_from(same))), signed)
+        elif kind == "shuffle":
+            y = g.shuffle(x, draw(st.sampled_from([n for n in range(1, 9) if c % n == 0])))
         elif kind == "pool" and min(h, w) > 1:
             y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
         elif kind == "concat":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dialects import esc
+from dialects import esc, esc_rearranged
 from escc.onnx_export.emitter import OnnxEmitter, main_name
 from escc.onnx_export.movement import pad_and_slice
 
@@ -37,3 +37,12 @@ def pad_then_slice(e: OnnxEmitter, op: esc.SliceOp) -> str:
     }
     inputs = [e.graph.constant(f"{name}/{n}", np.array(v)) for n, v in parameters.items()]
     return e.graph.node("Slice", [x, *inputs], name)
+
+
+def shuffle(e: OnnxEmitter, op: esc_rearranged.ShuffleOp) -> str:
+    """Channels split in two axes, these exchanged, and joined again."""
+    name, (_, h, w, c), groups = main_name(op), esc.shape_of(op.input), op.groups.value.data
+    split = e.graph.constant(f"{name}/split", np.array([0, groups, c // groups, h, w]))
+    x = e.graph.node("Reshape", [e.values[op.input], split], f"{name}/split")
+    x = e.graph.node("Transpose", [x], f"{name}/exchange", perm=[0, 2, 1, 3, 4])
+    return e.graph.node("Reshape", [x, e.graph.constant(f"{name}/joined", np.array([0, c, h, w]))], name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dialects import esc
+from dialects import esc, esc_rearranged, onnx_rearranged
 
 Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]
@@ -40,6 +40,12 @@ def _slice(x: Tensor, offsets: Sequence[int], strides: tuple[int, int], shape: S
     for size, (out, offset, stride) in zip(x.shape[1:], spans, strict=True):
         widths = [-offset, (out - 1) * stride + 1 + offset - size, *widths]
     return F.pad(x, widths)[:, :, :: strides[0], :: strides[1]]
+
+
+def shuffled(op: esc_rearranged.ShuffleOp | onnx_rearranged.ChannelShuffleOp) -> Unary:
+    """Channels [N, C, H, W] in another order."""
+    groups = op.groups.value.data
+    return lambda x: x.reshape(len(x), groups, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from dialects import esc, onnx
+from dialects import esc, esc_rearranged, onnx, onnx_rearranged
 from passes.quantization.emitter import EscEmitter
 
 
@@ -32,6 +32,11 @@ def move(e: EscEmitter, op: onnx.SliceOp | onnx.PadOp) -> None:
     offsets, strides = (starts[2], starts[3], starts[1]), (steps[2], steps[3])
     result = e.type_of(op.output, e.plan.storage(op.output))
     e.values[op.output] = e.insert(esc.SliceOp(e.values[op.input], offsets, strides, result), op)
+
+
+def shuffle(e: EscEmitter, op: onnx_rearranged.ChannelShuffleOp) -> None:
+    """The channels in another order."""
+    e.values[op.output] = e.insert(esc_rearranged.ShuffleOp(e.values[op.input], op.groups.value.data), op)
 
 
 def same_values(e: EscEmitter, op: onnx.ReshapeOp | onnx.TransposeOp) -> None:

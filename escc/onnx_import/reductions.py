@@ -1,0 +1,123 @@
+"""Operators that split and reduce tensors, and convolutions with dilated windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dialects import onnx, onnx_pools
+from escc.onnx_import import constraints as c
+from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.node import Array, Node, Value, text
+
+
+def _parts(node: Node, size: int) -> tuple[int, ...]:
+    """Extents of the results of Split along its axis of that size."""
+    given = node.parameter_ints("split", 1)
+    if given is not None:
+        return given
+    count = int(node.attr("num_outputs", len(node.outputs)))
+    each = -(-size // count)
+    return (*[each] * (count - 1), size - each * (count - 1))
+
+
+def _split(e: Emitter, n: Node) -> Sequence[SSAValue]:
+    x = e.operand(n, 0)
+    shape = onnx.shape_of(x)
+    axis, first, found = n.axis(0, len(shape)), 0, list[SSAValue]()
+    for extent in _parts(n, shape[axis]):
+        whole = extent == shape[axis]
+        op = onnx.IdentityOp(x) if whole else onnx.SliceOp(x, [first], [first + extent], [axis], [1])
+        found.append(e.emit(n, op))
+        first += extent
+    return found
+
+
+def splits_into_parts(node: Node) -> str | None:
+    """The parts are not empty and make up the axis, which is not that of the batch"""
+    shape = node.shape()
+    if shape is None:
+        return None
+    axis = node.axis(0, len(shape))
+    if not 0 <= axis < len(shape):
+        return f"axis={axis} of {len(shape)} dimensions; requires an axis below {len(shape)}"
+    parts = _parts(node, shape[axis])
+    if min(parts, default=0) < 1 or sum(parts) != shape[axis] or len(parts) < len(node.outputs):
+        return f"splits {shape[axis]} indices into {text(parts)}; requires parts of at least 1 that make up the axis"
+    if axis == 0 and len(parts) > 1:
+        return "splits the batch axis; requires axes C, H or W"
+    return None
+
+
+def _reduced_axes(n: Node, rank: int) -> tuple[int, ...]:
+    axes = n.axes("axes", 1, rank)
+    return tuple(sorted(axes)) if axes else tuple(range(rank))
+
+
+def _reduce(pool: Callable[[SSAValue, Sequence[int]], onnx.OnnxOp], times: bool) -> Callable[[Emitter, Node], SSAValue]:
+    """A reduction over H, W or both as a pool, `times` the number of positions where it is a sum."""
+
+    def convert(e: Emitter, n: Node) -> SSAValue:
+        x = e.operand(n, 0)
+        shape = onnx.shape_of(x)
+        axes = _reduced_axes(n, len(shape))
+        kernel = [shape[a] if a in axes else 1 for a in (2, 3)]
+        value = e.emit(n, pool(x, kernel))
+        if times:
+            value = e.emit(n, onnx.MulOp(value, e.constant(n, np.asarray(math.prod(kernel), np.float32))))
+        if n.flag("keepdims", 1):
+            return value
+        return e.emit(n, onnx.ReshapeOp(value, [d for i, d in enumerate(onnx.shape_of(value)) if i not in axes]))
+
+    return convert
+
+
+def reduces_maps(node: Node) -> str | None:
+    """Over H, W or both of [N,C,H,W]"""
+    shape = node.shape()
+    if shape is None:
+        return None
+    if node.flag("noop_with_empty_axes") and not node.axes("axes", 1, len(shape)):
+        return "reduces nothing (noop_with_empty_axes); requires axes H, W"
+    axes = _reduced_axes(node, len(shape))
+    if len(shape) != 4 or not set(axes) <= {2, 3}:
+        return f"reduces axes {text(axes)} of {text(shape)}; requires axes 2 and 3 (H, W) of [N,C,H,W]"
+    return None
+
+
+def _spread(array: Array, dilations: Sequence[int], fill: Array) -> Array:
+    """Weights [M, C, kH, kW] with `fill` between the taps of the window."""
+    kh, kw = (((k - 1) * d + 1) for k, d in zip(array.shape[2:], dilations, strict=True))
+    wide = np.broadcast_to(fill, (*array.shape[:2], kh, kw)).astype(array.dtype).copy()
+    wide[:, :, :: dilations[0], :: dilations[1]] = array
+    return wide
+
+
+def dilated(node: Node) -> Node:
+    """A Conv with dilations as one with a larger window that holds zeros; any other node as it is."""
+    dilations, weight = node.ints("dilations"), node.input(1)
+    if not any(d > 1 for d in dilations) or weight is None or weight.const is None:
+        return node
+    q = weight.quantised
+    wide = _spread(weight.const, dilations, np.zeros((), weight.const.dtype))
+    spread = Value.constant(weight.name, wide, weight.origin)
+    if q is not None:
+        zero = q.zero_point.reshape([-1 if i == q.axis else 1 for i in range(4)] if q.zero_point.ndim else [])
+        spread.quantised = replace(q, data=_spread(q.data, dilations, zero))
+    ones = [1] * len(dilations)
+    attributes = {**node.attributes, "dilations": ones, "kernel_shape": list(wide.shape[2:])}
+    return replace(node, inputs=[node.inputs[0], spread, *node.inputs[2:]], attributes=attributes)
+
+
+_MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)
+
+REDUCTIONS: Mapping[str, Operator] = {
+    "ReduceMax": Operator(_reduce(lambda x, k: onnx_pools.MaxPoolOp(x, k), False), _MAPS),
+    "ReduceSum": Operator(_reduce(lambda x, k: onnx_pools.AveragePoolOp.of(x, k), True), _MAPS),
+    "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts)),
+}
+"""Operators by their names in ONNX."""
