@@ -21,7 +21,7 @@ from escc.onnx_import.emitting import Convert, Emitter, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
-from escc.onnx_import.reductions import REDUCTIONS, dilated
+from escc.onnx_import.reductions import MAPS, SPLITS, dilated, reduce_map
 from isa.errors import UserError
 
 GROUP = "escc.operators"
@@ -275,7 +275,9 @@ _OURS: dict[str, Operator] = {
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
     "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pad_is_constant)),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
+    "ReduceMax": Operator(reduce_map(lambda x, kernel: onnx_pools.MaxPoolOp(x, kernel), times=False), MAPS),
     "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),
+    "ReduceSum": Operator(reduce_map(lambda x, kernel: onnx_pools.AveragePoolOp.of(x, kernel), times=True), MAPS),
     "Relu": scalar(onnx.ReluOp),
     "Reshape": Operator(_reshape, (c.float_inputs, c.shape_is_constant)),
     "Sigmoid": scalar(onnx.SigmoidOp),
@@ -293,7 +295,7 @@ _OURS: dict[str, Operator] = {
 @cache
 def operators() -> Mapping[str, Operator]:
     """Every operator that can be imported, ours and those of other packages. Raises UserError if two claim one name."""
-    found = {**_OURS, **ELEMENTWISE, **REDUCTIONS}
+    found = {**_OURS, **ELEMENTWISE, **SPLITS}
     for point in entry_points(group=GROUP):
         if point.name in found:
             raise UserError(

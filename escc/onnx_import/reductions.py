@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from xdsl.ir import SSAValue
 
-from dialects import onnx, onnx_pools
+from dialects import onnx
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator
 from escc.onnx_import.node import Array, Node, Value, text
@@ -58,7 +58,10 @@ def _reduced_axes(n: Node, rank: int) -> tuple[int, ...]:
     return tuple(sorted(axes)) if axes else tuple(range(rank))
 
 
-def _reduce(pool: Callable[[SSAValue, Sequence[int]], onnx.OnnxOp], times: bool) -> Callable[[Emitter, Node], SSAValue]:
+Pool = Callable[[SSAValue, Sequence[int]], onnx.OnnxOp]
+
+
+def reduce_map(pool: Pool, times: bool) -> Callable[[Emitter, Node], SSAValue]:
     """A reduction over H, W or both as a pool, `times` the number of positions where it is a sum."""
 
     def convert(e: Emitter, n: Node) -> SSAValue:
@@ -113,11 +116,9 @@ def dilated(node: Node) -> Node:
     return replace(node, inputs=[node.inputs[0], spread, *node.inputs[2:]], attributes=attributes)
 
 
-_MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)
+MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)
 
-REDUCTIONS: Mapping[str, Operator] = {
-    "ReduceMax": Operator(_reduce(lambda x, k: onnx_pools.MaxPoolOp(x, k), False), _MAPS),
-    "ReduceSum": Operator(_reduce(lambda x, k: onnx_pools.AveragePoolOp.of(x, k), True), _MAPS),
+SPLITS: Mapping[str, Operator] = {
     "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts)),
 }
 """Operators by their names in ONNX."""

@@ -352,6 +352,21 @@ def test_functions_in_a_row_are_one_table() -> None:
     assert ops(made) == ["Conv", "Cast", "Gather"]
 
 
+def test_shuffles() -> None:
+    shapes = {"split": np.array([0, 2, 3, 6, 6]), "joined": np.array([0, 6, 6, 6])}
+    nodes = [
+        CONV,
+        node("Reshape", ["c", "split"], ["a"], name="a"),
+        node("Transpose", ["a"], ["b"], name="b", perm=[0, 2, 1, 3, 4]),
+        node("Reshape", ["b", "joined"], ["d"], name="d"),
+        node("Conv", ["d", "v"], ["y"], name="last"),
+    ]
+    proto = model(nodes, (1, 4, 6, 6), {**WEIGHTS, **shapes, "v": random(2, 6, 1, 1, seed=3)})
+    module = compiled(proto.SerializeToString(), scheme="dense", samples=4)
+    made, _ = check(module, [random(3, 4, 6, 6)])
+    assert ops(made) == ["Conv", "Reshape", "Transpose", "Reshape", "Conv"]
+
+
 @pytest.mark.parametrize("gate", ["channels", "positions", "all"])
 def test_products(gate: str) -> None:
     """A gate per channel, one per position, and a product of two whole tensors."""

@@ -35,14 +35,14 @@ CONV = model([node("Conv", ["x", "w"], ["y"], name="/a/Conv")], [1, 2, 8, 8], {"
 
 def test_all_offenders_are_listed_at_once() -> None:
     nodes = [
-        node("Conv", ["x", "w"], ["a"], name="/layer1/Conv", dilations=[2, 2]),
+        node("Conv", ["x", "w"], ["a"], name="/layer1/Conv", auto_pad="NONE"),
         node("LSTM", ["a", "w", "w"], ["b"], name="/rnn"),
         node("Relu", ["b"], ["c"]),
         node("Conv", ["x", "w"], ["d"], name="/layer2/Conv", group=3),
         node("Einsum", ["d", "c"], ["y"], equation="abcd,abcd->ab"),
     ]
     assert causes(model(nodes, [1, 2, 8, 8], {"w": random(3, 2, 3, 3)})) == [
-        "node '/layer1/Conv' (Conv): dilations=[2,2] unsupported; requires [1,1]",
+        "node '/layer1/Conv' (Conv): auto_pad=NONE unsupported; requires NOTSET, VALID, SAME_UPPER or SAME_LOWER",
         "node '/rnn' (LSTM): operator unsupported",
         "node '/layer2/Conv' (Conv): group=3 with weights [3,2,3,3] and 2 input channels; "
         "requires group x weights[1] = input channels, and group dividing weights[0]",
@@ -204,6 +204,16 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
         ([node("Max", ["c", "x"], ["y"])], {"c": np.ones((2, 1, 1), np.float32)}, "requires a single number"),
         ([node("PRelu", ["x", "x"], ["y"])], {}, "slope is computed from the model's input; requires a constant"),
         ([node("PRelu", ["x", "c"], ["y"])], {"c": random(6)}, "slope of shape [6] unsupported"),
+        (
+            [node("ReduceMax", ["x", "a"], ["y"])],
+            {"a": np.array([1])},
+            "reduces axes [1] of [1,2,6,6]; requires axes 2",
+        ),
+        (
+            [node("Split", ["x", "p"], ["y", "z"], axis=1)],
+            {"p": np.array([1, 2])},
+            "splits 2 indices into [1,2]; requires parts of at least 1 that make up the axis",
+        ),
         ([node("Shrink", ["x"], ["y"], lambd=-1.0)], {}, "lambd=-1 unsupported; requires at least 0"),
         ([node("Div", ["x", "c"], ["y"])], {"c": np.zeros(1, np.float32)}, "divides by zero"),
         ([node("Add", ["x", "c"], ["y"])], {"c": random(2, 6, 6)}, "constant operand of shape [2,6,6] unsupported"),

@@ -189,7 +189,21 @@ class Graph:
 
 
 T = TypeVar("T")
-_KINDS = ("conv", "dw", "groups", "esc", "add", "pool", "lookup", "concat", "slice", "channels", "residual", "mul", "shuffle")
+_KINDS = (
+    "conv",
+    "dw",
+    "groups",
+    "esc",
+    "add",
+    "pool",
+    "lookup",
+    "concat",
+    "slice",
+    "channels",
+    "residual",
+    "mul",
+    "shuffle",
+)
 
 
 class Draw(Protocol):
