@@ -357,8 +357,8 @@ def test_shuffles() -> None:
     nodes = [
         CONV,
         node("Reshape", ["c", "split"], ["a"], name="a"),
-        node("Transpose", ["a"], ["b"], name="b", perm=[0, 2, 1, 3, 4]),
-        node("Reshape", ["b", "joined"], ["d"], name="d"),
+        node("Transpose", ["a"], ["e"], name="e", perm=[0, 2, 1, 3, 4]),
+        node("Reshape", ["e", "joined"], ["d"], name="d"),
         node("Conv", ["d", "v"], ["y"], name="last"),
     ]
     proto = model(nodes, (1, 4, 6, 6), {**WEIGHTS, **shapes, "v": random(2, 6, 1, 1, seed=3)})
