@@ -103,14 +103,22 @@ def double_buffers(
     """Give streamed buffers of placed layers that run together further addresses as far as the scratchpads allow,
     without the first `taken` bytes of ACT. `scratches`: the other scratchpads after the groups before.
 
-    Layers side by side take turns in PSUM: each keeps to its end.
+    Layers side by side keep to their ends of PSUM, so that neighbours work apart. A layer of which only one instance
+    fits there takes all the room, since none keeps anything in PSUM from one tile to the next.
     """
     for space in SPACES:
         scratch = scratches.get(space)
-        if scratch is None or (space == "psum" and len(group) > 1):
+        apart = space == "psum" and len(group) > 1
+        if scratch is None or apart:
             _pairs(group, space, target, taken, from_top)
-        else:
-            _as_many_as_fit(group, space, target, scratch)
+        if scratch is not None:
+            for part in [(layer,) for layer in group if _has_single(layer, space)] if apart else [group]:
+                _as_many_as_fit(part, space, target, scratch)
+
+
+def _has_single(layer: LayerOp, space: str) -> bool:
+    """Whether a layer has streamed buffers of one instance in a scratchpad."""
+    return any(b.space == space and is_streamed(b) and len(b.places) == 1 for b in layer.buffers)
 
 
 @dataclass(frozen=True)
