@@ -44,6 +44,10 @@ def _kilo(*kinds: str) -> Callable[[Data], str]:
     return lambda d: f"{sum(d['dram_bytes'][kind] for kind in kinds) * 1e-3:,.1f}"
 
 
+def _bound(resource: str) -> Callable[[Data], str]:
+    return lambda d: f"{d['lower_bound'][resource]:,.0f}"
+
+
 _BINDING = {"mac_rows": "M", "accumulators": "A", "post": "P", "dram": "D", "": "-"}
 """One letter for what binds a layer."""
 
@@ -59,6 +63,10 @@ _COLUMNS: tuple[tuple[TextColumn, Callable[[Data], str]], ...] = (
     (TextColumn("drain", "%", only="wide"), _stall("drain")),
     (TextColumn("bound", "%"), lambda d: _percent(d["lower_bound"]["efficiency"])),
     (TextColumn("by"), lambda d: _BINDING[d["lower_bound"]["binding"]]),
+    (TextColumn("M", "cycles", only="wide"), _bound("mac_rows")),
+    (TextColumn("A", "cycles", only="wide"), _bound("accumulators")),
+    (TextColumn("P", "cycles", only="wide"), _bound("post")),
+    (TextColumn("D", "cycles", only="wide"), _bound("dram")),
     (
         TextColumn("mult", "util %", only="wide"),
         _or_dash(lambda d: _percent(d["multiplier_utilisation"]), lambda d: d["multiplications"]),

@@ -97,4 +97,11 @@ def test_the_table_names_what_binds():
     lines = table(data).lines()
     at = lines[0].index("  by") + 3
     assert lines[3][at] == lines[4][at] == "D"
+    heads, units, *rows = table(data).lines(wide=True)
+    at = [heads.index(f" {letter} ") + 2 for letter in "MAPD"]
+    for row, layer in zip(rows[1:], data["layers"], strict=False):
+        shown = [row[:end].split()[-1] for end in at]
+        resources = ("mac_rows", "accumulators", "post", "dram")
+        assert shown == [f"{layer['lower_bound'][resource]:,.0f}" for resource in resources]
+    assert units.count("cycles") == 4
     assert any(line.startswith("bound      at least ") for line in summary(data))
