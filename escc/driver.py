@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -55,15 +55,20 @@ class Timing:
     verify: float
 
 
-def load(context: Context, source: str | bytes, name: str = "") -> ModuleOp:
+def load(
+    context: Context, source: str | bytes, name: str = "", shapes: Mapping[str, Sequence[int]] | None = None
+) -> ModuleOp:
     """Module of an ONNX file or its bytes, or of IR text of any level: a `.mlir` file, or "-" for standard input.
 
-    `name` is how errors call bytes. Raises UserError, or xDSL's ParseError for IR text that does not parse.
+    `name` is how errors call bytes; `shapes` are those of inputs of an ONNX model by name. Raises UserError, or xDSL's
+    ParseError for IR text that does not parse.
     """
     if isinstance(source, bytes):
         from escc.onnx_import import import_model
 
-        return import_model(source, name)
+        return import_model(source, name, shapes)
+    if shapes and (source == "-" or Path(source).suffix == ".mlir"):
+        raise UserError(f"{source}: IR text has static shapes; --input-shape belongs to ONNX models")
     if source == "-" or Path(source).suffix == ".mlir":
         data = read_input(source)
         if source == "-" and b"\0" in data:
@@ -74,7 +79,7 @@ def load(context: Context, source: str | bytes, name: str = "") -> ModuleOp:
         return parse_module(context, data, "stdin" if source == "-" else source)
     from escc.onnx_import import import_model
 
-    return import_model(Path(source), source)
+    return import_model(Path(source), source, shapes)
 
 
 def level_of(module: ModuleOp) -> str:

@@ -166,7 +166,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         parser.claim_output(args.files, "-o/--output", output)
     start = time.perf_counter()
     context = make_context()
-    module = driver.load(context, args.model)
+    module = driver.load(context, args.model, shapes=dict(args.input_shape))
     driver.set_image_options(module, driver.ImageOptions(args.image_mean, args.image_std, args.channel_order))
     load_time = time.perf_counter() - start
     passes = request.passes(module, args.model)

@@ -13,6 +13,7 @@ from escc.cli.values import (
     above_zero,
     byte_count,
     divisors,
+    input_shape,
     natural,
     not_negative,
     numbers,
@@ -118,6 +119,15 @@ def make_parser() -> CommandParser:
         default="esc1",
         metavar="NAME|FILE",
         help="machine: an installed target or a .toml file (default: esc1; example: --target small.toml)",
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="NAME=SHAPE",
+        help="extents of an input that has dynamic ones, batch first; may be repeated (default: those that the model "
+        "declares; example: --input-shape x=1,3,320,320)",
     )
     _add_quantisation(parser)
     _add_compression(parser)

@@ -127,6 +127,15 @@ def _scheme_with_options(text: str) -> tuple[str, str, tuple[tuple[str, float], 
     return text, scheme(name), tuple(found)
 
 
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """The name of an input, and its extents, each of at least 1."""
+    name, equals, extents = text.rpartition("=")
+    values = tuple(int(n) if n.isascii() and n.isdecimal() else 0 for n in extents.split(","))
+    if not name or not equals or min(values) < 1 or max(values) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"expected NAME=1,C,H,W with positive integers, found '{text}'")
+    return name, values
+
+
 def machines(text: str) -> tuple[str, ...]:
     """Names of installed baselines, separated by commas."""
     from importlib.metadata import entry_points

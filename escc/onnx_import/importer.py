@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from escc.onnx_import import fold, reader
 from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.element_types import type_fault
 from escc.onnx_import.evaluable import ELEMENTS
+from escc.onnx_import.given_shapes import set_shapes
 from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
@@ -105,6 +107,8 @@ class Importer:
         self._checker.opset_imports = {"": self.opset}
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))
+        self.batch = 1
+        """The batch that the inputs of the model declare."""
         self._declared: dict[str, onnx_proto.ValueInfoProto] | None = None
 
     # What converters call.
@@ -185,6 +189,9 @@ class Importer:
                 self.faults.append(str(error))
                 self.values[info.name] = Value(info.name, from_input=True)
                 continue
+            if (batch := reader.batch_of(info)) > 1:
+                self.batch = batch
+                warnings.warn(f"input '{info.name}' has batch {batch}: the network is compiled for 1", stacklevel=2)
             argument = self.block.insert_arg(TensorType(f32, shape), len(self.block.args))
             argument.location = named(info.name)
             self.values[info.name] = Value(info.name, shape, np.dtype(np.float32), ssa=argument)
@@ -318,6 +325,12 @@ class Importer:
             if value.const is not None:
                 self.faults.append(f"output '{info.name}' does not depend on the input of the model")
             elif value.ssa is not None:
+                first = (*onnx.shape_of(value.ssa), 1)[0]
+                if self.batch > 1 and first != 1:
+                    self.faults.append(
+                        f"output '{info.name}' has {first} rows for one image; requires a model that keeps its batch "
+                        f"of {self.batch}: export it with batch 1"
+                    )
                 if onnx.element_of(value.ssa) != f32:
                     self.faults.append(
                         f"output '{info.name}' has type {value.dtype}; requires float: end with DequantizeLinear"
@@ -367,17 +380,21 @@ class Importer:
         return ModuleOp([function])
 
 
-def import_model(source: str | Path | bytes, name: str = "") -> ModuleOp:
+def import_model(
+    source: str | Path | bytes, name: str = "", shapes: Mapping[str, Sequence[int]] | None = None
+) -> ModuleOp:
     """Import an ONNX model from a path or its bytes as a verified module of the `onnx` dialect.
 
     `@main` takes float32 NCHW tensors of batch 1 (where the model has NHWC ones, the attribute `input_layouts` says so)
     and returns those that the model declares. It carries the names of inputs and outputs, and every operation has its
-    ONNX node name as location. `name` is how diagnostics call the model; the path by default. Raises UserError listing
-    all that is unsupported or broken.
+    ONNX node name as location. `name` is how diagnostics call the model; the path by default. `shapes` gives inputs
+    of dynamic extents their shapes [1, C, H, W]. A batch beyond 1 becomes 1, with a warning. Raises UserError
+    listing all that is unsupported or broken.
     """
     name = name or ("model" if isinstance(source, bytes) else str(source))
     model = reader.load_model(source, name)
     try:
+        set_shapes(model, shapes or {})
         module = Importer(model).run()
     except UserError as error:
         raise error.about(name) from None

@@ -141,7 +141,7 @@ def to_array(tensor: onnx.TensorProto) -> NDArray[Any]:
 
 
 def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Static shape of a graph input, a dynamic batch set to 1. Raises ValueError naming what is not static."""
+    """Static shape of a graph input, its batch set to 1. Raises ValueError naming what is not static."""
     tensor = info.type.tensor_type
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise ValueError(f"input '{info.name}' has no shape; requires a static one")
@@ -153,12 +153,21 @@ def input_shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
             raise ValueError(f"input '{info.name}': dimension {i} is {size}; requires at least 1")
         if i > 0 and size < 1:
             what = f"'{dim.dim_param}'" if dim.dim_param else "unknown"
-            raise ValueError(f"input '{info.name}': dimension {i} is dynamic ({what}); requires a static size")
+            raise ValueError(
+                f"input '{info.name}': dimension {i} is dynamic ({what}); requires a static size: give it by "
+                f"--input-shape {info.name}=..."
+            )
         shape.append(max(size, 1))
-    if shape and shape[0] != 1:
-        raise ValueError(f"input '{info.name}' has batch {shape[0]}; requires batch 1 (or a dynamic one)")
+    if shape:
+        shape[0] = 1
     check_activation(shape)
     return tuple(shape)
+
+
+def batch_of(info: onnx.ValueInfoProto) -> int:
+    """First extent that a graph input declares; 1 where it declares none or a dynamic one."""
+    dims = info.type.tensor_type.shape.dim
+    return max(1, int(dims[0].dim_value)) if dims else 1
 
 
 def element_dtype(info: onnx.ValueInfoProto) -> np.dtype[Any]:

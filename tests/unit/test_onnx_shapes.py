@@ -1,0 +1,76 @@
+"""Dynamic extents that the user gives, and batches that become 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx_graphs import close, model, node, random, reference
+
+from dialects.interpreters.run import run_module
+from escc.cli.compile import main
+from escc.onnx_import import import_model
+from isa.errors import UserError
+
+NODES = [
+    node("Conv", ["x", "w"], ["c"], name="conv"),
+    node("GlobalAveragePool", ["c"], ["p"]),
+    node("Flatten", ["p"], ["y"]),
+]
+WEIGHTS = {"w": random(4, 3, 3, 3)}
+
+
+def dynamic() -> onnx.ModelProto:
+    return model(NODES, ["n", 3, "height", None], WEIGHTS)
+
+
+def test_given_extents() -> None:
+    x = random(1, 3, 10, 12)
+    module = import_model(dynamic().SerializeToString(), shapes={"x": (1, 3, 10, 12)})
+    close(run_module(module, [x]), reference(dynamic(), x))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "cause"),
+    [
+        ({"z": (1, 3, 8, 8)}, "the model has no input 'z'; its inputs are 'x'"),
+        ({"x": (1, 4, 8, 8)}, "has shape [?,3,?,?], [1,4,8,8] is given; requires equal extents"),
+        ({"x": (1, 3, 8)}, "has shape [?,3,?,?], [1,3,8] is given"),
+        ({"x": (1, 3, 2, 8)}, "does not fit 2 positions"),
+        ({}, "dimension 2 is dynamic ('height'); requires a static size: give it by --input-shape x="),
+    ],
+)
+def test_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], cause: str) -> None:
+    with pytest.raises(UserError) as error:
+        import_model(dynamic().SerializeToString(), "m.onnx", shapes)
+    assert cause in str(error.value)
+
+
+def test_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(dynamic(), path)
+    options = [str(path), "--emit", "onnx", "-q", "-o", str(tmp_path / "m.mlir")]
+    assert main([*options, "--input-shape", "x=1,3,10,12"]) == 0
+    assert "tensor<1x3x10x12xf32>" in (tmp_path / "m.mlir").read_text()
+    assert main([*options, "--input-shape", "x=1,3,10"]) == 1
+    assert "is given; requires equal extents" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*options, "--input-shape", "x=1,3,-1"])
+    assert "expected NAME=1,C,H,W with positive integers" in capsys.readouterr().err
+
+
+def test_a_batch_becomes_one() -> None:
+    proto = model(NODES, [4, 3, 8, 8], WEIGHTS)
+    x = random(4, 3, 8, 8)
+    with pytest.warns(UserWarning, match="input 'x' has batch 4: the network is compiled for 1"):
+        module = import_model(proto.SerializeToString())
+    close(run_module(module, [x]), reference(proto, x))
+
+
+def test_a_batch_that_a_reshape_has_in_it_is_refused() -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "s"], ["y"])]
+    proto = model(nodes, [4, 3, 8, 8], {**WEIGHTS, "s": np.array([4, -1])})
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="output 'y' has 4 rows for one image"):
+        import_model(proto.SerializeToString())
