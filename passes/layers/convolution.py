@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -425,3 +425,25 @@ def whole_groups(layer: LayerLowering, part: Span, kpg: int) -> Span:
     if groups.extent > 1 and part.first % kpg:
         raise layer.fault("a convolution of several groups must take whole ones")
     return groups
+
+
+class Int8ConvolutionKind(ConvolutionKind):
+    """A convolution that reads its int8 weights as they are: `depthwise` says which of the two sorts a kind takes."""
+
+    depthwise: ClassVar[bool]
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        if isinstance(op, esc.Conv2dOp) and op.is_depthwise == self.depthwise:
+            return dense_faults(op, op.weight.array.shape[3], target)
+        return iter(())
+
+    def stages(self, op: esc.RequantizeOp) -> Stages | None:
+        conv = op.input.owner
+        if not isinstance(conv, esc.Conv2dOp) or conv.is_depthwise != self.depthwise:
+            return None
+        _, r, s, _ = conv.weight.array.shape
+        return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
+
+    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
+        t, buffer = build.tiling, build.buffer["weights"]
+        return lambda at: [LoadWeightsOp(buffer, constant, build.channel_range(t.weights, at), at["c"])]

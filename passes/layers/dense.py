@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
-from dialects import esc
 from dialects.attributes import ints
-from dialects.bfs_tiles import LoadWeightsOp
 from isa.instructions import load_weights
 from isa.instructions.conv_dense import cycles
 from isa.integers import Number
@@ -21,11 +19,10 @@ from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import (
     ConvConstants,
-    ConvolutionKind,
+    Int8ConvolutionKind,
     LoadWeightsRule,
     RequantRule,
     Stages,
-    dense_faults,
     input_fields,
     partial_sums,
     whole_groups,
@@ -108,23 +105,12 @@ class ConvRule(TileRule):
         )
 
 
-class DenseKind(ConvolutionKind):
+class DenseKind(Int8ConvolutionKind):
     """A convolution with int8 weights, but for depthwise ones."""
 
     name = DenseWork.name
+    depthwise = False
     rules = (LoadWeightsRule(), ConvRule(), RequantRule())
-
-    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        if not isinstance(op, esc.Conv2dOp) or op.is_depthwise:
-            return iter(())
-        return dense_faults(op, op.weight.array.shape[3], target)
-
-    def stages(self, op: esc.RequantizeOp) -> Stages | None:
-        conv = op.input.owner
-        if not isinstance(conv, esc.Conv2dOp) or conv.is_depthwise:
-            return None
-        _, r, s, _ = conv.weight.array.shape
-        return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
 
     def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         return DenseWork()
@@ -138,10 +124,6 @@ class DenseKind(ConvolutionKind):
 
     def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
         return form.integer_weights.astype(np.int8), ()
-
-    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
-        t, buffer = build.tiling, build.buffer["weights"]
-        return lambda at: [LoadWeightsOp(buffer, constant, build.channel_range(t.weights, at), at["c"])]
 
     def compute(
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool

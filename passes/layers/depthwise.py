@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
-from dialects import esc
 from dialects.attributes import ints
-from dialects.bfs_tiles import LoadWeightsOp
 from isa.instructions.conv_dw import cycles
 from isa.integers import Number
 from isa.target import Target
 from passes.layers.convolution import (
     ConvConstants,
-    ConvolutionKind,
+    Int8ConvolutionKind,
     LoadWeightsRule,
     RequantRule,
     Stages,
-    dense_faults,
     input_fields,
     partial_sums,
     whole_groups,
@@ -69,28 +66,15 @@ class ConvDwRule(TileRule):
         )
 
 
-class DepthwiseKind(ConvolutionKind):
+class DepthwiseKind(Int8ConvolutionKind):
     """A convolution with as many groups as input channels, of which it has several."""
 
     name = DepthwiseWork.name
+    depthwise = True
     rules = (LoadWeightsRule(), ConvDwRule(), RequantRule())
-
-    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        return dense_faults(op, 1, target) if isinstance(op, esc.Conv2dOp) and op.is_depthwise else iter(())
-
-    def stages(self, op: esc.RequantizeOp) -> Stages | None:
-        conv = op.input.owner
-        if not isinstance(conv, esc.Conv2dOp) or not conv.is_depthwise:
-            return None
-        _, r, s, _ = conv.weight.array.shape
-        return Stages([conv], conv, (r, s), conv.groups.value.data, conv.weight)
 
     def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         return DepthwiseWork()
-
-    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
-        t, buffer = build.tiling, build.buffer["weights"]
-        return lambda at: [LoadWeightsOp(buffer, constant, build.channel_range(t.weights, at), at["c"])]
 
     def compute(
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
