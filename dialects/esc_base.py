@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, IntegerType, TensorType
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, IntegerType, TensorType, i32
 from xdsl.ir import Attribute, Data, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
@@ -105,6 +105,16 @@ def q_of(value: SSAValue) -> QType:
 def window_output(size: int, kernel: int, stride: int, before: int, after: int) -> int:
     """Output extent of a convolution window (floor)."""
     return (size + before + after - kernel) // stride + 1
+
+
+def convolved_type(
+    x: SSAValue, k: int, kernel: tuple[int, int], strides: Sequence[int], pads: Sequence[int]
+) -> TensorType[Attribute]:
+    """Type of the accumulators [1, OH, OW, K] of a convolution of x [1, H, W, C]; `pads` [top, left, bottom, right]."""
+    _, h, w, _ = shape_of(x)
+    oh = window_output(h, kernel[0], strides[0], pads[0], pads[2])
+    ow = window_output(w, kernel[1], strides[1], pads[1], pads[3])
+    return TensorType(i32, (1, oh, ow, k))
 
 
 def check_nhwc(value: SSAValue, what: str) -> tuple[int, int, int, int]:
@@ -318,6 +328,13 @@ class AccumulatorOp(FlowingOp, ABC):
     @abstractmethod
     def accumulator_bounds(self) -> tuple[Array, Array]:
         """Smallest and largest accumulator int64 [K] that any input can cause, windows over the padding included."""
+
+
+def check_convolved(op: AccumulatorOp, x: SSAValue, output: SSAValue, k: int) -> None:
+    """Check that an output is [1, OH, OW, K], as the windows of a convolution of x [1, H, W, C] make it."""
+    want = convolved_type(x, k, op.kernel, *op.window).get_shape()
+    if shape_of(output) != want:
+        raise VerifyException(f"output must be {list(want)}, found {list(shape_of(output))}")
 
 
 def linear_bounds(coefficients: Array, low: int, high: int) -> tuple[Array, Array]:

@@ -20,13 +20,13 @@ from dialects.esc_base import (
     Array,
     Flow,
     Mask,
+    check_convolved,
     check_element,
     check_nhwc,
     check_window,
+    convolved_type,
     linear_bounds,
     q_of,
-    shape_of,
-    window_output,
 )
 from isa import reference
 from isa.codebook import MOST_ENTRIES, compact, weights
@@ -61,13 +61,10 @@ class CodebookConv2dOp(AccumulatorOp):
         strides: Sequence[int],
         pads: Sequence[int],
     ):
-        _, h, w, _ = shape_of(x)
         k, r, columns, _ = codes.shape
-        oh = window_output(h, r, strides[0], pads[0], pads[2])
-        ow = window_output(w, columns * book.shape[1], strides[1], pads[1], pads[3])
         super().__init__(
             operands=[x],
-            result_types=[TensorType(i32, (1, oh, ow, k))],
+            result_types=[convolved_type(x, k, (r, columns * book.shape[1]), strides, pads)],
             properties={
                 "codes": DenseAttr.of(codes),
                 "book": DenseAttr.of(book),
@@ -133,10 +130,10 @@ class CodebookConv2dOp(AccumulatorOp):
         return True
 
     def verify_(self) -> None:
-        _, h, w, c = check_nhwc(self.input, "input")
+        c = check_nhwc(self.input, "input")[3]
         q_of(self.input)
         check_element(self.output, i32, "output")
-        (sy, sx), (pt, pl, pb, pr) = check_window(self.strides, self.pads)
+        check_window(self.strides, self.pads)
         codes, book = self.codes.array, self.book.array
         if book.dtype != np.int8 or book.ndim != 3 or book.size == 0 or len(book) > MOST_ENTRIES:
             raise VerifyException(
@@ -151,7 +148,4 @@ class CodebookConv2dOp(AccumulatorOp):
             )
         if (most := int(np.abs(codes.astype(np.int16)).max())) > len(book):
             raise VerifyException(f"a code names entry {most} of a book of {len(book)}")
-        k, r, columns, _ = codes.shape
-        want = (1, window_output(h, r, sy, pt, pb), window_output(w, columns * span, sx, pl, pr), k)
-        if shape_of(self.output) != want:
-            raise VerifyException(f"output must be {list(want)}, found {list(shape_of(self.output))}")
+        check_convolved(self, self.input, self.output, len(codes))

@@ -28,13 +28,14 @@ from dialects.esc_base import (
     Flow,
     Mask,
     Tie,
+    check_convolved,
     check_element,
     check_nhwc,
     check_window,
+    convolved_type,
     linear_bounds,
     q_of,
     shape_of,
-    window_output,
 )
 from isa import reference
 
@@ -64,13 +65,10 @@ class Conv2dOp(AccumulatorOp):
     def __init__(
         self, x: SSAValue, weight: NDArray[np.generic], strides: Sequence[int], pads: Sequence[int], groups: int = 1
     ):
-        _, h, w, _ = shape_of(x)
         k, r, s, _ = weight.shape
-        oh = window_output(h, r, strides[0], pads[0], pads[2])
-        ow = window_output(w, s, strides[1], pads[1], pads[3])
         super().__init__(
             operands=[x],
-            result_types=[TensorType(i32, (1, oh, ow, k))],
+            result_types=[convolved_type(x, k, (r, s), strides, pads)],
             properties={
                 "weight": DenseAttr.of(weight),
                 "strides": i64_array(strides),
@@ -147,20 +145,18 @@ class Conv2dOp(AccumulatorOp):
         return True
 
     def verify_(self) -> None:
-        _, h, w, c = check_nhwc(self.input, "input")
+        c = check_nhwc(self.input, "input")[3]
         q_of(self.input)
         check_element(self.output, i32, "output")
-        (sy, sx), (pt, pl, pb, pr) = check_window(self.strides, self.pads)
+        check_window(self.strides, self.pads)
         shape = self.weight.array.shape
         g = self.groups.value.data
         if len(shape) != 4 or self.weight.array.dtype != np.int8:
             raise VerifyException(f"weight must be int8[K,R,S,C/groups], found {self.weight.array.dtype}{list(shape)}")
-        k, r, s, cpg = shape
+        k, _, _, cpg = shape
         if g < 1 or k % g or cpg * g != c:
             raise VerifyException(f"weight {list(shape)} and groups {g} do not fit {c} input channels")
-        want = (1, window_output(h, r, sy, pt, pb), window_output(w, s, sx, pl, pr), k)
-        if shape_of(self.output) != want:
-            raise VerifyException(f"output must be {list(want)}, found {list(shape_of(self.output))}")
+        check_convolved(self, self.input, self.output, k)
 
 
 def holds_other_weights(op: Operation) -> bool:

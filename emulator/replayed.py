@@ -4,7 +4,7 @@ Times are core cycles; those of the channel (`emulator.dram`) are clocks of the 
 word is there, its waits are satisfied and, unless it is one of a DMA engine, the one before it in its queue has ended;
 an engine works on several at a time, which begin and end in order. Compute and post instructions take their recorded
 cycles; the compute unit reads the next instruction, and expands its first coefficients, while it works on the present
-one (docs/performance.md, "conv.esc", "DMA and DRAM").
+one (docs/performance.md, "How time is found").
 
 Time goes from event to event: `run` lets the earliest of all bursts that may be asked for, or of all commands of
 the controller, happen. What follows from the end of an instruction is known as soon as that end is, and lies after it,

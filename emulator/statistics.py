@@ -106,14 +106,14 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
 
 def _add_preparation(recorder: Recorder, timeline: Timeline) -> None:
     """Compute instructions take the cycles that they really took: those of their issue and of their first expansion in
-    which the one before was at work are not theirs. In conv.esc all slices wait for the others.
+    which the one before was at work are not theirs. Where accumulators work, all slices wait for the others.
     """
     target = recorder.target
     computing = timeline.queue == Queue.COMPUTE
     took = timeline.end - timeline.start
     waited = took - (recorder.cycles - target.array.issue_cycles)
     issue = np.clip(timeline.accepted + target.array.issue_cycles - timeline.start, 0, waited)
-    streaming = np.array([UNITS[i.spec.mnemonic].accumulates for i in recorder.program.instructions], bool)
+    streaming = recorder.program.derive(_accumulating)
     slices = target.array.blocks * target.array.slices
     recorder.counts[streaming, Count.CA_ISSUE] = slices * issue[streaming]
     recorder.counts[streaming, Count.CA_EXPANSION] += slices * (waited - issue)[streaming]

@@ -21,13 +21,13 @@ from dialects.esc_base import (
     Array,
     Flow,
     Mask,
+    check_convolved,
     check_element,
     check_nhwc,
     check_window,
+    convolved_type,
     linear_bounds,
     q_of,
-    shape_of,
-    window_output,
 )
 from escc_pow2.codes import are_powers
 from escc_pow2.softsign import SoftsignOp
@@ -54,13 +54,10 @@ class Pow2ConvOp(AccumulatorOp):
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
     def __init__(self, x: SSAValue, weight: NDArray[np.int8], strides: Sequence[int], pads: Sequence[int]):
-        _, h, w, _ = shape_of(x)
         k, r, s, _ = weight.shape
-        oh = window_output(h, r, strides[0], pads[0], pads[2])
-        ow = window_output(w, s, strides[1], pads[1], pads[3])
         super().__init__(
             operands=[x],
-            result_types=[TensorType(i32, (1, oh, ow, k))],
+            result_types=[convolved_type(x, k, (r, s), strides, pads)],
             properties={"weight": DenseAttr.of(weight), "strides": i64_array(strides), "pads": i64_array(pads)},
         )
 
@@ -107,19 +104,16 @@ class Pow2ConvOp(AccumulatorOp):
         return True
 
     def verify_(self) -> None:
-        _, h, w, c = check_nhwc(self.input, "input")
+        c = check_nhwc(self.input, "input")[3]
         q_of(self.input)
         check_element(self.output, i32, "output")
-        (sy, sx), (pt, pl, pb, pr) = check_window(self.strides, self.pads)
+        check_window(self.strides, self.pads)
         weight = self.weight.array
         if weight.dtype != np.int8 or weight.ndim != 4 or weight.shape[3] != c:
             raise VerifyException(f"weight must be int8[K,R,S,{c}], found {weight.dtype}{list(weight.shape)}")
         if not are_powers(weight):
             raise VerifyException("every weight must be 0 or a power of two up to 64, with a sign")
-        k, r, s, _ = weight.shape
-        want = (1, window_output(h, r, sy, pt, pb), window_output(w, s, sx, pl, pr), k)
-        if shape_of(self.output) != want:
-            raise VerifyException(f"output must be {list(want)}, found {list(shape_of(self.output))}")
+        check_convolved(self, self.input, self.output, len(weight))
 
 
 @irdl_op_definition
