@@ -96,6 +96,39 @@ def test_layers_side_by_side_compute_the_same_and_move_less(model, small: str) -
     assert moved[1] < 0.8 * moved[0]
 
 
+def wide() -> ModuleOp:
+    """Expand, depthwise, project, with tensors that do not fit ACT."""
+    g = Graph(64, 56, 16)
+    x = g.conv(g.conv(g.x, 96, (1, 1), pads=(0, 0, 0, 0)), 96, groups=96)
+    return g.module(g.conv(x, 16, (1, 1), pads=(0, 0, 0, 0)))
+
+
+def test_bands_are_chosen_where_they_are_faster_as_emulated() -> None:
+    """On tensors that do not fit, the layers side by side take fewer cycles and less energy."""
+    found: list[tuple[float, float]] = []
+    for together in (True, False):
+        result = Machine(to_program(lower(wide(), bands=together))).run_sample(stats=True).statistics
+        assert result is not None
+        found.append((result.data["totals"]["cycles"], result.data["totals"]["energy_uj"]["total"]))
+    assert [len(op.layers) for op in bands(tiled(wide(), "esc1"))] == [3]
+    assert found[0][0] < 0.7 * found[1][0] and found[0][1] < 0.7 * found[1][1]
+
+
+def partial_sums(module: ModuleOp) -> list[list[tuple[int, int]]]:
+    """The bytes of PSUM that each layer of the only bands uses, as [low, high); none for a layer without."""
+    (op,) = bands(tiled(module, "esc1"))
+    psum = [[b for b in layer.buffers if b.space == "psum"] for layer in op.layers]
+    return [[(min(b.places), max(b.places) + b.nbytes) for b in each] for each in psum]
+
+
+def test_layers_with_partial_sums_have_a_half_each_and_one_alone_has_all() -> None:
+    g = Graph(112, 112, 8)
+    ((low, high),), pooling = partial_sums(g.module(g.pool(g.conv(g.x, 64), False, (3, 3), (2, 2), (1, 1, 1, 1))))
+    assert not pooling and high - low > 16384
+    first, second, third = (each for (each,) in partial_sums(wide()))
+    assert first[1] <= 16384 <= second[0] and third[1] <= 16384
+
+
 def test_a_tensor_between_layers_needs_the_place_of_a_few_rows(small: str) -> None:
     program = tiled(block(), small)
     rings = {name: tensor for name, tensor in program.tensors.items() if tensor.ring is not None}
