@@ -16,7 +16,11 @@ _NAME = 24
 _LINE = 12
 """Pixels from a label to that below it."""
 _NEAR = 0.35, 0.05
-"""Shares of the axes within which labels would lie on each other."""
+"""Shares of the axes within which labels on one side of their dots would lie on each other. Labels of dots in different
+halves point towards each other, and on a phone they meet.
+"""
+_MARGIN = 1.25
+"""Factor by which the axis of bytes goes beyond the dots, beside a quarter of their own span."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ def accuracy(title: str, text: str, points: Sequence[Measured]) -> Chart | None:
         return None
     groups = tuple(dict.fromkeys(p.group for p in points))
     rows = _rows(points)
-    x = alt.X("kilobytes:Q", title="kB of weights", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4))
+    sizes = [row["kilobytes"] for row in rows]
+    beyond = _MARGIN * sqrt(sqrt(max(sizes) / min(sizes)))
+    scale = alt.Scale(type="log", nice=False, domain=[min(sizes) / beyond, max(sizes) * beyond])
+    x = alt.X("kilobytes:Q", title="kB of weights", scale=scale, axis=alt.Axis(tickCount=4, format="~s"))
     y = alt.Y("top1:Q", title="top-1, %", scale=alt.Scale(zero=False))
     dots = (
         alt.Chart(alt.Data(values=rows))
@@ -90,8 +97,7 @@ def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
             other["line"]
             for other in rows[:number]
             if abs(other["top1"] - row["top1"]) < _NEAR[1] * tall
-            and abs(log(other["kilobytes"] / row["kilobytes"])) < _NEAR[0] * wide
-            and other["high"] == row["high"]
+            and (other["high"] != row["high"] or abs(log(other["kilobytes"] / row["kilobytes"])) < _NEAR[0] * wide)
         ]
         row["line"] = next(line for line in range(len(rows)) if line not in near)
     return rows
