@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -45,20 +46,52 @@ def _below(x: F) -> F:
     return sigmoid(x * (1.5976 + 0.070565992 * x * x))
 
 
-def slowest_slice(marks: NDArray[np.int64], density: float, lanes: int, floor: int) -> F:
-    """Expected cycles [items] of items: those of the slowest of its slices, but at least `floor`.
+_SHARED = (-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534)
+"""The middles of eight equally probable parts of the normal distribution: what the slices of an item have in common."""
 
-    `marks` [items, slices]: coefficients that a slice combines, of which each meets an activation with probability
-    `density`.
+
+class Marks(NamedTuple):
+    """Coefficients of items.
+
+    `each` int64 [items, slices]: those that a slice combines. `shared` float64 [items]: the share of them that another
+    slice of the item has for the same channel, and so for the same activation.
     """
-    mean = marks * density
+
+    each: NDArray[np.int64]
+    shared: F
+
+    @classmethod
+    def of(cls, some: NDArray[np.bool_]) -> Marks:
+        """The marks of bitmaps [items, slices, C]."""
+        each = np.count_nonzero(some, axis=2)
+        beside = np.count_nonzero(some, axis=1)
+        pairs = (beside * (beside - 1)).sum(axis=1)
+        return cls(each, pairs / np.maximum(each.sum(axis=1) * (some.shape[1] - 1), 1))
+
+
+def slowest_slice(marks: Marks, density: float, lanes: int, ahead: int) -> Iterator[F]:
+    """Expected cycles [items] of items, for items that take at least 0, 1, 2 and more cycles.
+
+    A coefficient meets an activation with probability `density`. An item takes as long as the slowest of its slices,
+    but slices may be `ahead` items apart: so what one of them takes beyond the mean of the slowest counts once in so
+    many items and one more.
+    """
+    mean = marks.each * density
     deviation = np.sqrt(mean * (1 - density))
-    cycles = np.full(len(marks), float(floor))
-    for n in range(floor, ceil_div(int(marks.max(initial=0)), lanes)):
-        room = n * lanes + 0.5 - mean  # matches that still fit n cycles
-        fits = np.where(deviation > 0, _below(room / np.maximum(deviation, 1e-9)), room > 0)
-        cycles += 1 - fits.prod(axis=1)
-    return cycles
+    common, own = np.sqrt(marks.shared)[:, None] * deviation, np.sqrt(1 - marks.shared)[:, None] * deviation
+    most = ceil_div(int(marks.each.max(initial=0)), lanes)
+    slice_beyond = np.zeros((most, *mean.shape))  # [n]: share of the items in which a slice takes more than n cycles
+    item_beyond = np.zeros((most, len(mean)))  # and in which some slice does
+    for n in range(most):
+        for shift in _SHARED:
+            room = n * lanes + 0.5 - mean - shift * common  # matches that still fit n cycles
+            fits = np.where(own > 0, _below(room / np.maximum(own, 1e-9)), room > 0)
+            slice_beyond[n] += (1 - fits) / len(_SHARED)
+            item_beyond[n] += (1 - fits.prod(axis=1)) / len(_SHARED)
+    steady = slice_beyond.sum(axis=0).max(axis=1)
+    for floor in count():
+        pace = np.maximum(steady, floor)
+        yield pace + np.maximum(floor + item_beyond[floor:].sum(axis=0) - pace, 0) / (1 + ahead)
 
 
 class RoundCycles(NamedTuple):
@@ -79,20 +112,18 @@ def round_cycles(constants: ConvConstants, density: float, array: Array, slices:
     """Every round of coefficients T[K][V][C] and bases [V, R, S]; a block takes as many output channels at a time as
     its `slices` have room for.
     """
-    t, (bases, *_) = constants.weight, constants.resident
-    marks = np.count_nonzero(t, axis=2)
-    k, v = marks.shape
+    t, (bases, *_) = np.asarray(constants.weight) != 0, constants.resident
+    k, v, _ = t.shape
     broadcast = ceil_div(ceil_div(t.shape[2], array.chunk), array.broadcast_chunks)
     together = max(1, slices // v)
-    padded = np.zeros((ceil_div(k, together) * together, v), np.int64)
-    padded[:k] = marks
+    padded = np.concatenate([t, np.zeros((-k % together, *t.shape[1:]), np.bool_)])
     for first in range(0, v, slices):
         part = slice(first, first + slices)
-        items = padded[:, part].reshape(ceil_div(k, together), -1)
+        marks = Marks.of(padded[:, part].reshape(ceil_div(k, together), -1, t.shape[2]))
         taps = int(np.count_nonzero(bases[part], axis=(1, 2)).max())
-        floors = range(max(broadcast, ceil_div(taps, array.macs)) + 1)
-        cycles = (slowest_slice(items, density, array.ca_lanes, max(broadcast, n)) for n in floors)
-        yield RoundCycles(taps, tuple(tuple(each.tolist()) for each in cycles))
+        floors = max(broadcast, ceil_div(taps, array.macs)) + 1
+        cycles = list(islice(slowest_slice(marks, density, array.ca_lanes, array.ic_fifo_depth), floors))
+        yield RoundCycles(taps, tuple(tuple(cycles[max(broadcast, n)].tolist()) for n in range(floors)))
 
 
 def expansion_cycles(t: NDArray[np.generic], array: Array) -> float:
@@ -227,13 +258,13 @@ class EscalateWork(Workload):
     ) -> Number:
         """Cycles of a step of a round, without expansion."""
         counts: dict[int, Number] = {}
-        for taps, count in positions:
+        for taps, often in positions:
             multiply = ceil_div(ceil_div(taps * each.taps, p.taps), macs)
-            counts[multiply] = counts.get(multiply, 0) + count
+            counts[multiply] = counts.get(multiply, 0) + often
         cycles: Number = 0
-        for multiply, count in counts.items():
+        for multiply, often in counts.items():
             pace = by_value(lambda key: each.pace(*divmod(key, _BLOCKS)), multiply * _BLOCKS + blocks)
-            cycles = cycles + count * pace
+            cycles = cycles + often * pace
         return cycles
 
 

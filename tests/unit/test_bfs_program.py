@@ -19,9 +19,6 @@ from isa.coefficients import StreamCode, unpack_streams
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.parameters import plain_blocks, unpack_parameters
-from isa.target import load_target
-from passes.layers.convolution import ConvConstants
-from passes.layers.escalate import expansion_cycles, round_cycles, slowest_slice
 from passes.tiling.declarations import tensor_format
 from passes.tiling.geometry import Span
 from passes.tiling.loop_nest import executions
@@ -63,35 +60,6 @@ def test_format_rule() -> None:
     assert tensor_format(signed=False, averaged=False) is TensorFormat.BITMAP
     assert tensor_format(signed=True, averaged=False) is TensorFormat.RAW
     assert tensor_format(signed=False, averaged=True) is TensorFormat.RAW
-
-
-def test_an_item_takes_as_long_as_its_slowest_slice() -> None:
-    marks = np.array([[64, 3], [0, 0]], np.int64)
-    assert slowest_slice(marks, 1.0, 16, 1).tolist() == [4, 1]
-    assert slowest_slice(marks, 1.0, 16, 5).tolist() == [5, 5]
-    rng = np.random.default_rng(0)
-    marks = rng.integers(0, 60, (200, 6))
-    drawn = rng.binomial(marks, 0.5, (500, 200, 6)).max(axis=2)
-    for floor in (1, 2):
-        found = np.maximum(floor, -(-drawn // 16)).mean()
-        assert abs(slowest_slice(marks, 0.5, 16, floor).mean() - found) < 0.02 * found
-
-
-def test_the_basis_with_most_taps_sets_the_cycles_of_the_mac_rows() -> None:
-    bases = np.zeros((4, 3, 3), np.int8)
-    bases[0, 0], bases[1:, :2], bases[3] = 5, 7, 0
-    constants = ConvConstants(np.ones((64, 4, 8), np.int8), [bases], (1, 1))
-    first, second = round_cycles(constants, 0.5, load_target().array, 2)
-    assert (first.taps, second.taps) == (6, 6)
-    assert [first.pace(n, 32) for n in range(4)] == [1, 1, 2, 2]
-    constants = constants._replace(resident=[bases * (bases == 5)])
-    assert [each.taps for each in round_cycles(constants, 0.5, load_target().array, 2)] == [3, 0]
-
-
-def test_empty_chunks_take_no_time_to_expand() -> None:
-    t = np.zeros((2, 1, 128), np.int8)
-    t[0, 0, :9] = 1
-    assert expansion_cycles(t, load_target().array) == 3 / 2
 
 
 def test_parameters_take_the_smaller_form() -> None:

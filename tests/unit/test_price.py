@@ -24,9 +24,7 @@ from passes.decomposition.weight_form import WeightForm
 from passes.tiling.conv_shape import ConvShape
 
 SHARE = 0.10
-"""An estimate may be off by this share of the emulator's cycles in nine of ten layers,"""
-MOST = 0.20
-"""by this share in any: how loads wait behind stores and blocks for coefficients is an expectation,"""
+"""An estimate may be off by this share of the emulator's cycles,"""
 CYCLES = 64
 """or by so many cycles, where a layer is little more than fixed latencies: that is about one DRAM access of each of its
 first loads, whose rows may be open or closed.
@@ -123,31 +121,21 @@ def compare(cases: Iterator[Case]) -> None:
     """Price and emulate all layers; names every one whose estimate is off."""
     target = load_target("esc1")
     wrong: list[str] = []
-    far: list[str] = []
-    compared = 0
     for case in cases:
-        compared += 1
         form = form_of(case)
         found, real = price(form, shape_of(case), target), emulated(case, form)
         if found.nbytes != real.nbytes:
             wrong.append(f"{case}: {found.nbytes} bytes; the program has {real.nbytes}")
-        off = abs(found.cycles - real.cycles)
-        if off > max(SHARE * real.cycles, CYCLES):
-            far.append(f"{case}: {found.cycles:.0f} cycles; the emulator takes {real.cycles}")
-        if off > max(MOST * real.cycles, CYCLES):
-            wrong.append(far[-1])
+        if abs(found.cycles - real.cycles) > max(SHARE * real.cycles, CYCLES):
+            wrong.append(f"{case}: {found.cycles:.0f} cycles; the emulator takes {real.cycles}")
     assert not wrong, "\n".join(wrong)
-    assert 10 * len(far) <= compared, "\n".join(far)
 
 
 def test_prices_are_those_of_the_emulator() -> None:
     compare(grid((8, 28), (16, 64), (0.1, 0.5)))
 
 
-_MISS = pytest.mark.xfail(strict=True, reason="one layer is 21 % off: 14x14, 256->16, 1x1, stride 2, V=6, density 0.6")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [8, pytest.param(14, marks=_MISS), 28, 56])
+@pytest.mark.parametrize("size", [8, 14, 28, 56])
 def test_prices_are_those_of_the_emulator_for_all_shapes(size: int) -> None:
     compare(grid((size,), (16, 64, 256), (0.05, 0.1, 0.3, 0.6, 0.9)))
