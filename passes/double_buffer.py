@@ -24,8 +24,11 @@ from passes.layers.table import constant_rule
 from passes.plan_memory import act_taken, stacks
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.loop_nest import Indices, executions, in_loop, span
-from passes.tiling.memory import banded, instances_per_buffer, stack_above, with_act
+from passes.tiling.memory import banded, instances_per_buffer, reserve, stack_above, with_act
 from passes.tiling.reuse import Filling, Scratch
+
+_SMALL = 8
+"""A tile of which so many fit PSUM is computed so soon that the next one may wait for it."""
 
 
 def _fills(op: Operation, buffer: BufferOp) -> bool:
@@ -82,19 +85,36 @@ def _pairs(group: Sequence[LayerOp], space: str, target: Target, taken: int, fro
             buffer.addresses = i64_array([address, next(second)] if buffer in doubled else [address])
 
 
+def _instances(group: Sequence[LayerOp], space: str, target: Target) -> dict[SSAValue, int]:
+    """Instances of the buffers of layers that run together, of which each has bytes of its own: the largest are the
+    first to get two.
+    """
+    buffers = sorted((b for layer in group for b in layer.buffers if b.space == space), key=lambda b: -b.nbytes)
+    counts = instances_per_buffer([(str(i), space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)], target)
+    return {b.result: int(counts[str(i)]) for i, b in enumerate(buffers)}
+
+
 def _as_many_as_fit(group: Sequence[LayerOp], space: str, target: Target, scratch: Scratch) -> None:
     """New addresses for all buffers of layers that run together, in a scratchpad of which `scratch` says what the
     groups before have left there.
     """
-    buffers: dict[SSAValue, BufferOp] = {b.result: b for layer in group for b in layer.buffers if b.space == space}
-    wanted = [(str(i), space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers.values())]
-    counts = instances_per_buffer(wanted, target)
-    instances = {b: int(counts[str(i)]) for i, b in enumerate(buffers)}
+    buffers: dict[SSAValue, BufferOp] = {b.result: b for layer in group for b in layer.buffers}
+    instances = _instances(group, space, target)
     found: dict[SSAValue, Filling] = {}
     for layer in group:
         found |= fillings(layer, instances)
     for b, places in zip(found, scratch.place(list(found.values())), strict=True):
         buffers[b].addresses = i64_array(places)
+
+
+def _fit_apart(group: Sequence[LayerOp], target: Target) -> bool:
+    """Whether the partial sums of layers that run together fit PSUM with two instances each, those of small tiles with
+    one.
+    """
+    counts, capacity = _instances(group, "psum", target), target.scratchpad.psum
+    buffers = [b for layer in group for b in layer.buffers if b.result in counts]
+    doubled = all(counts[b.result] == 2 or not is_streamed(b) or b.nbytes <= capacity // _SMALL for b in buffers)
+    return doubled and sum(reserve(b.nbytes) * counts[b.result] for b in buffers) <= capacity
 
 
 def double_buffers(
@@ -103,16 +123,16 @@ def double_buffers(
     """Give streamed buffers of placed layers that run together further addresses as far as the scratchpads allow,
     without the first `taken` bytes of ACT. `scratches`: the other scratchpads after the groups before.
 
-    Layers side by side keep to their ends of PSUM, so that neighbours work apart. A layer of which only one instance
-    fits there takes all the room, since none keeps anything in PSUM from one tile to the next.
+    No layer keeps anything in PSUM from one tile to the next. Layers side by side that do not fit apart there keep to
+    one of its ends, so that neighbours work apart; one of which only one instance fits its half takes all the room.
     """
     for space in SPACES:
         scratch = scratches.get(space)
-        apart = space == "psum" and len(group) > 1
-        if scratch is None or apart:
+        shared = space == "psum" and len(group) > 1 and not _fit_apart(group, target)
+        if scratch is None or shared:
             _pairs(group, space, target, taken, from_top)
         if scratch is not None:
-            for part in [(layer,) for layer in group if _has_single(layer, space)] if apart else [group]:
+            for part in [(layer,) for layer in group if _has_single(layer, space)] if shared else [group]:
                 _as_many_as_fit(part, space, target, scratch)
 
 
