@@ -140,6 +140,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
         [residual, *by, "--scheme", "dense"],
         [residual, *by, "--scheme", "escalate", "--basis", "4", "--planes", "2"],
         [residual, *by, "--scheme", "auto", "--rate", "0.5"],
+        [residual, *by, "--scheme", "kmeans", "--rate", "0.5"],
         [residual, *by, "--max-bytes", "1500"],
         [residual, "--scheme", "escalate", "--range", "percentile"],
         [tables, *tables_by, "--scheme", "dense", "--range", "mse"],

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from test_price import CYCLES, SHARE, Case, shape_of, weight_bytes
 from test_tile_equivalence import FAST, check, conv_cases, targets  # noqa: F401, the fixture
 from tile_models import Graph, lower
+from xdsl.context import Context
 from xdsl.ir import SSAValue
 
+from dialects import esc
+from dialects.blob import DenseAttr
 from dialects.eisa import to_program
 from dialects.esc_codebook import CodebookConv2dOp
+from dialects.interpreters.run import run_module
 from emulator.machine import Machine
 from escc.compress.price import price
 from isa.codebook import MOST_ENTRIES, compact, expand, weights
@@ -24,6 +28,7 @@ from isa.program import Program
 from isa.target import load_target
 from passes.decomposition.codebook import Codebook
 from passes.decomposition.weight_form import ConvWindow
+from passes.drop_dead_channels import DropDeadChannelsPass
 
 
 def random_codes(
@@ -150,3 +155,31 @@ def test_faults_of_a_form_name_what_is_wrong(seed: int) -> None:
     assert Codebook(codes, book[:2], scale).faults((4, 3, 3, 8)) in ([], ["codes must be from -2 to 2"])
     assert "scale must be float64[4]" in Codebook(codes, book, -scale).faults((4, 3, 3, 8))[0]
     assert "book must be int8[N, span, depth]" in Codebook(codes, book[..., 0], scale).faults((4, 3, 3, 8))[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.booleans())
+def test_channels_that_do_nothing_go_and_the_outputs_stay(seed: int, along: bool) -> None:
+    random = np.random.default_rng(seed)
+    g = Graph(6, 6, 4, signed=False, seed=seed)
+    x = g.conv(g.x, 8)
+    codes, book = random_codes(seed, (8, 3, 3, 8), (1, 4) if along else (3, 1), 20)
+    codes[..., random.random(codes.shape[3]) < 0.4] = 0
+    y = g.requantize(g.append(CodebookConv2dOp(x, codes, book, (1, 1), (1, 1, 1, 1))), signed=False)
+    module = g.module(g.conv(y, 3))
+    readers = [op for op in module.walk() if isinstance(op, esc.Conv2dOp)]
+    last = readers[-1].weight.array.copy()
+    last[..., random.random(8) < 0.5] = 0
+    readers[-1].weight = DenseAttr.of(last)
+    result = module.clone()
+    DropDeadChannelsPass().apply(Context(), result)
+    result.verify()
+    image = [random.integers(0, 256, (2, 4, 6, 6)).astype(np.float32)]
+    for a, b in zip(run_module(module, image), run_module(result, image), strict=True):
+        np.testing.assert_array_equal(a, b)
+    (left,) = [op for op in result.walk() if isinstance(op, CodebookConv2dOp)]
+    wanted = np.asarray(last.any(axis=(0, 1, 2)))
+    used = np.asarray(codes[wanted].any(axis=(0, 1, 2)))
+    assert len(left.codes.array) <= max(1, int(wanted.sum()))
+    assert along or left.codes.array.shape[3] <= max(1, int(used.sum()))
+    assert len(left.book.array) == max(1, len(set(np.abs(left.codes.array.astype(int)).ravel()) - {0}))

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress import schemes
+from escc.compress.kmeans import kmeans
 from escc.compress.price import price
 from escc.compress.schemes import auto, dense, escalate, single_rung
 from isa import reference
@@ -48,6 +49,7 @@ def low_rank_weights(seed: int, k: int, c: int) -> np.ndarray:
 def test_the_installed_schemes_are_found_by_name() -> None:
     found = {p.name: p.load() for p in entry_points(group="escc.schemes")}
     assert found["dense"] is dense and found["escalate"] is escalate and found["auto"] is auto
+    assert found["kmeans"] is kmeans
 
 
 def test_dense_keeps_and_escalate_decomposes() -> None:
