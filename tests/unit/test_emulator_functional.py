@@ -483,25 +483,3 @@ def test_sample():
         Machine(program).run_sample()
     machine = Machine(replace(program, sample=x.tobytes()))
     np.testing.assert_array_equal(machine.run_sample().outputs[0], machine.run([nchw(x)]).outputs[0])
-
-
-def test_the_same_window_over_other_bytes_is_read_anew():
-    """Two convolutions of one tile with equal fields; between them the tile is loaded with other bytes."""
-    rng = np.random.default_rng(11)
-    first, second = sparse(rng, (4, 4, 8), 0.8), sparse(rng, (4, 4, 8), 0.8)
-    b = Builder()
-    sources = [b.tensor(name, 4, 4, 8) for name in ("a", "b")]
-    results = [b.tensor(name, 4, 4, 8) for name in ("y", "z")]
-    weights = np.zeros((8, 3, 3, 8), np.int8)
-    weights[:, 1, 1] = np.eye(8, dtype=np.int8)
-    b.emit("load.bytes", dram=b.constant(weights.tobytes()), size=weights.size, pad=Scratchpad.COEF, dst=0)
-    b.emit("load.bytes", dram=b.constant(identity_requant(8)), size=72, pad=Scratchpad.PAR, dst=0)
-    window = {"ih": 4, "iw": 4, "ic": 8, "r": 3, "s": 3, "sy": 1, "sx": 1, "pt": 1, "pl": 1, "oh": 4, "ow": 4}
-    for source, result in zip(sources, results, strict=True):
-        b.emit("load.act", source)
-        b.emit("conv.dense", **window, kt=8, kn=8, cpg=8, kpg=8, groups=1)
-        b.emit("post.requant", oh=4, ow=4, kt=8, kn=8, hi=255)
-        b.emit("store.act", result)
-    machine = Machine(b.finish(sources, results))
-    found = machine.run([nchw(first), nchw(second)]).outputs
-    np.testing.assert_array_equal([y[0].transpose(1, 2, 0) for y in found], [first, second])

@@ -52,6 +52,12 @@ def test_functions_and_files_fit_a_few_screens(path: Path) -> None:
     assert not long
 
 
+def test_files_of_tests_fit_them_too() -> None:
+    files = [path for folder in ("tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
+    lines = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert not {path: count for path, count in lines.items() if count > LONGEST_FILE}
+
+
 def test_a_name_stands_for_one_class() -> None:
     """Operations of different dialects may share a name: they mean the same at different levels."""
     places: dict[str, set[Path]] = defaultdict(set)
