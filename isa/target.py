@@ -114,6 +114,9 @@ class Dma:
     store_fifo: Annotated[int, _FIFO]
     bytes_per_cycle: Annotated[int, Parameter(1, 65536, "bytes", "scratchpad side of an engine, in a cycle")]
     decode_weights: Annotated[int, Parameter(1, 65536, "", "signs of weights that load.weights decodes in a cycle")]
+    decode_magnitudes: Annotated[
+        int, Parameter(1, 65536, "", "magnitudes of weights that load.weights decodes in a cycle, of all lanes")
+    ]
     issue_cycles: Annotated[int, _ISSUE]
 
 

@@ -10,8 +10,8 @@ number     the coding of the signs (0 FLAT, 1 TWO_LEVEL, 2 DELTA); number: their
 signs      the signs of the weights, -1, 0 or 1, packed
 16 lanes   non-zero i has the code of its magnitude in lane i % 16, the most significant bit of the code first
 
-A number has 7 bits a byte, as in packed signs. Each lane begins on a byte and ends in zeros; a decoder reads a
-code of every lane a cycle.
+A number has 7 bits a byte, as in packed signs. Each lane begins on a byte and ends in zeros; a decoder reads
+codes of all lanes in the same cycle.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from isa.declaration import InstructionSpec, address, extent
 from isa.extents import Extent, reads, writes
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, most
-from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
+from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 
 
@@ -27,7 +27,7 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
     """The longest of transfer, expansion, decoding of the signs, and of the magnitudes of `nonzeros` weights."""
     transfer = transfer_cycles(most(v["size"] + WEIGHT_TABLE_BYTES, v["count"]), target)
     signs = ceil_div(v["count"], target.dma.decode_weights)
-    return most(most(transfer, signs), ceil_div(nonzeros, WEIGHT_LANES))
+    return most(most(transfer, signs), ceil_div(nonzeros, target.dma.decode_magnitudes))
 
 
 def counts(v: Values, _: Target) -> Counted:

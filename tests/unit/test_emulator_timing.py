@@ -20,6 +20,7 @@ from isa.counts import Count
 from isa.declaration import WAITS
 from isa.errors import UserError
 from isa.formats import Queue, Scratchpad, TensorFormat
+from isa.instructions import load_weights
 from isa.layout import ceil_div
 from isa.target import load_target
 from isa.timed import TimedInstructions
@@ -265,6 +266,13 @@ def test_long_transfers_reach_the_peak_bandwidth():
 
 def test_scratchpad_side_limits_transfers():
     assert time_of([(0, 32768)], scaled(dma_bytes_per_cycle=4)).total >= 32768 / 4
+
+
+def test_magnitudes_are_decoded_at_their_rate():
+    packed = {"size": 600, "count": 960}
+    assert load_weights.cycles(packed, ESC1, 960) == 960 // 32 == load_weights.cycles(packed, ESC1, 0)
+    assert load_weights.cycles(packed, scaled(dma_decode_magnitudes=5), 960) == 192
+    assert load_weights.cycles(packed, scaled(dma_decode_magnitudes=5), 100) == 30
 
 
 def test_open_rows_are_faster_than_conflicts():
