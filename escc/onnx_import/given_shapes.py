@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from escc.onnx_import.node import text
+from escc.onnx_import.node import Node, text
 from isa.errors import UserError
 
 
@@ -31,6 +31,20 @@ def set_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> N
         declared.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=size) for size in shape)
     if shapes:
         del model.graph.value_info[:]  # of other shapes, perhaps
+
+
+def joins_the_batch(node: Node, batch: int) -> str | None:
+    """Why a node means something else for a batch than for each image by itself; None if it does not."""
+    shape = node.shape()
+    if node.op_type == "Flatten" and shape is not None and node.axis(1, len(shape)) == 0:
+        return "axis=0 joins the batch with other axes; requires axis 1 or more"
+    if node.op_type == "Reshape":
+        first = (*(node.parameter_ints("shape", 1) or ()), 0)[0]
+        if first not in (0, -1, batch):
+            return f"the new shape has {first} rows for a batch of {batch}; requires as many, 0 or -1"
+    if node.op_type == "Squeeze" and node.parameter_ints("axes", 1) is None:
+        return "has no axes, so that a batch of 1 would go too; requires axes"
+    return None
 
 
 def _faults(info: onnx.ValueInfoProto, shape: Sequence[int]) -> list[str]:

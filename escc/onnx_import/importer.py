@@ -23,7 +23,7 @@ from escc.onnx_import import fold, reader
 from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.element_types import type_fault
 from escc.onnx_import.evaluable import ELEMENTS
-from escc.onnx_import.given_shapes import set_shapes
+from escc.onnx_import.given_shapes import joins_the_batch, set_shapes
 from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
@@ -267,6 +267,9 @@ class Importer:
         reasons = [r for r in (check(node) for check in operator.constraints) if r is not None]
         if reasons:
             self._fail(node, *dict.fromkeys(reasons))
+            return
+        if self.batch > 1 and (joined := joins_the_batch(node, self.batch)):
+            self._fail(node, f"{joined}: export the model with batch 1")
             return
         if not node.is_known:
             self._fail(node)  # the cause lies upstream and has been said

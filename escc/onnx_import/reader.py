@@ -18,7 +18,7 @@ from escc.onnx_import.node import text
 from escc.onnx_import.wellformed import unreadable_text
 from isa.errors import UserError
 
-OPSETS = range(7, 24)
+OPSETS = range(7, 29)
 IR_VERSIONS = range(3, onnx.IR_VERSION + 1)
 """Versions of the file format: from the first with opsets to the newest that the installed onnx reads."""
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"

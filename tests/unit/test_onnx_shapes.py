@@ -69,6 +69,20 @@ def test_a_batch_becomes_one() -> None:
     close(run_module(module, [x]), reference(proto, x))
 
 
+@pytest.mark.parametrize(
+    ("last", "cause"),
+    [
+        (node("Flatten", ["c"], ["y"], axis=0), "axis=0 joins the batch with other axes"),
+        (node("Reshape", ["c", "s"], ["y"]), "the new shape has 1 rows for a batch of 4; requires as many, 0 or -1"),
+        (node("Squeeze", ["c"], ["y"]), "has no axes, so that a batch of 1 would go too"),
+    ],
+)
+def test_a_node_that_joins_the_batch_is_refused(last: onnx.NodeProto, cause: str) -> None:
+    proto = model([node("Conv", ["x", "w"], ["c"]), last], [4, 3, 8, 8], {**WEIGHTS, "s": np.array([1, -1])})
+    with pytest.warns(UserWarning), pytest.raises(UserError, match=cause):
+        import_model(proto.SerializeToString())
+
+
 def test_a_batch_that_a_reshape_has_in_it_is_refused() -> None:
     nodes = [node("Conv", ["x", "w"], ["c"]), node("Reshape", ["c", "s"], ["y"])]
     proto = model(nodes, [4, 3, 8, 8], {**WEIGHTS, "s": np.array([4, -1])})
