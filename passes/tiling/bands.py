@@ -20,7 +20,7 @@ from passes.tiling.cost import CostModel, Queued
 from passes.tiling.geometry import Span, window_span
 from passes.tiling.limits import field_range
 from passes.tiling.memory import banded, reserve
-from passes.tiling.problem import TilingProblem, buffers
+from passes.tiling.problem import Buffer, TilingProblem, buffers
 from passes.tiling.records import LayerRecord
 from passes.tiling.search import cheapest
 
@@ -132,11 +132,11 @@ def _ring(
 
 
 class _Priced(NamedTuple):
-    """A layer in its cheapest tiling: bytes of its buffers by scratchpad (PSUM is theirs in turn), its queues, and
+    """A layer in its cheapest tiling: its buffers but those of PSUM, which all layers have in turn; its queues; and
     cycles of the post unit for a tile.
     """
 
-    needs: tuple[tuple[str, int], ...]
+    needs: tuple[Buffer, ...]
     queued: Queued
     post_tile: float
 
@@ -148,7 +148,7 @@ def _priced(p: TilingProblem, machine: Target) -> _Priced | None:
     if found is None:
         return None
     tiling, model = found[1], CostModel(p, machine)
-    needs = tuple((b.space, int(reserve(b.nbytes))) for b in buffers(p, tiling, machine) if b.space != "psum")
+    needs = tuple(b for b in buffers(p, tiling, machine) if b.space != "psum")
     return _Priced(needs, model.queued(tiling), model.post_tile(tiling))
 
 
@@ -204,17 +204,25 @@ class Segment:
         """
         machine, used, waiting = self._machine, {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
         queued: list[Queued] = []
+        streamed: list[tuple[Buffer, Queued]] = []
         for p in problems:
             found = _priced(p, machine)
             if found is None:
                 return None
-            for space, nbytes in found.needs:
-                used[space] += nbytes
+            for b in found.needs:
+                used[b.space] += int(reserve(b.nbytes))
+            streamed += [(b, found.queued) for b in found.needs if b.space == "act" and b.streamed]
             queued.append(found.queued)
             waiting += found.post_tile
         if any(n > getattr(self._target.scratchpad, space) for space, n in used.items()):
             return None
-        return float(Queued.side_by_side(queued)), used["act"] - taken, waiting
+        cycles, room = float(Queued.side_by_side(queued)), self._target.scratchpad.act - used["act"]
+        for b, queues in streamed:
+            if reserve(b.nbytes) <= room:
+                room -= int(reserve(b.nbytes))
+            else:
+                cycles += float(queues.exposed.get(b.name, 0.0))
+        return cycles, used["act"] - taken, waiting
 
 
 def segments(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> Iterator[Segment]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 
@@ -68,6 +68,16 @@ class Queued:
     def busiest(self) -> Number:
         """Cycles of the queue that has most to do, or of DRAM."""
         return most(most(most(self.act + self.weights + self.written, self.compute), self.post), self.store)
+
+    @property
+    def exposed(self) -> Mapping[str, Number]:
+        """Cycles that a buffer with a single instance costs, where it is filled more than once, by its name."""
+        return {
+            "act": least(self.act, choose(self.compute > 0, self.compute, self.post)),
+            "weights": least(self.weights, self.compute),
+            "psum": least(self.compute, self.post),
+            "out": least(self.post, self.store),
+        }
 
     @staticmethod
     def side_by_side(layers: Sequence[Queued]) -> Number:
@@ -207,13 +217,7 @@ class CostModel:
         """
         q, single = self.queued(t), self._single(needed)
         total = q.total
-        exposed = {
-            "act": least(q.act, choose(q.compute > 0, q.compute, q.post)),
-            "weights": least(q.weights, q.compute),
-            "psum": least(q.compute, q.post),
-            "out": least(q.post, q.store),
-        }
-        for name, waiting in exposed.items():
+        for name, waiting in q.exposed.items():
             total = total + choose(single.get(name, False), waiting, 0)
         return total
 
