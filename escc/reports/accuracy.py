@@ -15,9 +15,11 @@ _NAME = 24
 """Characters of a name beside its dot; the tooltip has all names."""
 _LINE = 12
 """Pixels from a label to that below it."""
-_NEAR = 0.35, 0.05
-"""Shares of the axes within which labels on one side of their dots would lie on each other. Labels of dots in different
-halves point towards each other, and on a phone they meet.
+_DOTS = 265
+"""Pixels from the highest dot to the lowest one, about."""
+_NEAR = 0.35
+"""Share of the axis of bytes within which labels on one side of their dots would lie on each other. Labels of dots in
+different halves point towards each other, and on a phone they meet.
 """
 _MARGIN = 1.25
 """Factor by which the axis of bytes goes beyond the dots, beside a quarter of their own span."""
@@ -72,7 +74,8 @@ def accuracy(title: str, text: str, points: Sequence[Measured]) -> Chart | None:
 def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
     """A row for each dot: systems that measure the same share one.
 
-    `high`: the dot lies in the upper half of the axis of bytes; `line`: how many lines below it its label stands.
+    `high`: the dot lies in the upper half of the axis of bytes; `line`: how many lines below it its label stands, above
+    it if negative.
     """
     same: dict[tuple[str, float, float], list[str]] = {}
     for p in points:
@@ -93,11 +96,12 @@ def _rows(points: Sequence[Measured]) -> list[dict[str, Any]]:
     wide = float(log(max(sizes) / min(sizes))) or 1.0
     tall = max(p.top1 for p in points) - min(p.top1 for p in points) or 1.0
     for number, row in enumerate(rows):
-        near = [
-            other["line"]
+        beside = [
+            other["line"] * _LINE - other["top1"] / tall * _DOTS
             for other in rows[:number]
-            if abs(other["top1"] - row["top1"]) < _NEAR[1] * tall
-            and (other["high"] != row["high"] or abs(log(other["kilobytes"] / row["kilobytes"])) < _NEAR[0] * wide)
+            if other["high"] != row["high"] or abs(log(other["kilobytes"] / row["kilobytes"])) < _NEAR * wide
         ]
-        row["line"] = next(line for line in range(len(rows)) if line not in near)
+        at = -row["top1"] / tall * _DOTS
+        lines = sorted(range(-len(rows), len(rows) + 1), key=lambda line: (abs(line), -line))
+        row["line"] = next(n for n in lines if all(abs(at + n * _LINE - y) >= _LINE - 1 for y in beside))
     return rows

@@ -138,7 +138,16 @@ def test_systems_that_measure_the_same_share_a_dot() -> None:
         ("c", "c", True),
         ("d", "d", False),
     ]
-    assert [row["line"] for row in rows] == [0, 1, 2]  # at one height, whichever way they point
+    assert [row["line"] for row in rows] == [0, 1, -1]  # at one height, whichever way they point
+
+
+def test_labels_of_dots_of_almost_one_height_are_apart() -> None:
+    points = [Measured(n, "x", b, top1) for n, b, top1 in [("a", 18e3, 83.7), ("b", 19e3, 83.4), ("c", 14e3, 78.3)]]
+    chart = accuracy("t", "", [*points, Measured("d", "x", 74e3, 85.4)])
+    assert chart
+    rows = values(chart.spec["layer"][0])
+    heights = [12 * row["line"] - row["top1"] / 7.1 * 265 for row in rows]
+    assert abs(heights[0] - heights[1]) >= 11 and [row["line"] for row in rows[2:]] == [0, 0]
 
 
 def test_no_two_parts_of_a_bar_have_one_colour() -> None:
