@@ -109,7 +109,7 @@ def _check_parts(program: ProgramOp) -> None:
             found = f"channels {part.channels.start}..{part.channels.stop - 1} of {part.extents[0]}x{part.extents[1]}"
             raise VerifyException(f"tensor @{name}: {found} positions do not lie in @{part.storage}")
         alike = part.element == whole.element and part.format == whole.format and part.segment == whole.segment
-        if not alike or (part.resident is None) != (whole.resident is None) or whole.ring is not None:
+        if not alike or (part.resident is None) != (whole.resident is None):
             raise VerifyException(f"tensor @{name}: is stored in another way than its whole, @{part.storage}")
 
 
@@ -222,19 +222,20 @@ def _check_bands(program: ProgramOp) -> None:
     """
     tensors = program.tensors
     readers: dict[str, set[int]] = {}
-    computed: dict[str, int] = {}
+    computed: dict[str, set[int]] = {}
     for i, group in enumerate(program.groups):
         for layer in group:
-            computed[layer.output.string_value()] = i
+            computed.setdefault(tensors[layer.output.string_value()].storage, set()).add(i)
             for name in tensors_read(layer):
-                readers.setdefault(name, set()).add(i)
+                readers.setdefault(tensors[name].storage, set()).add(i)
         for layer in group[:-1]:
             if tensors[layer.output.string_value()].resident is None:
                 found = f"its output {layer.output} is not resident"
                 raise VerifyException(f"{_named(layer)}: {found}; only that of the last layer of bands may be so")
         _check_kept(group)
     for name, tensor in tensors.items():
-        if tensor.ring is not None and readers.get(name, set()) | {computed.get(name, -1)} != {computed.get(name)}:
+        within = computed.get(name, set())
+        if tensor.ring is not None and (len(within) != 1 or not readers.get(name, set()) <= within):
             raise VerifyException(f"tensor @{name}: its ring of rows is for the layers of the bands that compute it")
 
 

@@ -84,7 +84,7 @@ def lower_program(program: bfs.ProgramOp) -> eisa.ProgramOp:
     rules = {operation: rule.lower for operation, rule in tile_rules().items()}
     names = {op.tensor.string_value(): op.port_name.data for op in program.inputs}
     names |= {layer.output.string_value(): layer.layer_name.data for layer in program.layers}
-    whole = {s: op for s, op in tensors.items() if op.ring is None}
+    whole = {s: op for s, op in tensors.items() if tensors[op.storage].ring is None}
     ops: list[Operation] = [_tensor(op, tensors[op.storage], names.get(s, s), arena_base) for s, op in whole.items()]
     ops += [_port(op, eisa.InputOp) for op in program.inputs]
     ops += [_port(op, eisa.OutputOp) for op in program.outputs]
@@ -140,8 +140,9 @@ def _group(lowerings: Sequence[LayerLowering], delays: Sequence[int], rules: Rul
     """
     layers, last = [lowering.layer for lowering in lowerings], lowerings[-1]
     instructions = last.run(rules) if len(layers) == 1 else _interleaved(lowerings, delays, rules)
-    output, computed = last.tensor(last.layer.output), {layer.output for layer in layers}
-    read = {op.tensor: None for layer in layers for op in layer.residents if op.tensor not in computed}
+    output, inner = last.tensor(last.layer.output), {last.tensor(layer.output).storage for layer in layers[:-1]}
+    names = {op.tensor: None for layer in layers for op in layer.residents if op.tensor != last.layer.output}
+    read = [name for name in names if last.tensor(name).storage not in inner]
     stored = [StoredTensor(tensor, last.whole(tensor)) for tensor in (output, *map(last.tensor, read))]
     name = last.layer.layer_name.data
     faults = layer_faults(instructions, stored[0], stored[1:], last.arena_base, last.target)

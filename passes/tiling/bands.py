@@ -68,16 +68,20 @@ class _Edge(NamedTuple):
 
 
 def _edges(layers: Sequence[LayerRecord]) -> list[_Edge]:
-    """Who reads whom among some layers."""
-    computed = {layer.output: i for i, layer in enumerate(layers)}
+    """Who reads whom among some layers. Who reads a tensor with parts reads all that compute one, unless it reads just
+    that part.
+    """
+    exact = {layer.output: [i] for i, layer in enumerate(layers)}
+    stored: dict[str, list[int]] = {}
+    for i, layer in enumerate(layers):
+        stored.setdefault(layer.stored(layer.output), []).append(i)
     found: list[_Edge] = []
     for i, layer in enumerate(layers):
         p = layer.problem
         for n, name in enumerate(layer.reads):
-            if name in computed and n < len(p.sources):
-                found.append(_Edge(computed[name], i, p.kernel[0], p.strides[0], p.pads[0]))
-            elif name in computed:
-                found.append(_Edge(computed[name], i, 1, 1, 0))
+            window = (p.kernel[0], p.strides[0], p.pads[0]) if n < len(p.sources) else (1, 1, 0)
+            sources = exact.get(name, stored.get(layer.stored(name), []))
+            found += [_Edge(source, i, *window) for source in sources]
     return found
 
 
@@ -159,8 +163,8 @@ class Segment:
         self.layers, self.first, self._target = layers[first : first + count], first, target
         self._edges = _edges(self.layers)
         self._machine = banded(target, sum(layer.problem.accumulates for layer in self.layers))
-        self.inner = frozenset(layer.output for layer in self.layers[:-1])
-        """The tensors between the layers."""
+        self.inner = frozenset(layer.stored(layer.output) for layer in self.layers[:-1])
+        """The tensors between the layers, those with bytes of their own."""
 
     def choices(self, resident: Set[str], taken: int) -> Iterator[Bands]:
         """Bands that fit, of all heights worth a try, if these tensors outside are resident, the first `taken` bytes of
@@ -184,10 +188,12 @@ class Segment:
         delays = _delays(problems, rows, self._edges, ahead)
         rings: dict[str, int | None] = {}
         nbytes = 0
-        for i, layer in enumerate(self.layers[:-1]):
-            p, height = problems[i], _ring(i, problems, rows, delays, self._edges)
-            rings[layer.output] = height if height < p.oh else None
-            nbytes += reserve(min(height, p.oh) * p.ow * p.k)
+        for name, sources in self._sources().items():
+            if len({rows[i] for i in sources}) > 1:
+                return None
+            p, height = problems[sources[0]], max(_ring(i, problems, rows, delays, self._edges) for i in sources)
+            rings[name] = height if height < p.oh else None
+            nbytes += reserve(min(height, p.oh) * p.ow * (p.stored_c or p.k))
         most = field_range("conv.dense", "act_ring")[1]
         if nbytes + taken >= self._target.scratchpad.act or any(n is not None and n > most for n in rings.values()):
             return None
@@ -197,6 +203,13 @@ class Segment:
         cycles, buffered, waiting = costs
         cycles += 0 if ahead else waiting * ceil_div(problems[-1].oh, last)
         return Bands(self.first, tuple(rows), tuple(delays), rings, self._machine, buffered, cycles)
+
+    def _sources(self) -> dict[str, list[int]]:
+        """Which layers compute each of the inner tensors, or a part of it."""
+        found: dict[str, list[int]] = {}
+        for i, layer in enumerate(self.layers[:-1]):
+            found.setdefault(layer.stored(layer.output), []).append(i)
+        return found
 
     def _costs(self, problems: Sequence[TilingProblem], taken: int) -> tuple[float, int, float] | None:
         """Cycles of all layers together, ACT bytes of their buffers, and the cycles of a step in which layers wait
@@ -226,21 +239,21 @@ class Segment:
 
 
 def segments(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> Iterator[Segment]:
-    """Runs of layers whose inner tensors have bytes of their own, and which nothing outside reads."""
+    """Runs of layers whose inner tensors nothing outside computes a part of, or reads."""
     readers: dict[str, set[int]] = {}
+    writers: dict[str, set[int]] = {}
     shared = set(outputs)
     for i, layer in enumerate(layers):
         p = layer.problem
-        for name in (*layer.reads, layer.output):
-            if layer.stored(name) != name:
-                shared |= {name, layer.stored(name)}
         if p.residual is not None and p.residual_spread[0]:
-            shared.add(layer.reads[len(p.sources)])  # every tile needs the whole of it
+            shared.add(layer.stored(layer.reads[len(p.sources)]))  # every tile needs the whole of it
+        writers.setdefault(layer.stored(layer.output), set()).add(i)
         for name in layer.reads:
-            readers.setdefault(name, set()).add(i)
+            readers.setdefault(layer.stored(name), set()).add(i)
     for first in range(len(layers)):
         for count in range(2, min(MOST_LAYERS, len(layers) - first) + 1):
-            inside = set(range(first, first + count))
-            inner = [layer.output for layer in layers[first : first + count - 1]]
-            if all(name not in shared and name in readers and readers[name] <= inside for name in inner):
+            inside, before = set(range(first, first + count)), set(range(first, first + count - 1))
+            inner = {layer.stored(layer.output) for layer in layers[first : first + count - 1]} - shared
+            whole = all(name in readers and readers[name] <= inside and writers[name] <= before for name in inner)
+            if whole and all(layer.stored(layer.output) in inner for layer in layers[first : first + count - 1]):
                 yield Segment(layers, first, count, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -44,16 +44,21 @@ class HeldRegion:
 
 @dataclass
 class Ring:
-    """The rows of a resident tensor that ACT holds while layers run: the last `rows` of those up to `end`."""
+    """The rows of a resident tensor that ACT holds while layers run: the last `rows` of those up to `end`.
+
+    What is read may have been computed in `parts`: then the rows are those that all of them hold.
+    """
 
     rows: int
     end: int = 0
+    parts: Sequence[Ring] = ()
 
     @property
     def held(self) -> Span:
         """The rows that are there."""
-        first = max(0, self.end - self.rows)
-        return Span(first, self.end - first)
+        ends = [part.end for part in self.parts] or [self.end]
+        first = max(0, max(ends) - self.rows)
+        return Span(first, max(0, min(ends) - first))
 
 
 @dataclass
@@ -145,11 +150,25 @@ class LayerLowering:
         h, w, c = tensor.extents
         place, (_, width, channels) = self.offset(tensor) + tensor.channels.start, self.whole(tensor).extents
         state = BufferState("act", tensor.resident_bytes, (place,), (width, channels))
-        if tensor.ring is not None:
-            state.ring = self._rings.setdefault(op.tensor.string_value(), Ring(tensor.ring))
+        rows = self.whole(tensor).ring
+        if rows is not None and op.tensor == self.layer.output:
+            state.ring = self._rings[op.tensor.string_value()] = Ring(rows)
+        elif rows is not None:
+            state.ring = Ring(rows, parts=self._computed(tensor))
         elif op.tensor != self.layer.output:
             state.turn(HeldRegion(op.tensor.string_value(), Span(0, h), Span(0, w), c=Span(0, c)))
         return state
+
+    def _computed(self, tensor: TensorOp) -> list[Ring]:
+        """The rings of what the layers before compute of a tensor."""
+        own = tensor.channels
+        found: list[Ring] = []
+        for name, ring in self._rings.items():
+            other = self.tensors[name]
+            shared = other.channels.start < own.stop and own.start < other.channels.stop
+            if other.storage == tensor.storage and shared:
+                found.append(ring)
+        return found
 
     def run(self, rules: Rules) -> list[Instruction]:
         """Lower all tile operations. Raises `UserError` if a tile reads what its buffers do not hold, or if no rule
@@ -186,10 +205,12 @@ class LayerLowering:
 
     def _ring_region(self, ref: SymbolRefAttr, ring: Ring) -> HeldRegion:
         """The rows of a tensor that its ring holds."""
-        _, w, c = self.tensor(ref).extents
-        if not ring.end:
+        tensor = self.tensor(ref)
+        _, w, c = tensor.extents
+        strides = (w, self.whole(tensor).extents[2])
+        if not ring.held.extent:
             raise self.fault(f"a tile reads tensor {ref}, of which no row has been computed")
-        return HeldRegion(ref.string_value(), ring.held, Span(0, w), c=Span(0, c), strides=(w, c), ring=ring.rows)
+        return HeldRegion(ref.string_value(), ring.held, Span(0, w), c=Span(0, c), strides=strides, ring=ring.rows)
 
     def open_rows(self, buffer: SSAValue, rows: Span) -> None:
         """Make room for the next rows of the output if they go to a ring. Raises `UserError` if they cannot."""

@@ -1,7 +1,8 @@
 """Which layers of a program run side by side: the cheapest set of runs of layers, by the estimates of the tile search.
 
 Layers side by side take room in ACT that resident tensors around them want too. So bands are compared with the layers
-one by one twice: beside all resident tensors of their time, and without those; then the layers around pay for that.
+one by one beside all resident tensors of their time, without one of those, and without all; then the layers around pay
+for that.
 """
 
 from __future__ import annotations
@@ -34,15 +35,16 @@ class _Planner:
             for layer, taken in zip(layers, residency.taken, strict=True)
         ]
 
-    def _taken(self, tensors: Set[str]) -> list[int]:
-        lives = [self.lives[name] for name in sorted(tensors)]
+    def _taken(self, tensors: Set[str], inside: range) -> list[int]:
+        """Bytes of ACT that tensors take during each layer if the layers `inside` run side by side."""
+        lives = [_lengthened(self.lives[name], [inside]) for name in sorted(tensors)]
         offsets, _ = plan_arena(lives, SCRATCHPAD_ALIGN)
         return taken_by(lives, offsets, len(self.layers))
 
     def _penalty(self, dropped: Set[str], inside: range) -> float | None:
         """What the layers around pay if tensors are not resident; None if one does not tile."""
         kept, total = self.residency.tensors - dropped, 0.0
-        taken = self._taken(kept)
+        taken = self._taken(kept, inside)
         for i, layer in enumerate(self.layers):
             if i in inside or not dropped & {layer.stored(name) for name in (*layer.reads, layer.output)}:
                 continue
@@ -65,9 +67,10 @@ class _Planner:
         )
         best: _Choice | None = None
         limit = sum(n for n in apart if n is not None)
-        for dropped in dict.fromkeys((frozenset[str](), around)):
+        each = (frozenset([name]) for name in sorted(around))
+        for dropped in dict.fromkeys((frozenset[str](), *each, around)):
             kept = resident - segment.inner - dropped
-            taken = self._taken(kept)
+            taken = self._taken(kept, inside)
             penalty = self._penalty(dropped, inside)
             if penalty is None:
                 continue
@@ -118,7 +121,7 @@ class _Planner:
         if rows is None:
             return life
         p = self.layers[life.first].problem
-        return Interval(name, reserve(rows * p.ow * p.k), life.first, life.last)
+        return Interval(name, reserve(rows * p.ow * (p.stored_c or p.k)), life.first, life.last)
 
 
 def _lengthened(life: Interval, bands: Sequence[range]) -> Interval:

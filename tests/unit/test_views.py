@@ -27,7 +27,7 @@ from passes.layers.table import tile_rules
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.layer_faults import StoredTensor, layer_faults
-from passes.tiling.layer_to_instructions import LayerLowering
+from passes.tiling.layer_to_instructions import LayerLowering, Ring
 from passes.tiling.memory import Interval
 from passes.tiling.problem import InputSource, TilingProblem
 from passes.tiling.records import LayerRecord
@@ -197,11 +197,35 @@ def test_what_lies_in_dram_has_lines_where_its_parts_are_whole_chunks(
     channels: int, format: str, targets: dict[str, str]
 ) -> None:
     g = Graph(9, 10, 6)
-    module = g.module(g.conv(g.concat(g.conv(g.x, channels), g.conv(g.x, 64)), 8))
+    y = g.concat(g.conv(g.x, channels), g.conv(g.x, 64))
+    module = g.module(y, g.conv(y, 8))
     program = bfs_program(lower(module, targets["dram"], MAIN[:SPLIT]))
     found = {t.format.data for t in program.tensors.values() if t.whole is not None and t.resident is None}
     assert found == {format}
     check(module, targets["dram"])
+
+
+def in_bands(k: int, kernel: int = 3, stride: int = 1) -> ModuleOp:
+    """Two convolutions side by side and a pooling of both, in images too large for ACT."""
+    g = Graph(70, 60, 8, seed=5)
+    x = g.conv(g.x, 16)
+    y = g.concat(g.conv(x, k, (1, 1), pads=(0, 0, 0, 0)), g.conv(x, 16))
+    return g.module(g.conv(g.pool(y, False, (kernel, kernel), (stride, stride)), 8))
+
+
+@pytest.mark.parametrize(("k", "kernel", "stride"), [(16, 3, 2), (20, 2, 2), (40, 3, 1)])
+def test_parts_share_a_ring_of_rows(k: int, kernel: int, stride: int, targets: dict[str, str]) -> None:
+    module = in_bands(k, kernel, stride)
+    tensors = bfs_program(lower(module, targets["chip"], MAIN[:SPLIT])).tensors
+    rings = {t.storage for t in tensors.values() if t.whole is not None and tensors[t.storage].ring is not None}
+    assert len(rings) == 1
+    check(module, targets["chip"])
+
+
+def test_a_ring_is_read_up_to_the_rows_that_all_parts_have() -> None:
+    ring = Ring(4, parts=(Ring(4, 6), Ring(4, 8)))
+    assert ring.held == (4, 2)
+    assert Ring(4, parts=(Ring(4, 2), Ring(4))).held.extent == 0
 
 
 def test_whole_lines_give_way_where_a_layer_has_no_room_for_them(targets: dict[str, str]) -> None:
