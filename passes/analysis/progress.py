@@ -9,6 +9,9 @@ from contextvars import ContextVar
 
 _LISTENER: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 
+_ENOUGH = 0.05
+"""Part of the work after which its pace is known: before, the time in which loops are compiled would count for it."""
+
 
 @contextmanager
 def listening(listener: Callable[[str], None]) -> Generator[None]:
@@ -39,7 +42,7 @@ class Progress:
         if (listener := _LISTENER.get()) is None:
             return
         text = f"{what} ({self._number} of {len(self._work)})"
-        if done > 0:
+        if done >= _ENOUGH * total:
             left = (self._clock() - self._begin) * (total - done) / done
             text = f"{text}, about {_duration(left)} left"
         listener(text)

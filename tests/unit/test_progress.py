@@ -14,13 +14,13 @@ from passes.analysis.progress import Progress, listening
 def test_the_time_left_follows_the_work() -> None:
     now, told = [100.0], list[str]()
     with listening(told.append):
-        progress = Progress([1.0, 3.0, 196.0], clock=lambda: now[0])
+        progress = Progress([1.0, 19.0, 180.0], clock=lambda: now[0])
         progress.next("a")
         now[0] += 2.0
         progress.next("b")
         now[0] += 2.0
         progress.next("c")
-    assert told == ["a (1 of 3)", "b (2 of 3), about 7 min left", "c (3 of 3), about 3 min left"]
+    assert told == ["a (1 of 3)", "b (2 of 3)", "c (3 of 3), about 36 s left"]
 
 
 def test_nobody_listens_outside_the_context() -> None:
