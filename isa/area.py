@@ -1,0 +1,151 @@
+"""An estimate of the area of a machine: its memories as SRAM macros, its arithmetic and its registers.
+
+All figures are of 45 nm. Areas of another `energy.technology_nm` are those times the square of the ratio of the nodes,
+which is also how the macros of CACTI 7 go from 45 nm to 32 nm and 22 nm. Wiring, clock tree, control, decoders of coded
+streams and networks between the parts are not in the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from isa.costs import POST_OPERATIONS
+from isa.declaration import INSTRUCTION_BYTES
+from isa.integers import ceil_div
+from isa.storage import operand_memories
+from isa.target import Target
+
+_NODE_NM = 45
+_PORT = 32
+"""Bytes of a port of ACT, COEF, PAR and the FIFOs."""
+# CACTI 7, type ram, 1 read/write port, itrs-lop, 360 K, 45 nm, as the energies of esc1: mm2 of a macro by its bytes,
+# for each width of a port in bytes.
+_MACROS: Mapping[int, Mapping[int, float]] = {
+    4: {512: 0.0020902, 1024: 0.0038211, 2048: 0.0080170, 4096: 0.0157833},
+    16: {512: 0.0044250, 1024: 0.0060987, 2048: 0.0093940, 4096: 0.0159747},
+    32: {
+        1024: 0.0126273,
+        2048: 0.0158692,
+        4096: 0.0222876,
+        8192: 0.0351008,
+        16384: 0.0678260,
+        32768: 0.1170402,
+        65536: 0.2261366,
+    },
+}
+# Arithmetic synthesised for TSMC 45 nm, um2: W. Dally, "High-performance hardware for machine learning", NIPS 2015;
+# also in Hennessy and Patterson, "Computer architecture", 6th edition, figure 1.13, beside the energies of Horowitz.
+_ADD_INT8 = 36.0
+_ADD_INT32 = 137.0
+_MUL_INT8 = 282.0
+_MUL_INT32 = 3495.0
+# Cells of the Nangate open cell library of 45 nm, um2: DFF_X1 and MUX2_X1.
+_FLIP_FLOP = 4.522
+_MULTIPLEXER = 1.862
+
+
+@dataclass(frozen=True)
+class Part:
+    """Equal pieces of a machine: their number, and the mm2 of all of them.
+
+    `note` tells how a macro is counted whose size lies outside of the table of macros.
+    """
+
+    name: str
+    count: int
+    mm2: float
+    note: str = ""
+
+
+def area_parts(target: Target) -> list[Part]:
+    """Number and mm2 of every kind of memory, arithmetic unit and register of the machine."""
+    scale = (target.energy.technology_nm / _NODE_NM) ** 2
+    parts = [*_memories(target), *_arithmetic(target)]
+    return [Part(part.name, part.count, part.mm2 * scale, part.note) for part in parts]
+
+
+def area_mm2(target: Target) -> float:
+    """The mm2 of all parts."""
+    return sum(part.mm2 for part in area_parts(target))
+
+
+def area_text(target: Target) -> str:
+    """Comment lines of a target file: the estimate, then mm2 and number of each part."""
+    rows = [
+        f"#   {part.mm2:.3f} mm2: {part.count:,} x {part.name}{f', {part.note}' if part.note else ''}\n"
+        for part in area_parts(target)
+    ]
+    head = f"# area estimate: {area_mm2(target):.2f} mm2 at {target.energy.technology_nm} nm"
+    return f"{head}, without wiring, clock tree, control and decoders\n" + "".join(rows)
+
+
+def macro_mm2(size: int, port: int) -> float:
+    """The mm2 of an SRAM macro of `size` bytes with a port of `port` bytes (4, 16 or 32), at 45 nm.
+
+    Between two rows of the table the area is on the line through them. A smaller macro counts as the smallest row, a
+    larger one has the density of the largest row.
+    """
+    rows = _MACROS[port]
+    smallest, largest = min(rows), max(rows)
+    if size >= largest:
+        return rows[largest] * size / largest
+    for (low, below), (high, above) in pairwise(rows.items()):
+        if low <= size <= high:
+            return below + (above - below) * (size - low) / (high - low)
+    return rows[smallest]
+
+
+def _memories(target: Target) -> list[Part]:
+    """Operand memories bank by bank, and the instruction buffer."""
+    a, sizes = target.array, operand_memories(target)
+    slices = a.blocks * a.slices
+    organisation = {  # banks, bytes of a port
+        "act": (ceil_div(a.broadcast_chunks * a.chunk, _PORT), _PORT),  # their ports feed the broadcast
+        "coef": (ceil_div(a.expand_bytes, _PORT), _PORT),
+        "par": (1, _PORT),
+        "psum": (a.blocks, 4),
+        "coefficient registers": (slices, 16),
+        "broadcast FIFOs": (ceil_div(a.blocks, a.fifo_blocks), _PORT),
+        "load FIFO": (1, _PORT),
+        "store FIFO": (1, _PORT),
+    }
+    parts = [_banks(name, sizes[name], *banks) for name, banks in organisation.items()]
+    parts.append(_banks("instruction buffer", target.fetch.instructions * INSTRUCTION_BYTES, 1, _PORT))
+    parts.append(_cells("intermediate FIFOs, bit", slices * a.ic_fifo_depth * a.ic_bits, _FLIP_FLOP))
+    return parts
+
+
+def _arithmetic(target: Target) -> list[Part]:
+    """Accumulators of coefficients, MAC rows with their registers, and the post unit."""
+    a = target.array
+    lanes = a.blocks * a.slices * a.ca_lanes
+    macs = a.blocks * a.slices * a.macs
+    places = a.coefficient_level.bit_length() - 1
+    parts = [_cells(f"coefficient adder of {a.ic_bits} bits", lanes, _ADD_INT32 * a.ic_bits / 32)]
+    if places:  # a multiplexer a bit of the shifted byte, for every place
+        parts.append(_cells("coefficient shifter", lanes, places * (8 + places) * _MULTIPLEXER))
+    # A lane takes a value a cycle through requantisation and the addition of a residual.
+    add_int8, add_int32, mul_int32 = (
+        sum(numbers) for numbers in zip(POST_OPERATIONS["requant"], POST_OPERATIONS["add"], strict=True)
+    )
+    lane = add_int8 * _ADD_INT8 + add_int32 * _ADD_INT32 + mul_int32 * _MUL_INT32
+    return [
+        *parts,
+        _cells(f"multiplier of {a.ic_bits} by 8 bits", macs, _MUL_INT8 * a.ic_bits / 8),
+        _cells("adder of 32 bits in a tree", macs, _ADD_INT32),
+        _cells("register of a weight and a sum", macs, (8 + 32) * _FLIP_FLOP),
+        _cells("lane of the post unit", target.post.lanes, lane),
+    ]
+
+
+def _banks(name: str, size: int, banks: int, port: int) -> Part:
+    bank, smallest, largest = ceil_div(size, banks), min(_MACROS[port]), max(_MACROS[port])
+    note = f"counted as {smallest:,} bytes" if bank < smallest else ""
+    note = f"at the density of {largest:,} bytes" if bank > largest else note
+    return Part(f"{name}, bank of {bank:,} bytes", banks, banks * macro_mm2(bank, port), note)
+
+
+def _cells(name: str, count: int, um2: float) -> Part:
+    return Part(name, count, count * um2 * 1e-6)

@@ -1,0 +1,82 @@
+"""The estimate of a machine's area."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from isa.area import area_mm2, area_parts, area_text, macro_mm2
+from isa.storage import operand_memories
+from isa.target import Target, load_target
+
+ESC1 = load_target("esc1")
+
+
+def found(target: Target) -> dict[str, tuple[int, float]]:
+    """Count and mm2 of every part, by name up to the comma."""
+    return {part.name.partition(",")[0]: (part.count, part.mm2) for part in area_parts(target)}
+
+
+def test_parts_equal_hand_computation() -> None:
+    parts = found(ESC1)
+    assert parts["act"] == (8, pytest.approx(8 * 0.0678260))  # 16,384 bytes a bank
+    assert parts["coef"] == (2, pytest.approx(2 * 0.0678260))
+    assert parts["psum"] == (32, pytest.approx(32 * 0.0038211))  # 1,024 bytes, port of 4
+    assert parts["coefficient registers"] == (192, pytest.approx(192 * 0.0044250))  # 256 bytes count as 512
+    fifo = 0.0126273 + (0.0158692 - 0.0126273) * 128 / 1024  # 1,152 bytes, an eighth of the way from 1,024 to 2,048
+    assert parts["broadcast FIFOs"] == (8, pytest.approx(8 * fifo))
+    assert parts["instruction buffer"] == (1, pytest.approx(0.0351008))  # 128 words of 64 bytes
+    assert parts["intermediate FIFOs"] == (192 * 2 * 16, pytest.approx(192 * 2 * 16 * 4.522e-6))
+    assert parts["coefficient adder of 16 bits"] == (3072, pytest.approx(3072 * 68.5e-6))
+    assert parts["coefficient shifter"] == (3072, pytest.approx(3072 * 2 * 10 * 1.862e-6))
+    assert parts["multiplier of 16 by 8 bits"] == (960, pytest.approx(960 * 564e-6))
+    assert parts["adder of 32 bits in a tree"] == (960, pytest.approx(960 * 137e-6))
+    assert parts["register of a weight and a sum"] == (960, pytest.approx(960 * 40 * 4.522e-6))
+    assert parts["lane of the post unit"] == (32, pytest.approx(32 * (4 * 36 + 4 * 137 + 3 * 3495) * 1e-6))
+    assert area_mm2(ESC1) == pytest.approx(sum(mm2 for _, mm2 in parts.values()))
+
+
+def test_every_operand_memory_has_an_area() -> None:
+    assert set(operand_memories(ESC1)) <= set(found(ESC1))
+
+
+@pytest.mark.parametrize("port", [4, 16, 32])
+def test_a_larger_macro_is_not_smaller(port: int) -> None:
+    areas = [macro_mm2(size, port) for size in range(1, 1 << 18, 256)]
+    assert areas == sorted(areas)
+    assert macro_mm2(1 << 24, port) == pytest.approx(2 * macro_mm2(1 << 23, port))
+
+
+@pytest.mark.parametrize("memory", ["act", "coef", "par", "psum"])
+def test_a_larger_scratchpad_makes_a_larger_machine(memory: str) -> None:
+    size = getattr(ESC1.scratchpad, memory)
+    areas = [area_mm2(Target(ESC1, scratchpad={memory: size * factor})) for factor in (1, 2, 4, 8, 64)]
+    assert all(small < large for small, large in pairwise(areas))
+
+
+def test_the_node_scales_all_areas_by_the_square() -> None:
+    small = Target(ESC1, energy={"technology_nm": 15})
+    assert [part.mm2 * 9 for part in area_parts(small)] == pytest.approx([part.mm2 for part in area_parts(ESC1)])
+    assert "mm2 at 15 nm" in area_text(small)
+
+
+def test_a_size_outside_of_the_table_is_told() -> None:
+    notes = {
+        part.name.partition(",")[0]: part.note
+        for part in area_parts(Target(ESC1, scratchpad={"par": 1 << 20, "act": 1}))
+        if part.note
+    }
+    assert notes == {
+        "act": "counted as 1,024 bytes",
+        "par": "at the density of 65,536 bytes",
+        "coefficient registers": "counted as 512 bytes",
+    }
+    assert "192 x coefficient registers, bank of 256 bytes, counted as 512 bytes\n" in area_text(ESC1)
+
+
+def test_a_machine_of_ternary_coefficients_has_no_shifters() -> None:
+    ternary = replace(ESC1, array=replace(ESC1.array, coefficient_level=1))
+    assert "coefficient shifter" in found(ESC1)
+    assert "coefficient shifter" not in found(ternary)
