@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, islice
 from typing import NamedTuple
@@ -94,18 +94,25 @@ def slowest_slice(marks: Marks, density: float, lanes: int, ahead: int) -> Itera
         yield pace + np.maximum(floor + item_beyond[floor:].sum(axis=0) - pace, 0) / (1 + ahead)
 
 
-class RoundCycles(NamedTuple):
+@dataclass(frozen=True)
+class RoundCycles:
     """Expected cycles of the items of a round, were there a block for each: `items[n]` where they take at least the n
     cycles of the bus or of the MAC rows. `taps`: the most taps of a basis that are not zero.
     """
 
     taps: int
     items: tuple[tuple[float, ...], ...]
+    _paces: dict[tuple[int, int], float] = field(
+        default_factory=dict[tuple[int, int], float], compare=False, repr=False
+    )
 
     def pace(self, least_cycles: int, blocks: int) -> float:
         """Mean, over the passes, of the cycles of an item in the slowest of so many blocks."""
-        items = self.items[min(least_cycles, len(self.items) - 1)]
-        return float(np.mean([max(items[i : i + blocks]) for i in range(0, len(items), blocks)]))
+        key = (min(least_cycles, len(self.items) - 1), blocks)
+        if key not in self._paces:  # a search asks for the same ones again and again
+            items = np.array(self.items[key[0]])
+            self._paces[key] = float(np.maximum.reduceat(items, np.arange(0, items.size, blocks)).mean())
+        return self._paces[key]
 
 
 def round_cycles(constants: ConvConstants, density: float, array: Array, slices: int) -> Iterator[RoundCycles]:
@@ -154,6 +161,10 @@ class EscalateWork(Workload):
     rounds: tuple[RoundCycles, ...]
     expansion: float
     ends: tuple[int, ...]
+    _feeds: dict[tuple[int, int], float] = field(
+        default_factory=dict[tuple[int, int], float], compare=False, repr=False
+    )
+    _widths: dict[int, int] = field(default_factory=dict[int, int], compare=False, repr=False)
 
     name = "escalate"
     accumulates = True
@@ -179,9 +190,11 @@ class EscalateWork(Workload):
 
     def _widest(self, channels: int) -> int:
         """The most bytes of the streams of so many neighbouring output channels."""
-        ends = np.array((0, *self.ends), np.int64)
         channels = min(channels, len(self.ends))
-        return ceil_div(int((ends[channels:] - ends[: ends.size - channels]).max()), 8)
+        if channels not in self._widths:
+            ends = np.array((0, *self.ends), np.int64)
+            self._widths[channels] = ceil_div(int((ends[channels:] - ends[: ends.size - channels]).max()), 8)
+        return self._widths[channels]
 
     def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
         size = max(1, round(channels * self.ends[-1] / len(self.ends) / 8))
@@ -244,9 +257,12 @@ class EscalateWork(Workload):
 
     def _feed(self, groups: int, expand_bytes: int) -> float:
         """Mean cycles in which COEF feeds a block of one of so many row groups an output channel of a round."""
-        bits = np.diff(np.array((0, *self.ends), np.int64))
-        share = -(-bits * groups // (8 * expand_bytes * len(self.rounds)))
-        return float(np.maximum(share, 1).mean())
+        key = (groups, expand_bytes)
+        if key not in self._feeds:
+            bits = np.diff(np.array((0, *self.ends), np.int64))
+            share = -(-bits * groups // (8 * expand_bytes * len(self.rounds)))
+            self._feeds[key] = float(np.maximum(share, 1).mean())
+        return self._feeds[key]
 
     def _expansion(self, number: int) -> float:
         """Mean cycles in which a block expands what it takes in a round."""
