@@ -109,7 +109,8 @@ class Report:
         return [self._layer(layer, program) for layer in program.layers]
 
     def _layer(self, layer: Layer, program: Program) -> LayerReport:
-        known = next((self._weights[n] for n in layer.nodes if n in self._weights), None) if layer.weights else None
+        held = [self._weights[n] for n in layer.nodes if n in self._weights] if layer.weights else []
+        known = _together(held) if held else None
         packed = sum(size for _, size in layer.rodata)
         return LayerReport(
             name=layer.name,
@@ -152,6 +153,18 @@ class Report:
 
         layers = self.layers(program)
         return page(program, layers, _totals(layers, program), title).html()
+
+
+def _together(parts: Sequence[Weights]) -> Weights:
+    """Those of a layer that holds the weights of several convolutions, as bands of rows do."""
+    levels = [part.level for part in parts if part.level is not None]
+    return Weights(
+        stored=sum(part.stored for part in parts),
+        nonzero=sum(part.nonzero for part in parts),
+        level=max(levels) if levels else None,
+        coefficient_entropy_bytes=sum(part.coefficient_entropy_bytes for part in parts),
+        entropy_bytes=sum(part.entropy_bytes for part in parts),
+    )
 
 
 def _coefficient_bytes(layer: Layer, program: Program) -> int:
