@@ -37,6 +37,7 @@ class Row(NamedTuple):
 
 _DENSE = ("--scheme", "dense")
 _SIX = ("--scheme", "escalate", "--basis", "6", "--planes", "1")
+_LEVELS = ("--scheme", "escalate", "--basis", "6", "--scheme-option", "levels=4", "--rate", "0.5")
 
 ROWS: Mapping[str, Row] = {
     "vgg-02": Row("VGG-16 CIFAR, V=6, d=.02", "vgg16_cifar", "0.02", _DENSE, "201.9", "58"),
@@ -46,6 +47,7 @@ ROWS: Mapping[str, Row] = {
     "resnet18": Row("ResNet-18 at 224x224, V=6, d=.05", "resnet18", "0.05", _DENSE, "660", "330"),
     "resnet20-dense": Row("ResNet-20, dense", "resnet20_cifar10", "", _DENSE, "72.9", "50", True),
     "resnet20-v6": Row("ResNet-20, V=6", "resnet20_cifar10", "", _SIX, "49.8", "24", True),
+    "resnet20-levels": Row("ResNet-20, V=6 of levels 4", "resnet20_cifar10", "", _LEVELS, "49.8", "24", True),
     "squeezenet": Row("SqueezeNet, dense", "squeezenet_imagenet_pruned", "", _DENSE, "1648", "1000"),
     "mobilenetv2": Row("MobileNetV2, dense", "mobilenet_v2_imagenet", "", _DENSE, "1390", "700"),
 }
