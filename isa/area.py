@@ -47,7 +47,7 @@ _MULTIPLEXER = 1.862
 
 
 @dataclass(frozen=True)
-class Part:
+class AreaPart:
     """Equal pieces of a machine: their number, and the mm2 of all of them.
 
     `note` tells how a macro is counted whose size lies outside of the table of macros.
@@ -59,11 +59,11 @@ class Part:
     note: str = ""
 
 
-def area_parts(target: Target) -> list[Part]:
+def area_parts(target: Target) -> list[AreaPart]:
     """Number and mm2 of every kind of memory, arithmetic unit and register of the machine."""
     scale = (target.energy.technology_nm / _NODE_NM) ** 2
     parts = [*_memories(target), *_arithmetic(target)]
-    return [Part(part.name, part.count, part.mm2 * scale, part.note) for part in parts]
+    return [AreaPart(part.name, part.count, part.mm2 * scale, part.note) for part in parts]
 
 
 def area_mm2(target: Target) -> float:
@@ -97,7 +97,7 @@ def macro_mm2(size: int, port: int) -> float:
     return rows[smallest]
 
 
-def _memories(target: Target) -> list[Part]:
+def _memories(target: Target) -> list[AreaPart]:
     """Operand memories bank by bank, and the instruction buffer."""
     a, sizes = target.array, operand_memories(target)
     slices = a.blocks * a.slices
@@ -117,7 +117,7 @@ def _memories(target: Target) -> list[Part]:
     return parts
 
 
-def _arithmetic(target: Target) -> list[Part]:
+def _arithmetic(target: Target) -> list[AreaPart]:
     """Accumulators of coefficients, MAC rows with their registers, and the post unit."""
     a = target.array
     lanes = a.blocks * a.slices * a.ca_lanes
@@ -140,12 +140,12 @@ def _arithmetic(target: Target) -> list[Part]:
     ]
 
 
-def _banks(name: str, size: int, banks: int, port: int) -> Part:
+def _banks(name: str, size: int, banks: int, port: int) -> AreaPart:
     bank, smallest, largest = ceil_div(size, banks), min(_MACROS[port]), max(_MACROS[port])
     note = f"counted as {smallest:,} bytes" if bank < smallest else ""
     note = f"at the density of {largest:,} bytes" if bank > largest else note
-    return Part(f"{name}, bank of {bank:,} bytes", banks, banks * macro_mm2(bank, port), note)
+    return AreaPart(f"{name}, bank of {bank:,} bytes", banks, banks * macro_mm2(bank, port), note)
 
 
-def _cells(name: str, count: int, um2: float) -> Part:
-    return Part(name, count, count * um2 * 1e-6)
+def _cells(name: str, count: int, um2: float) -> AreaPart:
+    return AreaPart(name, count, count * um2 * 1e-6)

@@ -171,7 +171,8 @@ def test_bursts_of_one_address_keep_their_order(runs):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_more_of_it_is_not_slower(changes, seed):
     base = measure(*tiled_program(seed)).timeline.total
-    assert measure(*tiled_program(seed, scaled(**changes))).timeline.total <= 1.01 * base + 20
+    # Requests that come earlier are put in another order, which may cost a turnaround from writes to reads.
+    assert measure(*tiled_program(seed, scaled(**changes))).timeline.total <= 1.01 * base + 40
 
 
 @pytest.mark.parametrize("instructions_in_flight", [1, 4])
