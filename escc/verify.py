@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -74,10 +74,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Values:
-    """Values of a level by node: stored integers NHWC with their scale, or floats NCHW with scale None."""
+    """Values of a level by node: stored integers NHWC with their scale, or floats NCHW with scale None.
+
+    Of several operations that stand for a node, the last one counts; `earlier` are the integers of the others.
+    """
 
     by_node: dict[str, tuple[str, Array, float | None]]
     outputs: list[Array]
+    earlier: dict[str, list[Array]] = field(default_factory=dict[str, list[Array]])
 
 
 class Verification:
@@ -131,10 +135,13 @@ class Verification:
             from emulator.machine import Machine
 
             found: dict[str, tuple[str, Array, float | None]] = {}
+            earlier = self._exact.earlier
             self._layers = {self._key(layer.nodes): layer.name for layer in program.layers}
 
             def observe(layer: Any, tensor: Array) -> None:
-                if key := self._key(layer.nodes):
+                key = self._key(layer.nodes)
+                # Where the last operation of a node moves nothing, the layer is one of the others.
+                if key and not any(np.array_equal(tensor, other) for other in earlier.get(key, ())):
                     found[key] = (layer.kind, tensor.copy(), layer.output.scale)
 
             run = Machine(program).run(self._inputs, observer=observe)
@@ -161,6 +168,7 @@ class Verification:
 
     def _run(self, module: ModuleOp, disturbance: _Disturbance | None = None) -> Values:
         found: dict[str, tuple[str, Array, float | None]] = {}
+        earlier: dict[str, list[Array]] = {}
 
         def observe(op: Operation, results: Sequence[Array]) -> Sequence[Array]:
             if disturbance is not None:
@@ -170,6 +178,8 @@ class Verification:
                 return results
             kind = cast("TensorType[Attribute]", op.results[0].type).element_type
             if isinstance(kind, esc.QType):
+                if key in found:
+                    earlier.setdefault(key, []).append(found[key][1])
                 found[key] = (op.name, results[0], kind.scale)
             elif results[0].dtype.kind == "f" and found.get(key, ("", results[0], None))[2] is None:
                 # (the float that the host makes of a quantised output does not hide it)
@@ -177,7 +187,7 @@ class Verification:
             return results
 
         outputs = run_module(module, self._inputs, observe)
-        return Values(found, outputs)
+        return Values(found, outputs, earlier)
 
     def _compare_floats(self, name: str, values: Values) -> None:
         assert self._float is not None
