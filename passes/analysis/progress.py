@@ -42,7 +42,7 @@ class Progress:
         if (listener := _LISTENER.get()) is None:
             return
         text = f"{what} ({self._number} of {len(self._work)})"
-        if done >= _ENOUGH * total:
+        if done > 0 and done >= _ENOUGH * total:
             left = (self._clock() - self._begin) * (total - done) / done
             text = f"{text}, about {_duration(left)} left"
         listener(text)

@@ -23,7 +23,6 @@ from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, requant_block_bytes
 from isa.target import Target
 from isa.weights import pack_weights, weight_table
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.add import add_block
 from passes.tiling.conv_shape import ConvShape
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
@@ -34,6 +33,7 @@ from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
 from passes.tiling.problem import InputSource, Tiling, TilingProblem, Workload
+from passes.tiling.two_tensors import add_block
 
 
 @dataclass(frozen=True)
@@ -258,8 +258,8 @@ def _window_parts(
 
 
 def _addition(op: esc.RequantizeOp) -> NDArray[np.uint8]:
-    values = (op.mult_a, op.mult_b, op.add_shift, op.add_lo, op.add_hi)
-    return add_block(*(0 if v is None else v.value.data for v in values))
+    assert op.addition is not None  # or the operation has no residual
+    return add_block(op.addition)
 
 
 def _requantise(

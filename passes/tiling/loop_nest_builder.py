@@ -146,12 +146,25 @@ class LoopNestBuilder:
 
         return emit
 
-    def load_tile(self, buffer: SSAValue, tensor: str, channels: ChannelMap) -> Emit:
-        """Load of exactly the positions of the output tile; nothing if the buffer stands for a resident tensor."""
+    def load_tile(
+        self,
+        buffer: SSAValue,
+        tensor: str,
+        channels: ChannelMap,
+        spread: tuple[bool, bool, bool] = (False, False, False),
+    ) -> Emit:
+        """Load of exactly the positions of the output tile; nothing if the buffer stands for a resident tensor.
+
+        `spread`: axes y, x, k along which the tensor has one index, which every tile reads.
+        """
         if isinstance(buffer.owner, ResidentOp):
             return _nothing
-        one, zero = (1, 1), (0, 0)
-        return lambda at: [LoadTileOp(buffer, tensor, at["y"], at["x"], at["k"], one, one, zero, channels)]
+
+        def emit(at: Ranges) -> Sequence[Operation]:
+            y, x, k = (self.range(0, 1) if one else at[axis] for axis, one in zip("yxk", spread, strict=True))
+            return [LoadTileOp(buffer, tensor, y, x, k, (1, 1), (1, 1), (0, 0), channels)]
+
+        return emit
 
     def load_parameters(self, constant: str) -> None:
         """Load of requantisation parameters."""
