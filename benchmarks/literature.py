@@ -7,14 +7,14 @@ in ten is not zero on a SparTen. `esc-compare` takes all three; --commands print
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from commanded import cells, table
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -76,35 +76,22 @@ def line(row: Row, comparison: Mapping[str, Any]) -> str:
     cycles = [total["cycles"] for total in (ours, *theirs)]
     energy = [sum(part["value"] for part in total["energy_uj"]) for total in (ours, *theirs)]
     ratios = [f"{value / values[0]:.2f}" for values in (cycles, energy) for value in values[1:]]
-    cells = (row.title, ", ".join(f"{c / 1e3:.1f}" for c in cycles), ", ".join(f"{e:.1f}" for e in energy), *ratios)
-    return f"| {' | '.join(cells)} |"
+    values = (row.title, ", ".join(f"{c / 1e3:.1f}" for c in cycles), ", ".join(f"{e:.1f}" for e in energy), *ratios)
+    return cells(values)
 
 
 def _is_ours(name: str) -> bool:
     return name not in (DENSE, SPARSE)
 
 
+def measured(name: str, row: Row, out: Path) -> str:
+    """The line of a row."""
+    return line(row, measure(name, row, out))
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/literature"), help="folder of all files (default: %(default)s)"
-    )
-    parser.add_argument("--commands", action="store_true", help="print the commands and run nothing")
-    args = parser.parse_args()
-    if unknown := sorted(set(args.rows) - set(ROWS)):
-        parser.error(f"unknown row '{unknown[0]}'; there are {', '.join(ROWS)}")
-    chosen = {name: row for name, row in ROWS.items() if name in (args.rows or ROWS)}
-    if args.commands:
-        for name, row in chosen.items():
-            print("\n".join(shlex.join(command) for command in commands(name, row, args.out)))
-        return
-    args.out.mkdir(parents=True, exist_ok=True)
-    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
-    for name, row in chosen.items():
-        print(line(row, measure(name, row, args.out)), flush=True)
-    print(f"| {' | '.join(GOALS)} |")
+    table(__doc__, ROWS, "out/literature", HEAD, commands, measured, GOALS)
 
 
 if __name__ == "__main__":

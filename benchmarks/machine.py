@@ -8,15 +8,15 @@ image, the embedded sample; top-1 is that of the folder's test images.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from commanded import cells, table
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data"))
@@ -89,7 +89,7 @@ def measure(name: str, row: Row, out: Path) -> tuple[dict[str, Any], str]:
 def line(row: Row, totals: Mapping[str, Any], accuracy: str) -> str:
     """A line of the table."""
     bound = totals["lower_bound"]
-    cells = (
+    values = (
         row.title,
         row.earlier,
         f"{totals['cycles'] / 1e3:.1f}",
@@ -100,30 +100,19 @@ def line(row: Row, totals: Mapping[str, Any], accuracy: str) -> str:
         bound["binding"].replace("_", " "),
         accuracy,
     )
-    return f"| {' | '.join(cells)} |"
+    return cells(values)
+
+
+def measured(name: str, row: Row, out: Path) -> str | None:
+    """The line of a row, None where its data are missing."""
+    if not row.density and not (DATA / f"models/{row.network}.onnx").exists():
+        return None
+    return line(row, *measure(name, row, out))
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (default: all)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/machine"), help="folder of all files (default: %(default)s)"
-    )
-    parser.add_argument("--commands", action="store_true", help="print the commands and run nothing")
-    args = parser.parse_args()
-    if unknown := sorted(set(args.rows) - set(ROWS)):
-        parser.error(f"unknown row '{unknown[0]}'; there are {', '.join(ROWS)}")
-    chosen = {name: row for name, row in ROWS.items() if name in (args.rows or ROWS)}
-    if args.commands:
-        for name, row in chosen.items():
-            print("\n".join(shlex.join(command) for command in commands(name, row, args.out)))
-        return
-    args.out.mkdir(parents=True, exist_ok=True)
-    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
-    for name, row in chosen.items():
-        if row.density or (DATA / f"models/{row.network}.onnx").exists():
-            print(line(row, *measure(name, row, args.out)), flush=True)
+    table(__doc__, ROWS, "out/machine", HEAD, commands, measured)
 
 
 if __name__ == "__main__":
