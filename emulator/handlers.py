@@ -5,33 +5,21 @@ A package adds a unit by an entry point of the group `emulator.units` that names
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
+from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from emulator import units
 from emulator.unit import Unit
+from isa import found
 from isa.errors import UserError
 from isa.program import Program
 
 
-def _found() -> Iterator[tuple[str, object]]:
-    for module in iter_modules(units.__path__):
-        yield module.name, import_module(f"{units.__name__}.{module.name}").UNIT
-    for point in sorted(entry_points(group="emulator.units"), key=lambda point: point.name):
-        try:
-            yield point.name, point.load()
-        except (ImportError, AttributeError, ValueError) as e:
-            what = f"the unit '{point.name}' (entry point group 'emulator.units') does not load: {e}"
-            raise UserError(what, "reinstall or uninstall its package") from e
-
-
 def _table() -> dict[str, Unit[Any]]:
     table: dict[str, Unit[Any]] = {}
-    for name, unit in _found():
+    for name, unit in chain(found.own(units, "UNIT"), found.installed("emulator.units", "unit")):
         if not isinstance(unit, Unit):
             raise UserError(f"the unit '{name}' must be a Unit, found {type(unit).__name__}")
         mnemonic = unit.spec.mnemonic

@@ -97,6 +97,10 @@ def macro_mm2(size: int, port: int) -> float:
     return rows[smallest]
 
 
+_FIFOS_OF_BITS = "intermediate FIFOs"
+"""What is too small for a memory macro and lies in flip-flops."""
+
+
 def _memories(target: Target) -> list[AreaPart]:
     """Operand memories bank by bank, and the instruction buffer."""
     a, sizes = target.array, operand_memories(target)
@@ -111,9 +115,10 @@ def _memories(target: Target) -> list[AreaPart]:
         "load FIFO": (1, _PORT),
         "store FIFO": (1, _PORT),
     }
+    organisation |= {name: (1, _PORT) for name in sizes if name not in organisation and name != _FIFOS_OF_BITS}
     parts = [_banks(name, sizes[name], *banks) for name, banks in organisation.items()]
     parts.append(_banks("instruction buffer", target.fetch.instructions * INSTRUCTION_BYTES, 1, _PORT))
-    parts.append(_cells("intermediate FIFOs, bit", slices * a.ic_fifo_depth * a.ic_bits, _FLIP_FLOP))
+    parts.append(_cells(f"{_FIFOS_OF_BITS}, bit", slices * a.ic_fifo_depth * a.ic_bits, _FLIP_FLOP))
     return parts
 
 

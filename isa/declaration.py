@@ -109,8 +109,15 @@ Cycles: TypeAlias = Callable[[Values, Target], Number]
 Counts: TypeAlias = Callable[[Values, Target], Mapping[Count, Number]]
 
 
+Memories: TypeAlias = Callable[[Target], Mapping[str, int]]
+
+
 def _nothing(_: Values, __: Target) -> tuple[Any, ...]:
     return ()
+
+
+def _no_memories(_: Target) -> Mapping[str, int]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,7 @@ class InstructionSpec:
       bounding boxes.
     - `cycles` are those of the unit that executes a legal instruction, start-up included (loads and stores: those of
       the scratchpad side), and `counts` its events. Each is None where data decide; the unit records the rest.
+    - `memories` are the bytes, over the whole machine, of memories for operands that exist for this instruction.
     """
 
     mnemonic: str
@@ -135,6 +143,7 @@ class InstructionSpec:
     extents: Extents = _nothing
     cycles: Cycles | None = None
     counts: Counts | None = None
+    memories: Memories = _no_memories
     fields: tuple[Field, ...] = field(init=False)
     offsets: MappingProxyType[str, int] = field(init=False, repr=False, compare=False)
 

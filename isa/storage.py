@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from isa.instructions.conv_esc import register_bits
 from isa.integers import ceil_div
+from isa.table import INSTRUCTIONS
 from isa.target import Target
-
-_REGISTER_SETS = 2
-"""Sets of coefficient registers of a block: one in use, one being filled."""
 
 
 def operand_memories(target: Target) -> dict[str, int]:
@@ -19,10 +16,9 @@ def operand_memories(target: Target) -> dict[str, int]:
     operands.
     """
     a, found = target.array, {f.name: int(getattr(target.scratchpad, f.name)) for f in fields(target.scratchpad)}
-    registers = _REGISTER_SETS * a.coefficient_registers
-    found["coefficient registers"] = a.blocks * ceil_div(registers * register_bits(1), 8)
+    for spec in INSTRUCTIONS:
+        found |= spec.memories(target)
     found["broadcast FIFOs"] = ceil_div(a.blocks, a.fifo_blocks) * a.fifo_chunks * (a.chunk + a.chunk // 8)
-    found["intermediate FIFOs"] = a.blocks * a.slices * a.ic_fifo_depth * ceil_div(a.ic_bits, 8)
     found["load FIFO"] = target.dma.load_fifo
     found["store FIFO"] = target.dma.store_fifo
     return found

@@ -6,29 +6,12 @@ opcode lies in `isa.declaration.EXTERNAL_OPCODES`. What executes it is an entry 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from isa import instructions
+from isa import found, instructions
 from isa.declaration import EXTERNAL_OPCODES, EncodingError, Instruction, InstructionSpec, decode_as
 from isa.errors import UserError
-
-
-def _own() -> Iterator[tuple[str, object]]:
-    for module in iter_modules(instructions.__path__):
-        yield module.name, import_module(f"{instructions.__name__}.{module.name}").SPEC
-
-
-def _installed() -> Iterator[tuple[str, object]]:
-    for point in sorted(entry_points(group="isa.instructions"), key=lambda point: point.name):
-        try:
-            yield point.name, point.load()
-        except (ImportError, AttributeError, ValueError) as e:
-            what = f"the instruction '{point.name}' (entry point group 'isa.instructions') does not load: {e}"
-            raise UserError(what, "reinstall or uninstall its package") from e
 
 
 def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[str, object]]) -> list[InstructionSpec]:
@@ -51,7 +34,9 @@ def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[
     return sorted(specs, key=lambda spec: spec.opcode)
 
 
-INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(assemble_table(_own(), _installed()))
+INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(
+    assemble_table(found.own(instructions, "SPEC"), found.installed("isa.instructions", "instruction"))
+)
 """All instructions in the order of their opcodes."""
 
 OWN_INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(s for s in INSTRUCTIONS if s.opcode not in EXTERNAL_OPCODES)

@@ -246,3 +246,7 @@ def eyeriss() -> Eyeriss:
 def eyeriss_chip() -> EyerissChip:
     """The fabricated array of 12 x 14 elements, 16-bit data."""
     return load(EyerissChip, "eyeriss-chip")
+
+
+BASELINES = {"eyeriss": eyeriss, "eyeriss-chip": eyeriss_chip}
+"""What this file has for `escc.baselines.registry`, by name."""

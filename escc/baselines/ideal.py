@@ -37,3 +37,7 @@ def ideal_dense() -> Ideal:
 def ideal_sparse() -> Ideal:
     """Products of two values other than zero."""
     return load(Ideal, "ideal-sparse")
+
+
+BASELINES = {"ideal-dense": ideal_dense, "ideal-sparse": ideal_sparse}
+"""What this file has for `escc.baselines.registry`, by name."""

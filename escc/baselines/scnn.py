@@ -266,3 +266,7 @@ def scnn_conflicts() -> Scnn:
 def scnn_dense() -> Scnn:
     """The same elements with every zero multiplied."""
     return load(Scnn, "scnn-dense")
+
+
+BASELINES = {"scnn": scnn, "scnn-conflicts": scnn_conflicts, "scnn-dense": scnn_dense}
+"""What this file has for `escc.baselines.registry`, by name."""

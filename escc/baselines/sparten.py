@@ -169,3 +169,13 @@ def sparten_one_sided() -> SparTen:
 def sparten_dense() -> SparTen:
     """The same clusters without any skipping."""
     return load(SparTen, "sparten-dense")
+
+
+BASELINES = {
+    "sparten": sparten,
+    "sparten-gbs": sparten_gbs,
+    "sparten-unbalanced": sparten_unbalanced,
+    "sparten-one-sided": sparten_one_sided,
+    "sparten-dense": sparten_dense,
+}
+"""What this file has for `escc.baselines.registry`, by name."""

@@ -46,3 +46,7 @@ class Systolic(BaselineMachine):
 def systolic() -> Systolic:
     """32 x 32 multipliers."""
     return load(Systolic, "systolic")
+
+
+BASELINES = {"systolic": systolic}
+"""What this file has for `escc.baselines.registry`, by name."""

@@ -84,9 +84,9 @@ def _number(text: str, accepted: Callable[[float], bool], wanted: str) -> float:
 
 def scheme(text: str) -> str:
     """Name of an installed compression scheme."""
-    from importlib.metadata import entry_points
+    from passes.decomposition.scheme import scheme_names
 
-    schemes = sorted(set(entry_points(group="escc.schemes").names))
+    schemes = scheme_names()
     if text not in schemes:
         raise argparse.ArgumentTypeError(f"no scheme '{text}'; installed: {', '.join(schemes)}")
     return text
@@ -138,9 +138,9 @@ def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 def machines(text: str) -> tuple[str, ...]:
     """Names of installed baselines, separated by commas."""
-    from importlib.metadata import entry_points
+    from escc.baselines.registry import installed
 
-    known = sorted(set(entry_points(group="escc.baselines").names))
+    known = installed()
     names = text.split(",")
     for name in names:
         if name not in known:

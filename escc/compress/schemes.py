@@ -1,22 +1,9 @@
-"""The compression schemes that come with escc: `dense`, `escalate` and `auto`.
-
-A scheme decides how one convolution is computed. It is a callable ``(layer, options) -> WeightForm | None`` over
-plain NumPy (see `passes.decomposition.scheme`); None keeps the layer dense. To add one, name it in the entry points of
-a package::
-
-    [project.entry-points."escc.schemes"]
-    binary = "my_package.schemes:binary"
-
-and select it with ``--scheme binary``. It is called once a layer, in the order of the network, with the moments of
-the inputs that the already compressed network gives it, and must be deterministic.
-"""
+"""What the schemes of `escc.schemes` share: prices, rungs of bases and levels, the search for a decomposition."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,9 +15,10 @@ from numpy.typing import NDArray
 from escc.compress.decompose import Fit, Settings
 from escc.compress.initial import sizes
 from escc.compress.metric import Metric
-from escc.compress.price import Cost, price
+from escc.compress.price import Cost
 from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
+from isa.instructions.conv_esc import working_slices
 from isa.integers import ceil_div
 from isa.levels import LEVELS
 from passes.decomposition.int8 import Int8
@@ -38,8 +26,6 @@ from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
 
 F = NDArray[np.float64]
-
-_LOG = logging.getLogger(__name__)
 
 RIDGE = 1e-3
 """Least pull of the target towards the original weights, as a share of the mean input variance."""
@@ -56,23 +42,16 @@ DEFAULT_RATE = 0.1
 all cycles, where nothing else is asked for.
 """
 
-UNCERTAIN_CYCLES = 64
-"""Cycles by which an estimate may be off for fixed latencies alone: a layer is slower if it takes more than these."""
-LEAST_SAVING = 1 / 256
-"""Share of the network's int8 weights that a layer must save to count as smaller, where no price of bytes is given."""
-
-_QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
-_THOROUGH = Settings(starts=3)
+QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
+THOROUGH = Settings(starts=3)
 _BRIEF = Settings(starts=1, trial_rounds=1, rounds=2, factors=(1.0,))
-_COMPLETION = replace(_QUICK, trial_rounds=1)
+_COMPLETION = replace(QUICK, trial_rounds=1)
 MEDIUM = 30_000_000
 """Multiply-adds of one pass over the coefficients of a layer above which bases are sought on some of its output
 channels.
 """
 LEAST_CHANNELS = 32
 """Output channels on which bases are sought, or more."""
-TOO_LARGE = 50_000_000_000
-"""The same above which `auto` keeps a layer dense, because even the bases that are known take minutes to use."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +94,20 @@ class Rung(NamedTuple):
 
     bases: int
     level: int
+
+
+def most_bases(layer: ConvLayer, level: int) -> int:
+    """Virtual bases that the machine holds if coefficients are of magnitude up to `level`, which is 1, 2 or 4.
+
+    Half of COEF holds the coefficients of one output channel at two, three or four bits each, the registers of a
+    block hold those of one basis, and half of PAR holds the bases.
+    """
+    _, r, s, c = layer.weights.shape
+    pads = layer.target.scratchpad
+    if working_slices(c, level, layer.target) == 0:
+        return 0
+    bits = 1 + level.bit_length()
+    return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
 
 
 def asked_level(layer: ConvLayer, options: SchemeOptions) -> int:
@@ -170,7 +163,7 @@ def target_and_metric(layer: ConvLayer) -> tuple[F, F]:
     return wanted.reshape(w.shape), metric
 
 
-class _Search:
+class Search:
     """Decompositions of one layer in its metric.
 
     Output channels have nothing in common but the bases. So the search for bases, and for how many there should be,
@@ -234,13 +227,13 @@ class _Search:
         From rung `at` downhill; what the first fit says of the density saves the others a pass. The two neighbours
         are tried at once, on as many threads as there are processors.
         """
-        best = self.fit(ladder[at], _QUICK)
+        best = self.fit(ladder[at], QUICK)
         values = {at: objective(best)}
 
         def following(index: int) -> Fit:
             old, new = ladder[at], ladder[index]
             density = best.density * old.bases / new.bases
-            return self.fit(new, _QUICK, replace(Usage.of(best, old.level), density=density))
+            return self.fit(new, QUICK, replace(Usage.of(best, old.level), density=density))
 
         while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -270,103 +263,3 @@ class WithLevels:
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return self._scheme(layer, options)
-
-
-def dense(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
-    """Keeps every layer dense."""
-    return None
-
-
-@WithLevels
-def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
-    """Decomposes every layer with the bases asked for; sparser than the best fit only at prices that are asked for.
-
-    A layer that would become slower and not smaller stays dense, and the log says so. Raises UserError if the
-    scratchpads cannot hold the bases.
-    """
-    rung = single_rung(layer, options)
-    if rung.bases > (most := layer.most_bases(rung.level)):
-        raise UserError(
-            f"node '{layer.name}' (Conv): {rung.bases} virtual bases do not fit the scratchpads of target "
-            f"'{layer.target.name}'; requires at most {most}",
-            "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
-        )
-    search = _Search(layer, Prices.of(layer, options).byte_price(layer), options.seed, rung.bases)
-    answer = search.answer(search.complete(rung, search.fit(rung, _THOROUGH)))
-    now, cost = (price(form, layer.shape, layer.target) for form in (int8_of(layer), answer))
-    if not _only_loses(layer, options, now, cost):
-        return answer
-    _LOG.info(
-        f"node '{layer.name}' (Conv) stays dense: with {rung.bases} bases it takes {cost.cycles:,.0f} cycles and "
-        f"{cost.nbytes:,} bytes, dense {now.cycles:,.0f} cycles and {now.nbytes:,} bytes"
-    )
-    return None
-
-
-def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost) -> bool:
-    """Whether a cost has more cycles than one has now, and no fewer bytes to speak of.
-
-    Where bytes have a price, every byte that is saved counts.
-    """
-    least = 0.0 if options.byte_price else LEAST_SAVING * (options.network_bytes or layer.weights.size)
-    return cost.cycles > now.cycles + UNCERTAIN_CYCLES and now.nbytes - cost.nbytes <= least
-
-
-def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
-    """Rungs of the level worth a look, the better fits last, and the one to begin with.
-
-    At equal bytes, more bases with sparser coefficients are often the better fit, so that there are rungs with as many
-    bases as taps and more, among them as many as fill the last round of the slices. Where there are more taps than
-    slices, the search begins with as many bases as slices, which take a single round.
-    """
-    _, r, s, _ = layer.weights.shape
-    taps, array, level = r * s, layer.target.array, asked_level(layer, options)
-    if options.basis is not None or options.planes is not None:
-        rungs = [single_rung(layer, options)]
-    else:
-        few = min(taps, array.slices)
-        full = min(ceil_div(taps, array.slices) * array.slices, 2 * taps)
-        counts = [2, 3, 4, 5] if taps == 1 else sorted({taps, full, 2 * taps})
-        rungs = [Rung(bases, level) for bases in ([few] if few < taps else []) + counts]
-    rungs = [rung for rung in rungs if rung.bases <= layer.most_bases(level)]
-    quick = [i for i, rung in enumerate(rungs) if rung.bases <= array.slices and rung.bases < taps]
-    return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
-
-
-@WithLevels
-def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
-    """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
-
-    Prices are those of `SchemeOptions`; where it has neither, `DEFAULT_RATE` for both, and a layer is decomposed
-    only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
-    """
-    rungs, first = ladder(layer, options)
-    if not rungs:
-        return None
-    if pass_work(layer, rungs[0].bases) > TOO_LARGE:
-        warnings.warn(
-            f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
-            UserWarning,
-            stacklevel=2,
-        )
-        return None
-    prices = Prices.of(layer, options, DEFAULT_RATE)
-    chosen_freely = options.byte_price is None and options.cycle_price is None
-    now = price(int8_of(layer), layer.shape, layer.target)
-
-    def objective(fit: Fit) -> float:
-        cost = price(search.answer(fit), layer.shape, layer.target)
-        if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
-            return np.inf
-        return prices.objective(layer, fit.relative_error, cost)
-
-    search = _Search(layer, prices.byte_price(layer), options.seed, rungs[first].bases)
-    dense_value = prices.objective(layer, 0.0, now)
-    rung, best, value = search.climb(rungs, first, objective)
-    if value >= dense_value:
-        return None
-    if layer.calibrated:
-        better = search.fit(rung, _THOROUGH, Usage.of(best, rung.level))
-        best = better if objective(better) < value else best
-    whole = search.complete(rung, best)
-    return search.answer(whole) if whole is best or objective(whole) < dense_value else None

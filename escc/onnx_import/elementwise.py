@@ -147,7 +147,7 @@ _FLOAT = (c.float_inputs,)
 _ARITHMETIC = (c.float_inputs, numbers_or_functions)
 _COMPOSED: Mapping[str, Callable[[Node], Expression]] = {"Gelu": _gelu, "Swish": _swish}
 
-ELEMENTWISE: Mapping[str, Operator] = {
+OPERATORS: Mapping[str, Operator] = {
     **{f.name: Operator(_emit(_named(f.name, f.parameters)), _FLOAT) for f in MORE_FUNCTIONS},
     **{name: Operator(_emit(make), _FLOAT) for name, make in _COMPOSED.items()},
     "Cast": Operator(_cast, (is_cast_of_floats_or_indices,)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -15,13 +15,14 @@ from dialects import onnx, onnx_pools
 from dialects.attributes import integer
 from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_shapes import same_pads
+from escc import onnx_import
 from escc.onnx_import import constraints as c
-from escc.onnx_import.elementwise import ELEMENTWISE
 from escc.onnx_import.emitting import Convert, Emitter, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
-from escc.onnx_import.reductions import MAPS, SPLITS, dilated, reduce_map
+from escc.onnx_import.reductions import MAPS, dilated, reduce_map
+from isa import found
 from isa.errors import UserError
 
 GROUP = "escc.operators"
@@ -251,7 +252,7 @@ _POOL = (*_WINDOW, c.has_no_dilation, c.pads_are_below_the_kernel)
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
 
-_OURS: dict[str, Operator] = {
+OPERATORS: Mapping[str, Operator] = {
     "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC),
     "AveragePool": Operator(_average_pool, _POOL),
     "BatchNormalization": Operator(_batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant)),
@@ -295,12 +296,14 @@ _OURS: dict[str, Operator] = {
 @cache
 def operators() -> Mapping[str, Operator]:
     """Every operator that can be imported, ours and those of other packages. Raises UserError if two claim one name."""
-    found = {**_OURS, **ELEMENTWISE, **SPLITS}
-    for point in entry_points(group=GROUP):
-        if point.name in found:
+    files = (cast("Mapping[str, Operator]", table) for _, table in found.own(onnx_import, "OPERATORS"))
+    added = ({name: cast(Operator, operator)} for name, operator in found.installed(GROUP, "operator"))
+    known: dict[str, Operator] = {}
+    for table in chain(files, added):
+        if twice := sorted(known.keys() & table):
             raise UserError(
-                f"the operator '{point.name}' of '{point.value}' is known already",
+                f"the operator '{twice[0]}' is known already",
                 f"uninstall the package that names it in the entry points '{GROUP}'",
             )
-        found[point.name] = cast(Operator, point.load())
-    return found
+        known |= table
+    return known

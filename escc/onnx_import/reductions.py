@@ -118,7 +118,7 @@ def dilated(node: Node) -> Node:
 
 MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)
 
-SPLITS: Mapping[str, Operator] = {
+OPERATORS: Mapping[str, Operator] = {
     "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts)),
 }
 """Operators by their names in ONNX."""

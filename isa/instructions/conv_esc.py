@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from isa.coefficients import StreamCode
 from isa.costs import Counted
@@ -24,6 +24,9 @@ from isa.field_groups import (
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, least, most
 from isa.target import Target
+
+_REGISTER_SETS = 2
+"""Sets of coefficient registers of a block: one in use, one being filled."""
 
 
 def registers(c: Number, target: Target) -> Number:
@@ -110,6 +113,15 @@ def counts(v: Values, target: Target) -> Counted:
     }
 
 
+def memories(target: Target) -> Mapping[str, int]:
+    """Coefficients and intermediate channels of the blocks."""
+    a = target.array
+    return {
+        "coefficient registers": a.blocks * ceil_div(_REGISTER_SETS * a.coefficient_registers * register_bits(1), 8),
+        "intermediate FIFOs": a.blocks * a.slices * a.ic_fifo_depth * ceil_div(a.ic_bits, 8),
+    }
+
+
 SPEC = InstructionSpec(
     "conv.esc",
     0x12,
@@ -137,4 +149,5 @@ SPEC = InstructionSpec(
     rules=rules,
     extents=extents,
     counts=counts,
+    memories=memories,
 )

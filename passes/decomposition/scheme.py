@@ -1,7 +1,8 @@
 """What a compression scheme is told of a convolution, and what it answers.
 
-A scheme is any callable ``(ConvLayer, SchemeOptions) -> WeightForm | None`` that is named in the entry point group
-`escc.schemes`; None keeps the layer dense. See docs of `Scheme`.
+A scheme is any callable ``(ConvLayer, SchemeOptions) -> WeightForm | None``; None keeps the layer dense. See docs of
+`Scheme`. Those of the tree are files of the package `escc.schemes`, those of other packages are named in the entry
+point group of that name.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isa import found
 from isa.errors import UserError
 from isa.formats import TensorFormat
-from isa.instructions.conv_esc import working_slices
-from isa.integers import ceil_div
 from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
 from passes.math.moments import Moments
@@ -27,6 +28,9 @@ from passes.tiling.conv_shape import ConvShape
 F = NDArray[np.float64]
 
 GROUP = "escc.schemes"
+"""Entry points of other packages, each a `Scheme`; and the package above the passes whose files are those of the tree,
+which is found by its name as entry points are.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,19 +68,6 @@ class ConvLayer:
         formats = self.input_format, self.output_format
         return ConvShape(k, c, (r, s), self.strides, self.pads, (h, w), (oh, ow), self.density, *formats)
 
-    def most_bases(self, level: int) -> int:
-        """Virtual bases that the machine holds if coefficients are of magnitude up to `level`, which is 1, 2 or 4.
-
-        Half of COEF holds the coefficients of one output channel at two, three or four bits each, the registers of a
-        block hold those of one basis, and half of PAR holds the bases.
-        """
-        _, r, s, c = self.weights.shape
-        pads = self.target.scratchpad
-        if working_slices(c, level, self.target) == 0:
-            return 0
-        bits = 1 + level.bit_length()
-        return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
-
 
 @dataclass(frozen=True)
 class SchemeOptions:
@@ -107,17 +98,35 @@ class Scheme(Protocol):
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None: ...
 
 
+def _files() -> dict[str, str]:
+    """The module of each scheme of the tree, by the name of the scheme."""
+    files = (file.name for file in iter_modules(import_module(GROUP).__path__))
+    return {file.replace("_", "-"): f"{GROUP}.{file}" for file in files}
+
+
+def scheme_names() -> list[str]:
+    """Names of all installed schemes, in alphabetical order; no scheme is imported for that."""
+    return sorted({*_files(), *(point.name for point in found.points(GROUP))})
+
+
 def load_scheme(name: str) -> Scheme:
-    """The installed scheme of that name. Raises UserError listing those there are."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        close = difflib.get_close_matches(name, found, 1)
+    """The installed scheme of that name. Raises UserError listing those there are, or if it is there twice."""
+    files, added = _files(), {point.name: point for point in found.points(GROUP)}
+    if name in files and name in added:
+        raise UserError(
+            f"two schemes have the name '{name}', that of escc and '{added[name].value}'",
+            f"uninstall the package that names one in the entry points '{GROUP}'",
+        )
+    if name in files:
+        return cast(Scheme, import_module(files[name]).SCHEME)
+    if name not in added:
+        close = difflib.get_close_matches(name, scheme_names(), 1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise UserError(
             f"unknown compression scheme '{name}'{hint}",
-            f"installed: {', '.join(sorted(found))}; a package adds one through the entry points '{GROUP}'",
+            f"installed: {', '.join(scheme_names())}; a package adds one through the entry points '{GROUP}'",
         )
-    return cast(Scheme, found[name].load())
+    return cast(Scheme, found.load(added[name], "scheme"))
 
 
 def own_options(name: str, scheme: Scheme, given: tuple[str, ...]) -> dict[str, str]:

@@ -6,16 +6,14 @@ group `escc.layers` that names its `LayerKind`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
 
 from xdsl.ir import Operation
 
 from dialects.bfs_tiles import TileOp
 from dialects.locations import describe
+from isa import found
 from isa.errors import UserError
 from passes import layers
 from passes.tiling.esc_op_to_layer import LayerTiler
@@ -26,30 +24,14 @@ GROUP = "escc.layers"
 """Entry points, each an instance of `LayerKind` under the name of its kind."""
 
 
-def _own() -> Iterator[tuple[str, object]]:
-    for module in iter_modules(layers.__path__):
-        contents = vars(import_module(f"{layers.__name__}.{module.name}"))
-        if "KIND" in contents:
-            yield module.name, contents["KIND"]
-
-
-def _installed() -> Iterator[tuple[str, object]]:
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        try:
-            yield point.name, point.load()
-        except (ImportError, AttributeError, ValueError) as e:
-            what = f"the layer kind '{point.name}' (entry point group '{GROUP}') does not load: {e}"
-            raise UserError(what, "reinstall or uninstall its package") from e
-
-
-def assemble_kinds(found: Iterable[tuple[str, object]]) -> tuple[LayerKind, ...]:
+def assemble_kinds(candidates: Iterable[tuple[str, object]]) -> tuple[LayerKind, ...]:
     """Layer kinds by name; a kind that is found twice counts once.
 
     Raises `UserError` if one is no `LayerKind`, is found under another name than its own, or shares its name with
     another one.
     """
     kinds: dict[str, LayerKind] = {}
-    for name, kind in found:
+    for name, kind in candidates:
         if not isinstance(kind, LayerKind):
             raise UserError(f"the layer kind '{name}' must be a LayerKind, found {type(kind).__name__}")
         if kind.name != name:
@@ -66,7 +48,7 @@ def assemble_kinds(found: Iterable[tuple[str, object]]) -> tuple[LayerKind, ...]
 @cache
 def layer_kinds() -> tuple[LayerKind, ...]:
     """The layer kinds of the tree and those that other packages add, by name. Raises like `assemble_kinds`."""
-    return assemble_kinds((*_own(), *_installed()))
+    return assemble_kinds((*found.own(layers, "KIND"), *found.installed(GROUP, "layer kind")))
 
 
 def layer_kind(name: str) -> LayerKind:
@@ -94,15 +76,15 @@ def tile_operation(op: Operation, tiler: LayerTiler, averaged: bool = False) -> 
 @cache
 def tile_rules() -> dict[type[TileOp], TileRule]:
     """The rule of every tile operation. Raises `UserError` if two kinds have different ones for the same operation."""
-    found: dict[type[TileOp], TileRule] = {}
+    rules: dict[type[TileOp], TileRule] = {}
     for rule in (*TRANSFER_RULES, *(rule for kind in layer_kinds() for rule in kind.rules)):
-        other = found.setdefault(rule.operation, rule)
+        other = rules.setdefault(rule.operation, rule)
         if type(other) is not type(rule):
             raise UserError(
                 f"{rule.operation.name}: two rules lower it, {type(other).__qualname__} and {type(rule).__qualname__}",
                 f"uninstall one of the packages that name them in the entry points '{GROUP}'",
             )
-    return found
+    return rules
 
 
 def constant_rule(op: TileOp) -> ConstantRule | None:

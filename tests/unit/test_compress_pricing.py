@@ -19,7 +19,8 @@ from escc.compress.decompose import Settings, decompose
 from escc.compress.metric import Metric
 from escc.compress.price import Cost
 from escc.compress.pricing import bytes_of_nonzero, decompose_priced, energy_of
-from escc.compress.schemes import Prices, auto
+from escc.compress.schemes import Prices
+from escc.schemes.auto import auto
 from isa.packing import best
 from isa.reference import fixed_point
 from isa.target import load_target

@@ -6,21 +6,25 @@ import itertools
 import math
 import re
 from dataclasses import replace
-from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import escc.schemes
 from escc.compress import schemes
-from escc.compress.kmeans import kmeans
 from escc.compress.price import price
-from escc.compress.schemes import auto, dense, escalate, single_rung
+from escc.compress.schemes import single_rung
+from escc.schemes import auto as auto_scheme
+from escc.schemes.auto import auto
+from escc.schemes.dense import dense
+from escc.schemes.escalate import escalate
 from isa import reference
 from isa.errors import UserError
 from isa.target import load_target
-from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check
+from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, scheme_names
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
 from passes.math.ternary import intermediate_range, intermediate_shift
@@ -47,9 +51,15 @@ def low_rank_weights(seed: int, k: int, c: int) -> np.ndarray:
 
 
 def test_the_installed_schemes_are_found_by_name() -> None:
-    found = {p.name: p.load() for p in entry_points(group="escc.schemes")}
-    assert found["dense"] is dense and found["escalate"] is escalate and found["auto"] is auto
-    assert found["kmeans"] is kmeans
+    assert {"auto", "dense", "escalate", "kmeans"} <= set(scheme_names())
+    assert load_scheme("dense") is dense and load_scheme("escalate") is escalate and load_scheme("auto") is auto
+
+
+def test_a_file_is_a_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keep_all.py").write_text("SCHEME = lambda layer, options: None\n")
+    monkeypatch.setattr(escc.schemes, "__path__", [*escc.schemes.__path__, str(tmp_path)])
+    assert "keep-all" in scheme_names()
+    assert load_scheme("keep-all")(layer(np.ones((1, 1, 1, 1))), SchemeOptions()) is None
 
 
 def test_dense_keeps_and_escalate_decomposes() -> None:
@@ -130,13 +140,19 @@ def test_levels_reach_what_more_bases_reach() -> None:
 
 def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
     w = np.zeros((4, 7, 7, 4))
-    most = layer(w).most_bases(1)
+    most = schemes.most_bases(layer(w), 1)
     target = load_target("esc1")
     assert most * 49 <= target.scratchpad.par // 2 < (most + 1) * 49
     wide = layer(np.zeros((4, 1, 1, 3072)))
-    assert wide.most_bases(1) * 3072 // 4 <= target.scratchpad.coef // 2 < (wide.most_bases(1) + 1) * 3072 // 4
-    assert layer(np.zeros((4, 1, 1, 3073))).most_bases(1) == 0  # more than the registers of a block hold
-    assert wide.most_bases(2) == 0 and layer(np.zeros((4, 1, 1, 2048))).most_bases(4) == 16  # of 4 bits in half of COEF
+    assert (
+        schemes.most_bases(wide, 1) * 3072 // 4
+        <= target.scratchpad.coef // 2
+        < (schemes.most_bases(wide, 1) + 1) * 3072 // 4
+    )
+    assert schemes.most_bases(layer(np.zeros((4, 1, 1, 3073))), 1) == 0  # more than the registers of a block hold
+    assert (
+        schemes.most_bases(wide, 2) == 0 and schemes.most_bases(layer(np.zeros((4, 1, 1, 2048))), 4) == 16
+    )  # of 4 bits in half of COEF
     with pytest.raises(UserError, match=rf"'conv'.*requires at most {most}"):
         escalate(layer(w), SchemeOptions(basis=most + 1))
     assert auto(layer(w), SchemeOptions(basis=most + 1)) is None
@@ -170,7 +186,7 @@ def test_numbers_of_bases_follow_the_machine(slices: int, taps: int, counts: lis
     side = math.isqrt(taps)
     described = layer(np.zeros((4, side, side, 4)))
     target = replace(described.target, array=replace(described.target.array, slices=slices))
-    ladder, first = schemes.ladder(replace(described, target=target), SchemeOptions())
+    ladder, first = auto_scheme.ladder(replace(described, target=target), SchemeOptions())
     assert [rung.bases for rung in ladder] == counts
     assert ladder[first].bases == min(slices, taps)
 
@@ -193,7 +209,7 @@ def test_escalate_keeps_what_only_loses_dense(caplog: pytest.LogCaptureFixture) 
 
 def test_layers_too_large_for_a_search_stay_dense_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
     w = layer(np.random.default_rng(2).standard_normal((64, 3, 3, 64)))
-    monkeypatch.setattr(schemes, "TOO_LARGE", schemes.pass_work(w, 6) - 1)
+    monkeypatch.setattr(auto_scheme, "TOO_LARGE", schemes.pass_work(w, 6) - 1)
     with pytest.warns(UserWarning, match="stays dense"):
         assert auto(w, SchemeOptions()) is None
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escc.compress import kmeans as module
-from escc.compress.kmeans import kmeans, patch_of
 from escc.compress.metric import Metric
 from escc.compress.quantise_vectors import VectorFit, code_bits, quantise_vectors
+from escc.schemes import kmeans as module
+from escc.schemes.kmeans import SCHEME as kmeans
+from escc.schemes.kmeans import patch_of
 from isa.errors import UserError
 from isa.target import load_target
 from passes.decomposition.codebook import Codebook

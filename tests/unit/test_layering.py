@@ -51,6 +51,44 @@ def test_only_command_lines_import_what_serves_them() -> None:
     assert entries == [] and all((folder / f"{name}.py").is_file() for name in COMMANDS)
 
 
+KITS = {
+    "isa": "isa.instructions",
+    "emulator": "emulator.units",
+    "passes": "passes.layers",
+    "passes/tiling": "passes.layers",
+    "passes/quantization": "passes.quantization.forms",
+    "escc/compress": "escc.schemes",
+    "escc/onnx_export": "escc.onnx_export.forms",
+}
+"""Folders whose own files find what is in a package, and so name none of its files."""
+
+
+@pytest.mark.parametrize("folder", KITS)
+def test_a_kit_names_nothing_that_grows(folder: str) -> None:
+    package, tables = KITS[folder], {"table"}
+    found = [f"{file.name}: {name}" for file in sorted((ROOT / folder).glob("*.py")) for name in imports(file)]
+    within = [line for line in found if line.split(": ")[1].startswith(f"{package}.")]
+    assert [line for line in within if line.split(f"{package}.")[1].split(".")[0] not in tables] == []
+
+
+STOREYS = {
+    "isa/instructions": {"isa"},
+    "emulator/units": {"emulator", "isa"},
+    "passes/layers": {"passes.layers", "passes.decomposition", "passes.tiling", "passes.math", "dialects", "isa"},
+    "passes/decomposition": {"passes.decomposition", "passes.tiling", "passes.math", "dialects", "isa"},
+    "escc/schemes": {"escc.schemes", "escc.compress", "passes.decomposition", "passes.math", "isa"},
+}
+"""What the files of a storey of the walk of a weight may import of this project: each hands over to what lies below."""
+
+
+@pytest.mark.parametrize("folder", STOREYS)
+def test_the_walk_of_a_weight_climbs_nowhere(folder: str) -> None:
+    files = sorted((ROOT / folder).glob("*.py"))
+    found = [(file.name, name) for file in files for name in imports(file) if name.split(".")[0] in ALLOWED]
+    below = tuple(f"{package}." for package in STOREYS[folder])
+    assert files and [line for line in found if not f"{line[1]}.".startswith(below)] == []
+
+
 def loaded(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after `code`."""
     done = subprocess.run(

@@ -144,4 +144,4 @@ def _default_prices(layer: ConvLayer, options: SchemeOptions) -> Prices:
     return Prices(Prices.of(layer, options, DEFAULT_RATE).byte, 0.0)
 
 
-kmeans = KMeans()
+SCHEME = KMeans()

@@ -1,0 +1,93 @@
+"""The scheme `auto`: a convolution is decomposed where that is worth its error."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from escc.compress.decompose import Fit
+from escc.compress.price import price
+from escc.compress.pricing import Usage
+from escc.compress.schemes import (
+    DEFAULT_RATE,
+    THOROUGH,
+    Prices,
+    Rung,
+    Search,
+    WithLevels,
+    asked_level,
+    int8_of,
+    most_bases,
+    pass_work,
+    single_rung,
+)
+from isa.integers import ceil_div
+from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.ternary_basis import TernaryBasis
+
+TOO_LARGE = 50_000_000_000
+"""The same above which `auto` keeps a layer dense, because even the bases that are known take minutes to use."""
+
+
+def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
+    """Rungs of the level worth a look, the better fits last, and the one to begin with.
+
+    At equal bytes, more bases with sparser coefficients are often the better fit, so that there are rungs with as many
+    bases as taps and more, among them as many as fill the last round of the slices. Where there are more taps than
+    slices, the search begins with as many bases as slices, which take a single round.
+    """
+    _, r, s, _ = layer.weights.shape
+    taps, array, level = r * s, layer.target.array, asked_level(layer, options)
+    if options.basis is not None or options.planes is not None:
+        rungs = [single_rung(layer, options)]
+    else:
+        few = min(taps, array.slices)
+        full = min(ceil_div(taps, array.slices) * array.slices, 2 * taps)
+        counts = [2, 3, 4, 5] if taps == 1 else sorted({taps, full, 2 * taps})
+        rungs = [Rung(bases, level) for bases in ([few] if few < taps else []) + counts]
+    rungs = [rung for rung in rungs if rung.bases <= most_bases(layer, level)]
+    quick = [i for i, rung in enumerate(rungs) if rung.bases <= array.slices and rung.bases < taps]
+    return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
+
+
+@WithLevels
+def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
+    """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
+
+    Prices are those of `SchemeOptions`; where it has neither, `DEFAULT_RATE` for both, and a layer is decomposed
+    only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
+    """
+    rungs, first = ladder(layer, options)
+    if not rungs:
+        return None
+    if pass_work(layer, rungs[0].bases) > TOO_LARGE:
+        warnings.warn(
+            f"node '{layer.name}' stays dense: to decompose so large a layer takes minutes; --scheme escalate does",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
+    prices = Prices.of(layer, options, DEFAULT_RATE)
+    chosen_freely = options.byte_price is None and options.cycle_price is None
+    now = price(int8_of(layer), layer.shape, layer.target)
+
+    def objective(fit: Fit) -> float:
+        cost = price(search.answer(fit), layer.shape, layer.target)
+        if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
+            return np.inf
+        return prices.objective(layer, fit.relative_error, cost)
+
+    search = Search(layer, prices.byte_price(layer), options.seed, rungs[first].bases)
+    dense_value = prices.objective(layer, 0.0, now)
+    rung, best, value = search.climb(rungs, first, objective)
+    if value >= dense_value:
+        return None
+    if layer.calibrated:
+        better = search.fit(rung, THOROUGH, Usage.of(best, rung.level))
+        best = better if objective(better) < value else best
+    whole = search.complete(rung, best)
+    return search.answer(whole) if whole is best or objective(whole) < dense_value else None
+
+
+SCHEME = auto

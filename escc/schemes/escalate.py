@@ -1,0 +1,56 @@
+"""The scheme `escalate`: every convolution is decomposed."""
+
+from __future__ import annotations
+
+import logging
+
+from escc.compress.price import Cost, price
+from escc.compress.schemes import THOROUGH, Prices, Search, WithLevels, int8_of, most_bases, single_rung
+from isa.errors import UserError
+from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.ternary_basis import TernaryBasis
+
+_LOG = logging.getLogger(__name__)
+
+UNCERTAIN_CYCLES = 64
+"""Cycles by which an estimate may be off for fixed latencies alone: a layer is slower if it takes more than these."""
+LEAST_SAVING = 1 / 256
+"""Share of the network's int8 weights that a layer must save to count as smaller, where no price of bytes is given."""
+
+
+@WithLevels
+def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
+    """Decomposes every layer with the bases asked for; sparser than the best fit only at prices that are asked for.
+
+    A layer that would become slower and not smaller stays dense, and the log says so. Raises UserError if the
+    scratchpads cannot hold the bases.
+    """
+    rung = single_rung(layer, options)
+    if rung.bases > (most := most_bases(layer, rung.level)):
+        raise UserError(
+            f"node '{layer.name}' (Conv): {rung.bases} virtual bases do not fit the scratchpads of target "
+            f"'{layer.target.name}'; requires at most {most}",
+            "lower --basis or --planes, or use --scheme auto, which keeps such layers dense",
+        )
+    search = Search(layer, Prices.of(layer, options).byte_price(layer), options.seed, rung.bases)
+    answer = search.answer(search.complete(rung, search.fit(rung, THOROUGH)))
+    now, cost = (price(form, layer.shape, layer.target) for form in (int8_of(layer), answer))
+    if not _only_loses(layer, options, now, cost):
+        return answer
+    _LOG.info(
+        f"node '{layer.name}' (Conv) stays dense: with {rung.bases} bases it takes {cost.cycles:,.0f} cycles and "
+        f"{cost.nbytes:,} bytes, dense {now.cycles:,.0f} cycles and {now.nbytes:,} bytes"
+    )
+    return None
+
+
+def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost) -> bool:
+    """Whether a cost has more cycles than one has now, and no fewer bytes to speak of.
+
+    Where bytes have a price, every byte that is saved counts.
+    """
+    least = 0.0 if options.byte_price else LEAST_SAVING * (options.network_bytes or layer.weights.size)
+    return cost.cycles > now.cycles + UNCERTAIN_CYCLES and now.nbytes - cost.nbytes <= least
+
+
+SCHEME = escalate
