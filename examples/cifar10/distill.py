@@ -20,13 +20,14 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from examples.cifar10.train import CLASSES, ROOT, ResNet8
+from examples.cifar10.images import ROOT
+from examples.cifar10.networks import CLASSES, ResNet8
 
 
 def load(path: Path) -> ResNet8:
     """The module whose export `path` is, in eval mode."""
     model = ResNet8()
-    model.stem = model.stem.folded()
+    model.fold_stem()
     weights = {w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in onnx.load(path).graph.initializer}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)

@@ -8,20 +8,18 @@ classes [N].
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from examples.cifar10.train import ROOT, load_jpeg, load_npz
+from examples.cifar10.images import DATA, load_jpeg, load_npz
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    default_data = os.environ.get("ESCC_DATA", str(ROOT / "../shared/data"))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=Path, help="folder for train.npz and validation.npz")
-    p.add_argument("--data", type=Path, default=Path(default_data), help="folder with images/ (default: %(default)s)")
+    p.add_argument("--data", type=Path, default=DATA, help="folder with images/ (default: %(default)s)")
     p.add_argument("--limit", type=int, help="take about so many of the JPEG images (default: all)")
     p.add_argument(
         "--lossless-repeats",
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="copies of each lossless image in train.npz (default: %(default)s)",
     )
     p.add_argument(
-        "--validation", type=int, default=1000, help="lossless images for validation.npz (default: %(default)s)"
+        "--validation", type=int, default=500, help="lossless images for validation.npz (default: %(default)s)"
     )
     args = p.parse_args(argv)
 
