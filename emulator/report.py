@@ -148,8 +148,8 @@ def _summary(data: Data) -> list[tuple[str, str]]:
             f"each would need alone: {needs}",
         ),
     ]
-    slices = totals["slice_cycles"]
-    if whole := sum(slices.values()):
-        shares = ", ".join(f"{name.replace('_', ' ')} {_percent(n / whole)} %" for name, n in slices.items())
-        lines.append(("slices", f"cycles: {shares}"))
+    for title, what in (("slices", "slice_cycles"), ("gather", "gather_cycles")):
+        if whole := sum(totals[what].values()):
+            shares = ", ".join(f"{name.replace('_', ' ')} {_percent(n / whole)} %" for name, n in totals[what].items())
+            lines.append((title, f"cycles: {shares}"))
     return lines

@@ -39,6 +39,12 @@ SLICE_CYCLES = {
     "imbalance": Count.CA_IMBALANCE,
     "issue": Count.CA_ISSUE,
 }
+GATHERING = {
+    "work": Count.GATHER_WORK,
+    "conflict": Count.GATHER_CONFLICT,
+    "imbalance": Count.GATHER_IMBALANCE,
+}
+"""What becomes of the multipliers of a block while it gathers; cycles of one multiplier."""
 _STALL_OF_QUEUE = {Queue.LOAD: "load", Queue.POST: "post", Queue.STORE: "store"}
 
 
@@ -219,6 +225,7 @@ def _figures(
         "multiplier_utilisation": _ratio(multiplications, multipliers(target) * compute_cycles),
         "accumulator_utilisation": _ratio(matches, lanes(target) * streaming_cycles),
         "slice_cycles": {name: int(counts[count]) for name, count in SLICE_CYCLES.items()},
+        "gather_cycles": {name: int(counts[count]) for name, count in GATHERING.items()},
         "dense_macs": macs,
         "multiplications": multiplications,
         "matches": matches,

@@ -45,3 +45,6 @@ class Count(IntEnum):
     REGISTERS_WRITE = 34
     FIFO_READ = 35
     FIFO_WRITE = 36
+    GATHER_WORK = 37
+    GATHER_CONFLICT = 38
+    GATHER_IMBALANCE = 39

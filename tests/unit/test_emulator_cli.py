@@ -133,6 +133,7 @@ def test_every_number_of_the_json_is_documented(model, capsys, request):
             "busy_cycles",
             "stall_cycles",
             "slice_cycles",
+            "gather_cycles",
             "dram_bytes",
             "scratchpad_bytes",
             "energy_uj",

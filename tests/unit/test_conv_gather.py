@@ -1,0 +1,177 @@
+"""`conv.gather`: rules, exact results on random shapes, and cycles that follow the banks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulator_programs import Builder, Geometry, identity_requant, load_ring, nchw, slow_conv, slow_requant, sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.handlers import UNITS
+from emulator.machine import Machine
+from emulator.recording import Entry, Recorder
+from isa.counts import Count
+from isa.errors import UserError
+from isa.formats import Scratchpad
+from isa.gather import Gathering, pack_gather, spread
+from isa.legality import check_instruction
+from isa.program import Program
+from isa.table import make
+from isa.target import load_target
+
+TARGET = load_target()
+LEGAL = {
+    "act_w": 4, "act_c": 16, "ih": 4, "iw": 4, "ic": 16, "r": 3, "s": 3, "sy": 1, "sx": 1, "pt": 1, "pl": 1,
+    "oh": 4, "ow": 4, "kt": 16, "kn": 16, "size": 9, "c": 16, "banks": 30, "step": 16, "rows": 16,
+}  # fmt: skip
+
+
+def problems(**changes: int) -> list[str]:
+    return check_instruction(make("conv.gather", **{**LEGAL, **changes}), TARGET)
+
+
+def test_legal() -> None:
+    assert problems() == []
+    assert problems(ic=86, act_c=86, c=85) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"cs": 1}, "channels 1..16 exceed ic=16"),
+        ({"ic": 86, "act_c": 86, "c": 86}, "a window of 774 bytes exceeds the 768 bytes of registers of a block"),
+        ({"banks": 31}, "banks=31 exceed the 30 multipliers of a block"),
+        ({"rows": 31}, "rows=31 exceed the 30 multipliers of a block"),
+        ({"bank": 30}, "bank=30 is not below banks=30"),
+        ({"step": 30}, "step=30 is not below banks=30"),
+        ({"k": 1}, "channels 1..16 exceed kt=16"),
+        ({"coef": 32760}, "COEF is touched up to byte 0x8001, it has 0x8000"),
+    ],
+)
+def test_one_rule(changes: dict[str, int], problem: str) -> None:
+    assert problems(**changes) == [problem]
+
+
+def gather_program(
+    g: Geometry, w, banks: int, rows: int, *, signed=False, parts=(0,), own_order=False, turn=0, ring=0, spoil=False
+) -> Program:
+    """load, convolve the input channels from each of `parts` on one after the other, requantise, store."""
+    b = Builder(TARGET)
+    x, y = b.tensor("x", g.h, g.w, g.c, signed=signed), b.tensor("y", g.oh, g.ow, g.kn, signed=True)
+    b.emit("load.bytes", dram=b.constant(identity_requant(g.kn, 12)), size=9 * g.kn, pad=Scratchpad.PAR, dst=0)
+    place = load_ring(b, x, turn, ring)
+    at = 0
+    for first, end in zip(parts, [*parts[1:], g.c], strict=True):
+        part = np.ascontiguousarray(w[..., first:end]).reshape(g.kn, g.r * g.s, -1)
+        how = Gathering.of(banks, rows, g.c, first)
+        blob = pack_gather(part, how, spread(part, how) if own_order else None)
+        blob = blob[:-1] if spoil else blob
+        b.emit("load.bytes", dram=b.constant(blob), size=len(blob), pad=Scratchpad.COEF, dst=at)
+        b.emit(
+            "conv.gather", **place, **g.tile, **g.window, kt=g.kn, kn=g.kn, signed=signed, coef=at, size=len(blob),
+            cs=first, c=end - first, banks=banks, bank=how.bank, step=how.step, rows=rows, accumulate=int(first > 0),
+        )  # fmt: skip
+        at += len(blob)
+    b.emit("post.requant", oh=g.oh, ow=g.ow, kt=g.kn, kn=g.kn, par=0, lo=-128, hi=127)
+    b.emit("store.act", y)
+    b.layer("conv", y, "gather")
+    return b.finish([x], [y])
+
+
+@st.composite
+def geometries(draw):
+    r, s = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    h, w = draw(st.integers(max(1, r - pads[0] - pads[2]), 9)), draw(st.integers(max(1, s - pads[1] - pads[3]), 9))
+    sy, sx, c = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 40))
+    return Geometry(h, w, c, r, s, sy, sx, pads, draw(st.integers(1, 40)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    g=geometries(), seed=st.integers(0, 1 << 30), banks=st.integers(1, 30), rows=st.integers(1, 30),
+    signed=st.booleans(), own_order=st.booleans(), split=st.booleans(), in_ring=st.booleans(),
+)  # fmt: skip
+def test_results_are_those_of_a_plain_convolution(g, seed, banks, rows, signed, own_order, split, in_ring):
+    rng = np.random.default_rng(seed)
+    x = sparse(rng, (g.h, g.w, g.c), rng.random(), signed)
+    w = (rng.integers(-127, 128, (g.kn, g.r, g.s, g.c)) * (rng.random((g.kn, g.r, g.s, g.c)) < 0.3)).astype(np.int8)
+    parts = (0, g.c // 2) if split and g.c > 1 else (0,)
+    turn, ring = (1, g.h) if in_ring and g.h > 1 else (0, 0)
+    program = gather_program(
+        g, w, banks, rows, signed=signed, parts=parts, own_order=own_order, turn=turn, ring=ring
+    )  # fmt: skip
+    got = Machine(program).run([nchw(x)]).outputs[0][0].transpose(1, 2, 0)
+    zero, two = np.zeros(g.kn, int), np.full(g.kn, 2)
+    np.testing.assert_array_equal(got, slow_requant(slow_conv(x, w, g, g.c, g.kn), zero, two, zero + 12, -128, 127))
+
+
+def recorded(program: Program) -> tuple[int, dict[Count, int]]:
+    """Cycles and counts of the conv.gather of a program that has one, by its unit."""
+    from emulator.memories import Constants, Memories
+
+    memories, recorder = Memories(program, 1, Constants()), Recorder(program)
+    for number, instruction in enumerate(program.instructions):
+        memories.number = number
+        unit = UNITS[instruction.spec.mnemonic]
+        unit.record(Entry(recorder, number), instruction.values, unit.execute(memories, instruction.values))
+        if instruction.spec.mnemonic == "conv.gather":
+            counts = {count: int(recorder.counts[number, count]) for count in Count}
+            return int(recorder.cycles[number]), counts
+    raise AssertionError("the program has no conv.gather")
+
+
+def weights_in_banks(entries: list[int], kn: int = 1) -> np.ndarray:
+    """Weights int8 [kn, 1, 1, 64 * banks] of which output channel 0 has so many entries in each bank."""
+    banks = len(entries)
+    w = np.zeros((kn, 1, 1, 64 * banks), np.int8)
+    for bank, n in enumerate(entries):
+        w[0, 0, 0, bank : bank + n * banks : banks] = 1
+    return w
+
+
+@pytest.mark.parametrize(
+    ("entries", "groups", "least"), [([40, 40, 40], 40, 40), ([60, 40, 20], 60, 40), ([60, 0, 0], 60, 20)]
+)
+def test_cycles_are_those_of_the_fullest_bank(entries, groups, least):
+    """70 positions are three sets of at most 32 blocks; windows of 192 bytes fill in 24 cycles."""
+    g = Geometry(7, 10, 192, 1, 1, 1, 1, (0, 0, 0, 0), 1)
+    cycles, counts = recorded(gather_program(g, weights_in_banks(entries), 3, 1))
+    assert cycles == 8 + 24 + 3 * groups
+    assert counts[Count.GATHER_WORK] == 3 * sum(entries)
+    assert counts[Count.GATHER_CONFLICT] == 3 * 30 * (groups - least)
+    assert counts[Count.GATHER_IMBALANCE] == 3 * (30 * least - sum(entries))
+    assert counts[Count.MULTIPLICATIONS] == counts[Count.REGISTERS_READ] == 70 * sum(entries)
+    assert counts[Count.ACT_READ] == counts[Count.REGISTERS_WRITE] == 70 * 192
+
+
+def test_windows_sums_and_expansion_bound_a_set():
+    """With few entries, the next windows decide; with many output channels, PSUM; with large magnitudes, the stream."""
+    few = recorded(
+        gather_program(Geometry(1, 1, 64, 1, 1, 1, 1, (0, 0, 0, 0), 4), np.zeros((4, 1, 1, 64), np.int8), 4, 4)
+    )
+    assert few[0] == 8 + 8 + 8
+    many = recorded(
+        gather_program(Geometry(1, 1, 8, 1, 1, 1, 1, (0, 0, 0, 0), 99), np.zeros((99, 1, 1, 8), np.int8), 30, 30)
+    )
+    assert many[0] == 8 + 1 + 99
+    w = np.full((8, 1, 1, 30), 127, np.int8)
+    stream = len(pack_gather(w.reshape(8, 1, 30), Gathering.of(30, 8, 30)))
+    wide = recorded(gather_program(Geometry(1, 1, 30, 1, 1, 1, 1, (0, 0, 0, 0), 8), w, 30, 8))
+    assert wide[0] == 8 + 4 + max(8, -(-stream // 64))
+
+
+def test_padding_is_not_multiplied():
+    g = Geometry(3, 3, 2, 3, 3, 1, 1, (1, 1, 1, 1), 1)
+    w = np.zeros((1, 3, 3, 2), np.int8)
+    w[0, 0, 0, 0], w[0, 1, 1, 1] = 5, 7
+    _, counts = recorded(gather_program(g, w, 4, 1))
+    assert counts[Count.MULTIPLICATIONS] == 4 + 9
+
+
+def test_a_torn_stream_is_the_users_fault():
+    g = Geometry(2, 2, 16, 1, 1, 1, 1, (0, 0, 0, 0), 8)
+    program = gather_program(g, np.ones((8, 1, 1, 16), np.int8), 8, 8, spoil=True)
+    with pytest.raises(UserError, match="stream of sparse weights: it ends too early"):
+        Machine(program).run([nchw(np.ones((2, 2, 16), np.uint8))])
