@@ -27,6 +27,7 @@ from xdsl.irdl import (
     irdl_attr_definition,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     prop_def,
 )
 from xdsl.parser import AttrParser
@@ -110,9 +111,10 @@ class LoadTileOp(TileOp):
     """Fill an ACT buffer with the part of a tensor that output rows, columns and channels `[y, x, c]` need.
 
     Rows: those that windows of `kernel[0]` rows, `strides[0]` apart and moved up by `pads[0]`, touch, clipped to the
-    tensor; columns likewise. Channels: outputs i of the range inside [first, first + count) need channel i // per +
-    offset, where `channels` is [first, count, offset, per]; widened downwards to a multiple of the chunk. Loads
-    nothing when that is empty.
+    tensor; columns likewise. Where `taken_rows` says the row of the tensor for each output row, all between the first
+    and the last of those; columns likewise. Channels: outputs i of the range inside [first, first + count) need channel
+    i // per + offset, where `channels` is [first, count, offset, per]; widened downwards to a multiple of the chunk.
+    Loads nothing when that is empty.
     """
 
     name = "bfs.load_tile"
@@ -129,6 +131,8 @@ class LoadTileOp(TileOp):
     strides = prop_def(DenseArrayBase)
     pads = prop_def(DenseArrayBase)
     channels = prop_def(DenseArrayBase)
+    taken_rows = opt_prop_def(DenseArrayBase)
+    taken_columns = opt_prop_def(DenseArrayBase)
     assembly_format = "$buffer `,` $tensor `[` $y `:` $rows `,` $x `:` $columns `,` $c `:` $depth `]` attr-dict"
 
     def __init__(
@@ -142,7 +146,9 @@ class LoadTileOp(TileOp):
         strides: Sequence[int],
         pads: Sequence[int],
         channels: Sequence[int],
+        taken: tuple[Sequence[int] | None, Sequence[int] | None] = (None, None),
     ):
+        rows, columns = (None if indices is None else i64_array(indices) for indices in taken)
         super().__init__(
             operands=[buffer, *flat(y, x, c)],
             properties={
@@ -151,6 +157,8 @@ class LoadTileOp(TileOp):
                 "strides": i64_array(strides),
                 "pads": i64_array(pads),
                 "channels": i64_array(channels),
+                "taken_rows": rows,
+                "taken_columns": columns,
             },
         )
 

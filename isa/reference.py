@@ -382,6 +382,18 @@ def shuffle(x: Array, groups: int, axis: int) -> Array:
     return np.ascontiguousarray(split.swapaxes(axis, axis + 1)).reshape(shape)
 
 
+def take(x: Array, rows: Sequence[int], columns: Sequence[int]) -> Array:
+    """out[n,y,x,c] = in[n, rows[y], columns[x], c]."""
+    return np.ascontiguousarray(x[:, rows][:, :, columns])
+
+
+def depth_to_space(x: Array, blocks: Sequence[int]) -> Array:
+    """out[n, y*by + i, x*bx + j, c] = in[n, y, x, (i*bx + j)*C + c], C channels in the result; `blocks` [by, bx]."""
+    (by, bx), (n, h, w, c) = blocks, x.shape
+    split = x.reshape(n, h, w, by, bx, c // (by * bx))
+    return np.ascontiguousarray(split.transpose(0, 1, 3, 2, 4, 5)).reshape(n, h * by, w * bx, -1)
+
+
 def slice_pad(x: Array, offsets: Sequence[int], strides: Sequence[int], shape: Sequence[int]) -> Array:
     """out[n,y,x,c] = in[n, y*sy + oy, x*sx + ox, c + oc], 0 outside; `offsets` [oy, ox, oc], `shape` [OH, OW, OC]."""
     y = np.zeros((x.shape[0], *shape), x.dtype)

@@ -12,7 +12,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from dialects import onnx, onnx_expression, onnx_pools, onnx_rearranged
+from dialects import onnx, onnx_expression, onnx_pools, onnx_positions, onnx_rearranged
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
@@ -164,6 +164,8 @@ _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     **dict.fromkeys(onnx_pools.CANONICAL, _MAP),
     onnx.ConcatOp: (is_map, concatenates_channels),
     onnx_rearranged.ChannelShuffleOp: _MAP,
+    onnx_positions.TakeOp: _MAP,
+    onnx_positions.DepthToSpaceOp: _MAP,
     onnx.SliceOp: (is_map, slices_maps),
     onnx.PadOp: (is_map, pads_with_zero),
     onnx.ReshapeOp: (reshapes_at_boundary,),

@@ -6,7 +6,7 @@ docstring says the requirement in words: `escc --supported-ops` prints exactly t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -269,11 +269,11 @@ def rows_are_one(node: Node) -> str | None:
     return f"first operand of shape {text(shape)} unsupported; requires [1,K]"
 
 
-def pad_is_constant(node: Node) -> str | None:
-    """mode is constant; pads are not negative and leave the batch axis alone"""
+def pads_fit(node: Node) -> str | None:
+    """mode is constant, or edge, reflect or wrap of maps; pads are not negative and leave the batch axis alone"""
     mode = node.attr("mode", "constant")
-    if mode != "constant":
-        return f"mode={mode} unsupported; requires constant"
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        return f"mode={mode} unsupported; requires constant, edge, reflect or wrap"
     pads = node.parameter_ints("pads", 1)
     if pads is None:
         return None  # parameters_are_constant has said it
@@ -286,6 +286,19 @@ def pad_is_constant(node: Node) -> str | None:
             return f"pads={text(pads)} for {len(axes)} axes; requires {2 * len(axes)} values"
         if any(a == 0 and pads[i] + pads[i + len(axes)] for i, a in enumerate(axes)):
             return "pads the batch axis; requires pads on C, H or W"
+        if mode != "constant":
+            return _repeating_pads(mode, shape, axes, pads)
+    return None
+
+
+def _repeating_pads(mode: str, shape: tuple[int, ...], axes: Sequence[int], pads: Sequence[int]) -> str | None:
+    """What is wrong with pads that repeat values of the tensor."""
+    if len(shape) != 4:
+        return f"mode={mode} of a tensor {text(shape)} unsupported; requires a map [N,C,H,W]"
+    for i, axis in enumerate(axes):
+        most = max(pads[i], pads[i + len(axes)])
+        if mode != "edge" and most >= shape[axis] + (mode == "wrap"):
+            return f"mode={mode} with pads {text(pads)} of {text(shape)}; requires pads below the extents"
     return None
 
 

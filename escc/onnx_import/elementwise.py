@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from dialects.scalar_functions import MORE_FUNCTIONS
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator
 from escc.onnx_import.node import Node, is_float, text
+from escc.onnx_import.positions import pick, picks_from_a_map
 
 
 def _gelu(n: Node) -> Expression:
@@ -80,7 +82,12 @@ def _cast(e: Emitter, n: Node) -> SSAValue:
 
 
 def _gather(e: Emitter, n: Node) -> SSAValue:
-    """A table indexed by the integers of QuantizeLinear, as a function of the real numbers that these stand for."""
+    """A table indexed by the integers of QuantizeLinear, as a function of the real numbers that these stand for; or
+    indices of a map.
+    """
+    data = n.input(0)
+    if data is not None and data.is_computed:
+        return pick(e, n)
     stored = e.operand(n, 1)
     quantize, table = stored.owner, n.const(0)
     assert table is not None
@@ -105,11 +112,13 @@ def is_cast_of_floats_or_indices(node: Node) -> str | None:
 
 
 def gathers_from_a_table(node: Node) -> str | None:
-    """The data are a constant list of 256 numbers, indexed by the 8-bit integers of QuantizeLinear; axis is 0"""
+    """A table of 256 numbers is indexed by the integers of QuantizeLinear; or constants index C, H or W of a map"""
     table, index = node.input(0), node.input(1)
     if table is None or index is None:
         return "has fewer than 2 inputs; requires 2"
-    if table.is_computed or (table.shape is not None and table.shape != (256,)) or int(node.attr("axis", 0)) != 0:
+    if table.is_computed:
+        return c.float_inputs(replace(node, inputs=[table])) or picks_from_a_map(node)
+    if (table.shape is not None and table.shape != (256,)) or int(node.attr("axis", 0)) != 0:
         return "picks from something else than a constant list of 256 numbers; requires such a table and axis=0"
     if table.dtype is not None and not is_float(table.dtype):
         return f"picks from a table of {table.dtype}; requires float"

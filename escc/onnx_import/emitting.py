@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from dialects import onnx
@@ -31,6 +32,13 @@ class Emitter(Protocol):
     def emit(self, node: Node, op: onnx.OnnxOp) -> SSAValue:
         """Append an operation that carries the node's name; its result."""
         ...
+
+
+def integer_weights(e: Emitter, node: Node, values: Array, scale: float) -> SSAValue:
+    """Weights that are `scale` times integers of at most 127: quantisation takes these as they are."""
+    integers = e.emit(node, onnx.ConstantOp(np.ascontiguousarray(values).astype(np.int8)))
+    steps = np.asarray(scale, np.float32), np.zeros((), np.int8)
+    return e.emit(node, onnx.DequantizeLinearOp(integers, *steps, axis=0))
 
 
 Convert = Callable[[Emitter, Node], "SSAValue | Sequence[SSAValue]"]

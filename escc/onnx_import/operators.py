@@ -21,6 +21,7 @@ from escc.onnx_import.emitting import Convert, Emitter, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
+from escc.onnx_import.positions import PAD_MODES, repeated_pad
 from escc.onnx_import.reductions import MAPS, dilated, reduce_map
 from isa import found
 from isa.errors import UserError
@@ -174,6 +175,9 @@ def _pad(e: Emitter, n: Node) -> SSAValue:
     pads = [0] * (2 * rank)
     for i, a in enumerate(axes):
         pads[a], pads[a + rank] = given[i], given[i + len(axes)]
+    mode = n.attr("mode", "constant")
+    if mode in PAD_MODES:
+        return repeated_pad(e, n, x, pads, mode) if any(pads) else e.emit(n, onnx.IdentityOp(x))
     value = n.parameter("value", 2)
     fill = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
     return e.emit(n, onnx.PadOp(x, pads, fill))
@@ -274,7 +278,7 @@ OPERATORS: Mapping[str, Operator] = {
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
     "MaxPool": Operator(_max_pool, (*_POOL, c.pool_has_no_indices)),
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
-    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pad_is_constant)),
+    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pads_fit)),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
     "ReduceMax": Operator(reduce_map(lambda x, kernel: onnx_pools.MaxPoolOp(x, kernel), times=False), MAPS),
     "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),

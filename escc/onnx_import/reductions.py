@@ -92,7 +92,7 @@ def reduces_maps(node: Node) -> str | None:
     return None
 
 
-def _spread(array: Array, dilations: Sequence[int], fill: Array) -> Array:
+def spread_taps(array: Array, dilations: Sequence[int], fill: Array) -> Array:
     """Weights [M, C, kH, kW] with `fill` between the taps of the window."""
     kh, kw = (((k - 1) * d + 1) for k, d in zip(array.shape[2:], dilations, strict=True))
     wide = np.broadcast_to(fill, (*array.shape[:2], kh, kw)).astype(array.dtype).copy()
@@ -106,11 +106,11 @@ def dilated(node: Node) -> Node:
     if not any(d > 1 for d in dilations) or weight is None or weight.const is None:
         return node
     q = weight.quantised
-    wide = _spread(weight.const, dilations, np.zeros((), weight.const.dtype))
+    wide = spread_taps(weight.const, dilations, np.zeros((), weight.const.dtype))
     spread = Value.constant(weight.name, wide, weight.origin)
     if q is not None:
         zero = q.zero_point.reshape([-1 if i == q.axis else 1 for i in range(4)] if q.zero_point.ndim else [])
-        spread.quantised = replace(q, data=_spread(q.data, dilations, zero))
+        spread.quantised = replace(q, data=spread_taps(q.data, dilations, zero))
     ones = [1] * len(dilations)
     attributes = {**node.attributes, "dilations": ones, "kernel_shape": list(wide.shape[2:])}
     return replace(node, inputs=[node.inputs[0], spread, *node.inputs[2:]], attributes=attributes)

@@ -247,6 +247,8 @@ def segments(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -
         p = layer.problem
         if p.residual is not None and p.residual_spread[0]:
             shared.add(layer.stored(layer.reads[len(p.sources)]))  # every tile needs the whole of it
+        if p.rows is not None:
+            shared.update(map(layer.stored, layer.reads))  # its tiles do not move on as windows do
         writers.setdefault(layer.stored(layer.output), set()).add(i)
         for name in layer.reads:
             readers.setdefault(layer.stored(name), set()).add(i)

@@ -135,8 +135,10 @@ class CostModel:
     def _activation_cycles(self, t: Tiling, loads: Number, tiles: Number) -> Number:
         """Cycles of all loads of input tiles (each of `loads`) and residual tiles (each of `tiles`)."""
         p, target, issue = self.p, self.target, self.target.dma.issue_cycles
-        columns_in = by_value(lambda n: total_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w), t.columns)
-        rows_in = by_value(lambda n: total_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h), t.rows)
+        columns_in = by_value(
+            lambda n: total_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w, p.columns), t.columns
+        )
+        rows_in = by_value(lambda n: total_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h, p.rows), t.rows)
         n_y, n_x = ceil_div(p.oh, t.rows), ceil_div(p.ow, t.columns)
         cycles: Number = 0.0
         for s in (source for source in p.sources if not source.resident):

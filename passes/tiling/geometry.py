@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,11 +21,15 @@ class Span(NamedTuple):
         return self.first + self.extent
 
 
-def window_span(out: Span, kernel: int, stride: int, pad: int, size: int) -> Span:
+def window_span(out: Span, kernel: int, stride: int, pad: int, size: int, taken: Sequence[int] | None = None) -> Span:
     """Input indices that the windows of output indices `out` touch, clipped to [0, size); never empty.
 
     Window i covers [i*stride - pad, i*stride - pad + kernel). Windows that lie wholly outside leave the nearest index.
+    Where `taken` says the input index of each output index, there are no windows.
     """
+    if taken is not None:
+        indices = taken[out.first : out.end]
+        return Span(min(indices), max(indices) + 1 - min(indices))
     first = min(max(out.first * stride - pad, 0), size - 1)
     end = min(max((out.end - 1) * stride - pad + kernel, first + 1), size)
     return Span(first, end - first)
@@ -75,15 +79,19 @@ def pieces(extent: int, outer: Number, inner: Number) -> tuple[tuple[Number, Num
 
 
 @lru_cache(maxsize=4096)
-def total_span(out: int, step: int, kernel: int, stride: int, pad: int, size: int) -> int:
+def total_span(
+    out: int, step: int, kernel: int, stride: int, pad: int, size: int, taken: tuple[int, ...] | None = None
+) -> int:
     """Sum of the extents of `window_span` over all steps of an output axis: input rows fetched in all."""
-    return sum(window_span(s, kernel, stride, pad, size).extent for s in steps(0, out, step))
+    return sum(window_span(s, kernel, stride, pad, size, taken).extent for s in steps(0, out, step))
 
 
 @lru_cache(maxsize=4096)
-def widest_span(out: int, step: int, kernel: int, stride: int, pad: int, size: int) -> int:
+def widest_span(
+    out: int, step: int, kernel: int, stride: int, pad: int, size: int, taken: tuple[int, ...] | None = None
+) -> int:
     """Largest extent of `window_span` over all steps of an output axis."""
-    return max(window_span(s, kernel, stride, pad, size).extent for s in steps(0, out, step))
+    return max(window_span(s, kernel, stride, pad, size, taken).extent for s in steps(0, out, step))
 
 
 @lru_cache(maxsize=4096)

@@ -142,7 +142,8 @@ class LoopNestBuilder:
                 c = at["a"] if t.input_channels < p.cpg else self.range(0, source)
                 used = ChannelMap(0, source, 0, 1)
             buffer = self.buffer["act"]
-            return [LoadTileOp(buffer, tensor, at["y"], at["x"], c, kernel, p.strides, pads, used)]
+            taken = (p.rows, p.columns)
+            return [LoadTileOp(buffer, tensor, at["y"], at["x"], c, kernel, p.strides, pads, used, taken)]
 
         return emit
 

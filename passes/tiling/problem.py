@@ -143,7 +143,7 @@ class TilingProblem:
     if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole
     layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
     `band`: rows of every output tile, which then has all columns and channels, and constants are loaded once; 0: tiles
-    of any form.
+    of any form. `rows`, `columns`: the input row (column) of each output row, where the layer reads no windows.
     """
 
     work: Workload
@@ -168,6 +168,8 @@ class TilingProblem:
     segment: int = 0
     parts: int = 1
     band: int = 0
+    rows: tuple[int, ...] | None = None
+    columns: tuple[int, ...] | None = None
 
     @property
     def accumulates(self) -> bool:
@@ -301,8 +303,8 @@ def executions(nest: Sequence[Loop], axes: Axes) -> Number:
 
 def act_bytes(p: TilingProblem, t: Tiling, source: InputSource, chunk: int) -> Number:
     """Bytes of the largest input tile of a source."""
-    h = by_value(lambda n: widest_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h), t.rows)
-    w = by_value(lambda n: widest_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w), t.columns)
+    h = by_value(lambda n: widest_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h, p.rows), t.rows)
+    w = by_value(lambda n: widest_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w, p.columns), t.columns)
     if p.work.reads_all_channels:
         widest = source.c
     else:

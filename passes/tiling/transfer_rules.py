@@ -30,8 +30,9 @@ class LoadTileRule(TileRule):
         tensor = layer.tensor(op.tensor)
         h, w, channels = tensor.extents
         (r, s), (sy, sx), (pt, pl) = ints(op.kernel), ints(op.strides), ints(op.pads)
-        y = window_span(span(at, op.y, op.rows), r, sy, pt, h)
-        x = window_span(span(at, op.x, op.columns), s, sx, pl, w)
+        rows, columns = (None if taken is None else ints(taken) for taken in (op.taken_rows, op.taken_columns))
+        y = window_span(span(at, op.y, op.rows), r, sy, pt, h, rows)
+        x = window_span(span(at, op.x, op.columns), s, sx, pl, w, columns)
         first, count, offset, per = ints(op.channels)
         c = ChannelMap(first, count, offset, per).source(span(at, op.c, op.depth), channels, layer.chunk)
         if not c.extent:

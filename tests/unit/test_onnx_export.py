@@ -352,6 +352,27 @@ def test_functions_in_a_row_are_one_table() -> None:
     assert ops(made) == ["Conv", "Cast", "Gather"]
 
 
+def test_values_at_other_positions() -> None:
+    nodes = [
+        CONV,
+        node("Resize", ["c", "", "", "sizes"], ["a"], name="near", mode="nearest"),
+        node("Resize", ["a", "", "", "twice"], ["d"], name="linear", mode="linear"),
+        node("ConvTranspose", ["d", "t"], ["e"], name="up", strides=[1, 2], kernel_shape=[1, 2]),
+        node("Conv", ["e", "v"], ["y"], name="last"),
+    ]
+    sizes = {"sizes": np.array([1, 6, 8, 9]), "twice": np.array([1, 6, 16, 18])}
+    weights = {"t": random(6, 4, 1, 2, seed=2), "v": random(2, 4, 1, 1, seed=3)}
+    proto = model(nodes, (1, 4, 6, 6), {**WEIGHTS, **sizes, **weights})
+    module = compiled(proto.SerializeToString(), scheme="dense", samples=4)
+    made, _ = check(module, [random(3, 4, 6, 6)])
+    assert [kind for kind in ops(made) if kind != "Conv"] == [
+        *["Gather"] * 2,
+        "Concat",
+        "DepthToSpace",
+        *["Reshape", "Transpose", "Reshape"],
+    ]
+
+
 def test_shuffles() -> None:
     shapes = {"split": np.array([0, 2, 3, 6, 6]), "joined": np.array([0, 6, 6, 6])}
     nodes = [

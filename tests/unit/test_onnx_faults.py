@@ -223,7 +223,7 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
         ([node("Div", ["x", "c"], ["y"])], {"c": np.zeros(1, np.float32)}, "divides by zero"),
         ([node("Add", ["x", "c"], ["y"])], {"c": random(2, 6, 6)}, "constant operand of shape [2,6,6] unsupported"),
         ([node("MatMul", ["c", "x"], ["y"])], {"c": random(6, 6)}, "second operand is computed"),
-        ([node("Pad", ["x", "p"], ["y"], mode="reflect")], {"p": np.ones(8, np.int64)}, "mode=reflect unsupported"),
+        ([node("Pad", ["x", "p"], ["y"], mode="reflect")], {"p": np.ones(8, np.int64)}, "pads the batch axis"),
         ([node("Pad", ["x", "p"], ["y"])], {"p": np.ones(8, np.int64)}, "pads the batch axis"),
         ([node("Slice", ["x", "s", "e"], ["y"])], {"s": np.asarray([1]), "e": np.asarray([1])}, "is empty"),
         ([node("Concat", ["x", "x"], ["y"], axis=0)], {}, "concatenates the batch axis"),

@@ -228,6 +228,30 @@ def test_shuffles(targets: dict[str, str], target: str, groups: int) -> None:
     check(g.module(g.shuffle(g.lookup(half, True), groups)), targets[target])
 
 
+@pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
+@pytest.mark.parametrize("what", ["doubled", "tripled", "edges", "back", "one", "thinned", "any"])
+def test_rows_and_columns_in_another_order(targets: dict[str, str], target: str, what: str) -> None:
+    g = Graph(21, 20, 40, seed=1)
+    rows, columns = {
+        "doubled": ([i // 2 for i in range(42)], [i // 2 for i in range(40)]),
+        "tripled": ([i // 3 for i in range(63)], list(range(20))),
+        "edges": ([0, *range(21), 20, 20], [0, 0, *range(20), 19]),
+        "back": (list(range(21))[::-1], list(range(20))),
+        "one": ([7] * 5, [3] * 9),
+        "thinned": ([i * 3 // 2 for i in range(14)], [i * 4 // 3 for i in range(15)]),
+        "any": ([5, 5, 2, 20, 0, 1, 2], [19, 3, 3, 0, 12]),
+    }[what]
+    y = g.take(g.lookup(g.x, True), rows, columns)
+    check(g.module(g.conv(y, 8)), targets[target])
+
+
+@pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
+@pytest.mark.parametrize("blocks", [(2, 2), (1, 3), (3, 2), (4, 4), (1, 48)])
+def test_channels_as_positions(targets: dict[str, str], target: str, blocks: tuple[int, int]) -> None:
+    g = Graph(11, 10, 96, seed=1)
+    check(g.module(g.conv(g.depth_to_space(g.lookup(g.x, True), blocks), 8)), targets[target])
+
+
 @pytest.mark.parametrize("target", ["esc1", "small"])
 def test_single_buffers_compute_the_same(targets: dict[str, str], target: str) -> None:
     g = Graph(20, 20, 16)

@@ -11,7 +11,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import FunctionType, ModuleOp, TensorType, f32
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc, esc_pools, esc_products, esc_rearranged
+from dialects import esc, esc_pools, esc_positions, esc_products, esc_rearranged
 from dialects.blob import DenseAttr
 from dialects.esc_base import QType, q_of, q_tensor, shape_of, window_output
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
@@ -162,6 +162,14 @@ class Graph:
         """Channels in another order."""
         return self.append(esc_rearranged.ShuffleOp(x, groups))
 
+    def take(self, x: SSAValue, rows: Sequence[int], columns: Sequence[int]) -> SSAValue:
+        """Rows and columns in another order and number."""
+        return self.append(esc_positions.TakeOp(x, rows, columns))
+
+    def depth_to_space(self, x: SSAValue, blocks: tuple[int, int]) -> SSAValue:
+        """Channels as positions."""
+        return self.append(esc_positions.DepthToSpaceOp(x, blocks))
+
     def slice(
         self, x: SSAValue, offsets: Sequence[int], strides: tuple[int, int], shape: tuple[int, int, int]
     ) -> SSAValue:
@@ -203,6 +211,8 @@ _KINDS = (
     "residual",
     "mul",
     "shuffle",
+    "take",
+    "space",
 )
 
 
@@ -210,6 +220,9 @@ class Draw(Protocol):
     """Draws a value of a strategy: of a composite one, or `draw` of `st.data()`."""
 
     def __call__(self, strategy: st.SearchStrategy[T], /) -> T: ...
+
+
+_BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 2))
 
 
 def _factor(draw: Draw, g: Graph, x: SSAValue) -> SSAValue:
@@ -242,6 +255,10 @@ def random_graph(draw: Draw, g: Graph, widths: Sequence[int] = (4, 16, 20, 64, 7
             y = g.mul(x, _factor(draw, g, draw(st.sampled_from(same))), signed)
         elif kind == "shuffle":
             y = g.shuffle(x, draw(st.sampled_from([n for n in range(1, 9) if c % n == 0])))
+        elif kind == "take":
+            y = g.take(x, *(draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=24)) for n in (h, w)))
+        elif kind == "space":
+            y = g.depth_to_space(x, draw(st.sampled_from([b for b in _BLOCKS if c % (b[0] * b[1]) == 0])))
         elif kind == "pool" and min(h, w) > 1:
             y = g.pool(x, draw(st.booleans()), (2, 2), (2, 2))
         elif kind == "concat":
