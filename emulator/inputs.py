@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -52,6 +52,51 @@ def open_inputs(path: str, ports: Sequence[Port], limit: int | None = None) -> S
         yield from map(list, zip(*(rows.blocks(step, count) for rows in samples.inputs), strict=True))
 
     return Source(count, batches)
+
+
+def files_by_name(given: Sequence[str], ports: Sequence[Port]) -> Mapping[str, str]:
+    """The file of each input where all are given as NAME=FILE; nothing if there is one file without a name.
+
+    Raises `UserError` for names of no input, given twice or missing, and for several files without names.
+    """
+    names = [port.name for port in ports]
+    split = _split(given, names)
+    named = {name: path for name, path in split if name}
+    if len(given) == 1 and not named:
+        return {}
+    twice = sorted({name for name, _ in split if name and sum(name == other for other, _ in split) > 1})
+    missing = [name for name in names if name not in named]
+    causes = [f"--input {path}: names none of the inputs" for name, path in split if not name]
+    causes += [f"--input {name}=...: is given twice" for name in twice]
+    if causes or missing:
+        causes += [] if causes else [f"no file for input {', '.join(repr(name) for name in missing)}"]
+        raise UserError(causes, f"the inputs are {', '.join(repr(name) for name in names)}; give each as NAME=FILE")
+    return named
+
+
+def _split(given: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and file of each argument NAME=FILE; names may hold an equals sign too. No name: only a file."""
+    found: list[tuple[str, str]] = []
+    for text in given:
+        fitting = [name for name in names if text.startswith(f"{name}=")]
+        name = max(fitting, key=len, default="")
+        found.append((name, text[len(name) + 1 :] if name else text))
+    return found
+
+
+def open_inputs_by_name(named: Mapping[str, str], ports: Sequence[Port], limit: int | None = None) -> Source:
+    """The first `limit` samples of a file for each input. Raises `UserError` if one holds more than another."""
+    sources = [open_inputs(named[port.name], [port], limit) for port in ports]
+    counts = {named[port.name]: source.count for port, source in zip(ports, sources, strict=True)}
+    if len(set(counts.values())) > 1:
+        held = ", ".join(f"{path} {count}" for path, count in counts.items())
+        raise UserError(f"the inputs hold different numbers of samples: {held}", "give as many of each")
+
+    def batches(step: int) -> Iterator[list[Array]]:
+        for parts in zip(*(source.batches(step) for source in sources), strict=True):
+            yield [array for part in parts for array in part]
+
+    return Source(sources[0].count, batches)
 
 
 def load_image(path: str, port: Port) -> Array:

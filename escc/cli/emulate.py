@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
 from escc.console import Console
-from escc.files import read_input, write_output
+from escc.files import ClashError, read_input, write_output
 from isa.errors import UserError
 from isa.text import printable
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from emulator.inputs import Source
     from emulator.machine import Machine, RunResult
     from emulator.statistics import Statistics
     from isa.program import Port
@@ -61,9 +62,10 @@ def make_parser() -> CommandParser:
     source.add_argument(
         "--input",
         metavar="X.npy|X.npz|IMAGE",
+        action="append",
         help="float input(s) [N,C,H,W], .npz or .npy: the array that is called like the input, else x, else the only "
-        "one beside y; or an image file, which is scaled and cut to size (default: the embedded sample; "
-        "example: --input cat.jpg)",
+        "one beside y; or an image file, which is scaled and cut to size; NAME=FILE gives one of "
+        "several inputs, again for each (default: the embedded sample; example: --input cat.jpg)",
     )
     parser.add_argument(
         "--output",
@@ -162,9 +164,7 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
             f"{args.output}: the model has {len(program.outputs)} outputs", "give a file name ending in .npz"
         )
     if args.input:
-        from emulator.inputs import open_inputs
-
-        source = open_inputs(args.input, program.inputs, args.limit)
+        source = _given(machine, args)
         images, floats = source.count, source.batches(batch_size(program))
         batches = ([quantise(p, x) for p, x in zip(program.inputs, arrays, strict=True)] for arrays in floats)
     else:
@@ -185,6 +185,20 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
         statistics = results[0].statistics
         lines += _publish(machine, [statistics] if statistics else measure(machine, first), args, files)
     _show(files, lines, args)
+
+
+def _given(machine: Machine, args: argparse.Namespace) -> Source:
+    """The inputs that --input names: a file for all of them, or one for each. Raises UserError."""
+    from emulator.inputs import files_by_name, open_inputs, open_inputs_by_name
+
+    ports = machine.program.inputs
+    named = files_by_name(args.input, ports)
+    try:
+        for path in named.values():
+            args.files.reads("--input", path)
+    except ClashError as e:
+        args.usage_error(e.causes[0])
+    return open_inputs_by_name(named, ports, args.limit) if named else open_inputs(args.input[0], ports, args.limit)
 
 
 def _evaluate(machine: Machine, args: argparse.Namespace) -> None:

@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from emulator_programs import Geometry, conv_program, requant_block, sparse
+from onnx import TensorProto, helper, numpy_helper
 
+import escc
 from emulator.evaluate import batch_size
 from emulator.inputs import load_image
 from emulator.machine import Machine
@@ -210,6 +212,43 @@ def test_image_files(model, program, tmp_path, capsys):
     assert "neither .npy, .npz nor an image" in fails(capsys, tmp_path / "known.bin", "--input", path)
     image_module.new("1", (40_000, 2_000)).save(path)
     assert "40000 x 2000 pixels" in fails(capsys, tmp_path / "known.bin", "--input", path)
+
+
+@pytest.fixture
+def adder(tmp_path):
+    """A binary with two inputs, and its sample as a file for each and as one for both."""
+    w = np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1)
+    nodes = [helper.make_node("Conv", ["a", "w"], ["c"]), helper.make_node("Add", ["c", "b"], ["y"])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 3, 3]) for name in "aby"]
+    graph = helper.make_graph(nodes, "g", ports[:2], ports[2:], [numpy_helper.from_array(w, "w")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    arrays = {n: np.random.default_rng(i).standard_normal((5, 2, 3, 3)).astype(np.float32) for i, n in enumerate("ab")}
+    escc.compile(proto, calibration=arrays, scheme="dense").save(tmp_path / "add.bin")
+    np.savez(tmp_path / "both.npz", **arrays)
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    return tmp_path
+
+
+def test_a_file_for_each_input(adder, capsys):
+    both, each = adder / "both.npy", adder / "each.npy"
+    assert main([str(adder / "add.bin"), "--input", str(adder / "both.npz"), "--output", str(both)]) == 0
+    named = [f"--input=b={adder / 'b.npy'}", "--input", f"a={adder / 'a.npy'}"]
+    assert main([str(adder / "add.bin"), *named, "--output", str(each)]) == 0
+    assert np.array_equal(np.load(both), np.load(each)) and np.load(both).shape == (5, 2, 3, 3)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as found:
+        main([str(adder / "add.bin"), *named, "--output", str(adder / "a.npy")])
+    assert found.value.code == 2 and "is the same file" in capsys.readouterr().err
+
+
+def test_faults_of_files_for_each_input(adder, capsys):
+    np.save(adder / "few.npy", np.load(adder / "a.npy")[:2])
+    binary, a, b, few = adder / "add.bin", f"a={adder / 'a.npy'}", f"b={adder / 'b.npy'}", f"a={adder / 'few.npy'}"
+    assert "no file for input 'b'" in fails(capsys, binary, "--input", a)
+    assert "--input a=...: is given twice" in fails(capsys, binary, "--input", a, "--input", few, "--input", b)
+    assert "x.npy: names none of the inputs" in fails(capsys, binary, "--input", a, "--input", "x.npy")
+    assert "different numbers of samples" in fails(capsys, binary, "--input", few, "--input", b)
 
 
 @pytest.mark.parametrize("size", [(6, 6), (1, 4000), (4000, 1), (13, 7), (5, 90), (600, 601)])
