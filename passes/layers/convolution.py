@@ -42,7 +42,7 @@ class Stages:
 
     `operations` in order, the first reads the layer's input; `window` names the last one, which has strides and pads.
     `weight`: the constant that is loaded output channel by output channel, [K][...]. `resident`: constants that stay in
-    PAR for the whole layer.
+    PAR for the whole layer. `shift`: right shift of the sums of which a load makes weights.
     """
 
     operations: Sequence[Operation]
@@ -51,16 +51,18 @@ class Stages:
     groups: int
     weight: DenseAttr
     resident: Sequence[DenseAttr] = ()
+    shift: int = 0
 
 
 class ConvConstants(NamedTuple):
     """The values by which a convolution multiplies: `weight` [K][...], loaded output channel by output channel, and
-    `resident`, in PAR for the whole layer; and the strides of its windows.
+    `resident`, in PAR for the whole layer; the strides of its windows; and `shift`, as in `Stages`.
     """
 
     weight: NDArray[np.generic]
     resident: Sequence[NDArray[np.generic]]
     strides: Sequence[int]
+    shift: int = 0
 
 
 def dense_faults(op: AccumulatorOp, depth: int, target: Target) -> Iterator[str]:
@@ -160,7 +162,8 @@ class ConvolutionKind(LayerKind):
         if inputs is None:
             return
         strides, _ = stages.window.window
-        constants = ConvConstants(stages.weight.array, [constant.array for constant in stages.resident], strides)
+        resident_values = [constant.array for constant in stages.resident]
+        constants = ConvConstants(stages.weight.array, resident_values, strides, stages.shift)
         work = self.work(constants, inputs[0].density, tiler.target)
         problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
         build = tiler.start(first, problem, op.output)

@@ -1,0 +1,24 @@
+"""Weights of circulant blocks: what the values of a block stand for.
+
+Values int8 [K/b][R][S][C/b][b] hold a vector v for every block of b output channels and b input channels of a tap. Its
+weight of output channel i and input channel j of the block is v[(i - j) mod b]. Where b does not divide the channels of
+a layer, the last blocks stand out of the weights [k][r][s][c], and what stands out is left away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+I8 = NDArray[np.int8]
+
+BLOCKS = range(2, 17)
+"""Channels of a block."""
+
+
+def expand(values: NDArray[np.generic], first: int, channels: int, run: int) -> NDArray[np.generic]:
+    """Weights [channels, R, S, run] of output channels from `first` on, of values [K/b, R, S, C/b, b] of any type."""
+    blocks, r, s, across, b = values.shape
+    i, j = np.indices((b, b))
+    whole = values[..., (i - j) % b].transpose(0, 4, 1, 2, 3, 5).reshape(blocks * b, r, s, across * b)
+    return np.ascontiguousarray(whole[first : first + channels, ..., :run])

@@ -1,0 +1,30 @@
+"""Weight forms of which the machine makes int8 weights while it loads them: what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+
+from passes.decomposition.weight_form import F, FormIntegers, WeightForm
+from passes.math.activation_quant import bounded
+from passes.math.weight_quant import ConvIntegers, corrected_bias
+
+
+class RebuiltForm(WeightForm):
+    """Integer weights from -127 to 127, times a positive scale for each output channel."""
+
+    def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
+        """See `WeightForm.to_integers`; a bias beyond what fits int32 with any accumulator is limited to that."""
+        factor = bounded(self.scale)
+        dense = self.integer_weights.astype(np.int8)
+        plain = ConvIntegers(dense, np.zeros(len(factor), np.int32), factor)
+        return FormIntegers(self, 0, factor, corrected_bias(plain, bias(self), max(-low, high)).astype(np.int64))
+
+    def scale_faults(self, k: int) -> list[str]:
+        """What is wrong with the scales of `k` output channels."""
+        scale = np.asarray(self.scale)
+        if scale.dtype != np.float64 or scale.shape != (k,) or not (np.isfinite(scale) & (scale > 0)).all():
+            return [f"scale must be float64[{k}], finite and positive"]
+        return []

@@ -1,0 +1,123 @@
+"""The layer kind `circulant`: a dense convolution whose weights `load.circ` spreads from circulant blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dialects.bfs_rebuilt import LoadCirculantOp
+from dialects.esc_circulant import CirculantConv2dOp
+from dialects.rebuilt import RebuiltConv2d
+from isa.instructions import load_circ
+from isa.integers import ceil_div
+from isa.layout import WEIGHT_TABLE_BYTES
+from isa.target import Target
+from isa.weights import pack_weights, weight_table
+from passes.decomposition.circulant import Circulant
+from passes.decomposition.weight_form import WeightForm
+from passes.layers.convolution import ConvConstants, RequantRule
+from passes.layers.dense import ConvRule
+from passes.layers.rebuilt import RebuiltKind, RebuiltWork
+from passes.tiling.geometry import Span, balanced
+from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
+from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
+from passes.tiling.loop_nest import Indices, span
+from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder
+from passes.tiling.problem import TilingProblem, WeightStream, Workload
+
+
+@dataclass(frozen=True)
+class CirculantWork(RebuiltWork):
+    """Blocks have `block` channels. A load brings in whole blocks, of which it may use a part."""
+
+    block: int = 2
+
+    name = "circulant"
+
+    def splits_input_channels(self, p: TilingProblem) -> bool:
+        return False
+
+    def psum_channels(self, p: TilingProblem, channels: int, target: Target) -> set[int]:
+        """Whole blocks, so that no two loads bring in the same one."""
+        blocks = ceil_div(channels, self.block)
+        return {min(channels, self.block * balanced(blocks, n)) for n in range(1, blocks + 1)}
+
+    def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
+        fields = {"first": 0, "kn": channels, "taps": p.taps, "run": depth, "block": self.block}
+        count = load_circ.values(fields)
+        size = round(count * min(self.packed, 1.0))
+        cycles = load_circ.cycles({**fields, "size": size}, target, round(count * self.nonzeros))
+        return WeightStream(size, cycles, WEIGHT_TABLE_BYTES)
+
+
+class LoadCirculantRule(ConstantRule):
+    """`load.circ`. All transfers share one table, which comes first; a transfer has whole blocks."""
+
+    operation = LoadCirculantOp
+
+    def transfer(self, op: LoadCirculantOp, at: Indices) -> tuple[str, Transfer]:
+        return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))
+
+    def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
+        block = value.shape[-1]
+        parts = [np.ascontiguousarray(value[t.k.first // block : ceil_div(t.k.end, block)], np.int8) for t in transfers]
+        if not parts:
+            return Packed(b"", ())
+        table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
+        return Packed(table, [(pack_weights(part, table), 0) for part in parts])
+
+    def lower(self, layer: LayerLowering, op: LoadCirculantOp, at: Indices) -> None:
+        k, c = span(at, op.k, op.channels), span(at, op.c, op.depth)
+        taps, block = op.taps.value.data, op.block.value.data
+        if c.first:
+            raise layer.fault("a load of circulant blocks must take all input channels")
+        address, size, _ = layer.piece(op.constant, k.first, 0)
+        layer.require_room(op.buffer, k.extent * taps * c.extent)
+        state = layer.states[op.buffer]
+        if state.fill(HeldRegion(op.constant.string_value(), k=k, c=c)):
+            constant = layer.constants[op.constant.string_value()].address
+            assert constant is not None
+            layer.emit(
+                "load.circ",
+                dram=address,
+                size=size,
+                table=constant.value.data,
+                dst=state.address,
+                first=k.first % block,
+                kn=k.extent,
+                taps=taps,
+                run=c.extent,
+                block=block,
+            )
+
+
+class CirculantKind(RebuiltKind):
+    """A convolution whose weights are circulant blocks."""
+
+    name = CirculantWork.name
+    operation = CirculantConv2dOp
+    rules = (LoadCirculantRule(), ConvRule(), RequantRule())
+
+    def cuts_input_channels(self, op: RebuiltConv2d) -> bool:
+        return False
+
+    def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
+        block = constants.weight.shape[-1]
+        return CirculantWork(each=float(block), block=block)
+
+    def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
+        if not isinstance(form, Circulant):
+            raise TypeError(f"layer kind '{self.name}' computes no weight form '{form.name}'")
+        return form.values, ()
+
+    def load_weights(self, build: LoopNestBuilder, constant: str) -> Emit:
+        t, buffer, work = build.tiling, build.buffer["weights"], build.problem.work
+        assert isinstance(work, CirculantWork)
+        taps, block = build.problem.taps, work.block
+        return lambda at: [LoadCirculantOp(buffer, constant, build.channel_range(t.weights, at), at["c"], taps, block)]
+
+
+KIND = CirculantKind()
