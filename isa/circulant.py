@@ -22,3 +22,15 @@ def expand(values: NDArray[np.generic], first: int, channels: int, run: int) -> 
     i, j = np.indices((b, b))
     whole = values[..., (i - j) % b].transpose(0, 4, 1, 2, 3, 5).reshape(blocks * b, r, s, across * b)
     return np.ascontiguousarray(whole[first : first + channels, ..., :run])
+
+
+def summed(weights: NDArray[np.float64], block: int) -> NDArray[np.float64]:
+    """Sums of weights float64 [K, R, S, C] over those that a value stands for: [K/b, R, S, C/b, b].
+
+    This is the transpose of `expand`: <expand(v), w> = <v, summed(w)>.
+    """
+    k, r, s, c = weights.shape
+    padded = np.pad(weights, ((0, -k % block), (0, 0), (0, 0), (0, -c % block)))
+    apart = padded.reshape(-1, block, r, s, padded.shape[3] // block, block)
+    diagonals = [sum(apart[:, (d + j) % block, ..., j] for j in range(block)) for d in range(block)]
+    return np.stack(np.broadcast_arrays(*diagonals), axis=-1)

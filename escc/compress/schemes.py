@@ -110,13 +110,13 @@ def most_bases(layer: ConvLayer, level: int) -> int:
     return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
 
 
-def asked_level(layer: ConvLayer, options: SchemeOptions) -> int:
-    """Greatest magnitude of a coefficient: what is asked for, else 1.
+def asked_level(layer: ConvLayer, options: SchemeOptions, default: int = 1) -> int:
+    """Greatest magnitude of a coefficient: what is asked for, else the default or the most that the target computes.
 
     Raises UserError if it is not a level, or more than the target computes.
     """
-    text = options.own.get("levels", "1")
     most = layer.target.array.coefficient_level
+    text = options.own.get("levels", str(min(default, most)))
     allowed = [str(level) for level in LEVELS if level <= most]
     if text not in allowed:
         raise UserError(
@@ -174,10 +174,14 @@ class Search:
         self._layer = layer
         self._byte_price = byte_price
         self._seed = seed
-        _, r, s, _ = layer.weights.shape
-        self._wanted, metric = target_and_metric(layer)
-        self._metric = Metric.of_channels(metric, r * s)
+        self._wanted, self._metric = self.arranged(layer)
         self._chosen = self._choose(channels_to_search(layer, bases))
+
+    def arranged(self, layer: ConvLayer) -> tuple[F, Metric]:
+        """Weights [K, R, S, C], whose windows [R, S] are sums of bases, and the metric of their channels."""
+        _, r, s, _ = layer.weights.shape
+        wanted, metric = target_and_metric(layer)
+        return wanted, Metric.of_channels(metric, r * s)
 
     def _choose(self, count: int) -> NDArray[np.int64] | None:
         """Output channels at equal distances in the order of their sizes; None for all."""

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escc.compress.initial import sizes
-from escc.compress.metric import Metric
+from escc.compress.patches import Cut, Patch
 from escc.compress.price import price
 from escc.compress.quantise_vectors import VectorFit, quantise_vectors
-from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of, target_and_metric
+from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.codebook import MOST_ENTRIES
 from isa.errors import UserError
 from passes.decomposition.codebook import Codebook
@@ -31,22 +31,10 @@ _LOG = logging.getLogger(__name__)
 
 BOOKS = (15, 31, 63, MOST_ENTRIES)
 """Sizes of the book that are tried."""
-LONGEST_ROW = 5
-"""Widest window whose rows are vectors of a book; in wider ones vectors lie along the input channels."""
-CHANNELS = 4
-"""Input channels that a vector takes where kernels have no rows worth the name."""
 _BRIEF_ROUNDS, _ROUNDS, _COMPLETION_ROUNDS = 3, 10, 3
 _WORK = 60_000_000
 """Multiply-adds of a product with the metric above which the book is sought on some of the output channels."""
 _LEAST_CHANNELS = 64
-
-
-def patch_of(layer: ConvLayer) -> tuple[int, int] | None:
-    """Columns of the window and input channels that a vector covers; None where no vectors suit the layer."""
-    _, _, s, c = layer.weights.shape
-    if 1 < s <= LONGEST_ROW:
-        return s, 1
-    return (1, CHANNELS) if c % CHANNELS == 0 else None
 
 
 def _asked_entries(options: SchemeOptions) -> tuple[int, ...]:
@@ -64,18 +52,14 @@ def _asked_entries(options: SchemeOptions) -> tuple[int, ...]:
 class _BookSearch:
     """Fits of one layer, whose weights are ordered in patches [R, S/span, C/depth, span, depth]."""
 
-    def __init__(self, layer: ConvLayer, patch: tuple[int, int], per_byte: float, seed: int):
-        k, r, s, c = layer.weights.shape
-        self._patches = (r, s // patch[0], c // patch[1])
+    def __init__(self, layer: ConvLayer, patch: Patch, per_byte: float, seed: int):
+        k = len(layer.weights)
+        self._patches = patch.groups(layer.weights.shape)
         self._patch = patch
         self._seed = seed
-        wanted, metric = target_and_metric(layer)
-        apart = (r, s // patch[0], patch[0], c // patch[1], patch[1])
-        order = np.arange(r * s * c, dtype=np.int64).reshape(apart).transpose(0, 1, 3, 2, 4).reshape(-1)
-        self._wanted: F = np.ascontiguousarray(wanted.reshape(k, -1)[:, order])
-        self._metric = Metric(np.ascontiguousarray(metric[np.ix_(order, order)]), patch[0] * patch[1])
+        self._wanted, self._metric = Cut.of(layer, patch)
         self._per_bit = per_byte / 8 * float(self._metric.energies(self._wanted).sum())
-        count = min(k, max(_LEAST_CHANNELS, _WORK // order.size**2))
+        count = min(k, max(_LEAST_CHANNELS, _WORK // len(self._metric.h) ** 2))
         by_size = np.argsort(sizes(self._wanted), kind="stable")
         self._chosen = np.sort(by_size[(2 * np.arange(count) + 1) * k // (2 * count)])
 
@@ -115,7 +99,7 @@ class KMeans:
     }
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Codebook | None:
-        sizes_of_books, patch = _asked_entries(options), patch_of(layer)
+        sizes_of_books, patch = _asked_entries(options), Patch.of(layer.weights.shape)
         if patch is None:
             return None
         rates = options.byte_price, options.cycle_price
@@ -129,7 +113,7 @@ class KMeans:
             cost = price(search.answer(fit), layer.shape, layer.target)
             return prices.objective(layer, fit.relative_error, cost)
 
-        room = layer.weights.size // (patch[0] * patch[1])
+        room = layer.weights.size // patch.width
         brief = [search.fit(n, _BRIEF_ROUNDS) for n in sizes_of_books if n <= room] or [search.fit(room, _BRIEF_ROUNDS)]
         best = min(brief, key=objective)
         thorough = search.fit(len(best.book), _ROUNDS)

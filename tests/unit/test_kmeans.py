@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress.metric import Metric
+from escc.compress.patches import Patch
 from escc.compress.quantise_vectors import VectorFit, code_bits, quantise_vectors
 from escc.schemes import kmeans as module
 from escc.schemes.kmeans import SCHEME as kmeans
-from escc.schemes.kmeans import patch_of
 from isa.errors import UserError
 from isa.target import load_target
 from passes.decomposition.codebook import Codebook
@@ -99,7 +99,7 @@ def test_equal_seeds_give_equal_answers() -> None:
 
 def test_vectors_follow_the_shape_of_kernels() -> None:
     def patch(*shape: int) -> tuple[int, int] | None:
-        return patch_of(layer(np.ones(shape)))
+        return Patch.of(shape)
 
     assert patch(8, 3, 3, 5) == (3, 1)
     assert patch(8, 1, 1, 8) == (1, 4)

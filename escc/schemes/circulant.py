@@ -1,0 +1,58 @@
+"""The scheme `circulant`: weights are circulant blocks of channels, as in CirCNN (Ding et al., MICRO 2017).
+
+A value of a block stands for a diagonal of it, so that the weights of a layer take as many times fewer bytes as a block
+has channels. A network that was not trained for it loses most of its accuracy; `esc-compress --scheme circulant` trains
+one. The values that it begins with are those of the least error on the calibration data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from escc.compress.fit_circulant import fit_circulant
+from escc.compress.price import price
+from escc.compress.schemes import Prices, int8_of, target_and_metric
+from isa.circulant import BLOCKS
+from isa.errors import UserError
+from passes.decomposition.circulant import Circulant
+from passes.decomposition.scheme import ConvLayer, SchemeOptions
+
+DEFAULT_BLOCK = 4
+LEAST_BLOCKS = 2
+"""Blocks that a layer must have of input and of output channels; one with fewer stays dense."""
+
+
+class _Circulant:
+    """Takes the weights of every layer of some channels for circulant blocks.
+
+    Where bytes or cycles have a price (`SchemeOptions`), a layer that int8 weights serve better stays dense. Raises
+    UserError for a block that is none.
+    """
+
+    own_options: ClassVar[Mapping[str, str]] = {
+        "k": f"channels of a block, from {BLOCKS[0]} to {BLOCKS[-1]} (default: {DEFAULT_BLOCK})"
+    }
+
+    def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Circulant | None:
+        text = options.own.get("k", str(DEFAULT_BLOCK))
+        if text not in map(str, BLOCKS):
+            raise UserError(
+                f"k={text}: a block has from {BLOCKS[0]} to {BLOCKS[-1]} channels",
+                f"--scheme-option k=N, N from {BLOCKS[0]} to {BLOCKS[-1]}",
+            )
+        block = int(text)
+        k, _, _, c = layer.weights.shape
+        if min(k, c) < LEAST_BLOCKS * block:
+            return None
+        fit = fit_circulant(*target_and_metric(layer), block)
+        form = Circulant(fit.values, c, fit.s, fit.relative_error)
+        if options.byte_price is None and options.cycle_price is None:
+            return form
+        prices = Prices.of(layer, options)
+        now, then = (price(f, layer.shape, layer.target) for f in (int8_of(layer), form))
+        better = prices.objective(layer, form.relative_error, then) < prices.objective(layer, 0.0, now)
+        return form if better else None
+
+
+SCHEME = _Circulant()

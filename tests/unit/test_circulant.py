@@ -1,0 +1,84 @@
+"""The scheme `circulant` and its fit in the metric of the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from escc.compress.fit_circulant import fit_circulant
+from escc.schemes.circulant import SCHEME as circulant
+from isa.circulant import expand, summed
+from isa.errors import UserError
+from isa.target import load_target
+from passes.decomposition.circulant import Circulant
+from passes.decomposition.scheme import ConvLayer, SchemeOptions, check
+
+
+def layer(weights: np.ndarray) -> ConvLayer:
+    k, r, _, c = weights.shape
+    pad = r // 2
+    return ConvLayer(
+        "conv", weights, (1, 1), (16, 16, c), (16, 16, k), 0.5, None, True, load_target("esc1"), pads=(pad, pad)
+    )
+
+
+def metric(seed: int, d: int) -> np.ndarray:
+    a = np.random.default_rng(seed).standard_normal((d, 2 * d)) * np.geomspace(0.2, 3, d)[:, None]
+    return a @ a.T / (2 * d) + 0.02 * np.eye(d)
+
+
+@given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 9), st.integers(2, 5))
+def test_sums_are_the_transpose_of_spreading(seed: int, k: int, c: int, block: int) -> None:
+    random = np.random.default_rng(seed)
+    w = random.standard_normal((k, 2, 1, c))
+    v = random.standard_normal((-(-k // block), 2, 1, -(-c // block), block))
+    assert (expand(v, 0, k, c) * w).sum() == pytest.approx((v * summed(w, block)).sum())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 6), st.integers(0, 99))
+def test_any_shape_is_fitted_and_reports_its_error(k: int, c: int, block: int, seed: int) -> None:
+    w, h = np.random.default_rng(seed).standard_normal((k, 2, 1, c)), metric(seed, 2 * c)
+    fit = fit_circulant(w, h, block)
+    left = (w - fit.s[:, None, None, None] * expand(fit.values.astype(float), 0, k, c)).reshape(k, -1)
+    energy = np.einsum("kd,de,ke->", w.reshape(k, -1), h, w.reshape(k, -1))
+    assert fit.relative_error == pytest.approx(np.einsum("kd,de,ke->", left, h, left) / energy, rel=1e-6, abs=1e-12)
+    assert fit.relative_error <= 1 and (fit.s > 0).all() and int(np.abs(fit.values.astype(int)).max()) <= 127
+
+
+def test_circulant_weights_are_found_again() -> None:
+    random = np.random.default_rng(1)
+    w = random.uniform(0.5, 2, (16, 1, 1, 1)) * expand(random.standard_normal((4, 3, 3, 3, 4)), 0, 16, 10)
+    assert fit_circulant(w, metric(1, 90), 4).relative_error < 1e-4
+
+
+def test_the_metric_decides_what_matters() -> None:
+    w, h = np.random.default_rng(2).standard_normal((16, 1, 1, 16)), metric(2, 16)
+    aware, blind = fit_circulant(w, h, 2), fit_circulant(w, np.eye(16), 2)
+    left = (w - blind.s[:, None, None, None] * expand(blind.values.astype(float), 0, 16, 16)).reshape(16, -1)
+    energy = np.einsum("kd,de,ke->", w.reshape(16, -1), h, w.reshape(16, -1))
+    assert aware.relative_error < 0.95 * np.einsum("kd,de,ke->", left, h, left) / energy
+
+
+@pytest.mark.parametrize("block", [2, 3, 8])
+def test_the_scheme_answers_blocks_as_asked_for(block: int) -> None:
+    w = layer(np.random.default_rng(3).standard_normal((24, 3, 3, 20)))
+    answer = circulant(w, SchemeOptions(own={"k": str(block)}))
+    assert isinstance(answer, Circulant) and answer.values.shape[4] == block
+    check(w, answer)
+    assert answer.packed_bytes() < 1.3 * w.weights.size / block + 100
+    assert circulant(layer(np.ones((24, 3, 3, 3))), SchemeOptions(own={"k": str(block)})) is None
+
+
+def test_a_layer_that_int8_serves_better_stays_dense_where_bytes_have_a_price() -> None:
+    w = layer(np.random.default_rng(3).standard_normal((24, 3, 3, 20)))
+    assert circulant(w, SchemeOptions(byte_price=0.1)) is None
+    assert circulant(w, SchemeOptions(byte_price=10.0)) is not None
+
+
+def test_a_block_that_is_none_is_refused() -> None:
+    for text in ("1", "17", "x"):
+        with pytest.raises(UserError, match=f"k={text}: a block has from 2 to 16 channels"):
+            circulant(layer(np.ones((8, 1, 1, 8))), SchemeOptions(own={"k": text}))
