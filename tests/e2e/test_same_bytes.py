@@ -141,6 +141,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
         [residual, *by, "--scheme", "escalate", "--basis", "4", "--planes", "2"],
         [residual, *by, "--scheme", "auto", "--rate", "0.5"],
         [residual, *by, "--scheme", "kmeans", "--rate", "0.5"],
+        [residual, *by, "--scheme", "smartexchange", "--rate", "0.5", "--scheme-option", "rebuilt=1"],
+        [residual, *by, "--scheme", "circulant", "--scheme-option", "k=3"],
         [residual, *by, "--max-bytes", "1500"],
         [residual, "--scheme", "escalate", "--range", "percentile"],
         [tables, *tables_by, "--scheme", "dense", "--range", "mse"],

@@ -51,7 +51,7 @@ def low_rank_weights(seed: int, k: int, c: int) -> np.ndarray:
 
 
 def test_the_installed_schemes_are_found_by_name() -> None:
-    assert {"auto", "dense", "escalate", "kmeans"} <= set(scheme_names())
+    assert {"auto", "circulant", "dense", "escalate", "kmeans", "smartexchange"} <= set(scheme_names())
     assert load_scheme("dense") is dense and load_scheme("escalate") is escalate and load_scheme("auto") is auto
 
 
