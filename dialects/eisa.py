@@ -56,6 +56,9 @@ from isa.program import Layer, Port, Program
 from isa.table import INSTRUCTIONS
 from isa.target import Target
 
+HOST = "escc.host"
+"""Module attribute of any level: what the host computes around the network."""
+
 
 @irdl_attr_definition
 class FieldsAttr(Data[tuple[int, ...]]):
@@ -306,6 +309,7 @@ def to_program(module: ModuleOp) -> Program:
         sample=b"" if op.sample is None else op.sample.data.data,
         producer="" if op.producer is None else op.producer.data,
         float_weights=0 if op.float_weights is None else op.float_weights.value.data,
+        host=host_of(module),
     )
 
 
@@ -362,6 +366,18 @@ def blob_of(data: bytes) -> DenseAttr:
     return DenseAttr.of(np.frombuffer(data, np.uint8))
 
 
+def set_host(module: ModuleOp, host: bytes) -> None:
+    """Write onto a module of any level what the host computes around it, as `isa.hosted` packs it; nothing for b""."""
+    if host:
+        module.attributes[HOST] = blob_of(host)
+
+
+def host_of(module: ModuleOp) -> bytes:
+    """What the host computes around a module of any level, b"" if nothing."""
+    found = module.attributes.get(HOST)
+    return found.data.data if isinstance(found, DenseAttr) else b""
+
+
 def from_program(program: Program) -> ModuleOp:
     """The module of level `eisa` that holds a program. Raises `UserError` if its layers overlap or are out of order."""
     refs = [p.tensor for p in (*program.inputs, *program.outputs)] + [layer.output for layer in program.layers]
@@ -405,7 +421,9 @@ def from_program(program: Program) -> ModuleOp:
     if program.float_weights:
         properties["float_weights"] = integer(program.float_weights)
     op = ProgramOp.create(properties=properties, regions=[Region(Block(ops))])
-    return ModuleOp([op])
+    module = ModuleOp([op])
+    set_host(module, program.host)
+    return module
 
 
 Eisa = Dialect(

@@ -41,16 +41,16 @@ def batch_size(program: Program) -> int:
     return int(np.clip(_BATCH_BYTES // (program.arena_bytes + pads.act + pads.psum), 1, _MOST_IMAGES))
 
 
-def classes(program: Program) -> int:
+def classes(model: Program | Machine) -> int:
     """Number of classes of the only output. Raises `UserError` if the model is no classifier."""
-    shapes = [p.shape for p in program.outputs]
-    if len(shapes) != 1 or math.prod(shapes[0]) != max(shapes[0], default=0) or len(program.inputs) != 1:
+    shapes = [p.shape for p in model.outputs]
+    if len(shapes) != 1 or math.prod(shapes[0]) != max(shapes[0], default=0) or len(model.inputs) != 1:
         inputs, outputs = (
-            ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) for ports in (program.inputs, program.outputs)
+            ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) for ports in (model.inputs, model.outputs)
         )
         raise UserError(
             f"accuracy needs a model with one input and one output of shape [1, classes] or [classes]; this one has "
-            f"{len(program.inputs)} inputs: {inputs}; outputs: {outputs}"
+            f"{len(model.inputs)} inputs: {inputs}; outputs: {outputs}"
         )
     return max(shapes[0])
 
@@ -128,7 +128,7 @@ def scores(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return np.concatenate([np.empty((0, math.prod(machine.program.outputs[0].shape)), np.float32), *found])
+    return np.concatenate([np.empty((0, math.prod(machine.outputs[0].shape)), np.float32), *found])
 
 
 @dataclass(frozen=True)
@@ -182,11 +182,13 @@ def evaluate(
 
     Raises `UserError` if the program is no classifier.
     """
-    count = classes(machine.program)
-    inputs = InputRange(machine.program.inputs[0])
+    count = classes(machine)
+    port = machine.inputs[0]
+    inputs = InputRange(port) if isinstance(port, Port) else None  # the host takes inputs of any range
     labels, answers, among_best = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
     for x, y in batches:
-        inputs.add(x)
+        if inputs is not None:
+            inputs.add(x)
         found = scores(machine, x, jobs, progress)
         labels.append(y)
         answers.append(found.argmax(axis=1))
@@ -195,7 +197,7 @@ def evaluate(
         better = (found > of_label) | ((found == of_label) & before)
         among_best += int((better.sum(axis=1) < TOP).sum())
     result = Accuracy(np.concatenate(labels), np.concatenate(answers), count, among_best)
-    fault = inputs.fault()
+    fault = inputs.fault() if inputs is not None else ""
     return replace(result, fault=fault) if fault and at_chance(result.right, result.images, count) else result
 
 

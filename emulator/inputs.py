@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isa.arrays import Input, Samples, contents, open_samples
 from isa.errors import UserError
+from isa.hosted import HostPort
 from isa.program import Port
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ class Source:
     batches: Callable[[int], Iterator[list[Array]]]
 
 
-def wanted(port: Port) -> Input:
-    """What arrays for a port must be."""
-    return Input(port.name, port.shape[1:])
+def wanted(port: Port | HostPort) -> Input:
+    """What arrays for a port must be; a first extent of 1 is that of the images."""
+    return Input(port.name, port.shape[1:] if port.shape[:1] == (1,) else port.shape)
 
 
-def open_inputs(path: str, ports: Sequence[Port], limit: int | None = None) -> Source:
+def open_inputs(path: str, ports: Sequence[Port | HostPort], limit: int | None = None) -> Source:
     """The first `limit` samples of a file. Raises `UserError` with one line.
 
     What is neither .npy nor .npz by its contents is read as an image.
@@ -54,7 +55,7 @@ def open_inputs(path: str, ports: Sequence[Port], limit: int | None = None) -> S
     return Source(count, batches)
 
 
-def files_by_name(given: Sequence[str], ports: Sequence[Port]) -> Mapping[str, str]:
+def files_by_name(given: Sequence[str], ports: Sequence[Port | HostPort]) -> Mapping[str, str]:
     """The file of each input where all are given as NAME=FILE; nothing if there is one file without a name.
 
     Raises `UserError` for names of no input, given twice or missing, and for several files without names.
@@ -84,7 +85,7 @@ def _split(given: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def open_inputs_by_name(named: Mapping[str, str], ports: Sequence[Port], limit: int | None = None) -> Source:
+def open_inputs_by_name(named: Mapping[str, str], ports: Sequence[Port | HostPort], limit: int | None = None) -> Source:
     """The first `limit` samples of a file for each input. Raises `UserError` if one holds more than another."""
     sources = [open_inputs(named[port.name], [port], limit) for port in ports]
     counts = {named[port.name]: source.count for port, source in zip(ports, sources, strict=True)}
@@ -99,7 +100,7 @@ def open_inputs_by_name(named: Mapping[str, str], ports: Sequence[Port], limit: 
     return Source(sources[0].count, batches)
 
 
-def load_image(path: str, port: Port) -> Array:
+def load_image(path: str, port: Port | HostPort) -> Array:
     """Input [1, c, h, w] from an image file: scaled to cover w x h, cut at the centre, (pixel - mean) / std.
 
     Raises `UserError` if the binary does not say how an image becomes numbers, or if the file is not an image.

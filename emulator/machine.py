@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from emulator.execution import Execution
@@ -19,8 +18,9 @@ from emulator.host import dequantise, quantise, split_sample
 from emulator.kernels import Bytes
 from emulator.memories import Constants
 from isa.errors import UserError
+from isa.hosted import HostPort
 from isa.legality import check_executable
-from isa.program import Layer, Program
+from isa.program import Layer, Port, Program
 
 if TYPE_CHECKING:
     from emulator.statistics import Statistics
@@ -31,9 +31,12 @@ Observer: TypeAlias = Callable[[Layer, NDArray[Any]], None]
 
 @dataclass(frozen=True)
 class RunResult:
-    """Outputs of a run: float32 in `batched_shape(port.shape, N)` for every output port; statistics if asked for."""
+    """Outputs of a run in `batched_shape(port.shape, N)` for every output port; statistics if asked for.
 
-    outputs: list[NDArray[np.float32]]
+    They are float32, but where the host computes an output of another type.
+    """
+
+    outputs: list[NDArray[Any]]
     statistics: Statistics | None
 
 
@@ -52,12 +55,26 @@ class Machine:
         for layer in program.layers:
             self._ends.setdefault(layer.end, []).append(layer)
 
-    def run(self, inputs: Sequence[NDArray[Any]], stats: bool = False, observer: Observer | None = None) -> RunResult:
-        """Run float inputs [N, *port.shape[1:]], one for each input port. Statistics are those of the first image."""
+    @property
+    def inputs(self) -> tuple[Port | HostPort, ...]:
+        """What `run` takes."""
+        return self.program.inputs
+
+    @property
+    def outputs(self) -> tuple[Port | HostPort, ...]:
+        """What `run` gives."""
+        return self.program.outputs
+
+    def stored(self, inputs: Sequence[NDArray[Any]]) -> list[Bytes]:
+        """Float inputs [N, *port.shape[1:]], one for each input, as `run_stored` takes them."""
         ports = self.program.inputs
         if len(inputs) != len(ports):
             raise UserError(f"{len(inputs)} inputs given; requires {len(ports)}: {', '.join(p.name for p in ports)}")
-        return self.run_stored([quantise(p, x) for p, x in zip(ports, inputs, strict=True)], stats, observer)
+        return [quantise(p, x) for p, x in zip(ports, inputs, strict=True)]
+
+    def run(self, inputs: Sequence[NDArray[Any]], stats: bool = False, observer: Observer | None = None) -> RunResult:
+        """Run float inputs [N, *port.shape[1:]], one for each input port. Statistics are those of the first image."""
+        return self.run_stored(self.stored(inputs), stats, observer)
 
     def run_sample(self, stats: bool = False, observer: Observer | None = None) -> RunResult:
         """Run the embedded sample. Raises `UserError` if the program has none."""

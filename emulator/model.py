@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emulator.evaluate import BLOCKS_IN_MEMORY, Accuracy, batch_size, classes, evaluate, mean_of, measure
-from emulator.host import quantise, split_sample
+from emulator.host import split_sample
+from emulator.hosted import HostedMachine, machine_of
+from emulator.inputs import wanted
 from emulator.kernels import Bytes
 from emulator.machine import Machine
 from isa.arrays import checked_labels
 from isa.container import read_elf, write_elf
 from isa.errors import UserError
 from isa.files import write_atomic
+from isa.hosted import HostPort
 from isa.program import Port, Program
 
 Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
@@ -70,17 +73,17 @@ class Model:
     @cached_property
     def machine(self) -> Machine:
         """The machine that runs the program. Raises `UserError` if the program is not executable."""
-        return Machine(self.program)
+        return machine_of(self.program)
 
     @property
-    def inputs(self) -> tuple[Port, ...]:
+    def inputs(self) -> tuple[Port | HostPort, ...]:
         """Name, shape (of one image) and preprocessing of each input."""
-        return self.program.inputs
+        return self.program.inputs if self.program.hosted is None else self.program.hosted.inputs
 
     @property
-    def outputs(self) -> tuple[Port, ...]:
+    def outputs(self) -> tuple[Port | HostPort, ...]:
         """Name and shape (of one image) of each output."""
-        return self.program.outputs
+        return self.program.outputs if self.program.hosted is None else self.program.hosted.outputs
 
     @cached_property
     def binary(self) -> bytes:
@@ -91,10 +94,11 @@ class Model:
         """Write the ELF file, whole or not at all. Raises `UserError` where it cannot be written."""
         write_atomic(os.fspath(path), self.binary)
 
-    def run(self, x: Inputs | None = None) -> NDArray[np.float32]:
+    def run(self, x: Inputs | None = None) -> NDArray[Any]:
         """The only output, float32 [N, ...], for N images; without inputs, that of the sample in the binary.
 
-        Raises `UserError` if the model has several outputs: `run_all` gives them all.
+        An output that the host computes has the type that the network declares. Raises `UserError` if the model has
+        several outputs: `run_all` gives them all.
         """
         if len(self.outputs) != 1:
             raise UserError(
@@ -103,8 +107,11 @@ class Model:
             )
         return self.run_all(x)[self.outputs[0].name]
 
-    def run_all(self, x: Inputs | None = None) -> dict[str, NDArray[np.float32]]:
-        """Every output by name, float32 [N, ...] each."""
+    def run_all(self, x: Inputs | None = None) -> dict[str, NDArray[Any]]:
+        """Every output by name, float32 [N, ...] each; those that the host computes as `run` says."""
+        if isinstance(self.machine, HostedMachine):
+            found = self.machine.run_sample() if x is None else self.machine.run(self._arrays(x))
+            return {port.name: y for port, y in zip(self.outputs, found.outputs, strict=True)}
         stored = self._stored(x)
         step = batch_size(self.program)
         images = len(stored[0]) if stored else 1  # a program without inputs runs once
@@ -126,10 +133,10 @@ class Model:
         `jobs`: threads (default: one for each processor). Raises `UserError` if the model is no classifier or a label
         is no class of it. Warns where the answers are those of guessing and the inputs are not scaled as calibrated.
         """
-        count = classes(self.program)
-        port = self.inputs[0]
+        count = classes(self.machine)
+        port = wanted(self.inputs[0])
         images = as_array(x, f"input '{port.name}'")
-        images = images[None] if images.shape == port.shape[1:] else images
+        images = images[None] if images.shape == port.shape else images
         labels = as_array(y, "y")
         if labels.dtype.kind not in "iu" or labels.shape not in ((len(images),), (len(images), 1)) or not len(images):
             found = f"{labels.dtype}[{','.join(map(str, labels.shape))}]"
@@ -152,10 +159,12 @@ class Model:
 
     def _stored(self, x: Inputs | None) -> list[Bytes]:
         """Quantised inputs [N, h*w*c], one for each port; those of the sample without inputs."""
+        if isinstance(self.machine, HostedMachine) and (x is not None or self.machine.sample()):
+            return self.machine.stored(self.machine.sample() if x is None else self._arrays(x))
         if x is None:
-            return split_sample(self.inputs, self.program.sample)
+            return split_sample(self.program.inputs, self.program.sample)
         arrays = self._arrays(x)
-        stored = [quantise(port, a) for port, a in zip(self.inputs, arrays, strict=True)]
+        stored = self.machine.stored(arrays)
         if len({len(s) for s in stored}) > 1:
             found = ", ".join(f"'{p.name}' {len(s)}" for p, s in zip(self.inputs, stored, strict=True))
             raise UserError(f"inputs have different numbers of images: {found}; requires equal numbers")

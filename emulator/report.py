@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from emulator.tables import TextColumn, TextTable, paragraph
+from isa.hosted import described
 from isa.text import printable, quantity
 
 Data: TypeAlias = Mapping[str, Any]
@@ -148,6 +149,8 @@ def _summary(data: Data) -> list[tuple[str, str]]:
             f"each would need alone: {needs}",
         ),
     ]
+    if host := data.get("host"):
+        lines.append(("host", described(host)))
     for title, what in (("slices", "slice_cycles"), ("gather", "gather_cycles")):
         if whole := sum(totals[what].values()):
             shares = ", ".join(f"{name.replace('_', ' ')} {_percent(n / whole)} %" for name, n in totals[what].items())

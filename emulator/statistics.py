@@ -106,6 +106,8 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
         "dram_peak_gb_per_s": program.target.dram.peak_gb_per_s,
     }
     data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
+    if program.hosted is not None:
+        data["host"] = program.hosted.work.figures()
     moved: Longs = recorder.counts[:, list(DRAM_COUNTS.values())].sum(axis=1)
     return Statistics(data, timeline, moved)
 

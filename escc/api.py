@@ -160,6 +160,7 @@ def compile(
     image_std: Sequence[float] = (),
     channel_order: Literal["rgb", "bgr", ""] = "",
     input_shape: InputShape | None = None,
+    host_fallback: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Compiled:
     """Compile a trained network; the arguments are the options of the command `escc`, and so is what is compiled.
@@ -173,7 +174,9 @@ def compile(
     (microjoules) of an image.
     `samples`: calibration samples used at most. `range`, `percentile`: how ranges of activations are chosen.
     `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, pixels 0..255.
-    `input_shape`: of a PyTorch network that comes without calibration arrays. `progress` is told what is being done.
+    `input_shape`: of a PyTorch network that comes without calibration arrays. `host_fallback`: what is unsupported at
+    the ends of the network is left to the host; `Compiled` runs it with onnxruntime. `progress` is told what is being
+    done.
 
     Raises UserError (`escc.Error`), with one cause for each thing that is wrong and a note of what to do about it.
     """
@@ -205,7 +208,7 @@ def compile(
         if conflict := request.conflict():
             raise UserError(conflict)
         images = ImageOptions(tuple(map(float, image_mean)), tuple(map(float, image_std)), channel_order)
-        return job.run(request, images, lambda text: progress(text) if progress and text else None)
+        return job.run(request, images, host_fallback, lambda text: progress(text) if progress and text else None)
 
 
 def _check_numbers(numbers: Mapping[str, object]) -> None:
@@ -247,7 +250,9 @@ class _Job:
     given: GivenSamples | None
     levels: dict[str, ModuleOp] = field(default_factory=dict[str, "ModuleOp"])
 
-    def run(self, request: CompileRequest, images: ImageOptions, progress: Callable[[str], None]) -> Compiled:
+    def run(
+        self, request: CompileRequest, images: ImageOptions, host_fallback: bool, progress: Callable[[str], None]
+    ) -> Compiled:
         """Compile as `escc` does. Raises UserError."""
         from escc import driver
         from escc.compilation import constant_outputs_observer, run_request
@@ -255,9 +260,13 @@ class _Job:
         from escc.report import Report
 
         context = make_context()
-        module = driver.load(context, self.source, self.name)
+        module = driver.load(context, self.source, self.name, host_fallback=host_fallback)
         driver.set_image_options(module, images)
-        request = replace(request, options=replace(request.options, calibration=self._samples(module)))
+        if host_fallback and request.budget is not None and request.budget.kind == "drop":
+            from escc.host_fallback import refuse_drop
+
+            refuse_drop(module)
+        request = replace(request, options=replace(request.options, calibration=self._samples(module, request)))
         passes = request.passes(module, self.name)
         passes = request.within_budget(context, module, passes, progress, progress)
         report = Report()
@@ -267,13 +276,24 @@ class _Job:
         assert program is not None  # or the request would have been refused
         return Compiled(program, self.name, report, self.levels)
 
-    def _samples(self, module: ModuleOp) -> str | Arrays | None:
-        """Calibration data for a network, None if there are none."""
-        if self.given is None:
-            return self.calibration
+    def _samples(self, module: ModuleOp, request: CompileRequest) -> str | Arrays | None:
+        """Calibration data for what the machine computes of a network, None if there are none."""
+        from dialects.eisa import host_of
         from dialects.interpreters.run import main_function
         from dialects.signature import inputs_of
 
+        host = host_of(module)
+        if self.given is None and not host:
+            return self.calibration
+        if host:
+            from emulator.inputs import wanted
+            from escc.host_fallback import machine_samples
+            from isa.hosted import unpack
+
+            ports = [wanted(port) for port in unpack(host).inputs]
+            source = self.calibration if self.given is None else self.given.arrays(ports)
+            return machine_samples(module, source, request.options.samples, request.options.seed)
+        assert self.given is not None
         return self.given.arrays(inputs_of(main_function(module)))
 
     def _keep_level(self, step: ModulePass, module: ModuleOp) -> None:

@@ -56,20 +56,23 @@ class Timing:
 
 
 def load(
-    context: Context, source: str | bytes, name: str = "", shapes: Mapping[str, Sequence[int]] | None = None
+    context: Context,
+    source: str | bytes,
+    name: str = "",
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    host_fallback: bool = False,
 ) -> ModuleOp:
     """Module of an ONNX file or its bytes, or of IR text of any level: a `.mlir` file, or "-" for standard input.
 
-    `name` is how errors call bytes; `shapes` are those of inputs of an ONNX model by name. Raises UserError, or xDSL's
+    `name` is how errors call bytes; `shapes` are those of inputs of an ONNX model by name. With `host_fallback`, what
+    is unsupported at the ends of an ONNX model is left to the host (`escc.host_fallback`). Raises UserError, or xDSL's
     ParseError for IR text that does not parse.
     """
-    if isinstance(source, bytes):
-        from escc.onnx_import import import_model
-
-        return import_model(source, name, shapes)
-    if shapes and (source == "-" or Path(source).suffix == ".mlir"):
-        raise UserError(f"{source}: IR text has static shapes; --input-shape belongs to ONNX models")
-    if source == "-" or Path(source).suffix == ".mlir":
+    if isinstance(source, str) and (source == "-" or Path(source).suffix == ".mlir"):
+        if shapes:
+            raise UserError(f"{source}: IR text has static shapes; --input-shape belongs to ONNX models")
+        if host_fallback:
+            raise UserError(f"{source}: IR text is what the machine computes; --host-fallback belongs to ONNX models")
         data = read_input(source)
         if source == "-" and b"\0" in data:
             raise UserError(
@@ -77,9 +80,14 @@ def load(
                 "give an ONNX model by the name of its file",
             )
         return parse_module(context, data, "stdin" if source == "-" else source)
+    model, title = (source, name) if isinstance(source, bytes) else (Path(source), source)
+    if host_fallback:
+        from escc import host_fallback as hosted
+
+        return hosted.load(model, title, shapes or {})
     from escc.onnx_import import import_model
 
-    return import_model(Path(source), source, shapes)
+    return import_model(model, title, shapes)
 
 
 def level_of(module: ModuleOp) -> str:
@@ -118,6 +126,13 @@ def set_image_options(module: ModuleOp, options: ImageOptions) -> None:
     """Write the preprocessing of images onto @main. Raises UserError if there is no @main or the lengths do not fit."""
     given = {"image_mean": options.mean, "image_std": options.std}
     if not any(given.values()) and not options.channel_order:
+        return
+    from dialects.eisa import host_of  # with NumPy, too heavy for a command's --help
+
+    if host_of(module):
+        from escc.host_fallback import set_images
+
+        set_images(module, options.mean, options.std, options.channel_order)
         return
     main = main_function(module)
     if main is None:
@@ -219,6 +234,13 @@ def require_level(module: ModuleOp, kind: str) -> None:
 def result_of(module: ModuleOp, program: Program | None, kind: str) -> bytes | str:
     """What `--emit kind` writes of a module that stands at the level for it, and its program at the last level."""
     if kind == ONNX_KIND:
+        from dialects.eisa import host_of
+
+        if host_of(module):
+            raise UserError(
+                "--emit qdq writes whole networks, and the host computes a part of this one",
+                "leave --host-fallback out",
+            )
         from escc.onnx_export import export_model
 
         return export_model(module).SerializeToString(deterministic=True)

@@ -141,6 +141,7 @@ class Report:
             "target": program.target.name,
             "layers": [asdict(layer) for layer in layers],
             "totals": _totals(layers, program),
+            **({} if program.hosted is None else {"host": program.hosted.work.figures()}),
         }
 
     def text(self, program: Program | None, suffix: str, title: str) -> str:

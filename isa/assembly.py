@@ -15,6 +15,7 @@
     .endlayer                                the instructions that follow belong to no layer
     end
     .sample
+    .host                                    what the host computes around the program (isa/hosted.py); may be absent
 
 Objects are JSON; keys left out have their defaults. An instruction names its non-zero fields and all enumerations; the
 wait for each semaphore and `signal` follow a semicolon. `#` begins a comment. The grammar is `assembly.lark`.
@@ -98,6 +99,7 @@ def print_assembly(program: Program, *, data: bool = True) -> str:
     lines += [".text", *_text(program)]
     if data:
         lines += [".sample", *_hex(program.sample)]
+        lines += [".host", *_hex(program.host)] if program.host else []
     return "\n".join(lines) + "\n"
 
 
@@ -406,6 +408,9 @@ class _Actions:
     def sample(self, parts: list[Token]) -> tuple[str, bytes]:
         return "sample", _bytes(parts)
 
+    def host(self, parts: list[Token]) -> tuple[str, bytes]:
+        return "host", _bytes(parts)
+
     def start(self, sections: list[tuple[str, Any]]) -> Program:
         once: dict[str, Any] = {}
         ports: dict[str, list[Port]] = {"input": [], "output": []}
@@ -431,6 +436,7 @@ class _Actions:
             sample=once.get("sample", b""),
             producer=once.get("producer", ""),
             float_weights=once.get("float_weights", 0),
+            host=once.get("host", b""),
         )
 
 

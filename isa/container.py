@@ -13,6 +13,7 @@ own.
 .esc.map     JSON: layers (instruction range, ONNX nodes, output tensor, constants)
 .esc.sample  one quantised input, the bytes of all inputs in order; may be empty
 .symtab      a FUNC symbol per layer over `.text`, an OBJECT symbol per range of its constants
+.esc.host    what the host computes around the program (isa/hosted.py); only where it computes anything
 .esc.sums    last in the file; text lines "<SHA-256>  <name>": every section with bytes, "headers" (ELF header, program
              headers, section headers), and at last "file": all bytes before that line
 
@@ -85,8 +86,10 @@ _KINDS = (
     _Kind(".symtab", _SYMTAB, align=8, entry=_SYMBOL.size, link=".strtab"),
     _Kind(".strtab", _STRTAB),
     _Kind(".shstrtab", _STRTAB),
+    _Kind(".esc.host", _PROGBITS),
     _Kind(".esc.sums", _PROGBITS),
 )
+_WITHOUT_HOST = tuple(kind for kind in _KINDS if kind.name != ".esc.host")
 _INDEX: Mapping[str, int] = {kind.name: i for i, kind in enumerate(_KINDS, 1)}
 _PHDRS = 4
 _DIGEST_HEX = 64
@@ -168,9 +171,9 @@ def _contents(program: Program, text: bytes) -> dict[str, bytes]:
     target = program.target.text.encode()
     symtab, strtab = _symbols(program)
     names = _Strings()
-    for kind in _KINDS:
+    for kind in _kinds(bool(program.host)):
         names.add(kind.name)
-    return {
+    contents = {
         ".rodata": program.rodata,
         ".text": text,
         ".note.esc": _notes(program.producer, target),
@@ -182,6 +185,12 @@ def _contents(program: Program, text: bytes) -> dict[str, bytes]:
         ".strtab": strtab,
         ".shstrtab": bytes(names.data),
     }
+    return {**contents, ".esc.host": program.host} if program.host else contents
+
+
+def _kinds(hosted: bool) -> tuple[_Kind, ...]:
+    """Sections of a file, in order."""
+    return _KINDS if hosted else _WITHOUT_HOST
 
 
 def _sha(data: bytes | bytearray) -> str:
@@ -190,7 +199,7 @@ def _sha(data: bytes | bytearray) -> str:
 
 def _image(program: Program, text: bytes) -> bytes:
     """The whole file; `text` is the encoded instructions."""
-    contents = _contents(program, text)
+    contents, kinds = _contents(program, text), _kinds(bool(program.host))
     sums_size = sum(_DIGEST_HEX + 3 + len(name) for name in (*contents, "headers", "file"))
     names = _Strings()
     address = {".rodata": 0, ".bss": program.arena_base, ".text": TEXT_BASE}
@@ -198,11 +207,11 @@ def _image(program: Program, text: bytes) -> bytes:
     place: dict[str, tuple[int, int]] = {}
     body = bytearray(_EHDR.size + _PHDRS * _PHDR.size)
     table = 0
-    for kind in _KINDS:
+    for kind in kinds:
         if kind.name == ".esc.sums":  # behind the section headers, so that its last line covers all
             body += bytes(align(len(body), 8) - len(body))
             table = len(body)
-            body += bytes((len(_KINDS) + 1) * _SHDR.size)
+            body += bytes((len(kinds) + 1) * _SHDR.size)
             size = sums_size
         else:
             size = program.arena_bytes if kind.type == _NOBITS else len(contents[kind.name])
@@ -244,7 +253,7 @@ def _front(program: Program, place: Mapping[str, tuple[int, int]], table: int) -
         _PHDR.size,
         _PHDRS,
         _SHDR.size,
-        len(_KINDS) + 1,
+        len(_kinds(bool(program.host))) + 1,
         _INDEX[".shstrtab"],
     )
 
@@ -298,8 +307,8 @@ def _check_header(data: bytes) -> None:
         raise ContainerError(f"made for ISA version {flags}; this release reads {ISA_VERSION}")
     if table + count * _SHDR.size > len(data):
         raise ContainerError(f"truncated or damaged: {len(data)} bytes, section headers at {table:#x}")
-    if count != len(_KINDS) + 1:
-        raise ContainerError(f"damaged: {count} sections, expected {len(_KINDS) + 1}")
+    if count not in (len(_KINDS) + 1, len(_WITHOUT_HOST) + 1):
+        raise ContainerError(f"damaged: {count} sections, expected {len(_WITHOUT_HOST) + 1} or {len(_KINDS) + 1}")
 
 
 def _check_digest(data: bytes) -> None:
@@ -324,9 +333,10 @@ def _damaged(data: bytes) -> str:
 
 def _headers(data: bytes) -> dict[str, tuple[int, int, int]]:
     """Type, offset and size of every section, as the section headers have it. Their place has been checked."""
-    table = _EHDR.unpack_from(data)[6]
-    rows = (_SHDR.unpack_from(data, table + _INDEX[kind.name] * _SHDR.size) for kind in _KINDS)
-    return {kind.name: (row[1], row[4], row[5]) for kind, row in zip(_KINDS, rows, strict=True)}
+    table, count = _EHDR.unpack_from(data)[6], _EHDR.unpack_from(data)[12]
+    kinds = _kinds(count == len(_KINDS) + 1)
+    rows = (_SHDR.unpack_from(data, table + number * _SHDR.size) for number in range(1, len(kinds) + 1))
+    return {kind.name: (row[1], row[4], row[5]) for kind, row in zip(kinds, rows, strict=True)}
 
 
 def _sections(data: bytes) -> dict[str, bytes]:
@@ -336,7 +346,7 @@ def _sections(data: bytes) -> dict[str, bytes]:
     """
     contents: dict[str, bytes] = {}
     headers = _headers(data)
-    for kind in _KINDS:
+    for kind in _kinds(".esc.host" in headers):
         found, offset, size = headers[kind.name]
         if found != kind.type:
             raise ContainerError(f"damaged: section {kind.name} has type {found}, expected {kind.type}")
@@ -380,6 +390,7 @@ def _program(contents: Mapping[str, bytes], notes: Mapping[int, bytes], arena_by
         sample=contents[".esc.sample"],
         producer=_utf8(notes.get(_NOTE_PRODUCER, b""), ".note.esc"),
         float_weights=ports.float_weights,
+        host=contents.get(".esc.host", b""),
     )
 
 

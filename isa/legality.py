@@ -254,6 +254,10 @@ def _ports(program: Program) -> list[str]:
     size = sum(port.tensor.h * port.tensor.w * port.tensor.c for port in program.inputs)
     if len(program.sample) not in (0, size):
         causes.append(f"the sample has {len(program.sample)} bytes; the inputs take {size}")
+    try:
+        _ = program.hosted
+    except UserError as e:
+        causes += e.causes
     return causes
 
 

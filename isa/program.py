@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from isa.code import Group, Synchronisation, Touched, group, synchronisation, touched
 from isa.declaration import Instruction
 from isa.formats import TensorFormat
+from isa.hosted import HostParts, unpack
 from isa.layout import TensorLayout, align
 from isa.target import Target
 
@@ -97,7 +98,8 @@ class Program:
     """Everything that a binary holds.
 
     `sample` is one calibration input, quantised: the NHWC bytes of every input in order. `float_weights` is the number
-    of weights of the original float model, 0 where it is not recorded.
+    of weights of the original float model, 0 where it is not recorded. `host` is what the host computes around the
+    program, as `isa.hosted` packs it; b"" where the program is the whole network.
     """
 
     target: Target
@@ -110,6 +112,12 @@ class Program:
     sample: bytes = b""
     producer: str = field(default="")
     float_weights: int = 0
+    host: bytes = b""
+
+    @cached_property
+    def hosted(self) -> HostParts | None:
+        """What the host computes around the program, None if nothing. Raises `UserError` if `host` is damaged."""
+        return unpack(self.host) if self.host else None
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:

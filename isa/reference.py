@@ -431,8 +431,13 @@ def batched_shape(shape: Sequence[int], images: int) -> tuple[int, ...]:
 
 
 def declared(x: Array, shape: Sequence[int]) -> Array:
-    """A batched output of one image in the shape that the model declares; of several as it is."""
-    return x.reshape(tuple(shape)) if x.size == math.prod(shape) else x
+    """A batched output of one image in the shape that the model declares; of several as it is.
+
+    An extent of 0 in the shape is one that depends on the values.
+    """
+    if x.size == math.prod(shape):
+        return x.reshape(tuple(shape))
+    return x[0] if 0 in shape and len(x) == 1 and x.ndim == len(shape) + 1 else x
 
 
 def dequantize_output(

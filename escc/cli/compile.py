@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from escc.driver import Observer
     from escc.report import Report
     from escc.verify import Verification
+    from isa.arrays import Arrays
     from isa.program import Program
 
 _SUFFIXES = {"bin": ".bin", "qdq": ".qdq.onnx"}
@@ -122,12 +123,32 @@ def _report(args: argparse.Namespace, observers: list[Observer]) -> Report | Non
     return report
 
 
-def _verification(args: argparse.Namespace, module: ModuleOp, observers: list[Observer]) -> Verification | None:
+def _with_host(
+    args: argparse.Namespace, request: CompileRequest, module: ModuleOp
+) -> tuple[CompileRequest, str | Arrays | None]:
+    """The request and calibration data for the part of a network that the machine computes; says what the host does."""
+    from dataclasses import replace
+
+    from dialects.eisa import host_of
+    from escc.host_fallback import machine_samples, refuse_drop
+    from isa.hosted import described, unpack
+
+    if args.max_drop is not None:
+        refuse_drop(module)
+    calibration = machine_samples(module, args.calibration, args.samples, args.seed)
+    if host := host_of(module):
+        args.console.info(f"the host {described(unpack(host).work.figures())}")
+    return replace(request, options=replace(request.options, calibration=calibration)), calibration
+
+
+def _verification(
+    args: argparse.Namespace, module: ModuleOp, observers: list[Observer], calibration: str | Arrays | None
+) -> Verification | None:
     if not args.verify_numerics:
         return None
     from escc.verify import Verification
 
-    verification = Verification(module, args.calibration, args.seed or 0, args.tolerance)
+    verification = Verification(module, calibration, args.seed or 0, args.tolerance)
     observers.append(verification.observe)
     return verification
 
@@ -167,7 +188,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         parser.claim_output(args.files, "-o/--output", output)
     start = time.perf_counter()
     context = make_context()
-    module = driver.load(context, args.model, shapes=dict(args.input_shape))
+    module = driver.load(context, args.model, "", dict(args.input_shape), args.host_fallback)
     driver.set_image_options(module, driver.ImageOptions(args.image_mean, args.image_std, args.channel_order))
     load_time = time.perf_counter() - start
     passes = request.passes(module, args.model)
@@ -178,7 +199,11 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         console.warn(text)
     observers = [*_printers(args), constant_outputs_observer(console.warn, console.warnings)]
     report = _report(args, observers)
-    verification = _verification(args, module, observers)
+    calibration: str | Arrays | None = args.calibration
+    if args.host_fallback:
+        request, calibration = _with_host(args, request, module)
+        passes = request.passes(module, args.model)
+    verification = _verification(args, module, observers, calibration)
     passes = request.within_budget(context, module, passes, console.info, console.step)
     console.detail(f"{args.model}: {to_text(passes)}")
     program, timings = run_request(request, context, module, args.model, passes, observers, console.progress)
@@ -190,7 +215,13 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         files.append((path, report.text(program, Path(path).suffix, Path(args.model).name)))
     emit_time = time.perf_counter() - start
     if verification is not None:
-        _finish_verification(verification, program, sys.stderr if output == "-" else sys.stdout, console)
+        stream = sys.stderr if output == "-" else sys.stdout
+        _finish_verification(verification, program, stream, console)
+        if program is not None and program.host:
+            from escc.host_fallback import compare
+
+            whole = compare(args.model, dict(args.input_shape), program, args.calibration, args.seed or 0)
+            print(whole, file=stream)
     for path, data in files:
         write_output(path, data)
     if args.timing:

@@ -129,6 +129,12 @@ def make_parser() -> CommandParser:
         help="extents of an input that has dynamic ones, batch first; may be repeated (default: those that the model "
         "declares; example: --input-shape x=1,3,320,320)",
     )
+    parser.add_argument(
+        "--host-fallback",
+        action="store_true",
+        help="leave what is unsupported at the beginning and the end of the model to the host: the binary carries it, "
+        "and esc-emu runs it with onnxruntime (flag; default off)",
+    )
     _add_quantisation(parser)
     _add_compression(parser)
     _add_image(parser)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive
@@ -19,12 +19,12 @@ from isa.errors import UserError
 from isa.text import printable
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from emulator.inputs import Source
     from emulator.machine import Machine, RunResult
     from emulator.statistics import Statistics
+    from isa.hosted import HostPort
     from isa.program import Port
 
 DESCRIPTION = """\
@@ -41,6 +41,8 @@ examples:
 _MEASURED = 4
 """As `emulator.evaluate.MEASURED`, which is too heavy for --help."""
 _TOP = 5
+_SHOWN = 20
+"""Integers of an output that are printed one by one."""
 
 Files: TypeAlias = "list[tuple[str, bytes | str]]"
 """What is to be written, and where."""
@@ -155,35 +157,33 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     import numpy as np
 
     from emulator.evaluate import batch_size, measure
-    from emulator.host import quantise, split_sample
 
     program = machine.program
     wanted = _measured(args)
-    if args.output and not args.output.endswith(".npz") and len(program.outputs) != 1:
+    if args.output and not args.output.endswith(".npz") and len(machine.outputs) != 1:
         raise UserError(
-            f"{args.output}: the model has {len(program.outputs)} outputs", "give a file name ending in .npz"
+            f"{args.output}: the model has {len(machine.outputs)} outputs", "give a file name ending in .npz"
         )
     if args.input:
         source = _given(machine, args)
-        images, floats = source.count, source.batches(batch_size(program))
-        batches = ([quantise(p, x) for p, x in zip(program.inputs, arrays, strict=True)] for arrays in floats)
+        images, batches = source.count, source.batches(batch_size(program))
     else:
-        images, batches = 1, iter([split_sample(program.inputs, program.sample)])
-    first: list[NDArray[np.uint8]] = []
-    results: list[RunResult] = []
+        images, batches = 1, iter(())
+    first: list[NDArray[Any]] = []
+    results: list[RunResult] = [] if args.input else [machine.run_sample(stats=wanted)]
     with _progress(images, args.console) as advance:
-        for stored in batches:
-            first = first or [x[:_MEASURED] for x in stored]
-            results.append(machine.run_stored(stored, stats=wanted and images == 1))
-            advance(_images(stored))
+        for arrays in batches:
+            first = first or [x[:_MEASURED] for x in arrays]
+            results.append(machine.run(arrays, stats=wanted and images == 1))
+            advance(len(arrays[0]))
     outputs = [np.concatenate(parts) for parts in zip(*(r.outputs for r in results), strict=True)]
     files: Files = []
     if args.output:
-        files.append((args.output, _arrays_file(args.output, program.outputs, outputs)))
-    lines = [printable(text) for port, y in zip(program.outputs, outputs, strict=True) for text in _describe(port, y)]
+        files.append((args.output, _arrays_file(args.output, machine.outputs, outputs)))
+    lines = [printable(text) for port, y in zip(machine.outputs, outputs, strict=True) for text in _describe(port, y)]
     if wanted:
         statistics = results[0].statistics
-        lines += _publish(machine, [statistics] if statistics else measure(machine, first), args, files)
+        lines += _publish(machine, [statistics] if statistics else measure(machine, machine.stored(first)), args, files)
     _show(files, lines, args)
 
 
@@ -191,7 +191,7 @@ def _given(machine: Machine, args: argparse.Namespace) -> Source:
     """The inputs that --input names: a file for all of them, or one for each. Raises UserError."""
     from emulator.inputs import files_by_name, open_inputs, open_inputs_by_name
 
-    ports = machine.program.inputs
+    ports = machine.inputs
     named = files_by_name(args.input, ports)
     try:
         for path in named.values():
@@ -204,17 +204,15 @@ def _given(machine: Machine, args: argparse.Namespace) -> Source:
 def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
     """Top-1 accuracy over a file of inputs and labels."""
     from emulator.evaluate import BLOCKS_IN_MEMORY, MEASURED, TOP, batch_size, classes, evaluate, measure
-    from emulator.host import quantise
     from emulator.inputs import wanted
     from isa.arrays import open_samples
 
-    program = machine.program
-    count = classes(program)
-    samples = open_samples(args.eval, [wanted(program.inputs[0])])
+    count = classes(machine)
+    samples = open_samples(args.eval, [wanted(machine.inputs[0])])
     labels = samples.classes(count, args.limit)
     images = len(labels)
     jobs = min(args.jobs or os.cpu_count() or 1, images)
-    step = BLOCKS_IN_MEMORY * jobs * batch_size(program)
+    step = BLOCKS_IN_MEMORY * jobs * batch_size(machine.program)
     begin = time.perf_counter()
     with _progress(images, args.console) as advance:
         blocks = enumerate(samples.inputs[0].blocks(step, images))
@@ -236,14 +234,9 @@ def _evaluate(machine: Machine, args: argparse.Namespace) -> None:
         lines += ["", *confused(found).shown(args.wide)]
     if _measured(args):
         first = samples.inputs[0].read(slice(min(MEASURED, images)))
-        statistics = measure(machine, [quantise(program.inputs[0], first)])
+        statistics = measure(machine, machine.stored([first]))
         lines += _publish(machine, statistics, args, files, found.top1)
     _show(files, lines, args)
-
-
-def _images(stored: Sequence[NDArray[np.uint8]]) -> int:
-    """Number of images; a program without inputs runs once."""
-    return len(stored[0]) if stored else 1
 
 
 def _measured(args: argparse.Namespace) -> bool:
@@ -285,13 +278,17 @@ def _show(files: Files, lines: Sequence[str], args: argparse.Namespace) -> None:
         print("\n".join(lines))
 
 
-def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
+def _describe(port: Port | HostPort, y: NDArray[Any]) -> list[str]:
     """A short readable form of an output of N images, [N, ...]."""
     import numpy as np
 
     from isa.reference import declared
 
+    if not y.size:
+        return [f"{port.name}: {'x'.join(map(str, y.shape))}, no values"]
     flat = y.reshape(len(y), -1)
+    if y.dtype.kind != "f" and y.size <= _SHOWN:  # of the host: indices, counts or flags, and no scores
+        return [f"{port.name}: {' '.join(map(str, y.ravel()))}"]
     if flat.shape[1] != max(y.shape[1:], default=0):
         shape = "x".join(map(str, declared(y, port.shape).shape))
         return [f"{port.name}: {shape}, from {flat.min():.6g} to {flat.max():.6g}, mean {flat.mean():.6g}"]
@@ -301,7 +298,7 @@ def _describe(port: Port, y: NDArray[np.float32]) -> list[str]:
     return [f"{port.name}: class, score", *(f"{k:>6}  {flat[0, k]:.6g}" for k in order[0, :_TOP])]
 
 
-def _arrays_file(path: str, ports: Sequence[Port], outputs: Sequence[NDArray[np.float32]]) -> bytes:
+def _arrays_file(path: str, ports: Sequence[Port | HostPort], outputs: Sequence[NDArray[Any]]) -> bytes:
     """Outputs as .npz with the names of the ports, or the only one as .npy; of one image in the shape of the model."""
     import io
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from escc.report import LayerReport
 from escc.reports.bars import bars
+from escc.reports.components import host_card
 from escc.reports.graph import LayerGraph, LayerNode, edges_of
 from escc.reports.page import Card, Page
 from escc.reports.table import Column, Table, Value
@@ -34,7 +35,10 @@ def page(program: Program, layers: Sequence[LayerReport], totals: Mapping[str, A
     """The page of a compilation; `totals` as in the JSON form."""
     subtitle = f"target {program.target.name}; {program.producer}"
     sections = [_bytes(layers), _graph(program, layers), _table(layers, totals)]
-    return Page(title, subtitle, _cards(totals), sections)
+    cards = _cards(totals)
+    if program.hosted is not None:
+        cards.append(host_card(program.hosted.work))
+    return Page(title, subtitle, cards, sections)
 
 
 def _cards(totals: Mapping[str, Any]) -> list[Card]:

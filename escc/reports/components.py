@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from escc.reports.page import Card
+from isa.hosted import HostWork
+
 STALL_TEXT = {
     "load": "waits for a load",
     "post": "waits for the post unit",
@@ -21,3 +24,9 @@ COMPONENT_TEXT = {
     "post": "post unit",
 }
 """Names other than those of `emulator.energy.COMPONENTS`."""
+
+
+def host_card(work: HostWork) -> Card:
+    """What the host computes of a network."""
+    nodes = f"{work.nodes:,} of {work.nodes + work.machine_nodes:,} nodes"
+    return Card(f"{work.share:.1%}", f"of the multiply-accumulates, {nodes}, on the host and in no other number here")

@@ -9,7 +9,7 @@ from emulator.bounds import RESOURCES
 from emulator.energy import COMPONENTS
 from emulator.statistics import STALLS
 from escc.reports.bars import bars
-from escc.reports.components import COMPONENT_TEXT, STALL_TEXT
+from escc.reports.components import COMPONENT_TEXT, STALL_TEXT, host_card
 from escc.reports.graph import LayerGraph, LayerNode, edges_of
 from escc.reports.page import Card, Page, Section
 from escc.reports.roofline import Point, roofline
@@ -57,6 +57,8 @@ def _cards(program: Program, totals: Data, accuracy: float | None) -> list[Card]
         Card(f"{totals['dram_bytes']['total'] * 1e-3:,.1f} kB", "moved to and from DRAM"),
         Card(f"{len(program.rodata) * 1e-3:,.1f} kB", "constants in DRAM"),
     ]
+    if program.hosted is not None:
+        cards.append(host_card(program.hosted.work))
     if accuracy is not None:
         cards.append(Card(f"{accuracy:.2%}", "top-1 accuracy"))
     return cards
