@@ -1,7 +1,9 @@
 """Convolutions of the functional machine: exact integer results from BLAS products.
 
 A matrix product of integers is exact in floating point, whatever the order of summation, while every partial sum stays
-below 2^24 (float32) or 2^53 (float64); the bound `max_k sum_j |w[k,j]| * max|x|` proves it before a format is chosen.
+below 2^24 (float32) or 2^53 (float64). Positive weights bound the sums from one side and negative ones from the other,
+because activations are not negative (or, where they are signed, no larger than 128). A product that is too long for
+float32 is made of pieces that are not, whose sums are added as integers.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import TilePlace, Window, flip, view
-from emulator.kernels import Bytes, Words, gather
+from emulator.geometry import TilePlace, Window, flip, packed, view
+from emulator.kernels import Bytes, Longs, Sums, Words, add_sums, convert, gather, renew
 from isa.errors import UserError
 from isa.integers import ceil_div
 
@@ -22,7 +24,6 @@ Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_FLOAT64 = 1 << 53
 _INT32_HIGH = (1 << 31) - 1
-_INT32_LOW = -(1 << 31)
 _BLOCK_ELEMENTS = 1 << 20
 """Window patches are gathered for as many images at a time as fit this many elements (at least one image)."""
 
@@ -39,8 +40,10 @@ class ActTile(NamedTuple):
 
     def numbers(self, signed: int) -> NDArray[np.float32]:
         """Its values [N, h, w, channels]."""
-        stored = view(self.act, self.place)
-        return (stored.view(np.int8) if signed else stored).astype(np.float32)
+        place = self.place
+        out = np.empty((len(self.act), place.h, place.w, place.channels), np.float32)
+        convert(self.act, packed(place), flip(signed), out)
+        return out
 
 
 class PsumTile(NamedTuple):
@@ -53,47 +56,89 @@ class PsumTile(NamedTuple):
     k: int
     kn: int
 
-    @property
-    def view(self) -> Words:
-        """[N, positions, kn] of PSUM itself."""
-        flat = self.psum[:, self.base : self.base + self.positions * self.kt]
-        return flat.reshape(flat.shape[0], self.positions, self.kt)[:, :, self.k : self.k + self.kn]
-
 
 @dataclass(frozen=True)
 class WeightMatrix:
-    """A weight matrix [inputs, kn] in a float format that makes its product with activations exact."""
+    """A weight matrix [inputs, kn] whose product with activations is exact over each piece of the inputs.
+
+    `bound`: the largest magnitude of a sum.
+    """
 
     matrix: Floats
+    pieces: tuple[slice, ...]
     bound: int
 
     @classmethod
-    def of(cls, w: NDArray[Any], largest: int) -> WeightMatrix:
-        """From integers [kn, inputs] and the largest magnitude of an activation."""
-        bound = int(np.abs(w).sum(axis=1, dtype=np.int64).max(initial=0)) * largest
+    def of(cls, w: NDArray[Any], signed: int) -> WeightMatrix:
+        """From integers [kn, inputs]. Raises `UserError` if a sum may leave what float64 represents."""
+        wide, most = w.astype(np.int64), largest_activation(signed)
+        sides = (np.abs(wide),) if signed else (np.maximum(wide, 0), np.maximum(-wide, 0))
+        grown = np.concatenate([np.cumsum(side, axis=1) for side in sides]) * most  # [sides*kn, inputs]
+        bound = int(grown[:, -1].max(initial=0)) if w.size else 0
         if bound >= _EXACT_FLOAT64:
             raise UserError(f"partial sums up to {bound} cannot be represented")
-        if bound < _EXACT_FLOAT32:
-            return cls(np.ascontiguousarray(w.T, np.float32), bound)
-        return cls(np.ascontiguousarray(w.T, np.float64), bound)
+        if bound > _INT32_HIGH or int(np.abs(wide).max(initial=0)) * most >= _EXACT_FLOAT32:
+            return cls(np.ascontiguousarray(w.T, np.float64), (slice(0, w.shape[1]),), bound)
+        pieces, begin, before = list[slice](), 0, np.zeros((len(grown), 1), np.int64)
+        while begin < w.shape[1]:
+            largest = (grown[:, begin:] - before).max(axis=0, initial=0)
+            end = begin + int(np.searchsorted(largest, _EXACT_FLOAT32))
+            pieces.append(slice(begin, end))
+            begin, before = end, grown[:, end - 1 : end]
+        return cls(np.ascontiguousarray(w.T, np.float32), tuple(pieces), bound)
+
+    def product(self, x: NDArray[np.float32]) -> Sums:
+        """Sums [n, kn] of activations [n, inputs]."""
+        if len(self.pieces) == 1:
+            return x.astype(self.matrix.dtype, copy=False) @ self.matrix
+        total = np.zeros((len(x), self.matrix.shape[1]), np.int32)
+        for piece in self.pieces:
+            total += (x[:, piece] @ self.matrix[piece]).astype(np.int32)
+        return total
 
 
 Groups: TypeAlias = list[tuple[int, int, WeightMatrix]]
 """Groups of a convolution: first input channel, input channels, weights [r*s*channels, outputs]."""
 
 
+@dataclass(frozen=True)
+class Convolution:
+    """What an instruction makes of its input tile at `place`, whatever the data.
+
+    `numbers`: tile and windows, packed.
+    """
+
+    place: TilePlace
+    window: Window
+    signed: int
+    groups: Groups
+    numbers: Longs
+
+    @classmethod
+    def of(cls, place: TilePlace, window: Window, signed: int, groups: Groups) -> Convolution:
+        """A convolution with the weights of `groups`, which follow one another in the output channels."""
+        return cls(place, window, signed, groups, packed(place, window))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return self.numbers.nbytes + sum(weights.matrix.nbytes for _, _, weights in self.groups)
+
+    def patches(self, act: Bytes, cs: int, cn: int) -> NDArray[np.float32]:
+        """Window patches float32 [N*oh*ow, r*s*cn] of channels [cs, cs+cn) of the tile, zero outside."""
+        w = self.window
+        if w.pointwise and cn == w.ic:
+            out = np.empty((len(act), w.ih, w.iw, cn), np.float32)
+            convert(act, self.numbers, flip(self.signed), out)
+            return out.reshape(-1, cn)
+        out = np.empty((len(act), w.oh, w.ow, w.r, w.s, cn), np.float32)
+        gather(act, self.numbers, flip(self.signed), cs, cn, out)
+        return out.reshape(-1, w.r * w.s * cn)
+
+
 def largest_activation(signed: int) -> int:
     """Largest magnitude of a stored activation."""
     return 128 if signed else 255
-
-
-def patches(tile: ActTile, window: Window, signed: int, cs: int, cn: int) -> NDArray[np.float32]:
-    """Window patches float32 [N*oh*ow, r*s*cn] of channels [cs, cs+cn) of a tile, zero outside."""
-    if window.pointwise and cn == window.ic:
-        return tile.numbers(signed).reshape(-1, cn)
-    out = np.empty((len(tile.act), window.oh, window.ow, window.r, window.s, cn), np.float32)
-    gather(tile.act, tile.place, window, flip(signed), cs, cn, out)
-    return out.reshape(-1, window.r * window.s * cn)
 
 
 class LastPatches:
@@ -107,68 +152,52 @@ class LastPatches:
         self._stored: Bytes = np.empty(0, np.uint8)
         self._patches: NDArray[np.float32] = np.empty(0, np.float32)
 
-    def get(self, tile: ActTile, window: Window, signed: int, cs: int, cn: int) -> NDArray[np.float32]:
-        """What `patches` returns."""
-        of = tile.place, window, signed, cs, cn
-        stored = view(tile.act, tile.place)
-        if of != self._of or not np.array_equal(stored, self._stored):
-            self._of, self._stored = of, stored.copy()
-            self._patches = patches(tile, window, signed, cs, cn)
+    def get(self, c: Convolution, act: Bytes, cs: int, cn: int) -> NDArray[np.float32]:
+        """What `Convolution.patches` returns."""
+        of = c.place, c.window, c.signed, cs, cn
+        if of != self._of:
+            self._of = of
+            self._stored = np.array(view(act, c.place))
+            self._patches = c.patches(act, cs, cn)
+        elif renew(act, c.numbers, self._stored):
+            self._patches = c.patches(act, cs, cn)
         return self._patches
 
 
-def convolve(
-    tile: ActTile,
-    window: Window,
-    signed: int,
-    groups: list[tuple[int, int, WeightMatrix]],
-    target: PsumTile,
-    accumulate: bool,
-    last: LastPatches,
-) -> None:
-    """Write (or add) a convolution to partial sums.
+def convolve(c: Convolution, act: Bytes, target: PsumTile, accumulate: bool, last: LastPatches) -> None:
+    """Write (or add) a convolution of a tile of `act` to partial sums.
 
-    `groups`: (first input channel, input channels, weights [r*s*channels, outputs]) of consecutive output channels.
     `last`: those of the run. Raises `UserError` if a sum leaves int32.
     """
-    size = window.oh * window.ow * window.r * window.s * max(cn for _, cn, _ in groups)
+    w = c.window
+    size = w.oh * w.ow * w.r * w.s * max(cn for _, cn, _ in c.groups)
     step = max(1, _BLOCK_ELEMENTS // size)
-    if step >= len(tile.act) and len(groups) == 1:
-        ((cs, cn, weights),) = groups
-        x = last.get(tile, window, signed, cs, cn)
-        write_psum(target, x.astype(weights.matrix.dtype, copy=False) @ weights.matrix, weights.bound, accumulate)
+    if step >= len(act) and len(c.groups) == 1:
+        ((cs, cn, weights),) = c.groups
+        write_psum(target, weights.product(last.get(c, act, cs, cn)), weights.bound, accumulate)
         return
-    for n in range(0, len(tile.act), step):
+    for n in range(0, len(act), step):
         part = target._replace(psum=target.psum[n : n + step])
         k = target.k
-        for cs, cn, weights in groups:
-            x = patches(tile.images(n, n + step), window, signed, cs, cn)
+        for cs, cn, weights in c.groups:
             kn = weights.matrix.shape[1]
-            result = x.astype(weights.matrix.dtype, copy=False) @ weights.matrix
+            result = weights.product(c.patches(act[n : n + step], cs, cn))
             write_psum(part._replace(k=k, kn=kn), result, weights.bound, accumulate)
             k += kn
 
 
-def write_psum(target: PsumTile, values: NDArray[Any], bound: int, accumulate: bool) -> None:
+def write_psum(target: PsumTile, values: Sums, bound: int, accumulate: bool) -> None:
     """Store sums [N*positions, kn] of magnitude up to `bound`, added to the old ones if `accumulate`."""
-    view = target.view
-    fresh = values.reshape(view.shape)
-    if not accumulate and bound <= _INT32_HIGH:
-        view[...] = fresh
-        return
-    total = fresh.astype(np.int64)
-    if accumulate:
-        total += view
-    if total.size and (int(total.max()) > _INT32_HIGH or int(total.min()) < _INT32_LOW):
+    psum, base, positions, kt, k, kn = target
+    sums = values.reshape(len(psum), positions, kn)
+    if not add_sums(sums, psum, base + k, kt, accumulate, bound <= _INT32_HIGH):
         raise UserError("a partial sum leaves int32")
-    view[...] = total
 
 
 def dense_groups(w: NDArray[np.int8], cs: int, cpg: int, kpg: int, signed: int) -> Groups:
     """Weights int8 [kn, r*s*cpg] of a grouped convolution, split into its groups."""
-    largest = largest_activation(signed)
     return [
-        (cs + g * cpg, cpg, WeightMatrix.of(w[g * kpg : (g + 1) * kpg], largest)) for g in range(ceil_div(len(w), kpg))
+        (cs + g * cpg, cpg, WeightMatrix.of(w[g * kpg : (g + 1) * kpg], signed)) for g in range(ceil_div(len(w), kpg))
     ]
 
 
@@ -198,7 +227,7 @@ def fold(
     high = (1 << (ic_bits - 1)) - 1
     if ic_shift == 0 and most <= high:
         w = np.einsum("kvc,vt->ktc", t.astype(np.float64), bases.astype(np.float64), optimize=True)
-        return WeightMatrix.of(w.reshape(kn, -1), largest)
+        return WeightMatrix.of(w.reshape(kn, -1), signed)
     bound = min((most + (1 << ic_shift >> 1)) >> ic_shift, high + 1)
     total = int(np.abs(bases.astype(np.int64)).sum()) * bound
     flat = np.ascontiguousarray(t.reshape(kn * v, c).T, np.float32 if most < _EXACT_FLOAT32 else np.float64)

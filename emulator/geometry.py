@@ -7,10 +7,12 @@ from operator import itemgetter
 from typing import NamedTuple, cast
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from isa.integers import Values
+from isa.jit import borrowing
+
+Longs = NDArray[np.int64]
 
 
 class Window(NamedTuple):
@@ -82,9 +84,34 @@ def act_tile_of(v: Values) -> TilePlace:
 
 def view(memory: NDArray[np.uint8], tile: TilePlace) -> NDArray[np.uint8]:
     """A tile [N, h, w, channels] of a memory [N, bytes], which it shares."""
-    images, strides = memory.strides[0], (tile.row_stride, tile.position_stride, 1)
-    shape = (len(memory), tile.h, tile.w, tile.channels)
-    return as_strided(memory[:, tile.at :], shape, (images, *strides), writeable=False)
+    strides = (memory.strides[0], tile.row_stride, tile.position_stride, 1)
+    return np.ndarray((len(memory), tile.h, tile.w, tile.channels), np.uint8, memory, tile.at, strides)
+
+
+WINDOW_BEHIND_TILE = len(TilePlace._fields)
+"""Where windows lie that are packed behind a tile."""
+
+
+def packed(*parts: tuple[int, ...]) -> Longs:
+    """The numbers of tiles, windows and the like one behind the other, which kernels take faster than named tuples."""
+    return np.array([number for part in parts for number in part], np.int64)
+
+
+@borrowing
+def tile_in(numbers: Longs, first: int) -> TilePlace:
+    """The tile that `packed` has put at `first`."""
+    i = first
+    return TilePlace(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4], numbers[i + 5])
+
+
+@borrowing
+def window_in(numbers: Longs, first: int) -> Window:
+    """The windows that `packed` has put at `first`."""
+    i = first
+    return Window(
+        numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4], numbers[i + 5],
+        numbers[i + 6], numbers[i + 7], numbers[i + 8], numbers[i + 9], numbers[i + 10],
+    )  # fmt: skip
 
 
 def region_of(v: Values, arena_base: int) -> Region:

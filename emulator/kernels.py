@@ -12,12 +12,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Region, TilePlace, Window
+from emulator.geometry import WINDOW_BEHIND_TILE, Region, TilePlace, tile_in, window_in
 from isa.jit import borrowing
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Words: TypeAlias = NDArray[np.int32]
 Longs: TypeAlias = NDArray[np.int64]
+Bitmaps: TypeAlias = NDArray[np.uint64]
+Floats: TypeAlias = NDArray[np.float32]
+Sums: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
 
 
 @borrowing
@@ -88,31 +91,127 @@ def load_bitmap(
 
 
 @borrowing
-def gather(
-    act: Bytes,
-    tile: TilePlace,
-    window: Window,
-    flip: int,
-    cs: int,
-    cn: int,
-    out: NDArray[np.float32],
-) -> None:
-    """Window patches `out` [N, oh, ow, r, s, cn] of a tile; `flip`: 128 if signed."""
-    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
+def gather(act: Bytes, numbers: Longs, flip: int, cs: int, cn: int, out: Floats) -> None:
+    """Window patches `out` [N, oh, ow, r, s, cn] of channels [cs, cs+cn) of a tile.
+
+    `numbers`: tile and windows, packed; `flip`: 128 if signed. Columns that lie side by side are copied in one run.
+    """
+    tile = tile_in(numbers, 0)
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window_in(numbers, WINDOW_BEHIND_TILE)
+    sign, flat, size = np.int32(flip), out.reshape(-1), s * cn
+    whole = tile.position_stride == cn
+    to = 0
     for n in range(act.shape[0]):
         for y in range(oh):
             for x in range(ow):
+                left = x * sx - pl
+                begin, end = min(max(0, -left), s), max(0, min(s, iw - left))
                 for i in range(r):
                     row = y * sy - pt + i
-                    for j in range(s):
-                        column = x * sx - pl + j
-                        if 0 <= row < ih and 0 <= column < iw:
-                            at = tile.at + row * tile.row_stride + column * tile.position_stride + cs
-                            for k in range(cn):
-                                out[n, y, x, i, j, k] = (np.int32(act[n, at + k]) ^ np.int32(flip)) - np.int32(flip)
+                    if row < 0 or row >= ih or end <= begin:
+                        flat[to : to + size] = 0
+                    else:
+                        flat[to : to + begin * cn] = 0
+                        at = tile.at + row * tile.row_stride + (left + begin) * tile.position_stride + cs
+                        if whole:
+                            _convert(act[n, at : at + (end - begin) * cn], sign, flat[to + begin * cn : to + end * cn])
                         else:
-                            for k in range(cn):
-                                out[n, y, x, i, j, k] = 0.0
+                            for j in range(begin, end):
+                                _convert(act[n, at : at + cn], sign, flat[to + j * cn : to + (j + 1) * cn])
+                                at += tile.position_stride
+                        flat[to + end * cn : to + size] = 0
+                    to += size
+
+
+@borrowing
+def _convert(stored: Bytes, sign: np.int32, out: Floats) -> None:
+    for k in range(out.size):
+        out[k] = (np.int32(stored[k]) ^ sign) - sign
+
+
+@borrowing
+def convert(act: Bytes, numbers: Longs, flip: int, out: Floats) -> None:
+    """The values `out` [N, h, w, channels] of a tile; `numbers` and `flip` as in `gather`."""
+    tile = tile_in(numbers, 0)
+    sign = np.int32(flip)
+    for n in range(act.shape[0]):
+        for y in range(tile.h):
+            at = tile.at + y * tile.row_stride
+            for x in range(tile.w):
+                _convert(act[n, at : at + tile.channels], sign, out[n, y, x])
+                at += tile.position_stride
+
+
+@borrowing
+def renew(act: Bytes, numbers: Longs, kept: Bytes) -> bool:
+    """Whether `kept` [N, h, w, channels] differs from the stored bytes of a tile; holds them afterwards."""
+    tile = tile_in(numbers, 0)
+    differs = False
+    for n in range(act.shape[0]):
+        for y in range(tile.h):
+            for x in range(tile.w):
+                at = tile.at + y * tile.row_stride + x * tile.position_stride
+                row, stored = kept[n, y, x], act[n, at : at + tile.channels]
+                for k in range(tile.channels):
+                    differs |= row[k] != stored[k]
+                    row[k] = stored[k]
+    return differs
+
+
+@borrowing
+def nonzeros(act: Bytes, numbers: Longs) -> int:
+    """Values of a tile of image 0 that are not zero."""
+    tile = tile_in(numbers, 0)
+    whole = tile.position_stride == tile.channels
+    runs, run = (1, tile.w * tile.channels) if whole else (tile.w, tile.channels)
+    found = 0
+    for y in range(tile.h):
+        for x in range(runs):
+            at = tile.at + y * tile.row_stride + x * tile.position_stride
+            stored = act[0, at : at + run]
+            some = np.int32(0)
+            for k in range(run):
+                some += np.int32(stored[k] != 0)
+            found += int(some)
+    return found
+
+
+@borrowing
+def mark(act: Bytes, numbers: Longs, chunk: int, bits: Bitmaps) -> None:
+    """Bitmaps `bits` [positions, chunks] of the values of a tile of image 0 that are not zero, as the read port makes
+    them.
+    """
+    tile = tile_in(numbers, 0)
+    for y in range(tile.h):
+        for x in range(tile.w):
+            at = tile.at + y * tile.row_stride + x * tile.position_stride
+            for c in range(bits.shape[1]):
+                found = np.uint64(0)
+                for k in range(min(chunk, tile.channels - c * chunk)):
+                    found |= np.uint64(act[0, at + c * chunk + k] != 0) << np.uint64(k)
+                bits[y * tile.w + x, c] = found
+
+
+@borrowing
+def add_sums(values: Sums, psum: Words, at: int, kt: int, accumulate: bool, certain: bool) -> bool:
+    """Write sums [N, positions, kn] to words `at`, `at` + kt, ... of PSUM, added to the old ones if `accumulate`.
+
+    Returns whether all fit int32; `certain`: sums that are not added to anything do.
+    """
+    fits = True
+    for n in range(psum.shape[0]):
+        to = at
+        for p in range(values.shape[1]):
+            if certain and not accumulate:
+                for k in range(values.shape[2]):
+                    psum[n, to + k] = np.int32(values[n, p, k])
+            else:
+                for k in range(values.shape[2]):
+                    total = np.int64(values[n, p, k]) + (np.int64(psum[n, to + k]) if accumulate else 0)
+                    fits &= -(1 << 31) <= total < 1 << 31
+                    psum[n, to + k] = np.int32(total)
+            to += kt
+    return bool(fits)
 
 
 @borrowing

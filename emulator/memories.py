@@ -74,17 +74,27 @@ class Memories:
         """A scratchpad of constants: COEF or PAR."""
         return self.coef if space is Space.COEF else self.par
 
+    def act_place(self, v: Values) -> TilePlace:
+        """Where `act_tile` has the input tile of an instruction."""
+        place = act_tile_of(v)
+        _, h, w, c, *_ = place
+        return TilePlace(0, h, w, c, w * c, c) if v["act_turn"] else place
+
     def act_tile(self, v: Values) -> ActTile:
         """The input tile of an instruction with the fields `isa.field_groups.ACT_TILE`; a copy of one that lies in two
         pieces, before and behind the end of a ring.
         """
+        return ActTile(self.act_source(v), self.act_place(v))
+
+    def act_source(self, v: Values) -> Bytes:
+        """The array in which that tile lies at `act_place`."""
+        return self._unrolled(v) if v["act_turn"] else self.act
+
+    def _unrolled(self, v: Values) -> Bytes:
         place, turn = act_tile_of(v), v["act_turn"]
-        if not turn:
-            return ActTile(self.act, place)
         behind = place._replace(at=place.at + (turn - v["act_ring"]) * place.row_stride, h=place.h - turn)
         pieces = [view(self.act, place._replace(h=turn)), view(self.act, behind)]
-        _, h, w, c, *_ = place
-        return ActTile(np.concatenate(pieces, axis=1).reshape(len(self.act), -1), TilePlace(0, h, w, c, w * c, c))
+        return np.concatenate(pieces, axis=1).reshape(len(self.act), -1)
 
     def act_values(self, v: Values) -> Bytes:
         """The stored bytes [ih, iw, ic] of that tile in image 0."""

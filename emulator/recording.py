@@ -7,11 +7,12 @@ add what the data of image 0 decide. Formulas are explained in docs/performance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.kernels import Bytes, nonzeros
 from isa.counts import Count
 from isa.jit import borrowing
 from isa.program import Program
@@ -44,6 +45,13 @@ class Recorder:
                     self.counts[group.number, count] = numbers
 
 
+class InputTile(NamedTuple):
+    """The input tile of a convolution: an array [N, bytes], and where the tile lies in it (`geometry.packed`)."""
+
+    act: Bytes
+    numbers: Longs
+
+
 class Entry:
     """What a recorder holds of one instruction."""
 
@@ -68,9 +76,9 @@ class Entry:
         """Count more events than the closed form."""
         self._recorder.counts[self._number, count] += number
 
-    def reads_inputs(self, tile: NDArray[np.uint8]) -> None:
-        """Count the non-zeros of an input tile of a convolution."""
-        self.add(Count.INPUT_NONZEROS, int(np.count_nonzero(tile)))
+    def reads_inputs(self, tile: InputTile) -> None:
+        """Count the non-zeros of an input tile of a convolution in image 0."""
+        self.add(Count.INPUT_NONZEROS, nonzeros(*tile))
 
     def request(self, count: Count, *pieces: tuple[int, int]) -> None:
         """DRAM requests of the instruction, (address, bytes) each; whole bursts count."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import TilePlace, Window, flip, window_of
+from emulator.geometry import WINDOW_BEHIND_TILE, flip, packed, tile_in, window_in, window_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
+from emulator.recording import InputTile
 from emulator.unit import Unit
 from isa.errors import UserError
 from isa.instructions.conv_dw import SPEC
@@ -17,30 +16,23 @@ from isa.integers import Values
 from isa.jit import jit
 
 
-class PsumPlace(NamedTuple):
-    """Where partial sums lie: the first word, and words from one position to the next."""
-
-    word: int
-    kt: int
-
-
 @jit
 def depthwise(
     act: Bytes,
-    tile: TilePlace,
-    window: Window,
+    numbers: Longs,
     flip: int,
     channels: Longs,
     weights: Words,
     psum: Words,
-    at: PsumPlace,
     accumulate: bool,
 ) -> bool:
-    """psum[at.word + (y*ow+x)*kt + k] (+)= sum weights[r, s, k] * act[.., channels[k]]; whether all fit int32.
+    """psum[word + (y*ow+x)*kt + k] (+)= sum weights[r, s, k] * act[.., channels[k]]; whether all fit int32.
 
-    `weights` [r, s, kn]. Products of a window alone always fit: 255 * 255 * 128 * 255 is less than 2^31.
+    `numbers`: tile, windows, word and kt, packed. `weights` [r, s, kn]. Products of a window alone always fit:
+    255 * 255 * 128 * 255 is less than 2^31.
     """
-    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window
+    tile, word, kt = tile_in(numbers, 0), numbers[numbers.size - 2], numbers[numbers.size - 1]
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window_in(numbers, WINDOW_BEHIND_TILE)
     kn = channels.size
     first, straight = channels[0], channels[kn - 1] - channels[0] == kn - 1
     sign = np.int32(flip)
@@ -62,7 +54,7 @@ def depthwise(
                         else:
                             for k in range(kn):
                                 sums[k] += ((np.int32(act[n, begin + channels[k]]) ^ sign) - sign) * taps[k]
-                to = at.word + (y * ow + x) * at.kt
+                to = word + (y * ow + x) * kt
                 for k in range(kn):
                     total = np.int64(sums[k]) + (np.int64(psum[n, to + k]) if accumulate else 0)
                     fits &= -(1 << 31) <= total < 1 << 31
@@ -70,23 +62,22 @@ def depthwise(
     return bool(fits)
 
 
-def execute(m: Memories, v: Values) -> Bytes:
-    """The input tile of image 0. Raises `UserError` if a partial sum leaves int32."""
+def execute(m: Memories, v: Values) -> InputTile:
+    """The input tile. Raises `UserError` if a partial sum leaves int32."""
 
-    def make() -> tuple[tuple[Longs, NDArray[np.int32]], int]:
+    def make() -> tuple[tuple[Longs, NDArray[np.int32], Longs], int]:
         kn, r, s = v["kn"], v["r"], v["s"]
         w = m.coef[v["coef"] : v["coef"] + kn * r * s].view(np.int8).reshape(kn, r, s)
         channels = v["cs"] + np.arange(kn, dtype=np.int64) // v["kpg"]
         weights = np.ascontiguousarray(w.transpose(1, 2, 0), np.int32)
-        return (channels, weights), channels.nbytes + weights.nbytes
+        numbers = packed(m.act_place(v), window_of(v), (v["psum"] // 4 + v["k"], v["kt"]))
+        return (channels, weights, numbers), channels.nbytes + weights.nbytes + numbers.nbytes
 
-    channels, weights = m.derived(make)
-    place = PsumPlace(v["psum"] // 4 + v["k"], v["kt"])
-    accumulate = bool(v["accumulate"])
-    sign = flip(v["signed"])
-    if not depthwise(*m.act_tile(v), window_of(v), sign, channels, weights, m.psum, place, accumulate):
+    channels, weights, numbers = m.derived(make)
+    act = m.act_source(v)
+    if not depthwise(act, numbers, flip(v["signed"]), channels, weights, m.psum, bool(v["accumulate"])):
         raise UserError("a partial sum leaves int32")
-    return m.act_values(v)
+    return InputTile(act, numbers)
 
 
 UNIT = Unit(SPEC, execute, lambda entry, _, tile: entry.reads_inputs(tile))

@@ -7,14 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.arithmetic import Decomposed, WeightMatrix, convolve, convolve_decomposed, fold
+from emulator.arithmetic import ActTile, Convolution, Decomposed, WeightMatrix, convolve, convolve_decomposed, fold
 from emulator.geometry import window_of
+from emulator.kernels import mark
 from emulator.memories import Memories
-from emulator.recording import Entry
+from emulator.recording import Entry, InputTile
 from emulator.streaming import Coefficients, Streamed, Streams, stream
 from emulator.unit import Unit
 from isa.blocks import coefficient_bitmaps
-from isa.coefficients import Channels, unpack_streams
+from isa.coefficients import unpack_streams
 from isa.costs import output_values
 from isa.counts import Count
 from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, stream_code, working_slices
@@ -23,33 +24,64 @@ from isa.layout import RecordLayout
 from isa.target import Target
 
 
-class Operands(NamedTuple):
-    """The tile of image 0 and its bitmaps, the coefficients, and the bases int8 [v, r, s]."""
+class Constant(NamedTuple):
+    """What an instruction derives from constants: the convolution, and what the cycle model asks of it."""
 
-    tile: NDArray[np.uint8]
+    convolution: Convolution
+    decomposed: Decomposed | None
+    coefficients: Coefficients
+    nonzeros: int
+    streams: Streams
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        stages = 0 if self.decomposed is None else self.decomposed.t.nbytes
+        return self.convolution.nbytes + stages + sum(array.nbytes for array in self.coefficients)
+
+
+class Operands(NamedTuple):
+    """The input tile, its bitmaps in image 0, and what does not depend on it."""
+
+    tile: InputTile
     bits: NDArray[np.uint64]
-    coefficients: Channels
-    bases: NDArray[np.int8]
+    constant: Constant
+
+
+def _constant(m: Memories, v: Values) -> Constant:
+    shape = (v["v"], v["r"], v["s"])
+    bases = m.par[v["basis"] : v["basis"] + v["v"] * v["r"] * v["s"]].view(np.int8).reshape(shape)
+    data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
+    t, sizes = unpack_streams(data, v["bit"], stream_code(v), (v["kn"], v["v"], v["ic"]))
+    weights = fold(t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
+    groups = [(0, v["ic"], weights)] if isinstance(weights, WeightMatrix) else []
+    coefficients = Coefficients(coefficient_bitmaps(t, m.chunk), sizes, bases != 0)
+    return Constant(
+        Convolution.of(m.act_place(v), window_of(v), v["signed"], groups),
+        weights if isinstance(weights, Decomposed) else None,
+        coefficients,
+        int(np.count_nonzero(t)),
+        streams(v, m.target),
+    )
 
 
 def execute(m: Memories, v: Values) -> Operands:
     """One convolution if the intermediate values are exact, else both stages."""
-    tile = m.act_tile(v)
-    bases = m.par[v["basis"] : v["basis"] + v["v"] * v["r"] * v["s"]].view(np.int8).reshape(v["v"], v["r"], v["s"])
 
-    def make() -> tuple[tuple[WeightMatrix | Decomposed, Channels], int]:
-        data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
-        channels = unpack_streams(data, v["bit"], stream_code(v), (v["kn"], v["v"], v["ic"]))
-        weights = fold(channels.t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
-        nbytes = (weights.matrix if isinstance(weights, WeightMatrix) else weights.t).nbytes
-        return (weights, channels), nbytes + channels.t.nbytes
+    def make() -> tuple[Constant, int]:
+        made = _constant(m, v)
+        return made, made.nbytes
 
-    weights, channels = m.derived(make)
-    if isinstance(weights, WeightMatrix):
-        convolve(tile, window_of(v), v["signed"], [(0, v["ic"], weights)], m.psum_tile(v), False, m.last_patches)
+    constant, act = m.derived(make), m.act_source(v)
+    c = constant.convolution
+    if constant.decomposed is None:
+        convolve(c, act, m.psum_tile(v), False, m.last_patches)
     else:
-        convolve_decomposed(tile, window_of(v), v["signed"], weights, m.psum_tile(v))
-    return Operands(m.act_values(v), m.act_bitmaps(v), channels, bases)
+        convolve_decomposed(ActTile(act, c.place), c.window, v["signed"], constant.decomposed, m.psum_tile(v))
+    chunks = RecordLayout(v["ic"], m.chunk).chunks
+    bits = np.empty((v["ih"] * v["iw"], chunks), np.uint64)
+    mark(act, c.numbers, m.chunk, bits)
+    return Operands(InputTile(act, c.numbers), bits, constant)
 
 
 def streams(v: Values, target: Target) -> Streams:
@@ -73,14 +105,11 @@ def streams(v: Values, target: Target) -> Streams:
 
 def record(entry: Entry, v: Values, operands: Operands) -> None:
     """Cycles and waiting times of the slices follow the bitmaps."""
-    a = entry.target.array
-    coefficients = Coefficients(
-        coefficient_bitmaps(operands.coefficients.t, a.chunk), operands.coefficients.sizes, operands.bases != 0
-    )
-    divided = streams(v, entry.target)
+    a, constant = entry.target.array, operands.constant
     counts = np.zeros(len(Streamed), np.int64)
-    found = stream(operands.bits, coefficients, window_of(v), divided, counts)
-    seen = {which: int(counts[which]) for which in Streamed}
+    window, divided = constant.convolution.window, constant.streams
+    found = stream(operands.bits, constant.coefficients, window, divided, counts)
+    seen = counts.tolist()
     entry.takes(a.issue_cycles + found.cycles, found.expansion, found.released)
     entry.reads_inputs(operands.tile)
     waits = {
@@ -92,20 +121,18 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
         Count.CA_ADDER_TREE: seen[Streamed.ADDER_TREE],
     }
     waits[Count.CA_IMBALANCE] = a.blocks * a.slices * found.cycles - sum(waits.values())
-    for count, number in (*waits.items(), *_events(v, operands, divided, seen, entry.target).items()):
+    for count, number in (*waits.items(), *_events(v, constant, seen, entry.target).items()):
         entry.add(count, number)
 
 
-def _events(
-    v: Values, operands: Operands, divided: Streams, seen: dict[Streamed, int], target: Target
-) -> dict[Count, int]:
+def _events(v: Values, constant: Constant, seen: list[int], target: Target) -> dict[Count, int]:
     """Operations, and bytes of memories. A partial sum is only written where it is met first."""
     a = target.array
     clusters = ceil_div(a.blocks // v["groups"], a.fifo_blocks)
-    word = register_bits(greatest_magnitude(v)) * divided.bitmap_bytes  # coefficients of a chunk
+    word = register_bits(greatest_magnitude(v)) * constant.streams.bitmap_bytes  # coefficients of a chunk
     sums = max(seen[Streamed.SUMS], output_values(v))
     return {
-        Count.WEIGHT_NONZEROS: int(np.count_nonzero(operands.coefficients.t)) * v["groups"],
+        Count.WEIGHT_NONZEROS: constant.nonzeros * v["groups"],
         Count.MATCHES: seen[Streamed.MATCHES],
         Count.CA_ADD_INT8: seen[Streamed.MATCHES],
         Count.CA_ADD_INT32: seen[Streamed.WORK],
