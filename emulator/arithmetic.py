@@ -102,7 +102,7 @@ Groups: TypeAlias = list[tuple[int, int, WeightMatrix]]
 
 
 @dataclass(frozen=True)
-class Convolution:
+class TileConvolution:
     """What an instruction makes of its input tile at `place`, whatever the data.
 
     `numbers`: tile and windows, packed.
@@ -115,7 +115,7 @@ class Convolution:
     numbers: Longs
 
     @classmethod
-    def of(cls, place: TilePlace, window: Window, signed: int, groups: Groups) -> Convolution:
+    def of(cls, place: TilePlace, window: Window, signed: int, groups: Groups) -> TileConvolution:
         """A convolution with the weights of `groups`, which follow one another in the output channels."""
         return cls(place, window, signed, groups, packed(place, window))
 
@@ -152,8 +152,8 @@ class LastPatches:
         self._stored: Bytes = np.empty(0, np.uint8)
         self._patches: NDArray[np.float32] = np.empty(0, np.float32)
 
-    def get(self, c: Convolution, act: Bytes, cs: int, cn: int) -> NDArray[np.float32]:
-        """What `Convolution.patches` returns."""
+    def get(self, c: TileConvolution, act: Bytes, cs: int, cn: int) -> NDArray[np.float32]:
+        """What `TileConvolution.patches` returns."""
         of = c.place, c.window, c.signed, cs, cn
         if of != self._of:
             self._of = of
@@ -164,7 +164,7 @@ class LastPatches:
         return self._patches
 
 
-def convolve(c: Convolution, act: Bytes, target: PsumTile, accumulate: bool, last: LastPatches) -> None:
+def convolve(c: TileConvolution, act: Bytes, target: PsumTile, accumulate: bool, last: LastPatches) -> None:
     """Write (or add) a convolution of a tile of `act` to partial sums.
 
     `last`: those of the run. Raises `UserError` if a sum leaves int32.

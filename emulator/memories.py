@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emulator.arithmetic import ActTile, LastPatches, PsumTile
 from emulator.geometry import TilePlace, act_tile_of, flip, view
 from emulator.kernels import Bytes, Longs
-from isa.blocks import tile_bitmaps, unpack_addition
+from isa.blocks import unpack_addition
 from isa.errors import UserError
 from isa.formats import Space
 from isa.integers import Values, ceil_div
@@ -95,14 +94,6 @@ class Memories:
         behind = place._replace(at=place.at + (turn - v["act_ring"]) * place.row_stride, h=place.h - turn)
         pieces = [view(self.act, place._replace(h=turn)), view(self.act, behind)]
         return np.concatenate(pieces, axis=1).reshape(len(self.act), -1)
-
-    def act_values(self, v: Values) -> Bytes:
-        """The stored bytes [ih, iw, ic] of that tile in image 0."""
-        return view(*self.act_tile(v).images(0, 1))[0]
-
-    def act_bitmaps(self, v: Values) -> NDArray[np.uint64]:
-        """Bitmaps [positions, chunks] of the non-zeros of that tile in image 0, as the read port makes them."""
-        return tile_bitmaps(self.act_values(v), self.chunk)
 
     def psum_tile(self, v: Values) -> PsumTile:
         """The partial sums of an instruction with the fields `isa.field_groups.PSUM_TILE`."""

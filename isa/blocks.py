@@ -59,12 +59,3 @@ def coefficient_bitmaps(t: NDArray[np.int8], chunk: int) -> NDArray[np.uint64]:
     padded[:, :, :c] = t != 0
     lanes = padded.reshape(kn, v, records.chunks, records.slot)
     return bitmaps(np.packbits(lanes, axis=3, bitorder="little"))
-
-
-def tile_bitmaps(tile: Bytes, chunk: int) -> NDArray[np.uint64]:
-    """Bitmaps [positions, chunks] of the non-zero values of a tile [h, w, c] of plain bytes."""
-    h, w, c = tile.shape
-    chunks = RecordLayout(c, chunk).chunks
-    marks = np.zeros((h * w, chunks * chunk), bool)
-    marks[:, :c] = (tile != 0).reshape(h * w, c)
-    return bitmaps(np.packbits(marks.reshape(h * w, chunks, chunk), axis=2, bitorder="little"))

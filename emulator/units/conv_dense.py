@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emulator.arithmetic import Convolution, convolve, dense_groups
+from emulator.arithmetic import TileConvolution, convolve, dense_groups
 from emulator.geometry import window_of
 from emulator.memories import Memories
 from emulator.recording import InputTile
@@ -16,11 +16,11 @@ from isa.integers import Values
 def execute(m: Memories, v: Values) -> InputTile:
     """One matrix product for each group; the input tile."""
 
-    def make() -> tuple[Convolution, int]:
+    def make() -> tuple[TileConvolution, int]:
         taps = v["r"] * v["s"] * v["cpg"]
         w = m.coef[v["coef"] : v["coef"] + v["kn"] * taps].view(np.int8).reshape(v["kn"], taps)
         groups = dense_groups(w, v["cs"], v["cpg"], v["kpg"], v["signed"])
-        made = Convolution.of(m.act_place(v), window_of(v), v["signed"], groups)
+        made = TileConvolution.of(m.act_place(v), window_of(v), v["signed"], groups)
         return made, made.nbytes
 
     made, act = m.derived(make), m.act_source(v)

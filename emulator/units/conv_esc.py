@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.arithmetic import ActTile, Convolution, Decomposed, WeightMatrix, convolve, convolve_decomposed, fold
+from emulator.arithmetic import ActTile, Decomposed, TileConvolution, WeightMatrix, convolve, convolve_decomposed, fold
 from emulator.geometry import window_of
 from emulator.kernels import mark
 from emulator.memories import Memories
@@ -24,10 +24,10 @@ from isa.layout import RecordLayout
 from isa.target import Target
 
 
-class Constant(NamedTuple):
+class Derived(NamedTuple):
     """What an instruction derives from constants: the convolution, and what the cycle model asks of it."""
 
-    convolution: Convolution
+    convolution: TileConvolution
     decomposed: Decomposed | None
     coefficients: Coefficients
     nonzeros: int
@@ -45,10 +45,10 @@ class Operands(NamedTuple):
 
     tile: InputTile
     bits: NDArray[np.uint64]
-    constant: Constant
+    constant: Derived
 
 
-def _constant(m: Memories, v: Values) -> Constant:
+def _constant(m: Memories, v: Values) -> Derived:
     shape = (v["v"], v["r"], v["s"])
     bases = m.par[v["basis"] : v["basis"] + v["v"] * v["r"] * v["s"]].view(np.int8).reshape(shape)
     data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
@@ -56,8 +56,8 @@ def _constant(m: Memories, v: Values) -> Constant:
     weights = fold(t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
     groups = [(0, v["ic"], weights)] if isinstance(weights, WeightMatrix) else []
     coefficients = Coefficients(coefficient_bitmaps(t, m.chunk), sizes, bases != 0)
-    return Constant(
-        Convolution.of(m.act_place(v), window_of(v), v["signed"], groups),
+    return Derived(
+        TileConvolution.of(m.act_place(v), window_of(v), v["signed"], groups),
         weights if isinstance(weights, Decomposed) else None,
         coefficients,
         int(np.count_nonzero(t)),
@@ -68,7 +68,7 @@ def _constant(m: Memories, v: Values) -> Constant:
 def execute(m: Memories, v: Values) -> Operands:
     """One convolution if the intermediate values are exact, else both stages."""
 
-    def make() -> tuple[Constant, int]:
+    def make() -> tuple[Derived, int]:
         made = _constant(m, v)
         return made, made.nbytes
 
@@ -125,7 +125,7 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
         entry.add(count, number)
 
 
-def _events(v: Values, constant: Constant, seen: list[int], target: Target) -> dict[Count, int]:
+def _events(v: Values, constant: Derived, seen: list[int], target: Target) -> dict[Count, int]:
     """Operations, and bytes of memories. A partial sum is only written where it is met first."""
     a = target.array
     clusters = ceil_div(a.blocks // v["groups"], a.fifo_blocks)

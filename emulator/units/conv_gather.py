@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emulator.arithmetic import Groups, WeightMatrix, convolve, largest_activation
+from emulator.arithmetic import TileConvolution, WeightMatrix, convolve
 from emulator.geometry import window_of
 from emulator.memories import Memories
-from emulator.recording import Entry
+from emulator.recording import Entry, InputTile
 from emulator.unit import Unit
 from isa.costs import multiplications, window_taps
 from isa.counts import Count
@@ -20,25 +19,25 @@ from isa.integers import Values, ceil_div
 
 
 class Gathered(NamedTuple):
-    """The tile of image 0, and the stream."""
+    """The input tile, and the stream."""
 
-    tile: NDArray[np.uint8]
+    tile: InputTile
     stream: Unpacked
 
 
 def execute(m: Memories, v: Values) -> Gathered:
     """One matrix product. Raises UserError if the stream is malformed, or a sum leaves int32."""
 
-    def make() -> tuple[tuple[Groups, Unpacked], int]:
+    def make() -> tuple[tuple[TileConvolution, Unpacked], int]:
         data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
         stream = unpack_gather(data, gathering(v), (v["kn"], v["r"] * v["s"], v["c"]))
-        matrix = WeightMatrix.of(stream.weights.reshape(v["kn"], -1), largest_activation(v["signed"]))
-        return ([(v["cs"], v["c"], matrix)], stream), matrix.matrix.nbytes + stream.weights.nbytes
+        matrix = WeightMatrix.of(stream.weights.reshape(v["kn"], -1), v["signed"])
+        made = TileConvolution.of(m.act_place(v), window_of(v), v["signed"], [(v["cs"], v["c"], matrix)])
+        return (made, stream), made.nbytes + stream.weights.nbytes
 
-    groups, stream = m.derived(make)
-    accumulate = bool(v["accumulate"])
-    convolve(m.act_tile(v), window_of(v), v["signed"], groups, m.psum_tile(v), accumulate, m.last_patches)
-    return Gathered(m.act_values(v), stream)
+    (made, stream), act = m.derived(make), m.act_source(v)
+    convolve(made, act, m.psum_tile(v), bool(v["accumulate"]), m.last_patches)
+    return Gathered(InputTile(act, made.numbers), stream)
 
 
 def record(entry: Entry, v: Values, gathered: Gathered) -> None:

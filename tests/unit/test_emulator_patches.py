@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from emulator_programs import Builder, identity_requant, nchw, sparse
 
+from emulator.arithmetic import WeightMatrix
 from emulator.machine import Machine
 from isa.formats import Scratchpad
 
@@ -29,3 +31,24 @@ def test_the_same_window_over_other_bytes_is_read_anew():
     machine = Machine(b.finish(sources, results))
     found = machine.run([nchw(first), nchw(second)]).outputs
     np.testing.assert_array_equal([y[0].transpose(1, 2, 0) for y in found], [first, second])
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize(("low", "high", "pieces"), [(-3, 4, 1), (-128, 128, 3), (0, 128, 5)])
+def test_products_too_long_for_float32_are_exact(signed: int, low: int, high: int, pieces: int) -> None:
+    rng = np.random.default_rng(5)
+    w = rng.integers(low, high, (5, 4608)).astype(np.int8)
+    x = rng.integers(-128 if signed else 0, 128 if signed else 256, (7, 4608))
+    matrix = WeightMatrix.of(w, signed)
+    assert len(matrix.pieces) == pieces or signed
+    assert [piece.start for piece in matrix.pieces[1:]] == [piece.stop for piece in matrix.pieces[:-1]]
+    found = matrix.product(x.astype(np.float32))
+    np.testing.assert_array_equal(found, x @ w.T.astype(np.int64))
+    assert int(np.abs(found).max()) <= matrix.bound
+
+
+def test_a_sum_beyond_int32_is_computed_in_float64() -> None:
+    w = np.full((1, 3), 1 << 23)
+    matrix = WeightMatrix.of(w, 0)
+    assert matrix.bound == 3 * 255 << 23
+    assert matrix.product(np.full((1, 3), 255, np.float32)).tolist() == [[3 * 255 << 23]]
