@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import DenseArrayBase, TensorType, i32
+from xdsl.dialects.builtin import i32
 from xdsl.ir import SSAValue
-from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, operand_def, prop_def, result_def, traits_def
+from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, prop_def, traits_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.attributes import i64_array, ints
+from dialects.attributes import i64_array
 from dialects.blob import DenseAttr
 from dialects.esc_base import (
-    AccumulatorOp,
-    Array,
     Flow,
     Mask,
     check_convolved,
@@ -25,15 +22,14 @@ from dialects.esc_base import (
     check_nhwc,
     check_window,
     convolved_type,
-    linear_bounds,
     q_of,
 )
-from isa import reference
+from dialects.rebuilt import RebuiltConv2d
 from isa.codebook import MOST_ENTRIES, compact, weights
 
 
 @irdl_op_definition
-class CodebookConv2dOp(AccumulatorOp):
+class CodebookConv2dOp(RebuiltConv2d):
     """Convolution without groups whose weights are vectors from a book, int32:
     acc[y,x,k] = sum weight[k,r,s,c] * input[y*sy-pt+r, x*sx-pl+s, c].
 
@@ -42,13 +38,8 @@ class CodebookConv2dOp(AccumulatorOp):
     """
 
     name = "esc.codebook_conv2d"
-    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.codebook:codebook"
-    input = operand_def(TensorType)
     codes = prop_def(DenseAttr)
     book = prop_def(DenseAttr)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    output = result_def(TensorType)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
@@ -85,30 +76,17 @@ class CodebookConv2dOp(AccumulatorOp):
         return weights(self.codes.array.astype(np.int8), self.book.array.astype(np.int8))
 
     @property
+    def coded(self) -> DenseAttr:
+        return self.codes
+
+    @property
+    def shared(self) -> Sequence[DenseAttr]:
+        return (self.book,)
+
+    @property
     def kernel(self) -> tuple[int, int]:
         _, r, columns, _ = self.codes.array.shape
         return r, columns * self.patch[0]
-
-    @property
-    def window(self) -> tuple[Sequence[int], Sequence[int]]:
-        return ints(self.strides), ints(self.pads)
-
-    @property
-    def dense_weights(self) -> int:
-        return self.codes.array.size * self.book.array[0].size
-
-    @property
-    def stored_weights(self) -> Sequence[Array]:
-        return [self.codes.array, self.book.array]
-
-    @property
-    def accumulator_bounds(self) -> tuple[Array, Array]:
-        """Smallest and largest accumulator int64 [K] that any input can cause, windows over the padding included."""
-        q, weight = q_of(self.input), self.weight
-        return linear_bounds(weight.reshape(len(weight), -1), q.low, q.high)
-
-    def compute(self, args: Sequence[Array]) -> Array:
-        return reference.conv2d(args[0], self.weight, *self.window)
 
     def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
         used = np.asarray(self.codes.array[wanted].astype(np.bool_).any(axis=(0, 1, 2)))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseArrayBase, TensorType
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
+from xdsl.utils.exceptions import VerifyException
 
-from dialects.attributes import ints
+from dialects.attributes import i64_array, ints
 from dialects.blob import DenseAttr
-from dialects.esc_base import AccumulatorOp, Array, linear_bounds, q_of
+from dialects.esc_base import AccumulatorOp, Array, convolved_type, linear_bounds, q_of
 from isa import reference
 
 
@@ -43,6 +45,28 @@ class RebuiltConv2d(AccumulatorOp):
     def shared(self) -> Sequence[DenseAttr]:
         """Constants that lie in PAR for the whole layer."""
         return ()
+
+    @property
+    def form(self) -> dict[str, Attribute]:
+        """What the weights are made of, by name: constants and integers."""
+        return {name: value for name, value in self.properties.items() if name not in ("strides", "pads")}
+
+    @classmethod
+    def of_form(
+        cls, x: SSAValue, form: Mapping[str, Attribute], weight: Array, strides: Sequence[int], pads: Sequence[int]
+    ) -> Self | None:
+        """The operation that convolves x with weights int8 [K, R, S, C] of a form; None if the form is of others."""
+        k, r, s, _ = weight.shape
+        op = cls.build(
+            operands=[x],
+            result_types=[convolved_type(x, k, (r, s), strides, pads)],
+            properties={**form, "strides": i64_array(strides), "pads": i64_array(pads)},
+        )
+        try:
+            op.verify()
+        except VerifyException:
+            return None
+        return op if np.array_equal(op.weight, weight) else None
 
     @property
     def right_shift(self) -> int:

@@ -30,11 +30,14 @@ def main_name(op: Operation) -> str:
 
 
 class OnnxEmitter:
-    """`graph` grows node by node; `values` maps each 8-bit or float value to the float tensor that stands for it."""
+    """`graph` grows node by node; `values` maps each 8-bit or float value to the float tensor that stands for it;
+    `forms` says of some Conv nodes what their weights are made of (see `escc.recorded_forms`).
+    """
 
     def __init__(self, reserved: Iterable[str]):
         self.graph = Graph(reserved)
         self.values: dict[SSAValue, str] = {}
+        self.forms: dict[str, str] = {}
 
     def clamp(self, x: str, low: int, high: int, q: esc.QType, name: str) -> str:
         """The bounds of a requantisation, where they are not those of the type."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from pkgutil import resolve_name
 from typing import cast
@@ -18,6 +19,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import describe
 from escc.onnx_export.emitter import OnnxEmitter
 from escc.onnx_import.importer import FLOAT_WEIGHTS_KEY
+from escc.recorded_forms import PREFIX
 from isa.errors import UserError
 from passes.analysis.original_weight_count import float_weights
 
@@ -50,6 +52,11 @@ class Exporter:
         self._emitter = OnnxEmitter((*self._inputs, *self._outputs))
         self._graph, self._values = self._emitter.graph, self._emitter.values
         self._causes: list[str] = []
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """What the weights of some Conv nodes are made of."""
+        return self._emitter.forms
 
     def run(self) -> onnx.GraphProto:
         """The graph. Raises UserError naming everything that ONNX cannot express."""
@@ -121,11 +128,13 @@ def export_model(module: ModuleOp) -> onnx.ModelProto:
 
     Activations pass QuantizeLinear and DequantizeLinear with zero point 0 wherever the machine stores them, weights
     are int8 behind DequantizeLinear; a decomposed convolution is a 1x1 Conv with ternary weights and a grouped Conv
-    with the bases. Imported again, it has the same integers, if all scales of the module are float32 numbers. Raises
-    UserError naming every operation that ONNX cannot express.
+    with the bases; of what other convolutions make their weights stands in the metadata. Imported again, the model has
+    the same integers, if all scales of the module are float32 numbers. Raises UserError naming every operation that
+    ONNX cannot express.
     """
     function = main_function(module)
-    graph = Exporter(function).run()
+    exporter = Exporter(function)
+    graph = exporter.run()
     opsets = [helper.make_opsetid("", _opset(graph))]
     model = helper.make_model(
         graph,
@@ -134,6 +143,9 @@ def export_model(module: ModuleOp) -> onnx.ModelProto:
         producer_name="escc",
         producer_version=metadata.version("escc"),
     )
+    notes = {PREFIX + node: form for node, form in exporter.forms.items()}
     if weights := float_weights(function):
-        helper.set_model_props(model, {FLOAT_WEIGHTS_KEY: str(weights)})
+        notes[FLOAT_WEIGHTS_KEY] = str(weights)
+    if notes:
+        helper.set_model_props(model, notes)
     return model

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx as onnx_proto
 from xdsl.builder import Builder
-from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
@@ -28,9 +28,12 @@ from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
 from escc.onnx_import.wellformed import graph_faults
+from escc.recorded_forms import PREFIX, from_text
 from isa.errors import NodeFault, UserError, summed_up
+from isa.text import printable
 from passes.analysis import original_weight_count
 from passes.onnx_patterns.boundary import relabel_boundary
+from passes.quantization.recorded import FORM
 
 NOTE = "escc --supported-ops lists what is supported"
 FLOAT_WEIGHTS_KEY = "escc.float_weights"
@@ -110,6 +113,7 @@ class Importer:
         self.batch = 1
         """The batch that the inputs of the model declare."""
         self._declared: dict[str, onnx_proto.ValueInfoProto] | None = None
+        self._forms = dict[str, DictionaryAttr]()
 
     # What converters call.
 
@@ -160,6 +164,8 @@ class Importer:
     def emit(self, node: Node, op: onnx.OnnxOp) -> SSAValue:
         """Append an operation that carries the node's name."""
         op.location = named(node.name)
+        if isinstance(op, onnx.ConvOp) and node.name in self._forms:
+            op.attributes[FORM] = self._forms[node.name]
         return self.builder.insert(op).results[0]
 
     # The walk.
@@ -354,6 +360,15 @@ class Importer:
             return None
         return int(texts[0])
 
+    def _read_forms(self) -> None:
+        """What the model says of the weights of some of its Conv nodes."""
+        for entry in self.model.metadata_props:
+            if entry.key.startswith(PREFIX):
+                try:
+                    self._forms[entry.key.removeprefix(PREFIX)] = from_text(entry.value)
+                except ValueError as error:
+                    self.faults.append(f"metadata '{printable(entry.key[:80])}' does not describe weights: {error}")
+
     def run(self) -> ModuleOp:
         """The imported module. Raises UserError listing every fault."""
         graph = self.model.graph
@@ -361,6 +376,7 @@ class Importer:
         if causes := graph_faults(graph, names):
             raise UserError(causes, "the file breaks the rules of ONNX; onnx.checker says so too")
         self._read_initializers()
+        self._read_forms()
         input_names = self._read_inputs()
         needed = needed_nodes(graph)
         self._read = {o.name for o in graph.output}.union(*(graph.node[index].input for index in needed))

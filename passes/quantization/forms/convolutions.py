@@ -16,6 +16,7 @@ from passes.quantization.bias import Correction
 from passes.quantization.emitter import EscEmitter
 from passes.quantization.onnx_decomposed_pairs import Pair, symmetric_integers
 from passes.quantization.plan import constant
+from passes.quantization.recorded import recorded
 
 
 def convolution(e: EscEmitter, op: onnx.ConvOp) -> None:
@@ -33,7 +34,9 @@ def convolution(e: EscEmitter, op: onnx.ConvOp) -> None:
     scales = weight_scales(weight, e.method) if given is None else given[1]
     integers = quantize_conv(weight, _bias(op), source.scale, source.limit, scales)
     strides, pads = esc.ints(op.strides), esc.ints(op.pads)
-    conv = esc.Conv2dOp(e.values[op.input], integers.weight, strides, pads, op.group.value.data)
+    x = e.values[op.input]
+    conv = recorded(op, x, integers.weight, strides, pads)
+    conv = conv or esc.Conv2dOp(x, integers.weight, strides, pads, op.group.value.data)
     requantize = e.requantise(e.insert(conv, op), op, integers.bias, integers.scale / target.scale)
     prescribed = isinstance(op.weight.owner, onnx.DequantizeLinearOp) and integers.represents(weight, source.scale)
     if op.output in e.means and not prescribed:
