@@ -197,5 +197,15 @@ class GlobalMaxPoolOp(GlobalPoolOp):
         return args[0].max(axis=(2, 3), keepdims=True)
 
 
+def most_of_blocks(x: SSAValue, blocks: Sequence[int]) -> OnnxOp:
+    """The maximum of each block of positions [rows, columns]."""
+    return MaxPoolOp(x, blocks, blocks)
+
+
+def mean_of_blocks(x: SSAValue, blocks: Sequence[int]) -> OnnxOp:
+    """The mean of each block of positions [rows, columns]."""
+    return AveragePoolOp.of(x, blocks, blocks)
+
+
 CANONICAL: tuple[type[Operation], ...] = (MaxPoolOp, AveragePoolOp)
 """Those that canonicalisation leaves."""

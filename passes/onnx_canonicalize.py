@@ -12,7 +12,7 @@ from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWal
 
 from dialects.locations import flatten_locations
 from passes.analysis.preserved import Preserved
-from passes.onnx_patterns import affine, dense, layout, positions, rearranged, shapes, simplify, tables, windows
+from passes.onnx_patterns import affine, dense, layout, positions, rearranged, shapes, simplify, spread, tables, windows
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,8 @@ class OnnxCanonicalizePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         # Functions first: a scaling that has gone into a convolution is no part of one any more.
-        for groups in (
-            (simplify, tables),
-            (simplify, windows, rearranged, positions, layout, shapes, tables, affine, dense),
-        ):
+        most = (simplify, windows, rearranged, positions, layout, shapes, tables, affine, dense)
+        for groups in ((simplify, tables), most, (*most, spread)):
             patterns = [pattern for group in groups for pattern in group.PATTERNS]
             PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)
         flatten_locations(op)

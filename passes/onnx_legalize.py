@@ -182,7 +182,7 @@ _REASONS: dict[type[Operation], str] = {
     onnx_expression.MaxOp: f"takes the maximum of two tensors; {_ONE_TENSOR}",
     onnx_expression.MinOp: f"takes the minimum of two tensors; {_ONE_TENSOR}",
     onnx_expression.PowOp: f"raises to a power of several values; {_ONE_TENSOR}",
-    onnx.ReduceMeanOp: "reduces other axes than H and W; requires axes H,W",
+    onnx.ReduceMeanOp: "reduces other axes than C, H and W of a map; requires those",
 }
 
 

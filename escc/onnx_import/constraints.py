@@ -6,6 +6,7 @@ docstring says the requirement in words: `escc --supported-ops` prints exactly t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,7 +28,8 @@ def float_inputs(node: Node) -> str | None:
     return None
 
 
-_AXES_INPUT = {"Slice": 3, "Pad": 3, "ReduceMax": 1, "ReduceMean": 1, "ReduceSum": 1, "Squeeze": 1}
+_REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare")
+_AXES_INPUT = {"Slice": 3, "Pad": 3, "Squeeze": 1, **dict.fromkeys(_REDUCTIONS, 1)}
 
 
 _LISTS = {"Slice": (1, 2, 3, 4), "Pad": (1,), "Reshape": (1,)}
@@ -80,7 +82,7 @@ def batch_stays(node: Node) -> str | None:
     if axis == 0 and len(shape) > 1 and shape[0] == 1:
         return "axis=0 is the batch axis; requires another"
     if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):
-        return "reduces the batch axis; requires axes H,W"
+        return "reduces the batch axis; requires axes C, H, W"
     return None
 
 
@@ -181,9 +183,7 @@ def dropout_is_inactive(node: Node) -> str | None:
 
 
 def operand_is_per_channel(node: Node) -> str | None:
-    """One operand is a constant, single or per channel, or both are computed and of one shape (Mul: or one of them has
-    extent 1 along some axes; Div: only where both depend element by element on one tensor)
-    """
+    """One operand is a constant, single or per channel; or both are computed, of one shape or maps that broadcast"""
     a, b = node.input(0), node.input(1)
     if a is None or b is None:
         return "has fewer than 2 inputs; requires 2"
@@ -208,15 +208,30 @@ def _shapes_of_two(node: Node, a: tuple[int, ...] | None, b: tuple[int, ...] | N
     """What is wrong with the shapes of two computed operands."""
     if a is None or b is None or a == b:
         return None
-    if node.op_type != "Mul":
-        return f"combines shapes {text(a)} and {text(b)}; requires one shape, or a constant operand"
     try:
         whole = tuple(np.broadcast_shapes(a, b))
     except ValueError:
-        return f"multiplies shapes {text(a)} and {text(b)}; requires extents that are equal or 1"
-    if whole in (a, b):
+        return f"combines shapes {text(a)} and {text(b)}; requires extents that are equal or 1"
+    if len(a) == len(b) == 4 or (node.op_type == "Mul" and whole in (a, b)):
         return None
-    return f"multiplies shapes {text(a)} and {text(b)}; requires one of the shape of the result, {text(whole)}"
+    return f"combines shapes {text(a)} and {text(b)}; requires one shape, maps [1,C,H,W], or a constant operand"
+
+
+def constants_are_per_channel(node: Node) -> str | None:
+    """Constant operands are single or per channel; others are maps that broadcast, or depend on one tensor"""
+    shapes = [v.shape for v in node.inputs if v is not None and v.is_activation and v.shape is not None]
+    for value in node.inputs:
+        if value is None or value.shape is None or not shapes:
+            continue
+        if value.is_activation:
+            if (reason := _shapes_of_two(node, shapes[0], value.shape)) is not None:
+                return reason
+            continue
+        aligned = (1,) * (len(shapes[0]) - len(value.shape)) + value.shape
+        wrong = len(aligned) > len(shapes[0]) or any(d != 1 for i, d in enumerate(aligned) if i != 1)
+        if wrong and math.prod(value.shape) != 1:
+            return f"constant operand of shape {text(value.shape)} unsupported; requires one value, or one per channel"
+    return None
 
 
 def divisor_is_not_zero(node: Node) -> str | None:

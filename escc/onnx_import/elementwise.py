@@ -154,6 +154,7 @@ def slope_is_per_channel(node: Node) -> str | None:
 
 _FLOAT = (c.float_inputs,)
 _ARITHMETIC = (c.float_inputs, numbers_or_functions)
+_BOUNDS = (c.float_inputs, c.constants_are_per_channel)
 _COMPOSED: Mapping[str, Callable[[Node], Expression]] = {"Gelu": _gelu, "Swish": _swish}
 
 OPERATORS: Mapping[str, Operator] = {
@@ -161,8 +162,8 @@ OPERATORS: Mapping[str, Operator] = {
     **{name: Operator(_emit(make), _FLOAT) for name, make in _COMPOSED.items()},
     "Cast": Operator(_cast, (is_cast_of_floats_or_indices,)),
     "Gather": Operator(_gather, (gathers_from_a_table,)),
-    "Max": Operator(_chain(cast("type[onnx.BinaryOp]", MaxOp)), _ARITHMETIC),
-    "Min": Operator(_chain(cast("type[onnx.BinaryOp]", MinOp)), _ARITHMETIC),
+    "Max": Operator(_chain(cast("type[onnx.BinaryOp]", MaxOp)), _BOUNDS),
+    "Min": Operator(_chain(cast("type[onnx.BinaryOp]", MinOp)), _BOUNDS),
     "PRelu": Operator(_prelu, (c.float_inputs, slope_is_per_channel)),
     "Shrink": Operator(_emit(_shrink), (c.float_inputs, threshold_is_not_negative)),
     "Pow": Operator(_chain(cast("type[onnx.BinaryOp]", PowOp)), _ARITHMETIC),

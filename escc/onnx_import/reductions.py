@@ -10,8 +10,11 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dialects import onnx
+from dialects.expressions import parse
+from dialects.onnx_expression import ExpressionOp
+from dialects.onnx_positions import DepthToSpaceOp
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.emitting import Emitter, Operator, integer_weights
 from escc.onnx_import.node import Array, Node, Value, text
 
 
@@ -61,17 +64,26 @@ def _reduced_axes(n: Node, rank: int) -> tuple[int, ...]:
 Pool = Callable[[SSAValue, Sequence[int]], onnx.OnnxOp]
 
 
-def reduce_map(pool: Pool, times: bool) -> Callable[[Emitter, Node], SSAValue]:
-    """A reduction over H, W or both as a pool, `times` the number of positions where it is a sum."""
+def reduce_map(pool: Pool, times: bool, before: str = "", after: str = "") -> Callable[[Emitter, Node], SSAValue]:
+    """A reduction over C, H and W or some of them as a pool, `times` the number of values where it is a sum.
+
+    Channels become columns for it, or are added up by a convolution. `before` and `after` are functions of one number
+    around it, as `dialects.expressions` writes them.
+    """
 
     def convert(e: Emitter, n: Node) -> SSAValue:
         x = e.operand(n, 0)
         shape = onnx.shape_of(x)
         axes = _reduced_axes(n, len(shape))
+        value = x if not before else e.emit(n, ExpressionOp.of(x, parse(before)))
+        if 1 in axes:
+            value = _summed(e, n, value) if times else _pooled(e, n, value, pool)
         kernel = [shape[a] if a in axes else 1 for a in (2, 3)]
-        value = e.emit(n, pool(x, kernel))
-        if times:
+        if kernel != [1, 1] or value == x:
+            value = e.emit(n, pool(value, kernel))
+        if times and kernel != [1, 1]:
             value = e.emit(n, onnx.MulOp(value, e.constant(n, np.asarray(math.prod(kernel), np.float32))))
+        value = value if not after else e.emit(n, ExpressionOp.of(value, parse(after)))
         if n.flag("keepdims", 1):
             return value
         return e.emit(n, onnx.ReshapeOp(value, [d for i, d in enumerate(onnx.shape_of(value)) if i not in axes]))
@@ -79,16 +91,29 @@ def reduce_map(pool: Pool, times: bool) -> Callable[[Emitter, Node], SSAValue]:
     return convert
 
 
+def _summed(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
+    """The sum over channels, by a 1x1 convolution."""
+    return e.emit(n, onnx.ConvOp(x, integer_weights(e, n, np.ones((1, onnx.shape_of(x)[1], 1, 1)), 1.0)))
+
+
+def _pooled(e: Emitter, n: Node, x: SSAValue, pool: Pool) -> SSAValue:
+    """A pool over channels, which become blocks of positions for it."""
+    channels = onnx.shape_of(x)[1]
+    rows = max(d for d in range(1, math.isqrt(channels) + 1) if channels % d == 0)
+    blocks = (rows, channels // rows)
+    return x if channels == 1 else e.emit(n, pool(e.emit(n, DepthToSpaceOp(x, blocks)), blocks))
+
+
 def reduces_maps(node: Node) -> str | None:
-    """Over H, W or both of [N,C,H,W]"""
+    """Over C, H and W of [N,C,H,W], or some of them"""
     shape = node.shape()
     if shape is None:
         return None
     if node.flag("noop_with_empty_axes") and not node.axes("axes", 1, len(shape)):
-        return "reduces nothing (noop_with_empty_axes); requires axes H, W"
+        return "reduces nothing (noop_with_empty_axes); requires axes C, H, W"
     axes = _reduced_axes(node, len(shape))
-    if len(shape) != 4 or not set(axes) <= {2, 3}:
-        return f"reduces axes {text(axes)} of {text(shape)}; requires axes 2 and 3 (H, W) of [N,C,H,W]"
+    if len(shape) != 4 or not set(axes) <= {1, 2, 3}:
+        return f"reduces axes {text(axes)} of {text(shape)}; requires axes 1, 2 and 3 (C, H, W) of [N,C,H,W]"
     return None
 
 

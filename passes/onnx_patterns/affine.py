@@ -23,7 +23,7 @@ class Affine:
     shift: Floats
 
 
-def _per_channel(array: Array, shape: tuple[int, ...]) -> Floats | None:
+def channel_values(array: Array, shape: tuple[int, ...]) -> Floats | None:
     """One value per index of axis 1 of a constant that broadcasts to `shape`; None if it varies along another axis."""
     aligned = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
     if any(d != 1 for i, d in enumerate(aligned.shape) if i != 1):
@@ -49,7 +49,7 @@ def match_affine(op: Operation) -> Affine | None:
     shape = shape_of(x)
     if len(shape) not in (2, 4) or shape[0] != 1 or constant.ndim > len(shape) or shape_of(op.output) != shape:
         return None
-    values = _per_channel(constant, shape)
+    values = channel_values(constant, shape)
     if values is None:
         return None
     one, zero = np.ones_like(values), np.zeros_like(values)

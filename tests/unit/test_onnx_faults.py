@@ -203,16 +203,16 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
         (
             [node("MaxPool", ["x"], ["p"], kernel_shape=[2, 2]), node("Mul", ["x", "p"], ["y"])],
             {},
-            "multiplies shapes [1,2,6,6] and [1,2,5,5]; requires extents that are equal or 1",
+            "combines shapes [1,2,6,6] and [1,2,5,5]; requires extents that are equal or 1",
         ),
         ([node("Div", ["c", "x"], ["y"])], {"c": np.ones(2, np.float32)}, "divides a constant of several numbers"),
-        ([node("Max", ["c", "x"], ["y"])], {"c": np.ones((2, 1, 1), np.float32)}, "requires a single number"),
+        ([node("Max", ["c", "x"], ["y"])], {"c": np.ones((6, 1), np.float32)}, "requires one value, or one per"),
         ([node("PRelu", ["x", "x"], ["y"])], {}, "slope is computed from the model's input; requires a constant"),
         ([node("PRelu", ["x", "c"], ["y"])], {"c": random(6)}, "slope of shape [6] unsupported"),
         (
             [node("ReduceMax", ["x", "a"], ["y"])],
-            {"a": np.array([1])},
-            "reduces axes [1] of [1,2,6,6]; requires axes 2",
+            {"a": np.array([0])},
+            "reduces axes [0] of [1,2,6,6]; requires axes 1, 2",
         ),
         (
             [node("Split", ["x", "p"], ["y", "z"], axis=1)],

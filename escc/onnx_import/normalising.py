@@ -1,0 +1,83 @@
+"""Normalisations by what is computed of the tensor itself, and norms: arithmetic, pools and functions of one number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from dialects import onnx
+from dialects.expressions import parse
+from dialects.onnx_expression import ExpressionOp
+from dialects.onnx_pools import mean_of_blocks, most_of_blocks
+from escc.onnx_import import constraints as c
+from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.node import Node, text
+from escc.onnx_import.reductions import MAPS, reduce_map
+
+
+def _function(e: Emitter, n: Node, x: SSAValue, expression: str) -> SSAValue:
+    return e.emit(n, ExpressionOp.of(x, parse(expression)))
+
+
+def _mean(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
+    return e.emit(n, mean_of_blocks(x, onnx.shape_of(x)[2:]))
+
+
+def _scaled(e: Emitter, n: Node, x: SSAValue, op: type[onnx.BinaryOp], values: np.ndarray) -> SSAValue:
+    return e.emit(n, op(x, e.constant(n, values.astype(np.float32).reshape(1, -1, 1, 1))))
+
+
+def _instance(e: Emitter, n: Node) -> SSAValue:
+    """(x - mean) / sqrt(mean of the squares of that + epsilon), then an affine map for each channel."""
+    x, scale, bias = e.operand(n, 0), n.const(1), n.const(2)
+    assert scale is not None and bias is not None
+    centred = e.emit(n, onnx.SubOp(x, _mean(e, n, x)))
+    variance = _mean(e, n, _function(e, n, centred, "Mul(x, x)"))
+    factor = _function(e, n, variance, f"Reciprocal(Sqrt(Add(x, {float(n.attr('epsilon', 1e-5))!r})))")
+    y = e.emit(n, onnx.MulOp(centred, factor))
+    return _scaled(e, n, _scaled(e, n, y, onnx.MulOp, scale), onnx.AddOp, bias)
+
+
+def _local_response(e: Emitter, n: Node) -> SSAValue:
+    """x * (bias + alpha / size * sum of the squares of neighbouring channels) ** -beta."""
+    x, size = e.operand(n, 0), int(n.attr("size", 1))
+    channels = onnx.shape_of(x)[1]
+    away = np.arange(channels)[None, :] - np.arange(channels)[:, None]
+    near = (away >= -((size - 1) // 2)) & (away <= math.ceil((size - 1) / 2))
+    factor = float(n.attr("alpha", 1e-4)) / size
+    weights = e.constant(n, (near * factor).astype(np.float32).reshape(channels, channels, 1, 1))
+    total = e.emit(n, onnx.ConvOp(_function(e, n, x, "Mul(x, x)"), weights))
+    bias, beta = float(n.attr("bias", 1.0)), float(n.attr("beta", 0.75))
+    return e.emit(n, onnx.MulOp(x, _function(e, n, total, f"Pow(Add(x, {bias!r}), {-beta!r})")))
+
+
+def parameters_are_per_channel(node: Node) -> str | None:
+    """Scale and bias hold one value per channel"""
+    shape = node.shape()
+    for index in (1, 2):
+        given = node.shape(index)
+        if shape is not None and given is not None and given != (shape[1],):
+            return f"parameters of shape {text(given)} for {shape[1]} channels; requires one for each channel"
+    return None
+
+
+def size_is_positive(node: Node) -> str | None:
+    """size is at least 1"""
+    size = int(node.attr("size", 1))
+    return None if size >= 1 else f"size={size} unsupported; requires at least 1"
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "InstanceNormalization": Operator(
+        _instance, (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel)
+    ),
+    "LRN": Operator(_local_response, (c.float_inputs, c.rank_4, size_is_positive)),
+    "ReduceL1": Operator(reduce_map(mean_of_blocks, True, "Abs(x)"), MAPS),
+    "ReduceL2": Operator(reduce_map(mean_of_blocks, True, "Mul(x, x)", "Sqrt(x)"), MAPS),
+    "ReduceMin": Operator(reduce_map(most_of_blocks, False, "Neg(x)", "Neg(x)"), MAPS),
+    "ReduceSumSquare": Operator(reduce_map(mean_of_blocks, True, "Mul(x, x)"), MAPS),
+}
+"""Operators by their names in ONNX."""

@@ -1,0 +1,156 @@
+"""Two tensors of which one is spread over the other, maxima of two tensors, and means over channels.
+
+These come last: what is a function of one tensor, and what a transpose goes through, is known by then.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
+
+from dialects import onnx
+from dialects.attributes import ints
+from dialects.expressions import Expression, X
+from dialects.onnx import shape_of
+from dialects.onnx_expression import ExpressionOp, MaxOp, MinOp
+from dialects.onnx_pools import most_of_blocks
+from dialects.onnx_positions import DepthToSpaceOp, TakeOp
+from passes.onnx_patterns.affine import channel_values
+from passes.onnx_patterns.common import constant_array, float_constant, producer, replace
+
+_TWO = (onnx.AddOp, onnx.MulOp, MaxOp, MinOp)
+
+
+def _ones(inputs: int, outputs: int, scale: float) -> list[Operation]:
+    """Weights [outputs, inputs, 1, 1] that all are `scale`, as exact integers."""
+    integers = onnx.ConstantOp(np.ones((outputs, inputs, 1, 1), np.int8))
+    steps = np.asarray(scale, np.float32), np.zeros((), np.int8)
+    return [integers, onnx.DequantizeLinearOp(integers.output, *steps, axis=0)]
+
+
+def _spread(x: SSAValue, shape: tuple[int, ...]) -> tuple[list[Operation], SSAValue]:
+    """A map repeated along the axes where it has extent 1."""
+    new: list[Operation] = []
+    _, c, h, w = shape_of(x)
+    if (h, w) != shape[2:]:
+        rows, columns = ([0] * out if size == 1 else range(out) for size, out in zip((h, w), shape[2:], strict=True))
+        if h == w == 1 and min(shape[2:]) > 1:  # a row first, and that for all rows: an instruction each
+            new.append(TakeOp(x, [0], columns))
+            x, columns = new[-1].results[0], range(shape[3])
+        new.append(TakeOp(x, rows, columns))
+        x = new[-1].results[0]
+    if c != shape[1]:
+        weights = _ones(1, shape[1], 1.0)
+        new += [*weights, onnx.ConvOp(x, weights[-1].results[0])]
+    return new, new[-1].results[0]
+
+
+class SpreadOperand(RewritePattern):
+    """An operation of two maps, one of which has extent 1 along some axes: it is repeated; a factor is as it is."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, _TWO) or any(constant_array(x) is not None for x in op.operands):
+            return
+        shape = shape_of(op.output)
+        if len(shape) != 4 or any(len(shape_of(x)) != 4 for x in op.operands):
+            return
+        narrow = [i for i, x in enumerate(op.operands) if shape_of(x) != shape]
+        if isinstance(op, onnx.MulOp):
+            narrow = narrow[:-1]  # the product spreads one of them
+        if not narrow:
+            return
+        new, operands = list[Operation](), list(op.operands)
+        for i in narrow:
+            made, operands[i] = _spread(operands[i], shape)
+            new += made
+        replace(rewriter, op, [*new, op.on(operands)])
+
+
+class MaximumOfTwo(RewritePattern):
+    """The maximum of two maps: both side by side as columns, and a pool over these."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MaxOp, rewriter: PatternRewriter) -> None:
+        shape = shape_of(op.output)
+        if any(constant_array(x) is not None or shape_of(x) != shape for x in op.operands) or len(shape) != 4:
+            return
+        both = onnx.ConcatOp([op.lhs, op.rhs], 1)
+        columns = DepthToSpaceOp(both.output, (1, 2))
+        replace(rewriter, op, [both, columns, most_of_blocks(columns.output, (1, 2))])
+
+
+class MinimumOfTwo(RewritePattern):
+    """min(a, b) of two maps is -max(-a, -b)."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MinOp, rewriter: PatternRewriter) -> None:
+        if any(constant_array(x) is not None for x in op.operands) or len(shape_of(op.output)) != 4:
+            return
+        minus = Expression("Neg", (X,))
+        negated = [ExpressionOp.of(x, minus) for x in op.operands]
+        most = MaxOp(negated[0].output, negated[1].output)
+        replace(rewriter, op, [*negated, most, ExpressionOp.of(most.output, minus)])
+
+
+class BoundPerChannel(RewritePattern):
+    """max(x, c) with one c for each channel is relu(x - c) + c; the minimum is c - relu(c - x)."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, MaxOp | MinOp):
+            return
+        left, right = constant_array(op.lhs), constant_array(op.rhs)
+        x, bound = (op.lhs, right) if right is not None else (op.rhs, left)
+        shape = shape_of(op.output)
+        values = None if bound is None or len(shape) != 4 or shape_of(x) != shape else channel_values(bound, shape)
+        if values is None:
+            return
+        limit = float_constant(values.reshape(1, -1, 1, 1), op)
+        if isinstance(op, MaxOp):
+            above = onnx.SubOp(x, limit.output)
+            cut = onnx.ReluOp(above.output)
+            replace(rewriter, op, [limit, above, cut, onnx.AddOp(cut.output, limit.output)])
+        else:
+            below = onnx.SubOp(limit.output, x)
+            cut = onnx.ReluOp(below.output)
+            replace(rewriter, op, [limit, below, cut, onnx.SubOp(limit.output, cut.output)])
+
+
+class QuotientOfTwo(RewritePattern):
+    """a / b of two tensors is a * (1 / b)."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.DivOp, rewriter: PatternRewriter) -> None:
+        if any(constant_array(x) is not None for x in op.operands):
+            return
+        inverse = ExpressionOp.of(op.rhs, Expression("Reciprocal", (X,)))
+        replace(rewriter, op, [inverse, onnx.MulOp(op.lhs, inverse.output)])
+
+
+class MeanOfChannels(RewritePattern):
+    """ReduceMean over C, perhaps over H and W too: a 1x1 Conv whose weights are equal, then the rest."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.ReduceMeanOp, rewriter: PatternRewriter) -> None:
+        shape, axes = shape_of(op.input), ints(op.axes)
+        if len(shape) != 4 or 1 not in axes or 0 in axes or isinstance(producer(op.input), onnx.TransposeOp):
+            return
+        weights = _ones(shape[1], 1, 1 / shape[1])
+        mean = onnx.ConvOp(op.input, weights[-1].results[0])
+        new, value = [*weights, mean], mean.output
+        if rest := [a for a in axes if a != 1]:
+            new.append(onnx.ReduceMeanOp(value, rest, True))
+            value = new[-1].results[0]
+        if shape_of(value) != shape_of(op.output):
+            new.append(onnx.ReshapeOp(value, shape_of(op.output)))
+        replace(rewriter, op, new)
+
+
+PATTERNS: tuple[RewritePattern, ...] = (
+    SpreadOperand(),
+    MaximumOfTwo(),
+    MinimumOfTwo(),
+    BoundPerChannel(),
+    QuotientOfTwo(),
+    MeanOfChannels(),
+)

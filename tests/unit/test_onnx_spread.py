@@ -1,0 +1,67 @@
+"""Two tensors that broadcast, maxima, reductions over channels and normalisations against onnxruntime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx_graphs import check, model, node, operations, random
+
+SHAPES = ([1, 4, 5, 6], [1, 4, 1, 1], [1, 1, 5, 6], [1, 4, 5, 1], [1, 1, 1, 6], [1, 1, 1, 1])
+
+
+def narrowed(shape: list[int]) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
+    """Nodes that make a tensor b of a shape of x [1, 4, 5, 6]."""
+    ends = np.array([1 if d == 1 else 9 for d in shape])
+    nodes = [node("Slice", ["x", "starts", "ends"], ["n"]), node("Sigmoid", ["n"], ["b"])]
+    return nodes, {"starts": np.zeros(4, np.int64), "ends": ends}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
+@pytest.mark.parametrize("narrow_first", [False, True])
+def test_tensors_that_broadcast(shape: list[int], kind: str, narrow_first: bool) -> None:
+    nodes, constants = narrowed(shape)
+    nodes.append(node("Tanh", ["x"], ["a"]) if kind != "Div" else node("Softplus", ["x"], ["a"]))
+    nodes.append(node(kind, ["b", "a"] if narrow_first else ["a", "b"], ["y"]))
+    check(model(nodes, [1, 4, 5, 6], constants))
+
+
+@pytest.mark.parametrize("kind", ["Add", "Mul", "Max"])
+def test_both_are_spread(kind: str) -> None:
+    nodes = [
+        node("ReduceMax", ["x"], ["a"], axes=[2]),
+        node("ReduceMean", ["x"], ["b"], axes=[1, 3]),
+        node(kind, ["a", "b"], ["y"]),
+    ]
+    check(model(nodes, [1, 4, 5, 6], opset=13))
+
+
+@pytest.mark.parametrize("kind", ["Max", "Min"])
+@pytest.mark.parametrize("first", [False, True])
+def test_bounds_per_channel(kind: str, first: bool) -> None:
+    made = operations(
+        check(model([node(kind, ["c", "x"] if first else ["x", "c"], ["y"])], [1, 4, 5, 6], {"c": random(4, 1, 1)}))
+    )
+    assert "Relu" in made and not {"Max", "Min"} & set(made)
+
+
+@pytest.mark.parametrize(
+    "kind", ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"]
+)
+@pytest.mark.parametrize("axes", [[1], [1, 2], [1, 2, 3], [-1], [2, 3]])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_reductions(kind: str, axes: list[int], keep: int) -> None:
+    check(model([node(kind, ["x", "axes"], ["y"], keepdims=keep)], [1, 6, 4, 5], {"axes": np.array(axes)}, opset=18))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_local_response_normalization(size: int) -> None:
+    check(model([node("LRN", ["x"], ["y"], size=size, alpha=0.3, beta=0.6, bias=1.5)], [1, 6, 4, 5]))
+
+
+def test_instance_normalization() -> None:
+    constants = {"s": random(3), "b": random(3, seed=2)}
+    check(model([node("InstanceNormalization", ["x", "s", "b"], ["y"])], [1, 3, 6, 5], constants), tolerance=1e-3)
