@@ -14,9 +14,10 @@ expanded by then. Per row group (docs/performance.md, "conv.esc"):
   let its positions pass.
 - An item is a (step, position) of a block. Every slice combines one (output channel, basis), in
   max(1, ceil(matches / ca_lanes)) cycles, none if the basis has no coefficient.
-- MAC rows of a block take an item together, when the slowest slice has finished it (adder tree), for
-  ceil(taps / macs) cycles; taps are the window taps in which the position takes part and which are not zero in the
-  basis, of the basis of the round that has most. An accumulator may be `ic_fifo_depth` items ahead of them.
+- MAC rows of a block take an item together, once the slowest slice has finished it (adder tree): `macs` of its taps a
+  cycle. Multipliers that an item leaves free in its last cycle take the first taps of the next one, if that is there
+  and of the same step. Taps are the window taps in which the position takes part and which are not zero in the basis,
+  of the basis of the round that has most. An accumulator may be `ic_fifo_depth` items ahead of them.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ _BLOCK = np.dtype(
     [
         ("expanded", np.int64),  # when the registers of the present step were full
         ("free", np.int64),  # when the accumulators were through with the step before it
-        ("mac_end", np.int64),  # when the MAC rows have finished their last item
+        ("products", np.int64),  # when the MAC rows have finished their last item: cycles times the `macs` of a row
         ("items", np.int64),  # items so far
         ("done", np.int64),  # when the accumulators are through with the position
     ]
@@ -131,7 +132,7 @@ class _Sent(NamedTuple):
     end: int  # when it is sent
     before: int  # when the position before it was sent
     room: int  # when every block had room for it
-    mac_cycles: int  # cycles of the MAC rows for an item of the position
+    taps: int  # products that a MAC row computes for an item of the position
 
 
 @borrowing
@@ -214,7 +215,7 @@ def _expand(
 
 @borrowing
 def _work_off(
-    sent: _Sent, step: _Step, schedule: _Schedule, lanes: int, bits: Bitmaps, coef: Bitmaps, slice_end: Longs,
+    sent: _Sent, step: _Step, schedule: _Schedule, array: Streams, bits: Bitmaps, coef: Bitmaps, slice_end: Longs,
     blocks: Records, ring: Records, counts: Longs,
 ) -> None:  # fmt: skip
     """All blocks take a position, an item each; sets when they are through with it."""
@@ -236,7 +237,7 @@ def _work_off(
                     if mask:
                         some += 1
                         found += _popcount(mask & bits[sent.position, c])
-                cost = max(1, (found + lanes - 1) // lanes) if some else 0
+                cost = max(1, (found + array.lanes - 1) // array.lanes) if some else 0
                 words += some
                 matches += found
                 before = slice_end[b, z]
@@ -258,9 +259,10 @@ def _work_off(
                 ready = max(ready, start + cost)
                 z += 1
         blocks[b]["done"] = ready
-        item["late"] = 1 if ready > blocks[b]["mac_end"] else 0
-        item["mac_start"] = max(ready, blocks[b]["mac_end"])
-        blocks[b]["mac_end"] = item["mac_start"] + sent.mac_cycles
+        first_product = max(ready * array.macs, blocks[b]["products"])
+        item["late"] = 1 if first_product > blocks[b]["products"] else 0
+        item["mac_start"] = first_product // array.macs
+        blocks[b]["products"] = first_product + sent.taps
         blocks[b]["items"] += 1
     counts[Streamed.MATCHES] += matches
     counts[Streamed.WORDS_READ] += words
@@ -310,21 +312,22 @@ def _group(
             expansion, fed = blocks["expanded"].max(), 0
             blocks["expanded"][:] = 0
         blocks["free"][:] = blocks["done"]
+        blocks["products"][:] = (blocks["products"] + array.macs - 1) // array.macs * array.macs
         for p in needed:
             y, x = p // columns.shape[0], p % columns.shape[0]
             taps = _taps(rows[y], columns[x], step, t.basis, channels, counts)
             slot = streamed % array.fifo_depth
             room = released[:, slot].max()
             end = max(bus_end, room) + array.broadcast
-            sent = _Sent(p, end, bus_end, room, (taps + array.macs - 1) // array.macs)
+            sent = _Sent(p, end, bus_end, room, taps)
             bus_end = end
-            _work_off(sent, step, schedule, array.lanes, bits, t.bits, slice_end, blocks, ring, counts)
+            _work_off(sent, step, schedule, array, bits, t.bits, slice_end, blocks, ring, counts)
             released[:, slot] = blocks["done"]
             streamed += 1
         counts[Streamed.POSITIONS] += needed.size
         counts[Streamed.BROADCAST_BYTES] += nbytes
         counts[Streamed.TAKEN_BYTES] += nbytes * ((channels + schedule.together - 1) // schedule.together)
-    cycles = blocks["mac_end"].max()
+    cycles = (blocks["products"].max() + array.macs - 1) // array.macs
     busy = max(fed, blocks["free"].max(), blocks["expanded"].max())
     return Streaming(expansion, cycles, max(0, cycles - busy))
 

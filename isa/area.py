@@ -142,6 +142,9 @@ def _arithmetic(target: Target) -> list[AreaPart]:
         _cells("adder of 32 bits in a tree", macs, _ADD_INT32),
         _cells("register of a weight and a sum", macs, (8 + 32) * _FLIP_FLOP),
         _cells("lane of the post unit", target.post.lanes, lane),
+        _cells(
+            "adder or comparator of 32 bits for pooling", target.post.lanes * (target.post.pool_places - 1), _ADD_INT32
+        ),
     ]
 
 

@@ -84,6 +84,7 @@ class Post:
     """The post unit."""
 
     lanes: Annotated[int, Parameter(1, 4096, "", "values that the unit takes in a cycle")]
+    pool_places: Annotated[int, Parameter(1, 256, "", "places of a pooling window that a lane takes in a cycle")]
     issue_cycles: Annotated[int, _ISSUE]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from isa.costs import Counted, multiplications, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
@@ -25,6 +27,7 @@ from isa.field_groups import (
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, most
 from isa.target import Target
+from isa.visits import Windows, visits
 
 
 def rules(v: Values, target: Target) -> Sequence[Rule]:
@@ -53,21 +56,38 @@ def _steps(v: Values, target: Target) -> Number:
     return ceil_div(v["r"] * v["s"] * v["cpg"], target.array.slices * target.array.macs)
 
 
-def cycles(v: Values, target: Target) -> Number:
-    """A block takes an output value at a time; the row groups work side by side."""
+def most_cycles(v: Values, target: Target) -> Number:
+    """Cycles where all windows lie inside the tile."""
     positions = ceil_div(v["oh"], v["groups"]) * v["ow"]
     return target.array.issue_cycles + positions * _passes(v, target) * _steps(v, target)
 
 
+def _visits(v: Values, target: Target) -> tuple[Number, Number]:
+    """Positions that are taken, counted once for each set of products: by the slowest row group, and by all."""
+    fields = [v[name] for name in Windows._fields]
+    products = target.array.slices * target.array.macs
+    if not any(isinstance(field, np.ndarray) for field in fields):
+        return visits(Windows(*fields), products)
+    found = [visits(Windows(*map(int, each)), products) for each in zip(*np.broadcast_arrays(*fields), strict=True)]
+    slowest, total = np.array(found, np.int64).reshape(-1, 2).T
+    return slowest, total
+
+
+def cycles(v: Values, target: Target) -> Number:
+    """A block takes an output value at a time; the row groups work side by side."""
+    slowest, _ = _visits(v, target)
+    return target.array.issue_cycles + _passes(v, target) * slowest
+
+
 def counts(v: Values, target: Target) -> Counted:
     """Positions outside the tile are not multiplied; weights are read once a row group."""
-    values, steps, taps = output_values(v), _steps(v, target), window_taps(v)
+    values, taps, (_, sums) = output_values(v), window_taps(v), _visits(v, target)
     return {
         Count.INPUT_VALUES: v["ih"] * v["iw"] * v["ic"],
         Count.ACT_READ: taps * v["cpg"] * most(_passes(v, target), ceil_div(v["kn"], v["kpg"])),
         Count.COEF_READ: v["kn"] * v["r"] * v["s"] * v["cpg"] * v["groups"],
-        Count.PSUM_WRITE: 4 * values * steps,
-        Count.PSUM_READ: 4 * values * (steps - 1 + v["accumulate"]),
+        Count.PSUM_WRITE: 4 * sums * v["kn"],
+        Count.PSUM_READ: 4 * (sums * v["kn"] - values + values * v["accumulate"]),
         **multiplications(taps * v["cpg"] * v["kn"]),
     }
 

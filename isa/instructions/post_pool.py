@@ -23,7 +23,7 @@ from isa.field_groups import (
     tile,
 )
 from isa.formats import PoolKind, Queue, Space
-from isa.integers import Number, Values, least, most
+from isa.integers import Number, Values, ceil_div, least, most
 from isa.target import Target
 
 
@@ -84,8 +84,8 @@ def extents(v: Values, _: Target) -> Sequence[Extent]:
 
 
 def cycles(v: Values, target: Target) -> Number:
-    """A lane-cycle for each value and tap of its window, outside the tile too."""
-    return post_cycles(output_values(v) * v["r"] * v["s"], target)
+    """Lane-cycles of each value: a lane takes some places of its window at a time, outside the tile too."""
+    return post_cycles(output_values(v) * ceil_div(v["r"] * v["s"], target.post.pool_places), target)
 
 
 def counts(v: Values, _: Target) -> Counted:

@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from dialects import bfs_compute as compute
 from dialects.attributes import ints
 from isa.instructions import load_weights
-from isa.instructions.conv_dense import cycles
+from isa.instructions.conv_dense import cycles, most_cycles
 from isa.integers import Number
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
@@ -28,12 +28,12 @@ from passes.layers.convolution import (
     whole_groups,
 )
 from passes.tiling.cost import group_choices
-from passes.tiling.geometry import Span
+from passes.tiling.geometry import Span, window_span
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import ComputeTile, TilingProblem, WeightStream, Workload
+from passes.tiling.problem import Computed, ComputeTile, TilingProblem, WeightStream, Workload
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,27 @@ class DenseWork(Workload):
     def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         r, s = p.kernel
         fields = {"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "groups": tile.groups}
-        return cycles({**fields, "r": r, "s": s, "cpg": tile.depth}, target)
+        return most_cycles({**fields, "r": r, "s": s, "cpg": tile.depth}, target)
+
+    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> Computed:
+        (r, s), (sy, sx), (pt, pl) = p.kernel, p.strides, p.pads
+        rows, columns = window_span(y, r, sy, pt, p.h), window_span(x, s, sx, pl, p.w)
+        fields = {
+            "oh": y.extent,
+            "ow": x.extent,
+            "kn": tile.channels,
+            "groups": tile.groups,
+            "ih": rows.extent,
+            "iw": columns.extent,
+            "r": r,
+            "s": s,
+            "sy": sy,
+            "sx": sx,
+            "pt": rows.first - (y.first * sy - pt),
+            "pl": columns.first - (x.first * sx - pl),
+            "cpg": tile.depth,
+        }
+        return Computed(float(cycles(fields, target)))
 
 
 class ConvRule(TileRule):

@@ -106,7 +106,16 @@ class RoundCycles:
         default_factory=dict[tuple[int, int], float], compare=False, repr=False
     )
 
-    def pace(self, least_cycles: int, blocks: int) -> float:
+    def pace(self, products: int, macs: int, blocks: int) -> float:
+        """Cycles of an item of so many products of a MAC row of `macs` multipliers, in the slowest of so many blocks.
+
+        Of `macs` items each takes a cycle more as often as there are products in the last cycle of one.
+        """
+        least_cycles, rest = divmod(products, macs)
+        slow = self._mean(least_cycles, blocks)
+        return slow + (self._mean(least_cycles + 1, blocks) - slow) * rest / macs if rest else slow
+
+    def _mean(self, least_cycles: int, blocks: int) -> float:
         """Mean, over the passes, of the cycles of an item in the slowest of so many blocks."""
         key = (min(least_cycles, len(self.items) - 1), blocks)
         if key not in self._paces:  # a search asks for the same ones again and again
@@ -275,12 +284,11 @@ class EscalateWork(Workload):
         """Cycles of a step of a round, without expansion."""
         counts: dict[int, Number] = {}
         for taps, often in positions:
-            multiply = ceil_div(ceil_div(taps * each.taps, p.taps), macs)
-            counts[multiply] = counts.get(multiply, 0) + often
+            products = ceil_div(taps * each.taps, p.taps)
+            counts[products] = counts.get(products, 0) + often
         cycles: Number = 0
-        for multiply, often in counts.items():
-            pace = by_value(lambda key: each.pace(*divmod(key, _BLOCKS)), multiply * _BLOCKS + blocks)
-            cycles = cycles + often * pace
+        for products, often in counts.items():
+            cycles = cycles + often * by_value(lambda n, products=products: each.pace(products, macs, n), blocks)
         return cycles
 
 
@@ -302,10 +310,6 @@ def _covered(p: TilingProblem, axis: int, outputs: Number) -> Mapping[int, Numbe
 def _interior(outputs: int, kernel: int, stride: int) -> Mapping[int, int]:
     """The coverage of so many outputs far from all borders."""
     return coverage(Span(0, outputs), kernel, stride, 0, outputs * stride + kernel)
-
-
-_BLOCKS = 1 << 16
-"""More than any target has blocks."""
 
 
 def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:

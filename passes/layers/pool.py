@@ -19,6 +19,7 @@ from dialects import esc, esc_pools
 from dialects.attributes import ints
 from dialects.esc import q_of, shape_of
 from isa.formats import PoolKind
+from isa.integers import ceil_div
 from isa.reference import pool_counts
 from isa.target import Target
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
@@ -33,12 +34,12 @@ from passes.tiling.problem import TilingProblem, Workload
 
 @dataclass(frozen=True)
 class PoolWork(Workload):
-    """The post unit takes every value of every window."""
+    """The post unit takes every value of every window, some at a time."""
 
     name = "pool"
 
-    def post_values(self, p: TilingProblem) -> int:
-        return p.oh * p.ow * p.k * p.taps
+    def post_values(self, p: TilingProblem, target: Target) -> int:
+        return p.oh * p.ow * p.k * ceil_div(p.taps, target.post.pool_places)
 
 
 class PoolRule(TileRule):

@@ -203,7 +203,7 @@ class CostModel:
             weight_loads = executions(nest, depends["weights"]) * p.parts
             weight_cycles = self._weight_cycles(t, nest, weight_loads, depends["parameters"])
             work = self._compute(t)
-        post = work.posts * target.post.issue_cycles + p.work.post_values(p) / target.post.lanes
+        post = work.posts * target.post.issue_cycles + p.work.post_values(p, target) / target.post.lanes
         stored = p.oh * p.ow * p.k * (p.output_density + 1 / 8 if p.output_format is TensorFormat.BITMAP else 1.0)
         if p.stored_c > p.k and p.output_format is TensorFormat.RAW:
             stored += p.oh * p.ow * target.dram.burst_bytes / 2

@@ -127,8 +127,8 @@ class Workload:
         """
         return Computed(float(self.compute_cycles(p, tile, target)))
 
-    def post_values(self, p: TilingProblem) -> int:
-        """Values that pass through the post unit."""
+    def post_values(self, p: TilingProblem, target: Target) -> int:
+        """Values that pass through a lane of the post unit, one a cycle."""
         return p.oh * p.ow * p.k
 
 

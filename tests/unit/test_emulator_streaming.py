@@ -33,8 +33,7 @@ def simulate(bits, t, g, streams):
             return max(1, ceil_div(matches, streams.lanes)) if coef[k, v].any() else 0
 
         def mac(position, item):
-            taps = max(sum(bool(basis[v, i, j]) for i, j in position[2]) for _, _, v in item)
-            return ceil_div(taps, streams.macs)
+            return max(sum(bool(basis[v, i, j]) for i, j in position[2]) for _, _, v in item)
 
         def expand(item):
             return sum(ceil_div(int(chunk.sum()), streams.expand_rate) for _, k, v in item for chunk in coef[k, v])
@@ -147,16 +146,25 @@ def simulate_group(positions, blocks, times, streams):
             items += bool(item)
 
     def mac_row(block):
-        clock = items = 0
+        clock = items = used = 0  # multipliers in use in the cycle that begins at `clock`
+        before = 0
         for n, p in order:
             item = blocks[block][n]
+            if n != before and used:  # the rows start a step in a cycle of its own
+                clock, used = clock + 1, 0
+            before = n
             if item:
                 for z, _, _ in item:
-                    clock = max(clock, (yield ("released", block, z, n, p)))
+                    released = yield ("released", block, z, n, p)
+                    if released > clock:
+                        clock, used = released, 0
                 events["taken", block, items] = clock
-                clock += mac(positions[p], item)
+                for _ in range(mac(positions[p], item)):
+                    used += 1
+                    if used == streams.macs:
+                        clock, used = clock + 1, 0
                 items += 1
-        events["finished", block] = clock
+        events["finished", block] = clock + bool(used)
 
     expansion = first_expansion()
     processes = [bus(), feeder()]

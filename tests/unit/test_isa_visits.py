@@ -1,0 +1,53 @@
+"""Positions that conv.dense takes, against a count of one product after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isa.instructions.conv_dense import SPEC, most_cycles
+from isa.integers import ceil_div
+from isa.target import load_target
+from isa.visits import Visits, Windows, visits
+
+small = st.integers(1, 5)
+windows = st.builds(
+    Windows, small, small, st.integers(1, 4), small, small, st.integers(1, 4), st.integers(1, 4), st.integers(1, 3),
+    st.integers(1, 3), st.integers(0, 3), st.integers(0, 3), st.integers(1, 9),
+)  # fmt: skip
+
+
+def counted(w: Windows, products: int) -> Visits:
+    """Each row group takes a position in a set if it is the first one or if a product of it is not one with padding."""
+    share, found = ceil_div(w.oh, w.groups), list[int]()
+    order = [(i, j) for i in range(w.r) for j in range(w.s) for _ in range(w.cpg)]
+    for group in range(w.groups):
+        taken = 0
+        for y in range(group * share, min(w.oh, (group + 1) * share)):
+            for x in range(w.ow):
+                for first in range(0, len(order), products):
+                    places = [(y * w.sy - w.pt + i, x * w.sx - w.pl + j) for i, j in order[first : first + products]]
+                    taken += first == 0 or any(0 <= a < w.ih and 0 <= b < w.iw for a, b in places)
+        found.append(taken)
+    return Visits(max(found), sum(found))
+
+
+@settings(max_examples=150, deadline=None)
+@given(windows, st.integers(1, 12))
+def test_sets_pass_over_positions_without_a_product_inside_the_tile(w, products):
+    assert visits(w, products) == counted(w, products)
+
+
+def test_only_padding_saves_cycles():
+    target = load_target()
+    assert SPEC.cycles is not None
+    fields = {"oh": 8, "ow": 8, "kn": 64, "groups": 1, "r": 3, "s": 3, "sy": 1, "sx": 1, "cpg": 60}
+    inner = {**fields, "ih": 10, "iw": 10, "pt": 0, "pl": 0}
+    padded = {**fields, "ih": 8, "iw": 8, "pt": 1, "pl": 1}
+    assert SPEC.cycles(inner, target) == most_cycles(inner, target)
+    # Two sets a tap: those of the first tap are needed at 7 x 7 positions, of which the first set takes all 64.
+    saved = 2 * 64 * 9 - 2 * (2 * 8 + 6) ** 2 - (64 - 49)
+    assert most_cycles(padded, target) - SPEC.cycles(padded, target) == 2 * saved
+    columns = {name: np.array([inner[name], padded[name]]) for name in inner}
+    assert SPEC.cycles(columns, target).tolist() == [SPEC.cycles(inner, target), SPEC.cycles(padded, target)]
