@@ -70,19 +70,17 @@ def fillings(layer: LayerOp, instances: Mapping[SSAValue, int]) -> dict[SSAValue
 
 
 def _pairs(group: Sequence[LayerOp], space: str, target: Target, taken: int, from_top: bool) -> None:
-    """A second address for buffers of layers that run together, where it fits beside the first ones."""
+    """A second address for buffers of layers that run together, next to the first one, where all first ones fit too."""
     apart = stacks(group, space, from_top)
     free = with_act(banded(target, len(apart)), taken)
     for stacked in apart:
         buffers = stacked.buffers
         wanted = [(str(i), b.space, b.nbytes, is_streamed(b)) for i, b in enumerate(buffers)]
         counts = instances_per_buffer(wanted, free)
-        doubled = [b for i, b in enumerate(buffers) if counts[str(i)] == 2]
-        sizes = [b.nbytes for b in (*buffers, *doubled)]
-        addresses = stack_above(sizes, space, target, taken, stacked.from_top)
-        second = iter(addresses[len(buffers) :])
-        for buffer, address in zip(buffers, addresses, strict=False):
-            buffer.addresses = i64_array([address, next(second)] if buffer in doubled else [address])
+        sizes = [b.nbytes for i, b in enumerate(buffers) for _ in range(int(counts[str(i)]))]
+        addresses = iter(stack_above(sizes, space, target, taken, stacked.from_top))
+        for i, buffer in enumerate(buffers):
+            buffer.addresses = i64_array([next(addresses) for _ in range(int(counts[str(i)]))])
 
 
 def _instances(group: Sequence[LayerOp], space: str, target: Target) -> dict[SSAValue, int]:

@@ -27,7 +27,7 @@ from isa.field_groups import (
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, most
 from isa.target import Target
-from isa.visits import Windows, visits
+from isa.visits import Block, Windows, visits
 
 
 def rules(v: Values, target: Target) -> Sequence[Rule]:
@@ -51,24 +51,23 @@ def _passes(v: Values, target: Target) -> Number:
     return ceil_div(v["kn"], target.array.blocks // v["groups"])
 
 
-def _steps(v: Values, target: Target) -> Number:
-    """Cycles in which a block computes one output value."""
-    return ceil_div(v["r"] * v["s"] * v["cpg"], target.array.slices * target.array.macs)
+def _block(target: Target) -> Block:
+    return Block(target.array.slices, target.array.macs)
 
 
 def most_cycles(v: Values, target: Target) -> Number:
     """Cycles where all windows lie inside the tile."""
     positions = ceil_div(v["oh"], v["groups"]) * v["ow"]
-    return target.array.issue_cycles + positions * _passes(v, target) * _steps(v, target)
+    full, together = _block(target).sets(v["r"] * v["s"] * v["cpg"])
+    return target.array.issue_cycles + _passes(v, target) * (positions * full + ceil_div(positions, together))
 
 
 def _visits(v: Values, target: Target) -> tuple[Number, Number]:
-    """Positions that are taken, counted once for each set of products: by the slowest row group, and by all."""
-    fields = [v[name] for name in Windows._fields]
-    products = target.array.slices * target.array.macs
+    """`Visits` of one instruction, or of many."""
+    fields, block = [v[name] for name in Windows._fields], _block(target)
     if not any(isinstance(field, np.ndarray) for field in fields):
-        return visits(Windows(*fields), products)
-    found = [visits(Windows(*map(int, each)), products) for each in zip(*np.broadcast_arrays(*fields), strict=True)]
+        return visits(Windows(*fields), block)
+    found = [visits(Windows(*map(int, each)), block) for each in zip(*np.broadcast_arrays(*fields), strict=True)]
     slowest, total = np.array(found, np.int64).reshape(-1, 2).T
     return slowest, total
 

@@ -45,9 +45,9 @@ def _slices(target: Target) -> int:
 
 
 def cycles(v: Values, target: Target) -> Number:
-    """Every slice takes an output value."""
-    window = ceil_div(v["r"] * v["s"], target.array.macs)
-    return target.array.issue_cycles + ceil_div(output_values(v), _slices(target)) * window
+    """Every slice takes an output value, and in its last cycle begins with the next one."""
+    products = ceil_div(output_values(v), _slices(target)) * v["r"] * v["s"]
+    return target.array.issue_cycles + ceil_div(products, target.array.macs)
 
 
 def counts(v: Values, target: Target) -> Counted:

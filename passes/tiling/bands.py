@@ -162,7 +162,8 @@ class Segment:
     def __init__(self, layers: Sequence[LayerRecord], first: int, count: int, target: Target) -> None:
         self.layers, self.first, self._target = layers[first : first + count], first, target
         self._edges = _edges(self.layers)
-        self._machine = banded(target, sum(layer.problem.accumulates for layer in self.layers))
+        accumulating = sum(layer.problem.accumulates for layer in self.layers)
+        self._machines = tuple(dict.fromkeys((banded(target, accumulating), target)))
         self.inner = frozenset(layer.stored(layer.output) for layer in self.layers[:-1])
         """The tensors between the layers, those with bytes of their own."""
 
@@ -197,12 +198,17 @@ class Segment:
         most = field_range("conv.dense", "act_ring")[1]
         if nbytes + taken >= self._target.scratchpad.act or any(n is not None and n > most for n in rings.values()):
             return None
-        costs = self._costs(problems, nbytes + taken)
-        if costs is None:
-            return None
-        cycles, buffered, waiting = costs
-        cycles += 0 if ahead else waiting * ceil_div(problems[-1].oh, last)
-        return Bands(self.first, tuple(rows), tuple(delays), rings, self._machine, buffered, cycles)
+        best: Bands | None = None
+        for number, machine in enumerate(self._machines):
+            costs = self._costs(problems, nbytes + taken, machine)
+            if costs is None:
+                continue
+            cycles, buffered, waiting = costs
+            # Tiles that take more than a share of PSUM wait for those of the layers beside as well.
+            cycles += 0 if ahead and not number else waiting * ceil_div(problems[-1].oh, last)
+            if best is None or cycles < best.cycles:
+                best = Bands(self.first, tuple(rows), tuple(delays), rings, machine, buffered, cycles)
+        return best
 
     def _sources(self) -> dict[str, list[int]]:
         """Which layers compute each of the inner tensors, or a part of it."""
@@ -211,11 +217,11 @@ class Segment:
             found.setdefault(layer.stored(layer.output), []).append(i)
         return found
 
-    def _costs(self, problems: Sequence[TilingProblem], taken: int) -> tuple[float, int, float] | None:
+    def _costs(self, problems: Sequence[TilingProblem], taken: int, machine: Target) -> tuple[float, int, float] | None:
         """Cycles of all layers together, ACT bytes of their buffers, and the cycles of a step in which layers wait
         for one another; None if the layers do not fit beside `taken` bytes of ACT.
         """
-        machine, used, waiting = self._machine, {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
+        used, waiting = {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
         queued: list[Queued] = []
         streamed: list[tuple[Buffer, Queued]] = []
         for p in problems:

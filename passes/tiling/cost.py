@@ -139,6 +139,8 @@ class CostModel:
             lambda n: total_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w, p.columns), t.columns
         )
         rows_in = by_value(lambda n: total_span(p.oh, n, p.kernel[0], p.strides[0], p.pads[0], p.h, p.rows), t.rows)
+        once = total_span(p.oh, p.oh, p.kernel[0], p.strides[0], p.pads[0], p.h, p.rows)
+        rows_in = choose(p.rolls(t), least(rows_in, once), rows_in)
         n_y, n_x = ceil_div(p.oh, t.rows), ceil_div(p.ow, t.columns)
         cycles: Number = 0.0
         for s in (source for source in p.sources if not source.resident):

@@ -183,6 +183,7 @@ class _Walk:
             for name, count in _instances(buffers(p, t, target), target).items()
         }
         self.resident: list[int] = []
+        self.rolled = 0
         self.computed: dict[tuple[ComputeTile, Span, Span], Computed] = {}
         self.constants: dict[object, tuple[int, int]] = {}
         weights = p.work.weight_stream(p, p.k, p.cpg, target)
@@ -269,13 +270,22 @@ class _Walk:
             c = at["a"] if self.t.input_channels < p.cpg else Span(0, source.c)
         else:
             c = source.channels.source(at["k"], source.c, self.target.array.chunk)
-        self._load_region("act", "input", (y, x, c), part)
+        new = y
+        if p.rolls(self.t) and y.first <= self.rolled < y.end:
+            new = Span(self.rolled, y.end - self.rolled)
+        self.rolled = y.end
+        self._load_region("act", "input", (y, x, c), part, new)
 
-    def _load_region(self, buffer: str, tensor: str, region: tuple[Span, Span, Span], part: int = 0) -> None:
+    def _load_region(
+        self, buffer: str, tensor: str, region: tuple[Span, Span, Span], part: int = 0, new: Span | None = None
+    ) -> None:
+        """Load a region of a tensor, or those rows of it that are `new`, unless a buffer holds it."""
         if self.buffer[buffer].holds((region, part)):
             return
-        requests = self.tensors[tensor].requests(region)
-        h, w, cn = (span.extent for span in region)
+        rows, columns, channels = region
+        loaded = (rows if new is None else new), columns, channels
+        requests = self.tensors[tensor].requests(loaded)
+        h, w, cn = (span.extent for span in loaded)
         cycles = load_act.cycles({"h": h, "w": w, "cn": cn}, int(requests[:, 1].sum()), self.target)
         self._load(buffer, (region, part), cycles, requests)
 

@@ -80,6 +80,9 @@ class BufferState:
     current: int = -1
     offset: int = 0
     summed: dict[object, tuple[int, int]] = field(default_factory=dict[object, tuple[int, int]])
+    rows: Span = _NONE
+    rolled: str = ""
+    """Of a buffer whose instances are a ring of rows of a loaded tensor: the rows that it holds, and the tensor."""
 
     def __post_init__(self) -> None:
         self.held = [None] * len(self.places)
@@ -91,6 +94,7 @@ class BufferState:
 
     def turn(self, region: HeldRegion) -> None:
         """Go on to the next instance."""
+        self.rows = _NONE
         self.current = (self.current + 1) % len(self.held)
         if self.whole is not None:
             width, channels = self.whole
@@ -98,6 +102,26 @@ class BufferState:
             self.offset = (row * width + region.x.first) * channels + region.k.first
             region = replace(region, strides=self.whole)
         self.held[self.current] = region
+
+    def roll(self, region: HeldRegion) -> Sequence[tuple[int, Span]]:
+        """Make the rows of a region in a ring current; the rows that are to be loaded for that, and where they go.
+
+        Rows that the ring holds stay. Those that come next take the places of the oldest ones.
+        """
+        base, wanted, (width, channels) = min(self.places), region.y, region.strides or (0, 0)
+        follows = self.rows.first <= wanted.first <= self.rows.end and region.source == self.rolled
+        start = max(wanted.first, self.rows.end) if follows else wanted.first
+        pieces: list[tuple[int, Span]] = []
+        for row in (start, start + region.ring - start % region.ring):
+            end = min(wanted.end, row + region.ring - row % region.ring)
+            if row < end:
+                pieces.append((base + row % region.ring * width * channels, Span(row, end - row)))
+        end = max(wanted.end, self.rows.end) if follows else wanted.end
+        first = max(self.rows.first if follows else wanted.first, end - region.ring)
+        self.rows, self.rolled = Span(first, end - first), region.source
+        self.current, self.offset = self.places.index(base), 0
+        self.held = [region if i == self.current else None for i in range(len(self.places))]
+        return pieces
 
     def fill(self, region: HeldRegion) -> bool:
         """Make an instance that holds the region current; False if one holds it already."""

@@ -188,6 +188,15 @@ class TilingProblem:
         )
         return rows, columns, channels
 
+    def rolls(self, t: Tiling) -> Number:
+        """Whether input tiles are whole rows that overlap: these lie in a ring, and each row is loaded once."""
+        whole = (t.columns == self.ow) & (
+            (t.input_channels == self.cpg) if self.accumulates else (t.channels == self.k)
+        )
+        if not self.work.reads_all_channels:
+            whole = whole & (t.channels == self.k)
+        return whole & (len(self.sources) == self.parts == 1 and self.kernel[0] > self.strides[0])
+
     @property
     def taps(self) -> int:
         """Positions of a window."""

@@ -15,16 +15,33 @@ from isa.parameters import pack_parameters, plain_blocks
 from passes.tiling.geometry import ChannelMap, Span, window_span
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
+from passes.tiling.limits import field_range
 from passes.tiling.loop_nest import Indices, span
+from passes.tiling.memory import reserve
 
+_MOST_ROWS = field_range("conv.dense", "act_ring")[1]
 WHOLE = Transfer(Span(0, 0), Span(0, 0))
 """The transfer of a constant that is always loaded whole."""
 
 
 class LoadTileRule(TileRule):
-    """`load.act` of an input tile, unless its buffer holds it already."""
+    """`load.act` of an input tile, unless its buffer holds it already.
+
+    Tiles of whole rows that overlap lie in a ring, so that no row is loaded twice.
+    """
 
     operation = tiles.LoadTileOp
+
+    def _ring(self, layer: LayerLowering, op: tiles.LoadTileOp, columns: Span, channels: Span) -> int:
+        """Rows of the ring that the instances of the buffer make; 0 if the tiles are none of overlapping whole rows."""
+        state, ((r, _), (sy, _)) = layer.states[op.buffer], (ints(op.kernel), ints(op.strides))
+        _, w, c = layer.tensor(op.tensor).extents
+        low, high = min(state.places), max(state.places)
+        adjacent = high - low == reserve(state.nbytes) * (len(state.places) - 1)
+        alone = sum(isinstance(use.operation, tiles.LoadTileOp) for use in op.buffer.uses) == 1
+        if r <= sy or not alone or not adjacent or (columns.extent, channels.extent) != (w, c):
+            return 0
+        return min((high + state.nbytes - low) // (w * c), _MOST_ROWS)
 
     def lower(self, layer: LayerLowering, op: tiles.LoadTileOp, at: Indices) -> None:
         tensor = layer.tensor(op.tensor)
@@ -38,10 +55,15 @@ class LoadTileRule(TileRule):
         if not c.extent:
             return
         layer.require_room(op.buffer, y.extent * x.extent * c.extent)
-        state = layer.states[op.buffer]
-        if state.fill(HeldRegion(tensor.sym_name.data, y, x, c=c)):
-            region = layer.dram_fields(tensor, y, x, c)
-            layer.emit("load.act", **region, act=state.address, act_w=x.extent, act_c=c.extent)
+        state, name = layer.states[op.buffer], tensor.sym_name.data
+        pieces: Sequence[tuple[int, Span]] = ()
+        if ring := self._ring(layer, op, x, c):
+            pieces = state.roll(HeldRegion(name, y, x, c=c, strides=(w, channels), ring=ring))
+        elif state.fill(HeldRegion(name, y, x, c=c)):
+            pieces = [(state.address, y)]
+        for address, rows in pieces:
+            region = layer.dram_fields(tensor, rows, x, c)
+            layer.emit("load.act", **region, act=address, act_w=x.extent, act_c=c.extent)
 
 
 def parameter_blocks(parameters: NDArray[np.generic], channels: Span, block: int) -> tuple[bytes, int]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from isa.instructions.conv_dense import SPEC, most_cycles
 from isa.integers import ceil_div
 from isa.target import load_target
-from isa.visits import Visits, Windows, visits
+from isa.visits import Block, Visits, Windows, visits
 
 small = st.integers(1, 5)
 windows = st.builds(
@@ -18,25 +18,35 @@ windows = st.builds(
 )  # fmt: skip
 
 
-def counted(w: Windows, products: int) -> Visits:
-    """Each row group takes a position in a set if it is the first one or if a product of it is not one with padding."""
-    share, found = ceil_div(w.oh, w.groups), list[int]()
+def counted(w: Windows, block: Block) -> Visits:
+    """Each row group takes a position in a set if it is the first one or if a product of it is not one with padding.
+
+    Positions of the last set share a cycle as long as there are slices for one more.
+    """
+    share, cycles, total = ceil_div(w.oh, w.groups), list[int](), 0
     order = [(i, j) for i in range(w.r) for j in range(w.s) for _ in range(w.cpg)]
+    sets = [order[first : first + block.products] for first in range(0, len(order), block.products)]
     for group in range(w.groups):
-        taken = 0
-        for y in range(group * share, min(w.oh, (group + 1) * share)):
-            for x in range(w.ow):
-                for first in range(0, len(order), products):
-                    places = [(y * w.sy - w.pt + i, x * w.sx - w.pl + j) for i, j in order[first : first + products]]
-                    taken += first == 0 or any(0 <= a < w.ih and 0 <= b < w.iw for a, b in places)
-        found.append(taken)
-    return Visits(max(found), sum(found))
+        mine = free = 0
+        for number, products in enumerate(sets):
+            wanted = ceil_div(len(products), block.macs) if number == len(sets) - 1 else block.slices
+            for y in range(group * share, min(w.oh, (group + 1) * share)):
+                for x in range(w.ow):
+                    places = [(y * w.sy - w.pt + i, x * w.sx - w.pl + j) for i, j in products]
+                    if number and not any(0 <= a < w.ih and 0 <= b < w.iw for a, b in places):
+                        continue
+                    total += 1
+                    if free < wanted:
+                        mine, free = mine + 1, block.slices
+                    free -= wanted
+        cycles.append(mine)
+    return Visits(max(cycles), total)
 
 
 @settings(max_examples=150, deadline=None)
-@given(windows, st.integers(1, 12))
-def test_sets_pass_over_positions_without_a_product_inside_the_tile(w, products):
-    assert visits(w, products) == counted(w, products)
+@given(windows, st.builds(Block, st.integers(1, 6), st.integers(1, 3)))
+def test_sets_pass_over_positions_without_a_product_inside_the_tile(w, block):
+    assert visits(w, block) == counted(w, block)
 
 
 def test_only_padding_saves_cycles():

@@ -24,6 +24,6 @@ bfs.program attributes {target = "esc1", arena = 1024 : i64} {
   }
 }
 
-// CHECK:      %act = bfs.buffer act 120 at [0, 224]
-// CHECK-NEXT: %out = bfs.buffer act 96 at [128, 352]
+// CHECK:      %act = bfs.buffer act 120 at [0, 128]
+// CHECK-NEXT: %out = bfs.buffer act 96 at [256, 352]
 // CHECK-NEXT: %table = bfs.buffer par 256 at [0]
