@@ -171,6 +171,14 @@ class Accuracy:
         pairs = self.labels * self.classes + self.answers
         return np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
+    def _repr_html_(self) -> str:
+        from emulator.confusion import confused
+        from emulator.display import html_of_table
+
+        top5 = f", top-5 {self.top5:.2%}" if self.classes > TOP else ""
+        title = f"top-1 {self.top1:.2%}{top5} of {self.images:,} images; labels (rows) and answers"
+        return html_of_table(confused(self), title)
+
 
 def evaluate(
     machine: Machine,

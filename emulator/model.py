@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emulator.display import Stats
 from emulator.evaluate import BLOCKS_IN_MEMORY, Accuracy, batch_size, classes, evaluate, mean_of, measure
 from emulator.host import split_sample
 from emulator.hosted import HostedMachine, machine_of
@@ -119,13 +120,13 @@ class Model:
         parts = zip(*runs, strict=True)
         return {port.name: np.concatenate(part) for port, part in zip(self.outputs, parts, strict=True)}
 
-    def stats(self, x: Inputs | None = None) -> dict[str, Any]:
+    def stats(self, x: Inputs | None = None) -> Stats:
         """Cycles, energy and traffic of one image, in total and by layer: what `esc-emu --stats-json` writes.
 
         Of several images, means over the first four; without inputs, those of the sample in the binary.
-        docs/performance.md defines every number and its unit.
+        docs/performance.md defines every number and its unit. A notebook shows the table of `esc-emu --stats`.
         """
-        return mean_of(measure(self.machine, self._stored(x)))
+        return Stats(mean_of(measure(self.machine, self._stored(x))))
 
     def accuracy(self, x: ArrayLike, y: ArrayLike, jobs: int | None = None) -> Accuracy:
         """Top-1, top-5 and confusion over N images x [N, ...] and their integer labels y [N].

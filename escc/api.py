@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+from emulator.display import Source
 from emulator.model import Model
 from emulator.model import load as load_model
 from escc.errors import user_errors
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
 Network: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Module"
 """A file (ONNX, or IR text in a .mlir file), the bytes of an ONNX file, a loaded ONNX model, or a PyTorch network."""
 InputShape: TypeAlias = "Sequence[int] | Mapping[str, Sequence[int]]"
-"""Shape [1, C, H, W] of the only input, or the shape of each input by name, in the order of `forward`."""
+"""Shape [1, C, H, W] of the only input, or the shape of each input by name, of PyTorch in the order of `forward`."""
 Kind: TypeAlias = Literal["onnx", "esc", "bfs", "eisa", "asm"]
 """What can be read of a compilation: an IR level, or assembly."""
+
+ONLY_INPUT = ""
+"""What stands for the name of an only input."""
 
 _LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
 
@@ -72,6 +76,12 @@ class Compiled(Model):
         """
         return self._facts().layers(self.program)
 
+    def _repr_html_(self) -> str:
+        from emulator.display import html_of_table
+        from escc.report import layer_table
+
+        return html_of_table(layer_table(self.layers, self.report()["totals"]), repr(self)[1:-1])
+
     def report(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Sizes, densities and mapping of every layer and in total, as `escc --report` writes them.
 
@@ -90,16 +100,17 @@ class Compiled(Model):
             write_atomic(os.fspath(path), facts.text(self.program, suffix, self.name))
         return json.loads(facts.text(self.program, ".json", self.name))
 
-    def ir(self, kind: Kind = "esc") -> str:
+    def ir(self, kind: Kind = "esc") -> Source:
         """The network as the text of a level (onnx, esc, bfs, eisa) or as assembly (asm): what `escc --emit` writes.
 
-        Raises UserError on a level that the compilation did not pass through.
+        It is a `str`; a notebook shows it with large constants cut out. Raises UserError on a level that the
+        compilation did not pass through.
         """
         from escc import driver
 
         if kind == "asm":
-            return cast(str, driver.encode(self.program, kind))
-        return cast(str, driver.result_of(self._level(kind), None, kind))
+            return Source(cast(str, driver.encode(self.program, kind)))
+        return Source(cast(str, driver.result_of(self._level(kind), None, kind)))
 
     def onnx(self) -> bytes:
         """The quantised and compressed network as an ONNX model with QuantizeLinear nodes: `escc --emit qdq`.
@@ -174,9 +185,9 @@ def compile(
     (microjoules) of an image.
     `samples`: calibration samples used at most. `range`, `percentile`: how ranges of activations are chosen.
     `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, pixels 0..255.
-    `input_shape`: of a PyTorch network that comes without calibration arrays. `host_fallback`: what is unsupported at
-    the ends of the network is left to the host; `Compiled` runs it with onnxruntime. `progress` is told what is being
-    done.
+    `input_shape`: of an ONNX model with dynamic extents, or of a PyTorch network without calibration arrays.
+    `host_fallback`: what is unsupported at the ends of the network is left to the host; `Compiled` runs it with
+    onnxruntime. `progress` is told what is being done.
 
     Raises UserError (`escc.Error`), with one cause for each thing that is wrong and a note of what to do about it.
     """
@@ -248,6 +259,7 @@ class _Job:
     target: str
     calibration: str | None
     given: GivenSamples | None
+    shapes: Mapping[str, Sequence[int]]
     levels: dict[str, ModuleOp] = field(default_factory=dict[str, "ModuleOp"])
 
     def run(
@@ -260,7 +272,7 @@ class _Job:
         from escc.report import Report
 
         context = make_context()
-        module = driver.load(context, self.source, self.name, host_fallback=host_fallback)
+        module = driver.load(context, self.source, self.name, self.shapes, host_fallback)
         driver.set_image_options(module, images)
         if host_fallback and request.budget is not None and request.budget.kind == "drop":
             from escc.host_fallback import refuse_drop
@@ -320,7 +332,9 @@ def _job(
     given = None if is_file or calibration is None else given_samples(calibration)
     with _target_file(target) as machine:
         source, title = _source_of(model, given, input_shape)
-        yield _Job(source, title, machine, file, given)
+        none: Mapping[str, Sequence[int]] = {}
+        shapes = none if input_shape is None or _is_torch(model) else _shapes(input_shape)
+        yield _Job(source, title, machine, file, given, shapes)
 
 
 @contextlib.contextmanager
@@ -339,13 +353,11 @@ def _target_file(target: str | os.PathLike[str] | Target) -> Generator[str]:
 
 def _source_of(model: Any, given: GivenSamples | None, input_shape: InputShape | None) -> tuple[str | bytes, str]:
     """What the driver loads, and how errors call it."""
-    torch, onnx = sys.modules.get("torch"), sys.modules.get("onnx")  # whoever has such an object has loaded its library
-    if torch is not None and isinstance(model, torch.nn.Module):
+    onnx = sys.modules.get("onnx")  # whoever has such an object has loaded its library
+    if _is_torch(model):
         from escc.torch_export import onnx_of
 
         return onnx_of(model, _example(type(model).__name__, given, input_shape)), type(model).__name__
-    if input_shape is not None:
-        raise UserError("input_shape is for networks of PyTorch; an ONNX model or IR text has its own shapes")
     if onnx is not None and isinstance(model, onnx.ModelProto):
         name = str(model.graph.name) or "model"
         try:
@@ -362,6 +374,20 @@ def _source_of(model: Any, given: GivenSamples | None, input_shape: InputShape |
     )
 
 
+def _is_torch(model: object) -> bool:
+    torch = sys.modules.get("torch")  # as above
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _shapes(given: InputShape) -> Mapping[str, Sequence[int]]:
+    """Shapes by the names of inputs, that of an only input by no name. Raises UserError on anything else."""
+    shapes = given if isinstance(given, Mapping) else {ONLY_INPUT: given}
+    for shape in shapes.values():
+        if not shape or not all(type(extent) is int and extent > 0 for extent in shape) or shape[0] != 1:
+            raise UserError(f"input_shape is {given!r}; requires positive integers, the first of them 1")
+    return shapes
+
+
 def _example(
     name: str, given: GivenSamples | None, input_shape: InputShape | None
 ) -> Mapping[str, NDArray[np.generic]]:
@@ -369,12 +395,7 @@ def _example(
     import numpy as np
 
     if input_shape is not None:
-        only = cast("dict[str, Sequence[int]]", {"x": input_shape})
-        shapes = input_shape if isinstance(input_shape, Mapping) else only
-        for shape in shapes.values():
-            if not shape or not all(type(extent) is int and extent > 0 for extent in shape) or shape[0] != 1:
-                raise UserError(f"input_shape is {input_shape!r}; requires positive integers, the first of them 1")
-        return {key: np.zeros(tuple(shape), np.float32) for key, shape in shapes.items()}
+        return {key: np.zeros(tuple(shape), np.float32) for key, shape in _shapes(input_shape).items()}
     if given is None:
         raise UserError(
             f"{name}: a network of PyTorch does not say what shape its input has",

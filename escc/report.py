@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
 from dialects.bfs_tiles import OpenTileOp
 from dialects.esc_base import AccumulatorOp
 from dialects.locations import node_names
+from emulator.tables import TextColumn, TextTable
 from isa.elementary import log2
 from isa.errors import UserError
 from isa.hazards import accesses
@@ -154,6 +155,29 @@ class Report:
 
         layers = self.layers(program)
         return page(program, layers, _totals(layers, program), title).html()
+
+
+def layer_table(layers: Sequence[LayerReport], totals: Mapping[str, Any]) -> TextTable:
+    """The layers as a table for people: what each makes, and what its weights became."""
+    columns = [TextColumn("layer", text=True), TextColumn("scheme", text=True), TextColumn("output", "HxWxC")]
+    columns += [TextColumn("MACs", "M"), TextColumn("weights"), TextColumn("constants", "bytes")]
+    columns += [TextColumn("bits", "a weight"), TextColumn("density", "%")]
+
+    def row(name: str, kind: str, output: str, figures: Mapping[str, Any]) -> list[str]:
+        bits, density = figures["bits_per_weight"], figures["density"]
+        return [
+            name,
+            kind,
+            output,
+            f"{figures['macs'] * 1e-6:,.2f}",
+            f"{figures['weights']:,}",
+            f"{figures['packed_bytes']:,}",
+            "-" if bits is None else f"{bits:.2f}",
+            "-" if density is None else f"{100 * density:.1f}",
+        ]
+
+    rows = [row(x.name, x.scheme, "x".join(map(str, x.output)), vars(x)) for x in layers]
+    return TextTable(columns, rows, row("total", "", "", totals))
 
 
 def _together(parts: Sequence[Weights]) -> Weights:

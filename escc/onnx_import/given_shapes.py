@@ -13,13 +13,20 @@ from isa.errors import UserError
 def set_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give inputs of a model the shapes [1, C, H, W] (of positive integers) that are listed under their names.
 
-    Raises UserError for a name that is no input, and for a shape that is not one of the input's declared shape.
+    The name "" stands for that of an only input. Raises UserError for a name that is no input, and for a shape that is
+    not one of the input's declared shape.
     """
     stored = {t.name for t in model.graph.initializer}
     inputs = {info.name: info for info in model.graph.input if info.name not in stored}
+    if "" in shapes and len(inputs) == 1:
+        shapes = {next(iter(inputs)): shapes[""]}
     causes: list[str] = []
     for name, shape in shapes.items():
-        if name not in inputs:
+        if not name:
+            causes.append(
+                f"one shape for the inputs {', '.join(map(repr, inputs))}; requires a shape for each, by name"
+            )
+        elif name not in inputs:
             causes.append(f"the model has no input '{name}'; its inputs are {', '.join(map(repr, inputs))}")
         else:
             causes += _faults(inputs[name], shape)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.reports.markup import safe
+from emulator.display import safe
 from isa.formats import Queue, Space
 from isa.program import Program
 from isa.text import clipped

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from escc.reports.markup import safe
+from emulator.display import safe
 from escc.reports.style import SCRIPT, STYLE
 from escc.reports.vega import library
 from isa.jsonform import published

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from escc.reports.markup import safe
+from emulator.display import safe
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from escc.reports.markup import safe
+from emulator.display import safe
 from isa.errors import UserError
 
 if TYPE_CHECKING:

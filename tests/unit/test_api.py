@@ -20,6 +20,7 @@ from sample_models import residual_model
 
 import emulator
 import escc
+from emulator.display import Source
 from emulator.evaluate import MEASURED, Accuracy
 from escc.cli import emulate
 from escc.cli.compile import main as compile_main
@@ -286,7 +287,8 @@ def test_targets_have_changed_fields(small: escc.Compiled, tmp_path: Path) -> No
         (lambda: escc.compile(SMALL, X, rate=-1), "rate is -1; requires a number of at least 0"),
         (lambda: escc.compile(SMALL, X, basis=True), "basis is True; requires an integer of at least 1"),
         (lambda: escc.compile(SMALL, X, image_std=[0.0]), "no divisor 0"),
-        (lambda: escc.compile(SMALL, X, input_shape=(1, 3, 8, 8)), "input_shape is for networks of PyTorch"),
+        (lambda: escc.compile(SMALL, X, input_shape=(1, 3, 9, 9)), "input 'x' has shape .* is given"),
+        (lambda: escc.compile(SMALL, X, input_shape={"z": (1, 3, 8, 8)}), "the model has no input 'z'"),
         (lambda: escc.load("no.bin"), "no.bin: No such file or directory"),
         (lambda: escc.load(b"\x7fELF"), "binary: "),
     ],
@@ -334,3 +336,51 @@ def test_inputs_that_do_not_fit_are_refused(small: escc.Compiled) -> None:
     for cause, call in refused.items():
         with pytest.raises(escc.Error, match=cause):
             call()
+
+
+def test_an_only_input_of_dynamic_extents_gets_its_shape() -> None:
+    dynamic = onnx.load_model_from_string(SMALL)
+    extents = dynamic.graph.input[0].type.tensor_type.shape.dim
+    extents[2].dim_param, extents[3].dim_param = "h", "w"
+    data = dynamic.SerializeToString()
+    with pytest.raises(escc.Error, match="dimension 2 is dynamic"):
+        escc.compile(data, X, "dense")
+    for shape in ((1, 3, 8, 8), {"x": (1, 3, 8, 8)}):
+        assert escc.compile(data, X, "dense", input_shape=shape).binary == escc.compile(SMALL, X, "dense").binary
+
+
+def test_pandas_takes_the_records_as_they_are(small: escc.Compiled) -> None:
+    pandas = pytest.importorskip("pandas")
+    layers = pandas.DataFrame(small.layers)
+    assert list(layers["name"]) == [layer.name for layer in small.layers]
+    assert layers["packed_bytes"].sum() == small.report()["totals"]["packed_bytes"]
+    figures = pandas.DataFrame(small.stats()["layers"])
+    assert abs(figures["cycles"].sum() - small.stats()["totals"]["cycles"]) < 1
+
+
+def test_notebooks_show_tables_and_texts(small: escc.Compiled) -> None:
+    shown = cast(Any, small)._repr_html_()
+    assert shown.count("<tr>") == len(small.layers) + 2 and "total" in shown and "5 layers" in shown
+    assert all(f">{layer.name}</td>" in shown for layer in small.layers)
+    stats = cast(Any, small.stats())._repr_html_()
+    assert "waits for" in stats and "images/s" in stats and json.loads(json.dumps(small.stats())) == small.stats()
+    accuracy = cast(Any, small.accuracy(X, Y))._repr_html_()
+    assert accuracy.count("<tr>") == 11 and "top-1" in accuracy
+    text = small.ir("esc")
+    short = cast(Any, text)._repr_html_()
+    assert isinstance(text, str) and len(short) < len(text) and "esc.requantize" in short and "bytes" in short
+    assert ">.producer" in cast(Any, small.ir("asm"))._repr_html_()
+
+
+def test_long_texts_are_shown_shortened() -> None:
+    assert "... 600 more lines" in cast(Any, Source("x\n" * 1000))._repr_html_()
+    rows = "\n".join([".rodata", "ab" * 64, "cd" * 64, "ef" * 3, ".text"])
+    assert f"\n{'ab' * 9}... 131 bytes\n.text" in cast(Any, Source(rows))._repr_html_()
+    assert "0xabababababababab... 64 bytes>" in cast(Any, Source(f"<0x{'ab' * 64}>"))._repr_html_().replace("&gt;", ">")
+
+
+def test_names_are_shown_and_never_read_as_markup(small: escc.Compiled) -> None:
+    layers = [replace(layer, name="<b>&") for layer in small.program.layers]
+    renamed = escc.Compiled(replace(small.program, layers=tuple(layers)))
+    for shown in (cast(Any, renamed)._repr_html_(), cast(Any, renamed.stats())._repr_html_()):
+        assert "<b>" not in shown and "&lt;b&gt;&amp;" in shown
