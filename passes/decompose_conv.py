@@ -56,7 +56,9 @@ class _Rewriter:
         target: Target,
         calibrated: bool,
         sensitivity: Sensitivity,
+        most_joint: int,
     ):
+        self._most_joint = most_joint
         self._sensitivity = sensitivity
         self._values = values
         self._scheme = scheme
@@ -103,7 +105,7 @@ class _Rewriter:
     def _describe(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> ConvLayer:
         _, h, w, c = esc.shape_of(conv.input)
         _, oh, ow, k = esc.shape_of(conv.output)
-        moments = observe(self._values, conv, requant, (self._options.seed, index))
+        moments = observe(self._values, conv, requant, (self._options.seed, index), self._most_joint)
         x = self._values.current(conv.input)
         sy, sx = esc.ints(conv.strides)
         pt, pl = esc.ints(conv.pads)[:2]
@@ -222,6 +224,12 @@ class DecomposeConvPass(ModulePass):
     target: str = "esc1"
     """Installed target or target file."""
 
+    joint: int = MOST_WINDOW
+    """Largest window (values) whose channels are fitted together, so that they make up for each other's errors; larger
+    ones are fitted channel by channel, which takes seconds where the other takes minutes. A start of training asks for
+    little.
+    """
+
     options: tuple[str, ...] = ()
     """Options of the scheme's own, each name=value."""
 
@@ -275,7 +283,7 @@ class DecomposeConvPass(ModulePass):
         )
         calibrated = self.calibration is not None
         sensitivity = Sensitivity(function, inputs, self.seed)
-        walk = _Rewriter(BeforeAfterValues(block, inputs), scheme, options, target, calibrated, sensitivity)
+        walk = _Rewriter(BeforeAfterValues(block, inputs), scheme, options, target, calibrated, sensitivity, self.joint)
         walk.run(ops)
         if walk.too_wide:
             warnings.warn(

@@ -46,6 +46,7 @@ class PipelineOptions:
     planes: int | None = None
     rate: float | None = None
     cycle_rate: float | None = None
+    joint: int | None = None
     options: tuple[str, ...] | None = None
     target: str | None = None
 

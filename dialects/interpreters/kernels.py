@@ -15,6 +15,8 @@ from isa import elementary, exact
 
 Array = NDArray[np.float32]
 
+_BLOCK_COLUMNS = 1 << 12
+"""Positions of small maps that go through the weights together, about."""
 _BLOCK_ELEMENTS = 1 << 23
 """Windows are gathered for as many rows of a convolution's output at a time as fit this many elements."""
 
@@ -49,19 +51,22 @@ def _products(x: Array, w: Array, strides: Sequence[int], group: int, extent: tu
     """Convolution of the padded x by products of as many bits of the weights and of each image as are exact."""
     n, (m, cpg, kh, kw), (sy, sx), (oh, ow) = x.shape[0], w.shape, strides, extent
     matrix, bits = exact.weights(w.reshape(group, m // group, cpg * kh * kw), axis=2)
-    rows = matrix.step.reshape(m, 1, 1)
+    rows = matrix.step.reshape(1, m, 1, 1)
     out = np.empty((n, m, oh, ow), np.float32)
-    for image, y in zip(x, out, strict=True):
-        fixed = exact.FixedPoint.of(image, bits, axis=(0, 1, 2))
-        view = np.lib.stride_tricks.sliding_window_view(fixed.values, (kh, kw), axis=(1, 2))
-        view = view[:, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
-        step = max(1, _BLOCK_ELEMENTS // (ow * max(m, group * cpg * kh * kw)))
+    # Small maps of several images go through the weights together: the sums are exact, so that nothing else changes.
+    together = max(1, min(_BLOCK_COLUMNS, _BLOCK_ELEMENTS // max(m, group * cpg * kh * kw)) // (oh * ow))
+    for first in range(0, n, together):
+        fixed = exact.FixedPoint.of(x[first : first + together], bits, axis=(1, 2, 3))
+        view = np.lib.stride_tricks.sliding_window_view(fixed.values, (kh, kw), axis=(2, 3))
+        view = view[:, :, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
+        step = max(1, _BLOCK_ELEMENTS // (len(view) * ow * max(m, group * cpg * kh * kw)))
         for top in range(0, oh, step):
-            part = view[:, top : top + step]
-            columns = part.transpose(0, 3, 4, 1, 2).reshape(group, cpg * kh * kw, -1)
-            sums = np.matmul(matrix.values, columns).reshape(m, -1, ow)
+            part = view[:, :, top : top + step]
+            columns = part.transpose(1, 4, 5, 0, 2, 3).reshape(group, cpg * kh * kw, -1)
+            sums = np.matmul(matrix.values, columns).reshape(m, len(part), -1, ow).transpose(1, 0, 2, 3)
             with np.errstate(over="ignore"):  # infinite as float32, which whoever reads it will say
-                np.multiply(sums, rows * fixed.step, out=y[:, top : top + step], casting="same_kind")
+                target = out[first : first + together, :, top : top + step]
+                np.multiply(sums, rows * fixed.step, out=target, casting="same_kind")
     return out
 
 

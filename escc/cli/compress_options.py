@@ -236,6 +236,13 @@ def _add_run(parser: CommandParser) -> None:
         help="where torch computes: cpu, cuda or cuda:N (default: cpu; example: --device cuda)",
     )
     group.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="numbers that the convolutions of the training compute with; the integers that are written are exact in "
+        "either (default: float32; example: --precision bfloat16)",
+    )
+    group.add_argument(
         "--threads",
         type=positive,
         metavar="N",

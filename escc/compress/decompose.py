@@ -34,7 +34,6 @@ F = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
 BASIS_LIMIT = 127
-_GRAM_BYTES = 1 << 23  # bound of the temporaries of the basis step
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def _sweep(state: _State) -> None:
         t = np.ascontiguousarray(state.t[:, c0:c1])
         p = gradient[:, lo:hi].copy()  # the sweep changes it; the product below changes the gradient
         dw = np.zeros((k, hi - lo))
-        h, g = np.ascontiguousarray(metric.h[lo:hi, lo:hi]), gram[c0:c1]
+        h, g = metric.within(c0, c1), gram[c0:c1]
 
         def part(rows: slice, t: I8 = t, p: F = p, dw: F = dw, h: F = h, g: F = g) -> None:
             sweep(t[rows], p[rows], h, state.b, g, state.s[rows], pr.values, pr.prices, dw[rows])
@@ -214,7 +213,7 @@ def _sweep(state: _State) -> None:
         changed = np.flatnonzero(dw.any(axis=1))
         if changed.size:
             state.t[:, c0:c1] = t
-            gradient[changed] -= product(dw[changed], metric.h[lo:hi])
+            metric.take(gradient, changed, dw[changed], c0, c1)
     live = state.s > 0
     inverse = 1.0 / np.where(live, state.s, 1.0)
     state.weighed = np.where(live[:, None], (pr.wh - gradient) * inverse[:, None], state.weighed)
@@ -234,14 +233,14 @@ def _feed_forward(state: _State) -> None:
         t = np.zeros((k, c1 - c0, state.b.shape[0]), np.int8)
         e = np.zeros((k, hi - lo))
         w, z = (np.ascontiguousarray(a[:, lo:hi]) for a in (pr.flat, passed_on))
-        shared = np.ascontiguousarray(metric.factor[lo:hi, lo:hi]), metric.conditional[c0:c1], state.b, gram[c0:c1]
+        shared = metric.factor_within(c0, c1), metric.conditional[c0:c1], state.b, gram[c0:c1]
 
         def part(rows: slice, t: I8 = t, w: F = w, z: F = z, e: F = e, shared: tuple[F, F, F, F] = shared) -> None:
             feed_forward(t[rows], w[rows], z[rows], *shared, state.s[rows], pr.values, pr.prices, e[rows])
 
         over_rows(part, k, e.size * (rs + state.b.size))
         state.t[:, c0:c1] = t
-        passed_on[:, hi:] += product(e, metric.factor[lo:hi, hi:])
+        metric.pass_on(passed_on, e, c0, c1)
     state.refresh()
 
 
@@ -263,17 +262,7 @@ def _basis_normal(state: _State) -> tuple[F, F]:
     v = state.b.shape[0]
     st = state.s[:, None, None] * state.t  # [K, C, V]
     rhs = product(st.reshape(k * c, v).T, pr.wh.reshape(k * c, rs))
-    flat = st.reshape(k, c * v)
-    normal = np.zeros((v, rs, v, rs))
-    step = max(1, _GRAM_BYTES // (8 * c * v * v))
-    for c0 in range(0, c, step):
-        c1 = min(c, c0 + step)
-        # m[(a,v),(d,w)] = sum_k st[k,a,v] st[k,d,w], then contracted with h[a,r,d,q] over both input channels.
-        m = product(flat[:, c0 * v : c1 * v].T, flat)
-        m4 = m.reshape(c1 - c0, v, c, v).transpose(1, 3, 0, 2).reshape(v * v, -1)
-        part = product(m4, pr.metric.pairs(c0, c1).reshape(-1, rs * rs))
-        normal += part.reshape(v, v, rs, rs).transpose(0, 2, 1, 3)
-    return normal, rhs
+    return pr.metric.normal(st.reshape(k, c * v)), rhs
 
 
 def _round_bases(normal: F, rhs: F, b: F) -> tuple[F, float]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from escc.compress.decompose import Fit, Settings
 from escc.compress.initial import sizes
-from escc.compress.metric import Metric
+from escc.compress.metric import Metric, SeparateMetric
 from escc.compress.price import Cost
 from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
@@ -24,6 +24,7 @@ from isa.levels import LEVELS
 from passes.decomposition.int8 import Int8
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
+from passes.math.moments import ChannelMoments
 
 F = NDArray[np.float64]
 
@@ -141,9 +142,16 @@ def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
 
 
 def pass_work(layer: ConvLayer, bases: int) -> int:
-    """Multiply-adds of one pass over the coefficients [K, V, C], each against a window of R*S*C values."""
+    """Multiply-adds of one pass over the coefficients [K, V, C], each against a window of R*S*C values, or against the
+    other bases and their pairs alone where channels are fitted each by itself.
+    """
     k, r, s, c = layer.weights.shape
-    return k * bases * c * (r * s * c)
+    return k * bases * c * (r * s + 4 * bases if fits_channels(layer) else r * s * c)
+
+
+def fits_channels(layer: ConvLayer) -> bool:
+    """Whether the input channels of a layer are fitted each by itself."""
+    return isinstance(layer.moments, ChannelMoments)
 
 
 def channels_to_search(layer: ConvLayer, bases: int) -> int:
@@ -158,9 +166,22 @@ def target_and_metric(layer: ConvLayer) -> tuple[F, F]:
     k, d = w.shape[0], w[0].size
     if m is None:
         return w, np.eye(d)
-    least = max(RIDGE, FEW_POSITIONS * d / m.count) if layer.calibrated else SYNTHETIC_RIDGE
-    wanted, metric = m.regression(w.reshape(k, d), least)
+    wanted, metric = m.regression(w.reshape(k, d), _least_pull(layer, d, m.count))
     return wanted.reshape(w.shape), metric
+
+
+def _least_pull(layer: ConvLayer, d: int, count: int) -> float:
+    """Share of the mean input variance with which windows of d values seen `count` times pull to the weights."""
+    return max(RIDGE, FEW_POSITIONS * d / count) if layer.calibrated else SYNTHETIC_RIDGE
+
+
+def _target_and_channels(layer: ConvLayer) -> tuple[F, Metric]:
+    """The weights that give the wanted outputs best, and the metric with a group for each input channel."""
+    _, r, s, _ = layer.weights.shape
+    if isinstance(m := layer.moments, ChannelMoments):
+        return layer.weights, SeparateMetric(m.damped(_least_pull(layer, r * s, m.count)))
+    wanted, metric = target_and_metric(layer)
+    return wanted, Metric.of_channels(metric, r * s)
 
 
 class Search:
@@ -179,9 +200,7 @@ class Search:
 
     def arranged(self, layer: ConvLayer) -> tuple[F, Metric]:
         """Weights [K, R, S, C], whose windows [R, S] are sums of bases, and the metric of their channels."""
-        _, r, s, _ = layer.weights.shape
-        wanted, metric = target_and_metric(layer)
-        return wanted, Metric.of_channels(metric, r * s)
+        return _target_and_channels(layer)
 
     def _choose(self, count: int) -> NDArray[np.int64] | None:
         """Output channels at equal distances in the order of their sizes; None for all."""
@@ -193,6 +212,8 @@ class Search:
 
     def fit(self, rung: Rung, settings: Settings, usage: Usage | None = None) -> Fit:
         """A decomposition of the chosen channels, of about the usage if that is known."""
+        if fits_channels(self._layer):
+            settings = _QUICK
         w, price = self._wanted, self._byte_price
         if self._chosen is not None:
             w, price = w[self._chosen], price * len(w) / len(self._chosen)

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from isa.coefficients import stream_bits, stream_bytes
 from isa.elementary import exp2, log2
-
-F32 = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 PARAMETER_BYTES = 3
 """Bias, multiplier and shift of an output channel, about as they are packed."""
 _LEAST_BITS, _MOST_BITS = 0.25, 16.0
 _ROUNDS = 3
-_BISECTIONS = 30
+_BISECTIONS = 24
+_LEAST_BOUND = 64
+"""Bytes of a layer's coefficients below which how well they pack says little."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,51 @@ class Candidates:
     `benefit` float32 [K, C, V], 0 for coefficients that are 0 anyhow; `taps` is the number of values of a basis kernel.
     """
 
-    benefit: F32
+    benefit: Tensor
     taps: int
 
 
 @dataclass
 class Selection:
-    """The outcome for a layer: the least benefit that a coefficient must have, and which channels are on [K]."""
+    """The outcome for a layer: the least benefit that a coefficient must have, and which channels are on, bool [K]."""
 
     least: float
-    channels: Mask
+    channels: Tensor
 
-    def keep(self, benefit: F32) -> Mask:
+    def keep(self, benefit: Tensor) -> Tensor:
         """Coefficients [K, C, V] that stay."""
         return (benefit > self.least) & self.channels[:, None, None]
+
+
+class Extent(NamedTuple):
+    """How many coefficients of a layer are not zero, and how many of its rows, columns and bases hold any."""
+
+    count: int
+    rows: int
+    columns: int
+    bases: int
+
+    @classmethod
+    def of(cls, keep: Tensor) -> Extent:
+        """That of a mask [K, C, V]."""
+        across = keep.any(dim=2)
+        parts = (keep.sum(), across.any(dim=1).sum(), across.any(dim=0).sum(), keep.any(dim=1).any(dim=0).sum())
+        return cls(*(int(n) for n in torch.stack(parts).tolist()))
+
+    @property
+    def bound(self) -> float:
+        """Bytes that an ideal code of independent coefficients needs for marks and signs."""
+        size = self.rows * self.columns * self.bases
+        return (size * _entropy(self.count / size) + self.count) / 8 if self.count else 0.0
+
+    def overhead(self, taps: int) -> int:
+        """Bytes of the bases in use and of the parameters of the channels in use."""
+        return taps * self.bases + PARAMETER_BYTES * self.rows
+
+    def marginal_bits(self, bases: int) -> float:
+        """Bits that one more non-zero coefficient adds in a layer of so many bases."""
+        share = min(max(self.count / max(1, self.rows * self.columns * bases), 1e-4), 0.9)
+        return float(np.clip(log2((1 - share) / share) + 1, _LEAST_BITS, _MOST_BITS))
 
 
 def _entropy(share: float) -> float:
@@ -55,34 +88,10 @@ def _entropy(share: float) -> float:
 
 
 def packed_bytes(t: NDArray[np.int8]) -> int:
-    """Bytes of ternary coefficients [K, C, V] as they are packed, without rows, columns and bases that are empty."""
+    """Bytes of coefficients [K, C, V] as they are packed, without rows, columns and bases that are empty."""
     used = t != 0
     trimmed = t[used.any(axis=(1, 2))][:, used.any(axis=(0, 2))][:, :, used.any(axis=(0, 1))]
     return stream_bytes(stream_bits(np.ascontiguousarray(trimmed.transpose(0, 2, 1)))) if trimmed.size else 0
-
-
-def bound_bytes(keep: Mask) -> float:
-    """What an ideal code of independent coefficients needs for the marks and signs of a mask [K, C, V]."""
-    count = int(np.count_nonzero(keep))
-    if not count:
-        return 0.0
-    size = np.count_nonzero(keep.any(axis=(1, 2))) * np.count_nonzero(keep.any(axis=(0, 2)))
-    size *= np.count_nonzero(keep.any(axis=(0, 1)))
-    return (size * _entropy(count / size) + count) / 8
-
-
-def overhead_bytes(keep: Mask, taps: int) -> int:
-    """Bytes of the bases in use and of the parameters of the channels in use."""
-    return taps * int(np.count_nonzero(keep.any(axis=(0, 1)))) + PARAMETER_BYTES * int(
-        np.count_nonzero(keep.any(axis=(1, 2)))
-    )
-
-
-def _marginal_bits(keep: Mask) -> float:
-    """Bits that one more non-zero coefficient adds."""
-    size = np.count_nonzero(keep.any(axis=(1, 2))) * np.count_nonzero(keep.any(axis=(0, 2))) * keep.shape[2]
-    share = min(max(np.count_nonzero(keep) / max(1, size), 1e-4), 0.9)
-    return float(np.clip(log2((1 - share) / share) + 1, _LEAST_BITS, _MOST_BITS))
 
 
 class CoefficientBudget:
@@ -91,41 +100,58 @@ class CoefficientBudget:
     def __init__(self, layers: int):
         self.excess = np.full(layers, 1.05)
 
-    def measure(self, index: int, t: NDArray[np.int8]) -> int:
-        """Bytes of a layer's packed coefficients [K, C, V]; remembers their excess over the ideal code."""
-        packed, bound = packed_bytes(t), bound_bytes(t != 0)
-        if bound > 64:
-            self.excess[index] = packed / bound
-        return packed
+    def measure(self, index: int, t: Tensor, taps: int) -> int:
+        """Bytes of a layer with coefficients [K, C, V] as they are packed; remembers their excess over the ideal code.
 
-    def estimate(self, layers: Sequence[Candidates], masks: Sequence[Mask]) -> float:
-        """Bytes of coefficients, bases and parameters for masks."""
+        Bases of so many `taps` and parameters count too.
+        """
+        extent = Extent.of(t != 0)
+        packed = packed_bytes(t.to(torch.int8).cpu().numpy())
+        if extent.bound > _LEAST_BOUND:
+            self.excess[index] = packed / extent.bound
+        return packed + extent.overhead(taps)
+
+    def estimate(self, layers: Sequence[Candidates], extents: Sequence[Extent]) -> float:
+        """Bytes of coefficients, bases and parameters for masks of such extents."""
         return sum(
-            self.excess[i] * bound_bytes(m) + overhead_bytes(m, layer.taps)
-            for i, (layer, m) in enumerate(zip(layers, masks, strict=True))
+            float(self.excess[i]) * extent.bound + extent.overhead(layer.taps)
+            for i, (layer, extent) in enumerate(zip(layers, extents, strict=True))
         )
 
-    def select(self, layers: Sequence[Candidates], most: float, masks: Sequence[Mask]) -> list[Selection]:
-        """Selections whose estimate is at most `most` bytes; `masks` are those in use, for the first prices."""
-        free = [Selection(0.0, np.ones(len(layer.benefit), np.bool_)) for layer in layers]
-        if self.estimate(layers, [s.keep(x.benefit) for s, x in zip(free, layers, strict=True)]) <= most:
+    def select(self, layers: Sequence[Candidates], most: float, extents: Sequence[Extent]) -> list[Selection]:
+        """Selections whose estimate is at most `most` bytes; `extents` are those in use, for the first prices."""
+        free = [Selection(0.0, torch.ones_like(layer.benefit[:, 0, 0], dtype=torch.bool)) for layer in layers]
+        pool = _Pool(layers)
+        if self.estimate(layers, pool.extents(pool.everything)) <= most:
             return free
+        scale = max(float(layer.benefit.max()) for layer in layers)
         chosen = free
         for _ in range(_ROUNDS):
-            bits = [_marginal_bits(m) for m in masks]
-            chosen = self._search(layers, most, bits)
-            masks = [s.keep(x.benefit) for s, x in zip(chosen, layers, strict=True)]
+            bits = [e.marginal_bits(layer.benefit.shape[2]) for e, layer in zip(extents, layers, strict=True)]
+            price = self._search(layers, pool, most, bits, scale)
+            survivors, channels = pool.at(price, bits)
+            extents = pool.extents(survivors)
+            least = [price * b / 8 for b in bits]
+            chosen = [Selection(*pair) for pair in zip(least, channels.split(pool.rows), strict=True)]
         return chosen
 
-    def _search(self, layers: Sequence[Candidates], most: float, bits: Sequence[float]) -> list[Selection]:
-        def at(price: float) -> list[Selection]:
-            return [_select(layer.benefit, price, b) for layer, b in zip(layers, bits, strict=True)]
+    def _search(
+        self, layers: Sequence[Candidates], pool: _Pool, most: float, bits: Sequence[float], scale: float
+    ) -> float:
+        """About the least price that fits.
+
+        What does not survive a price that is too low does not survive a higher one: the pool shrinks on the way.
+        """
 
         def fits(price: float) -> bool:
-            masks = [s.keep(x.benefit) for s, x in zip(at(price), layers, strict=True)]
-            return self.estimate(layers, masks) <= most
+            nonlocal pool
+            survivors, _ = pool.at(price, bits)
+            yes = self.estimate(layers, pool.extents(survivors)) <= most
+            if not yes:
+                pool = pool.narrowed(survivors)
+            return yes
 
-        return at(_least_price(fits, max(float(layer.benefit.max(initial=0.0)) for layer in layers)))
+        return _least_price(fits, scale)
 
 
 def _least_price(fits: Callable[[float], bool], scale: float) -> float:
@@ -137,7 +163,57 @@ def _least_price(fits: Callable[[float], bool], scale: float) -> float:
     return scale * float(exp2(high))
 
 
-def _select(benefit: F32, price: float, bits: float) -> Selection:
-    least = price * bits / 8
-    net = np.maximum(benefit - np.float32(least), 0).sum(axis=(1, 2))
-    return Selection(least, net > price * PARAMETER_BYTES)
+class _Pool:
+    """Candidates of all layers side by side, on their device: each with its benefit, row, column and base, where the
+    rows, columns and bases of all layers are numbered in a row.
+    """
+
+    def __init__(self, layers: Sequence[Candidates]):
+        self.rows, self._columns, self._bases = (list(n) for n in zip(*(x.benefit.shape for x in layers), strict=True))
+        found = [x.benefit.flatten() for x in layers]
+        places = [torch.nonzero(b > 0).squeeze(1) for b in found]
+        self._value = torch.cat([b[place] for b, place in zip(found, places, strict=True)])
+        rows: list[Tensor] = []
+        columns: list[Tensor] = []
+        bases: list[Tensor] = []
+        for i, place in enumerate(places):
+            c, v = self._columns[i], self._bases[i]
+            rows.append((place // (c * v) + sum(self.rows[:i])).int())
+            columns.append((place // v % c + sum(self._columns[:i])).int())
+            bases.append((place % v + sum(self._bases[:i])).int())
+        self._row, self._column, self._base = torch.cat(rows), torch.cat(columns), torch.cat(bases)
+
+    @property
+    def everything(self) -> Tensor:
+        """The numbers of all candidates."""
+        return torch.arange(len(self._value), device=self._value.device)
+
+    def at(self, price: float, bits: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Numbers of the candidates that are worth a price for each byte, and which rows are; `bits` that one more
+        non-zero adds, for each layer.
+        """
+        least = torch.tensor([price * b / 8 for b in bits], dtype=torch.float32)
+        each = torch.repeat_interleave(least, torch.tensor(self.rows)).to(self._value.device)
+        net = (self._value - each[self._row]).clamp_min_(0)
+        total = torch.bincount(self._row, net.double(), sum(self.rows))
+        on = total > price * PARAMETER_BYTES
+        return torch.nonzero((net > 0) & on[self._row]).squeeze(1), on
+
+    def extents(self, survivors: Tensor) -> list[Extent]:
+        """Extents of the layers with these candidates alone."""
+        kept = [numbers[survivors] for numbers in (self._row, self._column, self._base)]
+        sizes = (self.rows, self._columns, self._bases)
+        found = [torch.bincount(n, minlength=sum(size)).cpu() for n, size in zip(kept, sizes, strict=True)]
+        parts = [counts.split(size) for counts, size in zip(found, sizes, strict=True)]
+        return [
+            Extent(int(r.sum()), *(int(torch.count_nonzero(x)) for x in (r, c, v)))
+            for r, c, v in zip(*parts, strict=True)
+        ]
+
+    def narrowed(self, survivors: Tensor) -> _Pool:
+        """The pool of these candidates alone."""
+        pool = _Pool.__new__(_Pool)
+        pool.__dict__.update(self.__dict__)
+        for name in ("_value", "_row", "_column", "_base"):
+            setattr(pool, name, getattr(self, name)[survivors])
+        return pool

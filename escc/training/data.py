@@ -45,6 +45,10 @@ class TrainingSamples:
         """Some of the samples."""
         return TrainingSamples(self.x[index], None if self.y is None else self.y[index], self._preprocessing)
 
+    def to(self, device: torch.device) -> TrainingSamples:
+        """The same samples in the memory of a device."""
+        return TrainingSamples(self.x.to(device), None if self.y is None else self.y.to(device), self._preprocessing)
+
     def inputs(self, x: Tensor) -> Tensor:
         """Model inputs (float) of stored samples."""
         out = x.to(torch.get_default_dtype())
@@ -67,7 +71,7 @@ class TrainingSamples:
         self, size: int, rng: torch.Generator, augment: Sequence[str], device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Shuffled full batches (one smaller batch if there are fewer samples than that), augmented."""
-        order = torch.randperm(len(self), generator=rng)
+        order = torch.randperm(len(self), generator=rng).to(self.x.device)
         size = min(size, len(self))
         for start in range(0, len(self) - size + 1, size):
             pick = order[start : start + size]

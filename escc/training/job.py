@@ -33,6 +33,8 @@ from isa.text import printable
 from passes.pipelines import PipelineOptions, build
 
 CALIBRATION_SAMPLES = 1024
+_JOINT = 1024
+"""Windows of more values start from a decomposition of each input channel by itself; training goes on from there."""
 _MEASURED = 2000
 """Held-out samples that the emulator runs at most."""
 
@@ -69,6 +71,7 @@ class Options:
     threads: int | None
     checkpoint: str | None
     resume: bool
+    precision: str
 
 
 _ELSEWHERE = ("model", "data", "validation", "device", "checkpoint", "resume")
@@ -100,6 +103,7 @@ class Job:
             scheme=options.scheme,
             basis=options.basis,
             planes=options.planes,
+            joint=_JOINT,
             target=options.target,
         )
 
@@ -175,9 +179,11 @@ class Job:
             patience=o.patience,
             augment=o.augment,
             seed=o.seed,
+            bf16=o.precision == "bfloat16",
         )
+        torch.backends.cudnn.benchmark = True  # shapes repeat
         for network in (prepared.network, prepared.teacher):
-            network.to(device)
+            network.to(device, memory_format=torch.channels_last)
         return Trainer(
             prepared.network, prepared.teacher, train, held, plan, device, lambda: self._real_bytes(prepared)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -13,7 +14,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from dialects import esc
+from dialects import esc, onnx, onnx_base
 from dialects.interpreters.run import main_function
 from dialects.locations import node_names
 from escc import driver
@@ -36,6 +37,10 @@ _KEPT = 0.45
 """Real coefficients enter the latent ones as far as they stay in the cell of the ternary value, and this near to it."""
 _RIDGE = 0.1
 """Pull of the real coefficients towards the ternary ones, as a share of the mean energy of the bases."""
+
+_CALIBRATION_MACS = 2e10
+"""Multiply-accumulates that one network may take for the samples to calibrate on; training mends what few leave."""
+_LEAST_SAMPLES = 32
 
 TRAINED_AFTER = ("quantize", "fuse-epilogues", "decompose-conv")
 """Passes of level esc that lead to the module that is trained, the decomposition last; the others depend on the
@@ -70,7 +75,7 @@ class Session:
         self._registry = multiverse().all_passes
         driver.run_passes(context, module, build(self._registry, options, "onnx"), announce=announce)
         self._teacher = Teacher(module)
-        self._options, self._calibration = options, calibration
+        self._options, self._calibration = options, _affordable(module, calibration)
         self._run(*TRAINED_AFTER[:-1])
         self._dense = _dense_weights(module)
 
@@ -112,6 +117,17 @@ class Session:
             if layer.name in self._dense:
                 soften(cast(DecomposedConv, layer.module), self._dense[layer.name])
         return Prepared(self._module, network, self._teacher)
+
+
+def _affordable(module: ModuleOp, calibration: TrainingSamples) -> TrainingSamples:
+    """As many of the samples as a network of level onnx is not too large for."""
+    macs = sum(
+        math.prod(onnx_base.shape_of(op.weight)[1:]) * math.prod(onnx_base.shape_of(op.output)[1:])
+        for op in module.walk()
+        if isinstance(op, onnx.ConvOp)
+    )
+    most = max(_LEAST_SAMPLES, int(_CALIBRATION_MACS // max(1, macs)))
+    return calibration if len(calibration) <= most else calibration.subset(torch.arange(most))
 
 
 def _dense_weights(module: ModuleOp) -> dict[str, Array]:

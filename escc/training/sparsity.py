@@ -8,10 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from escc.training.coefficient_budget import PARAMETER_BYTES, Candidates, CoefficientBudget, overhead_bytes
+from escc.training.coefficient_budget import PARAMETER_BYTES, Candidates, CoefficientBudget, Extent
 from escc.training.network import Network
 from escc.training.straight_through import CELL, DecomposedConv, DenseConv
 
@@ -52,6 +51,8 @@ class Sparsity:
     def __init__(self, network: Network):
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self._curvatures = [torch.zeros_like(m.latent) for m in self._modules]
+        self._damped: list[Tensor] | None = None
+        """What follows from the curvatures, until the next probe."""
         self._seen = 0
         self._budget = CoefficientBudget(len(self._modules))
         self._fixed = sum(
@@ -75,6 +76,7 @@ class Sparsity:
         """Go on from a checkpoint."""
         for mine, saved in zip(self._curvatures, state["curvatures"], strict=True):
             mine.copy_(saved)
+        self._damped = None
         self._seen = state["seen"]
         self._budget.excess = np.array(state["excess"])
         self.offset = state["offset"]
@@ -96,6 +98,7 @@ class Sparsity:
         weight = max(1 - _DECAY, 1 / self._seen)
         for curvature, gradient in zip(self._curvatures, probe, strict=True):
             curvature.lerp_(gradient.square() * samples, weight)
+        self._damped = None
 
     @torch.no_grad()
     def move(self, rate: float, samples: int) -> None:
@@ -107,38 +110,38 @@ class Sparsity:
         only if another one is better. Without it, one whose best value lies between two would switch to and fro for
         ever.
         """
-        for h, module in zip(self._damped(), self._modules, strict=True):
+        for h, module in zip(self._damping(), self._modules, strict=True):
             if module.latent.grad is not None:
-                share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST) * rate
-                pull = (module.latent - module.coefficients()) * _CROWD
-                _take(module.latent, (module.latent.grad / h + pull) * share)
+                share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST).mul_(rate)
+                pull = (module.latent - module.coefficients()).mul_(_CROWD)
+                _take(module.latent, pull.addcdiv_(module.latent.grad, h).mul_(share))
 
     @torch.no_grad()
     def move_relaxed(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
         """The same where the network computes with the latent coefficients, their noise included; the `pulls` are
         subtracted as they are.
         """
-        curvatures = self._damped()
+        curvatures = self._damping()
         # The variance of a coefficient is share / (2 h samples), what it adds to the loss h / 2 times that.
-        total = float(torch.stack([h.sum() for h in curvatures]).sum())
-        caution = min(_CAUTION, 4 * _NOISE / total)
+        total = torch.stack([h.sum() for h in curvatures]).sum()
+        caution = torch.clamp(4 * _NOISE / total, max=_CAUTION)
         for h, module, pull in zip(curvatures, self._modules, pulls, strict=True):
             if module.latent.grad is not None:
                 share = torch.clamp(h * (caution * samples), max=_FASTEST_TOGETHER) * rate
                 _take(module.latent, module.latent.grad / h * share + pull)
 
-    def _damped(self) -> list[Tensor]:
+    def _damping(self) -> list[Tensor]:
         """Curvatures that are sure to be above 0; of single coefficients they are mostly noise."""
-        return [(curvature + _smoothed(curvature)) / 2 + _TINY for curvature in self._curvatures]
+        if self._damped is None:
+            self._damped = [
+                _smoothed(curvature).add_(curvature).mul_(0.5).add_(_TINY) for curvature in self._curvatures
+            ]
+        return self._damped
 
     @torch.no_grad()
     def bytes(self) -> float:
         """Estimate of the constants as they are; measures how the layers pack."""
-        total = self.offset + self._fixed
-        for i, module in enumerate(self._modules):
-            t = _array(module.projected(module.latent)).astype(np.int8)
-            total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
-        return total
+        return self._estimate(self.latents)
 
     @torch.no_grad()
     def tighten(self, most: float, values: Sequence[Tensor] | None = None, remove_only: bool = False) -> None:
@@ -151,15 +154,15 @@ class Sparsity:
         worth = [_smoothed(s) + _TINY for s in self._curvatures]
         aim = most - self.offset - self._fixed
         for attempt in range(_ATTEMPTS):
-            masks = [_array(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]
+            extents = [Extent.of(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]
             layers: list[Candidates] = []
             for module, latent, w in zip(self._modules, latents, worth, strict=True):
                 usable = latent.abs() > (module.threshold if remove_only else CELL)
-                layers.append(Candidates(_array(latent.square() * w * usable), module.basis[0].numel()))
-            chosen = self._budget.select(layers, aim, masks)
+                layers.append(Candidates(latent.detach().square() * w * usable, module.basis[0].numel()))
+            chosen = self._budget.select(layers, aim, extents)
             for module, w, selection in zip(self._modules, worth, chosen, strict=True):
                 threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
-                threshold[torch.tensor(~selection.channels, device=threshold.device)] = math.inf
+                threshold.masked_fill_(~selection.channels[:, None, None], math.inf)
                 module.threshold.copy_(torch.maximum(threshold, module.threshold) if remove_only else threshold)
             excess = self._estimate(latents) - most
             if excess <= 0:
@@ -170,8 +173,7 @@ class Sparsity:
         """Bytes with the ternary values of `latents` beyond the thresholds; measures how the layers pack."""
         total = self.offset + self._fixed
         for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
-            t = _array(module.projected(latent)).astype(np.int8)
-            total += self._budget.measure(i, t) + overhead_bytes(t != 0, module.basis[0].numel())
+            total += self._budget.measure(i, module.projected(latent), module.basis[0].numel())
         return total
 
 
@@ -185,7 +187,3 @@ def _smoothed(x: Tensor) -> Tensor:
 
 def _take(latent: Tensor, change: Tensor) -> None:
     latent.sub_(change.clamp_(-_FARTHEST, _FARTHEST))
-
-
-def _array(x: Tensor) -> NDArray[Any]:
-    return x.detach().cpu().numpy()

@@ -157,11 +157,12 @@ class Convolution(nn.Module, ABC):
         if x.is_contiguous(memory_format=torch.channels_last):
             weight = weight.contiguous(memory_format=torch.channels_last)
         top, left, bottom, right = self.pads
-        if (top, left) == (bottom, right):
+        if (top, left) != (bottom, right):
+            x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+        if not torch.is_autocast_enabled(x.device.type):
             return F.conv2d(x, weight, self.bias() + 0.5, self.strides, (top, left), 1, self.groups)
-        return F.conv2d(
-            F.pad(x, (left, right, top, bottom)), weight, self.bias() + 0.5, self.strides, 0, 1, self.groups
-        )
+        # The half comes after the rounding to few digits, which would round up again otherwise.
+        return F.conv2d(x, weight, self.bias(), self.strides, (top, left), 1, self.groups).float() + 0.5
 
 
 class DenseConv(Convolution):
@@ -233,7 +234,8 @@ class DecomposedConv(Convolution):
     def integer_weight(self) -> Tensor:
         k, c, v = self.latent.shape
         _, r, s = self.basis.shape
-        product = self.coefficients().reshape(k * c, v) @ self.integer_basis().reshape(v, r * s)
+        with torch.autocast(self.latent.device.type, enabled=False):
+            product = self.coefficients().reshape(k * c, v) @ self.integer_basis().reshape(v, r * s)
         return product.reshape(k, c, r, s)
 
     def bias(self) -> Tensor:

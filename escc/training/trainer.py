@@ -57,6 +57,7 @@ class Plan:
     patience: int | None
     augment: tuple[str, ...]
     seed: int
+    bf16: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class Trainer:
     ):
         """`weigh` tells the real bytes of the network as it stands."""
         self.network, self.teacher = network, teacher
-        self.held = held
-        self._train, self._plan, self._device, self._weigh = train, plan, device, weigh
+        self.held = held.to(device)
+        self._train, self._plan, self._device, self._weigh = train.to(device), plan, device, weigh
         self.sparsity = Sparsity(network)
         self.state = State()
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
@@ -168,9 +169,13 @@ class Trainer:
             if epoch + 1 < self._relaxed_epochs:
                 kept = [(m.latent.detach().clone(), m.threshold.clone()) for m in self._modules]
             self._admm.settle()
-        size = self.fit(self._target(step))
-        accuracy = self.accuracy(self.held)
-        self._note(accuracy, size)
+        self._relax(False)
+        self._tighten(step)
+        accuracy, size = self.accuracy(self.held), round(self.sparsity.bytes())
+        if self._may_be_best(step, accuracy):
+            size = self.fit(self._target(step))
+            accuracy = self.accuracy(self.held)
+            self._note(accuracy, size)
         with torch.no_grad():
             for module, (latent, threshold) in zip(self._modules, kept, strict=False):
                 module.latent.copy_(latent)
@@ -192,6 +197,16 @@ class Trainer:
             self.state.best, self.state.best_epoch = accuracy, self.state.epoch
             self.state.best_model = copy.deepcopy(self.network.state_dict())
 
+    def _may_be_best(self, step: int, accuracy: float) -> bool:
+        """Whether a network of such accuracy is worth a look at its real bytes, for which it is compiled."""
+        most = self._plan.most_bytes
+        return accuracy > self.state.best and (most is None or self._target(step) <= most)
+
+    def _relax(self, relaxed: bool) -> None:
+        """Compute with the latent coefficients, or with those of the grid."""
+        for module in self._modules:
+            module.relaxed = relaxed
+
     def _out_of_patience(self) -> bool:
         patience = self._plan.patience
         if patience is None or not self.state.best_model:
@@ -202,8 +217,7 @@ class Trainer:
         """One pass over the data; returns the mean loss."""
         rng = torch.Generator().manual_seed(self._plan.seed * 1_000_003 + epoch)
         relaxed = epoch < self._relaxed_epochs
-        for module in self._modules:
-            module.relaxed = relaxed
+        self._relax(relaxed)
         self.network.train()
         every = max(1, self._steps // _EVENTS)
         total = torch.zeros((), device=self._device)
@@ -240,9 +254,10 @@ class Trainer:
     def _backward(self, x: Tensor, y: Tensor | None, probe: torch.Generator | None) -> Tensor:
         """Gradients of a batch; with a random generator, a probe of the curvature too."""
         self.network.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            wanted = self.teacher(x).flatten(1)
-        scores = self.network(x).flatten(1)
+        with torch.autocast(self._device.type, torch.bfloat16, self._plan.bf16):
+            with torch.no_grad():
+                wanted = self.teacher(x).flatten(1).float()
+            scores = self.network(x).flatten(1).float()
         if probe is not None:
             weights = self._probe(scores.detach(), probe)
             self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
@@ -255,7 +270,9 @@ class Trainer:
         gradient of the cross entropy with classes drawn from the scores themselves.
         """
         p = torch.softmax(scores / self._plan.temperature, 1)
-        drawn = torch.multinomial(p.cpu(), 1, generator=rng).to(p.device)
+        # The random numbers are those of the CPU on every device, which waits for none of them.
+        level = torch.rand(len(p), 1, generator=rng).to(p.device)
+        drawn = (p.cumsum(1) < level).sum(1, keepdim=True).clamp_(max=p.shape[1] - 1)
         size = math.sqrt(1 + self._plan.labels) / len(p)
         return p.scatter_add(1, drawn, torch.full_like(p[:, :1], -1.0)) * size
 
@@ -299,8 +316,7 @@ class Trainer:
     def fit(self, most: float) -> int:
         """Make whatever was relaxed ternary and tighten until the real bytes fit, if they ever do; returns them."""
         fresh = not self._annealed(self.state.epoch * self._steps) or self._plan.epochs == 0
-        for module in self._modules:
-            module.relaxed = False
+        self._relax(False)
         size = self.weigh()
         for _ in range(_ATTEMPTS):
             if size <= most:

@@ -10,7 +10,15 @@ from xdsl.ir import Operation
 
 from dialects import esc
 from passes.analysis.before_after_values import BeforeAfterValues, accumulate
-from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
+from passes.math.moments import (
+    MOST_CHANNEL_POSITIONS,
+    ChannelAccumulator,
+    ChannelMoments,
+    MomentAccumulator,
+    Moments,
+    position_budget,
+    window_rows,
+)
 
 Array: TypeAlias = NDArray[Any]
 
@@ -37,15 +45,24 @@ def step_weights(conv: esc.Conv2dOp, requant: esc.RequantizeOp) -> NDArray[np.fl
     return conv.weight.array.astype(np.float64) * output_steps(requant)[:, None, None, None]
 
 
-def observe(values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, seed: tuple[int, int]) -> Moments:
+def observe(
+    values: BeforeAfterValues,
+    conv: esc.Conv2dOp,
+    requant: esc.RequantizeOp,
+    seed: tuple[int, int],
+    most_joint: int,
+) -> Moments | ChannelMoments:
     """Moments of the windows that a convolution sees in the network rewritten so far, and of the outputs that make up
-    for what the rewriting has changed. `seed` chooses the positions where not all are needed.
+    for what the rewriting has changed. `seed` chooses the positions where not all are needed. Of windows of more than
+    `most_joint` values, they are moments of each input channel by itself.
     """
     _, oh, ow, k = esc.shape_of(conv.output)
-    kernel = (conv.weight.array.shape[1], conv.weight.array.shape[2])
-    picks = _picks(values, conv, seed)
+    _, r, s, c = conv.weight.array.shape
+    kernel = (r, s)
+    joint = r * s * c <= most_joint
+    picks = _picks(values, conv, seed, position_budget(r * s * c) if joint else MOST_CHANNEL_POSITIONS)
     wanted = _wanted(values, conv, requant, picks)
-    sums = MomentAccumulator(conv.weight.array[0].size, k)
+    sums = MomentAccumulator(r * s * c, k) if joint else ChannelAccumulator(r * s, c, k)
     x = values.current(conv.input)
     strides, pads = esc.ints(conv.strides), esc.ints(conv.pads)
     for n in range(0, len(picks), _ROWS):
@@ -54,11 +71,10 @@ def observe(values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.Requanti
     return sums.result()
 
 
-def _picks(values: BeforeAfterValues, conv: esc.Conv2dOp, seed: tuple[int, int]) -> NDArray[np.int64]:
-    """Output positions of all images that enter the moments, ascending."""
+def _picks(values: BeforeAfterValues, conv: esc.Conv2dOp, seed: tuple[int, int], budget: int) -> NDArray[np.int64]:
+    """Output positions of all images that enter the moments, ascending, as many as the budget."""
     _, oh, ow, _ = esc.shape_of(conv.output)
     total = values.count * oh * ow
-    budget = position_budget(conv.weight.array[0].size)
     if total <= budget:
         return np.arange(total)
     rng = np.random.default_rng(list(seed))

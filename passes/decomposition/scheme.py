@@ -22,7 +22,7 @@ from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
-from passes.math.moments import Moments
+from passes.math.moments import ChannelMoments, Moments
 from passes.tiling.conv_shape import ConvShape
 
 F = NDArray[np.float64]
@@ -40,7 +40,8 @@ class ConvLayer:
     `weights` float64 [K, R, S, C] in output steps for each input step: output integer = weights * window of input
     integers + bias. `input_shape` [H, W, C] and `output_shape` [OH, OW, K] of one image; `density` is the share of
     non-zero input values. `moments` are those of the windows that the layer sees in the network compressed so far,
-    and of the outputs of the uncompressed network in output steps; None when there was nothing to calibrate on.
+    and of the outputs of the uncompressed network in output steps; None when there was nothing to calibrate on. They
+    are `ChannelMoments` for windows of more values than whoever asks wants to wait for.
     `calibrated` is False if the inputs were synthetic. `sensitivity()` is the relative error of the network's outputs
     for each relative error of this layer's output (see `passes.analysis.sensitivity`), measured when a layer first asks
     for it. `pads` are those at the top and at the left; the formats say how input and output lie in DRAM.
@@ -52,7 +53,7 @@ class ConvLayer:
     input_shape: tuple[int, int, int]
     output_shape: tuple[int, int, int]
     density: float
-    moments: Moments | None
+    moments: Moments | ChannelMoments | None
     calibrated: bool
     target: Target
     sensitivity: Callable[[], float] = lambda: 1.0

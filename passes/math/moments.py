@@ -14,6 +14,8 @@ from isa import exact
 Array: TypeAlias = NDArray[Any]
 F = NDArray[np.float64]
 
+MOST_CHANNEL_POSITIONS = 1 << 12
+"""Positions that are enough for moments of each input channel by itself."""
 _BLOCK_ELEMENTS = 1 << 22
 """Windows enter a product in blocks of this many elements."""
 
@@ -49,6 +51,69 @@ class Moments:
     def bias(self, weights: F) -> F:
         """Bias [K] with which weights [K, D] give y right on average."""
         return self.mean_y - (weights * self.mean_x).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class ChannelMoments:
+    """Means over `count` positions, and central second moments of each input channel by itself; float64.
+
+    `mean_x` [D] and `mean_y` [K] as in `Moments`; `xx` [C, RS, RS]. Windows of thousands of values are told by these in
+    a small share of the time, for a fit that does not have to make up for the errors of one channel in another.
+    """
+
+    count: int
+    mean_x: F
+    mean_y: F
+    xx: F
+
+    def damped(self, ridge: float) -> F:
+        """`xx` plus a share of the mean variance on the diagonal: positive definite [C, RS, RS]."""
+        c, taps, _ = self.xx.shape
+        scale = float(np.trace(self.xx.sum(axis=0))) / (c * taps)
+        return self.xx + (ridge * scale if scale > 0 else 1.0) * np.eye(taps)
+
+    def regression(self, weights: F, ridge: float) -> tuple[F, F]:
+        """The `weights` [K, D] as they are, and the metric [D, D], 0 between channels, in the order [R, S, C]."""
+        c, taps, _ = self.xx.shape
+        metric = np.zeros((taps, c, taps, c))
+        index: NDArray[np.int64] = np.arange(c)
+        metric[:, index, :, index] = self.damped(ridge)
+        return weights, metric.reshape(c * taps, c * taps)
+
+    def bias(self, weights: F) -> F:
+        """Bias [K] with which weights [K, D] give y right on average."""
+        return self.mean_y - (weights * self.mean_x).sum(axis=1)
+
+
+class ChannelAccumulator:
+    """Adds windows of 8-bit integers up; `ChannelMoments` at the end."""
+
+    def __init__(self, taps: int, c: int, k: int):
+        self._count = 0
+        self._sum_x = np.zeros(taps * c)
+        self._sum_y = np.zeros(k)
+        self._xx = np.zeros((c, taps, taps))
+
+    def add(self, x: Array, y: Array) -> None:
+        """Take in windows x [N, D], integers in the order [R, S, C], and wanted outputs y [N, K] of any real type."""
+        c, taps, _ = self._xx.shape
+        step = max(1, _BLOCK_ELEMENTS // max(1, x.shape[1]))
+        for n in range(0, len(x), step):
+            part = x[n : n + step].reshape(-1, taps, c).transpose(2, 1, 0).astype(np.float64)
+            self._count += part.shape[2]
+            self._sum_x += x[n : n + step].sum(axis=0, dtype=np.float64)
+            self._sum_y += y[n : n + step].sum(axis=0, dtype=np.float64)
+            self._xx += part @ part.transpose(0, 2, 1)  # sums of integers are exact in any order
+
+    def result(self) -> ChannelMoments:
+        """The moments so far. Raises ValueError if nothing was added."""
+        if not self._count:
+            raise ValueError("no position was added")
+        n = self._count
+        c, taps, _ = self._xx.shape
+        sums = self._sum_x.reshape(taps, c).T
+        xx = (n * self._xx - sums[:, :, None] * sums[:, None, :]) / n**2
+        return ChannelMoments(n, self._sum_x / n, self._sum_y / n, xx)
 
 
 class MomentAccumulator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +12,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_models import residual_model
 
-from escc.training.coefficient_budget import (
+torch = pytest.importorskip("torch")
+
+from escc.training.coefficient_budget import (  # noqa: E402
     Candidates,
     CoefficientBudget,
+    Extent,
     Selection,
-    bound_bytes,
-    overhead_bytes,
     packed_bytes,
 )
-from isa.coefficients import pack_streams, stream_code
-from isa.container import read_elf
+from isa.coefficients import pack_streams, stream_code  # noqa: E402
+from isa.container import read_elf  # noqa: E402
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def candidates(benefit: Array) -> Candidates:
+    return Candidates(torch.tensor(benefit, dtype=torch.float32), 9)
+
+
+def extents(given: Sequence[Candidates]) -> list[Extent]:
+    return [Extent.of(x.benefit > 0) for x in given]
+
+
+def extent(mask: Array) -> Extent:
+    return Extent.of(torch.tensor(mask))
 
 
 def layers(seed: int, count: int = 2) -> list[Candidates]:
     rng = np.random.default_rng(seed)
     shapes = [(8, 8, 4), (16, 32, 9), (3, 64, 2)][:count]
-    return [Candidates(rng.exponential(1.0, s).astype(np.float32) * (rng.random(s) < 0.7), 9) for s in shapes]
+    return [candidates(rng.exponential(1.0, s) * (rng.random(s) < 0.7)) for s in shapes]
 
 
-def masks(chosen: list[Selection], given: list[Candidates]) -> list[np.ndarray]:
+def masks(chosen: list[Selection], given: list[Candidates]) -> list[torch.Tensor]:
     return [s.keep(x.benefit) for s, x in zip(chosen, given, strict=True)]
 
 
@@ -38,17 +54,17 @@ def masks(chosen: list[Selection], given: list[Candidates]) -> list[np.ndarray]:
 def test_selections_fit(seed: int, share: float) -> None:
     given_layers = layers(seed, 3)
     budget = CoefficientBudget(3)
-    start = [x.benefit > 0 for x in given_layers]
+    start = extents(given_layers)
     most = share * budget.estimate(given_layers, start)
     kept = masks(budget.select(given_layers, most, start), given_layers)
-    assert budget.estimate(given_layers, kept) <= most
-    assert all(not (k & ~s).any() for k, s in zip(kept, start, strict=True))
+    assert budget.estimate(given_layers, [Extent.of(k) for k in kept]) <= most
+    assert all(not (k & (x.benefit <= 0)).any() for k, x in zip(kept, given_layers, strict=True))
 
 
 def test_a_larger_budget_keeps_more_of_the_benefit() -> None:
     given_layers = layers(0, 3)
     budget = CoefficientBudget(3)
-    start = [x.benefit > 0 for x in given_layers]
+    start = extents(given_layers)
     whole = budget.estimate(given_layers, start)
     worth = []
     for share in (0.05, 0.2, 0.5, 0.9):
@@ -59,23 +75,23 @@ def test_a_larger_budget_keeps_more_of_the_benefit() -> None:
 
 def test_everything_stays_where_it_fits() -> None:
     given_layers = layers(1)
-    chosen = CoefficientBudget(2).select(given_layers, 1e9, [x.benefit > 0 for x in given_layers])
+    chosen = CoefficientBudget(2).select(given_layers, 1e9, extents(given_layers))
     assert all((k == (x.benefit > 0)).all() for k, x in zip(masks(chosen, given_layers), given_layers, strict=True))
 
 
 def test_channels_that_are_worth_less_than_their_parameters_are_switched_off() -> None:
     benefit = np.full((20, 16, 4), 0.01, np.float32)
     benefit[:4] = 10.0
-    one = [Candidates(benefit, 9)]
+    one = [candidates(benefit)]
     budget = CoefficientBudget(1)
-    most = 0.5 * budget.estimate(one, [benefit > 0])
-    (chosen,) = budget.select(one, most, [benefit > 0])
+    most = 0.5 * budget.estimate(one, extents(one))
+    (chosen,) = budget.select(one, most, extents(one))
     assert chosen.channels[:4].all() and not chosen.channels[4:].any()
 
 
 def test_no_budget_leaves_nothing() -> None:
     one = layers(2, 1)
-    (chosen,) = CoefficientBudget(1).select(one, 0.0, [one[0].benefit > 0])
+    (chosen,) = CoefficientBudget(1).select(one, 0.0, extents(one))
     assert not chosen.keep(one[0].benefit).any()
 
 
@@ -84,17 +100,17 @@ def test_the_estimate_follows_the_packer(density: float) -> None:
     rng = np.random.default_rng(0)
     t = (rng.integers(0, 2, (64, 48, 9)) * 2 - 1).astype(np.int8) * (rng.random((64, 48, 9)) < density)
     budget = CoefficientBudget(1)
-    packed = budget.measure(0, t)
+    packed = budget.measure(0, torch.tensor(t), 0) - extent(t != 0).overhead(0)
     wanted = np.ascontiguousarray(t.transpose(0, 2, 1))
     assert packed == len(pack_streams(wanted, stream_code(wanted)))
-    estimate = budget.estimate([Candidates(np.abs(t).astype(np.float32), 9)], [t != 0])
-    assert estimate == pytest.approx(packed + overhead_bytes(t != 0, 9))
-    assert bound_bytes(t != 0) <= packed <= 1.05 * bound_bytes(t != 0)
+    estimate = budget.estimate([candidates(np.abs(t))], [extent(t != 0)])
+    assert estimate == pytest.approx(packed + extent(t != 0).overhead(9))
+    assert extent(t != 0).bound <= packed <= 1.05 * extent(t != 0).bound
 
 
 def test_empty_rows_columns_and_bases_cost_nothing() -> None:
     t = np.zeros((10, 12, 5), np.int8)
-    assert packed_bytes(t) == bound_bytes(t != 0) == overhead_bytes(t != 0, 9) == 0
+    assert packed_bytes(t) == extent(t != 0).bound == extent(t != 0).overhead(9) == 0
     t[3, :4, 1] = t[7, :4, 2] = 1
     assert packed_bytes(t) == packed_bytes(np.ascontiguousarray(t[[3, 7]][:, :4][:, :, [1, 2]]))
 
@@ -110,7 +126,7 @@ def test_an_output_channel_costs_what_its_packed_parameters_take(
     packed = sum(size for size, _ in blocks.values()) / sum(channels for _, channels in blocks.values())
     one, two = np.zeros((2, 3, 4, 2), np.bool_)
     one[0, 0, 0] = two[0, 0, 0] = two[1, 0, 0] = True
-    each = overhead_bytes(two, 9) - overhead_bytes(one, 9)
+    each = extent(two).overhead(9) - extent(one).overhead(9)
     assert packed / 2 <= each <= 2 * packed
 
 
@@ -119,8 +135,8 @@ def test_a_channel_must_be_worth_its_parameters() -> None:
     benefit = np.zeros((40, 64, 4), np.float32)
     benefit[:8] = 1.0
     benefit[8:, 0, 0] = 1.0
-    given_layers = [Candidates(benefit, 9)]
+    given_layers = [candidates(benefit)]
     budget = CoefficientBudget(1)
-    start = benefit > 0
-    (chosen,) = budget.select(given_layers, 0.8 * budget.estimate(given_layers, [start]), [start])
+    start = extents(given_layers)
+    (chosen,) = budget.select(given_layers, 0.8 * budget.estimate(given_layers, start), start)
     assert chosen.channels[:8].all() and not chosen.channels[8:].any()
