@@ -26,7 +26,7 @@ from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
 from passes.analysis.before_after_values import BeforeAfterValues, is_accumulator
-from passes.analysis.conv_moments import observe, step_weights, ungrouped
+from passes.analysis.conv_moments import observe, observe_channels, step_weights, ungrouped
 from passes.analysis.preserved import Preserved
 from passes.analysis.progress import Progress
 from passes.analysis.sensitivity import image_count, sensitivities
@@ -105,7 +105,8 @@ class _Rewriter:
     def _describe(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> ConvLayer:
         _, h, w, c = esc.shape_of(conv.input)
         _, oh, ow, k = esc.shape_of(conv.output)
-        moments = observe(self._values, conv, requant, (self._options.seed, index), self._most_joint)
+        look = observe if conv.weight.array[0].size <= self._most_joint else observe_channels
+        moments = look(self._values, conv, requant, (self._options.seed, index))
         x = self._values.current(conv.input)
         sy, sx = esc.ints(conv.strides)
         pt, pl = esc.ints(conv.pads)[:2]

@@ -182,6 +182,6 @@ def _block_diagonal(blocks: F) -> F:
     """Square matrix with the given ones [N, W, W] on its diagonal."""
     n, w, _ = blocks.shape
     whole = np.zeros((n, w, n, w))
-    index: NDArray[np.int64] = np.arange(n)
+    index = np.arange(n, dtype=np.int64)
     whole[index, :, index] = blocks
     return whole.reshape(n * w, n * w)

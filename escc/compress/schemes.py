@@ -47,6 +47,8 @@ QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
 THOROUGH = Settings(starts=3)
 _BRIEF = Settings(starts=1, trial_rounds=1, rounds=2, factors=(1.0,))
 _COMPLETION = replace(QUICK, trial_rounds=1)
+_CHANNELWISE = Settings(starts=1, trial_rounds=1, rounds=3, factors=(1.0,))
+"""For layers whose input channels are fitted each by itself, which is for a start of training."""
 MEDIUM = 30_000_000
 """Multiply-adds of one pass over the coefficients of a layer above which bases are sought on some of its output
 channels.
@@ -213,7 +215,7 @@ class Search:
     def fit(self, rung: Rung, settings: Settings, usage: Usage | None = None) -> Fit:
         """A decomposition of the chosen channels, of about the usage if that is known."""
         if fits_channels(self._layer):
-            settings = _QUICK
+            settings = _CHANNELWISE
         w, price = self._wanted, self._byte_price
         if self._chosen is not None:
             w, price = w[self._chosen], price * len(w) / len(self._chosen)
@@ -235,7 +237,8 @@ class Search:
         used = fit.s > 0
         unit = float(np.median(fit.s[used] / sizes(self._wanted[self._chosen])[used])) if used.any() else 1.0
         usage, bases = Usage.of(fit, rung.level), fit.b.astype(np.float64) * unit
-        return self._priced(self._wanted, self._byte_price, rung, _COMPLETION, usage, bases)
+        settings = _CHANNELWISE if fits_channels(self._layer) else _COMPLETION
+        return self._priced(self._wanted, self._byte_price, rung, settings, usage, bases)
 
     def answer(self, fit: Fit) -> TernaryBasis:
         """The weight form of a fit of all channels, or what to expect of it from one of the chosen channels."""

@@ -54,7 +54,7 @@ class Selection:
 class Extent(NamedTuple):
     """How many coefficients of a layer are not zero, and how many of its rows, columns and bases hold any."""
 
-    count: int
+    nonzeros: int
     rows: int
     columns: int
     bases: int
@@ -64,13 +64,14 @@ class Extent(NamedTuple):
         """That of a mask [K, C, V]."""
         across = keep.any(dim=2)
         parts = (keep.sum(), across.any(dim=1).sum(), across.any(dim=0).sum(), keep.any(dim=1).any(dim=0).sum())
-        return cls(*(int(n) for n in torch.stack(parts).tolist()))
+        nonzeros, rows, columns, bases = torch.stack(parts).cpu().numpy().astype(int)
+        return cls(int(nonzeros), int(rows), int(columns), int(bases))
 
     @property
     def bound(self) -> float:
         """Bytes that an ideal code of independent coefficients needs for marks and signs."""
         size = self.rows * self.columns * self.bases
-        return (size * _entropy(self.count / size) + self.count) / 8 if self.count else 0.0
+        return (size * _entropy(self.nonzeros / size) + self.nonzeros) / 8 if self.nonzeros else 0.0
 
     def overhead(self, taps: int) -> int:
         """Bytes of the bases in use and of the parameters of the channels in use."""
@@ -78,7 +79,7 @@ class Extent(NamedTuple):
 
     def marginal_bits(self, bases: int) -> float:
         """Bits that one more non-zero coefficient adds in a layer of so many bases."""
-        share = min(max(self.count / max(1, self.rows * self.columns * bases), 1e-4), 0.9)
+        share = min(max(self.nonzeros / max(1, self.rows * self.columns * bases), 1e-4), 0.9)
         return float(np.clip(log2((1 - share) / share) + 1, _LEAST_BITS, _MOST_BITS))
 
 
@@ -132,7 +133,7 @@ class CoefficientBudget:
             survivors, channels = pool.at(price, bits)
             extents = pool.extents(survivors)
             least = [price * b / 8 for b in bits]
-            chosen = [Selection(*pair) for pair in zip(least, channels.split(pool.rows), strict=True)]
+            chosen = [Selection(*pair) for pair in zip(least, torch.split(channels, pool.rows), strict=True)]
         return chosen
 
     def _search(
@@ -169,7 +170,7 @@ class _Pool:
     """
 
     def __init__(self, layers: Sequence[Candidates]):
-        self.rows, self._columns, self._bases = (list(n) for n in zip(*(x.benefit.shape for x in layers), strict=True))
+        self.rows, self._columns, self._bases = ([x.benefit.shape[i] for x in layers] for i in range(3))
         found = [x.benefit.flatten() for x in layers]
         places = [torch.nonzero(b > 0).squeeze(1) for b in found]
         self._value = torch.cat([b[place] for b, place in zip(found, places, strict=True)])
@@ -204,7 +205,7 @@ class _Pool:
         kept = [numbers[survivors] for numbers in (self._row, self._column, self._base)]
         sizes = (self.rows, self._columns, self._bases)
         found = [torch.bincount(n, minlength=sum(size)).cpu() for n, size in zip(kept, sizes, strict=True)]
-        parts = [counts.split(size) for counts, size in zip(found, sizes, strict=True)]
+        parts = [torch.split(counts, size) for counts, size in zip(found, sizes, strict=True)]
         return [
             Extent(int(r.sum()), *(int(torch.count_nonzero(x)) for x in (r, c, v)))
             for r, c, v in zip(*parts, strict=True)

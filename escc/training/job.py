@@ -6,7 +6,7 @@ import copy
 import math
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tqdm import tqdm
@@ -183,7 +183,8 @@ class Job:
         )
         torch.backends.cudnn.benchmark = True  # shapes repeat
         for network in (prepared.network, prepared.teacher):
-            network.to(device, memory_format=torch.channels_last)
+            network.to(device)
+            cast(Any, network).to(memory_format=torch.channels_last)
         return Trainer(
             prepared.network, prepared.teacher, train, held, plan, device, lambda: self._real_bytes(prepared)
         )

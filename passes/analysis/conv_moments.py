@@ -45,30 +45,42 @@ def step_weights(conv: esc.Conv2dOp, requant: esc.RequantizeOp) -> NDArray[np.fl
     return conv.weight.array.astype(np.float64) * output_steps(requant)[:, None, None, None]
 
 
-def observe(
+def observe(values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, seed: tuple[int, int]) -> Moments:
+    """Moments of the windows that a convolution sees in the network rewritten so far, and of the outputs that make up
+    for what the rewriting has changed. `seed` chooses the positions where not all are needed.
+    """
+    d, k = conv.weight.array[0].size, len(conv.weight.array)
+    sums = MomentAccumulator(d, k)
+    _add_up(sums, values, conv, requant, _picks(values, conv, seed, position_budget(d)))
+    return sums.result()
+
+
+def observe_channels(
+    values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, seed: tuple[int, int]
+) -> ChannelMoments:
+    """The same of each input channel by itself."""
+    k, r, s, c = conv.weight.array.shape
+    sums = ChannelAccumulator(r * s, c, k)
+    _add_up(sums, values, conv, requant, _picks(values, conv, seed, MOST_CHANNEL_POSITIONS))
+    return sums.result()
+
+
+def _add_up(
+    sums: MomentAccumulator | ChannelAccumulator,
     values: BeforeAfterValues,
     conv: esc.Conv2dOp,
     requant: esc.RequantizeOp,
-    seed: tuple[int, int],
-    most_joint: int,
-) -> Moments | ChannelMoments:
-    """Moments of the windows that a convolution sees in the network rewritten so far, and of the outputs that make up
-    for what the rewriting has changed. `seed` chooses the positions where not all are needed. Of windows of more than
-    `most_joint` values, they are moments of each input channel by itself.
-    """
-    _, oh, ow, k = esc.shape_of(conv.output)
-    _, r, s, c = conv.weight.array.shape
-    kernel = (r, s)
-    joint = r * s * c <= most_joint
-    picks = _picks(values, conv, seed, position_budget(r * s * c) if joint else MOST_CHANNEL_POSITIONS)
+    picks: NDArray[np.int64],
+) -> None:
+    """Add the windows and the wanted outputs at the output positions up."""
+    _, oh, ow, _ = esc.shape_of(conv.output)
+    _, r, s, _ = conv.weight.array.shape
     wanted = _wanted(values, conv, requant, picks)
-    sums = MomentAccumulator(r * s * c, k) if joint else ChannelAccumulator(r * s, c, k)
     x = values.current(conv.input)
     strides, pads = esc.ints(conv.strides), esc.ints(conv.pads)
     for n in range(0, len(picks), _ROWS):
-        rows = window_rows(x, kernel, strides, pads, (oh, ow), picks[n : n + _ROWS])
+        rows = window_rows(x, (r, s), strides, pads, (oh, ow), picks[n : n + _ROWS])
         sums.add(rows, wanted[n : n + _ROWS])
-    return sums.result()
 
 
 def _picks(values: BeforeAfterValues, conv: esc.Conv2dOp, seed: tuple[int, int], budget: int) -> NDArray[np.int64]:

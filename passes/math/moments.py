@@ -76,7 +76,7 @@ class ChannelMoments:
         """The `weights` [K, D] as they are, and the metric [D, D], 0 between channels, in the order [R, S, C]."""
         c, taps, _ = self.xx.shape
         metric = np.zeros((taps, c, taps, c))
-        index: NDArray[np.int64] = np.arange(c)
+        index = np.arange(c, dtype=np.int64)
         metric[:, index, :, index] = self.damped(ridge)
         return weights, metric.reshape(c * taps, c * taps)
 

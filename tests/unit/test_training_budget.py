@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_models import residual_model
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from escc.training.coefficient_budget import (  # noqa: E402
+from escc.training.coefficient_budget import (
     Candidates,
     CoefficientBudget,
     Extent,
     Selection,
     packed_bytes,
 )
-from isa.coefficients import pack_streams, stream_code  # noqa: E402
-from isa.container import read_elf  # noqa: E402
+from isa.coefficients import pack_streams, stream_code
+from isa.container import read_elf
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -66,7 +69,7 @@ def test_a_larger_budget_keeps_more_of_the_benefit() -> None:
     budget = CoefficientBudget(3)
     start = extents(given_layers)
     whole = budget.estimate(given_layers, start)
-    worth = []
+    worth: list[float] = []
     for share in (0.05, 0.2, 0.5, 0.9):
         kept = masks(budget.select(given_layers, share * whole, start), given_layers)
         worth.append(sum(float(x.benefit[k].sum()) for x, k in zip(given_layers, kept, strict=True)))
