@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class CirculantConv2dOp(RebuiltConv2d):
     """
 
     name = "esc.circulant_conv2d"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.circulant:circulant"
+    TRAINED_FORM: ClassVar[str] = "escc.training.forms.circulant:trained"
     values = prop_def(DenseAttr)
     channels = prop_def(IntegerAttr)
     traits = traits_def(Pure())

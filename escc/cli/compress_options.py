@@ -134,6 +134,13 @@ def _add_size(parser: CommandParser) -> None:
         help="ternary planes over the bases (integer; default: chosen by the scheme; example: --planes 2)",
     )
     group.add_argument(
+        "--scheme-option",
+        action="append",
+        metavar="NAME=VALUE",
+        help="an option of the scheme's own, for schemes that have some; may be repeated "
+        "(default: none; example: --scheme-option k=8)",
+    )
+    group.add_argument(
         "--rate",
         type=not_negative,
         metavar="RATE",

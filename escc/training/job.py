@@ -55,6 +55,7 @@ class Options:
     scheme: str
     basis: int | None
     planes: int | None
+    scheme_option: list[str] | None
     rate: float | None
     target: str
     method: str
@@ -104,6 +105,7 @@ class Job:
             basis=options.basis,
             planes=options.planes,
             joint=_JOINT,
+            options=None if options.scheme_option is None else tuple(options.scheme_option),
             target=options.target,
         )
 

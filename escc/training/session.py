@@ -21,7 +21,7 @@ from escc import driver
 from escc.budget import BudgetSearch
 from escc.training.data import TrainingSamples
 from escc.training.network import Network
-from escc.training.straight_through import DecomposedConv
+from escc.training.straight_through import DecomposedConv, DenseConv
 from escc.training.teacher import Teacher
 from escc.universe import multiverse
 from isa.arrays import Arrays
@@ -108,7 +108,7 @@ class Session:
         """Decompose the module, and build both networks. Raises UserError if nothing in it can be decomposed."""
         self._run(TRAINED_AFTER[-1], rate=rate)
         network = Network(self._module)
-        if not network.decomposed:
+        if all(isinstance(layer.module, DenseConv) for layer in network.layers):
             raise UserError(
                 "no convolution of the model was decomposed: there is nothing to train",
                 "--scheme escalate decomposes every convolution without groups that does not only lose by it",

@@ -258,7 +258,7 @@ class Trainer:
             with torch.no_grad():
                 wanted = self.teacher(x).flatten(1).float()
             scores = self.network(x).flatten(1).float()
-        if probe is not None:
+        if probe is not None and self.sparsity.latents:
             weights = self._probe(scores.detach(), probe)
             self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
         loss = self._loss(scores, wanted, y)
