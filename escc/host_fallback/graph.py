@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from emulator.hosted import HostModel
 from escc.onnx_import import reader
-from escc.onnx_import.importer import needed_nodes, unique_names
+from escc.onnx_import.importer import needed_nodes
 from escc.onnx_import.limits import check_activation
-from escc.onnx_import.wellformed import graph_faults
+from escc.onnx_import.wellformed import graph_faults, unique_names
 from isa.errors import UserError
 from isa.hosted import ELEMENTS, HostPort
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from escc.onnx_import.given_shapes import joins_the_batch, set_shapes
 from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
-from escc.onnx_import.wellformed import graph_faults
+from escc.onnx_import.wellformed import graph_faults, unique_names
 from escc.recorded_forms import PREFIX, from_text
 from isa.errors import NodeFault, UserError, summed_up
 from isa.text import printable
@@ -56,22 +56,6 @@ def _attribute(attribute: onnx_proto.AttributeProto) -> Any:
         )
     value = onnx_proto.helper.get_attribute_value(attribute)
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def unique_names(nodes: Iterable[onnx_proto.NodeProto]) -> list[str]:
-    """One name per node: its own, `<OpType>_<index>` if it has none, made unique by a suffix if it is taken."""
-    taken: set[str] = set()
-    names: list[str] = []
-    suffixes: dict[str, int] = {}  # the next to try: many nodes of one name must not cost the square of their number
-    for index, node in enumerate(nodes):
-        base = node.name or f"{node.op_type}_{index}"
-        name, n = base, suffixes.get(base, 1)
-        while name in taken:
-            name, n = f"{base}_{n}", n + 1
-        suffixes[base] = n
-        taken.add(name)
-        names.append(name)
-    return names
 
 
 def needed_nodes(graph: onnx_proto.GraphProto) -> set[int]:

@@ -15,6 +15,7 @@ from escc.onnx_import.external import external_tensors, load_external_data
 from escc.onnx_import.functions import expand_functions
 from escc.onnx_import.limits import check_activation
 from escc.onnx_import.node import text
+from escc.onnx_import.qoperators import expand_integer_operators
 from escc.onnx_import.wellformed import unreadable_text
 from isa.errors import UserError
 
@@ -125,6 +126,7 @@ def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
     _load_external(model, None if isinstance(source, bytes) else Path(source).parent, name)
     try:
         expand_functions(model)
+        expand_integer_operators(model)
     except ValueError as error:
         raise UserError(f"{name}: {error}", "export the model without functions of its own") from None
     return model

@@ -36,6 +36,22 @@ def _foreign(model: onnx.ModelProto) -> Iterator[tuple[str, bytes]]:
                 )
 
 
+def unique_names(nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """One name per node: its own, `<OpType>_<index>` if it has none, made unique by a suffix if it is taken."""
+    taken: set[str] = set()
+    names: list[str] = []
+    suffixes: dict[str, int] = {}  # the next to try: many nodes of one name must not cost the square of their number
+    for index, node in enumerate(nodes):
+        base = node.name or f"{node.op_type}_{index}"
+        name, n = base, suffixes.get(base, 1)
+        while name in taken:
+            name, n = f"{base}_{n}", n + 1
+        suffixes[base] = n
+        taken.add(name)
+        names.append(name)
+    return names
+
+
 def graph_faults(graph: onnx.GraphProto, names: Sequence[str]) -> list[str]:
     """Faults in the names and the order of a graph whose nodes are called `names`, one line each; empty if none."""
     if len(graph.node) > MAX_NODES:

@@ -1,0 +1,288 @@
+"""Operators of integers (QLinearConv and its kin) as what they mean: DequantizeLinear, the operator, QuantizeLinear.
+
+Scales and zero points stay those of the model. Operators that only move 8-bit values, such as MaxPool, are taken the
+same way. What is quantised by its own range at run time (DynamicQuantizeLinear, ConvInteger) becomes the operator on
+real numbers: calibration gives the ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from escc.onnx_import.wellformed import unique_names
+
+_MOVING = (
+    *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Resize", "Slice"),
+    *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+)
+"""Operators that move stored values of their first input, or choose among them."""
+_DOMAINS = ("", "ai.onnx", "com.microsoft")
+Parameters: TypeAlias = tuple[str, str]
+"""Names of the scale and the zero point of stored values; the zero point may be ""."""
+
+
+class _Rewriter:
+    """The nodes of a graph, one after the other, those of integers replaced."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self._graph = model.graph
+        self._names = unique_names(model.graph.node)
+        self._taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+        self._taken.update(tensor.name for tensor in model.graph.initializer)
+        self._constants = {tensor.name for tensor in model.graph.initializer}
+        self._constants.update(o for node in model.graph.node if node.op_type == "Constant" for o in node.output)
+        self.nodes: list[onnx.NodeProto] = []
+        self._stored: dict[str, Parameters] = {}
+        self._real: dict[tuple[str, str, str, int | None], str] = {}
+        self._dynamic: dict[str, str] = {}
+        self.changed = False
+
+    def run(self) -> None:
+        """Rewrite every node; `nodes` then are all that the graph has."""
+        for node, name in zip(self._graph.node, self._names, strict=True):
+            kind = _KINDS.get(node.op_type) if node.domain in _DOMAINS else None
+            done = False
+            if kind is not None:
+                done = kind(self, node, name)
+            elif node.domain in ("", "ai.onnx") and node.op_type in (*_MOVING, "Concat"):
+                done = self._move(node, name)
+            self.changed |= done
+            if not done:
+                self.nodes.append(node)
+
+    def fresh(self, base: str) -> str:
+        """A name for a tensor that none has."""
+        name, n = base, 1
+        while name in self._taken:
+            name, n = f"{base}_{n}", n + 1
+        self._taken.add(name)
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], name: str, output: str = "", **attributes: Any) -> str:
+        """Append a node; the name of its result."""
+        output = output or self.fresh(name)
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
+        return output
+
+    def constant(self, base: str, value: Any) -> str:
+        """A new initializer."""
+        name = self.fresh(base)
+        self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        self._constants.add(name)
+        return name
+
+    def real(self, x: str, scale: str, zero: str, name: str, axis: int | None = None) -> str:
+        """The real numbers behind stored values; `axis` where there may be a scale for each index."""
+        if x in self._dynamic:
+            return self._dynamic[x]
+        key = (x, scale, zero, axis)
+        if key not in self._real:
+            attributes = {} if axis is None or self._is_single(scale) else {"axis": axis}
+            inputs = [x, scale, zero] if zero else [x, scale]
+            self._real[key] = self.add("DequantizeLinear", inputs, f"{name}/{x}", **attributes)
+        return self._real[key]
+
+    def _is_single(self, name: str) -> bool:
+        dims = next((tensor.dims for tensor in self._graph.initializer if tensor.name == name), None)
+        return dims is not None and int(np.prod(dims)) == 1
+
+    def store(self, value: str, node: onnx.NodeProto, scale: str, zero: str, name: str) -> None:
+        """Quantise a value as the first result of the node."""
+        inputs = [value, scale, zero] if zero else [value, scale]
+        self.add("QuantizeLinear", inputs, f"{name}/quantize", node.output[0])
+        self._stored[node.output[0]] = scale, zero
+
+    def remember(self, node: onnx.NodeProto) -> bool:
+        """Keep the parameters of a QuantizeLinear that stays as it is."""
+        if node.input[0] not in self._constants:
+            self._stored[node.output[0]] = node.input[1], _input(node, 2)
+        return False
+
+    def parameters_of(self, x: str) -> Parameters | None:
+        """Scale and zero point of stored values that are no constants."""
+        return self._stored.get(x)
+
+    def dynamic(self, node: onnx.NodeProto, name: str) -> bool:
+        """DynamicQuantizeLinear: the real numbers themselves, in steps of 1."""
+        x = node.input[0]
+        self._dynamic[node.output[0]] = x
+        for output, value in zip(node.output[1:], (np.float32(1), np.uint8(0)), strict=False):
+            if output:
+                self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), output))
+                self._constants.add(output)
+        return True
+
+    def is_dynamic(self, x: str) -> bool:
+        """Whether values are quantised by their own range."""
+        return x in self._dynamic
+
+    def _move(self, node: onnx.NodeProto, name: str) -> bool:
+        """An operator that moves stored values: the same of the real numbers, stored again."""
+        moved = list(node.input) if node.op_type == "Concat" else [node.input[0]]
+        found = {self._stored.get(x) for x in moved}
+        parameters = found.pop() if len(found) == 1 else None
+        if parameters is None or (any(node.output[1:]) and node.op_type != "Split"):
+            return False
+        scale, zero = parameters
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.name = name
+        for i in range(len(moved)):
+            copy.input[i] = self.real(moved[i], scale, zero, name)
+        outputs = list(node.output)
+        copy.output[:] = [self.fresh(f"{name}/{o}") if o else "" for o in outputs]
+        self.nodes.append(copy)
+        for value, output in zip(copy.output, outputs, strict=True):
+            if output:
+                inputs = [value, scale, zero] if zero else [value, scale]
+                self.add("QuantizeLinear", inputs, f"{name}/{output}/quantize", output)
+                self._stored[output] = parameters
+        return True
+
+
+def _input(node: onnx.NodeProto, index: int) -> str:
+    return node.input[index] if index < len(node.input) else ""
+
+
+def _attributes(node: onnx.NodeProto, *left_out: str) -> dict[str, Any]:
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {name: value for name, value in given.items() if name not in left_out}
+
+
+_Kind: TypeAlias = Callable[[_Rewriter, onnx.NodeProto, str], bool]
+
+
+def _unary(kind: str, *left_out: str) -> _Kind:
+    """One stored tensor with its scale and zero point, then those of the result."""
+
+    def rewrite(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+        attributes = _attributes(node, "channels_last", *left_out)
+        if len(node.input) < 4 or _attributes(node).get("channels_last", 0):
+            return False
+        value = r.add(kind, [r.real(*node.input[:3], name)], name, **attributes)
+        r.store(value, node, node.input[3], _input(node, 4), name)
+        return True
+
+    return rewrite
+
+
+def _binary(kind: str) -> _Kind:
+    """Two stored tensors with scales and zero points, then those of the result."""
+
+    def rewrite(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+        if len(node.input) < 7:
+            return False
+        operands = [r.real(*node.input[:3], name), r.real(*node.input[3:6], name)]
+        r.store(r.add(kind, operands, name), node, node.input[6], _input(node, 7), name)
+        return True
+
+    return rewrite
+
+
+def _bias(r: _Rewriter, bias: str, x_scale: str, w_scale: str, name: str) -> list[str]:
+    """An int32 bias in steps of both scales, as real numbers."""
+    if not bias:
+        return []
+    steps = r.add("Mul", [x_scale, w_scale], f"{name}/bias_scale")
+    wide = r.add("Cast", [bias], f"{name}/bias_cast", to=onnx.TensorProto.FLOAT)
+    return [r.add("Mul", [wide, steps], f"{name}/bias")]
+
+
+def _conv(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    if len(node.input) < 8:
+        return False
+    x, xs, xz, w, ws, wz, ys, yz = node.input[:8]
+    operands = [r.real(x, xs, xz, name), r.real(w, ws, wz, name, axis=0)]
+    operands += _bias(r, _input(node, 8), xs, ws, name)
+    r.store(r.add("Conv", operands, name, **_attributes(node)), node, ys, yz, name)
+    return True
+
+
+def _matmul(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    if len(node.input) < 8:
+        return False
+    operands = [r.real(*node.input[:3], name), r.real(*node.input[3:6], name, axis=1)]
+    r.store(r.add("MatMul", operands, name), node, node.input[6], node.input[7], name)
+    return True
+
+
+def _gemm(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    if len(node.input) < 8:
+        return False
+    attributes = _attributes(node)
+    axis = 0 if attributes.get("transB", 0) else 1
+    operands = [r.real(*node.input[:3], name), r.real(*node.input[3:6], name, axis=axis)]
+    operands += _bias(r, node.input[6], node.input[1], node.input[4], name)
+    r.store(r.add("Gemm", operands, name, **attributes), node, node.input[7], _input(node, 8), name)
+    return True
+
+
+def _concat(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    parts = [r.real(*node.input[i : i + 3], name) for i in range(2, len(node.input) - 2, 3)]
+    r.store(r.add("Concat", parts, name, **_attributes(node)), node, node.input[0], node.input[1], name)
+    return True
+
+
+def _of_integers(kind: str) -> _Kind:
+    """ConvInteger, MatMulInteger: sums of products of integers, without scales."""
+
+    def rewrite(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+        x, w = node.input[:2]
+        steps = np.float32(1)
+        known = r.parameters_of(x)
+        if r.is_dynamic(x):
+            value, scale = r.real(x, "", "", name), r.constant(f"{name}/step", steps)
+        elif known is not None:
+            value, one = r.real(x, *known, name), r.constant(f"{name}/one", steps)
+            scale = r.add("Div", [one, known[0]], f"{name}/step")
+        else:
+            return False
+        weights = r.real(w, scale, _input(node, 3), name)
+        r.add(kind, [value, weights], name, node.output[0], **_attributes(node))
+        return True
+
+    return rewrite
+
+
+def _stays(r: _Rewriter, node: onnx.NodeProto, _: str) -> bool:
+    return r.remember(node)
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "ConvInteger": _of_integers("Conv"),
+    "DynamicQuantizeLinear": _Rewriter.dynamic,
+    "MatMulInteger": _of_integers("MatMul"),
+    "QGemm": _gemm,
+    "QLinearAdd": _binary("Add"),
+    "QLinearAveragePool": _unary("AveragePool"),
+    "QLinearConcat": _concat,
+    "QLinearConv": _conv,
+    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
+    "QLinearLeakyRelu": _unary("LeakyRelu"),
+    "QLinearMatMul": _matmul,
+    "QLinearMul": _binary("Mul"),
+    "QLinearReduceMean": _unary("ReduceMean"),
+    "QLinearSigmoid": _unary("Sigmoid"),
+    "QLinearSoftmax": _unary("Softmax", "opset"),
+    "QuantizeLinear": _stays,
+}
+"""How each operator of integers is rewritten; a function that returns False leaves the node."""
+
+
+def expand_integer_operators(model: onnx.ModelProto) -> None:
+    """Replace the operators of integers in a graph by operators of real numbers between DequantizeLinear and
+    QuantizeLinear, in place. Operators in forms that are not known stay, for the importer to refuse.
+    """
+    kinds = {node.op_type for node in model.graph.node}
+    if not kinds & _KINDS.keys():
+        return
+    rewriter = _Rewriter(model)
+    rewriter.run()
+    if rewriter.changed:
+        del model.graph.node[:]
+        model.graph.node.extend(rewriter.nodes)

@@ -1,0 +1,171 @@
+"""Models of integer operators, as onnxruntime's own quantisation writes them, against onnxruntime."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+from onnx_graphs import canonical, close, model, node, operations, random
+from onnxruntime import quantization
+from xdsl.dialects.builtin import ModuleOp
+
+from dialects.interpreters.run import run_module
+from escc.cli.compile import main
+from escc.onnx_import import import_model
+from isa.errors import UserError
+
+SHAPE = [1, 4, 10, 10]
+
+
+class Samples(quantization.CalibrationDataReader):
+    """Some inputs, one by one."""
+
+    def __init__(self) -> None:
+        self.left = iter([{"x": random(*SHAPE, seed=i)} for i in range(8)])
+
+    def get_next(self) -> Any:
+        return next(self.left, None)
+
+
+def network() -> onnx.ModelProto:
+    """Convolutions, a sum, a product, pools, an activation by table, a concatenation and a dense layer."""
+    weights = {"w": random(6, 4, 3, 3, scale=0.3), "b": random(6), "v": random(6, 6, 1, 1, seed=2, scale=0.4)}
+    weights |= {"d": random(12, 5, seed=3, scale=0.4), "e": random(5)}
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1], name="first"),
+        node("Relu", ["c"], ["r"], name="relu"),
+        node("Conv", ["r", "v"], ["k"], name="second"),
+        node("Sigmoid", ["k"], ["s"], name="gate"),
+        node("Mul", ["r", "s"], ["m"], name="mul"),
+        node("Add", ["m", "k"], ["a"], name="add"),
+        node("MaxPool", ["a"], ["p"], kernel_shape=[2, 2], strides=[2, 2], name="pool"),
+        node("LeakyRelu", ["p"], ["l"], name="leaky"),
+        node("Concat", ["l", "p"], ["j"], axis=1, name="join"),
+        node("GlobalAveragePool", ["j"], ["g"], name="mean"),
+        node("Flatten", ["g"], ["f"], name="flat"),
+        node("Gemm", ["f", "d", "e"], ["y"], name="dense"),
+    ]
+    return model(nodes, SHAPE, weights, opset=17)
+
+
+def quantised(path: Path, per_channel: bool, signed: bool) -> onnx.ModelProto:
+    """The network in the QOperator format."""
+    onnx.save(network(), path / "float.onnx")
+    kind = quantization.QuantType.QInt8 if signed else quantization.QuantType.QUInt8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantization.quantize_static(
+            path / "float.onnx",
+            path / "int.onnx",
+            Samples(),
+            quant_format=quantization.QuantFormat.QOperator,
+            per_channel=per_channel,
+            activation_type=kind,
+            weight_type=quantization.QuantType.QInt8,
+        )
+    return onnx.load(path / "int.onnx")
+
+
+def reference(proto: onnx.ModelProto, x: Any) -> Any:
+    """Outputs of onnxruntime, which alone knows these operators."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})
+
+
+def imported(proto: onnx.ModelProto) -> ModuleOp:
+    return import_model(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+def test_static_models(per_channel: bool, signed: bool, tmp_path: Path) -> None:
+    proto = quantised(tmp_path, per_channel, signed)
+    kinds = {n.op_type for n in proto.graph.node}
+    assert {"QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool"} <= kinds
+    module, x = imported(proto), random(*SHAPE, seed=20)
+    step = 2.5 * np.abs(reference(proto, x)[0]).max() / 255
+    got, want = run_module(module, [x])[0], reference(proto, x)[0]
+    assert got.shape == want.shape and np.abs(got - want).max() <= 2 * step
+    assert "Conv" in operations(canonical(module))
+
+
+def test_a_static_model_runs_on_the_machine(tmp_path: Path) -> None:
+    onnx.save(quantised(tmp_path, per_channel=True, signed=True), tmp_path / "int.onnx")
+    arguments = [str(tmp_path / "int.onnx"), "--verify-numerics", "-o", str(tmp_path / "m.bin"), "-q"]
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize("kind", [quantization.QuantType.QInt8, quantization.QuantType.QUInt8])
+def test_dynamic_models(kind: quantization.QuantType, tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "float.onnx")
+    quantization.quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int.onnx", weight_type=kind)
+    proto = onnx.load(tmp_path / "int.onnx")
+    assert {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"} <= {n.op_type for n in proto.graph.node}
+    x = random(*SHAPE, seed=20)
+    module = imported(proto)
+    got, want = run_module(module, [x])[0], reference(proto, x)[0]
+    assert np.abs(got - want).max() <= 0.05 * np.abs(want).max()
+    canonical(module)
+
+
+def test_sums_of_static_integers() -> None:
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.05),
+        "z": np.uint8(100),
+        "w": rng.integers(0, 255, (5, 4, 3, 3)).astype(np.uint8),
+        "wz": np.uint8(120),
+    }
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("MaxPool", ["q"], ["p"], kernel_shape=[2, 2]),
+        node("ConvInteger", ["p", "w", "z", "wz"], ["i"]),
+        node("Cast", ["i"], ["f"], to=onnx.TensorProto.FLOAT),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    proto, x = model(nodes, SHAPE, constants), random(*SHAPE)
+    module = imported(proto)
+    close(run_module(module, [x]), reference(proto, x), 1e-3)
+    canonical(module)
+
+
+def test_matrices_of_integers() -> None:
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.02),
+        "z": np.int8(3),
+        "w": rng.integers(-120, 120, (7, 5)).astype(np.int8),
+        "ws": rng.uniform(0.01, 0.05, 5).astype(np.float32),
+        "wz": np.zeros(5, np.int8),
+        "ys": np.float32(0.1),
+    }
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("QLinearMatMul", ["q", "s", "z", "w", "ws", "wz", "ys", "z"], ["m"]),
+        node("DequantizeLinear", ["m", "ys", "z"], ["y"]),
+    ]
+    proto, x = model(nodes, [1, 7], constants), random(1, 7)
+    module = imported(proto)
+    close(run_module(module, [x]), reference(proto, x), 0.02)
+    canonical(module)
+
+
+def test_integers_whose_scale_is_not_known_are_refused() -> None:
+    graph = helper.make_graph(
+        [node("ConvInteger", ["x", "w"], ["y"], name="sum")],
+        "graph",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, SHAPE)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, None)],
+        [numpy_helper.from_array(np.ones((5, 4, 3, 3), np.uint8), "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(UserError, match=r"input 'x' has type uint8; requires float"):
+        imported(proto)
