@@ -207,5 +207,7 @@ def mean_of_blocks(x: SSAValue, blocks: Sequence[int]) -> OnnxOp:
     return AveragePoolOp.of(x, blocks, blocks)
 
 
+CHOOSING = ("MaxPool",)
+"""Operators of ONNX whose results are values of their operand."""
 CANONICAL: tuple[type[Operation], ...] = (MaxPoolOp, AveragePoolOp)
 """Those that canonicalisation leaves."""

@@ -1,6 +1,6 @@
 """Operators of integers (QLinearConv and its kin) as what they mean: DequantizeLinear, the operator, QuantizeLinear.
 
-Scales and zero points stay those of the model. Operators that only move 8-bit values, such as MaxPool, are taken the
+Scales and zero points stay those of the model. Operators that only move 8-bit values are taken the
 same way. What is quantised by its own range at run time (DynamicQuantizeLinear, ConvInteger) becomes the operator on
 real numbers: calibration gives the ranges.
 """
@@ -14,11 +14,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from dialects import onnx_pools
 from escc.onnx_import.wellformed import unique_names
 
 _MOVING = (
-    *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Resize", "Slice"),
+    *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Resize", "Slice"),
     *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    *onnx_pools.CHOOSING,
 )
 """Operators that move stored values of their first input, or choose among them."""
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -26,7 +28,7 @@ Parameters: TypeAlias = tuple[str, str]
 """Names of the scale and the zero point of stored values; the zero point may be ""."""
 
 
-class _Rewriter:
+class _IntegerGraph:
     """The nodes of a graph, one after the other, those of integers replaced."""
 
     def __init__(self, model: onnx.ModelProto):
@@ -80,9 +82,9 @@ class _Rewriter:
         """The real numbers behind stored values; `axis` where there may be a scale for each index."""
         if x in self._dynamic:
             return self._dynamic[x]
-        key = (x, scale, zero, axis)
+        key = x, scale, zero, axis
         if key not in self._real:
-            attributes = {} if axis is None or self._is_single(scale) else {"axis": axis}
+            attributes: dict[str, Any] = {} if axis is None or self._is_single(scale) else {"axis": axis}
             inputs = [x, scale, zero] if zero else [x, scale]
             self._real[key] = self.add("DequantizeLinear", inputs, f"{name}/{x}", **attributes)
         return self._real[key]
@@ -149,22 +151,27 @@ def _input(node: onnx.NodeProto, index: int) -> str:
     return node.input[index] if index < len(node.input) else ""
 
 
+def _stored(node: onnx.NodeProto, index: int) -> tuple[str, str, str]:
+    """Names of stored values, their scale and their zero point, inputs one behind the other."""
+    return node.input[index], node.input[index + 1], node.input[index + 2]
+
+
 def _attributes(node: onnx.NodeProto, *left_out: str) -> dict[str, Any]:
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return {name: value for name, value in given.items() if name not in left_out}
 
 
-_Kind: TypeAlias = Callable[[_Rewriter, onnx.NodeProto, str], bool]
+_Kind: TypeAlias = Callable[[_IntegerGraph, onnx.NodeProto, str], bool]
 
 
 def _unary(kind: str, *left_out: str) -> _Kind:
     """One stored tensor with its scale and zero point, then those of the result."""
 
-    def rewrite(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    def rewrite(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
         attributes = _attributes(node, "channels_last", *left_out)
         if len(node.input) < 4 or _attributes(node).get("channels_last", 0):
             return False
-        value = r.add(kind, [r.real(*node.input[:3], name)], name, **attributes)
+        value = r.add(kind, [r.real(*_stored(node, 0), name)], name, **attributes)
         r.store(value, node, node.input[3], _input(node, 4), name)
         return True
 
@@ -174,17 +181,17 @@ def _unary(kind: str, *left_out: str) -> _Kind:
 def _binary(kind: str) -> _Kind:
     """Two stored tensors with scales and zero points, then those of the result."""
 
-    def rewrite(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    def rewrite(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
         if len(node.input) < 7:
             return False
-        operands = [r.real(*node.input[:3], name), r.real(*node.input[3:6], name)]
+        operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name)]
         r.store(r.add(kind, operands, name), node, node.input[6], _input(node, 7), name)
         return True
 
     return rewrite
 
 
-def _bias(r: _Rewriter, bias: str, x_scale: str, w_scale: str, name: str) -> list[str]:
+def _bias(r: _IntegerGraph, bias: str, x_scale: str, w_scale: str, name: str) -> list[str]:
     """An int32 bias in steps of both scales, as real numbers."""
     if not bias:
         return []
@@ -193,7 +200,7 @@ def _bias(r: _Rewriter, bias: str, x_scale: str, w_scale: str, name: str) -> lis
     return [r.add("Mul", [wide, steps], f"{name}/bias")]
 
 
-def _conv(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+def _conv(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     if len(node.input) < 8:
         return False
     x, xs, xz, w, ws, wz, ys, yz = node.input[:8]
@@ -203,27 +210,27 @@ def _conv(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
     return True
 
 
-def _matmul(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+def _matmul(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     if len(node.input) < 8:
         return False
-    operands = [r.real(*node.input[:3], name), r.real(*node.input[3:6], name, axis=1)]
+    operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name, axis=1)]
     r.store(r.add("MatMul", operands, name), node, node.input[6], node.input[7], name)
     return True
 
 
-def _gemm(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+def _gemm(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     if len(node.input) < 8:
         return False
     attributes = _attributes(node)
     axis = 0 if attributes.get("transB", 0) else 1
-    operands = [r.real(*node.input[:3], name), r.real(*node.input[3:6], name, axis=axis)]
+    operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name, axis=axis)]
     operands += _bias(r, node.input[6], node.input[1], node.input[4], name)
     r.store(r.add("Gemm", operands, name, **attributes), node, node.input[7], _input(node, 8), name)
     return True
 
 
-def _concat(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
-    parts = [r.real(*node.input[i : i + 3], name) for i in range(2, len(node.input) - 2, 3)]
+def _concat(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
+    parts = [r.real(*_stored(node, i), name) for i in range(2, len(node.input) - 2, 3)]
     r.store(r.add("Concat", parts, name, **_attributes(node)), node, node.input[0], node.input[1], name)
     return True
 
@@ -231,7 +238,7 @@ def _concat(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
 def _of_integers(kind: str) -> _Kind:
     """ConvInteger, MatMulInteger: sums of products of integers, without scales."""
 
-    def rewrite(r: _Rewriter, node: onnx.NodeProto, name: str) -> bool:
+    def rewrite(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
         x, w = node.input[:2]
         steps = np.float32(1)
         known = r.parameters_of(x)
@@ -249,13 +256,13 @@ def _of_integers(kind: str) -> _Kind:
     return rewrite
 
 
-def _stays(r: _Rewriter, node: onnx.NodeProto, _: str) -> bool:
+def _stays(r: _IntegerGraph, node: onnx.NodeProto, _: str) -> bool:
     return r.remember(node)
 
 
 _KINDS: Mapping[str, _Kind] = {
     "ConvInteger": _of_integers("Conv"),
-    "DynamicQuantizeLinear": _Rewriter.dynamic,
+    "DynamicQuantizeLinear": _IntegerGraph.dynamic,
     "MatMulInteger": _of_integers("MatMul"),
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
@@ -281,7 +288,7 @@ def expand_integer_operators(model: onnx.ModelProto) -> None:
     kinds = {node.op_type for node in model.graph.node}
     if not kinds & _KINDS.keys():
         return
-    rewriter = _Rewriter(model)
+    rewriter = _IntegerGraph(model)
     rewriter.run()
     if rewriter.changed:
         del model.graph.node[:]
