@@ -75,6 +75,7 @@ curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models o
 docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/python -m escc.docs docs
 	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs.pipeline
 
 .PHONY: site
 site: $(VENV)/.installed-dev ## Build the documentation as a site in OUT/site; a broken link or page stops it

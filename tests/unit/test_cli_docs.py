@@ -7,13 +7,16 @@ import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
 from isa.target import load_target
+from passes.pipelines import STAGES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
 
+import pipeline
 import site_hooks
 from reference import PARSERS, cli_page, option, pages, target_page
 
@@ -89,3 +92,10 @@ def test_every_instruction_is_in_the_navigation() -> None:
     config = {"docs_dir": str(folder), "nav": [{"Reference": [{"Instruction set": ["isa.md"]}]}]}
     pages = site_hooks.on_config(config)["nav"][0]["Reference"][0]["Instruction set"]
     assert pages[0] == "isa.md" and len(pages) == 1 + len(list((folder / "isa").glob("*.md"))) > 10
+
+
+def test_the_picture_of_the_pipeline_is_current() -> None:
+    drawn = pipeline.svg()
+    assert pipeline.PATH.read_text(encoding="utf-8") == drawn, "run make docs"
+    ElementTree.fromstring(drawn)
+    assert all(f">{name}</text>" in drawn for stage in STAGES.values() for name in (*stage, *STAGES))
