@@ -145,3 +145,13 @@ def _cut(x: Tensor, centres: Tensor, size: int) -> Tensor:
     span = torch.arange(x.shape[2], device=x.device)
     near = (span - centres[:, :, None] + size // 2 >= 0) & (span - centres[:, :, None] < size - size // 2)
     return torch.where((near[:, 0, :, None] & near[:, 1, None, :])[:, None], CENTRE, x)
+
+
+def without_copies(images: Images, held: Images) -> Images:
+    """`images` without the one that is most like each of `held`: every lossless training image is a JPEG image too."""
+    a, b = (F.avg_pool2d(i.x.permute(0, 3, 1, 2).float(), 4).flatten(1) for i in (images, held))
+    length = a.square().sum(1)
+    copies = [int((length - 2 * (a @ one)).argmin()) for one in b]
+    keep = torch.ones(len(images), dtype=torch.bool, device=images.y.device)
+    keep[copies] = False
+    return Images(images.x[keep], images.y[keep])
