@@ -24,9 +24,9 @@ from isa.coefficients import stream_bits, stream_bytes
 
 _SHARE_OF_DESCENT = 0.6
 """Share of a stage in which the bytes go down; the rest of it only mends."""
-_PROBES = 4
+_PROBES = 8
 """A probe of the curvature is taken in one of so many steps."""
-_RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
+_RATES = {"latent": 1.0, "weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to that of the run."""
 _TINY = 1e-30
 _MOST_GAIN = 0.5
@@ -186,8 +186,7 @@ class Training:
         self.selection = Selection(network, self.sparsity)
         kinds: dict[str, list[torch.nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
-            if not name.endswith(".latent"):
-                kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
+            kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
         groups = [{"params": p, "relative": _RATES[kind]} for kind, p in kinds.items()]
         self._optimizer = torch.optim.Adam(groups, lr=plan.lr, betas=(0.9, 0.99), fused=True)
         self._began = 0.0
@@ -237,7 +236,6 @@ class Training:
             group["lr"] = self._plan.lr * group["relative"] * rate
         loss = self._backward(x, y, probe)
         cast(Any, self._optimizer).step()
-        self.sparsity.move(rate, len(x))
         self.network.after_step()
         return loss
 
