@@ -209,6 +209,15 @@ def _add_compression(parser: CommandParser) -> None:
         "(default: none; example: --scheme-option groups=4)",
     )
     group.add_argument(
+        "--forms",
+        dest="scheme_option",
+        action="append",
+        type=lambda text: f"forms={text}",
+        metavar="NAME,...",
+        help="schemes of which auto takes the best form for each layer, or all; the same as --scheme-option forms=... "
+        "(default: decomposition or int8; example: --forms all)",
+    )
+    group.add_argument(
         "--rate",
         type=not_negative,
         metavar="R",

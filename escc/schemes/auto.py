@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from escc.compress.decompose import Fit
+from escc.compress.mixed import ALL, asked_forms, best_form
 from escc.compress.price import price
 from escc.compress.pricing import Usage
 from escc.compress.schemes import (
@@ -25,6 +28,7 @@ from escc.compress.schemes import (
 from isa.integers import ceil_div
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.weight_form import WeightForm
 
 TOO_LARGE = 50_000_000_000
 """The same above which `auto` keeps a layer dense, because even the bases that are known take minutes to use."""
@@ -51,8 +55,7 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
     return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
 
 
-@WithLevels
-def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
+def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
 
     Prices are those of `SchemeOptions`; where it has neither, `DEFAULT_RATE` for both, and a layer is decomposed
@@ -90,4 +93,19 @@ def auto(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     return search.answer(whole) if whole is best or objective(whole) < dense_value else None
 
 
+class _Auto:
+    """Decomposes a layer or keeps it dense; with the option `forms`, chooses among the forms of several schemes."""
+
+    own_options: ClassVar[Mapping[str, str]] = {
+        **WithLevels.own_options,
+        "forms": f"schemes whose forms are tried for each layer, by name with commas between, or {ALL} "
+        "(default: decomposition alone)",
+    }
+
+    def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
+        text = options.own.get("forms")
+        return _decomposed(layer, options) if text is None else best_form(layer, options, asked_forms(text))
+
+
+auto = _Auto()
 SCHEME = auto

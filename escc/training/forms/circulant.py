@@ -40,13 +40,15 @@ class CirculantConv(Convolution):
     ):
         """`values` int8 [K/b, R, S, C/b, b], of `inputs` input channels."""
         super().__init__(factor, bias, span, strides, pads)
-        self.values = nn.Parameter(torch.tensor(values / _LIMIT, dtype=torch.get_default_dtype()))
+        self.shape = values.shape
+        flat = values.reshape(len(values), -1)  # memory formats of images are not for these
+        self.values = nn.Parameter(torch.tensor(flat / _LIMIT, dtype=torch.get_default_dtype()))
         places = expand(np.arange(values.size).reshape(values.shape), 0, len(factor), inputs).transpose(0, 3, 1, 2)
         self.register_buffer("places", torch.tensor(places.astype(np.int64)), persistent=False)
         self.places: Tensor
 
     def integer_values(self) -> Tensor:
-        """The values [K/b, R, S, C/b, b], integers of int8 in value."""
+        """The values [K/b, R*S*C], integers of int8 in value."""
         return round_through(torch.clamp(self.values * _LIMIT, -_LIMIT, _LIMIT))
 
     def integer_weight(self) -> Tensor:
@@ -61,6 +63,6 @@ def circulant(op: CirculantConv2dOp, factor: Array, bias: Array, span: float) ->
 
 def trained(op: CirculantConv2dOp, module: CirculantConv, requantize: esc.RequantizeOp) -> Circulant:
     """The values that training has reached."""
-    values = to_numpy(module.integer_values()).astype(np.int8)
+    values = to_numpy(module.integer_values()).astype(np.int8).reshape(module.shape)
     factor = storable(bounded(to_numpy(module.factor())), esc.q_of(op.input).scale, requantize.first_type.scale)
     return Circulant(values, esc.shape_of(op.input)[3], factor)

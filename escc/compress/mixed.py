@@ -1,0 +1,86 @@
+"""A form for each layer out of those of several schemes, all at the same prices."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from escc.compress.price import price
+from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
+from isa.errors import UserError
+from passes.decomposition.scheme import ConvLayer, SchemeOptions, load_scheme, scheme_names
+from passes.decomposition.weight_form import WeightForm
+
+_LOG = logging.getLogger(__name__)
+
+ALL = "all"
+"""Every scheme; `auto` decomposes, so that `escalate` has nothing to add, and int8 weights are always tried."""
+_ADD_NOTHING = ("dense", "escalate")
+_LEVELS = ("1", "4")
+"""Greatest magnitudes of coefficients that are tried where none is asked for."""
+
+
+def asked_forms(text: str) -> tuple[str, ...]:
+    """Names of the schemes of "NAME,NAME,..." or of `ALL`, in alphabetical order.
+
+    Raises UserError for a name that no scheme has.
+    """
+    known = scheme_names()
+    asked = [name for name in known if name not in _ADD_NOTHING] if text == ALL else sorted(set(text.split(",")))
+    if unknown := [name for name in asked if name not in known]:
+        raise UserError(f"forms={text}: there is no scheme '{unknown[0]}'", f"there are {', '.join(known)}, or {ALL}")
+    return tuple(asked)
+
+
+def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) -> WeightForm | None:
+    """The answer with the least error plus price among those of the schemes and int8 weights, which stand for None.
+
+    All schemes are asked at the same prices: those of the options, or `DEFAULT_RATE` for bytes and for cycles. So the
+    sum of error and price is never above that of the best of the schemes for the whole network, as far as layers can be
+    judged one by one. The log says what each would have cost.
+    """
+    if options.byte_price is None and options.cycle_price is None:
+        options = replace(options, byte_price=DEFAULT_RATE, cycle_price=DEFAULT_RATE)
+    prices = Prices.of(layer, options)
+
+    def value(form: WeightForm, error: float) -> float:
+        return prices.objective(layer, error, price(form, layer.shape, layer.target))
+
+    found: dict[str, tuple[float, WeightForm | None]] = {"dense": (value(int8_of(layer), 0.0), None)}
+    for name in schemes:
+        for title, own in _variants(name, layer, options):
+            form = _answer(name, layer, replace(options, own=own))
+            if form is not None:
+                found[title] = value(form, form.relative_error), form
+    best = min(found, key=lambda name: found[name][0])
+    _LOG.info(f"node '{layer.name}' (Conv): {best}, error plus price {_told({n: v for n, (v, _) in found.items()})}")
+    return found[best][1]
+
+
+def _answer(name: str, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
+    """What a scheme answers; None where it cannot."""
+    try:
+        return load_scheme(name)(layer, options)
+    except UserError as error:
+        _LOG.info(f"node '{layer.name}' (Conv): scheme '{name}' is left out: {error}")
+        return None
+
+
+def _variants(name: str, layer: ConvLayer, options: SchemeOptions) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """What to call a scheme, and the options of its own: those given that it knows, and every level for `auto`."""
+    known: Mapping[str, str] = getattr(load_scheme(name), "own_options", {})
+    own = {option: text for option, text in options.own.items() if option in known and option != "forms"}
+    if name != "auto" or "levels" in own:
+        yield name, own
+        return
+    for level in _LEVELS:
+        if int(level) <= layer.target.array.coefficient_level:
+            yield f"{name} levels={level}", {**own, "levels": level}
+
+
+def _told(values: Mapping[str, float]) -> str:
+    """Values by name, the least first."""
+    order = sorted(values, key=lambda name: values[name])
+    return ", ".join(f"{name} {values[name]:.3g}" for name in order if math.isfinite(values[name]))
