@@ -375,13 +375,13 @@ class Trainer:
 
 
 def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
-    """Parameters by kind, each with its own learning rate."""
+    """Parameters by kind, each with its own learning rate; those of other kinds learn as weights do."""
     kinds: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if name.endswith(".latent"):
             continue  # moved by `Sparsity`
         kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
-    return [{"params": p, "lr": lr, "relative": _RATES[kind]} for kind, p in kinds.items()]
+    return [{"params": p, "lr": lr, "relative": _RATES.get(kind, _RATES["weight"])} for kind, p in kinds.items()]
 
 
 class Admm:

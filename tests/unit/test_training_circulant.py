@@ -80,6 +80,5 @@ def test_the_gradient_of_a_value_is_the_sum_over_its_weights() -> None:
     pull = np.random.default_rng(3).standard_normal(weight.shape)
     (weight * torch.tensor(pull, dtype=weight.dtype)).sum().backward()
     assert conv.values.grad is not None
-    np.testing.assert_allclose(
-        conv.values.grad.numpy(), 127 * summed(pull.transpose(0, 2, 3, 1), 4), rtol=1e-4, atol=1e-3
-    )
+    want = 127 * summed(pull.transpose(0, 2, 3, 1), 4).reshape(2, -1)
+    np.testing.assert_allclose(conv.values.grad.numpy(), want, rtol=1e-4, atol=1e-3)
