@@ -1,8 +1,8 @@
 """Resize and Upsample: the nearest values by their rows and columns, interpolated ones by depthwise convolutions.
 
 Linear and cubic interpolation by a rational factor q/p repeats after q results, which lie p values further on. So each
-of the q*q phases is a convolution with strides p, over a map whose edges are repeated; the phases are put side by side
-as channels, and these become positions.
+of the q*q phases is a convolution with strides p, over a map whose edges are repeated; the phases lie side by side as
+channels, and these become positions.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from xdsl.ir import SSAValue
 
 from dialects import onnx
 from dialects.onnx_positions import DepthToSpaceOp, TakeOp
+from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
 from escc.onnx_import.node import Array, Node, text
 
-MAX_PHASES = 64
-"""Convolutions that one interpolation may take."""
+MAX_PHASES = 1024
+"""Results after which an interpolation must repeat."""
+MOST_APART = 9
+"""Phases that have convolutions of their own; more are one convolution with as many results for each channel."""
 _MODES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "align_corners", "asymmetric")
 _ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
@@ -171,34 +174,37 @@ def _resize(e: Emitter, n: Node) -> SSAValue:
 
 
 def _interpolate(e: Emitter, n: Node, x: SSAValue, rows: Phases, columns: Phases, out: Sequence[int]) -> SSAValue:
-    """One depthwise convolution for each pair of phases; then channels as positions, and what is too much cut off."""
+    """A depthwise convolution for each pair of phases; then channels as positions, and what is too much cut off."""
     _, channels, h, w = onnx.shape_of(x)
     taken = [[min(max(i, 0), size - 1) for i in axis.edges] for axis, size in ((rows, h), (columns, w))]
     if taken != [list(range(h)), list(range(w))]:
         x = e.emit(n, TakeOp(x, *taken))
-    found: list[SSAValue] = []
-    for row in rows.taps:
-        for column in columns.taps:
-            window = [[a * b for b in column] for a in row]
-            weight = _window(e, n, window, channels)
-            found.append(e.emit(n, onnx.ConvOp(x, weight, strides=(rows.stride, columns.stride), group=channels)))
-    blocks = len(rows.taps), len(columns.taps)
-    y = found[0] if len(found) == 1 else e.emit(n, onnx.ConcatOp(found, 1))
-    if blocks != (1, 1):
-        y = e.emit(n, DepthToSpaceOp(y, blocks))
+    windows = np.array([[[[a * b for b in column] for a in row] for column in columns.taps] for row in rows.taps])
+    weights = windows.reshape(-1, 1, *windows.shape[2:])
+    strides = (rows.stride, columns.stride)
+    if len(weights) <= MOST_APART:
+        found = [_convolved(e, n, x, np.repeat(weights[i : i + 1], channels, 0), strides) for i in range(len(weights))]
+        y = found[0] if len(found) == 1 else e.emit(n, onnx.ConcatOp(found, 1))
+    else:  # all phases of a channel side by side, then all channels of a phase
+        y = _convolved(e, n, x, np.tile(weights, (channels, 1, 1, 1)), strides)
+        y = e.emit(n, ChannelShuffleOp(y, channels)) if channels > 1 else y
+    if len(weights) > 1:
+        y = e.emit(n, DepthToSpaceOp(y, (len(rows.taps), len(columns.taps))))
     if onnx.shape_of(y)[2:] != tuple(out):
         y = e.emit(n, onnx.SliceOp(y, [0, 0], list(out), [2, 3], [1, 1]))
     return y
 
 
-def _window(e: Emitter, n: Node, window: Sequence[Sequence[Fraction]], channels: int) -> SSAValue:
-    """Weights [C, 1, kH, kW] of one window for every channel, as exact integers where 8 bits can hold them."""
-    whole = math.lcm(*(f.denominator for row in window for f in row))
-    values = np.array([[float(f * whole) for f in row] for row in window])
-    spread = np.broadcast_to(values, (channels, 1, *values.shape))
+def _convolved(e: Emitter, n: Node, x: SSAValue, fractions: Array, strides: tuple[int, int]) -> SSAValue:
+    """A depthwise convolution with fractions [K, 1, kH, kW] as weights, exact integers where 8 bits hold them."""
+    channels = onnx.shape_of(x)[1]
+    whole = math.lcm(*{f.denominator for f in fractions.flat})
+    values = np.array([float(f * whole) for f in fractions.flat]).reshape(fractions.shape)
     if np.abs(values).max() <= 127:
-        return integer_weights(e, n, spread, 1 / whole)
-    return e.constant(n, (spread / whole).astype(np.float32))
+        weight = integer_weights(e, n, values, 1 / whole)
+    else:
+        weight = e.constant(n, (values / whole).astype(np.float32))
+    return e.emit(n, onnx.ConvOp(x, weight, strides=strides, group=channels))
 
 
 def resizes_maps(node: Node) -> str | None:
@@ -242,7 +248,7 @@ def coordinates_are_known(node: Node) -> str | None:
 
 
 def phases_are_few(node: Node) -> str | None:
-    """Interpolation by simple fractions: it repeats after at most 64 results of both axes together"""
+    """Interpolation by simple fractions: it repeats after at most 1,024 results of both axes"""
     shape = node.shape()
     if shape is None or str(node.attr("mode", "nearest")) == "nearest" or len(shape) != 4 or resizes_maps(node):
         return None
