@@ -5,7 +5,7 @@ ranges.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from xdsl.dialects.builtin import (
     BoolAttr,
@@ -34,11 +34,11 @@ from dialects.bfs_tiles import ACT, COEF, INDEX, PAR, PSUM, Range, TileOp, flat,
 # Convolutions --------------------------------------------------------------------------------------------------------
 
 
-def _window(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) -> dict[str, Attribute]:
+def window_properties(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]) -> dict[str, Attribute]:
     return {"kernel": i64_array(kernel), "strides": i64_array(strides), "pads": i64_array(pads)}
 
 
-def _verify_window(kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase, least_pad: int = 0) -> None:
+def verify_window(kernel: DenseArrayBase, strides: DenseArrayBase, pads: DenseArrayBase, least_pad: int = 0) -> None:
     numbers(kernel, 2, 1, "kernel")
     numbers(strides, 2, 1, "strides")
     numbers(pads, 2, least_pad, "pads")
@@ -48,8 +48,28 @@ _PART_PAD = -(1 << 15)
 """A part of a window that begins below or right of the whole one has negative pads."""
 
 
+class ConvTileOp(TileOp):
+    """Base of the operations that compute partial sums of output rows, columns and channels `[y, x, k]` into a PSUM
+    buffer; the window is in tensor coordinates.
+    """
+
+    if TYPE_CHECKING:  # every subclass defines these
+        psum: SSAValue
+        act: SSAValue
+        coef: SSAValue
+        y: SSAValue
+        rows: SSAValue
+        x: SSAValue
+        columns: SSAValue
+        k: SSAValue
+        channels: SSAValue
+        kernel: DenseArrayBase
+        strides: DenseArrayBase
+        pads: DenseArrayBase
+
+
 @irdl_op_definition
-class ConvOp(TileOp):
+class ConvOp(ConvTileOp):
     """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0,
     unless it is to `accumulate` (a further part of the window), else adds.
 
@@ -101,7 +121,7 @@ class ConvOp(TileOp):
         super().__init__(
             operands=[psum, act, coef, *flat(y, x, k, c)],
             properties={
-                **_window(kernel, strides, pads),
+                **window_properties(kernel, strides, pads),
                 "kpg": integer(kpg),
                 "cpg": integer(cpg),
                 "row_groups": integer(row_groups),
@@ -110,12 +130,12 @@ class ConvOp(TileOp):
         )
 
     def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
+        verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
         positive(kpg=self.kpg, cpg=self.cpg, row_groups=self.row_groups)
 
 
 @irdl_op_definition
-class ConvDwOp(TileOp):
+class ConvDwOp(ConvTileOp):
     """Depthwise convolution: output channel k reads input channel k // kpg. Starts new partial sums unless it is to
     `accumulate` (a further part of the window).
     """
@@ -155,19 +175,19 @@ class ConvDwOp(TileOp):
         super().__init__(
             operands=[psum, act, coef, *flat(y, x, k)],
             properties={
-                **_window(kernel, strides, pads),
+                **window_properties(kernel, strides, pads),
                 "kpg": integer(kpg),
                 "accumulate": UnitAttr() if accumulate else None,
             },
         )
 
     def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
+        verify_window(self.kernel, self.strides, self.pads, _PART_PAD)
         positive(kpg=self.kpg)
 
 
 @irdl_op_definition
-class ConvEscOp(TileOp):
+class ConvEscOp(ConvTileOp):
     """Decomposed convolution: combinations of all input channels, then `v` bases; `row_groups` as in
     bfs.conv.
     """
@@ -213,7 +233,7 @@ class ConvEscOp(TileOp):
         super().__init__(
             operands=[psum, act, coef, basis, *flat(y, x, k)],
             properties={
-                **_window(kernel, strides, pads),
+                **window_properties(kernel, strides, pads),
                 "v": integer(v),
                 "ic_shift": integer(ic_shift),
                 "row_groups": integer(row_groups),
@@ -221,14 +241,8 @@ class ConvEscOp(TileOp):
         )
 
     def verify_(self) -> None:
-        _verify_window(self.kernel, self.strides, self.pads)
+        verify_window(self.kernel, self.strides, self.pads)
         positive(v=self.v, row_groups=self.row_groups)
-
-
-ConvTileOp = ConvOp | ConvDwOp | ConvEscOp
-"""Partial sums of output rows, columns and channels `[y, x, k]` into a PSUM buffer; the window is in tensor
-coordinates.
-"""
 
 
 # Post unit -----------------------------------------------------------------------------------------------------------
@@ -392,7 +406,7 @@ class PoolOp(TileOp):
     ):
         """`average`: count0, shift, lo, hi."""
         properties: dict[str, Attribute] = {
-            **_window(kernel, strides, pads),
+            **window_properties(kernel, strides, pads),
             "kind": StringAttr(kind),
             "count_include_pad": BoolAttr.from_bool(count_include_pad),
         }

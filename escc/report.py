@@ -13,7 +13,7 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from dialects import bfs
-from dialects.bfs_compute import ConvDwOp, ConvEscOp, ConvOp
+from dialects.bfs_compute import ConvTileOp
 from dialects.bfs_tiles import OpenTileOp
 from dialects.esc_base import AccumulatorOp
 from dialects.locations import node_names
@@ -237,13 +237,14 @@ def _tile_of(layer: bfs.LayerOp) -> Tile:
     for buffer in layer.buffers:
         buffers[buffer.space] = buffers.get(buffer.space, 0) + buffer.nbytes * max(1, len(buffer.places))
     for op in layer.walk():
-        if isinstance(op, ConvOp | ConvDwOp | ConvEscOp):
+        if isinstance(op, ConvTileOp):
+            depth: SSAValue | None = getattr(op, "depth", None)
             groups = op.properties.get("row_groups")
             return Tile(
                 _extent(op.rows),
                 _extent(op.columns),
                 _extent(op.channels),
-                _extent(op.depth) if isinstance(op, ConvOp) else None,
+                None if depth is None else _extent(depth),
                 groups.value.data if isinstance(groups, IntegerAttr) else None,
                 buffers,
             )

@@ -120,6 +120,11 @@ def spread(weights: I8, how: Gathering) -> Longs:
     return np.array([k for some in chosen for k in sorted(some)], np.int64)
 
 
+def order_of(weights: I8, how: Gathering, spread_out: bool) -> Longs | None:
+    """The order of their own of output channels that are spread, else None."""
+    return spread(weights, how) if spread_out else None
+
+
 def pack_gather(weights: I8, how: Gathering, order: Longs | None = None) -> bytes:
     """The stream of int8 weights [kn, taps, c] from -127 to 127, its output channels in an order of their own if given.
 

@@ -42,7 +42,8 @@ class Stages:
 
     `operations` in order, the first reads the layer's input; `window` names the last one, which has strides and pads.
     `weight`: the constant that is loaded output channel by output channel, [K][...]. `resident`: constants that stay in
-    PAR for the whole layer. `shift`: right shift of the sums of which a load makes weights.
+    PAR for the whole layer. `shift`: right shift of the sums of which a load makes weights. `layout`: numbers that tell
+    how the weights lie, in terms of the kind's own.
     """
 
     operations: Sequence[Operation]
@@ -52,17 +53,19 @@ class Stages:
     weight: DenseAttr
     resident: Sequence[DenseAttr] = ()
     shift: int = 0
+    layout: tuple[int, ...] = ()
 
 
 class ConvConstants(NamedTuple):
     """The values by which a convolution multiplies: `weight` [K][...], loaded output channel by output channel, and
-    `resident`, in PAR for the whole layer; the strides of its windows; and `shift`, as in `Stages`.
+    `resident`, in PAR for the whole layer; the strides of its windows; `shift` and `layout` as in `Stages`.
     """
 
     weight: NDArray[np.generic]
     resident: Sequence[NDArray[np.generic]]
     strides: Sequence[int]
     shift: int = 0
+    layout: tuple[int, ...] = ()
 
 
 def dense_faults(op: AccumulatorOp, depth: int, target: Target) -> Iterator[str]:
@@ -104,12 +107,22 @@ class ConvolutionKind(LayerKind):
         """
         raise TypeError(f"layer kind '{self.name}' computes no weight form, asked for '{form.name}'")
 
+    def form_layout(self, form: WeightForm) -> tuple[int, ...]:
+        """The layout (`Stages`) of a weight form that names the kind."""
+        return ()
+
+    def transfers(self, p: TilingProblem, t: Tiling, layout: tuple[int, ...]) -> list[Transfer]:
+        """The parts of the weights that the loads of a tiling bring in."""
+        return weight_transfers(p, t)
+
     def problem(self, form: WeightForm, shape: ConvShape, target: Target) -> TilingProblem:
         weight, resident = self.form_constants(form)
         (h, w), (oh, ow), k = shape.input, shape.output, shape.k
         density = 1.0 if shape.input_format is TensorFormat.RAW else DENSITY
         return TilingProblem(
-            work=self.work(ConvConstants(weight, resident, shape.strides), density, target),
+            work=self.work(
+                ConvConstants(weight, resident, shape.strides, layout=self.form_layout(form)), density, target
+            ),
             h=h,
             w=w,
             oh=oh,
@@ -131,9 +144,10 @@ class ConvolutionKind(LayerKind):
     ) -> tuple[TilingProblem, int]:
         weight, resident = self.form_constants(form)
         rule = next(rule for rule in self.rules if isinstance(rule, ConstantRule))
-        transfers = _weight_transfers(p, t)
+        layout = self.form_layout(form)
+        transfers = self.transfers(p, t, layout)
         nbytes = sum(rule.packed_bytes(part, transfers) for part in _window_parts(weight, shape.kernel, p.kernel))
-        constants = ConvConstants(weight, resident, shape.strides)
+        constants = ConvConstants(weight, resident, shape.strides, layout=layout)
         work = self.work_with_data(p.work, constants, nbytes / max(1, weight.size), shape.density, target)
         source = replace(p.sources[0], density=shape.density)
         return replace(p, work=work, sources=(source,)), nbytes + sum(constant.nbytes for constant in resident)
@@ -163,7 +177,7 @@ class ConvolutionKind(LayerKind):
             return
         strides, _ = stages.window.window
         resident_values = [constant.array for constant in stages.resident]
-        constants = ConvConstants(stages.weight.array, resident_values, strides, stages.shift)
+        constants = ConvConstants(stages.weight.array, resident_values, strides, stages.shift, stages.layout)
         work = self.work(constants, inputs[0].density, tiler.target)
         problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
         build = tiler.start(first, problem, op.output)
@@ -234,7 +248,7 @@ def _parts(whole: TilingProblem, kernel: tuple[int, int], weight: DenseAttr, dec
     ]
 
 
-def _weight_transfers(p: TilingProblem, t: Tiling) -> list[Transfer]:
+def weight_transfers(p: TilingProblem, t: Tiling) -> list[Transfer]:
     """The parts of the weights that the loads of a tiling bring in."""
     whole = [Span(0, p.k)]
     if t.weights != p.k:
