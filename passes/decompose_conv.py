@@ -33,6 +33,7 @@ from passes.analysis.sensitivity import image_count, sensitivities
 from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
 from passes.decomposition.weight_form import WeightForm
+from passes.drop_dead_channels import DropDeadChannelsPass
 from passes.math.calibration import load_inputs
 from passes.quantization.plan import PRESCRIBED
 from passes.tiling.declarations import tensor_format
@@ -266,6 +267,8 @@ class DecomposeConvPass(ModulePass):
         own = own_options(self.scheme, scheme, self.options)
         if self.has_nothing_to_do(op):
             return
+        if getattr(scheme, "on_live_channels", False):
+            DropDeadChannelsPass().apply(ctx, op)
         function = main_function(op)
         block = function.body.block
         ops = list(block.ops)

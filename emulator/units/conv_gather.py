@@ -14,7 +14,7 @@ from emulator.unit import Unit
 from isa.costs import multiplications, window_taps
 from isa.counts import Count
 from isa.gather import Unpacked, unpack_gather
-from isa.instructions.conv_gather import SPEC, cycles, gathering, lanes, position_sets
+from isa.instructions.conv_gather import SPEC, cycles, filling, gathering, lanes, position_sets, set_cycles
 from isa.integers import Values, ceil_div
 
 
@@ -51,7 +51,7 @@ def record(entry: Entry, v: Values, gathered: Gathered) -> None:
     sets, width = position_sets(v, target), lanes(target)
     groups, entries = int(stream.groups.sum()), int(stream.entries.sum())
     least = sum(ceil_div(n, v["banks"]) for n in stream.entries.tolist())
-    entry.takes(cycles(v, target, groups))
+    entry.takes(cycles(v, target, groups), filling(v, target), set_cycles(v, target, groups))
     entry.reads_inputs(gathered.tile)
     products = _products(v, stream)
     events = {

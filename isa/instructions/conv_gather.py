@@ -81,7 +81,9 @@ def extents(v: Values, target: Target) -> Sequence[Extent]:
 
 
 def filling(v: Values, target: Target) -> Number:
-    """Cycles in which the windows of all blocks come from ACT, over the broadcast of activations."""
+    """Cycles in which the windows of all blocks come from ACT, over the broadcast of activations. Those of the first
+    positions come before the instruction begins, if the one before does not need both sets of registers any more.
+    """
     a = target.array
     return ceil_div(v["r"] * v["s"] * v["c"] * a.blocks, a.broadcast_chunks * a.chunk)
 
@@ -95,9 +97,8 @@ def set_cycles(v: Values, target: Target, groups: Number) -> Number:
 
 
 def cycles(v: Values, target: Target, groups: Number) -> Number:
-    """All blocks take the same groups, each for another output position."""
-    sets = position_sets(v, target)
-    return target.array.issue_cycles + filling(v, target) + sets * set_cycles(v, target, groups)
+    """All blocks take the same groups, each for another output position; without those before the first set."""
+    return target.array.issue_cycles + position_sets(v, target) * set_cycles(v, target, groups)
 
 
 def counts(v: Values, target: Target) -> Counted:

@@ -93,7 +93,9 @@ class Scheme(Protocol):
     """How to hold the weights of a layer, or None to keep it dense.
 
     Must be deterministic for equal arguments. Raises `isa.errors.UserError` if the options cannot be met for this
-    layer. A scheme with options of its own has an attribute `own_options`: a line of help for each name.
+    layer. A scheme with options of its own has an attribute `own_options`: a line of help for each name. One whose
+    attribute `on_live_channels` is true is called once channels that do nothing have been dropped: its forms depend on
+    the number of a channel.
     """
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None: ...

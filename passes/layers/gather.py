@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from dialects.esc_gather import Banking, GatherConv2dOp
 from isa.formats import Scratchpad
 from isa.gather import Gathering, bank_loads, order_of, pack_gather
 from isa.instructions import load_bytes
-from isa.instructions.conv_gather import cycles, lanes, window_room
+from isa.instructions.conv_gather import cycles, filling, lanes, set_cycles, window_room
 from isa.integers import Number, by_value, choose, most
 from isa.target import Target
 from passes.decomposition.gather import Gathered
@@ -33,13 +34,13 @@ from passes.layers.convolution import (
     partial_sums,
     weight_transfers,
 )
-from passes.tiling.geometry import steps
+from passes.tiling.geometry import Span, steps
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
-from passes.tiling.problem import ComputeTile, Tiling, TilingProblem, WeightStream, Workload
+from passes.tiling.problem import Computed, ComputeTile, Tiling, TilingProblem, WeightStream, Workload
 
 _ALONE = Banking(1, 1, 0)
 """A weight a cycle."""
@@ -66,6 +67,27 @@ def _pack(weights: NDArray[np.int8], part: Transfer, banking: Banking) -> tuple[
     return pack_gather(here, how, order), groups
 
 
+@lru_cache(maxsize=4096)
+def _streams(weights: bytes, shape: tuple[int, int, int, int], banking: Banking, channels: int, depth: int) -> Streams:
+    """The streams of all parts of so many output channels and input channels."""
+    k, _, _, c = shape
+    values = np.frombuffer(weights, np.int8).reshape(shape)
+    parts = [Transfer(rows, deep) for rows in steps(0, k, channels) for deep in steps(0, c, depth)]
+    packed = [_pack(values, part, banking) for part in parts]
+    # The means are those of a whole part: the last ones of either axis may be smaller.
+    share = k * c / (channels * depth)
+    nbytes = [len(data) for data, _ in packed]
+    return Streams(max(nbytes), sum(nbytes) / share, sum(groups for _, groups in packed) / share)
+
+
+class _Cycles(NamedTuple):
+    """Cycles of an instruction, of its first windows before, and of a set of positions; of one tile or of many."""
+
+    cycles: Number
+    filling: Number
+    set: Number
+
+
 @dataclass(frozen=True)
 class GatherWork(Workload):
     """Weights int8 [K][R][S][C] as bytes, and how the machine gathers."""
@@ -73,27 +95,22 @@ class GatherWork(Workload):
     weights: bytes
     shape: tuple[int, int, int, int]
     banking: Banking
-    _streams: dict[int, Streams] = field(default_factory=dict[int, Streams], compare=False, repr=False)
 
     name = "gather"
     accumulates = True
     reads_all_channels = True
 
     def streams(self, channels: int, depth: int) -> Streams:
-        """Those of so many neighbouring output channels and input channels."""
-        k, r, s, c = self.shape
+        """Those of so many neighbouring output channels and input channels.
+
+        Fewer channels than a bundle are a part of one: no tiling that is any good takes them.
+        """
+        k, _, _, c = self.shape
         channels, depth = min(channels, k), min(depth, c)
-        key = channels * _CHANNELS + depth
-        if key not in self._streams:
-            weights = np.frombuffer(self.weights, np.int8).reshape(k, r, s, c)
-            parts = [Transfer(rows, deep) for rows in steps(0, k, channels) for deep in steps(0, c, depth)]
-            packed = [_pack(weights, part, self.banking) for part in parts]
-            # Those of a whole part: the last ones of either axis may be smaller.
-            share = k * c / (channels * depth)
-            nbytes = [len(data) for data, _ in packed]
-            groups = sum(groups for _, groups in packed)
-            self._streams[key] = Streams(max(nbytes), sum(nbytes) / share, groups / share)
-        return self._streams[key]
+        taken = max(channels, min(k, self.banking.bundle))
+        found = _streams(self.weights, self.shape, self.banking, taken, depth)
+        share = channels / taken
+        return Streams(found.widest, found.nbytes * share, found.groups * share)
 
     def _each(self, channels: Number, depth: Number, figure: str) -> Number:
         def of(key: int) -> float:
@@ -126,10 +143,20 @@ class GatherWork(Workload):
         return {bundle * n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)}
 
     def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
+        """Those of an instruction among others like it, the one before hiding a part of the first windows."""
+        found = self._cycles(p, tile, target)
+        return found.cycles + most(found.filling - found.set, 0)
+
+    def expected_cycles(self, p: TilingProblem, tile: ComputeTile, y: Span, x: Span, target: Target) -> Computed:
+        found = self._cycles(p, tile, target)
+        return Computed(float(found.cycles), float(found.filling), float(found.set))
+
+    def _cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> _Cycles:
         r, s = p.kernel
         fields = {"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "r": r, "s": s, "c": tile.depth}
         size, groups = (self._each(tile.channels, tile.depth, figure) for figure in ("nbytes", "groups"))
-        return cycles({**fields, "size": size}, target, groups)
+        v = {**fields, "size": size}
+        return _Cycles(cycles(v, target, groups), filling(v, target), set_cycles(v, target, groups))
 
 
 @dataclass(frozen=True)

@@ -78,3 +78,25 @@ def _cheapest(going: Bits, costs: F, most: F) -> Bits:
 def _affordable_rounds(k: int, d: int) -> int:
     """Rounds within the work of a layer, were half of its weights kept: a factor, its inverse and a product each."""
     return int(np.clip(_WORK / (k * (d / 2) ** 3), 1, _ROUNDS))
+
+
+def refit_by_gradients(wanted: F, metric: F, kept: Bits, rounds: int) -> tuple[F, F]:
+    """As `refit` by `rounds` of conjugate gradients on all channels at once, for supports that are too large to factor.
+
+    Saliencies are those of weights of which the others do not make up for one another: w^2 H_jj.
+    """
+    diagonal: F = np.diag(metric).copy()
+    target = linear.product(wanted, metric)
+    fitted = wanted * kept
+    left = (target - linear.product(fitted, metric)) * kept
+    scaled = left / diagonal
+    direction, size = scaled, (left * scaled).sum(axis=1)
+    for _ in range(rounds):
+        pushed = linear.product(direction, metric) * kept
+        curvature = (direction * pushed).sum(axis=1)
+        step = np.where(curvature > 0, size / np.where(curvature > 0, curvature, 1.0), 0.0)[:, None]
+        fitted, left = fitted + step * direction, left - step * pushed
+        scaled = left / diagonal
+        before, size = size, (left * scaled).sum(axis=1)
+        direction = scaled + np.where(before > 0, size / np.where(before > 0, before, 1.0), 0.0)[:, None] * direction
+    return fitted, fitted * fitted * diagonal

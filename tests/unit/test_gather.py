@@ -85,7 +85,11 @@ def test_the_price_is_that_of_the_emulator(case: Case, banking: Banking) -> None
     form = form_of(case, banking)
     program = program_of(form, case)
     found = price(form, shape_of(case), load_target("esc1"))
-    loads = {(i["dram"], i["size"]) for i in program.instructions if i.spec.mnemonic == "load.bytes" and i["pad"] == Scratchpad.COEF}
+    loads = {
+        (i["dram"], i["size"])
+        for i in program.instructions
+        if i.spec.mnemonic == "load.bytes" and i["pad"] == Scratchpad.COEF
+    }
     assert found.nbytes == sum(size for _, size in loads)
     assert found.nbytes == pytest.approx(form.packed_bytes(), rel=0.15, abs=40)
     x = np.random.default_rng(1).integers(0, 256, (1, case.c, case.size, case.size)).astype(np.float32)
