@@ -125,16 +125,12 @@ class GatherConv2dOp(AccumulatorOp):
     def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
         yield self.input, np.asarray(self.weight.array[wanted].astype(np.bool_).any(axis=(0, 1, 2)))
 
+    def pinned_channels(self) -> Sequence[SSAValue]:
+        # Without one of them, those behind it would lie in other banks and bundles than they were chosen for.
+        return self.input, self.output
+
     def drop_channels(self, flow: Flow) -> bool:
-        # The channels that are left move to other banks. Fewer of them are worth more than full banks.
-        weight = self.weight.array.astype(np.int8)
-        weight[~flow.needed[self.output]] = 0
-        weight[..., flow.zero[self.input]] = 0
-        weight = weight[flow.kept[self.output]][..., flow.kept[self.input]]
-        if np.array_equal(weight, self.weight.array):
-            return False
-        self.weight = DenseAttr.of(weight)
-        return True
+        return False
 
     def verify_(self) -> None:
         c = check_nhwc(self.input, "input")[3]

@@ -103,14 +103,13 @@ class GatherWork(Workload):
     def streams(self, channels: int, depth: int) -> Streams:
         """Those of so many neighbouring output channels and input channels.
 
-        Fewer channels than a bundle are a part of one: no tiling that is any good takes them.
+        Fewer channels than a bundle are taken to need as many groups: its banks are full of what all of them hold.
         """
         k, _, _, c = self.shape
         channels, depth = min(channels, k), min(depth, c)
         taken = max(channels, min(k, self.banking.bundle))
         found = _streams(self.weights, self.shape, self.banking, taken, depth)
-        share = channels / taken
-        return Streams(found.widest, found.nbytes * share, found.groups * share)
+        return found._replace(nbytes=found.nbytes * channels / taken)
 
     def _each(self, channels: Number, depth: Number, figure: str) -> Number:
         def of(key: int) -> float:

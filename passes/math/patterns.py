@@ -34,7 +34,7 @@ def dearest(costs: F, count: int) -> Bits:
 
 def unstructured(costs: F, share: float) -> Bits:
     """The dearest weights of the layer, wherever they are."""
-    return dearest(costs, round(share * costs.size))
+    return dearest(costs, max(1, round(share * costs.size)))
 
 
 def gather_scatter(costs: F, share: float, banks: int, bundle: int) -> Bits:

@@ -9,18 +9,25 @@ from hypothesis import strategies as st
 from test_price import CYCLES, SHARE, Case, shape_of
 from test_tile_equivalence import FAST, check, conv_cases, targets  # noqa: F401, the fixture
 from tile_models import Graph, lower
+from xdsl.context import Context
 from xdsl.ir import SSAValue
 
+from dialects.blob import DenseAttr
 from dialects.eisa import to_program
+from dialects.esc import Conv2dOp
 from dialects.esc_gather import Banking, GatherConv2dOp
+from dialects.interpreters.run import run_module
 from emulator.machine import Machine
 from escc.compress.price import price
 from isa.formats import Scratchpad
+from isa.gather import Gathering, bank_loads
 from isa.instructions.conv_gather import lanes
 from isa.program import Program
 from isa.target import load_target
+from passes.decompose_conv import DecomposeConvPass
 from passes.decomposition.gather import Gathered
 from passes.decomposition.weight_form import ConvWindow
+from passes.drop_dead_channels import DropDeadChannelsPass
 
 
 def random_weights(seed: int, shape: tuple[int, int, int, int], density: float = 0.3) -> np.ndarray:
@@ -97,3 +104,52 @@ def test_the_price_is_that_of_the_emulator(case: Case, banking: Banking) -> None
     statistics = Machine(program).run([x], stats=True).statistics
     assert statistics is not None
     assert found.cycles == pytest.approx(statistics.data["totals"]["cycles"], rel=SHARE, abs=CYCLES)
+
+
+def test_channels_stay_where_they_were_chosen_for() -> None:
+    """A convolution keeps its channels, also where nothing needs them; what comes before a needless one goes."""
+    g = Graph(6, 6, 4, signed=False)
+    weights = random_weights(1, (8, 3, 3, 8))
+    weights[..., 2:4] = 0
+    conv = GatherConv2dOp(g.conv(g.x, 8), weights, (1, 1), (1, 1, 1, 1), Banking(4, 2, 0))
+    module = g.module(g.conv(g.requantize(g.append(conv), signed=False), 3))
+    last = [op for op in module.walk() if isinstance(op, Conv2dOp)][-1]
+    wanted = last.weight.array.copy()
+    wanted[..., 4:] = 0
+    last.weight = DenseAttr.of(wanted)
+    result = module.clone()
+    DropDeadChannelsPass().apply(Context(), result)
+    result.verify()
+    image = [np.random.default_rng(1).integers(0, 256, (2, 4, 6, 6)).astype(np.float32)]
+    for a, b in zip(run_module(module, image), run_module(result, image), strict=True):
+        np.testing.assert_array_equal(a, b)
+    (left,) = [op for op in result.walk() if isinstance(op, GatherConv2dOp)]
+    np.testing.assert_array_equal(left.weight.array, weights)
+
+
+def test_faults_of_a_form_name_what_is_wrong() -> None:
+    weights, scale, banking = random_weights(1, (4, 3, 3, 8)), np.ones(4), Banking(8, 4, 0)
+    assert Gathered(weights, scale, banking).faults((4, 3, 3, 8)) == []
+    assert "integers must be int8[4, 3, 3, 9]" in Gathered(weights, scale, banking).faults((4, 3, 3, 9))[0]
+    least = np.full_like(weights, -128)
+    assert Gathered(least, scale, banking).faults((4, 3, 3, 8)) == ["integers must be from -127 to 127"]
+    assert "scale must be float64[4]" in Gathered(weights, -scale, banking).faults((4, 3, 3, 8))[0]
+    assert "at least 1" in Gathered(weights, scale, Banking(0, 1, 0)).faults((4, 3, 3, 8))[0]
+
+
+@pytest.mark.filterwarnings("ignore:no calibration data")
+def test_schemes_of_patterns_see_channels_that_do_something_alone() -> None:
+    """The third and the fourth channel between the convolutions reach nothing: banks are those of what is left."""
+    g = Graph(8, 8, 16, signed=False, seed=1)
+    module = g.module(g.conv(g.conv(g.x, 16), 16))
+    last = [op for op in module.walk() if isinstance(op, Conv2dOp)][-1]
+    weights = last.weight.array.copy()
+    weights[..., 2:4] = 0
+    last.weight = DenseAttr.of(weights)
+    DecomposeConvPass(scheme="gs", options=("sparsity=0.5", "banks=7"), samples=2).apply(Context(), module)
+    first, second = (op for op in module.walk() if isinstance(op, GatherConv2dOp))
+    assert len(first.weight.array) == 14
+    for op in (first, second):
+        k, r, s, c = op.weight.array.shape
+        loads = bank_loads(op.weight.array.reshape(k, r * s, c).astype(np.int8), Gathering.of(7, 16, c))
+        assert (loads == loads[:, :1]).all()
