@@ -19,7 +19,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def
 from dialects.attributes import integer
 from dialects.bfs_compute import ConvTileOp, verify_window, window_properties
 from dialects.bfs_tiles import ACT, COEF, INDEX, PSUM, ConstantForm, Range, TileOp, flat, positive
-from dialects.esc_gather import Banking
+from isa.gather import Banking
 
 
 @irdl_op_definition

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +37,7 @@ from dialects.esc_base import (
     q_of,
 )
 from isa import reference
-
-
-class Banking(NamedTuple):
-    """How the machine gathers: banks of a window, output channels of a bundle, and 1 if these are in an order of their
-    own. The fields are those of the operation of the same names.
-    """
-
-    banks: int
-    bundle: int
-    spread: int
+from isa.gather import Banking
 
 
 @irdl_op_definition

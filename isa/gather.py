@@ -59,6 +59,16 @@ class Gathering(NamedTuple):
         return cls(banks, rows, first % banks, channels % banks)
 
 
+class Banking(NamedTuple):
+    """How a convolution is gathered, whatever part of it: banks of a window, output channels of a bundle, and 1 if
+    these are in an order of their own.
+    """
+
+    banks: int
+    bundle: int
+    spread: int
+
+
 class Places(NamedTuple):
     """Places of a window [taps * c], bank after bank: those of bank b are `places[starts[b] : starts[b + 1]]`."""
 

@@ -18,14 +18,14 @@ from isa.instructions.conv_gather import SPEC, cycles, filling, gathering, lanes
 from isa.integers import Values, ceil_div
 
 
-class Gathered(NamedTuple):
+class GatherInputs(NamedTuple):
     """The input tile, and the stream."""
 
     tile: InputTile
     stream: Unpacked
 
 
-def execute(m: Memories, v: Values) -> Gathered:
+def execute(m: Memories, v: Values) -> GatherInputs:
     """One matrix product. Raises UserError if the stream is malformed, or a sum leaves int32."""
 
     def make() -> tuple[tuple[TileConvolution, Unpacked], int]:
@@ -37,22 +37,22 @@ def execute(m: Memories, v: Values) -> Gathered:
 
     (made, stream), act = m.derived(make), m.act_source(v)
     convolve(made, act, m.psum_tile(v), bool(v["accumulate"]), m.last_patches)
-    return Gathered(InputTile(act, made.numbers), stream)
+    return GatherInputs(InputTile(act, made.numbers), stream)
 
 
-def record(entry: Entry, v: Values, gathered: Gathered) -> None:
+def record(entry: Entry, v: Values, inputs: GatherInputs) -> None:
     """Cycles, and what becomes of the multipliers in them, follow the entries of the banks.
 
     `GATHER_WORK` counts the multipliers of a block that take an entry. Those of `GATHER_CONFLICT` wait because the
     entries of a bundle do not lie in its banks in equal numbers; those of `GATHER_IMBALANCE` would have no entry even
     if they did.
     """
-    target, stream = entry.target, gathered.stream
+    target, stream = entry.target, inputs.stream
     sets, width = position_sets(v, target), lanes(target)
     groups, entries = int(stream.groups.sum()), int(stream.entries.sum())
     least = sum(ceil_div(n, v["banks"]) for n in stream.entries.tolist())
     entry.takes(cycles(v, target, groups), filling(v, target), set_cycles(v, target, groups))
-    entry.reads_inputs(gathered.tile)
+    entry.reads_inputs(inputs.tile)
     products = _products(v, stream)
     events = {
         **multiplications(products),

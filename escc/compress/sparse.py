@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dialects.esc_gather import Banking
 from escc.compress.price import price
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of, target_and_metric
 from isa.errors import UserError
+from isa.gather import Banking
 from isa.instructions.conv_gather import lanes
 from passes.decomposition.gather import Gathered
 from passes.decomposition.scheme import ConvLayer, SchemeOptions

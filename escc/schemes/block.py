@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from dialects.esc_gather import Banking
 from escc.compress.sparse import PatternScheme
 from isa.errors import UserError
+from isa.gather import Banking
 from passes.decomposition.scheme import SchemeOptions
 from passes.math.patterns import Pattern, blocks
 

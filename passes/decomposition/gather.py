@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects import esc
-from dialects.esc_gather import Banking, GatherConv2dOp
-from isa.gather import Gathering, order_of, pack_gather
+from dialects.esc_gather import GatherConv2dOp
+from isa.gather import Banking, Gathering, order_of, pack_gather
 from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
 from passes.math.activation_quant import bounded
 from passes.math.weight_quant import ConvIntegers, corrected_bias

@@ -16,9 +16,9 @@ from xdsl.ir import SSAValue
 from dialects import esc
 from dialects.bfs_gather import ConvGatherOp, LoadSparseOp
 from dialects.esc_base import shape_of
-from dialects.esc_gather import Banking, GatherConv2dOp
+from dialects.esc_gather import GatherConv2dOp
 from isa.formats import Scratchpad
-from isa.gather import Gathering, bank_loads, order_of, pack_gather
+from isa.gather import Banking, Gathering, bank_loads, order_of, pack_gather
 from isa.instructions import load_bytes
 from isa.instructions.conv_gather import cycles, filling, lanes, set_cycles, window_room
 from isa.integers import Number, by_value, choose, most
@@ -48,8 +48,8 @@ _CHANNELS = 1 << 20
 """More than any layer has input channels."""
 
 
-class Streams(NamedTuple):
-    """Streams of a part of the weights: the most bytes of one, and the mean of bytes and of groups."""
+class SparseStreams(NamedTuple):
+    """SparseStreams of a part of the weights: the most bytes of one, and the mean of bytes and of groups."""
 
     widest: int
     nbytes: float
@@ -68,7 +68,9 @@ def _pack(weights: NDArray[np.int8], part: Transfer, banking: Banking) -> tuple[
 
 
 @lru_cache(maxsize=4096)
-def _streams(weights: bytes, shape: tuple[int, int, int, int], banking: Banking, channels: int, depth: int) -> Streams:
+def _streams(
+    weights: bytes, shape: tuple[int, int, int, int], banking: Banking, channels: int, depth: int
+) -> SparseStreams:
     """The streams of all parts of so many output channels and input channels."""
     k, _, _, c = shape
     values = np.frombuffer(weights, np.int8).reshape(shape)
@@ -77,10 +79,10 @@ def _streams(weights: bytes, shape: tuple[int, int, int, int], banking: Banking,
     # The means are those of a whole part: the last ones of either axis may be smaller.
     share = k * c / (channels * depth)
     nbytes = [len(data) for data, _ in packed]
-    return Streams(max(nbytes), sum(nbytes) / share, sum(groups for _, groups in packed) / share)
+    return SparseStreams(max(nbytes), sum(nbytes) / share, sum(groups for _, groups in packed) / share)
 
 
-class _Cycles(NamedTuple):
+class _GatherCycles(NamedTuple):
     """Cycles of an instruction, of its first windows before, and of a set of positions; of one tile or of many."""
 
     cycles: Number
@@ -100,7 +102,7 @@ class GatherWork(Workload):
     accumulates = True
     reads_all_channels = True
 
-    def streams(self, channels: int, depth: int) -> Streams:
+    def streams(self, channels: int, depth: int) -> SparseStreams:
         """Those of so many neighbouring output channels and input channels.
 
         Fewer channels than a bundle are taken to need as many groups: its banks are full of what all of them hold.
@@ -150,12 +152,12 @@ class GatherWork(Workload):
         found = self._cycles(p, tile, target)
         return Computed(float(found.cycles), float(found.filling), float(found.set))
 
-    def _cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> _Cycles:
+    def _cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> _GatherCycles:
         r, s = p.kernel
         fields = {"oh": tile.rows, "ow": tile.columns, "kn": tile.channels, "r": r, "s": s, "c": tile.depth}
         size, groups = (self._each(tile.channels, tile.depth, figure) for figure in ("nbytes", "groups"))
         v = {**fields, "size": size}
-        return _Cycles(cycles(v, target, groups), filling(v, target), set_cycles(v, target, groups))
+        return _GatherCycles(cycles(v, target, groups), filling(v, target), set_cycles(v, target, groups))
 
 
 @dataclass(frozen=True)

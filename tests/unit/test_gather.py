@@ -15,12 +15,12 @@ from xdsl.ir import SSAValue
 from dialects.blob import DenseAttr
 from dialects.eisa import to_program
 from dialects.esc import Conv2dOp
-from dialects.esc_gather import Banking, GatherConv2dOp
+from dialects.esc_gather import GatherConv2dOp
 from dialects.interpreters.run import run_module
 from emulator.machine import Machine
 from escc.compress.price import price
 from isa.formats import Scratchpad
-from isa.gather import Gathering, bank_loads
+from isa.gather import Banking, Gathering, bank_loads
 from isa.instructions.conv_gather import lanes
 from isa.program import Program
 from isa.target import load_target

@@ -18,8 +18,8 @@ from passes.tiling.layer_kind import LayerKind
 ROOT = Path(__file__).parents[2]
 
 
-class Gather(LayerKind):
-    name = "gather"
+class Folding(LayerKind):
+    name = "folding"
 
     def matches(self, op: Operation) -> bool:
         return False
@@ -29,8 +29,8 @@ class Gather(LayerKind):
 
 
 NEW_KIND = """\
-from test_layer_kinds import Gather
-KIND = Gather()
+from test_layer_kinds import Folding
+KIND = Folding()
 """
 
 
@@ -40,17 +40,17 @@ def fresh_table() -> Iterator[None]:
     layer_kinds.cache_clear()
     yield
     layer_kinds.cache_clear()
-    sys.modules.pop("passes.layers.gather", None)
+    sys.modules.pop("passes.layers.folding", None)
 
 
 @pytest.mark.usefixtures("fresh_table")
 def test_a_new_file_is_a_new_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [kind.name for kind in layer_kinds()]
     layer_kinds.cache_clear()
-    (tmp_path / "gather.py").write_text(NEW_KIND)
-    (tmp_path / "kit_of_gather.py").write_text("SHARED = 1\n")
+    (tmp_path / "folding.py").write_text(NEW_KIND)
+    (tmp_path / "kit_of_folding.py").write_text("SHARED = 1\n")
     monkeypatch.setattr(layers, "__path__", [*layers.__path__, str(tmp_path)])
-    assert [kind.name for kind in layer_kinds()] == sorted([*before, "gather"])
+    assert [kind.name for kind in layer_kinds()] == sorted([*before, "folding"])
 
 
 def test_no_shared_file_lists_the_kinds_of_the_tree() -> None:
@@ -60,16 +60,19 @@ def test_no_shared_file_lists_the_kinds_of_the_tree() -> None:
 
 
 def test_a_kind_that_is_found_twice_counts_once() -> None:
-    kind = Gather()
-    assert assemble_kinds([("gather", kind), ("gather", kind)]) == (kind,)
+    kind = Folding()
+    assert assemble_kinds([("folding", kind), ("folding", kind)]) == (kind,)
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ([("gather", Gather)], "the layer kind 'gather' must be a LayerKind, found ABCMeta"),
-        ([("scatter", Gather())], "the layer kind 'gather' is found under the name 'scatter'"),
-        ([("gather", Gather()), ("gather", Gather())], "two layer kinds have the name 'gather', Gather and Gather"),
+        ([("folding", Folding)], "the layer kind 'folding' must be a LayerKind, found ABCMeta"),
+        ([("scatter", Folding())], "the layer kind 'folding' is found under the name 'scatter'"),
+        (
+            [("folding", Folding()), ("folding", Folding())],
+            "two layer kinds have the name 'folding', Folding and Folding",
+        ),
     ],
 )
 def test_what_is_no_kind_of_its_own_is_refused(found: list[tuple[str, object]], message: str) -> None:

@@ -10,9 +10,9 @@ from test_kmeans import layer
 from test_tile_equivalence import check as check_machine
 from tile_models import Graph
 
-from dialects.esc_gather import Banking, GatherConv2dOp
+from dialects.esc_gather import GatherConv2dOp
 from isa.errors import UserError
-from isa.gather import Gathering, bank_loads
+from isa.gather import Banking, Gathering, bank_loads
 from passes.decomposition.gather import Gathered
 from passes.decomposition.scheme import SchemeOptions, check, load_scheme, own_options
 
