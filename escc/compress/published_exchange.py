@@ -71,7 +71,8 @@ def _normalised(coefficients: F, level: int) -> F:
 def _powers(x: F, level: int) -> F:
     """The powers of two from 1 to `level` that are nearest in their logarithm, with the signs of x; 0 below a half."""
     size = np.abs(x)
-    powers = 2.0 ** np.rint(np.clip(log2(np.maximum(size, 0.5)), 0, int(level).bit_length() - 1))
+    exponents = np.rint(np.clip(log2(np.maximum(size, 0.5)), 0, level.bit_length() - 1))
+    powers = np.ldexp(1.0, exponents.astype(np.int64))
     rounded: F = np.where(size < 0.5, 0.0, np.sign(x) * powers)
     return rounded
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from escc.compress.decompose import Fit, Settings
 from escc.compress.initial import sizes
 from escc.compress.metric import Metric, SeparateMetric
-from escc.compress.price import Cost
+from escc.compress.price import Cost, price
 from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
 from isa.instructions.conv_esc import working_slices
@@ -24,9 +25,13 @@ from isa.levels import LEVELS
 from passes.decomposition.int8 import Int8
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.weight_form import WeightForm
 from passes.math.moments import ChannelMoments
 
 F = NDArray[np.float64]
+AnyForm = TypeVar("AnyForm", bound=WeightForm)
+
+_LOG = logging.getLogger(__name__)
 
 RIDGE = 1e-3
 """Least pull of the target towards the original weights, as a share of the mean input variance."""
@@ -279,6 +284,14 @@ def int8_of(layer: ConvLayer) -> Int8:
     largest = np.abs(layer.weights).max(axis=(1, 2, 3))
     scale = np.where(largest > 0, largest, 1.0) / 127
     return Int8(np.rint(layer.weights / scale[:, None, None, None]).astype(np.int8), scale)
+
+
+def tiled(layer: ConvLayer, form: AnyForm) -> AnyForm | None:
+    """The form if the scratchpads hold what it needs; else None, and the log says so."""
+    if math.isfinite(price(form, layer.shape, layer.target).cycles):
+        return form
+    _LOG.info(f"node '{layer.name}' (Conv) stays dense: the scratchpads do not hold its form '{form.name}'")
+    return None
 
 
 class WithLevels:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from escc.compress.fit_circulant import fit_circulant
 from escc.compress.price import price
-from escc.compress.schemes import Prices, int8_of, target_and_metric
+from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
 from isa.circulant import BLOCKS
 from isa.errors import UserError
 from passes.decomposition.circulant import Circulant
@@ -46,8 +46,8 @@ class _Circulant:
         if min(k, c) < LEAST_BLOCKS * block:
             return None
         fit = fit_circulant(*target_and_metric(layer), block)
-        form = Circulant(fit.values, c, fit.s, fit.relative_error)
-        if options.byte_price is None and options.cycle_price is None:
+        form = tiled(layer, Circulant(fit.values, c, fit.s, fit.relative_error))
+        if form is None or (options.byte_price is None and options.cycle_price is None):
             return form
         prices = Prices.of(layer, options)
         now, then = (price(f, layer.shape, layer.target) for f in (int8_of(layer), form))

@@ -9,7 +9,7 @@ published rule, which looks at the weights alone and has vectors for each output
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -31,6 +31,7 @@ from escc.compress.schemes import (
     asked_level,
     int8_of,
     most_bases,
+    tiled,
 )
 from isa.errors import UserError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
@@ -157,28 +158,28 @@ class _Smartexchange:
         counts = _asked_vectors(options, patch.width)
         search = _RowSearch(layer, patch, prices.byte_price(layer), options.seed, max(counts))
         if rule == "weights":
-            return search.published(level)
+            return tiled(layer, search.published(level))
         now = prices.objective(layer, 0.0, price(int8_of(layer), layer.shape, layer.target))
 
         def value(form: WeightForm) -> float:
             return prices.objective(layer, form.relative_error, price(form, layer.shape, layer.target))
 
-        def forms(fit: Fit) -> Iterator[WeightForm]:
-            yield search.rebuilt(fit)
+        def best_of(fit: Fit) -> tuple[float, WeightForm]:
+            """The cheaper form of a fit, and what it costs."""
+            forms: list[WeightForm] = [search.rebuilt(fit)]
             other = None if only_rebuilt else search.basis_first(fit)
             if other is not None and len(other.basis) <= most_bases(layer, level):
-                yield other
-
-        def objective(fit: Fit) -> float:
-            return min(map(value, forms(fit)))
+                forms.append(other)
+            return min(((value(form), form) for form in forms), key=lambda found: found[0])
 
         rungs = [Rung(count, level) for count in counts]
-        brief = [search.fit(rung, QUICK) for rung in rungs]
-        best = min(range(len(rungs)), key=lambda i: objective(brief[i]))
-        fit = search.fit(rungs[best], THOROUGH, Usage.of(brief[best], level)) if layer.calibrated else brief[best]
-        fit = search.complete(rungs[best], min(fit, brief[best], key=objective))
-        form = min(forms(fit), key=value)
-        if value(form) < now:
+        tried = [(best_of(fit)[0], fit, rung) for rung in rungs for fit in (search.fit(rung, QUICK),)]
+        least, fit, rung = min(tried, key=lambda found: found[0])
+        if layer.calibrated:
+            thorough = search.fit(rung, THOROUGH, Usage.of(fit, level))
+            fit = thorough if best_of(thorough)[0] < least else fit
+        found, form = best_of(search.complete(rung, fit))
+        if found < now:
             return form
         _LOG.info(f"node '{layer.name}' (Conv) stays dense: int8 weights have the lower price")
         return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escc.compress.fit_circulant import fit_circulant
+from escc.compress.schemes import tiled
 from escc.schemes.circulant import SCHEME as circulant
 from isa.circulant import expand, summed
 from isa.errors import UserError
@@ -82,3 +85,8 @@ def test_a_block_that_is_none_is_refused() -> None:
     for text in ("1", "17", "x"):
         with pytest.raises(UserError, match=f"k={text}: a block has from 2 to 16 channels"):
             circulant(layer(np.ones((8, 1, 1, 8))), SchemeOptions(own={"k": text}))
+
+
+def test_a_layer_whose_output_channel_coef_does_not_hold_stays_dense() -> None:
+    w = replace(layer(np.ones((4, 1, 1, 40000))), input_shape=(1, 1, 40000), output_shape=(1, 1, 4), moments=None)
+    assert tiled(w, Circulant(np.ones((2, 1, 1, 20000, 2), np.int8), 40000, np.ones(4))) is None

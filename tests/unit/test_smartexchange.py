@@ -122,3 +122,8 @@ def test_equal_seeds_give_equal_answers() -> None:
     a, b = smartexchange(w, options), smartexchange(w, options)
     assert isinstance(a, SmartExchange) and isinstance(b, SmartExchange)
     assert a.coefficients.tobytes() == b.coefficients.tobytes() and a.scale.tobytes() == b.scale.tobytes()
+
+
+def test_more_vectors_than_par_holds_leave_a_layer_dense() -> None:
+    w = layer(np.random.default_rng(4).standard_normal((600, 3, 3, 2)))
+    assert smartexchange(w, SchemeOptions(own={"rule": "weights"})) is None
