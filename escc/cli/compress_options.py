@@ -218,6 +218,20 @@ def _add_training(parser: CommandParser) -> None:
         "never; example: --patience 5)",
     )
     group.add_argument(
+        "--drop-batches",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the batches that are left out at random, each epoch others (number; default: 0; "
+        "example: --drop-batches 0.5)",
+    )
+    group.add_argument(
+        "--early-bird",
+        action="store_true",
+        help="settle which coefficients are used as soon as the budget chooses about the same ones in five successive "
+        "epochs (flag; default off)",
+    )
+    group.add_argument(
         "--recalibrate",
         action=argparse.BooleanOptionalAction,
         default=True,

@@ -18,7 +18,7 @@ from escc.irtext import make_context
 from escc.onnx_export import export_model
 from escc.onnx_import import fingerprint, import_model
 from escc.report import LayerReport, Report
-from escc.training import checkpoint
+from escc.training import checkpoint, cost
 from escc.training.data import Preprocessing, TrainingSamples, load_samples, split
 from escc.training.recalibrate import recalibrate
 from escc.training.session import Prepared, Session, compile_program
@@ -73,6 +73,8 @@ class Options:
     checkpoint: str | None
     resume: bool
     precision: str
+    drop_batches: float
+    early_bird: bool
 
 
 _ELSEWHERE = ("model", "data", "validation", "device", "checkpoint", "resume")
@@ -90,6 +92,7 @@ class Measure:
     labelled: bool
     float_accuracy: float
     accuracy: float
+    training: str
 
 
 class Job:
@@ -182,6 +185,8 @@ class Job:
             augment=o.augment,
             seed=o.seed,
             bf16=o.precision == "bfloat16",
+            drop_batches=o.drop_batches,
+            early_bird=o.early_bird,
         )
         torch.backends.cudnn.benchmark = True  # shapes repeat
         for network in (prepared.network, prepared.teacher):
@@ -339,7 +344,16 @@ class Job:
             some.y is not None,
             trainer.accuracy(some, teacher=True),
             float((found == wanted.cpu()).double().mean()),
+            self._cost(trainer, some),
         )
+
+    def _cost(self, trainer: Trainer, samples: TrainingSamples) -> str:
+        """What the training took."""
+        image = samples.inputs(samples.x[:1])
+        network, teacher = (cost.measured(x.cpu(), image) for x in (trainer.network, trainer.teacher))
+        target = load_target(self._options.target)
+        bf16 = self._options.precision == "bfloat16"
+        return cost.text(cost.total(network, teacher, trainer.counts, bf16, target.energy), target.name)
 
 
 def summary(measure: Measure) -> str:
@@ -354,6 +368,8 @@ def summary(measure: Measure) -> str:
         f"samples)",
         f"{m.constants:,} bytes of constants, {m.float_bytes / m.constants:.1f}x smaller than {m.float_bytes:,} bytes "
         f"of float32 weights",
+        _weights_alone(m),
+        m.training,
         "",
         f"{'layer':<{width}} {'kind':<10} {'weights':>9} {'density':>8} {'bits/weight':>11} {'bytes':>9} {'coef.':>9} "
         f"{'bound':>9}",
@@ -367,6 +383,19 @@ def summary(measure: Measure) -> str:
             f"{layer.packed_bytes:>9,} {layer.coefficient_bytes:>9,} {bound:>9}"
         )
     return "\n".join(lines)
+
+
+def _weights_alone(m: Measure) -> str:
+    """The ratio that is often published beside that of everything: values other than 0, without their positions."""
+    bits = 0.0
+    for layer in m.layers:
+        if layer.coefficients is not None and layer.density is not None:
+            each = 8 if layer.coefficient_level is None else layer.coefficient_level.bit_length()
+            bits += each * layer.coefficients * layer.density
+    return (
+        f"{bits / 8:,.0f} bytes of weights alone, without positions, bases and parameters: "
+        f"{8 * m.float_bytes / max(bits, 1):,.1f}x smaller"
+    )
 
 
 def _device(name: str) -> torch.device:

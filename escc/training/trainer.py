@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from escc.training.admm import Admm
+from escc.training.cost import Counts
 from escc.training.data import TrainingSamples
+from escc.training.early_bird import EarlyBird
 from escc.training.network import Network
 from escc.training.sparsity import Sparsity
-from escc.training.straight_through import CELL, DecomposedConv
+from escc.training.straight_through import DecomposedConv
 from escc.training.teacher import Teacher
 
 _ATTEMPTS = 6
@@ -29,10 +32,6 @@ _PROBES = 4
 """A probe of the curvature is taken in one of so many steps."""
 _TUNE = 1 / 3
 """Share of the epochs that ADMM ends with, of straight-through training."""
-_PULL = (1e-4, 1e-2)
-"""Share of the way to Z that ADMM's penalty draws a coefficient in a step, at the start and at the end."""
-_NEAR = 0.45
-"""Farthest that a latent coefficient lies from its ternary value when ADMM is over; less than half a step."""
 _BATCH = 500
 """TrainingSamples of a batch without gradients."""
 _RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
@@ -44,6 +43,8 @@ class Plan:
     """What the training is asked to do; two runs with equal plans and data give equal results.
 
     `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens.
+    With `early_bird`, it ends as soon as the budget chooses about the same coefficients in successive epochs. The share
+    `drop_batches` of the batches is left out at random.
     """
 
     method: str
@@ -58,6 +59,8 @@ class Plan:
     augment: tuple[str, ...]
     seed: int
     bf16: bool = False
+    drop_batches: float = 0.0
+    early_bird: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class State:
     best: float = -1.0
     best_epoch: int = 0
     best_model: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    frozen: bool = False
+    """Whether the coefficients in use are settled."""
 
 
 class Trainer:
@@ -103,6 +108,8 @@ class Trainer:
         self._train, self._plan, self._device, self._weigh = train.to(device), plan, device, weigh
         self.sparsity = Sparsity(network)
         self.state = State()
+        self.counts = Counts()
+        self._early_bird = EarlyBird()
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self._optimizer = torch.optim.Adam(_groups(network, plan.lr), betas=(0.9, 0.99), fused=True)
         self._steps = max(1, len(train) // min(plan.batch, len(train)))
@@ -120,6 +127,8 @@ class Trainer:
             "sparsity": self.sparsity.state(),
             "admm": None if self._admm is None else self._admm.state(),
             "start_bytes": self._start_bytes,
+            "counts": vars(self.counts),
+            "masks": list(self._early_bird.masks),
             **vars(self.state),
         }
 
@@ -131,6 +140,8 @@ class Trainer:
         if self._admm is not None:
             self._admm.load(saved["admm"])
         self._start_bytes = saved["start_bytes"]
+        self.counts = Counts(**saved["counts"])
+        self._early_bird.masks.extend([[m.to(self._device) for m in mask] for mask in saved["masks"]])
         self.state = State(**{name: saved[name] for name in vars(State())})
 
     # Training -----------------------------------------------------------------------------------------------------
@@ -170,6 +181,8 @@ class Trainer:
                 kept = [(m.latent.detach().clone(), m.threshold.clone()) for m in self._modules]
             self._admm.settle()
         self._relax(False)
+        if self._plan.early_bird and not kept:
+            self._look_for_ticket()
         self._tighten(step)
         accuracy, size = self.accuracy(self.held), round(self.sparsity.bytes())
         if self._may_be_best(step, accuracy):
@@ -197,6 +210,22 @@ class Trainer:
             self.state.best, self.state.best_epoch = accuracy, self.state.epoch
             self.state.best_model = copy.deepcopy(self.network.state_dict())
 
+    @torch.no_grad()
+    def _look_for_ticket(self) -> None:
+        """Settle the coefficients in use if those that the whole budget leaves are about the same as an epoch ago."""
+        most = self._plan.most_bytes
+        if most is None or self.state.frozen:
+            return
+        before = [m.threshold.clone() for m in self._modules]
+        self.sparsity.tighten(most)
+        mask = [m.projected(m.latent) != 0 for m in self._modules]
+        self.state.frozen = self._early_bird.settled(mask)
+        for module, threshold, used in zip(self._modules, before, mask, strict=True):
+            if self.state.frozen:
+                module.threshold.masked_fill_(~used, math.inf)
+            else:
+                module.threshold.copy_(threshold)
+
     def _may_be_best(self, step: int, accuracy: float) -> bool:
         """Whether a network of such accuracy is worth a look at its real bytes, for which it is compiled."""
         most = self._plan.most_bytes
@@ -220,10 +249,14 @@ class Trainer:
         self._relax(relaxed)
         self.network.train()
         every = max(1, self._steps // _EVENTS)
+        taken = 0
         total = torch.zeros((), device=self._device)
         for i, (x, y) in enumerate(self._train.shuffled(self._plan.batch, rng, self._plan.augment, self._device)):
             step = epoch * self._steps + i
-            if step % every == 0:
+            if self._plan.drop_batches and float(torch.rand((), generator=rng)) < self._plan.drop_batches:
+                continue
+            taken += 1
+            if taken % every == 1 or every == 1:
                 if self._admm is not None and relaxed:
                     self._admm.project(self._target(step), self._relaxed_share(step))
                 else:
@@ -231,7 +264,8 @@ class Trainer:
             rate = self._rate(step)
             for group in self._optimizer.param_groups:
                 group["lr"] = self._plan.lr * group["relative"] * rate
-            loss = self._backward(x, y, rng if step % _PROBES == 0 else None)
+            probed = step % _PROBES == 0 and not self.state.frozen
+            loss = self._backward(x, y, rng if probed else None)
             cast(Any, self._optimizer).step()
             if self._admm is not None and relaxed:
                 self.sparsity.move_relaxed(rate, len(x), self._admm.pulls())
@@ -240,7 +274,8 @@ class Trainer:
             self.network.after_step()
             total += loss
             tick(len(x))
-        return float(total) / self._steps
+        self.counts.batches += taken
+        return float(total) / max(1, taken)
 
     def _rate(self, step: int) -> float:
         """Short warm-up, then a cosine down to 2 %; after ADMM the same again for the training that follows it."""
@@ -254,11 +289,13 @@ class Trainer:
     def _backward(self, x: Tensor, y: Tensor | None, probe: torch.Generator | None) -> Tensor:
         """Gradients of a batch; with a random generator, a probe of the curvature too."""
         self.network.zero_grad(set_to_none=True)
+        self.counts.trained += len(x)
         with torch.autocast(self._device.type, torch.bfloat16, self._plan.bf16):
             with torch.no_grad():
                 wanted = self.teacher(x).flatten(1).float()
             scores = self.network(x).flatten(1).float()
         if probe is not None and self.sparsity.latents:
+            self.counts.probed += len(x)
             weights = self._probe(scores.detach(), probe)
             self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
         loss = self._loss(scores, wanted, y)
@@ -300,12 +337,14 @@ class Trainer:
         most = self._plan.most_bytes
         if most is None:
             return math.inf
+        if self.state.frozen:
+            return most
         done = min(1.0, step / max(1.0, self._plan.anneal * self._total))
         return most + max(0.0, self._start_bytes - most) * (1 - done) ** 3
 
     def _annealed(self, step: int) -> bool:
         """Whether the bytes have come down to the budget: every further choice would disturb what was learnt."""
-        return step >= self._plan.anneal * self._total
+        return self.state.frozen or step >= self._plan.anneal * self._total
 
     def _tighten(self, step: int) -> None:
         """Bring the network to the bytes allowed at a step, unless it is there already: new thresholds do some harm."""
@@ -354,6 +393,7 @@ class Trainer:
     def accuracy(self, samples: TrainingSamples, teacher: bool = False) -> float:
         """Share of the samples whose highest score is their label (without labels: the teacher's highest)."""
         model = self.teacher if teacher else self.network
+        self.counts.judged += len(samples)
         right = 0
         for x, y in samples.batches(_BATCH, self._device):
             wanted = self.teacher(x).flatten(1).argmax(1) if y is None else y
@@ -382,59 +422,3 @@ def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
             continue  # moved by `Sparsity`
         kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
     return [{"params": p, "lr": lr, "relative": _RATES.get(kind, _RATES["weight"])} for kind, p in kinds.items()]
-
-
-class Admm:
-    """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
-
-    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; in
-    between, A goes down the loss plus rho/2 * |A - Z + U|^2, where rho is diagonal, such that in a step the penalty
-    takes each coefficient the same share of its way. It starts from A = Z, the ternary coefficients as they are; rho
-    grows until in the end A is Z. `settle` ends it.
-    """
-
-    def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
-        self._modules, self._sparsity = modules, sparsity
-        with torch.no_grad():
-            for module in modules:
-                module.latent.copy_(module.coefficients())
-        self._target = [m.latent.detach().clone() for m in modules]
-        self._dual = [torch.zeros_like(m.latent) for m in modules]
-        self._pull = _PULL[0]
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
-        return {"target": self._target, "dual": self._dual, "pull": self._pull}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        for mine, saved in zip((*self._target, *self._dual), (*state["target"], *state["dual"]), strict=True):
-            mine.copy_(saved)
-        self._pull = state["pull"]
-
-    @torch.no_grad()
-    def project(self, most: float, progress: float) -> None:
-        """Z := the ternary point next to A + U that fits `most` bytes; U := U + A - Z.
-
-        The pull follows `progress`, from 0 to 1.
-        """
-        moved = [m.latent + u for m, u in zip(self._modules, self._dual, strict=True)]
-        if math.isfinite(most):
-            self._sparsity.tighten(most, moved)
-        least, largest = _PULL
-        before, self._pull = self._pull, least * (largest / least) ** progress
-        for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
-            z.copy_(module.projected(a))
-            u.copy_((a - z).clamp_(-CELL, CELL) * (before / self._pull))  # rho * U stays
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Latent coefficients and thresholds whose ternary values are Z."""
-        for module, z in zip(self._modules, self._target, strict=True):
-            module.latent.copy_(z + (module.latent - z).clamp_(-_NEAR, _NEAR))
-            module.threshold.masked_fill_(torch.isfinite(module.threshold), CELL)
-
-    def pulls(self) -> list[Tensor]:
-        """What the penalty takes off each coefficient in a step."""
-        triples = zip(self._modules, self._dual, self._target, strict=True)
-        return [(m.latent.detach() - z + u) * self._pull for m, u, z in triples]

@@ -30,7 +30,8 @@ from escc.cli.compress import main
 from escc.cli.emulate import main as emulate
 from escc.onnx_import import import_model
 from escc.training import checkpoint, data
-from escc.training.trainer import Admm, Trainer
+from escc.training.admm import Admm
+from escc.training.trainer import Trainer
 from isa.arrays import Input
 from isa.errors import UserError
 
@@ -100,6 +101,8 @@ def test_budgets_are_honoured_and_the_measure_is_true(
     assert size <= WEIGHTS / 14
     assert f"{size:,} bytes of constants, {WEIGHTS / size:.1f}x smaller than {WEIGHTS:,}" in text
     assert f"compressed {top1:.2f}% (emulator, 64 held-out samples)" in text
+    alone = re.search(r"^([\d,]+) bytes of weights alone, without positions", text, re.MULTILINE)
+    assert alone is not None and int(alone[1].replace(",", "")) < size
     assert re.search(r"^block\S* +escalate +\d+ +[\d.]+% ", text, re.MULTILINE)
 
 
@@ -173,6 +176,46 @@ def test_a_resumed_run_is_an_uninterrupted_one(
     assert whole.read_bytes() == parts.read_bytes()
 
 
+def test_settled_coefficients_survive_a_resumed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved, whole, parts = (folder / f"early.{suffix}" for suffix in ("pt", "onnx", "resumed"))
+    options = ["--epochs", "7", "--ratio", "13", "--early-bird", "--drop-batches", "0.5", "--checkpoint", str(saved)]
+    frozen: list[bool] = []
+    judge = Trainer._judge
+
+    def watched(self: Trainer, epoch: int) -> Any:
+        found = judge(self, epoch)
+        frozen.append(self.state.frozen)
+        return found
+
+    def interrupted(self: Trainer, epoch: int) -> Any:
+        if epoch == 6:
+            raise KeyboardInterrupt
+        return judge(self, epoch)
+
+    monkeypatch.setattr("escc.training.early_bird._CLOSE", 0.9)
+    monkeypatch.setattr(Trainer, "_judge", watched)
+    assert compress(folder, whole, *options, "-q") == 0
+    assert frozen == [False] * 4 + [True] * 3  # five masks agree, with such a tolerance
+    saved.unlink()
+    monkeypatch.setattr(Trainer, "_judge", interrupted)
+    assert compress(folder, parts, *options, "-q") == 130
+    monkeypatch.setattr(Trainer, "_judge", judge)
+    assert compress(folder, parts, *options, "-q", "--resume") == 0
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_the_report_counts_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counted: list[float] = []
+    for options in ((), ("--drop-batches", "0.5"), ("--precision", "bfloat16")):
+        assert compress(folder, folder / "cost.onnx", *DECOMPOSED, "--rate", "1", "--epochs", "2", *options) == 0
+        line = re.search(
+            r"^training: (\S+) multiply-\S+ forward, (\S+) backward.*; (\S+) J", capsys.readouterr().out, re.M
+        )
+        assert line is not None
+        counted += [float(line[2]), float(line[3])]
+    assert counted[2] < 0.8 * counted[0] and counted[4] == counted[0] and counted[5] < counted[1]
+
+
 def test_a_checkpoint_of_another_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = folder / "other.pt"
     assert compress(folder, folder / "x.onnx", *DECOMPOSED, "--epochs", "1", "--checkpoint", str(saved), "-q") == 0
@@ -189,7 +232,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     assert checkpoint.load(str(path), {"a": 1})["b"].tolist() == [1] * 64
     data = path.read_bytes()
     rng = np.random.default_rng(0)
-    damaged = [data[:20], data[:-1], data + b"x", b"not one", b"", data.replace(b"escc training 2", b"escc training 1")]
+    damaged = [data[:20], data[:-1], data + b"x", b"not one", b"", data.replace(b"escc training 3", b"escc training 2")]
     for at in rng.integers(0, len(data), 60):  # whatever it hits: a value, a name, padding
         damaged.append(data[:at] + bytes([data[at] ^ (1 << rng.integers(8))]) + data[at + 1 :])
     for raw in damaged:
@@ -200,7 +243,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         digest = hashlib.sha256(buffer.getvalue()).digest()
-        path.write_bytes(b"escc training 2\n" + digest + buffer.getvalue())
+        path.write_bytes(b"escc training 3\n" + digest + buffer.getvalue())
         with pytest.raises(UserError, match="not a checkpoint"):
             checkpoint.load(str(path), {"a": 1})
 
