@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import borrowing
+from isa.jit import woven
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -150,13 +150,13 @@ def new_dram(target: Target) -> Channel:
     return Channel(timing, banks, state, np.full(4, _LONG_AGO), queues, np.zeros(2, np.int64), openings)
 
 
-@borrowing
+@woven
 def full_of_openings(dram: Channel) -> bool:
     """Whether `openings` must be emptied before the next command."""
     return dram.state[0]["openings"] + 1 >= dram.openings.shape[0]
 
 
-@borrowing
+@woven
 def _opened(dram: Channel, time: int, bank: int, row: int) -> None:
     """Note that a row is opened, or all rows closed."""
     state = dram.state[0]
@@ -167,7 +167,7 @@ def _opened(dram: Channel, time: int, bank: int, row: int) -> None:
     state["openings"] += 1
 
 
-@borrowing
+@woven
 def enqueue(dram: Channel, address: int, write: int, number: int, now: int) -> None:
     """A burst arrives at the controller, whose queue has room for it, not before all that has happened."""
     t = dram.timing
@@ -183,7 +183,7 @@ def enqueue(dram: Channel, address: int, write: int, number: int, now: int) -> N
     dram.waiting[write] += 1
 
 
-@borrowing
+@woven
 def _refresh(dram: Channel, begin: int) -> int:
     """Close all rows from clock `begin` on and refresh; the clock of the refresh command."""
     t, state = dram.timing, dram.state[0]
@@ -208,7 +208,7 @@ def _refresh(dram: Channel, begin: int) -> int:
     return time
 
 
-@borrowing
+@woven
 def _refresh_idle(dram: Channel, now: int) -> None:
     """The refreshes that fell due, up to `now`, while the queues were empty."""
     t, state = dram.timing, dram.state[0]
@@ -224,13 +224,13 @@ def _refresh_idle(dram: Channel, now: int) -> None:
         dram.banks[b]["activate"] = time + t.trfc
 
 
-@borrowing
+@woven
 def _overdue(dram: Channel, direction: int, now: int) -> bool:
     """Whether the oldest burst of a queue has waited for long enough to go before all others."""
     return dram.waiting[direction] > 0 and now - dram.queues[direction, 0]["arrival"] >= dram.timing.age
 
 
-@borrowing
+@woven
 def _direction(dram: Channel, now: int) -> int:
     """Reads go first until `write_high` writes wait; then writes until `write_low` are left. Overdue bursts go first
     of all, the older one of two.
@@ -248,7 +248,7 @@ def _direction(dram: Channel, now: int) -> int:
     return int(writes > dram.timing.write_low)
 
 
-@borrowing
+@woven
 def _next_overdue(dram: Channel, now: int) -> int:
     """The next clock after now in which the oldest burst of a queue becomes overdue."""
     found = NEVER
@@ -260,7 +260,7 @@ def _next_overdue(dram: Channel, now: int) -> int:
     return found
 
 
-@borrowing
+@woven
 def decide(dram: Channel, now: int) -> None:
     """Find the next command if no burst arrives before it: `next`, `time` and `index` of the state."""
     state = dram.state[0]
@@ -288,7 +288,7 @@ def decide(dram: Channel, now: int) -> None:
         state["time"] = state["refresh"]
 
 
-@borrowing
+@woven
 def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
     """The earliest command for a burst of direction d; of several, a column command, then the oldest."""
     t, state, banks, queue = dram.timing, dram.state[0], dram.banks, dram.queues[d]
@@ -332,7 +332,7 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
     state["index"] = index
 
 
-@borrowing
+@woven
 def perform(dram: Channel) -> tuple[int, int]:
     """Give the command that was decided on. After a column command, the number of its burst and the end of its data;
     otherwise -1 and 0.
@@ -365,7 +365,7 @@ def perform(dram: Channel) -> tuple[int, int]:
     return _column(dram, d, now)
 
 
-@borrowing
+@woven
 def _column(dram: Channel, d: int, now: int) -> tuple[int, int]:
     """A column command for the chosen burst, which leaves its queue."""
     t, state = dram.timing, dram.state[0]

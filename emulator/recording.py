@@ -7,6 +7,7 @@ add what the data of image 0 decide. Formulas are explained in docs/performance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -82,7 +83,9 @@ class Entry:
 
     def request(self, count: Count, *pieces: tuple[int, int]) -> None:
         """DRAM requests of the instruction, (address, bytes) each; whole bursts count."""
-        self.request_all(count, joined(pieces))
+        found, nbytes = _requested(pieces, self.target.dram.burst_bytes)
+        self._recorder.requests[self._number] = found
+        self.add(count, nbytes)
 
     def request_all(self, count: Count, pieces: Longs) -> None:
         """The same, as an array [n, 2] in which no piece follows another without a gap."""
@@ -99,6 +102,14 @@ def joined(pieces: Sequence[tuple[int, int]]) -> Longs:
         else:
             found.append([address, size])
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+@lru_cache(maxsize=1 << 15)
+def _requested(pieces: tuple[tuple[int, int], ...], burst: int) -> tuple[Longs, int]:
+    """`joined` pieces, which nobody changes, and bytes of all bursts that they touch."""
+    found = joined(pieces)
+    found.flags.writeable = False
+    return found, _burst_bytes(found, burst)
 
 
 @borrowing

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from emulator.dram import NEVER, Channel, decide, enqueue, full_of_openings, perform
 from isa.declaration import INSTRUCTION_BYTES
 from isa.formats import Queue
-from isa.jit import borrowing
+from isa.jit import borrowing, woven
 
 Longs: TypeAlias = NDArray[np.int64]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -139,13 +139,13 @@ _BURSTS, _NOW, _STIRRED = 0, 1, 2
 # Queues ---------------------------------------------------------------------------------------------------------------
 
 
-@borrowing
+@woven
 def _clock(m: Replayed, cycles: float) -> int:
     """The first clock of the DRAM that is not before a time of the core."""
     return int(np.ceil(cycles * m.parameters.clocks - _ROUNDING))
 
 
-@borrowing
+@woven
 def _finish(m: Replayed, i: int, end: int) -> None:
     """The end of instruction i is known."""
     q = m.work.queue[i]
@@ -158,7 +158,7 @@ def _finish(m: Replayed, i: int, end: int) -> None:
         m.signaller[q, queue["reached"]] = i
 
 
-@borrowing
+@woven
 def _accept(m: Replayed, i: int, engine: bool) -> None:
     """Instruction i is taken by its unit: its time, and what set it. The compute unit takes it once the one before
     sends its positions.
@@ -186,7 +186,7 @@ def _accept(m: Replayed, i: int, engine: bool) -> None:
     m.times.binder[i] = binder
 
 
-@borrowing
+@woven
 def _computed(m: Replayed, i: int) -> int:
     """The end of a compute instruction that has been accepted, the one before being `previous` of its queue."""
     previous, issue = m.queues[Queue.COMPUTE]["previous"], m.parameters.compute_issue
@@ -198,7 +198,7 @@ def _computed(m: Replayed, i: int) -> int:
     return int(max(m.times.start[i], ready) + m.work.cycles[i] - issue)
 
 
-@borrowing
+@woven
 def _may_start(m: Replayed, q: int, i: int) -> bool:
     """Whether all that instruction i of queue q waits for has a known time."""
     if m.times.fetched[i] < 0 or (m.work.freeing[i] >= 0 and m.times.end[m.work.freeing[i]] < 0):
@@ -209,7 +209,7 @@ def _may_start(m: Replayed, q: int, i: int) -> bool:
     return satisfied
 
 
-@borrowing
+@woven
 def _start(m: Replayed) -> None:
     """Start every instruction that can: its time is known, though it may lie ahead."""
     started = True
@@ -236,7 +236,7 @@ def _start(m: Replayed) -> None:
 # Engines --------------------------------------------------------------------------------------------------------------
 
 
-@borrowing
+@woven
 def _decode(m: Replayed, e: int, i: int) -> None:
     """Engine e reads instruction i while it moves the data of those before."""
     engine, times = m.engines[e], m.times
@@ -252,7 +252,7 @@ def _decode(m: Replayed, e: int, i: int) -> None:
         _settle(m, e)
 
 
-@borrowing
+@woven
 def _ask_for(m: Replayed, e: int, i: int) -> None:
     """The first of the instructions from i on whose bursts are to be asked for; -1 if there is none yet."""
     engine = m.engines[e]
@@ -265,7 +265,7 @@ def _ask_for(m: Replayed, e: int, i: int) -> None:
         engine["offset"] = 0
 
 
-@borrowing
+@woven
 def _end_with(m: Replayed, e: int, i: int) -> None:
     """Instruction i is the next to end, if it has been accepted."""
     engine = m.engines[e]
@@ -276,7 +276,7 @@ def _end_with(m: Replayed, e: int, i: int) -> None:
         engine["through"] = max(engine["through"], m.times.decoded[i])
 
 
-@borrowing
+@woven
 def _within_burst(m: Replayed, request: int, offset: int) -> int:
     """Bytes of a request from an offset to the end of the burst that it lies in, or to its own end."""
     burst = m.dram.timing.burst_bytes
@@ -284,7 +284,7 @@ def _within_burst(m: Replayed, request: int, offset: int) -> int:
     return min(m.work.requests[request, 1] - offset, burst - address % burst)
 
 
-@borrowing
+@woven
 def _make_ready(m: Replayed, e: int) -> None:
     """Find when the engine may ask for its next burst: its place in the FIFO must be free, and a store must have read
     the data from the scratchpad.
@@ -304,7 +304,7 @@ def _make_ready(m: Replayed, e: int) -> None:
     engine["ready"] = _clock(m, ready)
 
 
-@borrowing
+@woven
 def _ask(m: Replayed, e: int, now: int) -> None:
     """The controller receives the next burst of an engine."""
     engine = m.engines[e]
@@ -324,7 +324,7 @@ def _ask(m: Replayed, e: int, now: int) -> None:
             _ask_for(m, e, int(m.work.following[i]))
 
 
-@borrowing
+@woven
 def _receive(m: Replayed, source: int, place: int, address: int, now: int) -> None:
     number = m.counts[_BURSTS]
     burst = m.bursts[number]
@@ -336,7 +336,7 @@ def _receive(m: Replayed, source: int, place: int, address: int, now: int) -> No
     enqueue(m.dram, address, int(source == Requester.STORE), number, now)
 
 
-@borrowing
+@woven
 def _settle(m: Replayed, e: int) -> None:
     """Let bursts through whose data has been moved, in order: a load lays them down; end instructions that are done."""
     engine, arrived = m.engines[e], m.arrived[e]
@@ -360,7 +360,7 @@ def _settle(m: Replayed, e: int) -> None:
             engine["end_offset"] = 0
 
 
-@borrowing
+@woven
 def _end(m: Replayed, e: int, i: int) -> None:
     """Instruction i, the oldest of engine e, has moved all its bursts."""
     engine, times = m.engines[e], m.times
@@ -378,20 +378,20 @@ def _end(m: Replayed, e: int, i: int) -> None:
 # Instruction fetch ----------------------------------------------------------------------------------------------------
 
 
-@borrowing
+@woven
 def _first_word(m: Replayed, burst: int) -> int:
     """The first instruction of which a burst of the text holds bytes."""
     return burst * m.dram.timing.burst_bytes // INSTRUCTION_BYTES
 
 
-@borrowing
+@woven
 def _end_word(m: Replayed, burst: int) -> int:
     """The instruction after the last of which a burst of the text holds bytes."""
     end = ((burst + 1) * m.dram.timing.burst_bytes + INSTRUCTION_BYTES - 1) // INSTRUCTION_BYTES
     return min(end, m.work.queue.size)
 
 
-@borrowing
+@woven
 def _make_fetch_ready(m: Replayed) -> None:
     """Find when the next burst of the text may be asked for: the buffer must have room for its instructions."""
     fetch = m.fetch[0]
@@ -410,7 +410,7 @@ def _make_fetch_ready(m: Replayed) -> None:
     fetch["ready"] = free
 
 
-@borrowing
+@woven
 def _ask_for_text(m: Replayed, now: int) -> None:
     """The controller receives the next burst of the text."""
     fetch = m.fetch[0]
@@ -420,7 +420,7 @@ def _ask_for_text(m: Replayed, now: int) -> None:
     fetch["ready"] = -1
 
 
-@borrowing
+@woven
 def _fetched(m: Replayed, burst: int, end: int) -> None:
     """A burst of the text is there."""
     m.fetch_ends[burst % m.fetch_ends.size] = end
@@ -436,7 +436,7 @@ def _fetched(m: Replayed, burst: int, end: int) -> None:
 # Events ---------------------------------------------------------------------------------------------------------------
 
 
-@borrowing
+@woven
 def _next_source(m: Replayed) -> tuple[int, int]:
     """Who asks for a burst next, and the clock; -1 if nobody can."""
     _make_fetch_ready(m)
@@ -453,7 +453,7 @@ def _next_source(m: Replayed) -> tuple[int, int]:
     return found, time
 
 
-@borrowing
+@woven
 def _moved(m: Replayed, number: int, end: int) -> None:
     """The data of a burst is on its way: it will have been moved at clock `end`."""
     burst = m.bursts[number]

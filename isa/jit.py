@@ -32,9 +32,14 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 def borrowing(function: Callable[P, R]) -> Callable[P, R]:
     """The same for a function that works on the arrays it is given, makes none and returns none.
 
-    Numba refuses to compile a function that makes one. Helpers that it calls are `borrowing` too.
+    Numba refuses to compile a function that makes one. Helpers that it calls are `borrowing` or `woven`.
     """
     return _compiled(function, _nrt=False)
+
+
+def woven(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for a helper that is compiled into each of its callers, so that no call hands over a large tuple."""
+    return _compiled(function, _nrt=False, forceinline=True)
 
 
 def _compiled(function: Callable[P, R], **options: bool) -> Callable[P, R]:

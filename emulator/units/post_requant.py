@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import TilePlace, tile_of
+from emulator.geometry import WINDOW_BEHIND_TILE, TilePlace, packed, tile_in, tile_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -17,40 +17,23 @@ from isa.jit import borrowing
 from isa.layout import TABLE_BYTES, requant_block_bytes
 from isa.parameters import read_block
 
-_IDENTITY = np.arange(TABLE_BYTES, dtype=np.int64)
-_NO_ADDITION = np.empty(0, np.int64)
+_NOTHING = np.empty(0, np.int64)
 _NO_TILE = TilePlace(0, 0, 0, 0, 0, 0)
 
 
-class Parameters(NamedTuple):
-    """Bias, multiplier and shift [kn] of each channel, and the clamp."""
-
-    bias: Longs
-    mult: Longs
-    shift: Longs
-    lo: int
-    hi: int
-
-
 @borrowing
-def requantise(
-    psum: Words,
-    source: int,
-    kt: int,
-    p: Parameters,
-    lut: int,
-    table: Longs,
-    act: Bytes,
-    residual: TilePlace,
-    addition: Longs,
-    tile: TilePlace,
-) -> None:
-    """`table` [256] holds the values q after the table.
+def requantise(psum: Words, parameters: Longs, table: Longs, act: Bytes, addition: Longs, numbers: Longs) -> None:
+    """`parameters` [3, kn]: bias, multiplier and shift of each channel. `table` [256] holds the values q after the
+    table; empty: there is none.
 
     `addition`: ma, mb, alo, ahi, shift, 128 if the residual is signed else 0; empty without a residual.
+    `numbers`: tile, tile of the residual, first word of the sums, words from one position to the next, lowest and
+    highest q, packed.
     """
-    bias, mult, shift, lo, hi = p
-    kn = bias.size
+    bias, mult, shift = parameters[0], parameters[1], parameters[2]
+    tile, residual = tile_in(numbers, 0), tile_in(numbers, WINDOW_BEHIND_TILE)
+    source, kt, lo, hi = numbers[-4], numbers[-3], numbers[-2], numbers[-1]
+    kn, lut = bias.size, table.size > 0
     add = addition.size > 0
     if add:
         ma, mb, alo, ahi, ashift, flip = addition[0], addition[1], addition[2], addition[3], addition[4], addition[5]
@@ -77,22 +60,21 @@ def requantise(
 
 
 class _Operands(NamedTuple):
-    """What an instruction reads from PAR, and where its tiles lie."""
+    """What an instruction reads from PAR, and where its tiles lie, as `requantise` takes it."""
 
-    parameters: Parameters
+    parameters: Longs
     table: Longs
-    residual: TilePlace
     addition: Longs
-    tile: TilePlace
+    numbers: Longs
 
     @property
     def nbytes(self) -> int:
-        return sum(column.nbytes for column in (*self.parameters[:3], self.table, self.addition))
+        return sum(array.nbytes for array in self)
 
 
 def _table(m: Memories, v: Values) -> Longs:
     if not v["lut"]:
-        return _IDENTITY
+        return _NOTHING
     stored = m.par[v["table"] : v["table"] + TABLE_BYTES]
     return (stored.view(np.int8) if v["add"] and v["q_signed"] else stored).astype(np.int64)
 
@@ -101,9 +83,10 @@ def _operands(m: Memories, v: Values) -> _Operands:
     bias, mult, shift = read_block(m.par[v["par"] : v["par"] + requant_block_bytes(v["kn"])])
     if int(shift.min()) < 1 or int(shift.max()) > 62:
         raise UserError("a shift in PAR is outside [1, 62]")
-    parameters = Parameters(bias, mult, shift, v["lo"], v["hi"])
-    residual, addition = (tile_of(v, "res"), m.addition(v)) if v["add"] else (_NO_TILE, _NO_ADDITION)
-    return _Operands(parameters, _table(m, v), residual, addition, tile_of(v, "out"))
+    residual, addition = (tile_of(v, "res"), m.addition(v)) if v["add"] else (_NO_TILE, _NOTHING)
+    rest = v["psum"] // 4 + v["k"], v["kt"], v["lo"], v["hi"]
+    parameters = np.array([bias, mult, shift], np.int64)
+    return _Operands(parameters, _table(m, v), addition, packed(tile_of(v, "out"), residual, rest))
 
 
 def execute(m: Memories, v: Values) -> None:
@@ -114,8 +97,7 @@ def execute(m: Memories, v: Values) -> None:
         return found, found.nbytes
 
     o = m.derived(make)
-    source = v["psum"] // 4 + v["k"]
-    requantise(m.psum, source, v["kt"], o.parameters, v["lut"], o.table, m.act, o.residual, o.addition, o.tile)
+    requantise(m.psum, o.parameters, o.table, m.act, o.addition, o.numbers)
 
 
 UNIT = Unit(SPEC, execute)
