@@ -52,6 +52,10 @@ def test_convolutions(
     real = kernels.conv(floats, weights, None, strides, pads, groups, extent)
     with patch.object(kernels, "_BLOCK_ELEMENTS", block):
         np.testing.assert_array_equal(kernels.conv(floats, weights, None, strides, pads, groups, extent), real)
+    floats[1] *= np.float32(0.37)  # images that go through the weights together have steps of their own
+    both = kernels.conv(floats, weights, None, strides, pads, groups, extent)
+    alone = [kernels.conv(image[None], weights, None, strides, pads, groups, extent) for image in floats]
+    np.testing.assert_array_equal(both, np.concatenate(alone))
 
 
 def test_input_quantisation() -> None:
