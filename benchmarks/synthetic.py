@@ -161,10 +161,26 @@ def resnet18(net: Network) -> onnx.ModelProto:
     return _resnet18(net, net.max_pool(net.dense("image", 3, 64, 7, 2), 3, 2, 1), 1000)
 
 
+def resnet50(net: Network) -> onnx.ModelProto:
+    """ResNet-50 for images of 224x224, strides in the 3x3 convolutions."""
+    x = net.max_pool(net.dense("image", 3, 64, 7, 2), 3, 2, 1)
+    c = 64
+    for k, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(count):
+            stride = 2 if block == 0 and k > 64 else 1
+            inner = net.relu(net.decomposed(x, c, k, 1))
+            inner = net.relu(net.decomposed(inner, k, k, 3, stride))
+            inner = net.decomposed(inner, k, 4 * k, 1)
+            x = net.relu(net.add(inner, x if block else net.decomposed(x, c, 4 * k, 1, stride)))
+            c = 4 * k
+    return net.finish(net.classifier(x, c, 1000), 1000)
+
+
 NETWORKS: Mapping[str, tuple[int, Callable[[Network], onnx.ModelProto]]] = {
     "vgg16_cifar": (32, vgg16),
     "resnet18_cifar": (32, resnet18_cifar),
     "resnet18": (224, resnet18),
+    "resnet50": (224, resnet50),
 }
 """Extent of the images, and what builds the network."""
 

@@ -1,4 +1,5 @@
-"""Compiled loops of `isa.weights` and `isa.packing`: codes of variable length in the lanes and streams of a blob.
+"""Compiled loops of `isa.weights`, `isa.packing` and `isa.bitstream`: codes of variable length in the lanes and streams
+of a blob, and numbers of some width.
 
 Codes and windows are bit-reversed against their definition: the bit that comes first in a lane is the least significant
 one, as in the bytes themselves.
@@ -179,3 +180,34 @@ def read_gaps(data: Bytes, at: int, gaps: Gaps, t: NDArray[np.int8]) -> int:
             t[i] -= 2 * _number(data, sign, 1)
             sign += 1
     return (extra + 7) >> 3
+
+
+@jit
+def write_numbers(numbers: Longs, width: int, out: Bytes) -> None:
+    """Write the `width` least significant bits of numbers, at most 32, one number behind the other, to zeros."""
+    held = count = at = 0
+    for i in range(numbers.size):
+        held |= (numbers[i] & ((1 << width) - 1)) << count
+        count += width
+        while count >= 8:
+            out[at] = held & 255
+            held >>= 8
+            count -= 8
+            at += 1
+    if count:
+        out[at] = held
+
+
+@jit
+def read_numbers(data: Bytes, width: int, out: Longs) -> bool:
+    """Read what `write_numbers` has written; whether no bit is set behind the last number."""
+    held = count = at = 0
+    for i in range(out.size):
+        while count < width:
+            held |= np.int64(data[at]) << count
+            count += 8
+            at += 1
+        out[i] = held & ((1 << width) - 1)
+        held >>= width
+        count -= width
+    return held == 0

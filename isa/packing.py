@@ -20,6 +20,8 @@ The streams of DELTA are apart so that a decoder reads all of them at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import NamedTuple
 
@@ -38,12 +40,18 @@ _GROUP_BITS = range(1, 9)
 _MAX_DIVISOR = MAX_SIGNS
 
 
-class _Marks(NamedTuple):
+@dataclass(frozen=True)
+class _Marks:
     """Bitmap of the non-zeros, their number, and the bits of their signs."""
 
     bitmap: Bits
     total: int
     signs: Bits
+
+    @cached_property
+    def gaps(self) -> _Gaps:
+        """What DELTA makes of them."""
+        return _gaps(self)
 
 
 def _marks(t: NDArray[np.int8]) -> _Marks:
@@ -188,7 +196,8 @@ def _divisors(mean: float) -> list[int]:
     guess = 1  # the best divisor for geometric gaps: Gallager and van Voorhis, 1975
     if mean > 0:
         p = 1 / (1 + mean)
-        guess = ceil(float(-log2(2 - p) / log2(1 - p)))
+        more, less = log2([2 - p, 1 - p])
+        guess = ceil(float(-more / less))
     near = (guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess)
     return sorted({min(max(1, m), _MAX_DIVISOR) for m in near})
 
@@ -198,13 +207,13 @@ def _delta_header(g: _Gaps) -> bytes:
 
 
 def _delta_size(t: _Marks) -> int:
-    g = _gaps(t)
+    g = t.gaps
     streams = (g.prefix_bits, t.signs.size, g.unary_bits, g.extra_bits)
     return len(_delta_header(g)) + sum(ceil_div(bits, 8) for bits in streams)
 
 
 def _pack_delta(t: _Marks) -> bytes:
-    g = _gaps(t)
+    g = t.gaps
     width, _ = _golomb_widths(g.divisor)
     quotients, prefixes, extra = _golomb_split(g.gaps, g.divisor)
     unary = np.zeros(g.unary_bits, np.uint8)

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.bitstream import BitReader, PackingError, to_bits, to_bytes
+from isa.bitstream import BitReader, PackingError, numbers_to_bytes
 from isa.layout import requant_block_bytes
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -70,8 +70,8 @@ def pack_parameters(bias: NDArray[np.generic], mult: NDArray[np.generic], shift:
     for value, bits in zip(fields, _FIELDS, strict=True):
         header |= int(value) << at
         at += bits
-    streams = (to_bits(b, bias_width), to_bits(m, width), to_bits(s - least, shift_width))
-    return header.to_bytes(_HEADER_BYTES, "little") + b"".join(map(to_bytes, streams))
+    streams = ((b, bias_width), (m, width), (s - least, shift_width))
+    return header.to_bytes(_HEADER_BYTES, "little") + b"".join(numbers_to_bytes(*stream) for stream in streams)
 
 
 def unpack_parameters(data: bytes, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
