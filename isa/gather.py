@@ -131,8 +131,12 @@ def spread(weights: I8, how: Gathering) -> Longs:
 
 
 def order_of(weights: I8, how: Gathering, spread_out: bool) -> Longs | None:
-    """The order of their own of output channels that are spread, else None."""
-    return spread(weights, how) if spread_out else None
+    """The order of their own of output channels that are spread; None if they are not, or if it saves no group."""
+    if not spread_out:
+        return None
+    order = spread(weights, how)
+    before, after = (bank_loads(w, how).max(axis=1).sum() for w in (weights, weights[order]))
+    return order if after < before else None
 
 
 def pack_gather(weights: I8, how: Gathering, order: Longs | None = None) -> bytes:

@@ -39,6 +39,8 @@ _FACTORED = 2e10
 """Multiply-adds of an exact fit of a layer; above, gradients come near to it."""
 _ROUNDS = 30
 """Of conjugate gradients."""
+_LARGEST_BIAS = 2.0**29
+"""In steps of an accumulator, which int32 holds with room for the products."""
 BUNDLE = 16
 """Output channels of a bundle unless something else is asked for."""
 
@@ -126,15 +128,19 @@ class _Ladder:
         return refit_by_gradients(self._wanted, self._metric, kept, _ROUNDS)
 
 
-def _quantised(rung: _Rung, shape: tuple[int, int, int, int], banking: Banking, fill: bool) -> Gathered:
-    """The int8 form of a rung; `fill`: weights that stay do not become 0, so that the banks stay full."""
-    weights = rung.weights.reshape(shape)
-    scale = weight_scales(weights, "mse")
+def _quantised(rung: _Rung, layer: ConvLayer, banking: Banking, fill: bool) -> Gathered:
+    """The int8 form of a rung; `fill`: weights that stay do not become 0, so that the banks stay full.
+
+    Scales are so large that the bias of a channel of hardly any weights fits its accumulator.
+    """
+    weights = rung.weights.reshape(layer.weights.shape)
+    bias = 0.0 if layer.moments is None else np.abs(layer.moments.bias(rung.weights))
+    scale = np.maximum(weight_scales(weights, "mse"), bias / _LARGEST_BIAS)
     scale = np.where(scale > 0, scale, 1.0)
     integers = np.clip(np.rint(weights / scale[:, None, None, None]), -127, 127).astype(np.int8)
     if fill:
         least = np.where(weights < 0, -1, 1).astype(np.int8)
-        integers = np.where(rung.kept.reshape(shape) & (integers == 0), least, integers)
+        integers = np.where(rung.kept.reshape(weights.shape) & (integers == 0), least, integers)
     return Gathered(integers, scale, banking, rung.error)
 
 
@@ -151,20 +157,19 @@ def sparse_form(
     At a sparsity that is asked for, layers whose windows have fewer values than there are banks stay dense, such as
     the first one of most networks.
     """
-    k, r, s, c = layer.weights.shape
-    shape, share = (k, r, s, c), _share(options)
+    share = _share(options)
     rungs = _Ladder(layer, pattern)
     if share is not None:
-        if r * s * c < banking.banks:
+        if layer.weights[0].size < banking.banks:
             return None
         *_, last = rungs.descend(_steps(share))
-        return _quantised(last, shape, banking, fill)
+        return _quantised(last, layer, banking, fill)
     prices = _prices(layer, options)
     now = prices.objective(layer, 0.0, price(int8_of(layer), layer.shape, layer.target))
     best: Gathered | None = None
     worse = 0
     for rung in rungs.descend(LADDER):
-        form = _quantised(rung, shape, banking, fill)
+        form = _quantised(rung, layer, banking, fill)
         value = prices.objective(layer, rung.error, price(form, layer.shape, layer.target))
         if value < now:
             best, now, worse = form, value, 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isa.bitstream import PackingError
-from isa.gather import Gathering, bank_loads, pack_gather, places_of, spread, unpack_gather
+from isa.gather import Gathering, bank_loads, order_of, pack_gather, places_of, spread, unpack_gather
 
 
 @st.composite
@@ -76,6 +76,14 @@ def test_an_order_of_their_own_spreads_the_entries():
     how = Gathering.of(2, 2, 8)
     assert bank_loads(weights, how).max(axis=1).sum() == 16
     assert bank_loads(weights[spread(weights, how)], how).max(axis=1).sum() == 8
+    assert order_of(weights, how, True) is not None and order_of(weights, how, False) is None
+
+
+def test_an_order_that_saves_nothing_is_not_taken():
+    """Both bundles are balanced as they are."""
+    weights = np.zeros((4, 1, 8), np.int8)
+    weights[0::2, 0, ::2], weights[1::2, 0, 1::2] = 1, 1
+    assert order_of(weights, Gathering.of(2, 2, 8), True) is None
 
 
 def test_minus_128_has_no_code():

@@ -15,6 +15,7 @@ from isa.errors import UserError
 from isa.gather import Banking, Gathering, bank_loads
 from passes.decomposition.gather import Gathered
 from passes.decomposition.scheme import SchemeOptions, check, load_scheme, own_options
+from passes.math.moments import Moments
 
 SCHEMES = ("unstructured", "gs", "bank-balanced", "block", "patdnn")
 
@@ -120,3 +121,17 @@ def test_an_option_says_what_it_requires(name: str, option: str, value: str, why
 def test_options_of_other_schemes_are_refused() -> None:
     with pytest.raises(UserError, match="scheme 'patdnn': unknown option 'block=4x1'"):
         own_options("patdnn", load_scheme("patdnn"), ("block=4x1",))
+
+
+def test_a_channel_of_hardly_any_weights_has_a_bias_that_fits() -> None:
+    """Its weights are 1e-12 of the others, and its outputs are far from 0."""
+    w = weights(6, k=8)
+    w[3] *= 1e-12
+    d = w[0].size
+    means = np.full(8, 100.0)
+    moments = Moments(10 * d, np.zeros(d), means, np.eye(d), w.reshape(8, d).T)
+    found = load_scheme("bank-balanced")(layer(w, moments), asked(sparsity="0.7"))
+    assert isinstance(found, Gathered)
+    integers = found.to_integers(lambda form: moments.bias(form.weights.reshape(8, d)), 0, 255, 16)
+    sums = np.abs(found.integer_weights).sum(axis=(1, 2, 3)) * 255
+    assert int((np.abs(integers.bias) + sums).max()) < 1 << 30
