@@ -41,7 +41,9 @@ class HostModel:
         try:
             import onnxruntime
         except ImportError as e:
-            raise UserError(f"{title}: onnxruntime computes it, and is not installed", "pip install onnxruntime") from e
+            raise UserError(
+                f"{title}: onnxruntime computes it, and is not installed", "run: pip install onnxruntime"
+            ) from e
         runtime = cast(Any, onnxruntime)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

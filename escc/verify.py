@@ -31,7 +31,7 @@ from escc.driver import level_of
 from escc.errors import InternalError
 from isa.arrays import Source
 from isa.errors import UserError
-from isa.program import Program
+from isa.program import Layer, Program
 from isa.reference import declared
 from isa.text import printable
 from passes.analysis.preserved import Preserved, preserved_by
@@ -51,6 +51,8 @@ _MOST_OF_A_FEW = 16.0
 """How much further rounding may move a value than a few random disturbances do."""
 _DISTURBED_RUNS = 2
 
+_VIEWS = ("esc.concat", "esc.slice")
+"""Operations that may take no layer."""
 _MOST_AXES = 5
 """Tensors of more axes are compared in one order of the axes only."""
 
@@ -134,19 +136,18 @@ class Verification:
         if program is not None and self._exact is not None and not self._fault:
             from emulator.machine import Machine
 
-            found: dict[str, tuple[str, Array, float | None]] = {}
-            earlier = self._exact.earlier
-            self._layers = {self._key(layer.nodes): layer.name for layer in program.layers}
+            made: dict[str, list[tuple[str, Array, float | None]]] = {}
+            self._layers = {self._layer_key(layer): layer.name for layer in program.layers}
 
-            def observe(layer: Any, tensor: Array) -> None:
-                key = self._key(layer.nodes)
-                # Where the last operation of a node moves nothing, the layer is one of the others.
-                if key and not any(np.array_equal(tensor, other) for other in earlier.get(key, ())):
-                    found[key] = (layer.kind, tensor.copy(), layer.output.scale)
+            def observe(layer: Layer, tensor: Array) -> None:
+                if key := self._layer_key(layer):
+                    made.setdefault(key, []).append((layer.kind, tensor.copy(), layer.output.scale))
 
             run = Machine(program).run(self._inputs, observer=observe)
             outputs = [declared(x, port.shape) for x, port in zip(run.outputs, program.outputs, strict=True)]
-            self._compare_exactly("emulator", Values(found, outputs))
+            found = {key: node_value(key, layers, self._exact) for key, layers in made.items()}
+            by_node = {key: value for key, value in found.items() if value is not None}
+            self._compare_exactly("emulator", Values(by_node, outputs))
         return self._text()
 
     @property
@@ -161,6 +162,15 @@ class Verification:
 
     def _key(self, names: Iterable[str]) -> str:
         return max((n for n in names if n in self._order), key=lambda n: self._order[n], default="")
+
+    def _layer_key(self, layer: Layer) -> str:
+        """The node whose result a layer computes: no concatenation or slice that the layer is only a part of."""
+        assert self._exact is not None
+        shape = (layer.output.h, layer.output.w, layer.output.c)
+        known = self._exact.by_node
+        return self._key(
+            n for n in layer.nodes if n not in known or known[n][1].shape[1:] == shape or known[n][2] is None
+        )
 
     def _disturbed_runs(self, module: ModuleOp, seed: int) -> list[Values]:
         rng = np.random.default_rng(seed)
@@ -376,6 +386,22 @@ def _output_rows(values: Values, reference: Values) -> list[Row]:
 
 def _squeezed(value: Array) -> tuple[int, ...]:
     return tuple(d for d in value.shape if d != 1)
+
+
+def node_value(
+    node: str, layers: Sequence[tuple[str, Array, float | None]], exact: Values
+) -> tuple[str, Array, float | None] | None:
+    """Of the layers that stand for a node, in program order, the one that is to have its value; None if none has.
+
+    That is the last one, but for a node that ends in a concatenation or a slice: it may take no layer, and then the
+    layers compute its operands.
+    """
+    last = exact.by_node.get(node)
+    if last is None or last[0] not in _VIEWS:
+        return layers[-1]
+    operands = exact.earlier.get(node, ())
+    others = [x for x in layers if not any(np.array_equal(x[1], value) for value in operands)]
+    return others[-1] if others else None
 
 
 def _first_difference(values: Values, exact: Values, order: dict[str, int] | None = None) -> str | None:

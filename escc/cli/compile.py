@@ -136,8 +136,11 @@ def _with_host(
     if args.max_drop is not None:
         refuse_drop(module)
     calibration = machine_samples(module, args.calibration, args.samples, args.seed)
-    if host := host_of(module):
-        args.console.info(f"the host {described(unpack(host).work.figures())}")
+    host = host_of(module)
+    said = (
+        described(unpack(host).work.figures()) if host else "has nothing to compute: the machine runs all of the model"
+    )
+    args.console.info(f"the host {said}")
     return replace(request, options=replace(request.options, calibration=calibration)), calibration
 
 

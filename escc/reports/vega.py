@@ -42,7 +42,9 @@ def require() -> None:
     """Raises UserError if the libraries of the extra `report` are not installed."""
     missing = [name for name in ("altair", "vl_convert") if find_spec(name) is None]
     if missing:
-        raise UserError(f"an HTML report needs the library {missing[0]}", "pip install 'escc[report]'")
+        raise UserError(
+            f"an HTML report needs the library {missing[0]}", "in the clone of escc, run: pip install '.[report]'"
+        )
 
 
 def library() -> str:

@@ -150,7 +150,7 @@ class LayerTiler:
         self.declared.close_layer()
         build.open_and_store(tensor.name)
         location = fused(*sources)
-        nodes = node_names(location)
+        nodes = tuple(dict.fromkeys((*node_names(location), *self.declared.views.names_behind(value))))
         name = self._unique(nodes[0] if nodes else f"layer{len(self.layers)}")
         layer = bfs.LayerOp(name, p.work.name, tensor.name, nodes, macs, weights, build.build())
         layer.location = location

@@ -16,6 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from dialects import esc
 from dialects.attributes import ints
 from dialects.esc import q_of, shape_of
+from dialects.locations import node_names
 from isa.target import Target
 
 _SHORTEST_RUN = 16
@@ -58,6 +59,17 @@ class ChannelViews:
         firsts = [part.first for part in self.parts.values() if part.whole is whole]
         ends = [end for _, end in self.computed(whole) if end != c]
         return all(at % chunk == 0 for at in (*firsts, *ends))
+
+    def names_behind(self, value: SSAValue) -> list[str]:
+        """Nodes of the vanished operations that a computed value goes through: its layer stands for them too."""
+        found: list[str] = []
+        todo = [value]
+        while todo:
+            for use in todo.pop().uses:
+                if use.operation in self.vanished:
+                    found += node_names(use.operation)
+                    todo += use.operation.results
+        return found
 
     # Finding them -----------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from onnx import helper
+from onnx_graphs import model as graph_model
 from onnx_graphs import random
 from sample_models import constant, model, residual_model
 from xdsl.context import Context
@@ -22,7 +24,7 @@ from escc.driver import run_passes, to_program
 from escc.irtext import make_context
 from escc.onnx_import import import_model
 from escc.universe import ESCC_UNIVERSE
-from escc.verify import Verification
+from escc.verify import Values, Verification, node_value
 from isa.program import Program
 from passes.analysis.preserved import Preserved
 from passes.onnx_canonicalize import OnnxCanonicalizePass
@@ -184,3 +186,37 @@ def test_rounding_errors_of_large_values_are_no_false_alarm_behind_a_clip() -> N
     assert verification.fault is None
     run_passes(make_context(), module, [WrongFloats()], [verification.observe])
     assert verification.fault is not None
+
+
+def test_a_layer_that_equals_another_operation_of_its_node_is_no_excuse() -> None:
+    first, last = np.ones((1, 2, 2, 4), np.int8), np.full((1, 2, 2, 4), 3, np.int8)
+    layer = ("dense", first, 0.5)
+    ends_in_a_table = Values({"n": ("esc.lookup", last, 0.5)}, [], {"n": [first]})
+    assert node_value("n", [layer], ends_in_a_table) is layer  # and its comparison fails
+    ends_in_a_view = Values({"n": ("esc.concat", last, 0.5)}, [], {"n": [first]})
+    assert node_value("n", [layer], ends_in_a_view) is None
+    wrong = ("dense", first + 1, 0.5)
+    assert node_value("n", [layer, wrong], ends_in_a_view) is wrong
+
+
+def test_every_node_is_one_of_some_layer() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Slice", ["r", "start", "end", "axis"], ["p"], "low"),
+        helper.make_node("Conv", ["p", "w2"], ["q"], "second"),
+        helper.make_node("Concat", ["q", "r"], ["c"], "joined", axis=1),
+        helper.make_node("Conv", ["c", "w3"], ["y"], "last"),
+    ]
+    constants = {"w1": random(32, 3, 3, 3), "w2": random(16, 16, 1, 1), "w3": random(8, 48, 1, 1)}
+    constants |= {"start": np.array([0]), "end": np.array([16]), "axis": np.array([1])}
+    module = import_model(graph_model(nodes, [1, 3, 8, 8], constants).SerializeToString())
+    verification = Verification(module, None, 0, 0.5)
+    options = PipelineOptions(scheme="dense")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        passes = build(ESCC_UNIVERSE.all_passes, options)
+        run_passes(make_context(), module, passes, [verification.observe])
+    program = to_program(module)
+    assert {name for layer in program.layers for name in layer.nodes} == {node.name for node in nodes}
+    assert "emulator: 3 node(s)" in verification.finish(program) and verification.fault is None

@@ -285,6 +285,15 @@ def test_damaged_parts_are_refused(compiled: escc.Compiled) -> None:
         assert fragment in str(e.value)
 
 
+def test_the_command_says_so_where_the_host_has_nothing_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proto = model([node("Conv", ["x", "w"], ["y"], "conv")], [1, 3, 8, 8], {"w": random(4, 3, 3, 3)})
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    assert main([str(tmp_path / "m.onnx"), "--host-fallback", "-o", str(tmp_path / "m.bin")]) == 0
+    assert "the host has nothing to compute" in capsys.readouterr().err
+
+
 def test_the_command_refuses_it_for_ir_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "m.mlir").write_text("builtin.module {}\n")
     assert main([str(tmp_path / "m.mlir"), "--host-fallback", "-o", str(tmp_path / "m.bin")]) == 1

@@ -19,9 +19,9 @@ func.func @main(%x: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
 // CHECK-NEXT: bfs.tensor @t3 : 4x4x2 !esc.q<u8, 1.0> raw resident in @t1 from 0
 // CHECK-NEXT: bfs.tensor @t4 : 4x4x2 !esc.q<u8, 1.0> raw resident in @t1 from 4
 // CHECK-NEXT: bfs.tensor @t5 : 4x4x2 !esc.q<u8, 1.0> raw resident in @t1 from 1
-// CHECK:      bfs.layer "/conv" "dense" -> @t2 attributes {nodes = ["/conv"]
-// CHECK:      bfs.layer "/pool" "pool" -> @t3 attributes {nodes = ["/pool"]
-// CHECK:      bfs.layer "/conv_2" "map" -> @t4 attributes {nodes = ["/conv"]
+// CHECK:      bfs.layer "/conv" "dense" -> @t2 attributes {nodes = ["/conv", "/concat", "/slice"]
+// CHECK:      bfs.layer "/pool" "pool" -> @t3 attributes {nodes = ["/pool", "/concat", "/slice"]
+// CHECK:      bfs.layer "/conv_2" "map" -> @t4 attributes {nodes = ["/conv", "/concat", "/slice"]
 // CHECK-NOT:  bfs.layer "/concat"
 // CHECK-NOT:  bfs.layer "/slice"
 // CHECK:      bfs.layer "/last" "pool" -> @t6 attributes {nodes = ["/last"]
