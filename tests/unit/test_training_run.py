@@ -117,6 +117,17 @@ def test_training_starts_near_the_bytes_wanted(folder: Path, capsys: pytest.Capt
     assert "decomposition at" not in capsys.readouterr().err
 
 
+def test_wide_layers_start_channel_by_channel(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No joint moments are taken of windows beyond the limit, and the budget is kept from there all the same."""
+    monkeypatch.setattr("escc.training.job._JOINT", 0)
+    monkeypatch.setattr("passes.decompose_conv.observe", None)
+    output = folder / "wide.onnx"
+    assert compress(folder, output, *DECOMPOSED, "--rate", "0", "--ratio", "12", "--epochs", "2") == 0
+    assert constants(output, capsys)[0] <= WEIGHTS / 12
+
+
 def losses(path: Path, x: Array, y: Array) -> Array:
     """Cross entropy of a model's scores for every image."""
     scores = run_module(import_model(path.read_bytes()), [x])[0].astype(np.float64)
