@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType, f32, i64
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType, UnitAttr, f32, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     ParsePropInAttrDict,
@@ -111,23 +111,26 @@ class DequantizeOp(EscOp):
 
 @irdl_op_definition
 class SoftmaxOp(EscOp):
-    """Host: float Softmax along `axis`, numerically stabilised by the maximum."""
+    """Host: float Softmax along `axis`, numerically stabilised by the maximum; its logarithm with `logarithm`."""
 
     name = "esc.softmax"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.host:softmax"
     ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.host:softmax"
     input = operand_def(TensorType)
     axis = prop_def(IntegerAttr)
+    logarithm = opt_prop_def(UnitAttr)
     output = result_def(TensorType)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
-    def __init__(self, x: SSAValue, axis: int):
-        super().__init__(operands=[x], result_types=[x.type], properties={"axis": IntegerAttr(axis, i64)})
+    def __init__(self, x: SSAValue, axis: int, logarithm: bool = False):
+        properties = {"axis": IntegerAttr(axis, i64), "logarithm": UnitAttr() if logarithm else None}
+        super().__init__(operands=[x], result_types=[x.type], properties=properties)
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return reference.softmax(args[0], self.axis.value.data - len(shape_of(self.input)))
+        softmax = reference.softmax if self.logarithm is None else reference.log_softmax
+        return softmax(args[0], self.axis.value.data - len(shape_of(self.input)))
 
     def verify_(self) -> None:
         check_element(self.input, f32, "input")

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     StringAttr,
     SymbolNameConstraint,
+    UnitAttr,
     f64,
 )
 from xdsl.ir import Attribute
@@ -95,7 +96,8 @@ class PortDecl(IRDLOperation):
     """An input or output of the model: the float shape that its user sees, and the tensor that holds its bytes.
 
     Inputs may say how an image becomes the tensor (`mean`, `std`, `channel_order`); outputs may be transposed (`view`
-    and `perm`, as of `esc.dequantize`) and end in a Softmax over `softmax_axis` of `shape`, computed by the host.
+    and `perm`, as of `esc.dequantize`) and end in a Softmax over `softmax_axis` of `shape`, computed by the host, or in
+    its `logarithm`.
     """
 
     port_name = prop_def(StringAttr)
@@ -103,6 +105,7 @@ class PortDecl(IRDLOperation):
     view = opt_prop_def(DenseArrayBase)
     perm = opt_prop_def(DenseArrayBase)
     softmax_axis = opt_prop_def(IntegerAttr)
+    logarithm = opt_prop_def(UnitAttr)
     mean = opt_prop_def(ArrayAttr[FloatAttr])
     std = opt_prop_def(ArrayAttr[FloatAttr])
     channel_order = opt_prop_def(StringAttr)
@@ -118,6 +121,7 @@ def port_properties(
     channel_order: str = "",
     view: Sequence[int] = (),
     perm: Sequence[int] = (),
+    logarithm: bool = False,
 ) -> dict[str, Attribute]:
     """Properties of a `PortDecl`; what is absent is left out."""
     properties: dict[str, Attribute] = {"port_name": StringAttr(name), "shape": i64_array(shape)}
@@ -125,6 +129,8 @@ def port_properties(
         properties |= {"view": i64_array(view), "perm": i64_array(perm)}
     if softmax_axis is not None:
         properties["softmax_axis"] = integer(softmax_axis)
+    if logarithm:
+        properties["logarithm"] = UnitAttr()
     if mean:
         properties["mean"] = floats(mean)
     if std:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, TensorType
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, TensorType, UnitAttr
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
@@ -19,6 +19,7 @@ from dialects import scalar_functions
 from dialects.interpreters import kernels
 from dialects.onnx_base import Array, OnnxOp, StorageRule, f32_tensor, float_attr, float_shape, shape_of
 from dialects.scalar_functions import ScalarFunction
+from isa import reference
 
 
 class UnaryOp(OnnxOp, ABC):
@@ -201,19 +202,21 @@ class EluOp(ScalarOp):
 
 @irdl_op_definition
 class SoftmaxOp(UnaryOp):
-    """y = exp(x) / sum of exp(x) along `axis`."""
+    """y = exp(x) / sum of exp(x) along `axis`; with `logarithm`, which is LogSoftmax of ONNX, the logarithm of that."""
 
     name = "onnx.Softmax"
     STORAGE: ClassVar[StorageRule] = StorageRule.HOST
     TORCH_FORM: ClassVar[str] = "escc.training.forms.scalars:softmax"
     axis = prop_def(IntegerAttr)
+    logarithm = opt_prop_def(UnitAttr)
 
     def infer(self) -> TensorType[Attribute]:
         shapes.axis_in(self.axis.value.data, len(float_shape(self.input)))
         return super().infer()
 
     def compute(self, args: Sequence[Array]) -> Array:
-        return kernels.softmax(args[0], self.axis.value.data - len(shape_of(self.input)))
+        softmax = kernels.softmax if self.logarithm is None else reference.log_softmax
+        return softmax(args[0], self.axis.value.data - len(shape_of(self.input)))
 
 
 class BinaryOp(OnnxOp, ABC):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emulator.kernels import Bytes
 from isa.errors import UserError
 from isa.program import Port
-from isa.reference import dequantize_output, quantize_input, softmax
+from isa.reference import dequantize_output, log_softmax, quantize_input, softmax
 
 
 def quantise(port: Port, x: NDArray[Any]) -> Bytes:
@@ -39,7 +39,9 @@ def shape_text(port: Port) -> str:
 def dequantise(port: Port, q: NDArray[Any]) -> NDArray[np.float32]:
     """Float outputs in `batched_shape(port.shape, N)` of stored integers [N, h, w, c]."""
     x = dequantize_output(q, port.tensor.scale, port.shape, port.view, port.perm)
-    return x if port.softmax_axis is None else softmax(x, port.softmax_axis - len(port.shape))
+    if port.softmax_axis is None:
+        return x
+    return (log_softmax if port.logarithm else softmax)(x, port.softmax_axis - len(port.shape))
 
 
 def split_sample(inputs: tuple[Port, ...], sample: bytes) -> list[Bytes]:

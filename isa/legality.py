@@ -247,7 +247,7 @@ def _ports(program: Program) -> list[str]:
         names = Counter(port.name for port in ports)
         causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:
-        if port.shape[:1] != (1,) or port.perm or port.softmax_axis is not None:
+        if port.shape[:1] != (1,) or port.perm or port.softmax_axis is not None or port.logarithm:
             causes.append(f"input {port.name!r}: requires a shape [1, ...], without view, perm and Softmax")
         if port.tensor.format is not TensorFormat.RAW:
             causes.append(f"input {port.name!r}: must be a RAW tensor")
@@ -273,6 +273,8 @@ def _port(port: Port) -> Sequence[str]:
     problems: list[str] = []
     if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.shape):
         problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.shape)}")
+    if port.logarithm and port.softmax_axis is None:
+        problems.append("logarithm of no Softmax")
     if port.softmax_axis == 0 and port.shape[:1] == (1,):
         problems.append("softmax axis 0 is that of the images")
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):

@@ -57,9 +57,9 @@ class Port:
 
     Input: q = clamp(round_half_even(x / scale)) of NCHW or [1, C], laid out NHWC. Output: x = q * scale, NHWC -> NCHW,
     with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`, then a Softmax over `softmax_axis` of
-    that shape when it is not None. For N images, N takes the place of a first extent of 1, else it comes first. `mean`,
-    `std` (per channel, of 0..255 images, in the order of the channels) and `channel_order` ("rgb", "bgr" or "") say how
-    an image file becomes x; empty where unknown.
+    that shape when it is not None, or the `logarithm` of one. For N images, N takes the place of a first extent of 1,
+    else it comes first. `mean`, `std` (per channel, of 0..255 images, in the order of the channels) and `channel_order`
+    ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Port:
     channel_order: str = ""
     view: tuple[int, ...] = ()
     perm: tuple[int, ...] = ()
+    logarithm: bool = False
 
 
 @dataclass(frozen=True)

@@ -458,3 +458,10 @@ def softmax(x: Array, axis: int) -> NDArray[np.float32]:
     z = np.asarray(x, np.float64)
     e = elementary.exp(z - z.max(axis=axis, keepdims=True))
     return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
+
+
+def log_softmax(x: Array, axis: int) -> NDArray[np.float32]:
+    """Logarithm of Softmax along `axis`, stabilised by the maximum, in double precision; returns float32."""
+    z = np.asarray(x, np.float64)
+    z = z - z.max(axis=axis, keepdims=True)
+    return (z - elementary.log(elementary.exp(z).sum(axis=axis, keepdims=True))).astype(np.float32)

@@ -143,16 +143,16 @@ class _FunctionTiler:
         values = [] if last is None else list(last.operands)
         ports: list[Operation] = []
         for value, name in zip(values, self._port_names("output_names", len(values)), strict=True):
-            op, axis = value.owner, None
+            op, axis, logarithm = value.owner, None, False
             if isinstance(op, esc.SoftmaxOp):
-                axis = op.axis.value.data
+                axis, logarithm = op.axis.value.data, op.logarithm is not None
                 op = op.input.owner
             tensor = self.declared.find(op.input) if isinstance(op, esc.DequantizeOp) else None
             if tensor is None or not isinstance(op, esc.DequantizeOp):
                 self.tiler.causes.append(f"output '{name}' must come from esc.dequantize")
                 continue
             view, perm = op.rearrangement
-            properties = port_properties(name, shape_of(value), axis, view=view, perm=perm)
+            properties = port_properties(name, shape_of(value), axis, view=view, perm=perm, logarithm=logarithm)
             ports.append(bfs.OutputOp.create(properties={**properties, "tensor": SymbolRefAttr(tensor.name)}))
         return ports
 

@@ -44,7 +44,7 @@ def axes_are_in_range(node: Node) -> str | None:
     axes: tuple[int, ...] | None = None
     if node.op_type in _AXES_INPUT:
         axes = node.axes("axes", _AXES_INPUT[node.op_type], rank)
-    elif node.op_type in ("Concat", "Softmax", "Flatten") and "axis" in node.attributes:
+    elif node.op_type in ("Concat", "LogSoftmax", "Softmax", "Flatten") and "axis" in node.attributes:
         axes = (node.axis(1, rank + (node.op_type == "Flatten")),)
         rank += node.op_type == "Flatten"
     if axes is not None and (any(not 0 <= a < rank for a in axes) or len(set(axes)) != len(axes)):
@@ -78,7 +78,7 @@ def batch_stays(node: Node) -> str | None:
         return None
     if node.op_type == "Concat" and node.axis(1, len(shape)) == 0 and len(shape) > 1:
         return "concatenates the batch axis; requires axis 1 to 3"
-    axis = node.axis(1 if node.opset < 13 else -1, len(shape)) if node.op_type == "Softmax" else None
+    axis = node.axis(1 if node.opset < 13 else -1, len(shape)) if node.op_type in ("LogSoftmax", "Softmax") else None
     if axis == 0 and len(shape) > 1 and shape[0] == 1:
         return "axis=0 is the batch axis; requires another"
     if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):

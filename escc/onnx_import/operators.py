@@ -9,6 +9,7 @@ from itertools import chain
 from typing import cast
 
 import numpy as np
+from xdsl.dialects.builtin import UnitAttr
 from xdsl.ir import SSAValue
 
 from dialects import onnx, onnx_pools
@@ -220,14 +221,15 @@ def _transpose(e: Emitter, n: Node) -> SSAValue:
 
 
 def _softmax(e: Emitter, n: Node) -> SSAValue:
-    x = e.operand(n, 0)
+    x, logarithm = e.operand(n, 0), UnitAttr() if n.op_type == "LogSoftmax" else None
     shape = onnx.shape_of(x)
     axis = n.axis(1 if n.opset < 13 else -1, len(shape))
     if n.opset >= 13 or math.prod(shape[axis:]) == shape[axis]:
-        return e.emit(n, onnx.SoftmaxOp(x, {"axis": integer(axis)}))
+        return e.emit(n, onnx.SoftmaxOp(x, {"axis": integer(axis), "logarithm": logarithm}))
     # Before opset 13 everything from `axis` on counts as one axis.
     flat = e.emit(n, onnx.FlattenOp(x, axis))
-    return e.emit(n, onnx.ReshapeOp(e.emit(n, onnx.SoftmaxOp(flat, {"axis": integer(1)})), shape))
+    soft = e.emit(n, onnx.SoftmaxOp(flat, {"axis": integer(1), "logarithm": logarithm}))
+    return e.emit(n, onnx.ReshapeOp(soft, shape))
 
 
 def _linear(n: Node, dtype: np.dtype[np.generic]) -> tuple[Array, Array, int]:
@@ -275,6 +277,7 @@ OPERATORS: Mapping[str, Operator] = {
     "HardSwish": scalar(onnx.HardSwishOp),
     "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),
     "LeakyRelu": scalar(onnx.LeakyReluOp),
+    "LogSoftmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
     "MaxPool": Operator(_max_pool, (*_POOL, c.pool_has_no_indices)),
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),

@@ -107,4 +107,6 @@ class EscEmitter:
         origin = [tail.computed.owner] if isinstance(tail.computed.owner, Operation) else []
         stored = self.values[tail.computed]
         real = self.insert(esc.DequantizeOp(stored, result, tail.view, tail.perm), *origin)
-        return real if tail.softmax is None else self.insert(esc.SoftmaxOp(real, tail.axis), tail.softmax)
+        if tail.softmax is None:
+            return real
+        return self.insert(esc.SoftmaxOp(real, tail.axis, tail.softmax.logarithm is not None), tail.softmax)

@@ -163,7 +163,7 @@ class QuantizationPlan:
         if isinstance(op, ScalarOp):
             return op.non_negative or (op.keeps_non_negative and self._non_negative[op.input])
         if isinstance(op, onnx.SoftmaxOp):
-            return True
+            return op.logarithm is None
         if isinstance(op, onnx.ConvOp | onnx.ConstantOp):
             return False
         if isinstance(op, onnx.QuantizeLinearOp) and op.zero_point.array.size == 1:

@@ -217,6 +217,7 @@ P = small_program()
         (port(P, view=(8, 8), perm=(0, 1)), "view [8, 8] does not fit the tensor 4x4x8 of one image"),
         (port(P, view=(8, 16), perm=(1, 1)), "perm [1, 1] is no permutation of the axes of view [8, 16]"),
         (port(P, view=(8, 16), perm=(1, 0)), "without view, perm and Softmax"),
+        (port(P, logarithm=True), "logarithm of no Softmax"),
         (port(P, softmax_axis=4), "softmax axis 4 is outside rank 4"),
         (port(P, softmax_axis=0), "softmax axis 0 is that of the images"),
         (port(P, softmax_axis=-1), "softmax axis -1 is outside rank 4"),

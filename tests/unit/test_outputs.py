@@ -141,6 +141,11 @@ TAILS = {
         {},
         (1, 6, 6, 8),
     ),
+    "log softmax of pixels": (
+        [CONV, node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]), node("LogSoftmax", ["t"], ["y"], axis=3)],
+        {},
+        (1, 6, 6, 8),
+    ),
     "softmax, then channels last": (
         [CONV, node("Softmax", ["c"], ["t"], axis=1), node("Transpose", ["t"], ["y"], perm=[0, 2, 3, 1])],
         {},

@@ -16,8 +16,9 @@ def quantise(e: OnnxEmitter, op: esc.QuantizeOp) -> str:
 
 
 def softmax(e: OnnxEmitter, op: esc.SoftmaxOp) -> str:
-    """Softmax."""
-    return e.graph.node("Softmax", [e.values[op.input]], main_name(op), axis=op.axis.value.data)
+    """Softmax or LogSoftmax."""
+    kind = "Softmax" if op.logarithm is None else "LogSoftmax"
+    return e.graph.node(kind, [e.values[op.input]], main_name(op), axis=op.axis.value.data)
 
 
 def dequantise(e: OnnxEmitter, op: esc.DequantizeOp) -> str:

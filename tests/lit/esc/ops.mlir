@@ -15,6 +15,8 @@ func.func @dense(%x: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
   %4 = esc.add %2, %3 {mult_a = 3 : i64, mult_b = 5 : i64, shift = 3 : i64, lo = -100 : i64, hi = 100 : i64} : tensor<1x4x4x2x!esc.q<u8, 0.25>>, tensor<1x4x4x2x!esc.q<i8, 1.0e-05>> -> tensor<1x4x4x2x!esc.q<i8, 0.75>>
   // CHECK-NEXT: %{{.*}} = esc.dequantize %{{.*}} : tensor<1x4x4x2x!esc.q<i8, 0.75>> -> tensor<1x2x4x4xf32>
   %5 = esc.dequantize %4 : tensor<1x4x4x2x!esc.q<i8, 0.75>> -> tensor<1x2x4x4xf32>
+  // CHECK-NEXT: %{{.*}} = esc.softmax %{{.*}} {axis = 1 : i64, logarithm} : tensor<1x2x4x4xf32> -> tensor<1x2x4x4xf32>
+  %log = esc.softmax %5 {axis = 1 : i64, logarithm} : tensor<1x2x4x4xf32> -> tensor<1x2x4x4xf32>
   // CHECK-NEXT: %{{.*}} = esc.softmax %{{.*}} {axis = 1 : i64} : tensor<1x2x4x4xf32> -> tensor<1x2x4x4xf32>
   %6 = esc.softmax %5 {axis = 1 : i64} : tensor<1x2x4x4xf32> -> tensor<1x2x4x4xf32>
   func.return %6 : tensor<1x2x4x4xf32>
