@@ -49,7 +49,12 @@ class RebuiltConv2d(AccumulatorOp):
     @property
     def form(self) -> dict[str, Attribute]:
         """What the weights are made of, by name: constants and integers."""
-        return {name: value for name, value in self.properties.items() if name not in ("strides", "pads")}
+        return {name: value for name, value in self.properties.items() if name in self.form_names()}
+
+    @classmethod
+    def form_names(cls) -> set[str]:
+        """The names in a form."""
+        return {*cls.get_irdl_definition().properties} - {"strides", "pads"}
 
     @classmethod
     def of_form(

@@ -242,7 +242,7 @@ class GatherKind(ConvolutionKind):
         conv = op.input.owner
         if not isinstance(conv, GatherConv2dOp):
             return None
-        return Stages([conv], conv, conv.kernel, 1, conv.weight, layout=conv.banking)
+        return Stages([conv], conv, conv.kernel, 1, conv.sparse, layout=conv.banking)
 
     def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         weights = np.asarray(constants.weight, np.int8)

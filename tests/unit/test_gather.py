@@ -124,7 +124,7 @@ def test_channels_stay_where_they_were_chosen_for() -> None:
     for a, b in zip(run_module(module, image), run_module(result, image), strict=True):
         np.testing.assert_array_equal(a, b)
     (left,) = [op for op in result.walk() if isinstance(op, GatherConv2dOp)]
-    np.testing.assert_array_equal(left.weight.array, weights)
+    np.testing.assert_array_equal(left.weight, weights)
 
 
 def test_faults_of_a_form_name_what_is_wrong() -> None:
@@ -148,8 +148,8 @@ def test_schemes_of_patterns_see_channels_that_do_something_alone() -> None:
     last.weight = DenseAttr.of(weights)
     DecomposeConvPass(scheme="gs", options=("sparsity=0.5", "banks=7"), samples=2).apply(Context(), module)
     first, second = (op for op in module.walk() if isinstance(op, GatherConv2dOp))
-    assert len(first.weight.array) == 14
+    assert len(first.weight) == 14
     for op in (first, second):
-        k, r, s, c = op.weight.array.shape
-        loads = bank_loads(op.weight.array.reshape(k, r * s, c).astype(np.int8), Gathering.of(7, 16, c))
+        k, r, s, c = op.weight.shape
+        loads = bank_loads(op.weight.reshape(k, r * s, c), Gathering.of(7, 16, c))
         assert (loads == loads[:, :1]).all()

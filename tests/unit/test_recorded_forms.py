@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 from test_circulant_form import random_blocks
 from test_codebook import random_codes
+from test_gather import random_weights
 from test_onnx_export import compiled, integers, run_onnx
 from test_smartexchange_form import random_sums
 from tile_models import Graph
@@ -21,6 +22,7 @@ from dialects import esc
 from dialects.esc_base import AccumulatorOp
 from dialects.esc_circulant import CirculantConv2dOp
 from dialects.esc_codebook import CodebookConv2dOp
+from dialects.esc_gather import GatherConv2dOp
 from dialects.esc_smartexchange import SmartExchangeConv2dOp
 from dialects.interpreters.run import main_function, run_module
 from dialects.rebuilt import RebuiltConv2d
@@ -28,10 +30,12 @@ from escc.onnx_export import export_model
 from escc.onnx_import import import_model
 from escc.recorded_forms import PREFIX, from_text, to_text
 from isa.errors import UserError
+from isa.gather import Banking
 from isa.smartexchange import least_shift
 
 WINDOW = (1, 1), (1, 1, 1, 1)
 FORMS = ("circulant", "codebook", "own", "smartexchange")
+"""Those that not all weights have; any weights can be gathered."""
 
 
 def network(form: str, seed: int = 1) -> ModuleOp:
@@ -40,7 +44,9 @@ def network(form: str, seed: int = 1) -> ModuleOp:
     x = g.conv(g.x, 8)
     shape = 10, 3, 3, 8
     op: RebuiltConv2d
-    if form == "circulant":
+    if form == "sparse":
+        op = GatherConv2dOp(x, random_weights(seed, shape), *WINDOW, Banking(7, 4, 1))
+    elif form == "circulant":
         op = CirculantConv2dOp(x, random_blocks(seed, shape, 4), 10, *WINDOW)
     elif form == "codebook":
         op = CodebookConv2dOp(x, *random_codes(seed, shape, (3, 1), 20), *WINDOW)
@@ -55,7 +61,7 @@ def form_of(module: ModuleOp) -> AccumulatorOp:
     return [op for op in main_function(module).body.block.ops if isinstance(op, AccumulatorOp)][-1]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "sparse"])
 def test_a_network_that_is_exported_and_imported_has_the_same_form(form: str) -> None:
     proto = export_model(compiled(export_model(network(form)).SerializeToString()))
     again = compiled(proto.SerializeToString())

@@ -4,7 +4,7 @@
 
 func.func @main(%i: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
   %x = esc.quantize %i : tensor<1x2x4x4xf32> -> tensor<1x4x4x2x!esc.q<u8, 0.5>>
-  %0 = esc.gather_conv2d %x {weight = #blob.dense<2x1x3x2xi8, [1, 0, 0, -2, 0, 0, 0, 5, 0, 0, 3, 0]>, strides = array<i64: 1, 1>, pads = array<i64: 0, 1, 0, 1>, banks = 4 : i64, bundle = 2 : i64} : tensor<1x4x4x2x!esc.q<u8, 0.5>> -> tensor<1x4x4x2xi32>
+  %0 = esc.gather_conv2d %x {sparse = #blob.dense<2x1x3x2xi8, [1, 0, 0, -2, 0, 0, 0, 5, 0, 0, 3, 0]>, strides = array<i64: 1, 1>, pads = array<i64: 0, 1, 0, 1>, banks = 4 : i64, bundle = 2 : i64, spread = 0 : i64} : tensor<1x4x4x2x!esc.q<u8, 0.5>> -> tensor<1x4x4x2xi32>
   %1 = esc.requantize %0 {bias = #blob.dense<2xi32, [7, -8]>, mult = #blob.dense<2xi32, [1073741824, 1073741824]>, shift = #blob.dense<2xui8, [30, 31]>, lo = 0 : i64, hi = 200 : i64} : tensor<1x4x4x2xi32> -> tensor<1x4x4x2x!esc.q<u8, 0.25>>
   %2 = esc.dequantize %1 : tensor<1x4x4x2x!esc.q<u8, 0.25>> -> tensor<1x2x4x4xf32>
   func.return %2 : tensor<1x2x4x4xf32>
