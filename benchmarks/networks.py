@@ -1,4 +1,4 @@
-"""Which classification networks of torchvision run: `python benchmarks/networks.py > docs/networks.md`.
+"""Which networks of torchvision run, for classes and segments: `python benchmarks/networks.py > docs/networks.md`.
 
 Every network is exported with random weights for images of 64x64 pixels (Inception: 96x96), read, and checked up to the
 end of level `onnx`. Those named by `--verify` are compiled as well, and one input runs through every level and through
@@ -57,7 +57,9 @@ def export(models: Any, name: str, path: Path) -> None:
     """Write a network with random weights and plausible statistics as ONNX."""
     torch: Any = import_module("torch")
     torch.manual_seed(0)
-    options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
+    options: dict[str, Any] = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
+    if name in models.list_models(module=models.segmentation):
+        options = {"weights_backbone": None}
     network: Any = models.get_model(name, weights=None, **options).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -97,7 +99,8 @@ def main() -> None:
     args = parser.parse_args()
     torchvision: Any = import_module("torchvision")
     models: Any = import_module("torchvision.models")
-    names: list[str] = args.only or [n for n in models.list_models(module=models) if n not in LARGE]
+    every = sorted({*models.list_models(module=models), *models.list_models(module=models.segmentation)})
+    names: list[str] = args.only or [n for n in every if n not in LARGE]
     print(HEAD.format(version=torchvision.__version__), end="")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
