@@ -1,4 +1,4 @@
-"""A network of PyTorch, calibrated by a DataLoader."""
+"""A network of PyTorch, calibrated by a DataLoader: its binary, cycles, energy and accuracy."""
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -14,10 +14,14 @@ network = torch.nn.Sequential(
     torch.nn.Flatten(),
     torch.nn.Linear(16, 10),
 )
-images, labels = torch.rand(64, 3, 32, 32), torch.randint(10, (64,))
-compiled = escc.compile(network, DataLoader(TensorDataset(images, labels), batch_size=16), "dense")
-
+images = torch.rand(64, 3, 32, 32)
 with torch.no_grad():
-    expected = network.eval()(images).numpy()
-error = abs(compiled.run(images) - expected).mean() / abs(expected).max()
-print(f"{len(compiled.binary)} bytes; mean deviation below 2 % of the largest score: {error < 0.02}")
+    labels = network.eval()(images).argmax(dim=1)  # the network is not trained: its own answers
+
+compiled = escc.compile(network, DataLoader(TensorDataset(images, labels), batch_size=16), "dense")
+compiled.save("out/network.bin")
+totals = compiled.stats(images[:1])["totals"]
+accuracy = compiled.accuracy(images, labels)
+
+print(f"{len(compiled.binary)} bytes, {totals['cycles']} cycles, {totals['energy_uj']['total']:.1f} uJ an image")
+print(f"the answers of the float network: all but {accuracy.images - accuracy.right} of {accuracy.images}")

@@ -231,7 +231,7 @@ def test_a_missing_library_is_told_before_the_work(
     assert escc([str(model), "-o", str(tmp_path / "o.bin"), "--report", str(page)]) == 1
     assert emulate([str(binary), "--report", str(page)]) == 1
     told = capsys.readouterr()
-    assert told.err.count("pip install 'escc[report]'") == told.err.count("needs the library vl_convert") == 2
+    assert told.err.count("run: pip install '.[report]'") == told.err.count("needs the library vl_convert") == 2
     assert not page.exists() and told.out == ""
 
 
