@@ -136,13 +136,14 @@ def _ring(
 
 
 class _Priced(NamedTuple):
-    """A layer in its cheapest tiling: its buffers but those of PSUM, which all layers have in turn; its queues; and
-    cycles of the post unit for a tile.
+    """A layer in its cheapest tiling: its buffers but those of PSUM, which all layers have in turn; its queues; cycles
+    of the post unit for a tile; and the tiles of partial sums in an output tile.
     """
 
     needs: tuple[Buffer, ...]
     queued: Queued
     post_tile: float
+    turns: int
 
 
 @lru_cache(maxsize=4096)
@@ -153,7 +154,10 @@ def _priced(p: TilingProblem, machine: Target) -> _Priced | None:
         return None
     tiling, model = found[1], CostModel(p, machine)
     needs = tuple(b for b in buffers(p, tiling, machine) if b.space != "psum")
-    return _Priced(needs, model.queued(tiling), model.post_tile(tiling))
+    turns = ceil_div(int(tiling.channels), int(tiling.psum_channels)) * ceil_div(
+        int(tiling.rows), int(tiling.psum_rows)
+    )
+    return _Priced(needs, model.queued(tiling), model.post_tile(tiling), turns)
 
 
 class Segment:
@@ -203,9 +207,10 @@ class Segment:
             costs = self._costs(problems, nbytes + taken, machine)
             if costs is None:
                 continue
-            cycles, buffered, waiting = costs
-            # Tiles that take more than a share of PSUM wait for those of the layers beside as well.
-            cycles += 0 if ahead and not number else waiting * ceil_div(problems[-1].oh, last)
+            cycles, buffered, waiting, colliding = costs
+            # All layers have both places of PSUM in turn: after an odd number of tiles, one waits for that before it.
+            lost = (colliding if number else 0.0) if ahead else waiting
+            cycles += lost * ceil_div(problems[-1].oh, last)
             if best is None or cycles < best.cycles:
                 best = Bands(self.first, tuple(rows), tuple(delays), rings, machine, buffered, cycles)
         return best
@@ -217,11 +222,14 @@ class Segment:
             found.setdefault(layer.stored(layer.output), []).append(i)
         return found
 
-    def _costs(self, problems: Sequence[TilingProblem], taken: int, machine: Target) -> tuple[float, int, float] | None:
+    def _costs(
+        self, problems: Sequence[TilingProblem], taken: int, machine: Target
+    ) -> tuple[float, int, float, float] | None:
         """Cycles of all layers together, ACT bytes of their buffers, and the cycles of a step in which layers wait
-        for one another; None if the layers do not fit beside `taken` bytes of ACT.
+        for one another: for the rows that they read, and for a place in PSUM where they have the same places. None if
+        the layers do not fit beside `taken` bytes of ACT.
         """
-        used, waiting = {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0
+        used, waiting, colliding = {"act": taken, "coef": 0, "par": 0, "psum": 0}, 0.0, 0.0
         queued: list[Queued] = []
         streamed: list[tuple[Buffer, Queued]] = []
         for p in problems:
@@ -233,15 +241,18 @@ class Segment:
             streamed += [(b, found.queued) for b in found.needs if b.space == "act" and b.streamed]
             queued.append(found.queued)
             waiting += found.post_tile
+            colliding += found.post_tile * (found.turns % 2)
         if any(n > getattr(self._target.scratchpad, space) for space, n in used.items()):
             return None
         cycles, room = float(Queued.side_by_side(queued)), self._target.scratchpad.act - used["act"]
+        working = sum(queues.worked for queues in queued)
         for b, queues in streamed:
             if reserve(b.nbytes) <= room:
                 room -= int(reserve(b.nbytes))
             else:
-                cycles += float(queues.exposed.get(b.name, 0.0))
-        return cycles, used["act"] - taken, waiting
+                # What fills or drains the buffer has the time in which the other layers work.
+                cycles += max(0.0, float(queues.exposed.get(b.name, 0.0)) - float(working - queues.worked))
+        return cycles, used["act"] - taken, waiting, colliding
 
 
 def segments(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> Iterator[Segment]:

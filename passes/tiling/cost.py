@@ -70,6 +70,11 @@ class Queued:
         return most(most(most(self.act + self.weights + self.written, self.compute), self.post), self.store)
 
     @property
+    def worked(self) -> Number:
+        """Cycles in which the blocks or the post unit work, whichever are busier."""
+        return most(self.compute, self.post)
+
+    @property
     def exposed(self) -> Mapping[str, Number]:
         """Cycles that a buffer with a single instance costs, where it is filled more than once, by its name."""
         return {
@@ -87,7 +92,7 @@ class Queued:
         """
         sums = [sum(column) for column in zip(*(astuple(layer) for layer in layers), strict=True)]
         whole = replace(Queued(*sums), last=layers[-1].last)
-        worked = sum(most(layer.compute, layer.post) for layer in layers)
+        worked = sum(layer.worked for layer in layers)
         alone = sum(layer.compute > 0 for layer in layers) < 2
         return whole.total if alone else whole.total + most(worked - whole.busiest, 0)
 

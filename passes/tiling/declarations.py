@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation, SSAValue
 
 from dialects import bfs
+from dialects.attributes import ints
 from dialects.blob import DenseAttr
 from dialects.esc import q_of, shape_of
+from dialects.esc_pools import MaxPoolOp
 from isa.formats import TensorFormat
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.problem import InputSource
@@ -20,6 +23,15 @@ from passes.tiling.views import ChannelViews, PartOf
 
 DENSITY = 0.5
 """Expected share of non-zeros of an activation after a ReLU; schedules do not depend on calibration."""
+
+
+def expected_density(value: SSAValue, format: TensorFormat) -> float:
+    """Expected share of the values of a tensor that are not zero: a maximum is zero if its whole window is."""
+    if format is TensorFormat.RAW:
+        return 1.0
+    op = value.owner
+    taps = math.prod(ints(op.kernel)) if isinstance(op, MaxPoolOp) else 1
+    return 1 - (1 - DENSITY) ** taps
 
 
 def tensor_format(signed: bool, averaged: bool) -> TensorFormat:
@@ -105,7 +117,7 @@ class Declarations:
             assert self.whole(value) is not None
             return self._part(value, self.views.parts[value])
         _, h, w, c = shape_of(value)
-        name, density = self.next_name, 1.0 if format is TensorFormat.RAW else DENSITY
+        name, density = self.next_name, expected_density(value, format)
         resident = name in self.resident
         if resident:
             format, segment = TensorFormat.RAW, w

@@ -19,7 +19,7 @@ from dialects.esc import q_of
 from dialects.locations import describe, fused, node_names
 from isa.formats import TensorFormat
 from isa.target import Target
-from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor, tensor_format
+from passes.tiling.declarations import Declarations, DeclaredTensor, expected_density, tensor_format
 from passes.tiling.limits import field_range
 from passes.tiling.loop_nest_builder import LoopNestBuilder
 from passes.tiling.memory import with_act
@@ -174,4 +174,4 @@ class LayerTiler:
 def with_output(p: TilingProblem, value: SSAValue, averaged: bool = False) -> TilingProblem:
     """A problem with the format and the expected density of the tensor that it computes."""
     format = tensor_format(q_of(value).signed, averaged)
-    return replace(p, output_format=format, output_density=1.0 if format is TensorFormat.RAW else DENSITY)
+    return replace(p, output_format=format, output_density=expected_density(value, format))
