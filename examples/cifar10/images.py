@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("ESCC_DATA", str(ROOT / "../shared/data")))
 BORDER = 4
 """Pixels by which an image is shifted at most."""
+COPY = 6.0
+"""Two images whose means over 4x4 pixels differ by less, in the mean square, show the same."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,11 @@ def _cut(x: Tensor, centres: Tensor, size: int) -> Tensor:
 
 
 def without_copies(images: Images, held: Images) -> Images:
-    """`images` without the one that is most like each of `held`: every lossless training image is a JPEG image too."""
+    """`images` without copies of any of `held`: the lossless training images are among the JPEG ones."""
     a, b = (F.avg_pool2d(i.x.permute(0, 3, 1, 2).float(), 4).flatten(1) for i in (images, held))
     length = a.square().sum(1)
-    copies = [int((length - 2 * (a @ one)).argmin()) for one in b]
     keep = torch.ones(len(images), dtype=torch.bool, device=images.y.device)
-    keep[copies] = False
+    for one in b:
+        apart = (length - 2 * (a @ one) + one.square().sum()) / len(one)
+        keep &= apart > COPY * COPY
     return Images(images.x[keep], images.y[keep])

@@ -2,8 +2,8 @@
 
 Images come from --data (or $ESCC_DATA, or ../shared/data): 50,000 JPEG training images and 5085 lossless ones. The JPEG
 images are softer, so that each lossless one is seen several times an epoch. The first of the lossless images are held
-out, and `examples.cifar10.training_data` holds out the same ones; the final accuracy is that of the test images, which
-are lossless.
+out, with their JPEG copies; `examples.cifar10.training_data` holds out the same ones. The final accuracy is that of the
+test images, which are lossless.
 
 Every epoch has its own random generator, seeded by --seed and its number. A run that was stopped goes on from its
 checkpoint. With --epochs, on a CPU and with one number of --threads, its result is then that of an uninterrupted run,
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from examples.cifar10.images import DATA, ROOT, Images, Mixture, load
+from examples.cifar10.images import DATA, ROOT, Images, Mixture, load, without_copies
 from examples.cifar10.networks import CLASSES, NETWORKS
 from examples.torch_to_onnx import export
 
@@ -113,7 +113,7 @@ class Training:
         jpeg, lossless, self.test = (i.to(device) for i in load(args.data, args.cache, args.limit))
         held = min(args.validation, len(lossless) // 2)
         self.held, self.clean = lossless.part(0, held), lossless.part(held)
-        self.mixture = Mixture(jpeg, self.clean, args.lossless_repeats, args.cutout)
+        self.mixture = Mixture(without_copies(jpeg, self.held), self.clean, args.lossless_repeats, args.cutout)
         self.model = NETWORKS[args.model]().to(device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(args.average), use_buffers=True)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]

@@ -1,8 +1,8 @@
 """Write CIFAR-10 as `esc-compress` reads it: `python -m examples.cifar10.training_data OUT_DIR`.
 
 Images come from --data (or $ESCC_DATA, or ../shared/data): 50,000 JPEG training images and 5085 lossless ones. Writes
-train.npz and validation.npz (lossless images that are not in train.npz): x, uint8 pixels [N, 3, 32, 32], and y, int64
-classes [N].
+train.npz and validation.npz: x, uint8 pixels [N, 3, 32, 32], and y, int64 classes [N]. Those for validation are
+lossless images of which train.npz holds no copy, as JPEG or otherwise.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from examples.cifar10.images import DATA, load_jpeg, load_npz
+from examples.cifar10.images import DATA, Images, load_jpeg, load_npz, without_copies
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     jpeg_x, jpeg_y = load_jpeg(args.data / "images/cifar10_train_jpeg.zip", args.limit)
     clean_x, clean_y = load_npz(args.data / "images/cifar10_train_lossless.npz")
     n = args.validation
+    pairs = (jpeg_x, jpeg_y), (clean_x[:n], clean_y[:n])
+    jpeg, held = (Images(torch.from_numpy(x), torch.from_numpy(y)) for x, y in pairs)
+    kept = without_copies(jpeg, held)
+    jpeg_x, jpeg_y = kept.x.numpy(), kept.y.numpy()
     train_x = np.concatenate([jpeg_x, *[clean_x[n:]] * args.lossless_repeats])
     train_y = np.concatenate([jpeg_y, *[clean_y[n:]] * args.lossless_repeats])
     args.out.mkdir(parents=True, exist_ok=True)
