@@ -83,3 +83,18 @@ def test_results_are_those_of_the_files_that_the_commands_wrote() -> None:
     floats = (DATA / "cifar10_float.log").read_text()
     for model, top1 in (("vgg16", "92.92"), ("resnet18", "93.61"), ("resnet20", "89.38")):
         assert f"{model}_cifar10.onnx: top-1 {top1}%" in floats and f"{top1} %" in page
+
+
+def test_the_comparison_is_that_of_the_file_that_the_command_wrote() -> None:
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    log = (DATA / "vgg16_compared.log").read_text()
+    rows = re.findall(
+        r"^\| (?:model, kB|cycles, thousands|energy, uJ|latency .*|energy .*|the same .*?) \|(.*)\|$",
+        page,
+        re.MULTILINE,
+    )
+    assert len(rows) == 7
+    for row in rows:
+        for value in filter(None, map(str.strip, row.split("|"))):
+            assert re.search(rf"\s{re.escape(value)}\s", log), value
+    assert "0.4 0.88888" in (DATA / "vgg16_pruned.log").read_text() and "88.89 %" in page
