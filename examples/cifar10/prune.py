@@ -1,8 +1,8 @@
 """Prune a float network by magnitude: `python -m examples.cifar10.prune MODEL.onnx OUT --kept 0.4 0.3`.
 
-Writes OUT-SHARE.onnx and prints its top-1 on the lossless test images. The weights of a convolution are measured in their
-own standard deviation, and one bound for all convolutions decides. Nothing is trained afterwards. A machine that skips
-zeros can be given such a network (`esc-compare --sparse-model`).
+Writes OUT-SHARE.onnx and prints its top-1 on the lossless test images. The weights of a convolution are measured in
+their own standard deviation, and one bound for all convolutions decides. Nothing is trained afterwards. A machine that
+skips zeros can be given such a network (`esc-compare --sparse-model`).
 """
 
 from __future__ import annotations
