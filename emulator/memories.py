@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,21 +23,27 @@ _KEPT_BYTES = 1 << 28
 
 
 class Constants:
-    """Values that an instruction derives from `.rodata` alone, kept for the next batch up to a total size."""
+    """Values that instructions derive from `.rodata` alone, kept for the next batch up to a total size."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, Any] = {}
+        self._kept: dict[Hashable, Any] = {}
         self._bytes = 0
 
-    def get(self, number: int, make: Callable[[], tuple[_T, int]]) -> _T:
-        """The value of an instruction; `make` computes it and its size in bytes."""
-        found = self._kept.get(number)
+    def get(self, key: Hashable, make: Callable[[], tuple[_T, int]]) -> _T:
+        """The value of an instruction, by its number, or one that several share, by what it follows from; `make`
+        computes it and its size in bytes.
+        """
+        found = self._kept.get(key)
         if found is None:
             found, size = make()
             if self._bytes + size <= _KEPT_BYTES:
                 self._bytes += size
-                self._kept[number] = found
+                self._kept[key] = found
         return found
+
+    def holds(self, key: Hashable) -> bool:
+        """Whether the value of a key is kept."""
+        return key in self._kept
 
 
 class Memories:
@@ -64,6 +70,17 @@ class Memories:
     def derived(self, make: Callable[[], tuple[_T, int]]) -> _T:
         """What the present instruction derives from constants alone; `make` computes it and its size in bytes."""
         return self._constants.get(self.number, make)
+
+    def shared(self, key: tuple[Hashable, ...], make: Callable[[], tuple[_T, int]]) -> _T:
+        """The same for what the instructions have in common that agree in `key`, from which alone it follows.
+
+        Whoever keeps the value counts its size again if it is not kept here (`holds`).
+        """
+        return self._constants.get(key, make)
+
+    def holds(self, key: tuple[Hashable, ...]) -> bool:
+        """Whether the value shared under a key is kept."""
+        return self._constants.holds(key)
 
     def constant(self, address: int, size: int) -> bytes:
         """Bytes of `.rodata`."""

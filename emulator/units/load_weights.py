@@ -23,7 +23,7 @@ def execute(m: Memories, v: Values) -> int:
         data = unpack_weights(m.constant(v["dram"], v["size"]), table, v["count"]).view(np.uint8)
         return (data, int(np.count_nonzero(data))), data.nbytes
 
-    data, nonzeros = m.derived(make)
+    data, nonzeros = m.shared((SPEC.mnemonic, v["table"], v["dram"], v["size"], v["count"]), make)
     m.coef[v["dst"] : v["dst"] + len(data)] = data
     return nonzeros
 
