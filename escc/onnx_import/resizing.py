@@ -168,6 +168,12 @@ def _resize(e: Emitter, n: Node) -> SSAValue:
     if mode == "nearest":
         rows, columns = (_nearest(n, axis) for axis in axes)
         return e.emit(n, TakeOp(x, rows, columns))
+    single = [i for i, axis in enumerate(axes) if axis.size == 1]
+    if single:  # one value for all: nothing lies between
+        x = e.emit(n, TakeOp(x, *([0] * axis.out if axis.size == 1 else range(axis.size) for axis in axes)))
+        axes = [Axis(axis.out, axis.out, 1.0, "asymmetric") if i in single else axis for i, axis in enumerate(axes)]
+    if all(axis.size == axis.out for axis in axes):
+        return x
     cubic = _cubic(Fraction(float(n.attr("cubic_coeff_a", -0.75))).limit_denominator(1 << 12))
     rows, columns = (phases(axis, cubic if mode == "cubic" else _linear) for axis in axes)
     return _interpolate(e, n, x, rows, columns, [axis.out for axis in axes])
@@ -253,7 +259,7 @@ def phases_are_few(node: Node) -> str | None:
     if shape is None or str(node.attr("mode", "nearest")) == "nearest" or len(shape) != 4 or resizes_maps(node):
         return None
     axes = _axes(node, shape)[2:]
-    count = math.prod(min(axis.exact[1].denominator, axis.out) for axis in axes)
+    count = math.prod(min(axis.exact[1].denominator, axis.out) for axis in axes if axis.size > 1)
     if count <= MAX_PHASES:
         return None
     sizes = " and ".join(f"{axis.size} to {axis.out}" for axis in axes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.ir import Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
@@ -86,7 +86,24 @@ class MergeTakes(RewritePattern):
             [ints(inner)[i] for i in ints(outer)]
             for inner, outer in ((first.rows, op.rows), (first.columns, op.columns))
         )
-        replace(rewriter, op, [TakeOp(first.input, rows, columns)], first)
+        if not _is_spread(first.input, rows, columns):
+            replace(rewriter, op, [TakeOp(first.input, rows, columns)], first)
 
 
-PATTERNS: tuple[RewritePattern, ...] = (ReshapesToBlocks(), MergeTakes())
+def _is_spread(x: SSAValue, rows: Sequence[int], columns: Sequence[int]) -> bool:
+    """Whether one position is repeated along both axes."""
+    return shape_of(x)[2:] == (1, 1) and min(len(rows), len(columns)) > 1
+
+
+class SpreadInTwo(RewritePattern):
+    """One position for all: first for all columns of a row, then that for all rows, an instruction for each of them."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: TakeOp, rewriter: PatternRewriter) -> None:
+        rows, columns = ints(op.rows), ints(op.columns)
+        if _is_spread(op.input, rows, columns):
+            row = TakeOp(op.input, [0], columns)
+            replace(rewriter, op, [row, TakeOp(row.output, rows, range(len(columns)))])
+
+
+PATTERNS: tuple[RewritePattern, ...] = (ReshapesToBlocks(), MergeTakes(), SpreadInTwo())

@@ -35,9 +35,6 @@ def _spread(x: SSAValue, shape: tuple[int, ...]) -> tuple[list[Operation], SSAVa
     _, c, h, w = shape_of(x)
     if (h, w) != shape[2:]:
         rows, columns = ([0] * out if size == 1 else range(out) for size, out in zip((h, w), shape[2:], strict=True))
-        if h == w == 1 and min(shape[2:]) > 1:  # a row first, and that for all rows: an instruction each
-            new.append(TakeOp(x, [0], columns))
-            x, columns = new[-1].results[0], range(shape[3])
         new.append(TakeOp(x, rows, columns))
         x = new[-1].results[0]
     if c != shape[1]:

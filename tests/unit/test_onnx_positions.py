@@ -56,6 +56,12 @@ def test_interpolated_values(size: tuple[int, int], factors: tuple[tuple[int, in
     check(proto, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize(("shape", "kinds"), [([1, 2, 1, 1], ["Take"] * 2), ([1, 2, 1, 40], ["Take"])])
+def test_one_value_for_all(mode: str, shape: list[int], kinds: list[str]) -> None:
+    assert operations(check(resize(shape, [1, 2, 50, 40], mode=mode))) == ["Relu", *kinds]
+
+
 @pytest.mark.parametrize("scales", [[1, 1, 2, 2], [1, 1, 0.6, 1.6], [1, 1, 3, 1]])
 @pytest.mark.parametrize("opset", [7, 9, 10, 11])
 def test_scales_of_every_opset(scales: list[float], opset: int) -> None:
