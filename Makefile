@@ -62,8 +62,8 @@ pythons: $(VENV)/.installed-dev ## Run a part of the tests on every installed Py
 	$(BIN)/nox --no-error-on-missing-interpreters -- core
 
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## Time the emulator against onnxruntime (ten minutes; binaries are kept in OUT/bench)
-	$(BIN)/python benchmarks/emulation.py --keep $(OUT)/bench
+bench: $(VENV)/.installed-dev ## Time the emulator against onnxruntime (ten minutes)
+	$(BIN)/python benchmarks/emulation.py
 
 .PHONY: bench-all
 bench-all: $(VENV)/.installed-dev ## Time compiler and emulator, and measure the machine (half an hour)
