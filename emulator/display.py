@@ -26,7 +26,7 @@ class Stats(dict[str, Any]):
         return html_of_table(table(self)) + html_of_text("\n".join(summary(self)))
 
 
-class Source(str):
+class SourceText(str):
     """Text of a program or of an IR level; a notebook shows it with large constants cut out, and not all of a long one.
 
     It is a `str` with the whole text, for all other purposes.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from emulator.display import Source
+from emulator.display import SourceText
 from emulator.model import Model
 from emulator.model import load as load_model
 from escc.errors import user_errors
@@ -100,7 +100,7 @@ class Compiled(Model):
             write_atomic(os.fspath(path), facts.text(self.program, suffix, self.name))
         return json.loads(facts.text(self.program, ".json", self.name))
 
-    def ir(self, kind: Kind = "esc") -> Source:
+    def ir(self, kind: Kind = "esc") -> SourceText:
         """The network as the text of a level (onnx, esc, bfs, eisa) or as assembly (asm): what `escc --emit` writes.
 
         It is a `str`; a notebook shows it with large constants cut out. Raises UserError on a level that the
@@ -109,8 +109,8 @@ class Compiled(Model):
         from escc import driver
 
         if kind == "asm":
-            return Source(cast(str, driver.encode(self.program, kind)))
-        return Source(cast(str, driver.result_of(self._level(kind), None, kind)))
+            return SourceText(cast(str, driver.encode(self.program, kind)))
+        return SourceText(cast(str, driver.result_of(self._level(kind), None, kind)))
 
     def onnx(self) -> bytes:
         """The quantised and compressed network as an ONNX model with QuantizeLinear nodes: `escc --emit qdq`.

@@ -187,6 +187,11 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         print(printable(to_text(request.passes(None, ""))))
         return EXIT_OK
     output = _output(args)
+    if args.output is None and Path(output) == Path(args.model):
+        raise UserError(
+            f"{args.model}: has the name that its own binary would get",
+            "escc takes .onnx and .mlir files; or give -o FILE",
+        )
     if args.output is None and not args.dump_pass_pipeline:
         parser.claim_output(args.files, "-o/--output", output)
     start = time.perf_counter()

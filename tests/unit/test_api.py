@@ -20,7 +20,7 @@ from sample_models import residual_model
 
 import emulator
 import escc
-from emulator.display import Source
+from emulator.display import SourceText
 from emulator.evaluate import MEASURED, Accuracy
 from escc.cli import emulate
 from escc.cli.compile import main as compile_main
@@ -373,10 +373,12 @@ def test_notebooks_show_tables_and_texts(small: escc.Compiled) -> None:
 
 
 def test_long_texts_are_shown_shortened() -> None:
-    assert "... 600 more lines" in cast(Any, Source("x\n" * 1000))._repr_html_()
+    assert "... 600 more lines" in cast(Any, SourceText("x\n" * 1000))._repr_html_()
     rows = "\n".join([".rodata", "ab" * 64, "cd" * 64, "ef" * 3, ".text"])
-    assert f"\n{'ab' * 9}... 131 bytes\n.text" in cast(Any, Source(rows))._repr_html_()
-    assert "0xabababababababab... 64 bytes>" in cast(Any, Source(f"<0x{'ab' * 64}>"))._repr_html_().replace("&gt;", ">")
+    assert f"\n{'ab' * 9}... 131 bytes\n.text" in cast(Any, SourceText(rows))._repr_html_()
+    assert "0xabababababababab... 64 bytes>" in cast(Any, SourceText(f"<0x{'ab' * 64}>"))._repr_html_().replace(
+        "&gt;", ">"
+    )
 
 
 def test_names_are_shown_and_never_read_as_markup(small: escc.Compiled) -> None:

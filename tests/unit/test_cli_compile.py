@@ -192,3 +192,14 @@ def test_pipeline_of_a_level_starts_where_the_text_stands(esc_file: str, capsys:
     assert main(["--dump-pass-pipeline", "--emit", "esc", "--scheme", "dense", "--range", "minmax"]) == 0
     text = capsys.readouterr().out
     assert 'scheme="dense"' in text and 'method="minmax"' in text and "tile-basis-first" not in text
+
+
+def test_a_binary_in_the_place_of_a_model_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.bin").write_bytes(b"\x7fELF")
+    assert main(["m.bin"]) == 1
+    assert "m.bin: has the name that its own binary would get\nnote: escc takes" in capsys.readouterr().err
+    assert main(["m.bin", "-o", "n.bin"]) == 1
+    assert "m.bin: is an ELF binary, not an ONNX model" in capsys.readouterr().err
