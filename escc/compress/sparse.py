@@ -154,14 +154,13 @@ def sparse_form(
 ) -> Gathered | None:
     """Weights of a layer in a pattern; None where int8 weights serve it better.
 
-    At a sparsity that is asked for, layers whose windows have fewer values than there are banks stay dense, such as
-    the first one of most networks.
+    Layers whose windows have fewer values than there are banks stay dense, such as the first one of most networks.
     """
+    if layer.weights[0].size < banking.banks:
+        return None
     share = _share(options)
     rungs = _Ladder(layer, pattern)
     if share is not None:
-        if layer.weights[0].size < banking.banks:
-            return None
         *_, last = rungs.descend(_steps(share))
         return _quantised(last, layer, banking, fill)
     prices = _prices(layer, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,6 +44,8 @@ from passes.tiling.problem import Computed, ComputeTile, Tiling, TilingProblem, 
 
 _ALONE = Banking(1, 1, 0)
 """A weight a cycle."""
+_FEWEST = 4
+"""Output channels of a stream from which on its size is worked out exactly."""
 _CHANNELS = 1 << 20
 """More than any layer has input channels."""
 
@@ -92,11 +94,14 @@ class _GatherCycles(NamedTuple):
 
 @dataclass(frozen=True)
 class GatherWork(Workload):
-    """Weights int8 [K][R][S][C] as bytes, and how the machine gathers."""
+    """Weights int8 [K][R][S][C] as bytes, and how the machine gathers. `exact`: also parts of a bundle are worked out,
+    not estimated.
+    """
 
     weights: bytes
     shape: tuple[int, int, int, int]
     banking: Banking
+    exact: bool = False
 
     name = "gather"
     accumulates = True
@@ -105,11 +110,12 @@ class GatherWork(Workload):
     def streams(self, channels: int, depth: int) -> SparseStreams:
         """Those of so many neighbouring output channels and input channels.
 
-        Fewer channels than a bundle are taken to need as many groups: its banks are full of what all of them hold.
+        The search takes fewer channels than a bundle to need as many groups, so that it cuts one only for good reasons:
+        a pattern may have filled the banks of a whole one.
         """
         k, _, _, c = self.shape
         channels, depth = min(channels, k), min(depth, c)
-        taken = max(channels, min(k, self.banking.bundle))
+        taken = max(channels, min(k, _FEWEST if self.exact else self.banking.bundle))
         found = _streams(self.weights, self.shape, self.banking, taken, depth)
         return found._replace(nbytes=found.nbytes * channels / taken)
 
@@ -248,6 +254,12 @@ class GatherKind(ConvolutionKind):
         weights = np.asarray(constants.weight, np.int8)
         k, r, s, c = weights.shape
         return GatherWork(weights.tobytes(), (k, r, s, c), Banking(*constants.layout))
+
+    def work_with_data(
+        self, work: Workload, constants: ConvConstants, packed: float, density: float, target: Target
+    ) -> Workload:
+        assert isinstance(work, GatherWork)
+        return replace(work, exact=True)
 
     def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
         if not isinstance(form, Gathered):

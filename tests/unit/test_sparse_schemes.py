@@ -95,8 +95,9 @@ def test_the_rate_pays_for_what_it_is_told() -> None:
     assert for_cycles is None or (for_cycles.integer_weights.any() and for_cycles.density > for_bytes.density)  # type: ignore[attr-defined]
 
 
-def test_a_window_of_few_values_stays_dense_at_a_sparsity() -> None:
-    assert load_scheme("gs")(layer(weights(c=3)), asked(sparsity="0.7")) is None
+@pytest.mark.parametrize("options", [asked(sparsity="0.7"), SchemeOptions(byte_price=100.0)])
+def test_a_window_of_few_values_stays_dense(options: SchemeOptions) -> None:
+    assert load_scheme("gs")(layer(weights(c=3)), options) is None
 
 
 @pytest.mark.parametrize(
