@@ -40,6 +40,7 @@ ROWS: Mapping[str, str] = {
     "patdnn": _at_70("patdnn"),
     "block-4x1": _at_70("block"),
     "block-1x16": _at_70("block", "block=1x16"),
+    "gs-rate": "--scheme gs --rate 0.2",
     "gs-budget": "--scheme gs --max-drop 1",
 }
 """Options of each row."""
