@@ -117,7 +117,16 @@ def test_text_that_is_no_form_is_refused_by_name(text: str, cause: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"operation": "esc.conv2d"}, {"operation": "esc.nothing"}, {"values": {}}, {"values": {"codes": 1}}]
+    "change",
+    [
+        {"operation": "esc.conv2d"},
+        {"operation": "esc.nothing"},
+        {"values": {}},
+        {"values": {"codes": 1, "book": 1}},
+        {"values": dict.fromkeys(("codes", "book"), {"shape": [1], "int8": "AQ=="})},
+        {"values": {"codes": {"shape": [1, 1, 1, 1], "int8": "AQ=="}, "book": {"shape": [1, 1, 1], "int8": "AQ=="}}},
+        {"operation": "esc.circulant_conv2d", "values": {"values": {"shape": [1] * 5, "int8": "AQ=="}, "channels": 0}},
+    ],
 )
 def test_a_form_that_does_not_give_the_weights_is_not_used(change: dict[str, object]) -> None:
     proto: onnx.ModelProto = export_model(network("codebook"))
