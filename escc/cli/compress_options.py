@@ -43,6 +43,7 @@ def make_parser() -> CommandParser:
     _add_data(parser)
     _add_size(parser)
     _add_training(parser)
+    _add_savings(parser)
     _add_run(parser)
     parser.add_common_arguments()
     parser.add_files(reads=["model", "data", "validation", "target"], writes=["output", "checkpoint"])
@@ -218,20 +219,6 @@ def _add_training(parser: CommandParser) -> None:
         "never; example: --patience 5)",
     )
     group.add_argument(
-        "--drop-batches",
-        type=share,
-        default=0.0,
-        metavar="SHARE",
-        help="share of the batches that are left out at random, each epoch others (number; default: 0; "
-        "example: --drop-batches 0.5)",
-    )
-    group.add_argument(
-        "--early-bird",
-        action="store_true",
-        help="settle which coefficients are used as soon as the budget chooses about the same ones in five successive "
-        "epochs (flag; default off)",
-    )
-    group.add_argument(
         "--recalibrate",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -245,6 +232,24 @@ def _add_training(parser: CommandParser) -> None:
         metavar="N",
         help="seed of everything random; equal seeds give equal files on a CPU with equal --threads (integer; "
         "default: 0; example: --seed 7)",
+    )
+
+
+def _add_savings(parser: CommandParser) -> None:
+    group = parser.add_argument_group("less training")
+    group.add_argument(
+        "--drop-batches",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the batches that are left out at random, each epoch others (number; default: 0; "
+        "example: --drop-batches 0.5)",
+    )
+    group.add_argument(
+        "--early-bird",
+        action="store_true",
+        help="settle which coefficients are used as soon as the budget chooses about the same ones in five successive "
+        "epochs (flag; default off)",
     )
 
 

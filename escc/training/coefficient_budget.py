@@ -51,7 +51,7 @@ class Selection:
         return (benefit > self.least) & self.channels[:, None, None]
 
 
-class Extent(NamedTuple):
+class Occupancy(NamedTuple):
     """How many coefficients of a layer are not zero, and how many of its rows, columns and bases hold any."""
 
     nonzeros: int
@@ -60,7 +60,7 @@ class Extent(NamedTuple):
     bases: int
 
     @classmethod
-    def of(cls, keep: Tensor) -> Extent:
+    def of(cls, keep: Tensor) -> Occupancy:
         """That of a mask [K, C, V]."""
         across = keep.any(dim=2)
         parts = (keep.sum(), across.any(dim=1).sum(), across.any(dim=0).sum(), keep.any(dim=1).any(dim=0).sum())
@@ -106,20 +106,20 @@ class CoefficientBudget:
 
         Bases of so many `taps` and parameters count too.
         """
-        extent = Extent.of(t != 0)
+        extent = Occupancy.of(t != 0)
         packed = packed_bytes(t.to(torch.int8).cpu().numpy())
         if extent.bound > _LEAST_BOUND:
             self.excess[index] = packed / extent.bound
         return packed + extent.overhead(taps)
 
-    def estimate(self, layers: Sequence[Candidates], extents: Sequence[Extent]) -> float:
+    def estimate(self, layers: Sequence[Candidates], extents: Sequence[Occupancy]) -> float:
         """Bytes of coefficients, bases and parameters for masks of such extents."""
         return sum(
             float(self.excess[i]) * extent.bound + extent.overhead(layer.taps)
             for i, (layer, extent) in enumerate(zip(layers, extents, strict=True))
         )
 
-    def select(self, layers: Sequence[Candidates], most: float, extents: Sequence[Extent]) -> list[Selection]:
+    def select(self, layers: Sequence[Candidates], most: float, extents: Sequence[Occupancy]) -> list[Selection]:
         """Selections whose estimate is at most `most` bytes; `extents` are those in use, for the first prices."""
         free = [Selection(0.0, torch.ones_like(layer.benefit[:, 0, 0], dtype=torch.bool)) for layer in layers]
         pool = _Pool(layers)
@@ -200,14 +200,14 @@ class _Pool:
         on = total > price * PARAMETER_BYTES
         return torch.nonzero((net > 0) & on[self._row]).squeeze(1), on
 
-    def extents(self, survivors: Tensor) -> list[Extent]:
+    def extents(self, survivors: Tensor) -> list[Occupancy]:
         """Extents of the layers with these candidates alone."""
         kept = [numbers[survivors] for numbers in (self._row, self._column, self._base)]
         sizes = (self.rows, self._columns, self._bases)
         found = [torch.bincount(n, minlength=sum(size)).cpu() for n, size in zip(kept, sizes, strict=True)]
         parts = [torch.split(counts, size) for counts, size in zip(found, sizes, strict=True)]
         return [
-            Extent(int(r.sum()), *(int(torch.count_nonzero(x)) for x in (r, c, v)))
+            Occupancy(int(r.sum()), *(int(torch.count_nonzero(x)) for x in (r, c, v)))
             for r, c, v in zip(*parts, strict=True)
         ]
 

@@ -19,7 +19,7 @@ from isa.target import Energy
 
 
 @dataclass(frozen=True)
-class Work:
+class ImageWork:
     """What one image takes in one direction: multiply-accumulates of convolutions, values of all results; and weights,
     which a batch shares.
     """
@@ -42,7 +42,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Cost:
+class TrainingCost:
     """Multiply-accumulates, bytes to and from memory, and joules of a training."""
 
     forward: int
@@ -52,7 +52,7 @@ class Cost:
 
 
 @torch.no_grad()
-def measured(network: Dataflow, image: Tensor) -> Work:
+def measured(network: Dataflow, image: Tensor) -> ImageWork:
     """The work of a network, from a run on one image [1, ...]."""
     macs = values = weights = 0
     known = set(network.convolutions.values()) if isinstance(network, Teacher) else set[int]()
@@ -73,11 +73,11 @@ def measured(network: Dataflow, image: Tensor) -> Work:
         return result
 
     network.run((image,), look)
-    return Work(macs, values, weights)
+    return ImageWork(macs, values, weights)
 
 
-def total(network: Work, teacher: Work, counts: Counts, bf16: bool, energy: Energy) -> Cost:
-    """Cost of the images that were counted.
+def total(network: ImageWork, teacher: ImageWork, counts: Counts, bf16: bool, energy: Energy) -> TrainingCost:
+    """TrainingCost of the images that were counted.
 
     Backward takes two products for each of the forward ones, for the inputs and for the weights. Results are written
     once and read once in either direction; a batch reads the weights three times, and writes and reads gradients and
@@ -93,10 +93,10 @@ def total(network: Work, teacher: Work, counts: Counts, bf16: bool, energy: Ener
     nbytes = size * values + weights * c.batches
     each = (energy.mul_int8 if bf16 else energy.mul_int32) + energy.add_int32
     joules = 1e-12 * ((forward + backward) * each + nbytes * energy.dram_byte)
-    return Cost(forward, backward, nbytes, joules)
+    return TrainingCost(forward, backward, nbytes, joules)
 
 
-def text(cost: Cost, target: str) -> str:
+def text(cost: TrainingCost, target: str) -> str:
     """One line of figures."""
     return (
         f"training: {cost.forward:.3g} multiply-accumulates forward, {cost.backward:.3g} backward, "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from escc.training.coefficient_budget import PARAMETER_BYTES, Candidates, CoefficientBudget, Extent
+from escc.training.coefficient_budget import PARAMETER_BYTES, Candidates, CoefficientBudget, Occupancy
 from escc.training.network import Network
 from escc.training.straight_through import CELL, DecomposedConv, DenseConv
 
@@ -154,7 +154,9 @@ class Sparsity:
         worth = [_smoothed(s) + _TINY for s in self._curvatures]
         aim = most - self.offset - self._fixed
         for attempt in range(_ATTEMPTS):
-            extents = [Extent.of(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)]
+            extents = [
+                Occupancy.of(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)
+            ]
             layers: list[Candidates] = []
             for module, latent, w in zip(self._modules, latents, worth, strict=True):
                 usable = latent.abs() > (module.threshold if remove_only else CELL)

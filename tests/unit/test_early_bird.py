@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 else:
     torch = pytest.importorskip("torch")
 
-from escc.training.cost import Counts, Work, total
+from escc.training.cost import Counts, ImageWork, total
 from escc.training.early_bird import EarlyBird, distance
 from isa.target import load_target
 
@@ -40,7 +40,7 @@ def test_masks_settle_when_five_in_a_row_are_close() -> None:
 
 def test_the_cost_of_a_training_is_the_sum_of_its_parts() -> None:
     energy = load_target("esc1").energy
-    network, teacher = Work(1000, 10, 50), Work(2000, 20, 70)
+    network, teacher = ImageWork(1000, 10, 50), ImageWork(2000, 20, 70)
     one = total(network, teacher, Counts(trained=4, probed=1, judged=2, batches=1), False, energy)
     assert one.forward == 6 * 3000 and one.backward == 2 * 1000 * 5
     assert one.nbytes == 4 * (2 * 30 * 6 + 2 * 10 * 5) + (3 * 50 + 70) * 4 + 28 * 50

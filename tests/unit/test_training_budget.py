@@ -20,7 +20,7 @@ else:
 from escc.training.coefficient_budget import (
     Candidates,
     CoefficientBudget,
-    Extent,
+    Occupancy,
     Selection,
     packed_bytes,
 )
@@ -34,12 +34,12 @@ def candidates(benefit: Array) -> Candidates:
     return Candidates(torch.tensor(benefit, dtype=torch.float32), 9)
 
 
-def extents(given: Sequence[Candidates]) -> list[Extent]:
-    return [Extent.of(x.benefit > 0) for x in given]
+def extents(given: Sequence[Candidates]) -> list[Occupancy]:
+    return [Occupancy.of(x.benefit > 0) for x in given]
 
 
-def extent(mask: Array) -> Extent:
-    return Extent.of(torch.tensor(mask))
+def extent(mask: Array) -> Occupancy:
+    return Occupancy.of(torch.tensor(mask))
 
 
 def layers(seed: int, count: int = 2) -> list[Candidates]:
@@ -60,7 +60,7 @@ def test_selections_fit(seed: int, share: float) -> None:
     start = extents(given_layers)
     most = share * budget.estimate(given_layers, start)
     kept = masks(budget.select(given_layers, most, start), given_layers)
-    assert budget.estimate(given_layers, [Extent.of(k) for k in kept]) <= most
+    assert budget.estimate(given_layers, [Occupancy.of(k) for k in kept]) <= most
     assert all(not (k & (x.benefit <= 0)).any() for k, x in zip(kept, given_layers, strict=True))
 
 
