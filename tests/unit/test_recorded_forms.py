@@ -123,7 +123,7 @@ def test_text_that_is_no_form_is_refused_by_name(text: str, cause: str) -> None:
         {"operation": "esc.nothing"},
         {"values": {}},
         {"values": {"codes": 1, "book": 1}},
-        {"values": dict.fromkeys(("codes", "book"), {"shape": [1], "int8": "AQ=="})},
+        {"values": {key: {"shape": [1], "int8": "AQ=="} for key in ("codes", "book")}},
         {"values": {"codes": {"shape": [1, 1, 1, 1], "int8": "AQ=="}, "book": {"shape": [1, 1, 1], "int8": "AQ=="}}},
         {"operation": "esc.circulant_conv2d", "values": {"values": {"shape": [1] * 5, "int8": "AQ=="}, "channels": 0}},
     ],
