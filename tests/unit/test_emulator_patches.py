@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from emulator_programs import Builder, identity_requant, nchw, sparse
 
+from emulator import memories
 from emulator.arithmetic import WeightMatrix
 from emulator.machine import Machine
 from isa.formats import Scratchpad
@@ -52,3 +53,17 @@ def test_a_sum_beyond_int32_is_computed_in_float64() -> None:
     matrix = WeightMatrix.of(w, 0)
     assert matrix.bound == 3 * 255 << 23
     assert matrix.product(np.full((1, 3), 255, np.float32)).tolist() == [[3 * 255 << 23]]
+
+
+def test_constants_are_kept_up_to_a_total_and_shared_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memories, "_KEPT_BYTES", 10)
+    constants, made = memories.Constants(), list[str]()
+
+    def make(name: str, size: int):
+        return lambda: (made.append(name) or name, size)
+
+    for _ in range(2):
+        assert constants.get(("load", 1), make("shared", 8)) == "shared"
+        assert constants.get(7, make("large", 3)) == "large"
+    assert made == ["shared", "large", "large"]
+    assert constants.holds(("load", 1)) and not constants.holds(7)
