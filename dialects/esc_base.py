@@ -240,6 +240,10 @@ class EscOp(IRDLOperation):
         """Channels that the wanted ones [C] of the result depend on: (operand, bool [C of the operand])."""
         return ((x, np.ones(channels_of(x), np.bool_)) for x in self.operands if has_channels(x))
 
+    def maximum_over(self) -> int:
+        """Values of which a value of the result is the greatest: where one of them is positive, it is not zero."""
+        return 1
+
     def channel_ties(self) -> Iterator[Tie]:
         """Channels of operands and results that must stay together."""
         return iter(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -77,6 +78,9 @@ class MaxPoolOp(ChannelwiseOp):
 
     def zero_channels(self, zero: Mapping[SSAValue, Mask]) -> Mask:
         return zero[self.input]
+
+    def maximum_over(self) -> int:
+        return math.prod(ints(self.kernel))
 
     def verify_(self) -> None:
         verify_pool(self.input, self.output, self.kernel, self.strides, self.pads)

@@ -7,16 +7,19 @@ a layer, the last blocks stand out of the weights [k][r][s][c], and what stands 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 I8 = NDArray[np.int8]
+Value = TypeVar("Value", bound=np.generic)
 
 BLOCKS = range(2, 17)
 """Channels of a block."""
 
 
-def expand(values: NDArray[np.generic], first: int, channels: int, run: int) -> NDArray[np.generic]:
+def expand(values: NDArray[Value], first: int, channels: int, run: int) -> NDArray[Value]:
     """Weights [channels, R, S, run] of output channels from `first` on, of values [K/b, R, S, C/b, b] of any type."""
     blocks, r, s, across, b = values.shape
     i, j = np.indices((b, b))

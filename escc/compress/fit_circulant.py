@@ -35,7 +35,7 @@ class CirculantFit:
     relative_error: float
 
 
-class _Problem:
+class _CirculantFit:
     def __init__(self, w: F, h: F, block: int):
         self.w = w
         self.h = h
@@ -93,7 +93,7 @@ class _Problem:
 
 def fit_circulant(w: F, h: F, block: int) -> CirculantFit:
     """Values and scales for weights w float64 [K, R, S, C] in the metric h float64 [R*S*C, R*S*C]."""
-    pr = _Problem(w, h, block)
+    pr = _CirculantFit(w, h, block)
     s = sizes(w)
     values = np.zeros(pr.values)
     for _ in range(_ROUNDS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
@@ -11,10 +10,9 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation, SSAValue
 
 from dialects import bfs
-from dialects.attributes import ints
 from dialects.blob import DenseAttr
 from dialects.esc import q_of, shape_of
-from dialects.esc_pools import MaxPoolOp
+from dialects.esc_base import EscOp
 from isa.formats import TensorFormat
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.problem import InputSource
@@ -29,9 +27,8 @@ def expected_density(value: SSAValue, format: TensorFormat) -> float:
     """Expected share of the values of a tensor that are not zero: a maximum is zero if its whole window is."""
     if format is TensorFormat.RAW:
         return 1.0
-    op = value.owner
-    taps = math.prod(ints(op.kernel)) if isinstance(op, MaxPoolOp) else 1
-    return 1 - (1 - DENSITY) ** taps
+    values = value.owner.maximum_over() if isinstance(value.owner, EscOp) else 1
+    return 1 - (1 - DENSITY) ** values
 
 
 def tensor_format(signed: bool, averaged: bool) -> TensorFormat:

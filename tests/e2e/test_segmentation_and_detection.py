@@ -63,7 +63,7 @@ class Network:
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.save(proto, folder / "model.onnx")
         data = {n: self.rng.standard_normal((4, *s[1:])).astype(np.float32) for n, s in self.inputs.items()}
-        np.savez(folder / "data.npz", **data)
+        np.savez(folder / "data.npz", allow_pickle=True, **data)
         paths = [str(folder / name) for name in ("model.onnx", "data.npz", "model.bin")]
         return [paths[0], "--calibration", paths[1], "--scheme", "dense", "--verify-numerics", "-o", paths[2], "-q"]
 

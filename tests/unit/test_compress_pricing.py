@@ -26,6 +26,7 @@ from isa.reference import fixed_point
 from isa.target import load_target
 from passes.analysis.sensitivity import image_count, sensitivities
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.ternary_basis import TernaryBasis
 
 QUICK = Settings(starts=1, trial_rounds=2, rounds=5)
 
@@ -103,7 +104,7 @@ def test_without_a_price_nothing_is_lost_and_at_a_high_one_nothing_is_left() -> 
     w = np.random.default_rng(4).standard_normal((16, 3, 3, 16))
     assert auto(layer(w), SchemeOptions(byte_price=0.0)) is None
     answer = auto(layer(w), SchemeOptions(byte_price=1e3))
-    assert answer is not None and not answer.coefficients.any()
+    assert isinstance(answer, TernaryBasis) and not answer.coefficients.any()
 
 
 def chain(first: np.ndarray, second: np.ndarray) -> tuple[Block, builtin.ModuleOp, list[esc.Conv2dOp]]:

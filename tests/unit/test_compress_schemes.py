@@ -174,7 +174,7 @@ def test_as_many_bases_as_slices_are_taken_where_they_do_as_well() -> None:
     kernels = rng.standard_normal((64, 64, 1)) @ rng.standard_normal((1, 9)) * 0.01
     w = np.ascontiguousarray(kernels.reshape(64, 64, 3, 3).transpose(0, 2, 3, 1))
     six = auto(layer(w), SchemeOptions())
-    assert six is not None and six.basis.shape[0] == 6 and six.relative_error < 1e-3
+    assert isinstance(six, TernaryBasis) and six.basis.shape[0] == 6 and six.relative_error < 1e-3
     nine = auto(layer(w), SchemeOptions(basis=9))
     assert nine is not None
     cycles = [price(form, layer(w).shape, layer(w).target).cycles for form in (six, nine)]

@@ -224,7 +224,7 @@ def adder(tmp_path):
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     arrays = {n: np.random.default_rng(i).standard_normal((5, 2, 3, 3)).astype(np.float32) for i, n in enumerate("ab")}
     escc.compile(proto, calibration=arrays, scheme="dense").save(tmp_path / "add.bin")
-    np.savez(tmp_path / "both.npz", **arrays)
+    np.savez(tmp_path / "both.npz", allow_pickle=True, **arrays)
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
     return tmp_path
