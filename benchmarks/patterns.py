@@ -8,18 +8,12 @@ multipliers spend gathering; `compute` are cycles in which the compute unit work
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import measured
 from commanded import cells, table
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data"))
-BIN = Path(sys.executable).parent
 MODEL = "resnet20_cifar10"
 
 
@@ -48,47 +42,33 @@ HEAD = ("options", "top-1", "conflicts", "imbalance", "compute", "cycles", ".rod
 
 
 def commands(name: str, options: str, out: Path) -> list[list[str]]:
-    """Command lines that measure a row: they leave OUT/NAME.json, and the last one prints the accuracy."""
-    calibration, test = str(out / "calibration.npz"), str(out / "test.npz")
-    stem, prepare = out / name, [sys.executable, str(DATA / "prepare.py"), MODEL]
-    compile_ = [str(BIN / "escc"), str(DATA / f"models/{MODEL}.onnx"), "--calibration", calibration, *options.split()]
-    emulator = [str(BIN / "esc-emu"), "-q", f"{stem}.bin"]
-    return [
-        [*prepare, calibration, "--split", "calib"],
-        [*prepare, test],
-        [*compile_, "-q", "--report", f"{stem}.report.json", "-o", f"{stem}.bin"],
-        [*emulator, "--stats-json", f"{stem}.json"],
-        [*emulator, "--eval", test],
-    ]
+    """Command lines that measure a row."""
+    return measured.commands(name, MODEL, options, out)
 
 
-def measured(name: str, options: str, out: Path) -> str | None:
+def line(name: str, options: str, out: Path) -> str | None:
     """The line of a row, None where the data folder is missing."""
-    if not (DATA / f"models/{MODEL}.onnx").exists():
+    found = measured.measure(name, MODEL, commands(name, options, out), out)
+    if found is None:
         return None
-    printed = ""
-    for command in commands(name, options, out):
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    totals = json.loads((out / f"{name}.json").read_text())["totals"]
-    report = json.loads((out / f"{name}.report.json").read_text())["totals"]
-    gather = totals["gather_cycles"]
+    gather = found.totals["gather_cycles"]
     whole = sum(gather.values())
     lost = [f"{100 * gather[what] / whole:.1f} %" if whole else "-" for what in ("conflict", "imbalance")]
     values = (
         f"`{options}`",
-        printed.split("(")[0].removeprefix("top-1").strip(),
+        found.top1,
         *lost,
-        f"{totals['compute_cycles']:,}",
-        f"{totals['cycles']:,}",
-        f"{report['constant_bytes']:,}",
-        f"{totals['energy_uj']['total']:.1f}",
+        f"{found.totals['compute_cycles']:,}",
+        f"{found.totals['cycles']:,}",
+        f"{found.report['constant_bytes']:,}",
+        f"{found.totals['energy_uj']['total']:.1f}",
     )
     return cells(values)
 
 
 def main() -> None:
     """The command line."""
-    table(__doc__, ROWS, "out/patterns", HEAD, commands, measured)
+    table(__doc__, ROWS, "out/patterns", HEAD, commands, line)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Hooks of the documentation site (`make site`): what plain Markdown leaves to its reader.
 
-- Each instruction has a page, which the navigation need not name.
+- Instructions and schemes have pages of their own, which the navigation need not name.
 - Links that lead out of docs/ become plain text, since the site does not hold what they lead to. The README stands for
   the first page there.
 - Brackets after brackets, as in the shape [k][c], are text.
@@ -17,15 +17,16 @@ _LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^()\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _HOME, _FRONT = "../README.md", "index.md"
-_SECTION, _PAGES = "Instruction set", "isa/*.md"
+_PAGES = {"Instruction set": "isa/*.md", "Compression schemes": "schemes/[!R]*.md"}
+"""Pages of the sections that list what stands in a folder; the README of one comes first."""
 
 
 def on_config(config: Any) -> Any:
-    """The configuration with the pages of all instructions in its navigation."""
-    found = sorted(Path(config["docs_dir"]).glob(_PAGES))
+    """The configuration with the pages of all instructions and schemes in its navigation."""
+    folder = Path(config["docs_dir"])
     for entry in _sections(config["nav"]):
-        if _SECTION in entry:
-            entry[_SECTION] += [path.relative_to(config["docs_dir"]).as_posix() for path in found]
+        for section in _PAGES.keys() & entry.keys():
+            entry[section] += [path.relative_to(folder).as_posix() for path in sorted(folder.glob(_PAGES[section]))]
     return config
 
 
