@@ -16,7 +16,7 @@ from isa.errors import UserError
 from isa.levels import LEVELS
 from isa.text import printable
 
-ISA_VERSION = 4
+ISA_VERSION = 5
 
 
 class TargetError(UserError):

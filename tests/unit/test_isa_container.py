@@ -158,7 +158,7 @@ def test_a_program_that_reads_what_nothing_has_written_is_not_written() -> None:
         (DATA[:-1], "truncated or damaged"),
         (DATA + b"\0", "SHA-256 does not match"),
         (DATA[:18] + b"\x3e\0" + DATA[20:], "machine number 0x3e, expected 0xe5c1"),
-        (DATA[:48] + b"\1" + DATA[49:], "made for ISA version 1; this release reads 4"),
+        (DATA[:48] + b"\1" + DATA[49:], "made for ISA version 1; this release reads 5"),
         (DATA[:4] + b"\1" + DATA[5:], "not a little-endian ELF64"),
     ],
 )
@@ -269,15 +269,15 @@ def test_forged_contents() -> None:
         forged(".esc.map", section(".esc.map").replace(b'"start":6', b'"start":5')), "expected a range from 6"
     )
     target = section(".esc.target")
-    assert_rejected(forged(".esc.target", target.replace(b"isa_version = 4", b"isa_version = 5")), "isa_version 5")
+    assert_rejected(forged(".esc.target", target.replace(b"isa_version = 5", b"isa_version = 6")), "isa_version 6")
     assert_rejected(forged(".esc.target", target.replace(b"blocks = 32", b"blocks = -2")), "must be in 1..1024")
     assert_rejected(forged(".esc.target", target.replace(b"lanes = 32", b"lanes = 33", 1)), "not in the form")
     note = section(".note.esc")
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 3, 4), struct.pack("<II", 4, 4))), "format version 4"
+        forged(".note.esc", note.replace(struct.pack("<II", 3, 5), struct.pack("<II", 4, 5))), "format version 4"
     )
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 3, 4), struct.pack("<II", 3, 5))), "ISA version 5"
+        forged(".note.esc", note.replace(struct.pack("<II", 3, 5), struct.pack("<II", 3, 6))), "ISA version 6"
     )
     text = section(".text")
     assert_rejected(forged(".text", b"\x99" + text[1:]), "instruction 0: unknown opcode 0x99")

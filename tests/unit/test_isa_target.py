@@ -82,7 +82,7 @@ def test_zero_is_allowed_where_it_means_something() -> None:
         ("act = 131072", "act = 33554432", "must be in 1..16777216"),
         ("page_bytes = 4096", "page_bytes = 2000", "multiple of dram.burst_bytes"),
         ("tREFI = 6246", "tREFI = 288", "'dram.tREFI' must exceed dram.tRFCab"),
-        ("isa_version = 4", "isa_version = 9", "isa_version 9 is not 4"),
+        ("isa_version = 5", "isa_version = 9", "isa_version 9 is not 5"),
         ("[clock]\nfrequency_mhz = 800.0\n", "", "missing parameter 'clock'"),
         ("[clock]\nfrequency_mhz = 800.0\n", "clock = 3\n", "'clock' must be a table"),
         ("[clock]", "[clock", "not TOML"),
