@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import kernels
-from emulator.geometry import Region, TilePlace, view
+from emulator.geometry import Region, TilePlace, packed, view
 from emulator.handlers import units_of
 from emulator.kernels import Bytes
 from emulator.memories import Constants, Memories
 from emulator.recording import Entry, Recorder
-from emulator.transfers import room_for_lines
+from emulator.transfers import lines_of
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.hazards import describe
@@ -63,9 +63,9 @@ class Execution:
         h, w, c, chunk = tensor.h, tensor.w, tensor.c, self.memories.chunk
         data = np.empty((len(self.memories.arena), h * w * c), np.uint8)
         region = Region(at, w, tensor.stored_c, tensor.segment, 0, 0, tensor.first_c, h, w, c)
-        line_bytes = tensor.layout(chunk).line_bytes
-        moved = room_for_lines(region, chunk)
         tile = TilePlace(0, h, w, c, w * c, c)
-        if not kernels.load_bitmap(self.memories.arena, region, data, tile, chunk, line_bytes, moved):
+        numbers = packed(region, tile, (chunk, tensor.layout(chunk).line_bytes))
+        moved = np.empty(lines_of(region, chunk), np.int64)
+        if not kernels.load_bitmap(self.memories.arena, data, numbers, moved):
             raise UserError(f"tensor '{tensor.name}': a bitmap has bits beyond its channels")
         return data

@@ -90,6 +90,10 @@ def view(memory: NDArray[np.uint8], tile: TilePlace) -> NDArray[np.uint8]:
 
 WINDOW_BEHIND_TILE = len(TilePlace._fields)
 """Where windows lie that are packed behind a tile."""
+TILE_BEHIND_REGION = len(Region._fields)
+"""Where a tile lies that is packed behind a region."""
+LINES_BEHIND_TILE = TILE_BEHIND_REGION + len(TilePlace._fields)
+"""Where the form of the lines of a region lies, packed behind its tile: channels of a chunk, bytes of a line's slot."""
 
 
 def packed(*parts: tuple[int, ...]) -> Longs:
@@ -111,6 +115,16 @@ def window_in(numbers: Longs, first: int) -> Window:
     return Window(
         numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4], numbers[i + 5],
         numbers[i + 6], numbers[i + 7], numbers[i + 8], numbers[i + 9], numbers[i + 10],
+    )  # fmt: skip
+
+
+@borrowing
+def region_in(numbers: Longs, first: int) -> Region:
+    """The region that `packed` has put at `first`."""
+    i = first
+    return Region(
+        numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4], numbers[i + 5],
+        numbers[i + 6], numbers[i + 7], numbers[i + 8], numbers[i + 9],
     )  # fmt: skip
 
 

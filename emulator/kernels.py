@@ -12,7 +12,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import WINDOW_BEHIND_TILE, Region, TilePlace, tile_in, window_in
+from emulator.geometry import (
+    LINES_BEHIND_TILE,
+    TILE_BEHIND_REGION,
+    WINDOW_BEHIND_TILE,
+    region_in,
+    tile_in,
+    window_in,
+)
 from isa.jit import borrowing
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -24,8 +31,9 @@ Sums: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
 
 
 @borrowing
-def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> None:
-    """Copy a RAW region to a tile."""
+def load_raw(dram: Bytes, act: Bytes, numbers: Longs) -> None:
+    """Copy a RAW region to a tile. `numbers`: region and tile, packed."""
+    region, tile = region_in(numbers, 0), tile_in(numbers, TILE_BEHIND_REGION)
     row_stride = region.tensor_w * region.tensor_c
     source = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
     for n in range(dram.shape[0]):
@@ -38,20 +46,14 @@ def load_raw(dram: Bytes, region: Region, act: Bytes, tile: TilePlace) -> None:
 
 
 @borrowing
-def load_bitmap(
-    dram: Bytes,
-    region: Region,
-    act: Bytes,
-    tile: TilePlace,
-    chunk: int,
-    line_bytes: int,
-    moved: Longs,
-) -> bool:
+def load_bitmap(dram: Bytes, act: Bytes, numbers: Longs, moved: Longs) -> bool:
     """Expand the lines of a region into a tile. `moved` [lines] receives the bytes of each line of image 0.
 
-    Returns False on a bitmap with bits beyond its channels.
+    `numbers`: region, tile and form of the lines, packed. Returns False on a bitmap with bits beyond its channels.
     """
-    tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region
+    tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region_in(numbers, 0)
+    tile = tile_in(numbers, TILE_BEHIND_REGION)
+    chunk, line_bytes = numbers[LINES_BEHIND_TILE], numbers[LINES_BEHIND_TILE + 1]
     bitmap_bytes = (min(tensor_c, chunk) + 7) >> 3
     tensor_chunks = (tensor_c + chunk - 1) // chunk
     segments = (tensor_w + segment - 1) // segment
@@ -215,8 +217,9 @@ def add_sums(values: Sums, psum: Words, at: int, kt: int, accumulate: bool, cert
 
 
 @borrowing
-def store_raw(act: Bytes, tile: TilePlace, dram: Bytes, region: Region) -> None:
-    """Copy a tile to a RAW region."""
+def store_raw(act: Bytes, dram: Bytes, numbers: Longs) -> None:
+    """Copy a tile to a RAW region. `numbers`: region and tile, packed."""
+    region, tile = region_in(numbers, 0), tile_in(numbers, TILE_BEHIND_REGION)
     row_stride = region.tensor_w * region.tensor_c
     target = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
     for n in range(act.shape[0]):
@@ -229,17 +232,14 @@ def store_raw(act: Bytes, tile: TilePlace, dram: Bytes, region: Region) -> None:
 
 
 @borrowing
-def store_bitmap(
-    act: Bytes,
-    tile: TilePlace,
-    dram: Bytes,
-    region: Region,
-    chunk: int,
-    line_bytes: int,
-    moved: Longs,
-) -> None:
-    """Compress a tile into the lines of a region; `moved` [lines]: bytes of each line of image 0."""
-    tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region
+def store_bitmap(act: Bytes, dram: Bytes, numbers: Longs, moved: Longs) -> None:
+    """Compress a tile into the lines of a region; `moved` [lines]: bytes of each line of image 0.
+
+    `numbers`: region, tile and form of the lines, packed.
+    """
+    tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region_in(numbers, 0)
+    tile = tile_in(numbers, TILE_BEHIND_REGION)
+    chunk, line_bytes = numbers[LINES_BEHIND_TILE], numbers[LINES_BEHIND_TILE + 1]
     bitmap_bytes = (min(tensor_c, chunk) + 7) >> 3
     tensor_chunks = (tensor_c + chunk - 1) // chunk
     segments = (tensor_w + segment - 1) // segment

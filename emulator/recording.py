@@ -31,19 +31,27 @@ class Recorder:
 
     def __init__(self, program: Program):
         n = len(program.instructions)
+        cycles, counts = program.derive(_closed_forms)
         self.program = program
         self.target = program.target
-        self.cycles: Longs = np.zeros(n, np.int64)
+        self.cycles: Longs = cycles.copy()
         self.expansion: Longs = np.zeros(n, np.int64)
         self.released: Longs = np.zeros(n, np.int64)
-        self.counts: Longs = np.zeros((n, len(Count)), np.int64)
+        self.counts: Longs = counts.copy()
         self.requests: list[Longs] = [np.empty((0, 2), np.int64)] * n
-        for group in program.groups:
-            if group.spec.cycles is not None:
-                self.cycles[group.number] = group.spec.cycles(group.values, self.target)
-            if group.spec.counts is not None:
-                for count, numbers in group.spec.counts(group.values, self.target).items():
-                    self.counts[group.number, count] = numbers
+
+
+def _closed_forms(program: Program) -> tuple[Longs, Longs]:
+    """Cycles [n] and counts [n, len(Count)] that follow from the fields of the instructions alone."""
+    n, target = len(program.instructions), program.target
+    cycles, counts = np.zeros(n, np.int64), np.zeros((n, len(Count)), np.int64)
+    for group in program.groups:
+        if group.spec.cycles is not None:
+            cycles[group.number] = group.spec.cycles(group.values, target)
+        if group.spec.counts is not None:
+            for count, numbers in group.spec.counts(group.values, target).items():
+                counts[group.number, count] = numbers
+    return cycles, counts
 
 
 class InputTile(NamedTuple):
@@ -87,10 +95,10 @@ class Entry:
         self._recorder.requests[self._number] = found
         self.add(count, nbytes)
 
-    def request_all(self, count: Count, pieces: Longs) -> None:
-        """The same, as an array [n, 2] in which no piece follows another without a gap."""
+    def request_all(self, count: Count, pieces: Longs, nbytes: int) -> None:
+        """The same, as an array [n, 2] in which no piece follows another without a gap, and its `touched_bytes`."""
         self._recorder.requests[self._number] = pieces
-        self.add(count, _burst_bytes(pieces, self.target.dram.burst_bytes))
+        self.add(count, nbytes)
 
 
 def joined(pieces: Sequence[tuple[int, int]]) -> Longs:
@@ -109,11 +117,11 @@ def _requested(pieces: tuple[tuple[int, int], ...], burst: int) -> tuple[Longs, 
     """`joined` pieces, which nobody changes, and bytes of all bursts that they touch."""
     found = joined(pieces)
     found.flags.writeable = False
-    return found, _burst_bytes(found, burst)
+    return found, touched_bytes(found, burst)
 
 
 @borrowing
-def _burst_bytes(pieces: Longs, burst: int) -> int:
+def touched_bytes(pieces: Longs, burst: int) -> int:
     """Bytes of all bursts that pieces touch."""
     total = 0
     for i in range(pieces.shape[0]):

@@ -1,33 +1,94 @@
-"""What loads and stores of tensor regions share: lines, and the DRAM requests that a region takes."""
+"""What loads and stores of tensor regions share: places, lines, and the DRAM requests that a region takes."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from emulator.geometry import Region
+from emulator.geometry import LINES_BEHIND_TILE, Region, packed, region_in, region_of, tile_of
 from emulator.kernels import Longs
-from emulator.recording import Entry
+from emulator.memories import Memories
+from emulator.recording import Entry, touched_bytes
 from isa.counts import Count
-from isa.integers import ceil_div
+from isa.field_groups import bitmap_layout
+from isa.formats import TensorFormat
+from isa.integers import Values, ceil_div
 from isa.jit import borrowing
 
 _NO_LINES = np.empty(0, np.int64)
+_NO_PIECES = np.empty((0, 2), np.int64)
 
 
-def room_for_lines(region: Region, chunk: int) -> Longs:
-    """Room for the size of every line of a BITMAP region."""
+class Transfer(NamedTuple):
+    """What a transfer between a region of a tensor and a tile of ACT does, whatever the data.
+
+    `numbers`: region, tile and form of the lines, packed; `lines`: BITMAP lines of the region, 0 if the tensor is RAW;
+    `pieces`, `touched`: DRAM requests of a RAW tensor, which nobody changes, and the bytes of their bursts;
+    `nbytes`: plain bytes of the region.
+    """
+
+    numbers: Longs
+    arena_base: int
+    lines: int
+    pieces: Longs
+    touched: int
+    nbytes: int
+
+    @property
+    def raw(self) -> bool:
+        """Whether plain bytes are moved."""
+        return not self.lines
+
+    def room(self) -> Longs:
+        """Room for the size of every line of a BITMAP region."""
+        return np.empty(self.lines, np.int64)
+
+
+class Moved(NamedTuple):
+    """A transfer that was made; of image 0, bytes of its BITMAP lines, none of a RAW tensor."""
+
+    transfer: Transfer
+    lines: Longs = _NO_LINES
+
+
+def lines_of(region: Region, chunk: int) -> int:
+    """Lines of a BITMAP region."""
     segments = (region.x + region.w - 1) // region.segment - region.x // region.segment + 1
-    return np.empty(region.h * ceil_div(region.cn, chunk) * segments, np.int64)
+    return region.h * ceil_div(region.cn, chunk) * segments
+
+
+def transfer_of(m: Memories, v: Values) -> Transfer:
+    """The transfer of the present instruction."""
+
+    def make() -> tuple[Transfer, int]:
+        region, tile = region_of(v, m.arena_base), tile_of(v, "act", "h", "w", "cn")
+        raw = v["format"] == TensorFormat.RAW
+        line_bytes = 0 if raw else bitmap_layout(v, m.chunk).line_bytes
+        numbers = packed(region, tile, (m.chunk, line_bytes))
+        pieces, touched = _NO_PIECES, 0
+        if raw:
+            room = np.empty((region.h * region.w, 2), np.int64)
+            pieces = room[: _pieces(numbers, m.arena_base, _NO_LINES, room)].copy()
+            pieces.flags.writeable = False
+            touched = touched_bytes(pieces, m.target.dram.burst_bytes)
+        lines = 0 if raw else lines_of(region, m.chunk)
+        made = Transfer(numbers, m.arena_base, lines, pieces, touched, region.h * region.w * region.cn)
+        return made, numbers.nbytes + pieces.nbytes
+
+    return m.derived(make)
 
 
 @borrowing
-def _pieces(region: Region, moved: Longs, chunk: int, line_bytes: int, pieces: Longs) -> int:
-    """Addresses, from the start of the tensor, and sizes of what a region moves, in order; how many pieces there are.
+def _pieces(numbers: Longs, arena_base: int, moved: Longs, pieces: Longs) -> int:
+    """DRAM addresses and sizes of what a region moves, in order; how many pieces there are.
 
-    `pieces` [most, 2]. `moved` [lines]: bytes of each BITMAP line; empty for a RAW tensor. Pieces that follow one
-    another without a gap become one.
+    `pieces` [most, 2]. `numbers`: region, tile and form of the lines, packed. `moved` [lines]: bytes of each BITMAP
+    line; empty for a RAW tensor. Pieces that follow one another without a gap become one.
     """
-    _, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region
+    tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region_in(numbers, 0)
+    chunk, line_bytes = numbers[LINES_BEHIND_TILE], numbers[LINES_BEHIND_TILE + 1]
+    start = arena_base + tensor
     raw = moved.size == 0
     chunks, segments = (tensor_c + chunk - 1) // chunk, 1
     inner, outer = w, 1
@@ -40,10 +101,10 @@ def _pieces(region: Region, moved: Longs, chunk: int, line_bytes: int, pieces: L
         for j in range(outer):
             for i in range(inner):
                 if raw:
-                    address, size = (row * tensor_w + x + i) * tensor_c + c, cn
+                    address, size = start + (row * tensor_w + x + i) * tensor_c + c, cn
                 else:
                     line = (row * chunks + c // chunk + j) * segments + x // segment + i
-                    address, size = line * line_bytes, moved[index]
+                    address, size = start + line * line_bytes, moved[index]
                     index += 1
                 if found and pieces[found - 1, 0] + pieces[found - 1, 1] == address:
                     pieces[found - 1, 1] += size
@@ -53,15 +114,13 @@ def _pieces(region: Region, moved: Longs, chunk: int, line_bytes: int, pieces: L
     return found
 
 
-def record_region(entry: Entry, region: Region, dram: int, moved: Longs | None, line_bytes: int, count: Count) -> int:
-    """Record the DRAM requests of a region of the tensor at an address of DRAM; bytes moved.
-
-    `moved`: bytes of each BITMAP line, None for a RAW tensor; `line_bytes`: the slot of a line.
-    """
-    most = region.h * region.w if moved is None else moved.size
-    pieces = np.empty((most, 2), np.int64)
-    lines = _NO_LINES if moved is None else moved
-    pieces = pieces[: _pieces(region, lines, entry.target.array.chunk, line_bytes, pieces)]
-    pieces[:, 0] += dram
-    entry.request_all(count, pieces)
-    return region.h * region.w * region.cn if moved is None else int(moved.sum())
+def record_transfer(entry: Entry, moved: Moved, count: Count) -> int:
+    """Record the DRAM requests of a transfer; bytes moved."""
+    transfer, lines = moved
+    if transfer.raw:
+        entry.request_all(count, transfer.pieces, transfer.touched)
+        return transfer.nbytes
+    room = np.empty((transfer.lines, 2), np.int64)
+    pieces = room[: _pieces(transfer.numbers, transfer.arena_base, lines, room)]
+    entry.request_all(count, pieces, touched_bytes(pieces, entry.target.dram.burst_bytes))
+    return int(lines.sum())
