@@ -75,7 +75,8 @@ _BANK = np.dtype(
         ("activate", np.int64),  # earliest activation
         ("column", np.int64),  # earliest column command
         ("precharge", np.int64),  # earliest precharge
-        ("hit", np.int64),  # the last decision in which a burst asked for the open row
+        ("reads", np.int64),  # waiting reads of the open row
+        ("writes", np.int64),
         ("asked", np.int64),  # the last decision in which a burst asked for another row
     ]
 )
@@ -181,6 +182,37 @@ def enqueue(dram: Channel, address: int, write: int, number: int, now: int) -> N
     burst["number"] = number
     burst["opened"] = 0
     dram.waiting[write] += 1
+    bank = dram.banks[burst["bank"]]
+    if bank["row"] == burst["row"]:
+        _count(bank, write, 1)
+
+
+@woven
+def _count(bank: np.void, direction: int, more: int) -> None:
+    """More bursts of a direction wait for the open row of a bank."""
+    if direction == Direction.WRITE:
+        bank["writes"] += more
+    else:
+        bank["reads"] += more
+
+
+@woven
+def _close(bank: np.void) -> None:
+    bank["row"] = -1
+    bank["reads"] = 0
+    bank["writes"] = 0
+
+
+@woven
+def _open(dram: Channel, b: int, row: int) -> None:
+    """Open a row of bank b, and find who waits for it."""
+    bank = dram.banks[b]
+    bank["row"] = row
+    for d in range(2):
+        queue = dram.queues[d]
+        for i in range(dram.waiting[d]):
+            if queue[i]["bank"] == b and queue[i]["row"] == row:
+                _count(bank, d, 1)
 
 
 @woven
@@ -198,7 +230,7 @@ def _refresh(dram: Channel, begin: int) -> int:
             time = max(time, dram.banks[b]["activate"])
     time = max(time, precharge + t.trpab) if is_open else time
     for b in range(t.banks):
-        dram.banks[b]["row"] = -1
+        _close(dram.banks[b])
         dram.banks[b]["activate"] = time + t.trfc
     state["command"] = time
     state["refresh"] += t.trefi
@@ -295,12 +327,9 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
     n = dram.waiting[d]
     state["decision"] += 1
     decision = state["decision"]
-    for i in range(n):
-        bank = banks[queue[i]["bank"]]
-        if bank["row"] == queue[i]["row"]:
-            bank["hit"] = decision
+    reserved = -1  # the bank of an overdue burst of a closed row, which waits for no younger one
     if late and banks[queue[0]["bank"]]["row"] != queue[0]["row"]:
-        banks[queue[0]["bank"]]["hit"] = 0  # an overdue burst waits for no younger one
+        reserved = queue[0]["bank"]
     column = max(earliest, state["column"] + t.tccd)
     if d == 1:
         column = max(column, max(state["read_end"], state["write_end"]) - t.write)
@@ -309,13 +338,14 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
     activate = max(earliest, max(state["activated"] + t.trrd, dram.activations[state["slot"]] + t.tfaw))
     time, command, index = NEVER, 0, 0
     for i in range(n):
-        bank = banks[queue[i]["bank"]]
+        b = queue[i]["bank"]
+        bank = banks[b]
         row = bank["row"]
         if row == queue[i]["row"]:
             at, what = max(column, bank["column"]), 1
-            if bank["hit"] != decision:
+            if b == reserved:
                 continue
-        elif bank["asked"] == decision or (row >= 0 and bank["hit"] == decision):
+        elif bank["asked"] == decision or (b != reserved and (bank["writes"] if d == 1 else bank["reads"]) > 0):
             continue
         else:
             bank["asked"] = decision
@@ -348,7 +378,7 @@ def perform(dram: Channel) -> tuple[int, int]:
     burst = dram.queues[d, state["index"]]
     bank = dram.banks[burst["bank"]]
     if command == 3:
-        bank["row"] = -1
+        _close(bank)
         bank["activate"] = max(bank["activate"], now + t.trp)
         return -1, 0
     if command == 2:
@@ -356,7 +386,7 @@ def perform(dram: Channel) -> tuple[int, int]:
         state["slot"] = (state["slot"] + 1) % 4
         state["activated"] = now
         state["activations"] += 1
-        bank["row"] = burst["row"]
+        _open(dram, int(burst["bank"]), int(burst["row"]))
         bank["column"] = now + t.trcd
         bank["precharge"] = now + t.tras
         burst["opened"] = 1
@@ -372,6 +402,7 @@ def _column(dram: Channel, d: int, now: int) -> tuple[int, int]:
     index = state["index"]
     burst = dram.queues[d, index]
     bank, number = dram.banks[burst["bank"]], burst["number"]
+    _count(bank, d, -1)
     state["row_hits"] += 1 - burst["opened"]
     state["column"] = now
     state["served"] = 1
