@@ -119,7 +119,8 @@ _OPENINGS = 4096
 
 class Channel(NamedTuple):
     """The channel: parameters, a record a bank, a record for all, the last four activations, the queues
-    [direction, place] of `waiting` [direction] bursts, and rows opened since the caller last emptied `openings`.
+    [direction, place] of `waiting` [direction] bursts, of which `hits` ask for an open row, and rows opened since the
+    caller last emptied `openings`.
     """
 
     timing: ChannelTiming
@@ -128,6 +129,7 @@ class Channel(NamedTuple):
     activations: Longs
     queues: Records
     waiting: Longs
+    hits: Longs
     openings: Records
 
 
@@ -148,7 +150,7 @@ def new_dram(target: Target) -> Channel:
     state["refresh"] = d.tREFI
     queues = np.zeros((2, max(d.queue, d.write_queue) + 1), _BURST)
     openings = np.zeros(_OPENINGS, OPENING)
-    return Channel(timing, banks, state, np.full(4, _LONG_AGO), queues, np.zeros(2, np.int64), openings)
+    return Channel(timing, banks, state, np.full(4, _LONG_AGO), queues, np.zeros(2, np.int64), np.zeros(2, np.int64), openings)
 
 
 @woven
@@ -182,23 +184,27 @@ def enqueue(dram: Channel, address: int, write: int, number: int, now: int) -> N
     burst["number"] = number
     burst["opened"] = 0
     dram.waiting[write] += 1
-    bank = dram.banks[burst["bank"]]
-    if bank["row"] == burst["row"]:
-        _count(bank, write, 1)
+    if dram.banks[burst["bank"]]["row"] == burst["row"]:
+        _count(dram, int(burst["bank"]), write, 1)
 
 
 @woven
-def _count(bank: np.void, direction: int, more: int) -> None:
-    """More bursts of a direction wait for the open row of a bank."""
+def _count(dram: Channel, b: int, direction: int, more: int) -> None:
+    """More bursts of a direction wait for the open row of bank b."""
+    dram.hits[direction] += more
     if direction == Direction.WRITE:
-        bank["writes"] += more
+        dram.banks[b]["writes"] += more
     else:
-        bank["reads"] += more
+        dram.banks[b]["reads"] += more
 
 
 @woven
-def _close(bank: np.void) -> None:
+def _close(dram: Channel, b: int) -> None:
+    """Close bank b, for whose row nobody waits any more."""
+    bank = dram.banks[b]
     bank["row"] = -1
+    dram.hits[Direction.READ] -= bank["reads"]
+    dram.hits[Direction.WRITE] -= bank["writes"]
     bank["reads"] = 0
     bank["writes"] = 0
 
@@ -206,13 +212,12 @@ def _close(bank: np.void) -> None:
 @woven
 def _open(dram: Channel, b: int, row: int) -> None:
     """Open a row of bank b, and find who waits for it."""
-    bank = dram.banks[b]
-    bank["row"] = row
+    dram.banks[b]["row"] = row
     for d in range(2):
         queue = dram.queues[d]
         for i in range(dram.waiting[d]):
             if queue[i]["bank"] == b and queue[i]["row"] == row:
-                _count(bank, d, 1)
+                _count(dram, b, d, 1)
 
 
 @woven
@@ -230,7 +235,7 @@ def _refresh(dram: Channel, begin: int) -> int:
             time = max(time, dram.banks[b]["activate"])
     time = max(time, precharge + t.trpab) if is_open else time
     for b in range(t.banks):
-        _close(dram.banks[b])
+        _close(dram, b)
         dram.banks[b]["activate"] = time + t.trfc
     state["command"] = time
     state["refresh"] += t.trefi
@@ -336,6 +341,7 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
     else:
         column = max(column, max(state["read_end"] - t.read, state["write_end"] + t.twtr))
     activate = max(earliest, max(state["activated"] + t.trrd, dram.activations[state["slot"]] + t.tfaw))
+    others = n - dram.hits[d]  # bursts, not yet seen, that need another command than a column command
     time, command, index = NEVER, 0, 0
     for i in range(n):
         b = queue[i]["bank"]
@@ -345,9 +351,10 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
             at, what = max(column, bank["column"]), 1
             if b == reserved:
                 continue
-        elif bank["asked"] == decision or (b != reserved and (bank["writes"] if d == 1 else bank["reads"]) > 0):
-            continue
         else:
+            others -= 1
+            if bank["asked"] == decision or (b != reserved and (bank["writes"] if d == 1 else bank["reads"]) > 0):
+                continue
             bank["asked"] = decision
             if row < 0:
                 at, what = max(activate, bank["activate"]), 2
@@ -355,8 +362,8 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
                 at, what = max(earliest, bank["precharge"]), 3
         if at < time or (at == time and what == 1 and command != 1):
             time, command, index = at, what, i
-            if at == earliest and what == 1:
-                break
+        if what == 1 and (at == earliest or (at == column and others == 0)):
+            break  # nothing is earlier, and what comes later is no older
     state["time"] = time
     state["next"] = command
     state["index"] = index
@@ -378,7 +385,7 @@ def perform(dram: Channel) -> tuple[int, int]:
     burst = dram.queues[d, state["index"]]
     bank = dram.banks[burst["bank"]]
     if command == 3:
-        _close(bank)
+        _close(dram, int(burst["bank"]))
         bank["activate"] = max(bank["activate"], now + t.trp)
         return -1, 0
     if command == 2:
@@ -402,7 +409,7 @@ def _column(dram: Channel, d: int, now: int) -> tuple[int, int]:
     index = state["index"]
     burst = dram.queues[d, index]
     bank, number = dram.banks[burst["bank"]], burst["number"]
-    _count(bank, d, -1)
+    _count(dram, int(burst["bank"]), d, -1)
     state["row_hits"] += 1 - burst["opened"]
     state["column"] = now
     state["served"] = 1
