@@ -150,7 +150,8 @@ def new_dram(target: Target) -> Channel:
     state["refresh"] = d.tREFI
     queues = np.zeros((2, max(d.queue, d.write_queue) + 1), _BURST)
     openings = np.zeros(_OPENINGS, OPENING)
-    return Channel(timing, banks, state, np.full(4, _LONG_AGO), queues, np.zeros(2, np.int64), np.zeros(2, np.int64), openings)
+    waiting, hits = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    return Channel(timing, banks, state, np.full(4, _LONG_AGO), queues, waiting, hits, openings)
 
 
 @woven

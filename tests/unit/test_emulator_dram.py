@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_emulator_timing import measure, scaled, tiled_program, time_of
 
-from emulator.dram import NEVER, decide, enqueue, new_dram, perform
+from emulator.dram import NEVER, Command, decide, enqueue, new_dram, perform
 from emulator.replayed import Requester
 from isa.target import load_target
 
@@ -127,6 +127,28 @@ def test_every_burst_ends_in_the_same_clock(parameters, traffic, pause):
     assert order == reference.served
     assert ends == reference.ends
     assert state["refreshes"] >= reference.refreshes - 1
+
+
+@pytest.mark.parametrize("refresh", [D.tREFI, 600])
+def test_counted_bursts_of_open_rows_are_those_that_wait(refresh):
+    """Rows open and close by commands of both directions and by refreshes; the counts follow."""
+    dram, rng, now, seen = new_dram(replace(ESC1, dram=replace(D, tREFI=refresh))), np.random.default_rng(0), 0, set()
+    for step in range(3000):
+        direction = int(rng.random() < 0.4)
+        if dram.waiting[direction] < (D.queue, D.write_queue)[direction] and rng.random() < 0.5:
+            enqueue(dram, int(rng.integers(400)) * 512, direction, step, now)
+        decide(dram, now)
+        if dram.state[0]["time"] != NEVER:
+            now = int(dram.state[0]["time"])
+            dram.state[0]["openings"] = 0
+            seen.add(int(dram.state[0]["next"]))
+            perform(dram)
+        for d, name in enumerate(("reads", "writes")):
+            queue = dram.queues[d, : dram.waiting[d]]
+            hits = queue["bank"][queue["row"] == dram.banks["row"][queue["bank"]]]
+            assert np.array_equal(dram.banks[name], np.bincount(hits, minlength=D.banks))
+            assert dram.hits[d] == hits.size
+    assert seen >= {Command.COLUMN, Command.ACTIVATE, Command.PRECHARGE, Command.REFRESH}
 
 
 @pytest.fixture(scope="module")
