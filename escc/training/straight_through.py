@@ -96,6 +96,13 @@ def round_through(x: Tensor) -> Tensor:
     return cast(Any, _Round).apply(x)
 
 
+def limited(x: Tensor, lo: float, hi: float) -> Tensor:
+    """clamp(x, lo, hi); the gradient passes in the range and at its ends, where that of torch.clamp depends on the
+    version of torch: the greatest weights of a layer lie there.
+    """
+    return torch.where((x < lo) | (x > hi), torch.clamp(x.detach(), lo, hi), x)
+
+
 def round_clamp(z: Tensor, lo: int, hi: int) -> Tensor:
     """clamp(floor(z), lo, hi): give x + 0.5 to round x half up. The gradient passes where floor(z) is in the range."""
     return cast(Any, _RoundClamp).apply(z, float(lo), float(hi))
@@ -188,7 +195,7 @@ class DenseConv(Convolution):
         return self._groups
 
     def integer_weight(self) -> Tensor:
-        return round_through(torch.clamp(self.weight * _LIMIT, -_LIMIT - 1, _LIMIT))
+        return round_through(limited(self.weight * _LIMIT, -_LIMIT - 1, _LIMIT))
 
 
 class DecomposedConv(Convolution):
@@ -229,7 +236,7 @@ class DecomposedConv(Convolution):
 
     def integer_basis(self) -> Tensor:
         """Bases [V, R, S], integers of int8 in value."""
-        return round_through(torch.clamp(self.basis * _LIMIT, -_LIMIT, _LIMIT))
+        return round_through(limited(self.basis * _LIMIT, -_LIMIT, _LIMIT))
 
     def integer_weight(self) -> Tensor:
         k, c, v = self.latent.shape

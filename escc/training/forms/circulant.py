@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dialects import esc
 from dialects.esc_circulant import CirculantConv2dOp
 from escc.training.forms.convolutions import pair, to_numpy
-from escc.training.straight_through import Convolution, round_through
+from escc.training.straight_through import Convolution, limited, round_through
 from isa.circulant import expand
 from passes.decomposition.circulant import Circulant
 from passes.math.activation_quant import bounded
@@ -49,7 +49,7 @@ class CirculantConv(Convolution):
 
     def integer_values(self) -> Tensor:
         """The values [K/b, R*S*C], integers of int8 in value."""
-        return round_through(torch.clamp(self.values * _LIMIT, -_LIMIT, _LIMIT))
+        return round_through(limited(self.values * _LIMIT, -_LIMIT, _LIMIT))
 
     def integer_weight(self) -> Tensor:
         return self.integer_values().reshape(-1)[self.places]
