@@ -3,8 +3,9 @@
 Emulation is one image with full statistics, in process, of a loaded binary, on one thread; the peer is onnxruntime on
 one image in float32, on one thread. Both are measured in turn, as processor time, so that other programs on the machine
 matter little; each time with another random image. The ratio is that of the medians. The goal is 30 for light networks
-and 10 for ResNet-18 and ResNet-50. Binaries are compiled first, each once, which takes most of the time; --keep FOLDER
-finds them there again. Networks of the data folder ($ESCC_DATA, else ../shared/data) are left out where it is not.
+and 10 for ResNet-18 and ResNet-50. A row is printed as soon as it is measured. Its binary is compiled before, once,
+which takes most of the time and is told on standard error; --keep FOLDER finds it there again. Networks of the data
+folder ($ESCC_DATA, else ../shared/data) are left out where it is not.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ HEAD = ("row", "emulation ms", "onnxruntime ms", "ratio", "goal")
 
 def compiled(name: str, row: Row, folder: Path) -> tuple[Path, Path]:
     """The network and its binary, which is compiled unless it lies in the folder."""
+    start = time.monotonic()
     model, binary = folder / f"{name}.onnx", folder / f"{name}.bin"
+    if not binary.exists():
+        print(f"{name}: compiling", file=sys.stderr, flush=True)
     if isinstance(row.source, Path):
         model = row.source
     elif not model.exists():
@@ -54,6 +58,7 @@ def compiled(name: str, row: Row, folder: Path) -> tuple[Path, Path]:
     if not binary.exists():
         options = [*row.options, *calibration(model, folder), "-q"]
         subprocess.run([str(BIN / "escc"), str(model), "-o", str(binary), *options], check=True)
+        print(f"{name}: compiled in {time.monotonic() - start:.0f} s, measuring", file=sys.stderr, flush=True)
     return model, binary
 
 
