@@ -250,19 +250,16 @@ class EscalateWork(Workload):
         blocks = least(a.blocks // tile.groups, ceil_div(tile.channels, self.together))
         passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
         feed = self.together * by_value(lambda groups: self._feed(groups, a.expand_bytes), tile.groups)
-        cycles: Number = a.issue_cycles
-        step: Number = 0
-        following: Number = 0
-        for i, each in enumerate(self.rounds):
-            following = most(blocks * feed, self._expansion((i + 1) % len(self.rounds)))
-            step = self._step(each, p, positions, blocks, a.macs)
-            cycles = cycles + passes * most(step, following)
-        cycles = cycles - most(following - step, 0)
+        rounds = len(self.rounds)
+        steps = [self._step(each, p, positions, blocks, a.macs) for each in self.rounds]
+        # Each step lasts until the coefficients of the next one are there; none follow the last one.
+        following = [most(blocks * feed, self._expansion((i + 1) % rounds)) for i in range(rounds)]
+        lasting = [most(step, expanded) for step, expanded in zip(steps, following, strict=True)]
+        cycles = a.issue_cycles + passes * sum(lasting) - (lasting[-1] - steps[-1])
         # In the second step all blocks expand at once, as in the first.
-        second = (blocks - 1) * feed + most(feed, self._expansion(1 % len(self.rounds)))
-        several = passes * len(self.rounds) > 1
-        cycles = cycles + several * most(second - most(following, step), 0)
-        return _Cycles(cycles, (blocks - 1) * feed + most(feed, self._expansion(0)), step)
+        second = (blocks - 1) * feed + most(feed, self._expansion(1 % rounds))
+        cycles = cycles + (passes * rounds > 1) * most(second - lasting[0], 0)
+        return _Cycles(cycles, (blocks - 1) * feed + most(feed, self._expansion(0)), steps[-1])
 
     def _feed(self, groups: int, expand_bytes: int) -> float:
         """Mean cycles in which COEF feeds a block of one of so many row groups an output channel of a round."""

@@ -19,8 +19,8 @@ from isa.layout import TensorLayout, align, requant_block_bytes
 from isa.program import PAGE
 from isa.target import Target
 from isa.timed import Longs, TimedInstructions
-from passes.tiling.geometry import Span, steps, window_span
-from passes.tiling.memory import Interval, instances_per_buffer, plan_arena
+from passes.tiling.geometry import Span, roll, steps, window_span
+from passes.tiling.memory import Interval, instances_per_buffer, plan_arena, reserve
 from passes.tiling.problem import (
     Buffer,
     Computed,
@@ -36,6 +36,7 @@ from passes.tiling.problem import (
 )
 from passes.tiling.reuse import MOST_INSTANCES, Filling, Scratch
 from passes.tiling.search import segment_choices
+from passes.tiling.transfer_rules import MOST_ROWS
 
 _INNER = {"k": "pk", "y": "py", "a": "c"}
 """Axes that are tiled twice, and the axis of their inner loop."""
@@ -75,6 +76,23 @@ class _Buffer:
         found = next((i for i, instance in enumerate(self.instances) if instance.region == region), None)
         self.at = self.at if found is None else found
         return found is not None
+
+
+class _Ring:
+    """A ring of rows of the input: the rows that it holds, and which instructions last filled and read each place."""
+
+    def __init__(self, rows: int) -> None:
+        self.held = Span(0, 0)
+        self.filled, self.read = [-1] * rows, [-1] * rows
+
+    def roll(self, wanted: Span) -> list[Span]:
+        """Hold these rows; those that are to be loaded for that, piece by piece."""
+        loaded, self.held = roll(self.held, wanted, len(self.filled))
+        return loaded
+
+    def places(self, rows: Span) -> list[int]:
+        """The places of rows."""
+        return [row % len(self.filled) for row in range(rows.first, rows.end)]
 
 
 @dataclass
@@ -178,12 +196,11 @@ class _Walk:
         self.depends = dependencies(p, t)
         self.depth = {kind: placement(self.nest, axes) for kind, axes in self.depends.items()}
         self.program = _Program()
-        self.buffer = {
-            name: _Buffer([_Instance() for _ in range(count)])
-            for name, count in _instances(buffers(p, t, target), target).items()
-        }
+        needed = buffers(p, t, target)
+        instances = _instances(needed, target)
+        self.buffer = {name: _Buffer([_Instance() for _ in range(count)]) for name, count in instances.items()}
+        self.ring = self._ring_of(needed, instances["act"])
         self.resident: list[int] = []
-        self.rolled = 0
         self.computed: dict[tuple[ComputeTile, Span, Span], Computed] = {}
         self.constants: dict[object, tuple[int, int]] = {}
         weights = p.work.weight_stream(p, p.k, p.cpg, target)
@@ -199,6 +216,16 @@ class _Walk:
             "c": t.depth,
         }
         self.tensors = self._place_tensors()
+
+    def _ring_of(self, needed: Sequence[Buffer], instances: int) -> _Ring | None:
+        """The ring that the instances of the input buffer make where input tiles are whole rows that overlap."""
+        p = self.p
+        columns = window_span(Span(0, p.ow), p.kernel[1], p.strides[1], p.pads[1], p.w)
+        if not p.rolls(self.t) or columns.extent < p.w:
+            return None
+        nbytes = next(entry(b.nbytes, 0) for b in needed if b.name == "act")
+        room = (instances - 1) * entry(reserve(nbytes), 0) + nbytes
+        return _Ring(min(room // (p.w * p.sources[0].c), MOST_ROWS))
 
     def _place_tensors(self) -> dict[str, _Tensor]:
         """The tensors of the layer, each in its place beyond all constants."""
@@ -270,24 +297,26 @@ class _Walk:
             c = at["a"] if self.t.input_channels < p.cpg else Span(0, source.c)
         else:
             c = source.channels.source(at["k"], source.c, self.target.array.chunk)
-        new = y
-        if p.rolls(self.t) and y.first <= self.rolled < y.end:
-            new = Span(self.rolled, y.end - self.rolled)
-        self.rolled = y.end
-        self._load_region("act", "input", (y, x, c), part, new)
-
-    def _load_region(
-        self, buffer: str, tensor: str, region: tuple[Span, Span, Span], part: int = 0, new: Span | None = None
-    ) -> None:
-        """Load a region of a tensor, or those rows of it that are `new`, unless a buffer holds it."""
-        if self.buffer[buffer].holds((region, part)):
+        if self.ring is None:
+            self._load_region("act", "input", (y, x, c), part)
             return
-        rows, columns, channels = region
-        loaded = (rows if new is None else new), columns, channels
-        requests = self.tensors[tensor].requests(loaded)
-        h, w, cn = (span.extent for span in loaded)
-        cycles = load_act.cycles({"h": h, "w": w, "cn": cn}, int(requests[:, 1].sum()), self.target)
-        self._load(buffer, (region, part), cycles, requests)
+        for rows in self.ring.roll(y):
+            places = self.ring.places(rows)
+            cycles, requests = self._transfer("input", (rows, x, c))
+            filled = self.program.add(Queue.LOAD, cycles, [self.ring.read[i] for i in places], requests)
+            for i in places:
+                self.ring.filled[i] = filled
+
+    def _transfer(self, tensor: str, region: tuple[Span, Span, Span]) -> tuple[float, Longs]:
+        """Cycles and requests of a load of a region of a tensor."""
+        requests = self.tensors[tensor].requests(region)
+        h, w, cn = (span.extent for span in region)
+        return load_act.cycles({"h": h, "w": w, "cn": cn}, int(requests[:, 1].sum()), self.target), requests
+
+    def _load_region(self, buffer: str, tensor: str, region: tuple[Span, Span, Span], part: int = 0) -> None:
+        """Load a region of a tensor unless a buffer holds it."""
+        if not self.buffer[buffer].holds((region, part)):
+            self._load(buffer, (region, part), *self._transfer(tensor, region))
 
     # Compute ----------------------------------------------------------------------------------------------------------
 
@@ -300,8 +329,15 @@ class _Walk:
         if first:
             psum.turn(None)
         act, weights = self.buffer["act"].current, self.buffer["weights"].current
-        after = [psum.current.read, act.filled, weights.filled, *self.resident]
-        psum.current.filled = act.read = weights.read = self.program.compute(self.computed[key], after)
+        p, ring = self.p, self.ring
+        read = window_span(at["py"], p.kernel[0], p.strides[0], p.pads[0], p.h)
+        places = [] if ring is None else ring.places(read)
+        filled = [act.filled] if ring is None else [ring.filled[i] for i in places]
+        number = self.program.compute(self.computed[key], [psum.current.read, weights.filled, *filled, *self.resident])
+        psum.current.filled = act.read = weights.read = number
+        if ring is not None:
+            for i in places:
+                ring.read[i] = number
 
     def _requantise(self, at: Ranges) -> None:
         values = {"oh": at["py"].extent, "ow": at["x"].extent, "kn": at["pk"].extent}

@@ -35,6 +35,24 @@ def window_span(out: Span, kernel: int, stride: int, pad: int, size: int, taken:
     return Span(first, end - first)
 
 
+def roll(held: Span, wanted: Span, ring: int) -> tuple[list[Span], Span]:
+    """What a ring of `ring` rows loads to hold the rows `wanted`, in pieces that do not go round, and the rows that it
+    holds then. Row y has place y % ring.
+
+    Rows that the ring holds stay. Those that come next take the places of the oldest ones.
+    """
+    follows = held.first <= wanted.first <= held.end
+    start = max(wanted.first, held.end) if follows else wanted.first
+    loaded: list[Span] = []
+    for row in (start, start + ring - start % ring):
+        end = min(wanted.end, row + ring - row % ring)
+        if row < end:
+            loaded.append(Span(row, end - row))
+    end = max(wanted.end, held.end) if follows else wanted.end
+    first = max(held.first if follows else wanted.first, end - ring)
+    return loaded, Span(first, end - first)
+
+
 class ChannelMap(NamedTuple):
     """Output channels [first, first + extent) read input channel i // per + offset."""
 

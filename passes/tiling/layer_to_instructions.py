@@ -16,7 +16,7 @@ from isa.errors import UserError
 from isa.formats import Scratchpad
 from isa.table import make
 from isa.target import Target
-from passes.tiling.geometry import Span
+from passes.tiling.geometry import Span, roll
 from passes.tiling.loop_nest import Indices, executions
 
 _NONE = Span(0, 0)
@@ -104,24 +104,14 @@ class BufferState:
         self.held[self.current] = region
 
     def roll(self, region: HeldRegion) -> Sequence[tuple[int, Span]]:
-        """Make the rows of a region in a ring current; the rows that are to be loaded for that, and where they go.
-
-        Rows that the ring holds stay. Those that come next take the places of the oldest ones.
-        """
-        base, wanted, (width, channels) = min(self.places), region.y, region.strides or (0, 0)
-        follows = self.rows.first <= wanted.first <= self.rows.end and region.source == self.rolled
-        start = max(wanted.first, self.rows.end) if follows else wanted.first
-        pieces: list[tuple[int, Span]] = []
-        for row in (start, start + region.ring - start % region.ring):
-            end = min(wanted.end, row + region.ring - row % region.ring)
-            if row < end:
-                pieces.append((base + row % region.ring * width * channels, Span(row, end - row)))
-        end = max(wanted.end, self.rows.end) if follows else wanted.end
-        first = max(self.rows.first if follows else wanted.first, end - region.ring)
-        self.rows, self.rolled = Span(first, end - first), region.source
+        """Make the rows of a region in a ring current; the rows that are to be loaded for that, and where they go."""
+        base, (width, channels) = min(self.places), region.strides or (0, 0)
+        held = self.rows if region.source == self.rolled else _NONE
+        loaded, self.rows = roll(held, region.y, region.ring)
+        self.rolled = region.source
         self.current, self.offset = self.places.index(base), 0
         self.held = [region if i == self.current else None for i in range(len(self.places))]
-        return pieces
+        return [(base + rows.first % region.ring * width * channels, rows) for rows in loaded]
 
     def fill(self, region: HeldRegion) -> bool:
         """Make an instance that holds the region current; False if one holds it already."""

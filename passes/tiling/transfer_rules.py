@@ -19,7 +19,8 @@ from passes.tiling.limits import field_range
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.memory import reserve
 
-_MOST_ROWS = field_range("conv.dense", "act_ring")[1]
+MOST_ROWS = field_range("conv.dense", "act_ring")[1]
+"""Rows that a ring may have."""
 WHOLE = Transfer(Span(0, 0), Span(0, 0))
 """The transfer of a constant that is always loaded whole."""
 
@@ -41,7 +42,7 @@ class LoadTileRule(TileRule):
         alone = sum(isinstance(use.operation, tiles.LoadTileOp) for use in op.buffer.uses) == 1
         if r <= sy or not alone or not adjacent or (columns.extent, channels.extent) != (w, c):
             return 0
-        return min((high + state.nbytes - low) // (w * c), _MOST_ROWS)
+        return min((high + state.nbytes - low) // (w * c), MOST_ROWS)
 
     def lower(self, layer: LayerLowering, op: tiles.LoadTileOp, at: Indices) -> None:
         tensor = layer.tensor(op.tensor)

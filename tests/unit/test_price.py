@@ -144,6 +144,20 @@ def test_prices_are_those_of_the_emulator() -> None:
     compare(grid((8, 28), (16, 64), (0.1, 0.5)))
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(8, 256, 16, 3, 1, 6, 0.1), id="rows-in-a-ring"),
+        pytest.param(Case(8, 64, 16, 3, 1, 6, 0.05), id="rows-in-a-ring-side-by-side"),
+        pytest.param(Case(8, 256, 16, 1, 1, 9, 0.3), id="second-round-smaller"),
+    ],
+)
+def test_prices_follow_what_loads_and_expansion_wait_for(case: Case) -> None:
+    form = form_of(case)
+    real = emulated(case, form)
+    assert price(form, shape_of(case), load_target("esc1")).cycles == pytest.approx(real.cycles, rel=0.04)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 14, 28, 56])
 def test_prices_are_those_of_the_emulator_for_all_shapes(size: int) -> None:
