@@ -93,7 +93,7 @@ def test_another_level_is_rejected() -> None:
 
 def test_names_nodes_and_constants_reach_the_program(program: Program) -> None:
     assert [layer.kind for layer in program.layers] == ["dense", "escalate", "map", "pool"]
-    assert program.layers[0].nodes == ("node1", "node2")
+    assert program.layers[0].nodes == ("node1", "node2", "node6")  # the concatenation is addresses
     assert len({layer.name for layer in program.layers}) == 4
     assert all(layer.output.name == layer.name for layer in program.layers)
     assert program.layers[1].macs == 12 * 12 * 24 * 24 * 9
