@@ -97,7 +97,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("command", "arguments", "same"),
     [
         ("compile", ["m.onnx", "-o", "m.onnx"], "MODEL"),
-        ("compile", ["m.bin"], "MODEL"),
         ("compile", ["m.onnx", "--calibration", "x.npz", "-o", "./x.npz"], "--calibration"),
         ("compile", ["m.onnx", "--target", "t.toml", "-o", "t.toml"], "--target"),
         ("compile", ["m.onnx", "--target", "t.toml", "-o", "base.toml"], "a file of --target"),
