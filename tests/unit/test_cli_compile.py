@@ -90,7 +90,7 @@ def test_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     comments = [line for line in printed.splitlines() if line.startswith("#")]
     total, parts, area, *pieces = comments
     assert area.startswith("# area estimate: 3.41 mm2 at 45 nm, without wiring")
-    assert sum(float(piece.split()[1]) for piece in pieces) == pytest.approx(3.39, abs=0.01)
+    assert sum(float(piece.split()[1]) for piece in pieces) == pytest.approx(3.41, abs=0.01)
     assert int(total.split()[3].replace(",", "")) == sum(
         int(part.split()[-1].replace(",", "")) for part in parts.split(", ")
     )
