@@ -20,7 +20,7 @@ _NO_LINES = np.empty(0, np.int64)
 _NO_PIECES = np.empty((0, 2), np.int64)
 
 
-class Transfer(NamedTuple):
+class PlannedTransfer(NamedTuple):
     """What a transfer between a region of a tensor and a tile of ACT does, whatever the data.
 
     `numbers`: region, tile and form of the lines, packed; `lines`: BITMAP lines of the region, 0 if the tensor is RAW;
@@ -48,7 +48,7 @@ class Transfer(NamedTuple):
 class Moved(NamedTuple):
     """A transfer that was made; of image 0, bytes of its BITMAP lines, none of a RAW tensor."""
 
-    transfer: Transfer
+    transfer: PlannedTransfer
     lines: Longs = _NO_LINES
 
 
@@ -58,10 +58,10 @@ def lines_of(region: Region, chunk: int) -> int:
     return region.h * ceil_div(region.cn, chunk) * segments
 
 
-def transfer_of(m: Memories, v: Values) -> Transfer:
+def transfer_of(m: Memories, v: Values) -> PlannedTransfer:
     """The transfer of the present instruction."""
 
-    def make() -> tuple[Transfer, int]:
+    def make() -> tuple[PlannedTransfer, int]:
         region, tile = region_of(v, m.arena_base), tile_of(v, "act", "h", "w", "cn")
         raw = v["format"] == TensorFormat.RAW
         line_bytes = 0 if raw else bitmap_layout(v, m.chunk).line_bytes
@@ -73,7 +73,7 @@ def transfer_of(m: Memories, v: Values) -> Transfer:
             pieces.flags.writeable = False
             touched = touched_bytes(pieces, m.target.dram.burst_bytes)
         lines = 0 if raw else lines_of(region, m.chunk)
-        made = Transfer(numbers, m.arena_base, lines, pieces, touched, region.h * region.w * region.cn)
+        made = PlannedTransfer(numbers, m.arena_base, lines, pieces, touched, region.h * region.w * region.cn)
         return made, numbers.nbytes + pieces.nbytes
 
     return m.derived(make)
