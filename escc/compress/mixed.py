@@ -30,7 +30,8 @@ def asked_forms(text: str) -> tuple[str, ...]:
     known = scheme_names()
     asked = [name for name in known if name not in _ADD_NOTHING] if text == ALL else sorted(set(text.split(",")))
     if unknown := [name for name in asked if name not in known]:
-        raise UserError(f"forms={text}: there is no scheme '{unknown[0]}'", f"there are {', '.join(known)}, or {ALL} alone")
+        note = f"there are {', '.join(known)}, or {ALL} alone"
+        raise UserError(f"forms={text}: there is no scheme '{unknown[0]}'", note)
     return tuple(asked)
 
 
