@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from isa.cells import ADD_INT8, ADD_INT32, FLIP_FLOP, MUL_INT8, MUL_INT32, MULTIPLEXER, Cells
 from isa.costs import POST_OPERATIONS
 from isa.declaration import INSTRUCTION_BYTES
 from isa.integers import ceil_div
 from isa.storage import operand_memories
+from isa.table import INSTRUCTIONS
 from isa.target import Target
 
 _NODE_NM = 45
@@ -35,15 +37,6 @@ _MACROS: Mapping[int, Mapping[int, float]] = {
         65536: 0.2261366,
     },
 }
-# Arithmetic synthesised for TSMC 45 nm, um2: W. Dally, "High-performance hardware for machine learning", NIPS 2015;
-# also in Hennessy and Patterson, "Computer architecture", 6th edition, figure 1.13, beside the energies of Horowitz.
-_ADD_INT8 = 36.0
-_ADD_INT32 = 137.0
-_MUL_INT8 = 282.0
-_MUL_INT32 = 3495.0
-# Cells of the Nangate open cell library of 45 nm, um2: DFF_X1 and MUX2_X1.
-_FLIP_FLOP = 4.522
-_MULTIPLEXER = 1.862
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,8 @@ class AreaPart:
 def area_parts(target: Target) -> list[AreaPart]:
     """Number and mm2 of every kind of memory, arithmetic unit and register of the machine."""
     scale = (target.energy.technology_nm / _NODE_NM) ** 2
-    parts = [*_memories(target), *_arithmetic(target)]
+    own = (cells for spec in INSTRUCTIONS for cells in spec.arithmetic(target))
+    parts = [*_memories(target), *map(_area, (*_arithmetic(target), *own))]
     return [AreaPart(part.name, part.count, part.mm2 * scale, part.note) for part in parts]
 
 
@@ -118,33 +112,30 @@ def _memories(target: Target) -> list[AreaPart]:
     organisation |= {name: (1, _PORT) for name in sizes if name not in organisation and name != _FIFOS_OF_BITS}
     parts = [_banks(name, sizes[name], *banks) for name, banks in organisation.items()]
     parts.append(_banks("instruction buffer", target.fetch.instructions * INSTRUCTION_BYTES, 1, _PORT))
-    parts.append(_cells(f"{_FIFOS_OF_BITS}, bit", slices * a.ic_fifo_depth * a.ic_bits, _FLIP_FLOP))
+    parts.append(_area(Cells(f"{_FIFOS_OF_BITS}, bit", slices * a.ic_fifo_depth * a.ic_bits, FLIP_FLOP)))
     return parts
 
 
-def _arithmetic(target: Target) -> list[AreaPart]:
-    """Accumulators of coefficients, MAC rows with their registers, and the post unit."""
+def _arithmetic(target: Target) -> list[Cells]:
+    """Accumulators of coefficients, MAC rows with their registers, and the post unit: what instructions share."""
     a = target.array
     lanes = a.blocks * a.slices * a.ca_lanes
     macs = a.blocks * a.slices * a.macs
     places = a.coefficient_level.bit_length() - 1
-    parts = [_cells(f"coefficient adder of {a.ic_bits} bits", lanes, _ADD_INT32 * a.ic_bits / 32)]
+    parts = [Cells(f"coefficient adder of {a.ic_bits} bits", lanes, ADD_INT32 * a.ic_bits / 32)]
     if places:  # a multiplexer a bit of the shifted byte, for every place
-        parts.append(_cells("coefficient shifter", lanes, places * (8 + places) * _MULTIPLEXER))
+        parts.append(Cells("coefficient shifter", lanes, places * (8 + places) * MULTIPLEXER))
     # A lane takes a value a cycle through requantisation and the addition of a residual.
     add_int8, add_int32, mul_int32 = (
         sum(numbers) for numbers in zip(POST_OPERATIONS["requant"], POST_OPERATIONS["add"], strict=True)
     )
-    lane = add_int8 * _ADD_INT8 + add_int32 * _ADD_INT32 + mul_int32 * _MUL_INT32
+    lane = add_int8 * ADD_INT8 + add_int32 * ADD_INT32 + mul_int32 * MUL_INT32
     return [
         *parts,
-        _cells(f"multiplier of {a.ic_bits} by 8 bits", macs, _MUL_INT8 * a.ic_bits / 8),
-        _cells("adder of 32 bits in a tree", macs, _ADD_INT32),
-        _cells("register of a weight and a sum", macs, (8 + 32) * _FLIP_FLOP),
-        _cells("lane of the post unit", target.post.lanes, lane),
-        _cells(
-            "adder or comparator of 32 bits for pooling", target.post.lanes * (target.post.pool_places - 1), _ADD_INT32
-        ),
+        Cells(f"multiplier of {a.ic_bits} by 8 bits", macs, MUL_INT8 * a.ic_bits / 8),
+        Cells("adder of 32 bits in a tree", macs, ADD_INT32),
+        Cells("register of a weight and a sum", macs, (8 + 32) * FLIP_FLOP),
+        Cells("lane of the post unit", target.post.lanes, lane),
     ]
 
 
@@ -155,5 +146,5 @@ def _banks(name: str, size: int, banks: int, port: int) -> AreaPart:
     return AreaPart(f"{name}, bank of {bank:,} bytes", banks, banks * macro_mm2(bank, port), note)
 
 
-def _cells(name: str, count: int, um2: float) -> AreaPart:
-    return AreaPart(name, count, count * um2 * 1e-6)
+def _area(cells: Cells) -> AreaPart:
+    return AreaPart(cells.name, cells.count, cells.count * cells.um2 * 1e-6)

@@ -20,6 +20,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
+from isa.cells import Cells
 from isa.counts import Count
 from isa.errors import UserError
 from isa.extents import Extent
@@ -107,12 +108,11 @@ Rules: TypeAlias = Callable[[Values, Target], Sequence[Rule]]
 Extents: TypeAlias = Callable[[Values, Target], Sequence[Extent]]
 Cycles: TypeAlias = Callable[[Values, Target], Number]
 Counts: TypeAlias = Callable[[Values, Target], Mapping[Count, Number]]
-
-
 Memories: TypeAlias = Callable[[Target], Mapping[str, int]]
+Arithmetic: TypeAlias = Callable[[Target], Sequence[Cells]]
 
 
-def _nothing(_: Values, __: Target) -> tuple[Any, ...]:
+def _nothing(*_: Any) -> tuple[Any, ...]:
     return ()
 
 
@@ -132,6 +132,7 @@ class InstructionSpec:
     - `cycles` are those of the unit that executes a legal instruction, start-up included (loads and stores: those of
       the scratchpad side), and `counts` its events. Each is None where data decide; the unit records the rest.
     - `memories` are the bytes, over the whole machine, of memories for operands that exist for this instruction.
+    - `arithmetic` is what the machine has of adders, multipliers and the like for this instruction alone.
     """
 
     mnemonic: str
@@ -144,6 +145,7 @@ class InstructionSpec:
     cycles: Cycles | None = None
     counts: Counts | None = None
     memories: Memories = _no_memories
+    arithmetic: Arithmetic = _nothing
     fields: tuple[Field, ...] = field(init=False)
     offsets: MappingProxyType[str, int] = field(init=False, repr=False, compare=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isa.cells import ADD_INT32, Cells
 from isa.costs import Counted, output_values, post_cycles, post_operations, summed, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
@@ -103,6 +104,12 @@ def counts(v: Values, _: Target) -> Counted:
     )
 
 
+def arithmetic(target: Target) -> Sequence[Cells]:
+    """What joins the places of a window that a lane takes in a cycle to one value."""
+    joins = target.post.lanes * (target.post.pool_places - 1)
+    return (Cells("adder or comparator of 32 bits for pooling", joins, ADD_INT32),)
+
+
 SPEC = InstructionSpec(
     "post.pool",
     0x23,
@@ -133,4 +140,5 @@ SPEC = InstructionSpec(
     extents=extents,
     cycles=cycles,
     counts=counts,
+    arithmetic=arithmetic,
 )

@@ -24,7 +24,7 @@ LONGEST_FUNCTION, LONGEST_FILE = 80, 500
 MOST_FILES = 12
 SCATTERED = {
     "decomposed convolution": r'CoeffCombine|BasisConv|conv[._]esc|"escalate"',
-    "pooling": r"MaxPool|max_pool|post[._]pool\b|PoolOp",
+    "pooling": r"MaxPool|max_pool|post[._]pool|PoolOp",
 }
 """What a grep for a thing that lies in few files looks for."""
 

@@ -7,8 +7,13 @@ from itertools import pairwise
 
 import pytest
 
+import isa.area
 from isa.area import area_mm2, area_parts, area_text, macro_mm2
+from isa.cells import Cells
+from isa.declaration import InstructionSpec
+from isa.formats import Queue
 from isa.storage import operand_memories
+from isa.table import INSTRUCTIONS
 from isa.target import Target, load_target
 
 ESC1 = load_target("esc1")
@@ -35,11 +40,22 @@ def test_parts_equal_hand_computation() -> None:
     assert parts["adder of 32 bits in a tree"] == (960, pytest.approx(960 * 137e-6))
     assert parts["register of a weight and a sum"] == (960, pytest.approx(960 * 40 * 4.522e-6))
     assert parts["lane of the post unit"] == (32, pytest.approx(32 * (4 * 36 + 4 * 137 + 3 * 3495) * 1e-6))
+    assert parts["adder or comparator of 32 bits for pooling"] == (96, pytest.approx(96 * 137e-6))  # 3 a lane
     assert area_mm2(ESC1) == pytest.approx(sum(mm2 for _, mm2 in parts.values()))
 
 
 def test_every_operand_memory_has_an_area() -> None:
     assert set(operand_memories(ESC1)) <= set(found(ESC1))
+
+
+def test_an_instruction_adds_the_arithmetic_that_it_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    def arithmetic(target: Target) -> list[Cells]:
+        return [Cells("divider", target.post.lanes, 2000.0)]
+
+    divide = InstructionSpec("post.divide", 0x80, Queue.POST, "", arithmetic=arithmetic)
+    monkeypatch.setattr(isa.area, "INSTRUCTIONS", (*INSTRUCTIONS, divide))
+    small = Target(ESC1, energy={"technology_nm": 15})
+    assert found(small)["divider"] == (32, pytest.approx(32 * 2000e-6 / 9))
 
 
 @pytest.mark.parametrize("port", [4, 16, 32])
