@@ -7,6 +7,7 @@ pooling, normalisation behind every convolution, one fully connected layer.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -64,7 +65,7 @@ class Block(nn.Module):
         return self.relu2(y + self.shortcut(x))
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A stem on pixels, what a subclass puts in between, a mean over all positions, and a fully connected layer."""
 
     def __init__(self, first: int, last: int) -> None:
@@ -76,9 +77,9 @@ class Network(nn.Module):
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(last, len(CLASSES))
 
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Activations [N, first, H, W] -> [N, last, H', W']."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Pixels float32 [N, 3, H, W] -> scores [N, 10]."""
