@@ -55,11 +55,12 @@ class Sparsity:
         """What follows from the curvatures, until the next probe."""
         self._seen = 0
         self._budget = CoefficientBudget(len(self._modules))
-        self._fixed = sum(
+        self.fixed = sum(
             layer.module.weight.numel() + PARAMETER_BYTES * len(layer.module.base)
             for layer in network.layers
             if isinstance(layer.module, DenseConv)
         )
+        """Bytes of the dense layers: a byte for each weight, and parameters."""
         self.offset = 0.0
         """Bytes of the real constants beyond the estimate."""
 
@@ -90,6 +91,11 @@ class Sparsity:
     def latents(self) -> list[Tensor]:
         """The latent coefficients of all layers."""
         return [m.latent for m in self._modules]
+
+    @property
+    def worth(self) -> list[Tensor]:
+        """The loss that a coefficient saves over the square of its latent value, for all of each layer [K, C, V]."""
+        return [_smoothed(curvature) + _TINY for curvature in self._curvatures]
 
     @torch.no_grad()
     def observe(self, probe: Sequence[Tensor], samples: int) -> None:
@@ -151,8 +157,8 @@ class Sparsity:
         `remove_only`: then thresholds only rise, and no more than it takes.
         """
         latents = [m.latent for m in self._modules] if values is None else list(values)
-        worth = [_smoothed(s) + _TINY for s in self._curvatures]
-        aim = most - self.offset - self._fixed
+        worth = self.worth
+        aim = most - self.offset - self.fixed
         for attempt in range(_ATTEMPTS):
             extents = [
                 Occupancy.of(latent.abs() > m.threshold) for m, latent in zip(self._modules, latents, strict=True)
@@ -173,7 +179,7 @@ class Sparsity:
 
     def _estimate(self, latents: Sequence[Tensor]) -> float:
         """Bytes with the ternary values of `latents` beyond the thresholds; measures how the layers pack."""
-        total = self.offset + self._fixed
+        total = self.offset + self.fixed
         for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
             total += self._budget.measure(i, module.projected(latent), module.basis[0].numel())
         return total

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from escc.training.admm import Admm
 from escc.training.cost import Counts
 from escc.training.data import TrainingSamples
+from escc.training.distillation import Distillation
 from escc.training.early_bird import EarlyBird
 from escc.training.network import Network
 from escc.training.sparsity import Sparsity
@@ -107,6 +107,7 @@ class Trainer:
         self.held = held.to(device)
         self._train, self._plan, self._device, self._weigh = train.to(device), plan, device, weigh
         self.sparsity = Sparsity(network)
+        self._distillation = Distillation(network, teacher, self.sparsity, plan.temperature, plan.labels, plan.bf16)
         self.state = State()
         self.counts = Counts()
         self._early_bird = EarlyBird()
@@ -287,42 +288,11 @@ class Trainer:
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - first - warm) / max(1, last - first - warm)))
 
     def _backward(self, x: Tensor, y: Tensor | None, probe: torch.Generator | None) -> Tensor:
-        """Gradients of a batch; with a random generator, a probe of the curvature too."""
-        self.network.zero_grad(set_to_none=True)
+        """Gradients of a batch, which is counted; with a random generator, a probe of the curvature too."""
         self.counts.trained += len(x)
-        with torch.autocast(self._device.type, torch.bfloat16, self._plan.bf16):
-            with torch.no_grad():
-                wanted = self.teacher(x).flatten(1).float()
-            scores = self.network(x).flatten(1).float()
         if probe is not None and self.sparsity.latents:
             self.counts.probed += len(x)
-            weights = self._probe(scores.detach(), probe)
-            self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
-        loss = self._loss(scores, wanted, y)
-        torch.autograd.backward(loss)
-        return loss.detach()
-
-    def _probe(self, scores: Tensor, rng: torch.Generator) -> Tensor:
-        """Random weights of scores [N, classes] with the curvature of the mean loss, over N, as their covariance: the
-        gradient of the cross entropy with classes drawn from the scores themselves.
-        """
-        p = torch.softmax(scores / self._plan.temperature, 1)
-        # The random numbers are those of the CPU on every device, which waits for none of them.
-        level = torch.rand(len(p), 1, generator=rng).to(p.device)
-        drawn = (p.cumsum(1) < level).sum(1, keepdim=True).clamp_(max=p.shape[1] - 1)
-        size = math.sqrt(1 + self._plan.labels) / len(p)
-        return p.scatter_add(1, drawn, torch.full_like(p[:, :1], -1.0)) * size
-
-    def _loss(self, scores: Tensor, wanted: Tensor, y: Tensor | None) -> Tensor:
-        """Divergence from the teacher's softened scores, and cross entropy with the labels."""
-        t = self._plan.temperature
-        loss = F.kl_div(
-            F.log_softmax(scores / t, 1), F.log_softmax(wanted / t, 1), reduction="batchmean", log_target=True
-        )
-        loss = loss * (t * t)
-        if y is not None and self._plan.labels:
-            loss = loss + self._plan.labels * F.cross_entropy(scores, y)
-        return loss
+        return self._distillation.backward(x, y, probe)
 
     def _warm_up(self) -> None:
         """Learn what coefficients are worth, without a step."""
@@ -410,7 +380,7 @@ class Trainer:
         """Mean loss over samples."""
         total = 0.0
         for x, y in samples.batches(_BATCH, self._device):
-            total += float(self._loss(self.network(x).flatten(1), self.teacher(x).flatten(1), y)) * len(x)
+            total += float(self._distillation.loss(self.network(x).flatten(1), self.teacher(x).flatten(1), y)) * len(x)
         return total / len(samples)
 
 

@@ -1,4 +1,10 @@
-"""Training of decomposed networks by the clock, to one number of bytes after another, all on one device."""
+"""Training of decomposed networks by the clock, to one number of bytes after another, all on one device.
+
+Gradients, probes and the worth of coefficients are those of `escc.training`. Its `Trainer` goes by epochs instead, so
+that equal plans give equal results; its `Sparsity` moves latent coefficients by their curvature and chooses among them
+on the CPU. Here the clock decides about the learning rate and the budget, Adam moves all parameters alike, and
+`Selection` stays on the device, where counts are float32. The figures of docs/results.md were measured with this loop.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from escc.training.coefficient_budget import PARAMETER_BYTES
+from escc.training.coefficient_budget import PARAMETER_BYTES, packed_bytes
 from escc.training.dataflow import Step
+from escc.training.distillation import Distillation
 from escc.training.network import Network
 from escc.training.sparsity import Sparsity
-from escc.training.straight_through import CELL, DecomposedConv, DenseConv
+from escc.training.straight_through import CELL, DecomposedConv
 from examples.cifar10.images import Images, Mixture
-from isa.coefficients import stream_bits, stream_bytes
 
 _SHARE_OF_DESCENT = 0.6
 """Share of a stage in which the bytes go down; the rest of it only mends."""
@@ -67,22 +72,17 @@ class Selection:
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self._sparsity = sparsity
         self._excess = [1.05] * len(self._modules)
-        self._fixed = sum(
-            layer.module.weight.numel() + PARAMETER_BYTES * len(layer.module.base)
-            for layer in network.layers
-            if isinstance(layer.module, DenseConv)
-        )
         self._log_price: float | None = None
 
     @torch.no_grad()
     def bytes(self) -> float:
         """Bytes of the constants: coefficients as they pack, bases, parameters, and dense weights of a byte each."""
-        total = float(self._fixed)
+        total = float(self._sparsity.fixed)
         for i, module in enumerate(self._modules):
             t = module.projected(module.latent)
             counts = _Counts.of(t != 0, 1.0, module.basis[0].numel())
             bound, overhead = (float(x) for x in torch.stack([counts.bound, counts.overhead]))
-            packed = _packed_bytes(t.to(torch.int8).cpu().numpy())
+            packed = packed_bytes(t.to(torch.int8).cpu().numpy())
             if bound > 64:
                 self._excess[i] = packed / bound
             total += packed + overhead
@@ -93,7 +93,7 @@ class Selection:
         """Raise or set thresholds for at most `most` bytes; returns the bytes that they lead to."""
         if (size := self.bytes()) <= most:
             return size
-        worth = [_smoothed(h) + _TINY for h in self._sparsity._curvatures]
+        worth = self._sparsity.worth
         benefits = [
             m.latent.square() * w * (m.latent.abs() > (m.threshold if remove_only else CELL))
             for m, w in zip(self._modules, worth, strict=True)
@@ -134,7 +134,7 @@ class Selection:
             channels = net.sum((1, 2)) > price * PARAMETER_BYTES
             counts = _Counts.of((net > 0) & channels[:, None, None], excess, module.basis[0].numel())
             sizes.append(counts.bound * excess + counts.overhead)
-        return self._fixed + float(torch.stack(sizes).sum())
+        return self._sparsity.fixed + float(torch.stack(sizes).sum())
 
     def _marginal_bits(self, keep: Tensor) -> float:
         """Bits that one more non-zero coefficient adds."""
@@ -159,18 +159,6 @@ class _Counts:
         return cls((size * entropy + count) / 8 * (count > 0), taps * bases + PARAMETER_BYTES * rows)
 
 
-def _packed_bytes(t: NDArray[np.int8]) -> int:
-    """Bytes of coefficients [K, C, V] without rows, columns and bases that are empty."""
-    used = t != 0
-    trimmed = t[used.any(axis=(1, 2))][:, used.any(axis=(0, 2))][:, :, used.any(axis=(0, 1))]
-    return stream_bytes(stream_bits(np.ascontiguousarray(trimmed.transpose(0, 2, 1)))) if trimmed.size else 0
-
-
-def _smoothed(x: Tensor) -> Tensor:
-    rows, rest = x.mean(dim=(1, 2), keepdim=True), x.mean(dim=0, keepdim=True)
-    return rows * rest / x.mean().clamp_min(_TINY)
-
-
 class Training:
     """A decomposed network that learns from its dense 8-bit self."""
 
@@ -184,6 +172,8 @@ class Training:
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self.sparsity = Sparsity(network)
         self.selection = Selection(network, self.sparsity)
+        on_gpu = self.device.type == "cuda"
+        self._distillation = Distillation(network, teacher, self.sparsity, plan.temperature, plan.labels, bf16=on_gpu)
         kinds: dict[str, list[torch.nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
             kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
@@ -195,7 +185,7 @@ class Training:
         """All stages; `finished` hears of each of them, of its bytes and of the accuracy on held-out images."""
         self._warm_up()
         self._began = time.monotonic()
-        start, begun = self.selection.bytes(), 0.0
+        start = self.selection.bytes()
         print(f"start: {start:,.0f} bytes, held-out {self.accuracy():.4f}", flush=True)
         epoch, done = 0, 0.0
         for stage in self._plan.stages:
@@ -234,39 +224,17 @@ class Training:
         rate = min(1.0, 50 * progress + 0.02) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self._optimizer.param_groups:
             group["lr"] = self._plan.lr * group["relative"] * rate
-        loss = self._backward(x, y, probe)
+        loss = self._distillation.backward(self._inputs(x), y, probe)
         cast(Any, self._optimizer).step()
         self.network.after_step()
         return loss
-
-    def _backward(self, x: Tensor, y: Tensor, probe: torch.Generator | None) -> Tensor:
-        self.network.zero_grad(set_to_none=True)
-        x = self._inputs(x)
-        t = self._plan.temperature
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            with torch.no_grad():
-                wanted = self.teacher(x).flatten(1)
-            scores = self.network(x).flatten(1)
-        scores, wanted = scores.float(), wanted.float()
-        if probe is not None:
-            p = torch.softmax(scores.detach() / t, 1)
-            drawn = (p.cumsum(1) < torch.rand(len(p), 1, generator=probe).to(p.device)).sum(1, keepdim=True)
-            weights = p.scatter_add(1, drawn.clamp(max=p.shape[1] - 1), torch.full_like(p[:, :1], -1.0))
-            weights = weights * (math.sqrt(1 + self._plan.labels) / len(p))
-            self.sparsity.observe(torch.autograd.grad(scores, self.sparsity.latents, weights, True), len(x))
-        loss = F.kl_div(
-            F.log_softmax(scores / t, 1), F.log_softmax(wanted / t, 1), reduction="batchmean", log_target=True
-        )
-        loss = loss * (t * t) + self._plan.labels * F.cross_entropy(scores, y)
-        torch.autograd.backward(loss)
-        return loss.detach()
 
     def _warm_up(self) -> None:
         rng = torch.Generator().manual_seed(self._plan.seed)
         for i, (x, y) in enumerate(self._mixture.batches(self._plan.batch, 32, rng)):
             if i == 16:
                 break
-            self._backward(x, y, rng)
+            self._distillation.backward(self._inputs(x), y, rng)
 
     @torch.no_grad()
     def accuracy(self, teacher: bool = False, images: Images | None = None) -> float:
