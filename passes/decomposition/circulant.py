@@ -14,14 +14,14 @@ from isa.circulant import BLOCKS, expand
 from isa.integers import ceil_div
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.weights import pack_weights, weight_table
-from passes.decomposition.rebuilt import RebuiltForm
+from passes.decomposition.direct import DirectForm
 from passes.decomposition.weight_form import ConvWindow, F
 
 I8 = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Circulant(RebuiltForm):
+class Circulant(DirectForm):
     """weights[k] = scale[k] times the circulant blocks of `values` int8 [K/b, R, S, C/b, b], from -127 to 127.
 
     K/b and C/b are rounded up; `inputs` are the C input channels. What a value stands for is defined in

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +13,14 @@ from dialects.esc_codebook import CodebookConv2dOp
 from isa.codebook import MOST_ENTRIES, compact, weights
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.weights import pack_weights, weight_table
-from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
-from passes.math.activation_quant import bounded
-from passes.math.weight_quant import ConvIntegers, corrected_bias
+from passes.decomposition.direct import DirectForm
+from passes.decomposition.weight_form import ConvWindow, F
 
 I8 = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Codebook(WeightForm):
+class Codebook(DirectForm):
     """weights[k] = scale[k] times the vectors that the codes of output channel k name.
 
     `codes` int8 [K, R, S/span, C/depth] from -N to N; `book` int8 [N, span, depth] from -127 to 127; what a code stands
@@ -48,7 +45,7 @@ class Codebook(WeightForm):
         return weights(self.codes, self.book).astype(np.int64)
 
     def faults(self, shape: tuple[int, int, int, int]) -> list[str]:
-        codes, book, scale = (np.asarray(a) for a in (self.codes, self.book, self.scale))
+        codes, book = np.asarray(self.codes), np.asarray(self.book)
         k, r, s, c = shape
         if book.dtype != np.int8 or book.ndim != 3 or book.size == 0 or len(book) > MOST_ENTRIES:
             return [
@@ -65,16 +62,7 @@ class Codebook(WeightForm):
             wrong.append(f"codes must be from -{len(book)} to {len(book)}")
         if int(book.min()) < -127:
             wrong.append("book must be of values from -127 to 127")
-        if scale.dtype != np.float64 or scale.shape != (k,) or not (np.isfinite(scale) & (scale > 0)).all():
-            wrong.append(f"scale must be float64[{k}], finite and positive")
-        return wrong
-
-    def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
-        """See `WeightForm.to_integers`; a bias beyond what fits int32 with any accumulator is limited to that."""
-        factor = bounded(self.scale)
-        dense = self.integer_weights.astype(np.int8)
-        plain = ConvIntegers(dense, np.zeros(len(factor), np.int32), factor)
-        return FormIntegers(self, 0, factor, corrected_bias(plain, bias(self), max(-low, high)).astype(np.int64))
+        return wrong + self.scale_faults(k)
 
     def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         return [CodebookConv2dOp(x, self.codes, self.book, geometry.strides, geometry.pads)]

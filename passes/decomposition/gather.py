@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +11,14 @@ from xdsl.ir import SSAValue
 from dialects import esc
 from dialects.esc_gather import GatherConv2dOp
 from isa.gather import Banking, Gathering, order_of, pack_gather
-from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
-from passes.math.activation_quant import bounded
-from passes.math.weight_quant import ConvIntegers, corrected_bias
+from passes.decomposition.direct import DirectForm
+from passes.decomposition.weight_form import ConvWindow, F
 
 I8 = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Gathered(WeightForm):
+class Gathered(DirectForm):
     """weights[k,r,s,c] = scale[k] * integers[k,r,s,c], most of which are 0.
 
     `integers` int8 [K, R, S, C] from -127 to 127, `scale` float64 [K], positive; `banking` as in `esc.gather_conv2d`.
@@ -45,23 +42,16 @@ class Gathered(WeightForm):
         return np.count_nonzero(self.integers) / max(1, self.integers.size)
 
     def faults(self, shape: tuple[int, int, int, int]) -> list[str]:
-        w, scale = np.asarray(self.integers), np.asarray(self.scale)
+        w = np.asarray(self.integers)
         wrong: list[str] = []
         if w.dtype != np.int8 or w.shape != shape:
             wrong.append(f"integers must be int8{list(shape)}, found {w.dtype}{list(w.shape)}")
         elif w.size and int(w.min()) < -127:
             wrong.append("integers must be from -127 to 127")
-        if scale.dtype != np.float64 or scale.shape != shape[:1] or not (np.isfinite(scale) & (scale > 0)).all():
-            wrong.append(f"scale must be float64[{shape[0]}], finite and positive")
+        wrong += self.scale_faults(shape[0])
         if min(self.banking.banks, self.banking.bundle) < 1:
             wrong.append(f"banks and bundle must be at least 1, found {self.banking}")
         return wrong
-
-    def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
-        """See `WeightForm.to_integers`; a bias beyond what fits int32 with any accumulator is limited to that."""
-        factor = bounded(self.scale)
-        plain = ConvIntegers(self.integers, np.zeros(len(factor), np.int32), factor)
-        return FormIntegers(self, 0, factor, corrected_bias(plain, bias(self), max(-low, high)).astype(np.int64))
 
     def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         return [GatherConv2dOp(x, self.integers, geometry.strides, geometry.pads, self.banking)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +10,12 @@ from xdsl.ir import SSAValue
 
 from dialects import esc
 from isa.weights import packed_size
-from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
-from passes.math.activation_quant import bounded
-from passes.math.weight_quant import ConvIntegers, corrected_bias
+from passes.decomposition.direct import DirectForm
+from passes.decomposition.weight_form import ConvWindow, F
 
 
 @dataclass(frozen=True)
-class Int8(WeightForm):
+class Int8(DirectForm):
     """weights[k,r,s,c] = scale[k] * integers[k,r,s,c]; `integers` int8 [K, R, S, C], `scale` float64 [K]."""
 
     integers: NDArray[np.int8]
@@ -43,13 +40,6 @@ class Int8(WeightForm):
         elif not (np.isfinite(scale).all() and float(scale.min()) > 0):
             wrong.append("scale must be finite and positive")
         return wrong
-
-    def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
-        """See `WeightForm.to_integers`; a bias beyond what fits int32 with any accumulator is limited to that."""
-        factor = bounded(self.scale)
-        plain = ConvIntegers(self.integers, np.zeros(len(factor), np.int32), factor)
-        fitting = corrected_bias(plain, bias(self), max(-low, high))
-        return FormIntegers(self, 0, factor, fitting.astype(np.int64))
 
     def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         return [esc.Conv2dOp(x, self.integers, geometry.strides, geometry.pads, self.groups)]

@@ -13,14 +13,14 @@ from dialects.esc_smartexchange import SmartExchangeConv2dOp
 from isa.coefficients import stream_bits, stream_bytes
 from isa.levels import COEFFICIENT_VALUES, wrong_coefficients
 from isa.smartexchange import MOST_TERMS, least_shift, weights
-from passes.decomposition.rebuilt import RebuiltForm
+from passes.decomposition.direct import DirectForm
 from passes.decomposition.weight_form import ConvWindow, F
 
 I8 = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class SmartExchange(RebuiltForm):
+class SmartExchange(DirectForm):
     """weights[k] = scale[k] times the sums of vectors that the coefficients of output channel k stand for.
 
     `coefficients` int8 [K, J, R, S/span, C/depth], 0 or of magnitude 1, 2 or 4; `vectors` int8 [G, J, span, depth], G

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +11,12 @@ from xdsl.ir import SSAValue
 from dialects import esc
 from escc_pow2.codes import are_powers, packed_bytes
 from escc_pow2.dialect import Pow2ConvOp
-from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
-from passes.math.activation_quant import bounded
-from passes.math.weight_quant import ConvIntegers, corrected_bias
+from passes.decomposition.direct import DirectForm
+from passes.decomposition.weight_form import ConvWindow, F
 
 
 @dataclass(frozen=True)
-class PowerOfTwo(WeightForm):
+class PowerOfTwo(DirectForm):
     """weights[k,r,s,c] = scale[k] * integers[k,r,s,c]; `integers` int8 [K, R, S, C], 0 or powers of two up to 64."""
 
     integers: NDArray[np.int8]
@@ -34,20 +31,13 @@ class PowerOfTwo(WeightForm):
         return self.integers.astype(np.int64)
 
     def faults(self, shape: tuple[int, int, int, int]) -> list[str]:
-        w, scale = self.integers, self.scale
+        w = self.integers
         wrong: list[str] = []
         if w.dtype != np.int8 or w.shape != shape:
             wrong.append(f"integers must be int8{list(shape)}, found {w.dtype}{list(w.shape)}")
         elif not are_powers(w):
             wrong.append("integers must be 0 or powers of two up to 64")
-        if scale.dtype != np.float64 or scale.shape != shape[:1] or not (np.isfinite(scale) & (scale > 0)).all():
-            wrong.append(f"scale must be float64[{shape[0]}], finite and positive")
-        return wrong
-
-    def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
-        factor = bounded(self.scale)
-        plain = ConvIntegers(self.integers, np.zeros(len(factor), np.int32), factor)
-        return FormIntegers(self, 0, factor, corrected_bias(plain, bias(self), max(-low, high)).astype(np.int64))
+        return wrong + self.scale_faults(shape[0])
 
     def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
         return [Pow2ConvOp(x, self.integers, geometry.strides, geometry.pads)]

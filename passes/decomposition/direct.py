@@ -1,4 +1,4 @@
-"""Weight forms of which the machine makes int8 weights while it loads them: what all of them share."""
+"""Weight forms whose int8 weights multiply the input itself: what all of them share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from passes.math.activation_quant import bounded
 from passes.math.weight_quant import ConvIntegers, corrected_bias
 
 
-class RebuiltForm(WeightForm):
-    """Integer weights from -127 to 127, times a positive scale for each output channel."""
+class DirectForm(WeightForm):
+    """Integer weights from -127 to 127, times a positive scale for each output channel. The accumulators are those of a
+    dense convolution.
+    """
 
     def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
         """See `WeightForm.to_integers`; a bias beyond what fits int32 with any accumulator is limited to that."""
