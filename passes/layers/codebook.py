@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import SymbolRefAttr
 
-from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs_codebook import LoadCodesOp
 from dialects.esc_codebook import CodebookConv2dOp
+from dialects.rebuilt import RebuiltConv2d
 from isa.instructions import load_vq
-from isa.integers import Number, most
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 from isa.weights import pack_weights, weight_table
 from passes.decomposition.codebook import Codebook
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule, Stages, dense_faults
-from passes.layers.dense import ConvRule, DenseKind, DenseWork
+from passes.layers.convolution import ConvConstants, RequantRule
+from passes.layers.dense import ConvRule
+from passes.layers.rebuilt import RebuiltKind, RebuiltWork
 from passes.tiling.geometry import Span
 from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
-from passes.tiling.limits import room_faults
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder
-from passes.tiling.problem import Tiling, TilingProblem, WeightStream, Workload
+from passes.tiling.problem import TilingProblem, WeightStream, Workload
 
 
 @dataclass(frozen=True)
-class CodebookWork(DenseWork):
-    """The multiplications are those of a dense convolution. A code covers `patch` columns and channels; `packed` and
-    `nonzeros` are those of codes.
-    """
+class CodebookWork(RebuiltWork):
+    """A code covers `patch` columns and channels."""
 
     patch: tuple[int, int] = (1, 1)
 
     name = "codebook"
-    takes_window_in_parts = False
 
     def splits_input_channels(self, p: TilingProblem) -> bool:
         # A code of several channels may not be cut.
         return self.patch[1] == 1 and super().splits_input_channels(p)
-
-    def weight_load_cycles(self, p: TilingProblem, t: Tiling, target: Target, bandwidth: float) -> Number:
-        count = self.weight_bytes(p, t.weights, t.depth, target)
-        span, depth = self.patch
-        return most(count / (span * depth) / bandwidth, count / target.dma.bytes_per_cycle)
 
     def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
         count = channels * p.taps * depth // (self.patch[0] * self.patch[1])
@@ -106,36 +97,21 @@ class LoadCodesRule(ConstantRule):
             )
 
 
-class CodebookKind(DenseKind):
+class CodebookKind(RebuiltKind):
     """A convolution whose weights are vectors from a book."""
 
     name = CodebookWork.name
+    operation = CodebookConv2dOp
+    beside = "book"
     rules = (LoadCodesRule(), ConvRule(), RequantRule())
 
-    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
-        if isinstance(op, CodebookConv2dOp):
-            yield from dense_faults(op, esc.shape_of(op.input)[3], target)
-            needs = [("book", op.book.array.size, target.scratchpad.par)]
-            if op.patch[1] > 1:  # the tiler does not split input channels
-                needs.append(("weights of one output channel", op.weight[0].size, target.scratchpad.coef))
-            yield from room_faults(target, needs)
-
-    def stages(self, op: esc.RequantizeOp) -> Stages | None:
-        conv = op.input.owner
-        if not isinstance(conv, CodebookConv2dOp):
-            return None
-        return Stages([conv], conv, conv.kernel, 1, conv.codes, [conv.book])
+    def cuts_input_channels(self, op: RebuiltConv2d) -> bool:
+        assert isinstance(op, CodebookConv2dOp)
+        return op.patch[1] == 1
 
     def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         _, columns, depth = constants.resident[0].shape
-        return CodebookWork(patch=(columns, depth))
-
-    def work_with_data(
-        self, work: Workload, constants: ConvConstants, packed: float, density: float, target: Target
-    ) -> Workload:
-        assert isinstance(work, CodebookWork)
-        codes = constants.weight
-        return replace(work, packed=packed, nonzeros=np.count_nonzero(codes) / max(1, codes.size))
+        return CodebookWork(each=float(columns * depth), patch=(columns, depth))
 
     def form_constants(self, form: WeightForm) -> tuple[NDArray[np.generic], Sequence[NDArray[np.generic]]]:
         if not isinstance(form, Codebook):

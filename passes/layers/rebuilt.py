@@ -38,11 +38,13 @@ class RebuiltKind(DenseKind):
     """A convolution of an operation that says what is loaded, and what lies in PAR beside."""
 
     operation: ClassVar[type[RebuiltConv2d]]
+    beside: ClassVar[str] = "constants beside the weights"
+    """What a message calls the constants in PAR."""
 
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
         if isinstance(op, self.operation):
             yield from dense_faults(op, esc.shape_of(op.input)[3], target)
-            needs = [("constants beside the weights", sum(c.array.size for c in op.shared), target.scratchpad.par)]
+            needs = [(self.beside, sum(c.array.size for c in op.shared), target.scratchpad.par)]
             if not self.cuts_input_channels(op):
                 needs.append(("weights of one output channel", op.weight[0].size, target.scratchpad.coef))
             yield from room_faults(target, needs)
