@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from dialects.attributes import i64_array
 from dialects.blob import DenseAttr
 from dialects.esc_base import (
     Flow,
-    Mask,
     check_convolved,
     check_element,
     check_nhwc,
@@ -24,12 +23,12 @@ from dialects.esc_base import (
     convolved_type,
     q_of,
 )
-from dialects.rebuilt import RebuiltConv2d
+from dialects.rebuilt import PatchedConv2d
 from isa.codebook import MOST_ENTRIES, compact, weights
 
 
 @irdl_op_definition
-class CodebookConv2dOp(RebuiltConv2d):
+class CodebookConv2dOp(PatchedConv2d):
     """Convolution without groups whose weights are vectors from a book, int32:
     acc[y,x,k] = sum weight[k,r,s,c] * input[y*sy-pt+r, x*sx-pl+s, c].
 
@@ -66,7 +65,6 @@ class CodebookConv2dOp(RebuiltConv2d):
 
     @property
     def patch(self) -> tuple[int, int]:
-        """Columns of the window and input channels that a code covers."""
         _, span, depth = self.book.array.shape
         return span, depth
 
@@ -83,25 +81,8 @@ class CodebookConv2dOp(RebuiltConv2d):
     def shared(self) -> Sequence[DenseAttr]:
         return (self.book,)
 
-    @property
-    def kernel(self) -> tuple[int, int]:
-        _, r, columns, _ = self.codes.array.shape
-        return r, columns * self.patch[0]
-
-    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
-        used = np.asarray(self.codes.array[wanted].astype(np.bool_).any(axis=(0, 1, 2)))
-        yield self.input, used.repeat(self.patch[1])
-
-    def pinned_channels(self) -> Sequence[SSAValue]:
-        # A code that covers several channels cannot lose one.
-        return (self.input,) if self.patch[1] > 1 else ()
-
     def drop_channels(self, flow: Flow) -> bool:
-        codes = self.codes.array.astype(np.int8)
-        codes[~flow.needed[self.output]] = 0
-        codes[..., flow.zero[self.input].reshape(-1, self.patch[1]).all(axis=1)] = 0
-        kept = flow.kept[self.input].reshape(-1, self.patch[1]).all(axis=1)
-        codes, book = compact(codes[flow.kept[self.output]][..., kept], self.book.array.astype(np.int8))
+        codes, book = compact(self.kept_numbers(flow), self.book.array.astype(np.int8))
         if np.array_equal(codes, self.codes.array):
             return False
         self.codes, self.book = DenseAttr.of(codes), DenseAttr.of(book)

@@ -17,7 +17,6 @@ from dialects.attributes import i64_array, integer
 from dialects.blob import DenseAttr
 from dialects.esc_base import (
     Array,
-    Flow,
     Mask,
     check_convolved,
     check_element,
@@ -104,9 +103,6 @@ class GatherConv2dOp(RebuiltConv2d):
     def pinned_channels(self) -> Sequence[SSAValue]:
         # Without one of them, those behind it would lie in other banks and bundles than they were chosen for.
         return self.input, self.output
-
-    def drop_channels(self, flow: Flow) -> bool:
-        return False
 
     def verify_(self) -> None:
         c = check_nhwc(self.input, "input")[3]

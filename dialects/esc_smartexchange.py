@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from dialects.attributes import i64_array
 from dialects.blob import DenseAttr
 from dialects.esc_base import (
     Flow,
-    Mask,
     check_convolved,
     check_element,
     check_nhwc,
@@ -24,13 +23,13 @@ from dialects.esc_base import (
     convolved_type,
     q_of,
 )
-from dialects.rebuilt import RebuiltConv2d
+from dialects.rebuilt import PatchedConv2d
 from isa.levels import COEFFICIENT_VALUES, wrong_coefficients
 from isa.smartexchange import MOST_SHIFT, MOST_TERMS, weights
 
 
 @irdl_op_definition
-class SmartExchangeConv2dOp(RebuiltConv2d):
+class SmartExchangeConv2dOp(PatchedConv2d):
     """Convolution without groups whose weights are sums of vectors times small coefficients, int32:
     acc[y,x,k] = sum weight[k,r,s,c] * input[y*sy-pt+r, x*sx-pl+s, c].
 
@@ -71,7 +70,6 @@ class SmartExchangeConv2dOp(RebuiltConv2d):
 
     @property
     def patch(self) -> tuple[int, int]:
-        """Columns of the window and input channels that a vector covers."""
         span, depth = self.vectors.array.shape[2:]
         return span, depth
 
@@ -98,32 +96,15 @@ class SmartExchangeConv2dOp(RebuiltConv2d):
         return self.shift.value.data
 
     @property
-    def kernel(self) -> tuple[int, int]:
-        _, _, r, columns, _ = self.coefficients.array.shape
-        return r, columns * self.patch[0]
-
-    @property
     def coefficient_level(self) -> int | None:
         return max(1, int(np.abs(self.coefficients.array.astype(np.int16)).max()))
 
-    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
-        used = np.asarray(self.coefficients.array[wanted].astype(np.bool_).any(axis=(0, 1, 2, 3)))
-        yield self.input, used.repeat(self.patch[1])
-
-    def pinned_channels(self) -> Sequence[SSAValue]:
-        # A coefficient that covers several channels cannot lose one.
-        return (self.input,) if self.patch[1] > 1 else ()
-
     def drop_channels(self, flow: Flow) -> bool:
-        t, stays = self.coefficients.array.astype(np.int8), flow.kept[self.output]
-        t[~flow.needed[self.output]] = 0
-        t[..., flow.zero[self.input].reshape(-1, self.patch[1]).all(axis=1)] = 0
-        kept = flow.kept[self.input].reshape(-1, self.patch[1]).all(axis=1)
-        t = np.ascontiguousarray(t[stays][..., kept])
+        t = self.kept_numbers(flow)
         if np.array_equal(t, self.coefficients.array):
             return False
         if self.own:
-            self.vectors = DenseAttr.of(np.ascontiguousarray(self.vectors.array[stays]))
+            self.vectors = DenseAttr.of(np.ascontiguousarray(self.vectors.array[flow.kept[self.output]]))
         self.coefficients = DenseAttr.of(t)
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, ints
 from dialects.blob import DenseAttr
-from dialects.esc_base import AccumulatorOp, Array, convolved_type, linear_bounds, q_of
+from dialects.esc_base import AccumulatorOp, Array, Flow, Mask, convolved_type, linear_bounds, q_of
 from isa import reference
 
 
@@ -98,3 +98,36 @@ class RebuiltConv2d(AccumulatorOp):
 
     def compute(self, args: Sequence[Array]) -> Array:
         return reference.conv2d(args[0], self.weight, *self.window)
+
+
+class PatchedConv2d(RebuiltConv2d):
+    """Base of those whose loaded constant, int8 [K, ..., R, S/span, C/depth], holds a number for each patch of `span`
+    columns of the window and `depth` input channels. Patches of which all numbers are 0 have weights of 0.
+    """
+
+    @property
+    @abstractmethod
+    def patch(self) -> tuple[int, int]:
+        """Columns of the window and input channels of a patch."""
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        *_, r, columns, _ = self.coded.array.shape
+        return r, columns * self.patch[0]
+
+    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
+        coded = self.coded.array
+        used = coded[wanted].astype(np.bool_).any(axis=tuple(range(coded.ndim - 1)))
+        yield self.input, np.asarray(used).repeat(self.patch[1])
+
+    def pinned_channels(self) -> Sequence[SSAValue]:
+        # A number that covers several channels cannot lose one.
+        return (self.input,) if self.patch[1] > 1 else ()
+
+    def kept_numbers(self, flow: Flow) -> NDArray[np.int8]:
+        """The loaded constant of the channels that are kept, with 0 for those that nothing depends on."""
+        coded, depth = self.coded.array.astype(np.int8), self.patch[1]
+        coded[~flow.needed[self.output]] = 0
+        coded[..., flow.zero[self.input].reshape(-1, depth).all(axis=1)] = 0
+        kept = flow.kept[self.input].reshape(-1, depth).all(axis=1)
+        return np.ascontiguousarray(coded[flow.kept[self.output]][..., kept])

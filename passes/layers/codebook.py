@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import SymbolRefAttr
 from dialects.attributes import ints
 from dialects.bfs_codebook import LoadCodesOp
 from dialects.esc_codebook import CodebookConv2dOp
-from dialects.rebuilt import RebuiltConv2d
 from isa.instructions import load_vq
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
@@ -21,9 +20,8 @@ from passes.decomposition.codebook import Codebook
 from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import ConvConstants, RequantRule
 from passes.layers.dense import ConvRule
-from passes.layers.rebuilt import RebuiltKind, RebuiltWork
-from passes.tiling.geometry import Span
-from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
+from passes.layers.rebuilt import PatchedKind, PatchedRule, PatchedWork
+from passes.tiling.layer_kind import Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder
@@ -31,16 +29,10 @@ from passes.tiling.problem import TilingProblem, WeightStream, Workload
 
 
 @dataclass(frozen=True)
-class CodebookWork(RebuiltWork):
-    """A code covers `patch` columns and channels."""
-
-    patch: tuple[int, int] = (1, 1)
+class CodebookWork(PatchedWork):
+    """The numbers are codes."""
 
     name = "codebook"
-
-    def splits_input_channels(self, p: TilingProblem) -> bool:
-        # A code of several channels may not be cut.
-        return self.patch[1] == 1 and super().splits_input_channels(p)
 
     def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
         count = channels * p.taps * depth // (self.patch[0] * self.patch[1])
@@ -50,17 +42,11 @@ class CodebookWork(RebuiltWork):
         return WeightStream(size, cycles, WEIGHT_TABLE_BYTES)
 
 
-class LoadCodesRule(ConstantRule):
+class LoadCodesRule(PatchedRule):
     """`load.vq`; the coding of a transfer is its number of codes. All transfers share one table, which comes first."""
 
     operation = LoadCodesOp
     axes = (0, 3)
-
-    def transfer(self, op: LoadCodesOp, at: Indices) -> tuple[str, Transfer]:
-        c, (_, deep) = span(at, op.c, op.depth), ints(op.patch)
-        return op.constant.string_value(), Transfer(
-            span(at, op.k, op.channels), Span(c.first // deep, c.extent // deep)
-        )
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
         parts = [
@@ -97,17 +83,13 @@ class LoadCodesRule(ConstantRule):
             )
 
 
-class CodebookKind(RebuiltKind):
+class CodebookKind(PatchedKind):
     """A convolution whose weights are vectors from a book."""
 
     name = CodebookWork.name
     operation = CodebookConv2dOp
     beside = "book"
     rules = (LoadCodesRule(), ConvRule(), RequantRule())
-
-    def cuts_input_channels(self, op: RebuiltConv2d) -> bool:
-        assert isinstance(op, CodebookConv2dOp)
-        return op.patch[1] == 1
 
     def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         _, columns, depth = constants.resident[0].shape

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from dialects.attributes import ints
 from dialects.bfs_rebuilt import LoadSumsOp
 from dialects.esc_smartexchange import SmartExchangeConv2dOp
-from dialects.rebuilt import RebuiltConv2d
 from isa.coefficients import StreamCode, pack_streams, stream_code
 from isa.instructions import load_se
 from isa.target import Target
@@ -19,9 +18,8 @@ from passes.decomposition.smartexchange import SmartExchange
 from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import ConvConstants, RequantRule
 from passes.layers.dense import ConvRule
-from passes.layers.rebuilt import RebuiltKind, RebuiltWork
-from passes.tiling.geometry import Span
-from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
+from passes.layers.rebuilt import PatchedKind, PatchedRule, PatchedWork
+from passes.tiling.layer_kind import Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder
@@ -29,21 +27,16 @@ from passes.tiling.problem import TilingProblem, WeightStream, Workload
 
 
 @dataclass(frozen=True)
-class SmartExchangeWork(RebuiltWork):
+class SmartExchangeWork(PatchedWork):
     """A patch of `patch` columns and channels is the sum of `terms` vectors, shifted right by `shift`; `own`: each
     output channel has vectors of its own.
     """
 
     terms: int = 1
-    patch: tuple[int, int] = (1, 1)
     shift: int = 0
     own: bool = False
 
     name = "smartexchange"
-
-    def splits_input_channels(self, p: TilingProblem) -> bool:
-        # A vector of several channels may not be cut.
-        return self.patch[1] == 1 and super().splits_input_channels(p)
 
     def weight_stream(self, p: TilingProblem, channels: int, depth: int, target: Target) -> WeightStream:
         columns, deep = self.patch
@@ -61,17 +54,11 @@ def _streams(coefficients: NDArray[np.generic]) -> NDArray[np.int8]:
     return np.ascontiguousarray(coefficients, np.int8).reshape(k, -1, run)
 
 
-class LoadSumsRule(ConstantRule):
+class LoadSumsRule(PatchedRule):
     """`load.se`; the coding of a transfer is the code of its streams."""
 
     operation = LoadSumsOp
     axes = (0, 4)
-
-    def transfer(self, op: LoadSumsOp, at: Indices) -> tuple[str, Transfer]:
-        c, (_, deep) = span(at, op.c, op.depth), ints(op.patch)
-        return op.constant.string_value(), Transfer(
-            span(at, op.k, op.channels), Span(c.first // deep, c.extent // deep)
-        )
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
         streams = _streams(value)
@@ -108,16 +95,12 @@ class LoadSumsRule(ConstantRule):
             )
 
 
-class SmartExchangeKind(RebuiltKind):
+class SmartExchangeKind(PatchedKind):
     """A convolution whose weights are sums of vectors."""
 
     name = SmartExchangeWork.name
     operation = SmartExchangeConv2dOp
     rules = (LoadSumsRule(), ConvRule(), RequantRule())
-
-    def cuts_input_channels(self, op: RebuiltConv2d) -> bool:
-        assert isinstance(op, SmartExchangeConv2dOp)
-        return op.patch[1] == 1
 
     def work(self, constants: ConvConstants, density: float, target: Target) -> Workload:
         sets, terms, columns, depth = constants.resident[0].shape
