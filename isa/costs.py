@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from isa.counts import Count
 from isa.field_groups import inside
-from isa.integers import Number, Values, ceil_div, most_of
+from isa.integers import Number, Values, ceil_div, most, most_of
 from isa.target import Target
 
 Counted: TypeAlias = dict[Count, Number]
@@ -75,3 +75,11 @@ def summed(*parts: Mapping[Count, Number]) -> Counted:
 def transfer_cycles(nbytes: Number, target: Target) -> Number:
     """Cycles of the scratchpad side of a DMA engine."""
     return ceil_div(nbytes, target.dma.bytes_per_cycle)
+
+
+def decoded_cycles(read: Number, written: Number, values: Number, nonzeros: Number, target: Target) -> Number:
+    """Cycles of a load that decodes: the longest of reading and writing so many bytes, of decoding the signs or marks
+    of so many values, and of decoding the magnitudes of the non-zeros among them.
+    """
+    transfer, signs = transfer_cycles(most(read, written), target), ceil_div(values, target.dma.decode_weights)
+    return most(most(transfer, signs), ceil_div(nonzeros, target.dma.decode_magnitudes))

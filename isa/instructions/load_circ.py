@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isa.circulant import BLOCKS
-from isa.costs import Counted, transfer_cycles
+from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads, writes
@@ -47,9 +47,7 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
 
 def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
     """The longest of transfer, writing, decoding of the signs, and of the magnitudes of `nonzeros` values."""
-    transfer = transfer_cycles(most(v["size"] + WEIGHT_TABLE_BYTES, weights(v)), target)
-    signs = ceil_div(values(v), target.dma.decode_weights)
-    return most(most(transfer, signs), ceil_div(nonzeros, target.dma.decode_magnitudes))
+    return decoded_cycles(v["size"] + WEIGHT_TABLE_BYTES, weights(v), values(v), nonzeros, target)
 
 
 def counts(v: Values, _: Target) -> Counted:

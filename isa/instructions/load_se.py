@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isa.coefficients import MAX_COEFFICIENTS, StreamCode
-from isa.costs import Counted, transfer_cycles
+from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent, flag
 from isa.extents import Extent, reads, writes
 from isa.formats import Queue, Space
-from isa.integers import Number, Values, ceil_div, most
+from isa.integers import Number, Values
 from isa.levels import LEVELS
 from isa.smartexchange import MOST_SHIFT, MOST_TERMS
 from isa.target import Target
@@ -61,9 +61,7 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
     """The longest of transfer, writing, and decoding: of the marks, and of `nonzeros` coefficients, each of which adds
     a vector.
     """
-    transfer = transfer_cycles(most(v["size"], weights(v)), target)
-    marks = ceil_div(patches(v) * v["terms"], target.dma.decode_weights)
-    return most(most(transfer, marks), ceil_div(nonzeros, target.dma.decode_magnitudes))
+    return decoded_cycles(v["size"], weights(v), patches(v) * v["terms"], nonzeros, target)
 
 
 def counts(v: Values, _: Target) -> Counted:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isa.codebook import MOST_ENTRIES
-from isa.costs import Counted, transfer_cycles
+from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import InstructionSpec, Rule, address, extent
 from isa.extents import Extent, reads, writes
 from isa.formats import Queue, Space
-from isa.integers import Number, Values, ceil_div, most
+from isa.integers import Number, Values, most
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 
@@ -40,9 +40,7 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
 
 def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
     """The longest of transfer, expansion, decoding of the signs, and of the magnitudes of `nonzeros` codes."""
-    transfer = transfer_cycles(most(v["size"] + WEIGHT_TABLE_BYTES, weights(v)), target)
-    signs = ceil_div(v["count"], target.dma.decode_weights)
-    return most(most(transfer, signs), ceil_div(nonzeros, target.dma.decode_magnitudes))
+    return decoded_cycles(v["size"] + WEIGHT_TABLE_BYTES, weights(v), v["count"], nonzeros, target)
 
 
 def counts(v: Values, _: Target) -> Counted:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isa.costs import Counted, transfer_cycles
+from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import InstructionSpec, address, extent
 from isa.extents import Extent, reads, writes
 from isa.formats import Queue, Space
-from isa.integers import Number, Values, ceil_div, most
+from isa.integers import Number, Values
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 
@@ -25,9 +25,7 @@ def extents(v: Values, _: Target) -> Sequence[Extent]:
 
 def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
     """The longest of transfer, expansion, decoding of the signs, and of the magnitudes of `nonzeros` weights."""
-    transfer = transfer_cycles(most(v["size"] + WEIGHT_TABLE_BYTES, v["count"]), target)
-    signs = ceil_div(v["count"], target.dma.decode_weights)
-    return most(most(transfer, signs), ceil_div(nonzeros, target.dma.decode_magnitudes))
+    return decoded_cycles(v["size"] + WEIGHT_TABLE_BYTES, v["count"], v["count"], nonzeros, target)
 
 
 def counts(v: Values, _: Target) -> Counted:
