@@ -32,7 +32,8 @@ MAX_COEFFICIENTS = 1 << 26
 """Coefficients of the streams of a transfer: what the largest scratchpad (16 MiB, two bits each) can hold."""
 
 _WHAT = "streams of coefficients"
-_COUNT_BITS = range(27)
+COUNT_BITS = range(27)
+"""Low bits of counts that a code may have."""
 
 
 class StreamCode(NamedTuple):
@@ -53,7 +54,7 @@ class StreamCode(NamedTuple):
     def of(cls, coding: int) -> StreamCode:
         """The inverse of `coding`. Raises `PackingError` if no code has this number."""
         code = cls(coding & 31, coding >> 5 & 3, coding >> 7)
-        if coding < 0 or code.count_bits not in _COUNT_BITS or not code.common <= code.level < len(LEVELS):
+        if coding < 0 or code.count_bits not in COUNT_BITS or not code.common <= code.level < len(LEVELS):
             raise PackingError(f"{_WHAT}: code {coding} is undefined")
         return code
 
@@ -66,7 +67,7 @@ def stream_code(t: NDArray[np.int8]) -> StreamCode:
     level = int(np.flatnonzero(found).max(initial=0))
     common = int(np.argmax(found)) if level == 2 else 0
     counts = np.count_nonzero(t, axis=(1, 2))
-    sizes = [int((counts >> bits).sum()) + len(counts) * bits for bits in _COUNT_BITS]
+    sizes = [int((counts >> bits).sum()) + len(counts) * bits for bits in COUNT_BITS]
     return StreamCode(int(np.argmin(sizes)), level, common)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isa.coefficients import StreamCode
 from isa.declaration import Field, Rule, address, extent, flag
 from isa.extents import Extent, reads
 from isa.formats import Space, TensorFormat
@@ -14,6 +15,11 @@ ROW_GROUPS = extent(
 )
 ACCUMULATE = flag("accumulate", "add to the partial sums, 0: overwrite them")
 ADDITION = address("addpar", "in PAR of int32 ma, int32 mb, int16 alo, int16 ahi, uint8 as")
+STREAM_CODE = (
+    Field("level", 2, "binary logarithm of the greatest magnitude that a coefficient may have"),
+    Field("common", 2, "binary logarithm of the magnitude that has the shortest code"),
+    Field("count_bits", 5, "low bits of the number of non-zeros of an output channel"),
+)
 CLAMP = (Field("lo", 10, "lower clamp", signed=True), Field("hi", 10, "upper clamp", signed=True))
 
 
@@ -22,6 +28,16 @@ def exceeds(first: Number, count: Number, name: str, v: Values) -> Rule:
     last = first + count - 1
     text = f"channels {{first}}..{{last}} exceed {name}={{{name}}}"
     return Rule(last >= v[name], text, {"first": first, "last": last})
+
+
+def stream_code_of(v: Values) -> StreamCode:
+    """How streams of coefficients are coded: the fields `STREAM_CODE`."""
+    return StreamCode(v["count_bits"], v["level"], v["common"])
+
+
+def common_rule(v: Values) -> Rule:
+    """The most common magnitude is none beyond the greatest."""
+    return Rule(v["common"] > v["level"], "common={common} exceeds level={level}")
 
 
 def clamp_rule(v: Values, when: Number = True) -> Rule:

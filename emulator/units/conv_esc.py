@@ -18,7 +18,8 @@ from isa.blocks import coefficient_bitmaps
 from isa.coefficients import unpack_streams
 from isa.costs import output_values
 from isa.counts import Count
-from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, stream_code, working_slices
+from isa.field_groups import stream_code_of
+from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, working_slices
 from isa.integers import Values, ceil_div
 from isa.layout import RecordLayout
 from isa.target import Target
@@ -52,7 +53,7 @@ def _constant(m: Memories, v: Values) -> Derived:
     shape = (v["v"], v["r"], v["s"])
     bases = m.par[v["basis"] : v["basis"] + v["v"] * v["r"] * v["s"]].view(np.int8).reshape(shape)
     data = m.coef[v["coef"] : v["coef"] + v["size"]].tobytes()
-    t, sizes = unpack_streams(data, v["bit"], stream_code(v), (v["kn"], v["v"], v["ic"]))
+    t, sizes = unpack_streams(data, v["bit"], stream_code_of(v), (v["kn"], v["v"], v["ic"]))
     weights = fold(t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
     groups = [(0, v["ic"], weights)] if isinstance(weights, WeightMatrix) else []
     coefficients = Coefficients(coefficient_bitmaps(t, m.chunk), sizes, bases != 0)

@@ -12,7 +12,8 @@ from emulator.recording import Entry
 from emulator.unit import Unit
 from isa.coefficients import unpack_streams
 from isa.counts import Count
-from isa.instructions.load_se import SPEC, cycles, stream_code, vector_bytes
+from isa.field_groups import stream_code_of
+from isa.instructions.load_se import SPEC, cycles, vector_bytes
 from isa.integers import Values
 from isa.smartexchange import weights
 
@@ -29,7 +30,7 @@ def execute(m: Memories, v: Values) -> Rebuilt:
 
     def make() -> tuple[NDArray[np.int8], int]:
         shape = v["kn"], v["terms"] * v["rows"], v["run"]
-        t = unpack_streams(m.constant(v["dram"], v["size"]), 0, stream_code(v), shape).t
+        t = unpack_streams(m.constant(v["dram"], v["size"]), 0, stream_code_of(v), shape).t
         return t, t.nbytes
 
     t = m.derived(make).reshape(v["kn"], v["terms"], v["rows"], 1, v["run"])

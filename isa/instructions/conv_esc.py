@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from isa.coefficients import StreamCode
 from isa.costs import Counted
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
@@ -14,9 +13,11 @@ from isa.field_groups import (
     ACT_TILE,
     PSUM_TILE,
     ROW_GROUPS,
+    STREAM_CODE,
     WINDOW,
     act_rules,
     act_tile,
+    common_rule,
     groups_rule,
     psum_rules,
     psum_tile,
@@ -53,11 +54,6 @@ def working_slices(c: Number, level: Number, target: Target) -> Number:
     return least(target.array.slices, register_room(level, target) // registers(c, target))
 
 
-def stream_code(v: Values) -> StreamCode:
-    """How the streams are coded."""
-    return StreamCode(v["count_bits"], v["level"], v["common"])
-
-
 def greatest_magnitude(v: Values) -> Number:
     """What the field `level` stands for."""
     return 1 << v["level"]
@@ -81,7 +77,7 @@ def rules(v: Values, target: Target) -> Sequence[Rule]:
             "level={level} stands for magnitudes up to {level_magnitude}; the array computes those up to {most}",
             {"level_magnitude": level, "most": most_level},
         ),
-        Rule(v["common"] > v["level"], "common={common} exceeds level={level}"),
+        common_rule(v),
     )
 
 
@@ -141,9 +137,7 @@ SPEC = InstructionSpec(
         address("basis", "of the bases int8 [v][r][s] in PAR"),
         Field("ic_shift", 5, "right shift of the intermediate channel, round half up"),
         ROW_GROUPS,
-        Field("level", 2, "binary logarithm of the greatest magnitude that a coefficient may have"),
-        Field("common", 2, "binary logarithm of the magnitude that has the shortest code"),
-        Field("count_bits", 5, "low bits of the number of non-zeros of an output channel"),
+        *STREAM_CODE,
         *ACT_RING,
     ),
     rules=rules,

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isa.coefficients import MAX_COEFFICIENTS, StreamCode
+from isa.coefficients import COUNT_BITS, MAX_COEFFICIENTS
 from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent, flag
 from isa.extents import Extent, reads, writes
+from isa.field_groups import STREAM_CODE, common_rule
 from isa.formats import Queue, Space
 from isa.integers import Number, Values
 from isa.levels import LEVELS
 from isa.smartexchange import MOST_SHIFT, MOST_TERMS
 from isa.target import Target
-
-
-def stream_code(v: Values) -> StreamCode:
-    """How the streams are coded."""
-    return StreamCode(v["count_bits"], v["level"], v["common"])
 
 
 def patches(v: Values) -> Number:
@@ -51,8 +47,8 @@ def rules(v: Values, _: Target) -> Sequence[Rule]:
     count = patches(v) * v["terms"]
     return (
         Rule(v["level"] >= len(LEVELS), f"level={{level}} exceeds {len(LEVELS) - 1}"),
-        Rule(v["common"] > v["level"], "common={common} exceeds level={level}"),
-        Rule(v["count_bits"] > 26, "count_bits={count_bits} exceeds 26"),
+        common_rule(v),
+        Rule(v["count_bits"] > COUNT_BITS[-1], f"count_bits={{count_bits}} exceeds {COUNT_BITS[-1]}"),
         Rule(count > MAX_COEFFICIENTS, f"{{count}} coefficients exceed {MAX_COEFFICIENTS}", {"count": count}),
     )
 
@@ -89,9 +85,7 @@ SPEC = InstructionSpec(
         extent("span", "columns of the window that a patch covers", 8),
         extent("depth", "input channels that a patch covers", 8),
         Field("shift", 4, "right shift of the sums, round half up"),
-        Field("level", 2, "binary logarithm of the greatest magnitude that a coefficient may have"),
-        Field("common", 2, "binary logarithm of the magnitude that has the shortest code"),
-        Field("count_bits", 5, "low bits of the number of non-zeros of an output channel"),
+        *STREAM_CODE,
     ),
     rules=rules,
     extents=extents,
