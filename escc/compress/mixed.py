@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from escc.compress.price import price
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.errors import UserError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions, load_scheme, scheme_names
@@ -45,16 +44,12 @@ def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) 
     if options.byte_price is None and options.cycle_price is None:
         options = replace(options, byte_price=DEFAULT_RATE, cycle_price=DEFAULT_RATE)
     prices = Prices.of(layer, options)
-
-    def value(form: WeightForm, error: float) -> float:
-        return prices.objective(layer, error, price(form, layer.shape, layer.target))
-
-    found: dict[str, tuple[float, WeightForm | None]] = {"dense": (value(int8_of(layer), 0.0), None)}
+    found: dict[str, tuple[float, WeightForm | None]] = {"dense": (prices.value(layer, int8_of(layer)), None)}
     for name in schemes:
         for title, own in _variants(name, layer, options):
             form = _answer(name, layer, replace(options, own=own))
             if form is not None:
-                found[title] = value(form, form.relative_error), form
+                found[title] = prices.value(layer, form), form
     best = min(found, key=lambda name: found[name][0])
     _LOG.info(f"node '{layer.name}' (Conv): {best}, error plus price {_told({n: v for n, (v, _) in found.items()})}")
     return found[best][1]

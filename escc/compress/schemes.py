@@ -88,6 +88,10 @@ class Prices:
         """Error of the network's outputs due to a layer's relative error, plus the price of the layer's cost."""
         return layer.sensitivity() * error + self.byte * cost.nbytes + self.cycle * cost.cycles
 
+    def value(self, layer: ConvLayer, form: WeightForm) -> float:
+        """The objective of a layer in a form, with the error that the form states; int8 weights state none."""
+        return self.objective(layer, form.relative_error, price(form, layer.shape, layer.target))
+
     def byte_price(self, layer: ConvLayer) -> float:
         """Relative error of the layer's output that is worth saving a byte."""
         return self.byte / max(layer.sensitivity(), LEAST_SENSITIVITY) if self.byte > 0 else 0.0

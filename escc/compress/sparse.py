@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from escc.compress.price import price
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of, target_and_metric
 from isa.errors import UserError
 from isa.gather import Banking
@@ -164,12 +163,12 @@ def sparse_form(
         *_, last = rungs.descend(_steps(share))
         return _quantised(last, layer, banking, fill)
     prices = _prices(layer, options)
-    now = prices.objective(layer, 0.0, price(int8_of(layer), layer.shape, layer.target))
+    now = prices.value(layer, int8_of(layer))
     best: Gathered | None = None
     worse = 0
     for rung in rungs.descend(LADDER):
         form = _quantised(rung, layer, banking, fill)
-        value = prices.objective(layer, rung.error, price(form, layer.shape, layer.target))
+        value = prices.value(layer, form)
         if value < now:
             best, now, worse = form, value, 0
         elif best is not None or layer.sensitivity() * rung.error > now:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from escc.compress.fit_circulant import fit_circulant
-from escc.compress.price import price
 from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
 from isa.circulant import BLOCKS
 from isa.errors import UserError
@@ -50,9 +49,7 @@ class _Circulant:
         if form is None or (options.byte_price is None and options.cycle_price is None):
             return form
         prices = Prices.of(layer, options)
-        now, then = (price(f, layer.shape, layer.target) for f in (int8_of(layer), form))
-        better = prices.objective(layer, form.relative_error, then) < prices.objective(layer, 0.0, now)
-        return form if better else None
+        return form if prices.value(layer, form) < prices.value(layer, int8_of(layer)) else None
 
 
 SCHEME = _Circulant()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from escc.compress.initial import sizes
 from escc.compress.patches import Cut, Patch
-from escc.compress.price import price
 from escc.compress.quantise_vectors import VectorFit, quantise_vectors
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.codebook import MOST_ENTRIES
@@ -106,12 +105,11 @@ class KMeans:
         prices = (
             Prices.of(layer, options) if any(rate is not None for rate in rates) else _default_prices(layer, options)
         )
-        now = prices.objective(layer, 0.0, price(int8_of(layer), layer.shape, layer.target))
+        now = prices.value(layer, int8_of(layer))
         search = _BookSearch(layer, patch, prices.byte_price(layer), options.seed)
 
         def objective(fit: VectorFit) -> float:
-            cost = price(search.answer(fit), layer.shape, layer.target)
-            return prices.objective(layer, fit.relative_error, cost)
+            return prices.value(layer, search.answer(fit))
 
         room = layer.weights.size // patch.width
         brief = [search.fit(n, _BRIEF_ROUNDS) for n in sizes_of_books if n <= room] or [search.fit(room, _BRIEF_ROUNDS)]

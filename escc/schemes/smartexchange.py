@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from escc.compress.decompose import Fit
 from escc.compress.metric import Metric
 from escc.compress.patches import Cut, Patch
-from escc.compress.price import price
 from escc.compress.pricing import Usage
 from escc.compress.published_exchange import exchange
 from escc.compress.schemes import (
@@ -159,10 +158,7 @@ class _Smartexchange:
         search = _RowSearch(layer, patch, prices.byte_price(layer), options.seed, max(counts))
         if rule == "weights":
             return tiled(layer, search.published(level))
-        now = prices.objective(layer, 0.0, price(int8_of(layer), layer.shape, layer.target))
-
-        def value(form: WeightForm) -> float:
-            return prices.objective(layer, form.relative_error, price(form, layer.shape, layer.target))
+        now = prices.value(layer, int8_of(layer))
 
         def best_of(fit: Fit) -> tuple[float, WeightForm]:
             """The cheaper form of a fit, and what it costs."""
@@ -170,7 +166,7 @@ class _Smartexchange:
             other = None if only_rebuilt else search.basis_first(fit)
             if other is not None and len(other.basis) <= most_bases(layer, level):
                 forms.append(other)
-            return min(((value(form), form) for form in forms), key=lambda found: found[0])
+            return min(((prices.value(layer, form), form) for form in forms), key=lambda found: found[0])
 
         rungs = [Rung(count, level) for count in counts]
         tried = [(best_of(fit)[0], fit, rung) for rung in rungs for fit in (search.fit(rung, QUICK),)]
