@@ -75,11 +75,8 @@ def _dense(module: ModuleOp) -> list[tuple[esc.Conv2dOp, esc.RequantizeOp]]:
     ]
 
 
-def decomposed(module: ModuleOp, bases: int, device: torch.device) -> tuple[Network, dict[str, np.ndarray]]:
-    """The network with all but its first convolutions decomposed, and the weights [K, C, R, S] in output steps.
-
-    The module is changed in place.
-    """
+def decomposed(module: ModuleOp, bases: int, device: torch.device) -> Network:
+    """The network with all but its first convolutions decomposed. The module is changed in place."""
     weights: dict[str, np.ndarray] = {}
     ic_bits = load_target("esc1").array.ic_bits
     for conv, op in _dense(module):
@@ -103,7 +100,7 @@ def decomposed(module: ModuleOp, bases: int, device: torch.device) -> tuple[Netw
     for layer in network.decomposed:
         assert isinstance(layer.module, DecomposedConv)
         soften(layer.module, weights[layer.name])
-    return network, weights
+    return network
 
 
 def _inputs(mean: Sequence[float], std: Sequence[float], device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -127,8 +124,7 @@ def train(args: argparse.Namespace) -> None:
     dense, module = read(args.start), read(args.start)
     float_bytes = 4 * float_weights(main_function(dense))
     teacher = Network(dense).to(device).requires_grad_(False)
-    network, _ = decomposed(module, args.basis, device)
-    network.to(device)
+    network = decomposed(module, args.basis, device).to(device)
     inputs = _inputs(args.mean, args.std, device)
     shares = args.shares or [1 / len(args.ratios)] * len(args.ratios)
     stages = [
