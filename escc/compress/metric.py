@@ -13,11 +13,8 @@ F = NDArray[np.float64]
 
 _BLOCK_COLUMNS = 288
 """Columns that a compiled loop updates itself; what is further away is one matrix product."""
-
 _KEPT_BYTES = 1 << 28
 """Largest metric of which a copy in another order is kept."""
-
-
 _NORMAL_BYTES = 1 << 23
 """Bound of the temporaries of normal equations."""
 

@@ -106,8 +106,8 @@ def _feed_forward(pr: _VectorProblem, book: F, s: F, bits: F) -> I16:
         lo, hi = first * width, end * width
         w, z = (np.ascontiguousarray(a[:, lo:hi]) for a in (pr.w, passed_on))
         part, e = np.zeros((len(w), end - first), np.int16), np.zeros(w.shape)
-        v = np.ascontiguousarray(metric.factor[lo:hi, lo:hi])
-        shared = v, metric.conditional[first:end], book, np.ascontiguousarray(quadratic[first:end])
+        v, q = metric.factor_within(first, end), np.ascontiguousarray(quadratic[first:end])
+        shared = v, metric.conditional[first:end], book, q
 
         def choose(
             rows: slice, part: I16 = part, w: F = w, z: F = z, e: F = e, shared: tuple[F, F, F, F] = shared
@@ -116,7 +116,7 @@ def _feed_forward(pr: _VectorProblem, book: F, s: F, bits: F) -> I16:
 
         over_rows(choose, len(w), part.size * book.size)
         codes[:, first:end] = part
-        passed_on[:, hi:] += product(e, metric.factor[lo:hi, hi:])
+        metric.pass_on(passed_on, e, first, end)
     return codes
 
 
@@ -132,8 +132,8 @@ def _sweep(pr: _VectorProblem, codes: I16, book: F, s: F, bits: F) -> I16:
         lo, hi = first * width, end * width
         part, p = np.ascontiguousarray(codes[:, first:end]), np.ascontiguousarray(gradient[:, lo:hi])
         dw = np.zeros(p.shape)
-        h, g = np.ascontiguousarray(metric.h[lo:hi, lo:hi]), metric.diagonal[first:end]
-        shared = h, g, book, np.ascontiguousarray(quadratic[first:end])
+        h, q = metric.within(first, end), np.ascontiguousarray(quadratic[first:end])
+        shared = h, metric.diagonal[first:end], book, q
 
         def descend(rows: slice, part: I16 = part, p: F = p, dw: F = dw, shared: tuple[F, F, F, F] = shared) -> None:
             sweep(part[rows], p[rows], *shared, s[rows], bits, dw[rows])
