@@ -85,19 +85,17 @@ class _IntegerGraph:
         key = x, scale, zero, axis
         if key not in self._real:
             attributes: dict[str, Any] = {} if axis is None or self._is_single(scale) else {"axis": axis}
-            inputs = [x, scale, zero] if zero else [x, scale]
-            self._real[key] = self.add("DequantizeLinear", inputs, f"{name}/{x}", **attributes)
+            self._real[key] = self.add("DequantizeLinear", _given(x, scale, zero), f"{name}/{x}", **attributes)
         return self._real[key]
 
     def _is_single(self, name: str) -> bool:
         dims = next((tensor.dims for tensor in self._graph.initializer if tensor.name == name), None)
         return dims is not None and int(np.prod(dims)) == 1
 
-    def store(self, value: str, node: onnx.NodeProto, scale: str, zero: str, name: str) -> None:
-        """Quantise a value as the first result of the node."""
-        inputs = [value, scale, zero] if zero else [value, scale]
-        self.add("QuantizeLinear", inputs, f"{name}/quantize", node.output[0])
-        self._stored[node.output[0]] = scale, zero
+    def store(self, value: str, output: str, scale: str, zero: str, name: str) -> None:
+        """Quantise a value as the tensor `output`."""
+        self.add("QuantizeLinear", _given(value, scale, zero), f"{name}/quantize", output)
+        self._stored[output] = scale, zero
 
     def remember(self, node: onnx.NodeProto) -> bool:
         """Keep the parameters of a QuantizeLinear that stays as it is."""
@@ -141,10 +139,13 @@ class _IntegerGraph:
         self.nodes.append(copy)
         for value, output in zip(copy.output, outputs, strict=True):
             if output:
-                inputs = [value, scale, zero] if zero else [value, scale]
-                self.add("QuantizeLinear", inputs, f"{name}/{output}/quantize", output)
-                self._stored[output] = parameters
+                self.store(value, output, scale, zero, f"{name}/{output}")
         return True
+
+
+def _given(x: str, scale: str, zero: str) -> list[str]:
+    """Inputs of DequantizeLinear or QuantizeLinear, of which the zero point may be left out."""
+    return [x, scale, zero] if zero else [x, scale]
 
 
 def _input(node: onnx.NodeProto, index: int) -> str:
@@ -172,7 +173,7 @@ def _unary(kind: str, *left_out: str) -> _Kind:
         if len(node.input) < 4 or _attributes(node).get("channels_last", 0):
             return False
         value = r.add(kind, [r.real(*_stored(node, 0), name)], name, **attributes)
-        r.store(value, node, node.input[3], _input(node, 4), name)
+        r.store(value, node.output[0], node.input[3], _input(node, 4), name)
         return True
 
     return rewrite
@@ -185,7 +186,7 @@ def _binary(kind: str) -> _Kind:
         if len(node.input) < 7:
             return False
         operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name)]
-        r.store(r.add(kind, operands, name), node, node.input[6], _input(node, 7), name)
+        r.store(r.add(kind, operands, name), node.output[0], node.input[6], _input(node, 7), name)
         return True
 
     return rewrite
@@ -206,7 +207,7 @@ def _conv(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     x, xs, xz, w, ws, wz, ys, yz = node.input[:8]
     operands = [r.real(x, xs, xz, name), r.real(w, ws, wz, name, axis=0)]
     operands += _bias(r, _input(node, 8), xs, ws, name)
-    r.store(r.add("Conv", operands, name, **_attributes(node)), node, ys, yz, name)
+    r.store(r.add("Conv", operands, name, **_attributes(node)), node.output[0], ys, yz, name)
     return True
 
 
@@ -214,7 +215,7 @@ def _matmul(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     if len(node.input) < 8:
         return False
     operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name, axis=1)]
-    r.store(r.add("MatMul", operands, name), node, node.input[6], node.input[7], name)
+    r.store(r.add("MatMul", operands, name), node.output[0], node.input[6], node.input[7], name)
     return True
 
 
@@ -225,13 +226,13 @@ def _gemm(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     axis = 0 if attributes.get("transB", 0) else 1
     operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name, axis=axis)]
     operands += _bias(r, node.input[6], node.input[1], node.input[4], name)
-    r.store(r.add("Gemm", operands, name, **attributes), node, node.input[7], _input(node, 8), name)
+    r.store(r.add("Gemm", operands, name, **attributes), node.output[0], node.input[7], _input(node, 8), name)
     return True
 
 
 def _concat(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     parts = [r.real(*_stored(node, i), name) for i in range(2, len(node.input) - 2, 3)]
-    r.store(r.add("Concat", parts, name, **_attributes(node)), node, node.input[0], node.input[1], name)
+    r.store(r.add("Concat", parts, name, **_attributes(node)), node.output[0], node.input[0], node.input[1], name)
     return True
 
 
