@@ -33,6 +33,20 @@ def _depth_to_space(e: Emitter, n: Node) -> SSAValue:
     return e.emit(n, DepthToSpaceOp(x, (block, block)))
 
 
+def interleaved(
+    e: Emitter, n: Node, y: SSAValue, blocks: tuple[int, int], first: Sequence[int], out: Sequence[int]
+) -> SSAValue:
+    """The channels of all phases as positions: of these, the `out` rows and columns from `first` on.
+
+    Channels come phase by phase; a phase is a row and a column of the `blocks` of results.
+    """
+    if blocks != (1, 1):
+        y = e.emit(n, DepthToSpaceOp(y, blocks))
+    if (*first, *out) == (0, 0, *onnx.shape_of(y)[2:]):
+        return y
+    return e.emit(n, onnx.SliceOp(y, list(first), [a + d for a, d in zip(first, out, strict=True)], [2, 3], [1, 1]))
+
+
 def _space_to_depth(e: Emitter, n: Node) -> SSAValue:
     x, block = e.operand(n, 0), int(n.attr("blocksize", 1))
     if block == 1:

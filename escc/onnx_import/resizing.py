@@ -16,11 +16,12 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dialects import onnx
-from dialects.onnx_positions import DepthToSpaceOp, TakeOp
+from dialects.onnx_positions import TakeOp
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
 from escc.onnx_import.node import Array, Node, text
+from escc.onnx_import.positions import interleaved
 
 MAX_PHASES = 1024
 """Results after which an interpolation must repeat."""
@@ -194,11 +195,7 @@ def _interpolate(e: Emitter, n: Node, x: SSAValue, rows: Phases, columns: Phases
     else:  # all phases of a channel side by side, then all channels of a phase
         y = _convolved(e, n, x, np.tile(weights, (channels, 1, 1, 1)), strides)
         y = e.emit(n, ChannelShuffleOp(y, channels)) if channels > 1 else y
-    if len(weights) > 1:
-        y = e.emit(n, DepthToSpaceOp(y, (len(rows.taps), len(columns.taps))))
-    if onnx.shape_of(y)[2:] != tuple(out):
-        y = e.emit(n, onnx.SliceOp(y, [0, 0], list(out), [2, 3], [1, 1]))
-    return y
+    return interleaved(e, n, y, (len(rows.taps), len(columns.taps)), (0, 0), out)
 
 
 def _convolved(e: Emitter, n: Node, x: SSAValue, fractions: Array, strides: tuple[int, int]) -> SSAValue:

@@ -10,12 +10,12 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from dialects import onnx
-from dialects.onnx_positions import DepthToSpaceOp
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value, text
+from escc.onnx_import.positions import interleaved
 from escc.onnx_import.reductions import spread_taps
 
 
@@ -125,12 +125,7 @@ def _conv_transpose(e: Emitter, n: Node) -> SSAValue:
     y = e.emit(n, onnx.ConvOp(e.operand(made, 0), e.operand(made, 1), given, pads=pads, group=group))
     if count > 1 and group > 1:
         y = e.emit(n, ChannelShuffleOp(y, outputs))
-    if count > 1:
-        y = e.emit(n, DepthToSpaceOp(y, (rows.stride, columns.stride)))
-    firsts, ends = [a.first for a in axes], [a.first + a.out for a in axes]
-    if (*firsts, *ends) != (0, 0, *onnx.shape_of(y)[2:]):
-        y = e.emit(n, onnx.SliceOp(y, firsts, ends, [2, 3], [1, 1]))
-    return y
+    return interleaved(e, n, y, (rows.stride, columns.stride), [a.first for a in axes], [a.out for a in axes])
 
 
 def transposed_groups_match(node: Node) -> str | None:
