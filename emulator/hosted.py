@@ -94,10 +94,13 @@ class HostedMachine(Machine):
 
     def stored(self, inputs: Sequence[Array]) -> list[Bytes]:
         """What the head makes of inputs [N, ...] of the network, quantised for each port of the machine."""
-        found = [self._before(values) for values in self._images(inputs)]
-        return [
-            np.concatenate([self._quantised(values)[i] for values in found]) for i in range(len(self.program.inputs))
-        ]
+        found = [self._quantised(self._before(values)) for values in self._images(inputs)]
+        return [np.concatenate(of_port) for of_port in zip(*found, strict=True)]
+
+    def stored_sample(self) -> list[Bytes]:
+        """What the head makes of the sample of the network, or the sample of the program where that serves."""
+        sample = self.sample()
+        return self.stored(sample) if sample else super().stored_sample()
 
     def sample(self) -> list[Array]:
         """The sample of the network [1, ...], empty where that of the program serves."""

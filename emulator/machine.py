@@ -72,13 +72,17 @@ class Machine:
             raise UserError(f"{len(inputs)} inputs given; requires {len(ports)}: {', '.join(p.name for p in ports)}")
         return [quantise(p, x) for p, x in zip(ports, inputs, strict=True)]
 
+    def stored_sample(self) -> list[Bytes]:
+        """The embedded sample as `run_stored` takes it. Raises `UserError` if the program has none."""
+        return split_sample(self.program.inputs, self.program.sample)
+
     def run(self, inputs: Sequence[NDArray[Any]], stats: bool = False, observer: Observer | None = None) -> RunResult:
         """Run float inputs [N, *port.shape[1:]], one for each input port. Statistics are those of the first image."""
         return self.run_stored(self.stored(inputs), stats, observer)
 
     def run_sample(self, stats: bool = False, observer: Observer | None = None) -> RunResult:
         """Run the embedded sample. Raises `UserError` if the program has none."""
-        return self.run_stored(split_sample(self.program.inputs, self.program.sample), stats, observer)
+        return self.run_stored(self.stored_sample(), stats, observer)
 
     def run_stored(self, inputs: Sequence[Bytes], stats: bool = False, observer: Observer | None = None) -> RunResult:
         """Run quantised inputs: stored NHWC bytes [N, h*w*c] of each input port; one run where there is none."""

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from emulator.display import Stats
 from emulator.evaluate import BLOCKS_IN_MEMORY, Accuracy, batch_size, classes, evaluate, mean_of, measure
-from emulator.host import split_sample
 from emulator.hosted import HostedMachine, machine_of
 from emulator.inputs import wanted
 from emulator.kernels import Bytes
@@ -160,12 +159,9 @@ class Model:
 
     def _stored(self, x: Inputs | None) -> list[Bytes]:
         """Quantised inputs [N, h*w*c], one for each port; those of the sample without inputs."""
-        if isinstance(self.machine, HostedMachine) and (x is not None or self.machine.sample()):
-            return self.machine.stored(self.machine.sample() if x is None else self._arrays(x))
         if x is None:
-            return split_sample(self.program.inputs, self.program.sample)
-        arrays = self._arrays(x)
-        stored = self.machine.stored(arrays)
+            return self.machine.stored_sample()
+        stored = self.machine.stored(self._arrays(x))
         if len({len(s) for s in stored}) > 1:
             found = ", ".join(f"'{p.name}' {len(s)}" for p, s in zip(self.inputs, stored, strict=True))
             raise UserError(f"inputs have different numbers of images: {found}; requires equal numbers")

@@ -209,10 +209,9 @@ def _answers(module: ModuleOp, x: Array) -> NDArray[np.int64]:
 
 def totals_of(program: Program) -> Mapping[str, Any]:
     """Totals of the statistics of the sample that the binary carries, as in `emulator.statistics.Statistics`."""
-    from emulator.host import split_sample
     from emulator.machine import Machine
 
-    result = Machine(program).run_stored(split_sample(program.inputs, program.sample), stats=True)
+    result = Machine(program).run_sample(stats=True)
     assert result.statistics is not None
     return result.statistics.data["totals"]
 
