@@ -88,11 +88,11 @@ def view(memory: NDArray[np.uint8], tile: TilePlace) -> NDArray[np.uint8]:
     return np.ndarray((len(memory), tile.h, tile.w, tile.channels), np.uint8, memory, tile.at, strides)
 
 
-WINDOW_BEHIND_TILE = len(TilePlace._fields)
-"""Where windows lie that are packed behind a tile."""
-TILE_BEHIND_REGION = len(Region._fields)
+BEHIND_TILE = len(TilePlace._fields)
+"""Where windows or another tile lie that are packed behind a tile."""
+BEHIND_REGION = len(Region._fields)
 """Where a tile lies that is packed behind a region."""
-LINES_BEHIND_TILE = TILE_BEHIND_REGION + len(TilePlace._fields)
+BEHIND_REGION_AND_TILE = BEHIND_REGION + len(TilePlace._fields)
 """Where the form of the lines of a region lies, packed behind its tile: channels of a chunk, bytes of a line's slot."""
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.geometry import (
-    LINES_BEHIND_TILE,
-    TILE_BEHIND_REGION,
-    WINDOW_BEHIND_TILE,
+    BEHIND_REGION,
+    BEHIND_REGION_AND_TILE,
+    BEHIND_TILE,
     region_in,
     tile_in,
     window_in,
@@ -33,7 +33,7 @@ Sums: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
 @borrowing
 def load_raw(dram: Bytes, act: Bytes, numbers: Longs) -> None:
     """Copy a RAW region to a tile. `numbers`: region and tile, packed."""
-    region, tile = region_in(numbers, 0), tile_in(numbers, TILE_BEHIND_REGION)
+    region, tile = region_in(numbers, 0), tile_in(numbers, BEHIND_REGION)
     row_stride = region.tensor_w * region.tensor_c
     source = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
     for n in range(dram.shape[0]):
@@ -52,8 +52,8 @@ def load_bitmap(dram: Bytes, act: Bytes, numbers: Longs, moved: Longs) -> bool:
     `numbers`: region, tile and form of the lines, packed. Returns False on a bitmap with bits beyond its channels.
     """
     tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region_in(numbers, 0)
-    tile = tile_in(numbers, TILE_BEHIND_REGION)
-    chunk, line_bytes = numbers[LINES_BEHIND_TILE], numbers[LINES_BEHIND_TILE + 1]
+    tile = tile_in(numbers, BEHIND_REGION)
+    chunk, line_bytes = numbers[BEHIND_REGION_AND_TILE], numbers[BEHIND_REGION_AND_TILE + 1]
     bitmap_bytes = (min(tensor_c, chunk) + 7) >> 3
     tensor_chunks = (tensor_c + chunk - 1) // chunk
     segments = (tensor_w + segment - 1) // segment
@@ -99,7 +99,7 @@ def gather(act: Bytes, numbers: Longs, flip: int, cs: int, cn: int, out: Floats)
     `numbers`: tile and windows, packed; `flip`: 128 if signed. Columns that lie side by side are copied in one run.
     """
     tile = tile_in(numbers, 0)
-    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window_in(numbers, WINDOW_BEHIND_TILE)
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window_in(numbers, BEHIND_TILE)
     sign, flat, size = np.int32(flip), out.reshape(-1), s * cn
     whole = tile.position_stride == cn
     to = 0
@@ -219,7 +219,7 @@ def add_sums(values: Sums, psum: Words, at: int, kt: int, accumulate: bool, cert
 @borrowing
 def store_raw(act: Bytes, dram: Bytes, numbers: Longs) -> None:
     """Copy a tile to a RAW region. `numbers`: region and tile, packed."""
-    region, tile = region_in(numbers, 0), tile_in(numbers, TILE_BEHIND_REGION)
+    region, tile = region_in(numbers, 0), tile_in(numbers, BEHIND_REGION)
     row_stride = region.tensor_w * region.tensor_c
     target = region.tensor + region.y * row_stride + region.x * region.tensor_c + region.c
     for n in range(act.shape[0]):
@@ -238,8 +238,8 @@ def store_bitmap(act: Bytes, dram: Bytes, numbers: Longs, moved: Longs) -> None:
     `numbers`: region, tile and form of the lines, packed.
     """
     tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region_in(numbers, 0)
-    tile = tile_in(numbers, TILE_BEHIND_REGION)
-    chunk, line_bytes = numbers[LINES_BEHIND_TILE], numbers[LINES_BEHIND_TILE + 1]
+    tile = tile_in(numbers, BEHIND_REGION)
+    chunk, line_bytes = numbers[BEHIND_REGION_AND_TILE], numbers[BEHIND_REGION_AND_TILE + 1]
     bitmap_bytes = (min(tensor_c, chunk) + 7) >> 3
     tensor_chunks = (tensor_c + chunk - 1) // chunk
     segments = (tensor_w + segment - 1) // segment

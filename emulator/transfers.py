@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import LINES_BEHIND_TILE, Region, packed, region_in, region_of, tile_of
+from emulator.geometry import BEHIND_REGION_AND_TILE, Region, packed, region_in, region_of, tile_of
 from emulator.kernels import Longs
 from emulator.memories import Memories
 from emulator.recording import Entry, touched_bytes
@@ -87,7 +87,7 @@ def _pieces(numbers: Longs, arena_base: int, moved: Longs, pieces: Longs) -> int
     line; empty for a RAW tensor. Pieces that follow one another without a gap become one.
     """
     tensor, tensor_w, tensor_c, segment, y, x, c, h, w, cn = region_in(numbers, 0)
-    chunk, line_bytes = numbers[LINES_BEHIND_TILE], numbers[LINES_BEHIND_TILE + 1]
+    chunk, line_bytes = numbers[BEHIND_REGION_AND_TILE], numbers[BEHIND_REGION_AND_TILE + 1]
     start = arena_base + tensor
     raw = moved.size == 0
     chunks, segments = (tensor_c + chunk - 1) // chunk, 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import WINDOW_BEHIND_TILE, flip, packed, tile_in, window_in, window_of
+from emulator.geometry import BEHIND_TILE, flip, packed, tile_in, window_in, window_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.recording import InputTile
@@ -32,7 +32,7 @@ def depthwise(
     255 * 255 * 128 * 255 is less than 2^31.
     """
     tile, word, kt = tile_in(numbers, 0), numbers[numbers.size - 2], numbers[numbers.size - 1]
-    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window_in(numbers, WINDOW_BEHIND_TILE)
+    ih, iw, _, r, s, sy, sx, pt, pl, oh, ow = window_in(numbers, BEHIND_TILE)
     kn = channels.size
     first, straight = channels[0], channels[kn - 1] - channels[0] == kn - 1
     sign = np.int32(flip)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.geometry import WINDOW_BEHIND_TILE, TilePlace, packed, tile_in, tile_of
+from emulator.geometry import BEHIND_TILE, TilePlace, packed, tile_in, tile_of
 from emulator.kernels import Bytes, Longs, Words
 from emulator.memories import Memories
 from emulator.unit import Unit
@@ -31,7 +31,7 @@ def requantise(psum: Words, parameters: Longs, table: Longs, act: Bytes, additio
     highest q, packed.
     """
     bias, mult, shift = parameters[0], parameters[1], parameters[2]
-    tile, residual = tile_in(numbers, 0), tile_in(numbers, WINDOW_BEHIND_TILE)
+    tile, residual = tile_in(numbers, 0), tile_in(numbers, BEHIND_TILE)
     source, kt, lo, hi = numbers[-4], numbers[-3], numbers[-2], numbers[-1]
     kn, lut = bias.size, table.size > 0
     add = addition.size > 0
