@@ -15,10 +15,9 @@ from isa.instructions import load_circ
 from isa.integers import ceil_div
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-from isa.weights import pack_weights, weight_table
 from passes.decomposition.circulant import Circulant
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule
+from passes.layers.convolution import ConvConstants, RequantRule, packed_together
 from passes.layers.dense import ConvRule
 from passes.layers.rebuilt import RebuiltKind, RebuiltWork
 from passes.tiling.geometry import Span, balanced
@@ -64,10 +63,8 @@ class LoadCirculantRule(ConstantRule):
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
         block = value.shape[-1]
         parts = [np.ascontiguousarray(value[t.k.first // block : ceil_div(t.k.end, block)], np.int8) for t in transfers]
-        if not parts:
-            return Packed(b"", ())
-        table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
-        return Packed(table, [(pack_weights(part, table), 0) for part in parts])
+        table, packed = packed_together(parts)
+        return Packed(table, [(data, 0) for data, _ in packed])
 
     def lower(self, layer: LayerLowering, op: LoadCirculantOp, at: Indices) -> None:
         k, c = span(at, op.k, op.channels), span(at, op.c, op.depth)
@@ -78,13 +75,11 @@ class LoadCirculantRule(ConstantRule):
         layer.require_room(op.buffer, k.extent * taps * c.extent)
         state = layer.states[op.buffer]
         if state.fill(HeldRegion(op.constant.string_value(), k=k, c=c)):
-            constant = layer.constants[op.constant.string_value()].address
-            assert constant is not None
             layer.emit(
                 "load.circ",
                 dram=address,
                 size=size,
-                table=constant.value.data,
+                table=layer.shared(op.constant),
                 dst=state.address,
                 first=k.first % block,
                 kn=k.extent,

@@ -15,10 +15,9 @@ from dialects.esc_codebook import CodebookConv2dOp
 from isa.instructions import load_vq
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-from isa.weights import pack_weights, weight_table
 from passes.decomposition.codebook import Codebook
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule
+from passes.layers.convolution import ConvConstants, RequantRule, packed_together, weight_parts
 from passes.layers.dense import ConvRule
 from passes.layers.rebuilt import PatchedKind, PatchedRule, PatchedWork
 from passes.tiling.layer_kind import Packed, Transfer
@@ -49,13 +48,7 @@ class LoadCodesRule(PatchedRule):
     axes = (0, 3)
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
-        parts = [
-            np.ascontiguousarray(value[t.k.first : t.k.end, :, :, t.c.first : t.c.end], np.int8) for t in transfers
-        ]
-        if not parts:
-            return Packed(b"", ())
-        table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
-        return Packed(table, [(pack_weights(part, table), part.size) for part in parts])
+        return Packed(*packed_together(weight_parts(value, transfers)))
 
     def lower(self, layer: LayerLowering, op: LoadCodesOp, at: Indices) -> None:
         k, c, (columns, deep) = span(at, op.k, op.channels), span(at, op.c, op.depth), ints(op.patch)
@@ -66,13 +59,11 @@ class LoadCodesRule(PatchedRule):
         _, nbytes, _ = layer.piece(SymbolRefAttr(book.source), 0, 0)
         state = layer.states[op.buffer]
         if state.fill(region):
-            constant = layer.constants[op.constant.string_value()].address
-            assert constant is not None
             layer.emit(
                 "load.vq",
                 dram=address,
                 size=size,
-                table=constant.value.data,
+                table=layer.shared(op.constant),
                 count=count,
                 dst=state.address,
                 book=held,

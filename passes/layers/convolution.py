@@ -351,6 +351,22 @@ def partial_sums(
     return part, {"psum": state.address, "oh": part.y.extent, "ow": part.x.extent, "kt": n, "kn": n}
 
 
+def weight_parts(value: NDArray[np.generic], transfers: Sequence[Transfer]) -> list[NDArray[np.int8]]:
+    """What each transfer brings in of a constant int8 [K, ., ., C]."""
+    return [np.ascontiguousarray(value[t.k.first : t.k.end, :, :, t.c.first : t.c.end], np.int8) for t in transfers]
+
+
+def packed_together(parts: Sequence[NDArray[np.int8]]) -> tuple[bytes, list[tuple[bytes, int]]]:
+    """The code table that all parts of a constant share, and of each part its packed bytes and how many values it has.
+
+    No parts need no table.
+    """
+    if not parts:
+        return b"", []
+    table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
+    return table, [(pack_weights(part, table), part.size) for part in parts]
+
+
 class LoadWeightsRule(ConstantRule):
     """`load.weights` of packed int8 weights, or `load.bytes` where packing does not make a constant smaller.
 
@@ -365,13 +381,8 @@ class LoadWeightsRule(ConstantRule):
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), span(at, op.c, op.depth))
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
-        parts = [
-            np.ascontiguousarray(value[t.k.first : t.k.end, :, :, t.c.first : t.c.end], np.int8) for t in transfers
-        ]
-        if not parts:
-            return Packed(b"", ())
-        table = weight_table(np.concatenate([part.reshape(-1) for part in parts]))
-        packed = [(pack_weights(part, table), part.size) for part in parts]
+        parts = weight_parts(value, transfers)
+        table, packed = packed_together(parts)
         if len(table) + sum(len(data) for data, _ in packed) < sum(part.size for part in parts):
             return Packed(table, packed)
         return Packed(b"", [(part.tobytes(), 0) for part in parts])
@@ -385,9 +396,7 @@ class LoadWeightsRule(ConstantRule):
         layer.require_room(op.buffer, count)
         state = layer.states[op.buffer]
         if state.fill(region):
-            constant = layer.constants[op.constant.string_value()].address
-            assert constant is not None
-            table = constant.value.data
+            table = layer.shared(op.constant)
             layer.emit("load.weights", dram=address, size=size, table=table, count=count, dst=state.address)
 
 

@@ -357,6 +357,12 @@ class LayerLowering:
         offset, size, coding = piece
         return constant.address.value.data + offset, size, coding
 
+    def shared(self, ref: SymbolRefAttr) -> int:
+        """DRAM address of the bytes that all transfers of a packed constant share."""
+        constant = self.constants[ref.string_value()]
+        assert constant.address is not None  # or `piece` has raised
+        return constant.address.value.data
+
     def load_bytes(self, buffer: SSAValue, region: HeldRegion, ref: SymbolRefAttr, pad: Scratchpad) -> None:
         """Load a constant as it lies in DRAM, unless the buffer holds it already."""
         address, size, _ = self.piece(ref, region.k.first, region.c.first)
