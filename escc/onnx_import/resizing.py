@@ -27,10 +27,12 @@ MAX_PHASES = 1024
 """Results after which an interpolation must repeat."""
 MOST_APART = 9
 """Phases that have convolutions of their own; more are one convolution with as many results for each channel."""
+_TIE = 1e-6
+"""How near to a half onnxruntime takes a position for one: positions are float32 and seldom exact."""
 _MODES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "align_corners", "asymmetric")
 _ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
-    "round_prefer_ceil": lambda x: np.floor(x + np.float32(0.5)),
+    "round_prefer_floor": lambda x: np.ceil(x.astype(np.float64) - 0.5 - _TIE),
+    "round_prefer_ceil": lambda x: np.floor(x.astype(np.float64) + 0.5 + _TIE),
     "floor": np.floor,
     "ceil": np.ceil,
 }

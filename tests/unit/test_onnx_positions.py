@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx_graphs import check, model, node, operations, random
 
@@ -33,6 +33,7 @@ def resize(shape: list[int], sizes: list[int] | None = None, scales: list[float]
     mode=st.sampled_from(MODES),
     rounding=st.sampled_from(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]),
 )
+@example(size=(1, 7), out=(1, 2), mode="asymmetric", rounding="round_prefer_ceil")  # just below a half
 def test_nearest_values(size: tuple[int, int], out: tuple[int, int], mode: str, rounding: str) -> None:
     proto = resize(
         [1, 3, *size], [1, 3, *out], mode="nearest", coordinate_transformation_mode=mode, nearest_mode=rounding
