@@ -44,9 +44,7 @@ class MapRule(TileRule):
         covered = channels.inside(out.k)
         if not covered.extent:
             return
-        act, address = layer.held(op.act)
-        if act.source != op.tensor.string_value():
-            raise layer.fault(f"a tile of {op.tensor} is read; one of @{act.source} is loaded")
+        act, address = layer.held_of(op.act, op.tensor)
         h, w, c = layer.source(act).extents
         y, x = window_span(out.y, 1, sy, -oy, h), window_span(out.x, 1, sx, -ox, w)
         source = channels.source(out.k, c, 1)

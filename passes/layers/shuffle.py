@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from xdsl.ir import Operation
+from xdsl.ir import SSAValue
 
 from dialects import bfs_rearranged, esc_rearranged
 from isa.layout import ceil_div
-from passes.tiling.esc_op_to_layer import LayerTiler, with_output
-from passes.tiling.geometry import ChannelMap, Span
-from passes.tiling.layer_kind import LayerKind, TileRule
+from passes.tiling.geometry import Span
+from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices
-from passes.tiling.problem import TilingProblem, Workload
+from passes.tiling.moved import MovedKind
+from passes.tiling.problem import Workload
 
 
 class ShuffleRule(TileRule):
@@ -27,9 +27,7 @@ class ShuffleRule(TileRule):
 
     def lower(self, layer: LayerLowering, op: bfs_rearranged.ShuffleOp, at: Indices) -> None:
         out, to = layer.held(op.out)
-        act, address = layer.held(op.act)
-        if act.source != op.tensor.string_value():
-            raise layer.fault(f"a tile of {op.tensor} is read; one of @{act.source} is loaded")
+        act, address = layer.held_of(op.act, op.tensor)
         groups, channels = op.groups.value.data, layer.source(act).extents[2]
         for i in range(groups):
             first, end = (ceil_div(max(0, k - i), groups) for k in (out.k.first, out.k.end))
@@ -105,30 +103,18 @@ class ShuffleWork(Workload):
     reads_all_channels: ClassVar[bool] = True
 
 
-class ShuffleKind(LayerKind):
+class ShuffleKind(MovedKind):
     """The channels of a tensor in another order."""
 
     name = ShuffleWork.name
     rules = (ShuffleRule(),)
+    operation = esc_rearranged.ShuffleOp
+    workload = ShuffleWork
 
-    def matches(self, op: Operation) -> bool:
-        return isinstance(op, esc_rearranged.ShuffleOp)
-
-    def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
-        assert isinstance(op, esc_rearranged.ShuffleOp)
-        inputs = tiler.inputs(op.input)
-        if inputs is None:
-            return
-        h, w, c = inputs[0].shape
-        source = inputs[0].source(ChannelMap(0, c, 0, c))
-        p = TilingProblem(ShuffleWork(), h, w, h, w, c, (source,))
-        build = tiler.start(op, with_output(p, op.output), op.output)
-        if build is None:
-            return
-        out, act, name = build.buffer["out"], build.source_buffer(), inputs[0].name
-        build.before("act", build.load_act(name, source.channels))
-        build.innermost(lambda _: [bfs_rearranged.ShuffleOp(out, act, name, op.groups.value.data)])
-        tiler.finish(build, op.output, [op])
+    def tile_operation(
+        self, op: esc_rearranged.ShuffleOp, out: SSAValue, act: SSAValue, tensor: str
+    ) -> bfs_rearranged.ShuffleOp:
+        return bfs_rearranged.ShuffleOp(out, act, tensor, op.groups.value.data)
 
 
 KIND = ShuffleKind()

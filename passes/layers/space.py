@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from xdsl.ir import Operation
+from xdsl.ir import SSAValue
 
 from dialects import bfs_positions, esc_positions
 from dialects.attributes import ints
 from dialects.esc import shape_of
-from passes.tiling.esc_op_to_layer import LayerTiler, with_output
-from passes.tiling.geometry import ChannelMap
-from passes.tiling.layer_kind import LayerKind, TileRule
+from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices
+from passes.tiling.moved import MovedKind
 from passes.tiling.placed import place, runs
-from passes.tiling.problem import TilingProblem, Workload
+from passes.tiling.problem import Workload
 
 
 class DepthToSpaceRule(TileRule):
@@ -24,9 +23,7 @@ class DepthToSpaceRule(TileRule):
     operation = bfs_positions.DepthToSpaceOp
 
     def lower(self, layer: LayerLowering, op: bfs_positions.DepthToSpaceOp, at: Indices) -> None:
-        out, act = layer.held(op.out), layer.held(op.act)
-        if act[0].source != op.tensor.string_value():
-            raise layer.fault(f"a tile of {op.tensor} is read; one of @{act[0].source} is loaded")
+        out, act = layer.held(op.out), layer.held_of(op.act, op.tensor)
         by, bx = ints(op.blocks)
         h, w, channels = layer.source(act[0]).extents
         rows, columns = _spread(h, by), _spread(w, bx)
@@ -48,32 +45,22 @@ class DepthToSpaceWork(Workload):
     reads_all_channels: ClassVar[bool] = True
 
 
-class DepthToSpaceKind(LayerKind):
+class DepthToSpaceKind(MovedKind):
     """Channels as positions."""
 
     name = DepthToSpaceWork.name
     rules = (DepthToSpaceRule(),)
+    operation = esc_positions.DepthToSpaceOp
+    workload = DepthToSpaceWork
 
-    def matches(self, op: Operation) -> bool:
-        return isinstance(op, esc_positions.DepthToSpaceOp)
+    def tile_operation(
+        self, op: esc_positions.DepthToSpaceOp, out: SSAValue, act: SSAValue, tensor: str
+    ) -> bfs_positions.DepthToSpaceOp:
+        return bfs_positions.DepthToSpaceOp(out, act, tensor, ints(op.blocks))
 
-    def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
-        assert isinstance(op, esc_positions.DepthToSpaceOp)
-        inputs = tiler.inputs(op.input)
-        if inputs is None:
-            return
-        (h, w, c), (by, bx) = inputs[0].shape, ints(op.blocks)
-        _, oh, ow, k = shape_of(op.output)
-        source = inputs[0].source(ChannelMap(0, c, 0, c))
-        rows, columns = _spread(h, by), _spread(w, bx)
-        p = TilingProblem(DepthToSpaceWork(), h, w, oh, ow, k, (source,), rows=rows, columns=columns)
-        build = tiler.start(op, with_output(p, op.output), op.output)
-        if build is None:
-            return
-        out, act, name = build.buffer["out"], build.source_buffer(), inputs[0].name
-        build.before("act", build.load_act(name, source.channels))
-        build.innermost(lambda _: [bfs_positions.DepthToSpaceOp(out, act, name, (by, bx))])
-        tiler.finish(build, op.output, [op])
+    def taken(self, op: esc_positions.DepthToSpaceOp) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        (_, h, w, _), (by, bx) = shape_of(op.input), ints(op.blocks)
+        return _spread(h, by), _spread(w, bx)
 
 
 KIND = DepthToSpaceKind()

@@ -217,6 +217,13 @@ class LayerLowering:
             raise self.fault(f"a tile reads a buffer of {state.space} that nothing has filled")
         return region, state.address
 
+    def held_of(self, buffer: SSAValue, tensor: SymbolRefAttr) -> tuple[HeldRegion, int]:
+        """As `held`, of a buffer that must hold a part of `tensor`."""
+        region, address = self.held(buffer)
+        if region.source != tensor.string_value():
+            raise self.fault(f"a tile of {tensor} is read; one of @{region.source} is loaded")
+        return region, address
+
     def _ring_region(self, ref: SymbolRefAttr, ring: Ring) -> HeldRegion:
         """The rows of a tensor that its ring holds."""
         tensor = self.tensor(ref)
