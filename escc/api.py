@@ -218,6 +218,7 @@ def compile(
         request = CompileRequest(options, budget=budget_of(max_drop, max_bytes, max_cycles, max_energy))
         if conflict := request.conflict():
             raise UserError(conflict)
+        request.check_scheme_options()
         images = ImageOptions(tuple(map(float, image_mean)), tuple(map(float, image_std)), channel_order)
         return job.run(request, images, host_fallback, lambda text: progress(text) if progress and text else None)
 

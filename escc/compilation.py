@@ -11,8 +11,10 @@ from escc import driver
 from escc.budget import Budget, BudgetSearch, Kind
 from escc.universe import multiverse
 from isa.errors import UserError
+from isa.target import load_target
 from passes.analysis.constant_outputs import constant_outputs
 from passes.decompose_conv import DecomposeConvPass
+from passes.decomposition.scheme import load_scheme, own_options
 from passes.pipelines import LEVELS, PipelineOptions, before, build, parse
 
 if TYPE_CHECKING:
@@ -47,6 +49,13 @@ class CompileRequest:
         if self.options.scheme == "dense":
             return "argument --scheme: dense compresses nothing, a budget needs another scheme"
         return ""
+
+    def check_scheme_options(self) -> None:
+        """Raise UserError if the scheme does not take its own options: better known before the work than after it."""
+        step = DecomposeConvPass()
+        name, target = self.options.scheme or step.scheme, self.options.target or step.target
+        if self.options.options:
+            own_options(name, load_scheme(name), self.options.options, load_target(target))
 
     def passes(self, module: ModuleOp | None, name: str) -> tuple[ModulePass, ...]:
         """Passes to run on a module, or on any ONNX model where there is none; `name` is how errors call the module."""

@@ -264,7 +264,7 @@ class DecomposeConvPass(ModulePass):
         if wrong:
             raise UserError(wrong)
         scheme, target = load_scheme(self.scheme), load_target(self.target)
-        own = own_options(self.scheme, scheme, self.options)
+        own = own_options(self.scheme, scheme, self.options, target)
         if self.has_nothing_to_do(op):
             return
         if getattr(scheme, "on_live_channels", False):

@@ -98,7 +98,11 @@ class CommandParser(argparse.ArgumentParser):
         return [path for dest in (*self._reads, *self._writes) for path in _paths(args, dest)]
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {clipped(message)}\nnote: run '{self.prog} --help' for the options", file=sys.stderr)
+        self.refuse(UserError(message))
+
+    def refuse(self, error: UserError) -> NoReturn:
+        """Leave with a usage error, whose note is by default where the options are explained."""
+        print_error(UserError(error.causes, error.note or f"run '{self.prog} --help' for the options"))
         raise SystemExit(EXIT_USAGE)
 
 

@@ -82,6 +82,10 @@ def _check_names(parser: CommandParser, args: argparse.Namespace, request: Compi
     """Usage errors that argparse does not find."""
     if conflict := request.conflict():
         parser.error(conflict)
+    try:
+        request.check_scheme_options()
+    except UserError as error:
+        parser.refuse(error)
     if not (args.print_ir_after or args.passes):
         return
     from escc.universe import multiverse
@@ -181,8 +185,8 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
 
     console: Console = args.console
     request = _request(args)
-    _check_names(parser, args, request)
     load_target(args.target)  # better to learn of a wrong target now than after minutes
+    _check_names(parser, args, request)
     if args.model is None:
         print(printable(to_text(request.passes(None, ""))))
         return EXIT_OK

@@ -23,6 +23,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
         parser.error("argument --resume: needs --checkpoint")
     if args.scheme == "dense":
         parser.error("argument --scheme: dense leaves nothing to train")
+    _check_scheme_options(parser, args)
     if find_spec("torch") is None:
         raise UserError("esc-compress needs torch", "in the clone of escc, run: pip install '.[train]'")
     from dataclasses import fields
@@ -33,6 +34,20 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     model, measure = Job(options, args.console).run()
     write_output(args.output, model)
     print(summary(measure))
+
+
+def _check_scheme_options(parser: CommandParser, args: argparse.Namespace) -> None:
+    """A usage error if the scheme does not take its own options: better known before the work than after it."""
+    if not args.scheme_option:
+        return
+    from isa.target import load_target
+    from passes.decomposition.scheme import load_scheme, own_options
+
+    target = load_target(args.target)
+    try:
+        own_options(args.scheme, load_scheme(args.scheme), args.scheme_option, target)
+    except UserError as error:
+        parser.refuse(error)
 
 
 if __name__ == "__main__":

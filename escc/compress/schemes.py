@@ -22,6 +22,7 @@ from isa.errors import UserError
 from isa.instructions.conv_esc import working_slices
 from isa.integers import ceil_div
 from isa.levels import LEVELS
+from isa.target import Target
 from passes.decomposition.int8 import Int8
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
@@ -122,17 +123,17 @@ def most_bases(layer: ConvLayer, level: int) -> int:
     return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
 
 
-def asked_level(layer: ConvLayer, options: SchemeOptions, default: int = 1) -> int:
+def asked_level(target: Target, options: SchemeOptions, default: int = 1) -> int:
     """Greatest magnitude of a coefficient: what is asked for, else the default or the most that the target computes.
 
     Raises UserError if it is not a level, or more than the target computes.
     """
-    most = layer.target.array.coefficient_level
+    most = target.array.coefficient_level
     text = options.own.get("levels", str(min(default, most)))
     allowed = [str(level) for level in LEVELS if level <= most]
     if text not in allowed:
         raise UserError(
-            f"levels={text}: target '{layer.target.name}' computes coefficients of magnitudes up to {most}",
+            f"levels={text}: target '{target.name}' computes coefficients of magnitudes up to {most}",
             f"--scheme-option levels=N, N one of {', '.join(allowed)}",
         )
     return int(text)
@@ -146,7 +147,7 @@ def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
     these; and one plane (two for 1x1 kernels).
     """
     _, r, s, _ = layer.weights.shape
-    taps, array, level = r * s, layer.target.array, asked_level(layer, options)
+    taps, array, level = r * s, layer.target.array, asked_level(layer.target, options)
     basis = options.basis or (taps if level == 1 else min(taps, array.slices))
     planes = (2 if taps == 1 else 1) if options.planes is None else options.planes
     return Rung(max(1, min(basis * planes, PLANES_OF_A_BYTE * taps)), level)
@@ -305,6 +306,11 @@ class WithLevels:
 
     def __init__(self, scheme: Callable[[ConvLayer, SchemeOptions], TernaryBasis | None]):
         self._scheme = scheme
+
+    @staticmethod
+    def check_options(options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a level that the target does not compute."""
+        asked_level(target, options)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return self._scheme(layer, options)

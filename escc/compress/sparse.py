@@ -20,6 +20,7 @@ from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of, target_and_metr
 from isa.errors import UserError
 from isa.gather import Banking
 from isa.instructions.conv_gather import lanes
+from isa.target import Target
 from passes.decomposition.gather import Gathered
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.math import linear
@@ -53,6 +54,9 @@ OPTIONS: Mapping[str, str] = {
 """Options that all schemes of patterns have."""
 
 
+_PAYS = ("both", "bytes", "cycles")
+
+
 def number(options: SchemeOptions, name: str, default: int, most: int, least: int = 1) -> int:
     """An option that is a whole number. Raises UserError if it is not one between `least` and `most`."""
     text = options.own.get(name)
@@ -84,9 +88,9 @@ def _share(options: SchemeOptions) -> float | None:
     return 1 - sparsity
 
 
-def banking_of(layer: ConvLayer, options: SchemeOptions, bundle: int = BUNDLE) -> Banking:
+def banking_of(target: Target, options: SchemeOptions, bundle: int = BUNDLE) -> Banking:
     """The banks that are asked for, or else those of the target. Raises UserError if it does not have them."""
-    most = lanes(layer.target)
+    most = lanes(target)
     banks = number(options, "banks", most, most)
     scatter = choice(options, "scatter", ("no", "yes")) == "yes"
     return Banking(banks, number(options, "bundle", min(bundle, most), most), int(scatter))
@@ -182,7 +186,7 @@ def sparse_form(
 
 def _prices(layer: ConvLayer, options: SchemeOptions) -> Prices:
     """`--rate` pays for bytes and cycles unless the option `pays` names one of them; `--cycle-rate` adds to that."""
-    pays = choice(options, "pays", ("both", "bytes", "cycles"))
+    pays = choice(options, "pays", _PAYS)
     given = options.byte_price is not None or options.cycle_price is not None
     rate = (options.byte_price or 0.0) if given else DEFAULT_RATE
     one = Prices.of(layer, replace(options, byte_price=1.0, cycle_price=1.0))
@@ -211,6 +215,12 @@ class PatternScheme:
         self._bundle = bundle
         self._fill = fill
 
+    def check_options(self, options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a value that no layer can meet."""
+        _share(options)
+        choice(options, "pays", _PAYS)
+        self._pattern(options, banking_of(target, options, self._bundle(options)))
+
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Gathered | None:
-        banking = banking_of(layer, options, self._bundle(options))
+        banking = banking_of(layer.target, options, self._bundle(options))
         return sparse_form(layer, options, self._pattern(options, banking), banking, self._fill)

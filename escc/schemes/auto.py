@@ -26,6 +26,7 @@ from escc.compress.schemes import (
     single_rung,
 )
 from isa.integers import ceil_div
+from isa.target import Target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.decomposition.weight_form import WeightForm
@@ -42,7 +43,7 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
     slices, the search begins with as many bases as slices, which take a single round.
     """
     _, r, s, _ = layer.weights.shape
-    taps, array, level = r * s, layer.target.array, asked_level(layer, options)
+    taps, array, level = r * s, layer.target.array, asked_level(layer.target, options)
     if options.basis is not None or options.planes is not None:
         rungs = [single_rung(layer, options)]
     else:
@@ -101,6 +102,13 @@ class _Auto:
         "forms": f"schemes whose forms are tried for each layer, by name with commas between, or {ALL} "
         "(default: decomposition alone)",
     }
+
+    @staticmethod
+    def check_options(options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a level that the target does not compute, and for a form that no scheme gives."""
+        asked_level(target, options)
+        if (text := options.own.get("forms")) is not None:
+            asked_forms(text)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
         text = options.own.get("forms")

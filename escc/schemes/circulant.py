@@ -14,12 +14,23 @@ from escc.compress.fit_circulant import fit_circulant
 from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
 from isa.circulant import BLOCKS
 from isa.errors import UserError
+from isa.target import Target
 from passes.decomposition.circulant import Circulant
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 
 DEFAULT_BLOCK = 4
 LEAST_BLOCKS = 2
 """Blocks that a layer must have of input and of output channels; one with fewer stays dense."""
+
+
+def _asked_block(options: SchemeOptions) -> int:
+    text = options.own.get("k", str(DEFAULT_BLOCK))
+    if text not in map(str, BLOCKS):
+        raise UserError(
+            f"k={text}: a block has from {BLOCKS[0]} to {BLOCKS[-1]} channels",
+            f"--scheme-option k=N, N from {BLOCKS[0]} to {BLOCKS[-1]}",
+        )
+    return int(text)
 
 
 class _Circulant:
@@ -33,14 +44,13 @@ class _Circulant:
         "k": f"channels of a block, from {BLOCKS[0]} to {BLOCKS[-1]} (default: {DEFAULT_BLOCK})"
     }
 
+    @staticmethod
+    def check_options(options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a block that is none."""
+        _asked_block(options)
+
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Circulant | None:
-        text = options.own.get("k", str(DEFAULT_BLOCK))
-        if text not in map(str, BLOCKS):
-            raise UserError(
-                f"k={text}: a block has from {BLOCKS[0]} to {BLOCKS[-1]} channels",
-                f"--scheme-option k=N, N from {BLOCKS[0]} to {BLOCKS[-1]}",
-            )
-        block = int(text)
+        block = _asked_block(options)
         k, _, _, c = layer.weights.shape
         if min(k, c) < LEAST_BLOCKS * block:
             return None

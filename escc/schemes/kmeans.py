@@ -21,6 +21,7 @@ from escc.compress.quantise_vectors import VectorFit, quantise_vectors
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.codebook import MOST_ENTRIES
 from isa.errors import UserError
+from isa.target import Target
 from passes.decomposition.codebook import Codebook
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 
@@ -96,6 +97,11 @@ class KMeans:
     own_options: ClassVar[Mapping[str, str]] = {
         "entries": f"entries of a book, from 1 to {MOST_ENTRIES} (default: the best of {', '.join(map(str, BOOKS))})"
     }
+
+    @staticmethod
+    def check_options(options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a number of entries that no book has."""
+        _asked_entries(options)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Codebook | None:
         sizes_of_books, patch = _asked_entries(options), Patch.of(layer.weights.shape)

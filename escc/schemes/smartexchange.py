@@ -33,6 +33,7 @@ from escc.compress.schemes import (
     tiled,
 )
 from isa.errors import UserError
+from isa.target import Target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.smartexchange import SmartExchange
 from passes.decomposition.ternary_basis import TernaryBasis
@@ -120,6 +121,10 @@ class _RowSearch(Search):
         )
 
 
+_RULES, _REBUILT = ("data", "weights"), ("0", "1")
+"""Values of the options `rule` and `rebuilt`, the default first."""
+
+
 def _asked_vectors(options: SchemeOptions, width: int) -> tuple[int, ...]:
     text = options.own.get("vectors")
     if text is None:
@@ -148,9 +153,17 @@ class _Smartexchange:
         "rebuilt": "1: weights are always rebuilt when they are loaded (default: 0)",
     }
 
+    @staticmethod
+    def check_options(options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a value that no layer can meet."""
+        asked_level(target, options, 4)
+        _asked_vectors(options, 1)
+        _one_of(options, "rule", _RULES)
+        _one_of(options, "rebuilt", _REBUILT)
+
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
-        patch, rule = Patch.of(layer.weights.shape), _one_of(options, "rule", ("data", "weights"))
-        level, only_rebuilt = asked_level(layer, options, 4), _one_of(options, "rebuilt", ("0", "1")) == "1"
+        patch, rule = Patch.of(layer.weights.shape), _one_of(options, "rule", _RULES)
+        level, only_rebuilt = asked_level(layer.target, options, 4), _one_of(options, "rebuilt", _REBUILT) == "1"
         if patch is None:
             return None
         prices = Prices.of(layer, options, DEFAULT_RATE)

@@ -8,7 +8,7 @@ point group of that name.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
@@ -93,9 +93,10 @@ class Scheme(Protocol):
     """How to hold the weights of a layer, or None to keep it dense.
 
     Must be deterministic for equal arguments. Raises `isa.errors.UserError` if the options cannot be met for this
-    layer. A scheme with options of its own has an attribute `own_options`: a line of help for each name. One whose
-    attribute `on_live_channels` is true is called once channels that do nothing have been dropped: its forms depend on
-    the number of a channel.
+    layer. A scheme with options of its own has an attribute `own_options`, a line of help for each name, and a method
+    `check_options(options: SchemeOptions, target: Target) -> None`. That method is called before any layer is looked
+    at, and raises `isa.errors.UserError` for a value that no layer can meet. One whose attribute `on_live_channels` is
+    true is called once channels that do nothing have been dropped: its forms depend on the number of a channel.
     """
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None: ...
@@ -132,8 +133,11 @@ def load_scheme(name: str) -> Scheme:
     return cast(Scheme, found.load(added[name], "scheme"))
 
 
-def own_options(name: str, scheme: Scheme, given: tuple[str, ...]) -> dict[str, str]:
-    """Options "name=value" of a scheme of its own. Raises UserError for what it does not know."""
+def own_options(name: str, scheme: Scheme, given: Sequence[str], target: Target) -> dict[str, str]:
+    """Options "name=value" of a scheme of its own.
+
+    Raises UserError for an option that the scheme does not know, and for a value that it does not take.
+    """
     known: Mapping[str, str] = getattr(scheme, "own_options", {})
     found: dict[str, str] = {}
     for text in given:
@@ -145,6 +149,12 @@ def own_options(name: str, scheme: Scheme, given: tuple[str, ...]) -> dict[str, 
                 or f"scheme '{name}' has no options of its own",
             )
         found[option] = value
+    check_options: Callable[[SchemeOptions, Target], None] | None = getattr(scheme, "check_options", None)
+    if check_options is not None:
+        try:
+            check_options(SchemeOptions(own=found), target)
+        except UserError as error:
+            raise UserError([f"scheme '{name}': {cause}" for cause in error.causes], error.note) from error
     return found
 
 

@@ -13,6 +13,7 @@ from tile_models import Graph
 from dialects.esc_gather import GatherConv2dOp
 from isa.errors import UserError
 from isa.gather import Banking, Gathering, bank_loads
+from isa.target import load_target
 from passes.decomposition.gather import Gathered
 from passes.decomposition.scheme import SchemeOptions, check, load_scheme, own_options
 from passes.math.moments import Moments
@@ -121,7 +122,7 @@ def test_an_option_says_what_it_requires(name: str, option: str, value: str, why
 
 def test_options_of_other_schemes_are_refused() -> None:
     with pytest.raises(UserError, match="scheme 'patdnn': unknown option 'block=4x1'"):
-        own_options("patdnn", load_scheme("patdnn"), ("block=4x1",))
+        own_options("patdnn", load_scheme("patdnn"), ("block=4x1",), load_target("esc1"))
 
 
 def test_a_channel_of_hardly_any_weights_has_a_bias_that_fits() -> None:

@@ -12,6 +12,7 @@ from escc_pow2.codes import LEVELS
 from escc_pow2.weight_form import PowerOfTwo
 from isa import exact
 from isa.errors import UserError
+from isa.target import Target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 
 F = NDArray[np.float64]
@@ -25,7 +26,7 @@ FRACTIONS = np.linspace(0.6, 1.3, 15)
 def _levels(options: SchemeOptions) -> int:
     given = options.own.get("levels", str(LEVELS))
     if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= LEVELS:
-        raise UserError(f"scheme 'pow2': levels={given}; requires an integer from 1 to {LEVELS}")
+        raise UserError(f"levels={given}; requires an integer from 1 to {LEVELS}")
     return int(given)
 
 
@@ -42,6 +43,11 @@ class Pow2Scheme:
     own_options: ClassVar[Mapping[str, str]] = {
         "levels": f"powers of two that a weight may be, from 1 to {LEVELS} (default: {LEVELS})"
     }
+
+    @staticmethod
+    def check_options(options: SchemeOptions, target: Target) -> None:
+        """Raise UserError for a number of powers that no weight has; called before any layer is looked at."""
+        _levels(options)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> PowerOfTwo:
         levels, shape = _levels(options), layer.weights.shape
