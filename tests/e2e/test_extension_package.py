@@ -184,7 +184,7 @@ def test_its_option_is_checked(powers: tuple[Path, dict[str, str]], tmp_path: Pa
     folder, env = powers
     wrong = ("--scheme", "pow2", "--scheme-option", option)
     done = call("escc", str(folder / "m.onnx"), *wrong, "-o", "m.bin", env=env, cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.count("error: ") == 1 and message in done.stderr, done.stderr
+    assert done.returncode == 2 and done.stderr.count("error: ") == 1 and message in done.stderr, done.stderr
 
 
 def test_its_report_counts_the_codes_as_weights(powers: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
