@@ -80,6 +80,7 @@ docs: $(VENV)/.installed ## Write the generated pages of docs/ again
 	$(BIN)/python -m escc.docs docs
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.pipeline
+	$(BIN)/python -m docs.scheme_tables
 
 .PHONY: site
 site: $(VENV)/.installed-dev ## Build the documentation as a site in OUT/site; a broken link or page stops it

@@ -28,33 +28,41 @@ class Measured:
 
 
 def commands(name: str, model: str, options: str, out: Path) -> list[list[str]]:
-    """Command lines that measure a model: they leave OUT/NAME.json, and the last one prints the accuracy."""
-    calibration, test = str(out / f"{model}.calibration.npz"), str(out / f"{model}.test.npz")
-    stem, prepare = out / name, [sys.executable, str(DATA / "prepare.py"), model]
-    compile_ = [str(BIN / "escc"), str(DATA / f"models/{model}.onnx"), "--calibration", calibration, *options.split()]
-    emulator = [str(BIN / "esc-emu"), "-q", f"{stem}.bin"]
+    """Command lines that measure a model of the data folder as `measure` wants them, its images prepared first."""
+    calibration, test = out / f"{model}.calibration.npz", out / f"{model}.test.npz"
+    prepare = [sys.executable, str(DATA / "prepare.py"), model]
     return [
-        [*prepare, calibration, "--split", "calib"],
-        [*prepare, test],
-        [*compile_, "-q", "--report", f"{stem}.report.json", "-o", f"{stem}.bin"],
-        [*emulator, "--stats-json", f"{stem}.json"],
-        [*emulator, "--eval", test],
+        [*prepare, str(calibration), "--split", "calib"],
+        [*prepare, str(test)],
+        *run_commands(out / name, DATA / f"models/{model}.onnx", calibration, test, options),
     ]
 
 
-def measure(name: str, model: str, lines: Sequence[Sequence[str]], out: Path) -> Measured | None:
-    """What the `lines` of `commands` find; None where the data folder does not have the model."""
-    if not (DATA / f"models/{model}.onnx").exists():
-        return None
-    printed, seconds = "", {}
+def run_commands(stem: Path, model: Path, calibration: Path, test: Path, options: str) -> list[list[str]]:
+    """Command lines that leave STEM.json and STEM.report.json, of which the last one prints the accuracy."""
+    compile_ = [str(BIN / "escc"), str(model), "--calibration", str(calibration), *options.split()]
+    emulator = [str(BIN / "esc-emu"), "-q", f"{stem}.bin"]
+    return [
+        [*compile_, "-q", "--report", f"{stem}.report.json", "-o", f"{stem}.bin"],
+        [*emulator, "--stats-json", f"{stem}.json"],
+        [*emulator, "--eval", str(test)],
+    ]
+
+
+def measure(stem: Path, lines: Sequence[Sequence[str]], limit_s: float | None = None) -> Measured:
+    """What the command lines, of which the last ones are those of `run_commands`, find.
+
+    Raises subprocess.TimeoutExpired if one takes more than `limit_s` seconds, CalledProcessError if one fails.
+    """
+    printed, seconds = "", dict[str, float]()
     for line in lines:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        printed = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout
+        printed = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True, timeout=limit_s).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds[Path(line[0]).name] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Measured(
         printed.split("(")[0].removeprefix("top-1").strip(),
-        json.loads((out / f"{name}.json").read_text())["totals"],
-        json.loads((out / f"{name}.report.json").read_text())["totals"],
+        json.loads(Path(f"{stem}.json").read_text())["totals"],
+        json.loads(Path(f"{stem}.report.json").read_text())["totals"],
         seconds["escc"],
     )

@@ -48,9 +48,9 @@ def commands(name: str, options: str, out: Path) -> list[list[str]]:
 
 def line(name: str, options: str, out: Path) -> str | None:
     """The line of a row, None where the data folder is missing."""
-    found = measured.measure(name, MODEL, commands(name, options, out), out)
-    if found is None:
+    if not (measured.DATA / f"models/{MODEL}.onnx").exists():
         return None
+    found = measured.measure(out / name, commands(name, options, out))
     gather = found.totals["gather_cycles"]
     whole = sum(gather.values())
     lost = [f"{100 * gather[what] / whole:.1f} %" if whole else "-" for what in ("conflict", "imbalance")]

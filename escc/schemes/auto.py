@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from escc.compress.about import About
 from escc.compress.decompose import Fit
 from escc.compress.mixed import ALL, asked_forms, best_form
 from escc.compress.price import price
@@ -114,6 +115,11 @@ class _Auto:
         text = options.own.get("forms")
         return _decomposed(layer, options) if text is None else best_form(layer, options, asked_forms(text))
 
+
+ABOUT = About(
+    form="that of `escalate` or `dense`, whichever has the least error plus price",
+    page="../compression.md#the-search",
+)
 
 auto = _Auto()
 SCHEME = auto

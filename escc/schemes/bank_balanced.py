@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from functools import partial
 
+from escc.compress.about import About
 from escc.compress.sparse import PatternScheme, number
 from passes.math.patterns import bank_balanced
 
 PIECES = 16
+
+ABOUT = About(
+    form="int8 weights, as many in each piece of an output channel; the others 0",
+    page="sparse.md",
+    read_by=("conv.gather",),
+    settings={"": "--scheme-option sparsity=0.7"},
+)
 
 SCHEME = PatternScheme(
     lambda options, banking: partial(bank_balanced, banks=number(options, "pieces", PIECES, 1 << 16)),

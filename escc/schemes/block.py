@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from escc.compress.about import About
 from escc.compress.sparse import PatternScheme
 from isa.errors import UserError
 from isa.gather import Banking
@@ -28,6 +29,13 @@ def _pattern(options: SchemeOptions, _: Banking) -> Pattern:
     rows, columns = _shape(options)
     return partial(blocks, rows=rows, columns=columns)
 
+
+ABOUT = About(
+    form="whole blocks of int8 weights, the others 0",
+    page="sparse.md",
+    read_by=("conv.gather",),
+    settings={"": "--scheme-option sparsity=0.7"},
+)
 
 SCHEME = PatternScheme(
     _pattern,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from escc.compress.about import About
 from escc.compress.fit_circulant import fit_circulant
 from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
 from isa.circulant import BLOCKS
@@ -61,5 +62,11 @@ class _Circulant:
         prices = Prices.of(layer, options)
         return form if prices.value(layer, form) < prices.value(layer, int8_of(layer)) else None
 
+
+ABOUT = About(
+    form="a value for each diagonal of a block of channels; to be trained",
+    page="circulant.md",
+    read_by=("load.circ",),
+)
 
 SCHEME = _Circulant()

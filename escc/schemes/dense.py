@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from escc.compress.about import About
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.weight_form import WeightForm
 
@@ -10,5 +11,11 @@ def dense(layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
     """Keeps every layer dense."""
     return None
 
+
+ABOUT = About(
+    form="int8, Huffman-coded",
+    page="../compression.md#bytes-on-the-machine",
+    read_by=("load.weights",),
+)
 
 SCHEME = dense

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from escc.compress.about import About
 from escc.compress.price import Cost, price
 from escc.compress.schemes import THOROUGH, Prices, Search, WithLevels, int8_of, most_bases, single_rung
 from isa.errors import UserError
@@ -52,5 +53,12 @@ def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost)
     least = 0.0 if options.byte_price else LEAST_SAVING * (options.network_bytes or layer.weights.size)
     return cost.cycles > now.cycles + UNCERTAIN_CYCLES and now.nbytes - cost.nbytes <= least
 
+
+ABOUT = About(
+    form="coefficients 0, ±1 (±2, ±4) times a few basis kernels",
+    page="../compression.md",
+    read_by=("load.coef",),
+    settings={"": "--scheme-option levels=4 --basis 6 --rate 0.5", "one-level": "--basis 6 --planes 1"},
+)
 
 SCHEME = escalate

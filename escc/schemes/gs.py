@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from escc.compress.about import About
 from escc.compress.sparse import BUNDLE, PatternScheme, choice
 from passes.decomposition.scheme import SchemeOptions
 from passes.math.patterns import gather_scatter
@@ -19,6 +20,13 @@ _BUNDLES = {"vertical": BUNDLE, "hybrid": 4, "horizontal": 1}
 def _bundle(options: SchemeOptions) -> int:
     return _BUNDLES[choice(options, "orientation", tuple(_BUNDLES))]
 
+
+ABOUT = About(
+    form="int8 weights, as many in each bank of a bundle of output channels; the others 0",
+    page="sparse.md",
+    read_by=("conv.gather",),
+    settings={"": "--scheme-option sparsity=0.7"},
+)
 
 SCHEME = PatternScheme(
     lambda options, banking: partial(gather_scatter, banks=banking.banks, bundle=banking.bundle),

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from escc.compress.about import About
 from escc.compress.initial import sizes
 from escc.compress.patches import Cut, Patch
 from escc.compress.quantise_vectors import VectorFit, quantise_vectors
@@ -131,5 +132,12 @@ class KMeans:
 def _default_prices(layer: ConvLayer, options: SchemeOptions) -> Prices:
     return Prices(Prices.of(layer, options, DEFAULT_RATE).byte, 0.0)
 
+
+ABOUT = About(
+    form="codes into a book of vectors",
+    page="kmeans.md",
+    read_by=("load.vq",),
+    settings={"": "--rate 0.1"},
+)
 
 SCHEME = KMeans()

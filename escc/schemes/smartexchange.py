@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from escc.compress.about import About
 from escc.compress.decompose import Fit
 from escc.compress.metric import Metric
 from escc.compress.patches import Cut, Patch
@@ -201,5 +202,12 @@ def _one_of(options: SchemeOptions, name: str, known: tuple[str, ...]) -> str:
         raise UserError(f"{name}={text} is unknown", f"--scheme-option {name}=..., one of {', '.join(known)}")
     return text
 
+
+ABOUT = About(
+    form="sums of a few vectors, each times 0, ±1, ±2 or ±4",
+    page="smartexchange.md",
+    read_by=("load.se", "load.coef"),
+    settings={"": "", "cheaper": "--rate 0.3 --cycle-rate 0.02", "published": "--scheme-option rule=weights"},
+)
 
 SCHEME = _Smartexchange()

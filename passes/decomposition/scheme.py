@@ -102,20 +102,20 @@ class Scheme(Protocol):
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None: ...
 
 
-def _files() -> dict[str, str]:
-    """The module of each scheme of the tree, by the name of the scheme."""
+def scheme_files() -> dict[str, str]:
+    """The dotted name of the module of each scheme of the tree, by the name of the scheme."""
     files = (file.name for file in iter_modules(import_module(GROUP).__path__))
     return {file.replace("_", "-"): f"{GROUP}.{file}" for file in files}
 
 
 def scheme_names() -> list[str]:
     """Names of all installed schemes, in alphabetical order; no scheme is imported for that."""
-    return sorted({*_files(), *(point.name for point in found.points(GROUP))})
+    return sorted({*scheme_files(), *(point.name for point in found.points(GROUP))})
 
 
 def load_scheme(name: str) -> Scheme:
     """The installed scheme of that name. Raises UserError listing those there are, or if it is there twice."""
-    files, added = _files(), {point.name: point for point in found.points(GROUP)}
+    files, added = scheme_files(), {point.name: point for point in found.points(GROUP)}
     if name in files and name in added:
         raise UserError(
             f"two schemes have the name '{name}', that of escc and '{added[name].value}'",
