@@ -313,6 +313,14 @@ class ProgramOp(IRDLOperation):
         check_program(self)
 
 
+def group_name(layers: Sequence[LayerOp]) -> str:
+    """What one of the `ProgramOp.groups` is called: a layer by its own name, layers side by side by the names of the
+    first and the last, as `conv1..pool1`.
+    """
+    first, last = layers[0].layer_name.data, layers[-1].layer_name.data
+    return first if len(layers) == 1 else f"{first}..{last}"
+
+
 @irdl_op_definition
 class BandsOp(IRDLOperation):
     """Layers that run side by side, one band of rows after the other, so that a tensor between them needs the place of

@@ -101,9 +101,9 @@ class Report:
         """Observer of `escc.driver.run_passes`: reads what the last pass of a level left."""
         if weights := _weights_of(module):
             self._weights = weights
-        layers = [op for op in module.walk() if isinstance(op, bfs.LayerOp)]
-        if layers:
-            self._tiles = {layer.layer_name.data: _tile_of(layer) for layer in layers}
+        groups = [layers for op in module.walk() if isinstance(op, bfs.ProgramOp) for layers in op.groups]
+        if groups:
+            self._tiles = {bfs.group_name(layers): _tile_of(layers[-1]) for layers in groups}
 
     def layers(self, program: Program) -> list[LayerReport]:
         """A line for each layer of a program."""

@@ -169,7 +169,7 @@ class Verification:
         shape = (layer.output.h, layer.output.w, layer.output.c)
         known = self._exact.by_node
         return self._key(
-            n for n in layer.nodes if n not in known or known[n][1].shape[1:] == shape or known[n][2] is None
+            n for n in layer.nodes if n in known and (known[n][1].shape[1:] == shape or known[n][2] is None)
         )
 
     def _disturbed_runs(self, module: ModuleOp, seed: int) -> list[Values]:

@@ -36,6 +36,14 @@ def _replace(rewriter: PatternRewriter, old: Operation, new: Operation, *origin:
     rewriter.replace(old, new)
 
 
+def _vanish(rewriter: PatternRewriter, op: Operation) -> None:
+    """Let an operation that changes nothing disappear; what computes its operand stands for its node too."""
+    operand = op.operands[0]
+    if isinstance(operand.owner, Operation):
+        operand.owner.location = fused(operand.owner, op)
+    rewriter.replace(op, [], [operand])
+
+
 class FuseLookupIntoRequantize(RewritePattern):
     """requantize + lookup: the table follows the clamp (composed with the table that is already there)."""
 
@@ -107,7 +115,7 @@ class ComposeLookups(RewritePattern):
         elif op.input.type == op.output.type and bool(
             (op.table.array.view(np.uint8) == np.arange(256, dtype=np.uint8)).all()
         ):
-            rewriter.replace(op, [], [op.input])
+            _vanish(rewriter, op)
 
 
 class ComposeSlices(RewritePattern):
@@ -126,7 +134,7 @@ class ComposeSlices(RewritePattern):
                 _replace(rewriter, op, merged, first, op)
                 rewriter.erase(first)
         elif op.input.type == op.output.type and not any(offsets) and strides == (1, 1):
-            rewriter.replace(op, [], [op.input])
+            _vanish(rewriter, op)
 
 
 def _composed(first: esc.SliceOp, second: esc.SliceOp) -> tuple[Sequence[int], Sequence[int]] | None:

@@ -144,7 +144,7 @@ def _group(lowerings: Sequence[LayerLowering], delays: Sequence[int], rules: Rul
     names = {op.tensor: None for layer in layers for op in layer.residents if op.tensor != last.layer.output}
     read = [name for name in names if last.tensor(name).storage not in inner]
     stored = [StoredTensor(tensor, last.whole(tensor)) for tensor in (output, *map(last.tensor, read))]
-    name = last.layer.layer_name.data
+    name = bfs.group_name(layers)
     faults = layer_faults(instructions, stored[0], stored[1:], last.arena_base, last.target)
     if faults:
         raise UserError([f"layer '{name}': {fault}" for fault in faults])
@@ -153,7 +153,7 @@ def _group(lowerings: Sequence[LayerLowering], delays: Sequence[int], rules: Rul
         name,
         last.layer.kind.data if len(layers) == 1 else BANDS,
         last.layer.output.string_value(),
-        [n.data for layer in layers for n in layer.nodes.data],
+        list(dict.fromkeys(n.data for layer in layers for n in layer.nodes.data)),
         sum(layer.macs.value.data for layer in layers),
         sum(layer.weights.value.data for layer in layers),
         [_extent(constant) for constant in used.values()],

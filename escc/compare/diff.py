@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from escc.compare.figures import Comparison, FigurePart, Figures, LayerFigures
+from escc.compare.figures import Comparison, FigurePart, Figures, LayerFigures, total_of
 from escc.compare.ours import figures_of
 from escc.files import read_input
 from isa.errors import UserError
@@ -68,19 +68,64 @@ def _system(name: str, old: Run, new: Run) -> Iterator[str]:
     yield f"{printable(name)}: {_change(old.total.cycles, new.total.cycles)} cycles, " + (
         f"{_change(old.total.energy, new.total.energy, 1)} uJ, {_change(old.total.dram, new.total.dram)} bytes of DRAM"
     )
-    was, now = ({layer.name: layer.figures for layer in run.layers} for run in (old, new))
-    deltas = {layer: now[layer].cycles - was[layer].cycles for layer in was if layer in now}
+    pairs = _pairs(old.layers, new.layers)
+    both = [pair for pair in pairs if pair.old and pair.new]
     least = _SMALL * max(old.total.cycles, 1)
-    large = sorted((layer for layer in deltas if abs(deltas[layer]) >= least), key=lambda n: -abs(deltas[n]))
-    for layer in large:
-        yield f"  {printable(layer)}: {_change(was[layer].cycles, now[layer].cycles)}: {_why(was[layer], now[layer])}"
-    small = [d for layer, d in deltas.items() if layer not in large and d]
+    large = sorted((pair for pair in both if abs(pair.delta) >= least), key=lambda pair: (-abs(pair.delta), pair.name))
+    for pair in large:
+        was, now = (total_of(layer.figures for layer in side) for side in (pair.old, pair.new))
+        yield f"  {printable(pair.name)}: {_change(was.cycles, now.cycles)}: {_why(was, now)}"
+    small = [pair.delta for pair in both if pair not in large and pair.delta]
     if small:
         yield f"  {len(small)} layers changed less: {sum(small):+,.0f} together"
-    for title, one, other in (("gone", was, now), ("new", now, was)):
-        lost = [printable(layer) for layer in one if layer not in other]
+    for title, lost in (("gone", [p for p in pairs if not p.new]), ("new", [p for p in pairs if not p.old])):
         if lost:
-            yield f"  {title}: {', '.join(lost)}"
+            yield f"  {title}: {', '.join(printable(pair.name) for pair in lost)}"
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The layers of two runs that compute the same; none on the side of a run that does not compute it."""
+
+    old: tuple[LayerFigures, ...]
+    new: tuple[LayerFigures, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the layer; where layers ran side by side in one run alone, the names of both runs."""
+        was, now = (" + ".join(layer.name for layer in side) for side in (self.old, self.new))
+        return was or now if was == now or not was or not now else f"{was} -> {now}"
+
+    @property
+    def delta(self) -> float:
+        """Cycles more than before."""
+        return sum(x.figures.cycles for x in self.new) - sum(x.figures.cycles for x in self.old)
+
+
+def _pairs(old: Sequence[LayerFigures], new: Sequence[LayerFigures]) -> list[_Pair]:
+    """Layers of one name and main node, then what shares nodes of the others: layers that run side by side in one run
+    are compared with the same layers one after the other, or side by side in other company.
+    """
+
+    def identity(layer: LayerFigures) -> tuple[str, ...]:
+        return (layer.name, *layer.nodes[:1])
+
+    was, now = ({identity(layer): layer for layer in side} for side in (old, new))
+    pairs = [_Pair((was[key],), (now[key],)) for key in was if key in now]
+    left = [_Pair((was[key],), ()) for key in was if key not in now]
+    for key in now:
+        if key in was:
+            continue
+        joined = _Pair((), (now[key],))
+        nodes = set(now[key].nodes)
+        apart: list[_Pair] = []
+        for pair in left:
+            if any(nodes & set(layer.nodes) for layer in pair.old):
+                joined = _Pair(joined.old + pair.old, pair.new + joined.new)
+            else:
+                apart.append(pair)
+        left = [*apart, joined]
+    return pairs + left
 
 
 def _change(before: float, after: float, digits: int = 0) -> str:

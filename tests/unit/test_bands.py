@@ -143,6 +143,10 @@ def test_layers_side_by_side_are_one_layer_of_the_program(small: str) -> None:
     together = [layer for layer in program.layers if layer.kind == "bands"]
     assert together and all(len(layer.nodes) > 1 for layer in together)
     alone = to_program(lower(block(), small, bands=False))
+    names = [layer.name for layer in alone.layers]
+    for layer in together:
+        first, last = layer.name.split("..")
+        assert names.index(first) < names.index(last) and first not in {x.name for x in program.layers}
     assert sum(layer.macs for layer in program.layers) == sum(layer.macs for layer in alone.layers)
     assert sum(layer.weights for layer in program.layers) == sum(layer.weights for layer in alone.layers)
 

@@ -10,6 +10,7 @@ import pytest
 from sample_models import residual_model
 
 from escc.cli.compare import main
+from escc.compare.diff import difference
 from escc.compare.figures import Comparison, FigurePart, Figures
 from escc.compare.tables import lines_of
 from escc.compare.works import layer_works
@@ -199,6 +200,42 @@ def test_statistics_of_runs_can_be_compared_too(files: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert main(["--diff", str(files / "dense.json"), str(files / "escalate.json")]) == 0
     assert capsys.readouterr().out.startswith("run: ")
+
+
+def test_layers_side_by_side_are_compared_with_the_same_layers_one_by_one(tmp_path: Path) -> None:
+    def run(name: str, layers: dict[str, tuple[tuple[str, ...], float]]) -> str:
+        def row(cycles: float) -> dict[str, object]:
+            parts = {"energy_uj": {"total": 1.0}, "dram_bytes": {"total": 0}, "stall_cycles": {"total": 0}}
+            return {"cycles": cycles, "compute_cycles": cycles, "busy_cycles": {"compute": cycles}, **parts}
+
+        rows = [{"name": n, "nodes": list(nodes), **row(cycles)} for n, (nodes, cycles) in layers.items()]
+        total = row(sum(cycles for _, cycles in layers.values()))
+        (tmp_path / name).write_text(json.dumps({"totals": total, "layers": rows}))
+        return str(tmp_path / name)
+
+    apart = run(
+        "apart.json",
+        {"c1": (("c1", "r1"), 70), "p1": (("p1",), 30), "e1": (("e1", "cat"), 20), "e2": (("e2", "cat"), 20)},
+    )
+    beside = run(
+        "beside.json", {"c1..p1": (("c1", "r1", "p1"), 60), "e1": (("e1", "cat"), 30), "e2": (("e2", "cat"), 20)}
+    )
+    other = run("other.json", {"c1": (("c1", "r1"), 70), "p1..e1": (("p1", "e1", "cat"), 40), "x": (("x",), 1)})
+    once = run("once.json", {"p1": (("c1", "r1", "p1"), 60)})  # as layers side by side were once called
+
+    def lines(before: str, after: str) -> list[str]:
+        return list(difference(before, after))[1:]
+
+    assert lines(apart, beside) == [
+        "  c1 + p1 -> c1..p1: 100 -> 60 (-40.0%): compute -40",
+        "  e1: 20 -> 30 (+50.0%): compute +10",
+    ]
+    assert lines(beside, apart)[0] == "  c1..p1 -> c1 + p1: 60 -> 100 (+66.7%): compute +40"
+    assert lines(beside, other) == ["  new: x"]  # what shares nodes takes as long as before
+    assert lines(once, apart) == [
+        "  p1 -> c1 + p1: 60 -> 100 (+66.7%): compute +40",
+        "  new: e1, e2",
+    ]
 
 
 @pytest.mark.parametrize(

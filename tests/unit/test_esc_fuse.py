@@ -143,6 +143,18 @@ def test_what_changes_nothing_disappears():
     assert counts(after)["esc.lookup"] == counts(after)["esc.slice"] == 0
 
 
+def test_what_disappears_leaves_its_name_to_what_computes_its_value():
+    graph = Graph(4, 4, 4, signed=False)
+    both = graph.concat(graph.conv(graph.x, 4), graph.conv(graph.x, 4))
+    table = np.arange(256, dtype=np.uint8)
+    same = graph.append(esc.LookupOp(both, table, esc.tensor_type(both)))
+    for value, name in ((both, "cat"), (same, "relu")):
+        value.owner.location = locations.named(name)
+    after = fused(graph.module(graph.conv(same, 4)))
+    (concat,) = [op for op in after.walk() if isinstance(op, esc.ConcatOp)]
+    assert locations.node_names(concat) == ("cat", "relu")
+
+
 def test_a_long_chain_costs_in_proportion_to_its_length(monkeypatch):
     """Merging it one by one makes no list of all its names for each operation."""
     copied = 0

@@ -36,7 +36,7 @@ bfs.program attributes {target = "esc1"} {
   }
 }
 
-// CHECK:       eisa.layer "/second" "bands" -> @t2 attributes {nodes = ["/first", "/second"]
+// CHECK:       eisa.layer "/first../second" "bands" -> @t2 attributes {nodes = ["/first", "/second"]
 // CHECK-NEXT:    eisa.load.act {{.*}}segment=2, h=2
 // CHECK-NEXT:    eisa.post.pool act=0x20,
 // CHECK-NEXT:    eisa.load.act {{.*}}y=2, h=2
