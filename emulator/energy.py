@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from emulator.recording import Longs
 from isa.counts import Count
+from isa.table import INSTRUCTIONS
 from isa.target import PerMemory, Target
 
 SCRATCHPADS = ("act", "coef", "par", "psum")
@@ -17,11 +18,14 @@ DRAM_COUNTS = {
     "weights": Count.DRAM_WEIGHTS,
     "parameters": Count.DRAM_PARAMETERS,
 }
-COMPONENTS = ("dram", *MEMORIES, "accumulators", "mac_rows", "post", "leakage")
+COMPONENTS = ("dram", *MEMORIES, "accumulators", "mac_rows", "gather", "post", "leakage")
+"""Beside these there may be components of instructions from other packages, which declare what logic they switch."""
 
 
 def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target) -> dict[str, float]:
-    """Microjoule of every component of `COMPONENTS` for event counts [len(Count)] and a stretch of `cycles`."""
+    """Microjoule of every component of `COMPONENTS`, and of those that other packages add, for event counts
+    [len(Count)] and a stretch of `cycles`.
+    """
     e = target.energy
 
     def n(count: Count) -> float:
@@ -36,6 +40,10 @@ def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target)
         picojoule[name] = pad(e.sram_read_byte, name) * n(read) + pad(e.sram_write_byte, name) * n(write)
     picojoule["accumulators"] = e.add_int8 * n(Count.CA_ADD_INT8) + e.add_int32 * n(Count.CA_ADD_INT32)
     picojoule["mac_rows"] = e.mul_int8 * n(Count.MAC_MUL_INT8) + e.add_int32 * n(Count.MAC_ADD_INT32)
+    for spec in INSTRUCTIONS:
+        for logic in spec.switching(target):
+            already = picojoule.get(logic.component, 0.0)
+            picojoule[logic.component] = already + logic.picojoule(target) * n(logic.count)
     picojoule["post"] = (
         e.add_int8 * n(Count.POST_ADD_INT8)
         + e.add_int32 * n(Count.POST_ADD_INT32)

@@ -118,7 +118,7 @@ def _summary(data: Data) -> list[tuple[str, str]]:
         f"{name} {quantity(n['read'], 'B')} read, {quantity(n['write'], 'B')} written"
         for name, n in totals["scratchpad_bytes"].items()
     )
-    parts = sorted(((n, name) for name, n in energy.items() if name != "total"), reverse=True)
+    parts = sorted(((n, name) for name, n in energy.items() if name != "total" and n), reverse=True)
     power = ", ".join(f"{name.replace('_', ' ')} {quantity(n * 1e-6, 'J')}" for n, name in parts)
     bound = totals["lower_bound"]
     needs = ", ".join(

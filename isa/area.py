@@ -75,6 +75,18 @@ def area_text(target: Target) -> str:
     return f"{head}, without wiring, clock tree, control and decoders\n" + "".join(rows)
 
 
+def logic_energy_text(target: Target) -> str:
+    """Comment lines of a target file: the energy of logic that belongs to single instructions, which follows from its
+    area.
+    """
+    rows = [
+        f"#   {logic.picojoule(target):.3f} pJ: {logic.what}\n"
+        for spec in INSTRUCTIONS
+        for logic in spec.switching(target)
+    ]
+    return "# energy of logic by its area, as that of an adder of 8 bits\n" + "".join(rows) if rows else ""
+
+
 def macro_mm2(size: int, port: int) -> float:
     """The mm2 of an SRAM macro of `size` bytes with a port of `port` bytes (4, 16 or 32), at 45 nm.
 

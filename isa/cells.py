@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isa.counts import Count
+
+if TYPE_CHECKING:
+    from isa.target import Target
 
 # Arithmetic synthesised for TSMC 45 nm, um2: W. Dally, "High-performance hardware for machine learning", NIPS 2015;
 # also in Hennessy and Patterson, "Computer architecture", 6th edition, figure 1.13, beside the energies of Horowitz.
@@ -22,3 +28,22 @@ class Cells:
     name: str
     count: int
     um2: float
+
+
+@dataclass(frozen=True)
+class LogicEnergy:
+    """Logic that works when an event is counted: the component of the statistics that its energy belongs to, what an
+    event is, and its um2 at 45 nm that switch.
+    """
+
+    component: str
+    count: Count
+    what: str
+    um2: float
+
+    def picojoule(self, target: Target) -> float:
+        """Energy of an event. Logic of the area of an adder of 8 bits takes the energy of one.
+
+        Area and energy of that adder are those of the same published synthesis (see above).
+        """
+        return target.energy.add_int8 * self.um2 / ADD_INT8

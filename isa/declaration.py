@@ -20,7 +20,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from isa.cells import Cells
+from isa.cells import Cells, LogicEnergy
 from isa.counts import Count
 from isa.errors import UserError
 from isa.extents import Extent
@@ -110,6 +110,7 @@ Cycles: TypeAlias = Callable[[Values, Target], Number]
 Counts: TypeAlias = Callable[[Values, Target], Mapping[Count, Number]]
 Memories: TypeAlias = Callable[[Target], Mapping[str, int]]
 Arithmetic: TypeAlias = Callable[[Target], Sequence[Cells]]
+Switching: TypeAlias = Callable[[Target], Sequence[LogicEnergy]]
 
 
 def _nothing(*_: Any) -> tuple[Any, ...]:
@@ -132,7 +133,8 @@ class InstructionSpec:
     - `cycles` are those of the unit that executes a legal instruction, start-up included (loads and stores: those of
       the scratchpad side), and `counts` its events. Each is None where data decide; the unit records the rest.
     - `memories` are the bytes, over the whole machine, of memories for operands that exist for this instruction.
-    - `arithmetic` is what the machine has of adders, multipliers and the like for this instruction alone.
+    - `arithmetic` is what the machine has of adders, multipliers and the like for this instruction alone, and
+      `switching` what of it works at each of the events that this instruction alone counts.
     """
 
     mnemonic: str
@@ -146,6 +148,7 @@ class InstructionSpec:
     counts: Counts | None = None
     memories: Memories = _no_memories
     arithmetic: Arithmetic = _nothing
+    switching: Switching = _nothing
     fields: tuple[Field, ...] = field(init=False)
     offsets: MappingProxyType[str, int] = field(init=False, repr=False, compare=False)
 

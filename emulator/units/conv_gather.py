@@ -58,6 +58,8 @@ def record(entry: Entry, v: Values, inputs: GatherInputs) -> None:
         **multiplications(products),
         Count.WEIGHT_NONZEROS: entries,
         Count.REGISTERS_READ: products,
+        Count.GATHER_PRODUCTS: products,
+        Count.GATHER_GROUPS: groups * sets,
         Count.GATHER_WORK: entries * sets,
         Count.GATHER_CONFLICT: (groups - least) * width * sets,
         Count.GATHER_IMBALANCE: (least * width - entries) * sets,

@@ -19,7 +19,7 @@ _FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Mapping[str, float
 )
 _KINDS = {
     "DRAM": ("dram",),
-    "arithmetic": ("arithmetic", "mac_rows", "accumulators", "post"),
+    "arithmetic": ("arithmetic", "mac_rows", "accumulators", "gather", "post"),
     "memory of activations": ("act", "out", "activations", "inputs"),
     "memory of weights": ("coef", "par", "weights", "filters"),
     "memory of sums": ("psum", "sums"),

@@ -21,6 +21,7 @@ COMPONENT_TEXT = {
     "registers": "coefficient registers",
     "fifo": "broadcast FIFOs",
     "mac_rows": "MAC rows",
+    "gather": "sorter and crossbar of conv.gather",
     "post": "post unit",
 }
 """Names other than those of `emulator.energy.COMPONENTS`."""

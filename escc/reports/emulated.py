@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from emulator.bounds import RESOURCES
-from emulator.energy import COMPONENTS
 from emulator.statistics import STALLS
 from escc.reports.bars import bars
 from escc.reports.components import COMPONENT_TEXT, STALL_TEXT, host_card
@@ -77,7 +76,8 @@ def _cycles(data: Data) -> Chart:
 
 
 def _energy(data: Data) -> Chart:
-    parts = {COMPONENT_TEXT.get(name, name): [d["energy_uj"][name] for d in data["layers"]] for name in COMPONENTS}
+    kinds = [name for name, value in data["totals"]["energy_uj"].items() if name != "total" and value]
+    parts = {COMPONENT_TEXT.get(name, name): [d["energy_uj"][name] for d in data["layers"]] for name in kinds}
     return bars("Energy by component", "Microjoule of an image.", _names(data), parts, "µJ", ",.3f")
 
 

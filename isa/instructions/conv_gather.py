@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isa.cells import ADD_INT8, FLIP_FLOP, MULTIPLEXER, Cells, LogicEnergy
 from isa.costs import Counted, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
@@ -115,6 +116,66 @@ def counts(v: Values, target: Target) -> Counted:
     }
 
 
+def _bits(n: int) -> int:
+    """Bits of a number below n."""
+    return max(1, (n - 1).bit_length())
+
+
+def sorter_stages(target: Target) -> int:
+    """Stages of the bitonic network that sorts the entries of a group: with 2^k inputs, k (k + 1) / 2."""
+    depth = _bits(lanes(target))
+    return depth * (depth + 1) // 2
+
+
+def entry_bits(target: Target) -> int:
+    """Bits of an entry in the sorter: weight, output channel of the bundle, and byte of the window."""
+    return 8 + _bits(lanes(target)) + _bits(window_room(target))
+
+
+def _exchange_um2(target: Target) -> float:
+    """A comparator of output channels, and two multiplexers a bit that exchange two entries."""
+    return ADD_INT8 * _bits(lanes(target)) / 8 + 2 * entry_bits(target) * MULTIPLEXER
+
+
+def _crossbar_um2(target: Target) -> float:
+    """What brings the byte of any bank to one multiplier: a tree of multiplexers a bit."""
+    return 8 * (lanes(target) - 1) * MULTIPLEXER
+
+
+def _segment_um2(target: Target) -> float:
+    """What a multiplier has for the sums of a group by output channel: a multiplexer that lets the adder of the tree
+    begin anew, and one in each stage of the network that brings the sum to the register of its channel.
+    """
+    depth = _bits(lanes(target))
+    bits = 16 + depth  # of a sum of as many products as there are multipliers
+    return bits * (1 + depth) * MULTIPLEXER
+
+
+def arithmetic(target: Target) -> Sequence[Cells]:
+    """The sorter, which the machine has once because all blocks take the same entries; in each block the crossbar and
+    the segments of the adder tree.
+    """
+    inputs, stages = 1 << _bits(lanes(target)), sorter_stages(target)
+    each = target.array.blocks * lanes(target)
+    return (
+        Cells("exchange of the gather sorter", stages * inputs // 2, _exchange_um2(target)),
+        Cells("register of an entry in the gather sorter", stages * inputs, entry_bits(target) * FLIP_FLOP),
+        Cells("output of the gather crossbar", each, _crossbar_um2(target)),
+        Cells("segment of the gather tree", each, _segment_um2(target)),
+    )
+
+
+def switching(target: Target) -> Sequence[LogicEnergy]:
+    """The whole sorter works for each group, one crossbar output and one segment for each product."""
+    inputs, stages = 1 << _bits(lanes(target)), sorter_stages(target)
+    sorter = stages * inputs * (_exchange_um2(target) / 2 + entry_bits(target) * FLIP_FLOP)
+    product = _crossbar_um2(target) + _segment_um2(target)
+    return (
+        LogicEnergy("gather", Count.GATHER_GROUPS, "a group in the sorter of conv.gather", sorter),
+        LogicEnergy("gather", Count.GATHER_PRODUCTS, "a product of conv.gather in crossbar and tree", product),
+    )
+
+
 SPEC = InstructionSpec(
     "conv.gather",
     0x13,
@@ -143,4 +204,6 @@ SPEC = InstructionSpec(
     rules=rules,
     extents=extents,
     counts=counts,
+    arithmetic=arithmetic,
+    switching=switching,
 )

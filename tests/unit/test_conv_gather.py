@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emulator.handlers import UNITS
 from emulator.machine import Machine
 from emulator.recording import Entry, Recorder
+from isa.area import logic_energy_text
 from isa.counts import Count
 from isa.errors import UserError
 from isa.formats import Scratchpad
@@ -144,6 +145,24 @@ def test_cycles_are_those_of_the_fullest_bank(entries, groups, least):
     assert counts[Count.GATHER_IMBALANCE] == 3 * (30 * least - sum(entries))
     assert counts[Count.MULTIPLICATIONS] == counts[Count.REGISTERS_READ] == 70 * sum(entries)
     assert counts[Count.ACT_READ] == counts[Count.REGISTERS_WRITE] == 70 * 192
+    assert counts[Count.GATHER_GROUPS] == 3 * groups and counts[Count.GATHER_PRODUCTS] == 70 * sum(entries)
+
+
+def test_sorter_and_crossbar_take_energy():
+    """A sorter of 32 inputs has 15 stages of 16 exchanges; it takes entries of 8 + 5 + 10 bits (see `isa.cells`)."""
+    exchange, register = 16 * (36 * 5 / 8 + 2 * 23 * 1.862), 32 * 23 * 4.522
+    crossbar, segment = 8 * 29 * 1.862, 21 * 6 * 1.862
+    group, product = 0.03 / 36 * 15 * (exchange + register), 0.03 / 36 * (crossbar + segment)
+    g = Geometry(7, 10, 192, 1, 1, 1, 1, (0, 0, 0, 0), 1)
+    program = gather_program(g, weights_in_banks([60, 40, 20]), 3, 1)
+    run = Machine(program).run([nchw(np.ones((7, 10, 192), np.uint8))], stats=True)
+    energy = run.statistics.data["layers"][0]["energy_uj"]
+    assert energy["gather"] == pytest.approx((3 * 60 * group + 70 * 120 * product) * 1e-6)
+    assert run.statistics.data["totals"]["energy_uj"]["total"] == pytest.approx(
+        sum(value for name, value in run.statistics.data["totals"]["energy_uj"].items() if name != "total")
+    )
+    assert f"{product:.3f} pJ: a product of conv.gather" in logic_energy_text(TARGET)
+    assert f"{group:.3f} pJ: a group in the sorter" in logic_energy_text(TARGET)
 
 
 def test_windows_sums_and_expansion_bound_a_set():

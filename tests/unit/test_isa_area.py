@@ -41,6 +41,10 @@ def test_parts_equal_hand_computation() -> None:
     assert parts["register of a weight and a sum"] == (960, pytest.approx(960 * 40 * 4.522e-6))
     assert parts["lane of the post unit"] == (32, pytest.approx(32 * (4 * 36 + 4 * 137 + 3 * 3495) * 1e-6))
     assert parts["adder or comparator of 32 bits for pooling"] == (96, pytest.approx(96 * 137e-6))  # 3 a lane
+    assert parts["exchange of the gather sorter"] == (240, pytest.approx(240 * (22.5 + 2 * 23 * 1.862) * 1e-6))
+    assert parts["register of an entry in the gather sorter"] == (480, pytest.approx(480 * 23 * 4.522e-6))
+    assert parts["output of the gather crossbar"] == (960, pytest.approx(960 * 8 * 29 * 1.862e-6))
+    assert parts["segment of the gather tree"] == (960, pytest.approx(960 * 21 * 6 * 1.862e-6))
     assert area_mm2(ESC1) == pytest.approx(sum(mm2 for _, mm2 in parts.values()))
 
 
