@@ -267,6 +267,7 @@ def _ports(program: ProgramOp, kind: type[InputOp] | type[OutputOp]) -> tuple[Po
             tensor=_tensor(op, op.tensor).ref,
             softmax_axis=None if op.softmax_axis is None else op.softmax_axis.value.data,
             logarithm=op.logarithm is not None,
+            arg_max=op.arg_max,
             mean=float_values(op.mean),
             std=float_values(op.std),
             channel_order="" if op.channel_order is None else op.channel_order.data,
@@ -387,7 +388,7 @@ def from_program(program: Program) -> ModuleOp:
     for kind, ports in ((InputOp, program.inputs), (OutputOp, program.outputs)):
         for p in ports:
             properties = port_properties(
-                p.name, p.shape, p.softmax_axis, p.mean, p.std, p.channel_order, p.view, p.perm, p.logarithm
+                p.name, p.shape, p.softmax_axis, p.mean, p.std, p.channel_order, p.view, p.perm, p.logarithm, p.arg_max
             )
             ops.append(kind.create(properties={**properties, "tensor": SymbolRefAttr(symbols[p.tensor])}))
     position = 0

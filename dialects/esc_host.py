@@ -30,6 +30,7 @@ from dialects.esc_base import (
     shape_of,
 )
 from isa import reference
+from isa.program import ArgMax
 
 
 @irdl_op_definition
@@ -141,3 +142,40 @@ class SoftmaxOp(EscOp):
             raise VerifyException(f"axis {self.axis.value.data} outside rank {rank}")
         if self.axis.value.data == 0 and shape_of(self.input)[0] == 1:
             raise VerifyException("axis 0 is that of the images; requires another")
+
+
+@irdl_op_definition
+class ArgMaxOp(EscOp):
+    """Host: index of the largest number along `axis`, int64: of equal ones the first, or the last with `last`.
+
+    The axis has extent 1 in the result, or is none there.
+    """
+
+    name = "esc.arg_max"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.host:arg_max"
+    ONNX_FORM: ClassVar[str] = "escc.onnx_export.forms.host:arg_max"
+    input = operand_def(TensorType)
+    axis = prop_def(IntegerAttr)
+    last = opt_prop_def(UnitAttr)
+    output = result_def(TensorType)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
+
+    def __init__(self, x: SSAValue, result: TensorType[Attribute], axis: int, last: bool = False):
+        properties = {"axis": IntegerAttr(axis, i64), "last": UnitAttr() if last else None}
+        super().__init__(operands=[x], result_types=[result], properties=properties)
+
+    @property
+    def choice(self) -> ArgMax:
+        """What is chosen of which scores."""
+        return ArgMax(shape_of(self.input), self.axis.value.data, self.last is not None)
+
+    def compute(self, args: Sequence[Array]) -> Array:
+        return self.choice.of(args[0], shape_of(self.output))
+
+    def verify_(self) -> None:
+        check_element(self.input, f32, "input")
+        check_element(self.output, i64, "output")
+        if fault := self.choice.fault(shape_of(self.output)):
+            raise VerifyException(fault)

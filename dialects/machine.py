@@ -31,6 +31,7 @@ from dialects.attributes import i64_array, integer, ints
 from dialects.esc import QType
 from isa.formats import TensorFormat
 from isa.layout import TensorLayout
+from isa.program import ArgMax
 from isa.target import Target, TargetError, installed_target, parse_target
 
 FORMATS = {"raw": TensorFormat.RAW, "bitmap": TensorFormat.BITMAP}
@@ -97,7 +98,8 @@ class PortDecl(IRDLOperation):
 
     Inputs may say how an image becomes the tensor (`mean`, `std`, `channel_order`); outputs may be transposed (`view`
     and `perm`, as of `esc.dequantize`) and end in a Softmax over `softmax_axis` of `shape`, computed by the host, or in
-    its `logarithm`.
+    its `logarithm`. With `arg_max_axis`, all this makes `scores`, a shape, and the output is the index of the largest
+    along that axis: of equal ones the first, or with `arg_max_last` the last.
     """
 
     port_name = prop_def(StringAttr)
@@ -106,10 +108,25 @@ class PortDecl(IRDLOperation):
     perm = opt_prop_def(DenseArrayBase)
     softmax_axis = opt_prop_def(IntegerAttr)
     logarithm = opt_prop_def(UnitAttr)
+    scores = opt_prop_def(DenseArrayBase)
+    arg_max_axis = opt_prop_def(IntegerAttr)
+    arg_max_last = opt_prop_def(UnitAttr)
     mean = opt_prop_def(ArrayAttr[FloatAttr])
     std = opt_prop_def(ArrayAttr[FloatAttr])
     channel_order = opt_prop_def(StringAttr)
     irdl_options = (ParsePropInAttrDict(),)
+
+    @property
+    def arg_max(self) -> ArgMax | None:
+        """The choice that an output ends in, None if it is float."""
+        if self.scores is None or self.arg_max_axis is None:
+            return None
+        return ArgMax(ints(self.scores), self.arg_max_axis.value.data, self.arg_max_last is not None)
+
+    def verify_(self) -> None:
+        parts = (self.scores, self.arg_max_axis, self.arg_max_last)
+        if self.arg_max is None and any(part is not None for part in parts):
+            raise VerifyException("an ArgMax needs both scores and arg_max_axis")
 
 
 def port_properties(
@@ -122,6 +139,7 @@ def port_properties(
     view: Sequence[int] = (),
     perm: Sequence[int] = (),
     logarithm: bool = False,
+    arg_max: ArgMax | None = None,
 ) -> dict[str, Attribute]:
     """Properties of a `PortDecl`; what is absent is left out."""
     properties: dict[str, Attribute] = {"port_name": StringAttr(name), "shape": i64_array(shape)}
@@ -131,6 +149,9 @@ def port_properties(
         properties["softmax_axis"] = integer(softmax_axis)
     if logarithm:
         properties["logarithm"] = UnitAttr()
+    if arg_max is not None:
+        properties |= {"scores": i64_array(arg_max.shape), "arg_max_axis": integer(arg_max.axis)}
+        properties |= {"arg_max_last": UnitAttr()} if arg_max.last else {}
     if mean:
         properties["mean"] = floats(mean)
     if std:

@@ -42,8 +42,8 @@ def batch_size(program: Program) -> int:
 
 
 def classes(model: Program | Machine) -> int:
-    """Number of classes of the only output. Raises `UserError` if the model is no classifier."""
-    shapes = [p.shape for p in model.outputs]
+    """Number of classes of the only output, scores or their ArgMax. Raises `UserError` for a model of other outputs."""
+    shapes = [p.scores if isinstance(p, Port) else p.shape for p in model.outputs]
     if len(shapes) != 1 or math.prod(shapes[0]) != max(shapes[0], default=0) or len(model.inputs) != 1:
         inputs, outputs = (
             ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) for ports in (model.inputs, model.outputs)
@@ -110,7 +110,13 @@ def predict(
 def scores(
     machine: Machine, x: NDArray[Any], jobs: int, progress: Callable[[int], None] | None = None
 ) -> NDArray[np.float32]:
-    """Output [N, classes] of a classifier for inputs [N, ...], computed by `jobs` threads; `progress` as `predict`."""
+    """Scores [N, classes] of a classifier for inputs [N, ...], computed by `jobs` threads; `progress` as `predict`.
+
+    Of a model that ends in an ArgMax they are those that it chooses from.
+    """
+    port = machine.outputs[0]
+    if isinstance(port, Port) and port.arg_max is not None:
+        machine = machine.program.derive(_without_choice)
     step = min(batch_size(machine.program), max(1, -(-len(x) // jobs)))
     parts: Sequence[NDArray[Any]] = [x[n : n + step] for n in range(0, len(x), step)]
 
@@ -129,6 +135,12 @@ def scores(
             pool.shutdown(cancel_futures=True)
             raise
     return np.concatenate([np.empty((0, math.prod(machine.outputs[0].shape)), np.float32), *found])
+
+
+def _without_choice(program: Program) -> Machine:
+    """The machine of a program whose only output is scores, in the place of their ArgMax."""
+    port = program.outputs[0]
+    return Machine(replace(program, outputs=(replace(port, shape=port.scores, arg_max=None),)))
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,12 @@ def shape_text(port: Port) -> str:
     return f"[N, {', '.join(map(str, port.shape[1:]))}]"
 
 
-def dequantise(port: Port, q: NDArray[Any]) -> NDArray[np.float32]:
-    """Float outputs in `batched_shape(port.shape, N)` of stored integers [N, h, w, c]."""
-    x = dequantize_output(q, port.tensor.scale, port.shape, port.view, port.perm)
-    if port.softmax_axis is None:
-        return x
-    return (log_softmax if port.logarithm else softmax)(x, port.softmax_axis - len(port.shape))
+def dequantise(port: Port, q: NDArray[Any]) -> NDArray[Any]:
+    """Outputs in `batched_shape(port.shape, N)` of stored integers [N, h, w, c]: float32, int64 behind an ArgMax."""
+    x, rank = dequantize_output(q, port.tensor.scale, port.scores, port.view, port.perm), len(port.scores)
+    if port.softmax_axis is not None:
+        x = (log_softmax if port.logarithm else softmax)(x, port.softmax_axis - rank)
+    return x if port.arg_max is None else port.arg_max.of(x, port.shape)
 
 
 def split_sample(inputs: tuple[Port, ...], sample: bytes) -> list[Bytes]:

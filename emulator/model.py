@@ -97,8 +97,8 @@ class Model:
     def run(self, x: Inputs | None = None) -> NDArray[Any]:
         """The only output, float32 [N, ...], for N images; without inputs, that of the sample in the binary.
 
-        An output that the host computes has the type that the network declares. Raises `UserError` if the model has
-        several outputs: `run_all` gives them all.
+        An output behind an ArgMax is int64; one that the host computes has the type that the network declares. Raises
+        `UserError` if the model has several outputs: `run_all` gives them all.
         """
         if len(self.outputs) != 1:
             raise UserError(
@@ -108,7 +108,7 @@ class Model:
         return self.run_all(x)[self.outputs[0].name]
 
     def run_all(self, x: Inputs | None = None) -> dict[str, NDArray[Any]]:
-        """Every output by name, float32 [N, ...] each; those that the host computes as `run` says."""
+        """Every output by name, float32 [N, ...] each; those behind an ArgMax or of the host as `run` says."""
         if isinstance(self.machine, HostedMachine):
             found = self.machine.run_sample() if x is None else self.machine.run(self._arrays(x))
             return {port.name: y for port, y in zip(self.outputs, found.outputs, strict=True)}

@@ -38,7 +38,7 @@ from isa.program import PAGE, Layer, Port, Program
 from isa.target import ISA_VERSION, parse_target
 from isa.text import printable
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MACHINE = 0xE5C1
 """Private ELF machine number."""
 TEXT_BASE = 1 << 40

@@ -51,8 +51,8 @@ The loader rejects a program that breaks one of these, before anything runs.
   tensor of a layer may be `c` channels of one of `whole_c` channels, from channel `first_c` on, which is a multiple of
   the chunk in a BITMAP tensor. Scales are in 1e-45..1e36.
 - The shape of an input or output has 1 to 16 dimensions, begins with 1 (the batch) and has as many elements as its
-  tensor; a Softmax does not run over the batch. The size of `mean` is at most 1e30, that of `std` in 1e-30..1e30; they
-  and the channel order belong to images.
+  tensor; behind an ArgMax its scores have as many. Softmax and ArgMax do not run over the batch. The size of `mean` is
+  at most 1e30, that of `std` in 1e-30..1e30; they and the channel order belong to images.
 """
 """The rules, for people."""
 
@@ -247,8 +247,9 @@ def _ports(program: Program) -> list[str]:
         names = Counter(port.name for port in ports)
         causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:
-        if port.shape[:1] != (1,) or port.perm or port.softmax_axis is not None or port.logarithm:
-            causes.append(f"input {port.name!r}: requires a shape [1, ...], without view, perm and Softmax")
+        finished = port.softmax_axis is not None or port.logarithm or port.arg_max is not None
+        if port.shape[:1] != (1,) or port.perm or finished:
+            causes.append(f"input {port.name!r}: requires a shape [1, ...], without view, perm, Softmax and ArgMax")
         if port.tensor.format is not TensorFormat.RAW:
             causes.append(f"input {port.name!r}: must be a RAW tensor")
     size = sum(port.tensor.h * port.tensor.w * port.tensor.c for port in program.inputs)
@@ -263,20 +264,22 @@ def _ports(program: Program) -> list[str]:
 
 def _port(port: Port) -> Sequence[str]:
     t = port.tensor
-    for what, extents in (("shape", port.shape), ("view", port.view)):
+    for what, extents in (("shape" if port.arg_max is None else "shape of scores", port.scores), ("view", port.view)):
         if len(extents) > MAX_RANK or min(extents, default=1) < 1:
             return [f"{what} must be at most {MAX_RANK} positive extents, found {list(extents)}"[:300]]
-        if (what == "shape" or extents) and math.prod(extents) != t.h * t.w * t.c:
+        if (what != "view" or extents) and math.prod(extents) != t.h * t.w * t.c:
             return [f"{what} {list(extents)} does not fit the tensor {t.h}x{t.w}x{t.c} of one image"]
     if sorted(port.perm) != list(range(len(port.view))):
         return [f"perm {list(port.perm)} is no permutation of the axes of view {list(port.view)}"[:300]]
     problems: list[str] = []
-    if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.shape):
-        problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.shape)}")
+    if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.scores):
+        problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.scores)}")
     if port.logarithm and port.softmax_axis is None:
         problems.append("logarithm of no Softmax")
-    if port.softmax_axis == 0 and port.shape[:1] == (1,):
+    if port.softmax_axis == 0 and port.scores[:1] == (1,):
         problems.append("softmax axis 0 is that of the images")
+    if port.arg_max is not None and (fault := port.arg_max.fault(port.shape)):
+        problems.append(fault)
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):
         problems.append(f"mean and std must have {t.c} values or none")
     if (port.mean or port.std or port.channel_order) and port.shape != (1, t.c, t.h, t.w):

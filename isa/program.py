@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from isa.code import Group, Synchronisation, Touched, group, synchronisation, touched
 from isa.declaration import Instruction
 from isa.formats import TensorFormat
 from isa.hosted import HostParts, unpack
 from isa.layout import TensorLayout, align
+from isa.reference import arg_max, batched_shape
 from isa.target import Target
 
 _T = TypeVar("_T")
@@ -52,14 +57,43 @@ class TensorRef:
 
 
 @dataclass(frozen=True)
+class ArgMax:
+    """An output is the index of the largest of scores of `shape` along `axis`, int64: the first of equal ones, or the
+    `last`.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    last: bool = False
+
+    def fault(self, shape: tuple[int, ...]) -> str:
+        """Why the indices cannot have a shape, or ""."""
+        scores, axis = self.shape, self.axis
+        if not 0 <= axis < len(scores):
+            return f"ArgMax axis {axis} is outside rank {len(scores)}"
+        if axis == 0 and scores[0] == 1:
+            return "ArgMax axis 0 is that of the images"
+        before, behind = scores[:axis], scores[axis + 1 :]
+        if shape not in ((*before, *behind), (*before, 1, *behind)):
+            return f"{list(shape)} is not the shape of the largest of {list(scores)} along axis {axis}"[:300]
+        return ""
+
+    def of(self, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """The indices of scores in `batched_shape(self.shape, N)`, in `batched_shape(shape, N)`."""
+        found = arg_max(x, self.axis - len(self.shape), self.last)
+        return found.reshape(batched_shape(shape, x.size // math.prod(self.shape)))
+
+
+@dataclass(frozen=True)
 class Port:
     """An input or output of the model. `shape` is the float shape that the user sees: that of the model for one image.
 
     Input: q = clamp(round_half_even(x / scale)) of NCHW or [1, C], laid out NHWC. Output: x = q * scale, NHWC -> NCHW,
     with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`, then a Softmax over `softmax_axis` of
-    that shape when it is not None, or the `logarithm` of one. For N images, N takes the place of a first extent of 1,
-    else it comes first. `mean`, `std` (per channel, of 0..255 images, in the order of the channels) and `channel_order`
-    ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
+    that shape when it is not None, or the `logarithm` of one. With `arg_max`, all this makes its scores, in its shape,
+    and `shape` is that of the indices, with the axis of extent 1 or without it. For N images, N takes the place of a
+    first extent of 1, else it comes first. `mean`, `std` (per channel, of 0..255 images, in the order of the channels)
+    and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
     """
 
     name: str
@@ -72,6 +106,12 @@ class Port:
     view: tuple[int, ...] = ()
     perm: tuple[int, ...] = ()
     logarithm: bool = False
+    arg_max: ArgMax | None = None
+
+    @property
+    def scores(self) -> tuple[int, ...]:
+        """Shape of the float numbers of which an ArgMax takes the largest; the shape where there is none."""
+        return self.shape if self.arg_max is None else self.arg_max.shape
 
 
 @dataclass(frozen=True)

@@ -453,6 +453,19 @@ def dequantize_output(
     return x.reshape(batched_shape(shape, len(q)))
 
 
+def arg_max(x: Array, axis: int, last: bool) -> NDArray[np.int64]:
+    """Index of the largest value along `axis`, which stays with extent 1: of equal values the first, or the `last`."""
+    if not last:
+        return np.argmax(x, axis=axis, keepdims=True)
+    return x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis=axis, keepdims=True)
+
+
+def answers(y: Array) -> NDArray[np.int64]:
+    """The class of every image in the output [N, ...] of a classifier: what it chose itself, or its largest score."""
+    flat = y.reshape(len(y), -1)
+    return flat[:, 0].astype(np.int64) if y.dtype.kind in "iu" else flat.argmax(axis=1)
+
+
 def softmax(x: Array, axis: int) -> NDArray[np.float32]:
     """Softmax along `axis`, stabilised by the maximum, in double precision; returns float32."""
     z = np.asarray(x, np.float64)

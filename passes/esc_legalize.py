@@ -32,13 +32,17 @@ def _boundary(op: Operation) -> Iterator[str]:
     """Floats live between the function's boundary and the outermost esc operations."""
     if isinstance(op, esc.QuantizeOp) and not isinstance(op.input, BlockArgument):
         yield "quantises a computed tensor; requires an input of the model"
-    outer = (func.ReturnOp, esc.SoftmaxOp)
+    outer = (func.ReturnOp, esc.SoftmaxOp, esc.ArgMaxOp)
     if isinstance(op, esc.DequantizeOp) and not all(isinstance(u, outer) for u in _users(op.output)):
         yield "a float tensor is read inside the network; requires dequantisation at an output only"
     if isinstance(op, esc.SoftmaxOp):
-        last = all(isinstance(u, func.ReturnOp) for u in _users(op.output))
+        last = all(isinstance(u, func.ReturnOp | esc.ArgMaxOp) for u in _users(op.output))
         if not last or not isinstance(op.input.owner, esc.DequantizeOp):
             yield "Softmax inside the network; requires it between dequantisation and an output"
+    if isinstance(op, esc.ArgMaxOp):
+        last = all(isinstance(u, func.ReturnOp) for u in _users(op.output))
+        if not last or not isinstance(op.input.owner, esc.DequantizeOp | esc.SoftmaxOp):
+            yield "ArgMax inside the network; requires it at an output, behind dequantisation or a Softmax"
 
 
 def _overflow(op: Operation) -> Iterator[str]:

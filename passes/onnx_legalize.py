@@ -17,6 +17,7 @@ from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
 from dialects.onnx import shape_of
+from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import NodeFault, UserError, summed_up
 from passes.analysis.preserved import Preserved
@@ -132,6 +133,11 @@ def softmax_is_last(op: onnx.SoftmaxOp) -> str | None:
     return None if at_output(op) else "stands before other operators; requires an output of the model"
 
 
+def arg_max_is_last(op: ArgMaxOp) -> str | None:
+    """Only at an output"""
+    return None if op.at_output else "stands before other operators; requires an output of the model"
+
+
 def quantises_an_activation(op: onnx.QuantizeLinearOp) -> str | None:
     """Per tensor, on activations"""
     if op.scale.array.ndim:
@@ -171,6 +177,7 @@ _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.ReshapeOp: (reshapes_at_boundary,),
     onnx.TransposeOp: (transposes_at_output,),
     onnx.SoftmaxOp: (softmax_is_last,),
+    ArgMaxOp: (arg_max_is_last,),
     onnx.QuantizeLinearOp: (is_map, quantises_an_activation),
     onnx.DequantizeLinearOp: (dequantises_activation_or_weight,),
     ReturnOp: (),

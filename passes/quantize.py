@@ -19,6 +19,7 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
+from dialects.onnx_arg_max import ArgMaxOp
 from dialects.signature import inputs_of, outputs_of
 from isa.arrays import Arrays
 from isa.errors import UserError
@@ -55,7 +56,7 @@ def _tail_causes(function: func.FuncOp) -> list[str]:
         except UserError as error:
             causes += error.causes
     for op in function.body.block.ops:
-        if not isinstance(op, onnx.SoftmaxOp | onnx.TransposeOp):
+        if not isinstance(op, onnx.SoftmaxOp | onnx.TransposeOp | ArgMaxOp):
             continue
         if op not in host or any(use.operation not in host for use in op.output.uses):
             kind = op.name.removeprefix("onnx.")

@@ -34,7 +34,7 @@ from passes.tiling.residency import Residency, plan_residency
 from passes.tiling.side_by_side import with_bands
 from passes.tiling.views import channel_views
 
-_HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, func.ReturnOp)
+_HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, esc.ArgMaxOp, func.ReturnOp)
 
 
 class _FunctionTiler:
@@ -143,7 +143,10 @@ class _FunctionTiler:
         values = [] if last is None else list(last.operands)
         ports: list[Operation] = []
         for value, name in zip(values, self._port_names("output_names", len(values)), strict=True):
-            op, axis, logarithm = value.owner, None, False
+            op, axis, logarithm, arg_max = value.owner, None, False, None
+            if isinstance(op, esc.ArgMaxOp):
+                arg_max = op.choice
+                op = op.input.owner
             if isinstance(op, esc.SoftmaxOp):
                 axis, logarithm = op.axis.value.data, op.logarithm is not None
                 op = op.input.owner
@@ -152,7 +155,9 @@ class _FunctionTiler:
                 self.tiler.causes.append(f"output '{name}' must come from esc.dequantize")
                 continue
             view, perm = op.rearrangement
-            properties = port_properties(name, shape_of(value), axis, view=view, perm=perm, logarithm=logarithm)
+            properties = port_properties(
+                name, shape_of(value), axis, view=view, perm=perm, logarithm=logarithm, arg_max=arg_max
+            )
             ports.append(bfs.OutputOp.create(properties={**properties, "tensor": SymbolRefAttr(tensor.name)}))
         return ports
 

@@ -19,6 +19,7 @@ from escc.universe import multiverse
 from isa.arrays import Input, open_samples
 from isa.errors import UserError
 from isa.program import Program
+from isa.reference import answers
 from passes.math.calibration import load_inputs
 from passes.pipelines import PipelineOptions, before, build
 
@@ -118,10 +119,9 @@ def read_data(path: str, wanted: Input, classes: int, settings: CompareSettings)
 
 
 def answers_of(module: ModuleOp, x: Array) -> NDArray[np.int64]:
-    """Index of the largest output of a network of level esc for every float input [N, ...]."""
+    """The class that a network of level esc gives every float input [N, ...]."""
     step = max(1, min(64, _BATCH_ELEMENTS // x[0].size))
     parts: Sequence[NDArray[np.int64]] = [
-        (y := run_module(module, [x[n : n + step]])[0]).reshape(len(y), -1).argmax(axis=1)
-        for n in range(0, len(x), step)
+        answers(run_module(module, [x[n : n + step]])[0]) for n in range(0, len(x), step)
     ]
     return np.concatenate(parts)

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 
@@ -105,12 +105,13 @@ class Exporter:
 
 
 def _value_info(name: str, value: SSAValue, layout: str = "NCHW") -> onnx.ValueInfoProto:
-    """A float tensor of any batch."""
+    """A tensor of any batch, float or, behind an ArgMax, int64."""
     shape = esc.shape_of(value)
     if layout == "NHWC":
         shape = tuple(shape[i] for i in _NCHW_TO_NHWC)
     dynamic = ["N" if i == 0 and d == 1 else d for i, d in enumerate(shape)]
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, dynamic)
+    kind = TensorProto.INT64 if esc.tensor_type(value).element_type == i64 else TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, kind, dynamic)
 
 
 def _opset(graph: onnx.GraphProto) -> int:

@@ -81,6 +81,8 @@ def batch_stays(node: Node) -> str | None:
     axis = node.axis(1 if node.opset < 13 else -1, len(shape)) if node.op_type in ("LogSoftmax", "Softmax") else None
     if axis == 0 and len(shape) > 1 and shape[0] == 1:
         return "axis=0 is the batch axis; requires another"
+    if node.op_type == "ArgMax" and node.axis(0, len(shape)) == 0 and shape[:1] == (1,):
+        return "axis=0 is the batch axis; requires another"
     if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):
         return "reduces the batch axis; requires axes C, H, W"
     return None

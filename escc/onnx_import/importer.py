@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import onnx as onnx_proto
 from xdsl.builder import Builder
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import VerifyException
 
@@ -40,10 +40,11 @@ FLOAT_WEIGHTS_KEY = "escc.float_weights"
 """Metadata of a compressed ONNX model: number of weights of the float model that it was made from."""
 _TYPES = onnx_proto.TensorProto
 _FLOATS = (_TYPES.FLOAT, _TYPES.FLOAT16, _TYPES.BFLOAT16, _TYPES.DOUBLE)
-"""Element types that an output of floats may be declared with."""
+_DECLARED: Mapping[Attribute, Sequence[int]] = {f32: _FLOATS, i64: (_TYPES.INT64, _TYPES.UNDEFINED)}
+"""Element types that an output may be declared with, by that of its values."""
 _FLAGS = (
-    *("allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes", "spatial"),
-    *("training_mode", "transA", "transB"),
+    *("allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes"),
+    *("select_last_index", "spatial", "training_mode", "transA", "transB"),
 )
 _COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
@@ -72,7 +73,7 @@ def needed_nodes(graph: onnx_proto.GraphProto) -> set[int]:
 
 def _element_type(node: Node, result: SSAValue) -> np.dtype[Any]:
     """Element type that a result has in the model; stored integers that Cast passes on have another one here."""
-    dtype = np.dtype({"i8": np.int8, "ui8": np.uint8}.get(str(onnx.element_of(result)), np.float32))
+    dtype = np.dtype({"i8": np.int8, "ui8": np.uint8, "i64": np.int64}.get(str(onnx.element_of(result)), np.float32))
     if node.op_type == "Cast" and not is_float(dtype):
         return np.dtype(np.int64 if node.attr("to") == _TYPES.INT64 else np.int32)
     return dtype
@@ -324,13 +325,15 @@ class Importer:
                         f"output '{info.name}' has {first} rows for one image; requires a model that keeps its batch "
                         f"of {self.batch}: export it with batch 1"
                     )
-                if onnx.element_of(value.ssa) != f32:
+                element = onnx.element_of(value.ssa)
+                if element not in (f32, i64):
                     self.faults.append(
                         f"output '{info.name}' has type {value.dtype}; requires float: end with DequantizeLinear"
                     )
-                elif declared is not None and info.type.tensor_type.elem_type not in _FLOATS:
+                elif declared is not None and info.type.tensor_type.elem_type not in _DECLARED[element]:
                     kind = info.type.tensor_type.elem_type if declared == "tensor_type" else declared
-                    self.faults.append(f"output '{info.name}' is declared with element type {kind}; requires float")
+                    wanted = "float" if element == f32 else "int64"
+                    self.faults.append(f"output '{info.name}' is declared with element type {kind}; requires {wanted}")
                 results.append(value.ssa)
         return results
 

@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 
 from dialects import onnx
 from dialects.expressions import parse
+from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_positions import DepthToSpaceOp
 from escc.onnx_import import constraints as c
@@ -143,7 +144,15 @@ def dilated(node: Node) -> Node:
 
 MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)
 
+
+def _arg_max(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    axis = n.axis(0, len(onnx.shape_of(x)))
+    return e.emit(n, ArgMaxOp(x, axis, bool(n.attr("keepdims", 1)), bool(n.attr("select_last_index", 0))))
+
+
 OPERATORS: Mapping[str, Operator] = {
+    "ArgMax": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
     "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts)),
 }
 """Operators by their names in ONNX."""

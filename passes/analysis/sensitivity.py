@@ -73,8 +73,8 @@ def sensitivities(block: Block, inputs: Sequence[Array], seed: int) -> dict[Oper
 
 
 def _compute(op: esc.EscOp, arguments: Sequence[Array]) -> Array:
-    # The input of a Softmax tells more than its output.
-    return arguments[0] if isinstance(op, esc.SoftmaxOp) else evaluate(op, arguments)
+    # The input of a Softmax or an ArgMax tells more than its output.
+    return arguments[0] if isinstance(op, esc.SoftmaxOp | esc.ArgMaxOp) else evaluate(op, arguments)
 
 
 def _tensors(ops: Sequence[esc.EscOp], values: dict[SSAValue, Array]) -> dict[SSAValue, Array]:

@@ -101,12 +101,16 @@ class EscEmitter:
         return requantize
 
     def _output(self, value: SSAValue) -> SSAValue:
-        """Float result that the host makes of a returned value."""
+        """Result that the host makes of a returned value."""
         tail = host_tail(value)
-        result = builtin.TensorType(builtin.f32, esc.shape_of(value))
+        result = builtin.TensorType(builtin.f32, tail.shape)
         origin = [tail.computed.owner] if isinstance(tail.computed.owner, Operation) else []
         stored = self.values[tail.computed]
         real = self.insert(esc.DequantizeOp(stored, result, tail.view, tail.perm), *origin)
-        if tail.softmax is None:
+        if tail.softmax is not None:
+            real = self.insert(esc.SoftmaxOp(real, tail.axis, tail.softmax.logarithm is not None), tail.softmax)
+        if tail.arg_max is None:
             return real
-        return self.insert(esc.SoftmaxOp(real, tail.axis, tail.softmax.logarithm is not None), tail.softmax)
+        choice = tail.arg_max.choice
+        indices = builtin.TensorType(builtin.i64, esc.shape_of(value))
+        return self.insert(esc.ArgMaxOp(real, indices, choice.axis, choice.last), tail.arg_max)

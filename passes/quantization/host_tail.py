@@ -1,4 +1,4 @@
-"""What the host does to an output behind the last tensor that the machine computes: reshapes, transposes, a Softmax."""
+"""What the host does to an output behind the last tensor that the machine computes: moves it, a Softmax, an ArgMax."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dialects import onnx
 from dialects.attributes import ints
 from dialects.locations import describe
 from dialects.onnx import shape_of
+from dialects.onnx_arg_max import ArgMaxOp
 from isa.errors import UserError
 from passes.math.rearrangement import Rearrangement
 
@@ -24,15 +25,18 @@ AFFINE = (onnx.QuantizeLinearOp, onnx.DequantizeLinearOp)
 class HostTail:
     """How an output comes from the tensor [1, C, H, W] that the machine computes.
 
-    The tensor is reshaped to `view` and transposed by `perm` (both empty: left as it is), then reshaped to the shape of
-    the output; then `softmax`, if any, works along `axis` of that shape. `ops` are the operations that do it.
+    The tensor is reshaped to `view` and transposed by `perm` (both empty: left as it is), then reshaped to `shape`;
+    then `softmax`, if any, works along `axis` of that shape; then `arg_max`, if any, makes the output of it. `ops` are
+    the operations that do it.
     """
 
     computed: SSAValue
+    shape: tuple[int, ...]
     view: tuple[int, ...]
     perm: tuple[int, ...]
     softmax: onnx.SoftmaxOp | None
     axis: int
+    arg_max: ArgMaxOp | None
     ops: tuple[Operation, ...]
 
 
@@ -43,7 +47,10 @@ def host_tail(output: SSAValue) -> HostTail:
     _, c, h, w = (*shape_of(computed), 1, 1, 1, 1)[:4]
     layout = Rearrangement((1, c, h, w))
     softmax: onnx.SoftmaxOp | None = None
-    for op in ops:
+    last = output.owner
+    arg_max = last if isinstance(last, ArgMaxOp) else None
+    scores = output if arg_max is None else arg_max.input
+    for op in ops[:-1] if arg_max is not None else ops:
         try:
             if isinstance(op, onnx.TransposeOp):
                 layout.transpose(ints(op.perm))
@@ -60,11 +67,11 @@ def host_tail(output: SSAValue) -> HostTail:
     axis = None if softmax is None else _axis(softmax, layout)
     if softmax is not None and axis is None:
         raise UserError(
-            f"{describe(softmax)}: its axis is no axis of the output of shape {list(shape_of(output))}; requires "
+            f"{describe(softmax)}: its axis is no axis of the output of shape {list(shape_of(scores))}; requires "
             "reshapes that keep it"
         )
     view, perm = layout.view
-    return HostTail(computed, view, perm, softmax, axis or 0, ops)
+    return HostTail(computed, shape_of(scores), view, perm, softmax, axis or 0, arg_max, ops)
 
 
 def _axis(softmax: onnx.SoftmaxOp, layout: Rearrangement) -> int | None:
@@ -80,6 +87,9 @@ def tail_operations(output: SSAValue) -> tuple[Operation, ...]:
     ops: list[Operation] = []
     softmax = False
     value = output
+    if isinstance(value.owner, ArgMaxOp):
+        ops.append(value.owner)
+        value = value.owner.input
     while isinstance(op := value.owner, (onnx.SoftmaxOp, *MOVEMENTS, *AFFINE)):
         if isinstance(op, AFFINE) and (softmax or not _after_softmax(op)):
             break
@@ -100,12 +110,14 @@ def _after_softmax(op: Operation) -> bool:
 
 
 def at_output(op: Operation) -> bool:
-    """Whether nothing but outputs, movements and one Softmax at most read the result of an operation."""
+    """Whether only outputs, movements, one Softmax at most and an ArgMax at last read what an operation makes."""
     pending = [(op.results[0], isinstance(op, onnx.SoftmaxOp))]
     while pending:
         value, softmax = pending.pop()
         for use in value.uses:
             user = use.operation
+            if isinstance(user, ArgMaxOp) and user.at_output:
+                continue
             if isinstance(user, (onnx.SoftmaxOp, *MOVEMENTS)) and not (softmax and isinstance(user, onnx.SoftmaxOp)):
                 pending.append((user.results[0], softmax or isinstance(user, onnx.SoftmaxOp)))
             elif not isinstance(user, ReturnOp):

@@ -16,6 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from dialects import onnx
 from dialects.locations import describe, node_names
+from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_base import StorageRule
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import UserError
@@ -162,6 +163,8 @@ class QuantizationPlan:
     def _is_non_negative(self, op: Operation) -> bool:
         if isinstance(op, ScalarOp):
             return op.non_negative or (op.keeps_non_negative and self._non_negative[op.input])
+        if isinstance(op, ArgMaxOp):
+            return True
         if isinstance(op, onnx.SoftmaxOp):
             return op.logarithm is None
         if isinstance(op, onnx.ConvOp | onnx.ConstantOp):

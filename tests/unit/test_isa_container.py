@@ -274,10 +274,10 @@ def test_forged_contents() -> None:
     assert_rejected(forged(".esc.target", target.replace(b"lanes = 32", b"lanes = 33", 1)), "not in the form")
     note = section(".note.esc")
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 3, 5), struct.pack("<II", 4, 5))), "format version 4"
+        forged(".note.esc", note.replace(struct.pack("<II", 4, 5), struct.pack("<II", 5, 5))), "format version 5"
     )
     assert_rejected(
-        forged(".note.esc", note.replace(struct.pack("<II", 3, 5), struct.pack("<II", 3, 6))), "ISA version 6"
+        forged(".note.esc", note.replace(struct.pack("<II", 4, 5), struct.pack("<II", 4, 6))), "ISA version 6"
     )
     text = section(".text")
     assert_rejected(forged(".text", b"\x99" + text[1:]), "instruction 0: unknown opcode 0x99")

@@ -21,6 +21,13 @@ def softmax(e: OnnxEmitter, op: esc.SoftmaxOp) -> str:
     return e.graph.node(kind, [e.values[op.input]], main_name(op), axis=op.axis.value.data)
 
 
+def arg_max(e: OnnxEmitter, op: esc.ArgMaxOp) -> str:
+    """ArgMax."""
+    choice, keeps = op.choice, len(esc.shape_of(op.output)) == len(esc.shape_of(op.input))
+    options = {"axis": choice.axis, "keepdims": int(keeps), "select_last_index": int(choice.last)}
+    return e.graph.node("ArgMax", [e.values[op.input]], main_name(op), **options)
+
+
 def dequantise(e: OnnxEmitter, op: esc.DequantizeOp) -> str:
     """A change of shape and order where there is one: values between nodes are real numbers already."""
     x = e.values[op.input]

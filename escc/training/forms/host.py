@@ -49,6 +49,11 @@ def softmax(op: esc.SoftmaxOp) -> Unary:
     return lambda x: x
 
 
+def arg_max(op: esc.ArgMaxOp) -> Unary:
+    """The identity: training works on the scores."""
+    return lambda x: x
+
+
 def _quantise(x: Tensor, scale: float, low: int, high: int) -> Tensor:
     q = torch.clamp(torch.round(x / scale), low, high)
     q = q.reshape(*q.shape, 1, 1) if q.ndim == 2 else q

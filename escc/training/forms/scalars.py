@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dialects import onnx
+from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_expression import ExpressionOp, TableOp
 from escc.training.straight_through import look_up, round_clamp
@@ -99,6 +100,11 @@ def quantise(op: onnx.QuantizeLinearOp) -> Unary:
     low, high = (-128, 127) if op.zero_point.array.dtype.name == "int8" else (0, 255)
     scale, zero = float(op.scale.array.reshape(-1)[0]), float(op.zero_point.array.reshape(-1)[0])
     return lambda x: torch.clamp(torch.round(x / scale) + zero, low, high)
+
+
+def arg_max(op: ArgMaxOp) -> Unary:
+    """The identity: training works on the scores."""
+    return lambda x: x
 
 
 def dequantise(op: onnx.DequantizeLinearOp) -> Unary:
