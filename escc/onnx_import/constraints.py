@@ -266,7 +266,7 @@ def second_matrix_is_constant(node: Node) -> str | None:
     """The second operand is a constant matrix"""
     b = node.input(1)
     if b is None or b.is_computed:
-        return "second operand is computed from the model's input; requires a constant matrix"
+        return "second operand is computed from the model's input, as in attention; requires a constant matrix"
     if b.shape is not None and len(b.shape) != 2:
         return f"second operand of shape {text(b.shape)} unsupported; requires a constant matrix"
     return None

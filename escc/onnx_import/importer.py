@@ -35,7 +35,7 @@ from passes.analysis import original_weight_count
 from passes.onnx_patterns.boundary import relabel_boundary
 from passes.quantization.recorded import FORM
 
-NOTE = "escc --supported-ops lists what is supported"
+NOTE = "escc --supported-ops lists what is supported; --host-fallback computes the ends of a model, never its middle"
 FLOAT_WEIGHTS_KEY = "escc.float_weights"
 """Metadata of a compressed ONNX model: number of weights of the float model that it was made from."""
 _TYPES = onnx_proto.TensorProto

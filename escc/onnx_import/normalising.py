@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -13,7 +14,7 @@ from dialects.expressions import parse
 from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_pools import mean_of_blocks, most_of_blocks
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.emitting import Emitter, Operator, integer_weights
 from escc.onnx_import.node import Node, text
 from escc.onnx_import.reductions import MAPS, reduce_map
 
@@ -30,15 +31,41 @@ def _scaled(e: Emitter, n: Node, x: SSAValue, op: type[onnx.BinaryOp], values: n
     return e.emit(n, op(x, e.constant(n, values.astype(np.float32).reshape(1, -1, 1, 1))))
 
 
+def _mean_of_channels(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
+    """The mean over channels at each position, by a 1x1 convolution."""
+    channels = onnx.shape_of(x)[1]
+    return e.emit(n, onnx.ConvOp(x, integer_weights(e, n, np.ones((1, channels, 1, 1)), 1 / channels)))
+
+
+def _normalised(e: Emitter, n: Node, x: SSAValue, mean: Callable[[Emitter, Node, SSAValue], SSAValue]) -> SSAValue:
+    """(x - mean) / sqrt(mean of the squares of that + epsilon), then an affine map for each channel.
+
+    The map alone has the name of the node, since the next convolution may absorb it.
+    """
+    scale, bias = n.const(1), n.const(2)
+    assert scale is not None
+    inner = replace(n, name=f"{n.name}/normalised")
+    centred = e.emit(inner, onnx.SubOp(x, mean(e, inner, x)))
+    variance = mean(e, inner, _function(e, inner, centred, "Mul(x, x)"))
+    factor = _function(e, inner, variance, f"Reciprocal(Sqrt(Add(x, {float(n.attr('epsilon', 1e-5))!r})))")
+    y = _scaled(e, n, e.emit(inner, onnx.MulOp(centred, factor)), onnx.MulOp, scale)
+    return y if bias is None else _scaled(e, n, y, onnx.AddOp, bias)
+
+
 def _instance(e: Emitter, n: Node) -> SSAValue:
-    """(x - mean) / sqrt(mean of the squares of that + epsilon), then an affine map for each channel."""
-    x, scale, bias = e.operand(n, 0), n.const(1), n.const(2)
-    assert scale is not None and bias is not None
-    centred = e.emit(n, onnx.SubOp(x, _mean(e, n, x)))
-    variance = _mean(e, n, _function(e, n, centred, "Mul(x, x)"))
-    factor = _function(e, n, variance, f"Reciprocal(Sqrt(Add(x, {float(n.attr('epsilon', 1e-5))!r})))")
-    y = e.emit(n, onnx.MulOp(centred, factor))
-    return _scaled(e, n, _scaled(e, n, y, onnx.MulOp, scale), onnx.AddOp, bias)
+    return _normalised(e, n, e.operand(n, 0), _mean)
+
+
+def _layer(e: Emitter, n: Node) -> SSAValue:
+    """Over the last axis, which are the channels of a map for it: a transpose back cancels with one of the model."""
+    x = e.operand(n, 0)
+    shape = onnx.shape_of(x)
+    if len(shape) == 2:
+        return e.emit(
+            n, onnx.ReshapeOp(_normalised(e, n, e.emit(n, onnx.ReshapeOp(x, (*shape, 1, 1))), _mean_of_channels), shape)
+        )
+    maps = e.emit(n, onnx.TransposeOp(x, (0, 3, 1, 2)))
+    return e.emit(n, onnx.TransposeOp(_normalised(e, n, maps, _mean_of_channels), (0, 2, 3, 1)))
 
 
 def _local_response(e: Emitter, n: Node) -> SSAValue:
@@ -64,6 +91,23 @@ def parameters_are_per_channel(node: Node) -> str | None:
     return None
 
 
+def normalises_the_last_axis(node: Node) -> str | None:
+    """Over the last axis of [N,C] or [N,H,W,C], with parameters of its extent and one result"""
+    shape = node.shape()
+    if shape is None:
+        return None
+    axis = node.axis(-1, len(shape))
+    if len(shape) not in (2, 4) or axis != len(shape) - 1:
+        return f"normalises axes from {axis} on of {text(shape)}; requires the last axis of [N,C] or [N,H,W,C]"
+    for index in (1, 2):
+        given = node.shape(index)
+        if given is not None and given != shape[-1:]:
+            return f"parameters of shape {text(given)} for {shape[-1]} channels; requires one for each channel"
+    if any(node.outputs[1:]):
+        return "its mean or deviation is read; requires a model that reads only the first output"
+    return None
+
+
 def size_is_positive(node: Node) -> str | None:
     """size is at least 1"""
     size = int(node.attr("size", 1))
@@ -74,6 +118,7 @@ OPERATORS: Mapping[str, Operator] = {
     "InstanceNormalization": Operator(
         _instance, (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel)
     ),
+    "LayerNormalization": Operator(_layer, (c.float_inputs, c.weights_are_constant, normalises_the_last_axis)),
     "LRN": Operator(_local_response, (c.float_inputs, c.rank_4, size_is_positive)),
     "ReduceL1": Operator(reduce_map(mean_of_blocks, True, "Abs(x)"), MAPS),
     "ReduceL2": Operator(reduce_map(mean_of_blocks, True, "Mul(x, x)", "Sqrt(x)"), MAPS),

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from escc import load
 from escc.cli.compile import main
 
 
@@ -104,6 +106,19 @@ def several(n: Network) -> tuple[str, ...]:
     return x, n.add("Softmax", n.add("Gemm", flat, n.weights(8, 3)))
 
 
+def normalised(n: Network) -> tuple[str, ...]:
+    """LayerNormalization of channels that stand last, of a vector, and of a map that stays as it is."""
+
+    def scales(c: int) -> list[str]:
+        return [n.constant(n.rng.uniform(0.5, 2, c).astype(np.float32)) for _ in range(2)]
+
+    x = n.conv("x", 3, 12)
+    y = n.add("LayerNormalization", n.add("Transpose", x, perm=[0, 2, 3, 1]), *scales(12), epsilon=1e-6)
+    y = n.add("Add", n.add("Transpose", y, perm=[0, 3, 1, 2]), x)
+    z = n.add("LayerNormalization", n.add("Flatten", n.add("GlobalAveragePool", y)), scales(12)[0])
+    return y, n.add("Gemm", z, n.weights(12, 5))
+
+
 @pytest.mark.parametrize("upsample", ["ConvTranspose", "linear", "nearest"])
 def test_unet(upsample: str, tmp_path: Path) -> None:
     n = Network(x=[1, 3, 32, 24])
@@ -113,6 +128,18 @@ def test_unet(upsample: str, tmp_path: Path) -> None:
 def test_detector(tmp_path: Path) -> None:
     n = Network(x=[1, 3, 64, 64])
     assert main(n.save(tmp_path, *detector(n))) == 0
+
+
+def test_layer_normalisation(tmp_path: Path) -> None:
+    n = Network(x=[1, 3, 10, 7])
+    arguments = n.save(tmp_path, *normalised(n))
+    assert main(arguments) == 0
+    found = load(tmp_path / "model.bin").run_all(np.load(tmp_path / "data.npz")["x"])
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for x in np.load(tmp_path / "data.npz")["x"][:1]:
+        for y, wanted in zip(found.values(), session.run(None, {"x": x[None]}), strict=True):
+            want = np.asarray(wanted)
+            assert np.abs(y[:1] - want).mean() < 0.02 * np.abs(want).max()
 
 
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:

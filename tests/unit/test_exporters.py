@@ -97,6 +97,35 @@ def rearranging(torch: Any) -> Any:
     return Rearranging()
 
 
+def normalising(torch: Any) -> Any:
+    """A block of the ConvNeXt kind: normalised over channels, which stand last between two transposes."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.spread = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+            self.norm = nn.LayerNorm(channels, eps=1e-6)
+            self.linear = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
+            self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.5))
+
+        def forward(self, x: Any) -> Any:
+            y = self.linear(self.norm(self.spread(x).permute(0, 2, 3, 1)))
+            return x + self.scale * y.permute(0, 3, 1, 2)
+
+    class Normalising(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), Block(16), Block(16), nn.AdaptiveAvgPool2d(1))
+            self.norm = nn.LayerNorm(16)
+            self.head = nn.Linear(16, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.norm(self.blocks(x).flatten(1)))
+
+    return Normalising()
+
+
 def export(torch: Any, network: Any, path: Path, **options: Any) -> onnx.ModelProto:
     """Write a network as ONNX, quietly; the file without what stands beside it."""
     names = {"input_names": ["input"], "output_names": ["output"]}
@@ -121,7 +150,7 @@ def as_function(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-@pytest.mark.parametrize("make", [classifier, segmenter, rearranging], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [classifier, segmenter, rearranging, normalising], ids=lambda make: make.__name__)
 def test_both_exporters_of_pytorch_give_the_same_layers(make: Callable[[Any], Any], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", minversion="2.5", reason="PyTorch from 2.5 on has both exporters")
     pytest.importorskip("onnxscript", reason="PyTorch's default exporter needs the package onnxscript")

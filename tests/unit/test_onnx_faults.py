@@ -219,6 +219,21 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
             {"p": np.array([1, 2])},
             "splits 2 indices into [1,2]; requires parts of at least 1 that make up the axis",
         ),
+        (
+            [node("LayerNormalization", ["x", "c"], ["y"], axis=1)],
+            {"c": random(2, 6, 6)},
+            "normalises axes from 1 on of [1,2,6,6]; requires the last axis of [N,C] or [N,H,W,C]",
+        ),
+        (
+            [node("LayerNormalization", ["x", "c"], ["y"])],
+            {"c": random(1)},
+            "parameters of shape [1] for 6 channels; requires one for each channel",
+        ),
+        (
+            [node("MatMul", ["x", "x"], ["y"])],
+            {},
+            "computed from the model's input, as in attention; requires a constant",
+        ),
         ([node("Shrink", ["x"], ["y"], lambd=-1.0)], {}, "lambd=-1 unsupported; requires at least 0"),
         ([node("Div", ["x", "c"], ["y"])], {"c": np.zeros(1, np.float32)}, "divides by zero"),
         ([node("Add", ["x", "c"], ["y"])], {"c": random(2, 6, 6)}, "constant operand of shape [2,6,6] unsupported"),
