@@ -1,15 +1,14 @@
-"""The rate at which a network is compressed so that it keeps a budget: accuracy drop, bytes, cycles or energy.
+"""A setting for each layer so that a network keeps a budget: accuracy drop, bytes, cycles or energy.
 
-Every candidate is really compiled and measured: bytes are those of .rodata, the others those of the emulator (cycles
-and energy on the binary's own sample). What is found is one number, the rate of `decompose-conv`, which gives the same
-binary again without a search.
+What each layer could be is found once, on the network as it is (`escc.compress.database`). A dynamic programme over
+these rows says which to take (`escc.compress.allocation`). Errors and costs of layers do not quite add up, and a layer
+is fitted anew to what the layers before it have become. So the choice is compiled and measured: bytes are those of
+.rodata, cycles and energy those of the emulator on the binary's own sample, accuracy that of images that the
+compression has not seen. If that misses the budget, the programme is asked again, with what was learnt.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,12 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dialects.signature import classes_of, only_input
+from escc.accuracy import AccuracyCheck, Drop, Fold
+from escc.compress.allocation import Frontier
+from escc.compress.database import Database, Measure, Rates
 from escc.driver import run_passes, to_program
-from isa.arrays import Arrays, Rows, open_samples
 from isa.elementary import exp2, log2
 from isa.errors import UserError
-from isa.reference import answers
+from isa.target import load_target
+from passes.analysis.progress import listening
+from passes.decomposition.setting import DENSE
 
 if TYPE_CHECKING:
     from xdsl.context import Context
@@ -33,17 +35,19 @@ if TYPE_CHECKING:
     from isa.program import Program
     from passes.decompose_conv import DecomposeConvPass
 
-Array = NDArray[Any]
 Kind = Literal["drop", "bytes", "cycles", "energy"]
 
-LEAST_RATE, FIRST_RATE, MOST_RATE = 1e-4, 0.4, 1e3
-_STEP = 4.0
-_PRECISION, _ROUGH_PRECISION = 1.2, 1.5
-"""Factors between rates that are not worth another trial; the second where few images tell little."""
-_MOST_TRIALS = 7
-_MOST_IMAGES = 2048
-_FEW_IMAGES = 256
-_BATCH_ELEMENTS = 1 << 22
+_MOST_TRIALS = 5
+_NEAR = 0.95
+"""Share of a limit of bytes, cycles or energy that need not be used up any further."""
+_NEAR_DROP = 0.7
+"""The same of points, which a few images measure."""
+_TIGHTER = 0.85
+"""Share of the errors that missed a limit of points, of which the next ones are at most."""
+_FACTORS = tuple(float(exp2(n / 2)) for n in range(-12, 13))
+"""By which real errors may differ from the expected ones."""
+_RATES = tuple(float(exp2(n / 4)) for n in range(-40, 41))
+"""Rates of which a network of about so many bytes takes one."""
 
 
 @dataclass(frozen=True)
@@ -54,158 +58,91 @@ class Budget:
     limit: float
 
     @property
-    def safe_is_low(self) -> bool:
-        """Whether low rates keep the budget (accuracy) or high ones do (the others)."""
-        return self.kind == "drop"
-
-    @property
     def flag(self) -> str:
         """The budget as the user asked for it."""
         return f"--max-{self.kind} {self.limit:g}"
 
+    @property
+    def measure(self) -> Measure:
+        """What the rows are chosen by: the fewest bytes for a drop."""
+        return "bytes" if self.kind == "drop" else self.kind
+
+    def remedy(self) -> str:
+        """What to do if it cannot be kept."""
+        return "raise the limit, or compile with --scheme dense" if self.kind == "drop" else "raise the limit"
+
 
 @dataclass(frozen=True)
 class Trial:
-    """A compiled candidate: what it measures against the budget, and a line about it."""
+    """A compiled choice: what it measures against the budget, points lost if these are the budget, a line about it."""
 
-    rate: float
+    at: int
     value: float
+    points: float
     text: str
 
 
-def find_rate(
-    budget: Budget, trial: Callable[[float], Trial], precision: float = _PRECISION, most_trials: int = _MOST_TRIALS
-) -> Trial:
-    """The trial nearest to the limit that keeps it, by bisection over the logarithm of the rate, up to a factor.
+Try = Callable[[int], Trial]
+"""Compiles and measures a sum of a frontier by its number."""
 
-    The measured value rises (accuracy drop) or falls (the others) with the rate but for some noise. Raises
-    UserError if no rate keeps the budget.
+
+def try_sizes(front: Frontier, limit: float, beside: float, trial: Try) -> list[Trial]:
+    """Trials of bytes, cycles or energy until one is just below the limit, or the cheapest sum has missed it.
+
+    `beside` is what the network measures beside its layers, about; each trial tells better.
     """
-    trials = _bisect(budget, trial, precision, most_trials)
-    kept = [t for t in trials if t.value <= budget.limit]
-    if not kept:
-        remedy = "raise the limit, or compile with --scheme dense" if budget.kind == "drop" else "raise the limit"
-        raise UserError(f"{budget.flag} cannot be kept: the best found is {trials[-1].text}", remedy)
-    return kept[-1]
-
-
-def nearest_rate(budget: Budget, trial: Callable[[float], Trial], most_trials: int = _MOST_TRIALS) -> Trial:
-    """The trial of bytes or cycles nearest to the limit by their ratio, on either side of it."""
-    trials = _bisect(budget, trial, _PRECISION, most_trials)
-    return min(trials, key=lambda t: abs(float(log2(t.value / budget.limit))))
-
-
-def _bisect(budget: Budget, trial: Callable[[float], Trial], precision: float, most_trials: int) -> list[Trial]:
-    """Trials that close in on the limit: each lies between the nearest two on its sides, as soon as there are two."""
-    safe: Trial | None = None
-    unsafe: Trial | None = None
     trials: list[Trial] = []
-    rate = FIRST_RATE
-    while len(trials) < most_trials and LEAST_RATE <= rate <= MOST_RATE:
-        trials.append(trial(rate))
-        if trials[-1].value <= budget.limit:
-            safe = trials[-1]
-        else:
-            unsafe = trials[-1]
-        if safe is None or unsafe is None:
-            towards_low = (safe is None) == budget.safe_is_low
-            rate = rate / _STEP if towards_low else rate * _STEP
-        elif max(safe.rate, unsafe.rate) <= precision * min(safe.rate, unsafe.rate):
-            break
-        else:
-            rate = _between(budget.limit, safe, unsafe)
+    at: int | None = front.within_cost(limit - beside)
+    while len(trials) < _MOST_TRIALS and (at or 0) not in {t.at for t in trials}:
+        found = trial(at or 0)
+        trials.append(found)
+        if _NEAR * limit <= found.value <= limit:
+            return trials
+        # A choice that missed is far off where costs do not add up: the next one goes a little further.
+        beside = found.value - float(front.costs[found.at]) + max(0.0, found.value - limit) / 4
+        at = front.within_cost(limit - beside)
+    if all(t.value > limit for t in trials) and all(t.at > 0 for t in trials):
+        trials.append(trial(0))
     return trials
 
 
-def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
-    """A rate between two, where a straight line over the logarithms meets the limit, not too near to either end."""
-    share = 0.5
-    if safe.value > 0 and limit > 0 and unsafe.value > safe.value:
-        share = float(log2(limit / safe.value) / log2(unsafe.value / safe.value))
-    share = min(max(share, 0.35), 0.65)
-    return float(exp2(log2(safe.rate) * (1 - share) + log2(unsafe.rate) * share))
+def try_drops(front: Frontier, limit: float, expected: Callable[[float], Drop], trial: Try) -> list[Trial]:
+    """Trials of points until one is just below the limit, or the sum of the least error has missed it.
 
-
-@dataclass(frozen=True)
-class Fold:
-    """Images to compress by, as calibration data, and other images (rows of the data) to measure on."""
-
-    calibration: str | Arrays
-    rows: NDArray[np.int64]
-
-
-class AccuracyCheck:
-    """Top-1 accuracy lost against the network before compression, on images that the compression has not seen.
-
-    `module` is the network (level onnx or esc). Where calibration takes `taken` of many images, the others are
-    measured on; of few images, each half is measured on a network that is compressed by the other half. With labels
-    (the array `y`) right answers are counted, without them answers that stay the same.
+    `expected` is the drop that a relative error of the outputs lets one expect; each trial tells how far that is off.
     """
+    trials: list[Trial] = []
+    factor, last = 1.0, len(front.errors) - 1
+    while len(trials) < _MOST_TRIALS:
+        at = _largest_error(front, limit, expected, factor)
+        missed = [t.at for t in trials if t.value > limit]
+        kept = [t.at for t in trials if t.value <= limit]
+        if missed:
+            less = front.within_error(_TIGHTER * float(front.errors[max(missed)]))
+            at = max(at, last if less is None else less)
+        if kept:
+            at = min(at, min(kept))
+        if at in missed or at in kept:
+            break
+        found = trial(at)
+        trials.append(found)
+        if _NEAR_DROP * limit <= found.value <= limit or (kept and found.value <= limit):
+            break
+        error = float(front.errors[at])
+        factor = min(_FACTORS, key=lambda f: abs(expected(f * error).points - found.points))
+    return trials
 
-    def __init__(self, module: ModuleOp, source: str | Arrays, taken: int, seed: int):
-        from emulator.evaluate import at_chance
-        from passes.math.calibration import sample_rows
 
-        samples = open_samples(source, [only_input(module, "--max-drop")])
-        (stored,) = samples.inputs
-        others = np.setdiff1d(np.arange(len(stored)), sample_rows(len(stored), taken, seed))[:_MOST_IMAGES]
-        if len(others) >= _FEW_IMAGES or len(stored) == 1:
-            self.folds = [Fold(source, others if len(others) else np.arange(1))]
+def _largest_error(front: Frontier, limit: float, expected: Callable[[float], Drop], factor: float) -> int:
+    """The cheapest sum whose expected drop keeps the limit, by bisection; that of the least error if none does."""
+    low, high = 0, len(front.errors) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if expected(factor * float(front.errors[middle])).least_sure <= limit:
+            high = middle
         else:
-            self.folds = _halves(stored, seed)
-        self._rows = np.sort(np.concatenate([fold.rows for fold in self.folds]))
-        self._x = stored.read(self._rows)
-        answers = _answers(module, self._x)
-        self._labelled = samples.labels is not None
-        self._labels = samples.classes(classes_of(module))[self._rows] if self._labelled else answers
-        self._before = answers == self._labels
-        if self._labelled and at_chance(int(self._before.sum()), len(answers), classes_of(module)):
-            warnings.warn(
-                f"{source}: the network answers {self._before.mean():.2%} of {len(answers)} images right before "
-                "compression, no more than guessing: look at the labels, and at how the images are scaled",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
-        """For each image of a fold, 1 if only the network before answers right, -1 if only the program does, else 0."""
-        from emulator.evaluate import classes, predict
-        from emulator.machine import Machine
-
-        classes(program)
-        at = np.searchsorted(self._rows, fold.rows)
-        now = predict(Machine(program), self._x[at], os.cpu_count() or 1) == self._labels[at]
-        return self._before[at].astype(np.float64) - now
-
-    def describe(self) -> str:
-        """What the drop is measured on."""
-        what = "of top-1" if self._labelled else "of answers changed"
-        return f"{what} on {len(self._rows)} images that the compression has not seen"
-
-
-def drop_of(lost: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """Points lost over all folds, and the standard error of that figure."""
-    each = np.concatenate(lost)
-    return 100 * float(each.mean()), 100 * float(each.std()) / math.sqrt(len(each))
-
-
-def _halves(stored: Rows, seed: int) -> list[Fold]:
-    order = np.random.default_rng(seed).permutation(len(stored))
-    halves = [np.sort(order[: len(stored) // 2]), np.sort(order[len(stored) // 2 :])]
-    seen = [Arrays({"x": stored.read(rows)}, stored.path) for rows in halves]
-    return [Fold(calibration, rows) for calibration, rows in zip(seen, reversed(halves), strict=True)]
-
-
-def _answers(module: ModuleOp, x: Array) -> NDArray[np.int64]:
-    """The class that a network gives every input."""
-    from dialects.interpreters.run import run_module
-
-    step = max(1, min(64, _BATCH_ELEMENTS // x[0].size))
-    parts: list[Array] = []
-    for n in range(0, len(x), step):
-        part = x[n : n + step].astype(np.float32)
-        parts.append(answers(run_module(module, [part])[0]))
-    return np.concatenate(parts)
+            low = middle + 1
+    return low
 
 
 def totals_of(program: Program) -> Mapping[str, Any]:
@@ -219,9 +156,9 @@ def totals_of(program: Program) -> Mapping[str, Any]:
 
 @dataclass
 class BudgetSearch:
-    """Compiles candidates of one network: `before` and `after` are the passes around `decompose`.
+    """Keeps budgets of one network: `before` and `after` are the passes around `decompose`.
 
-    `announce` is told a line about each candidate, `begin` what is begun.
+    `announce` is told a line about each choice that is compiled, `begin` what is begun.
     """
 
     context: Context
@@ -233,82 +170,117 @@ class BudgetSearch:
     _begun: int = 0
 
     def run(self, module: ModuleOp, budget: Budget) -> DecomposeConvPass:
-        """The pass with the rate that keeps the budget; the module stays as it is. Raises UserError if none does."""
+        """The pass with the settings that keep the budget; the module stays as it is. Raises UserError if none do."""
         calibration = self.decompose.calibration
-        if budget.kind == "drop" and calibration is None:
-            raise UserError(
-                "--max-drop needs images to measure on", "give --calibration, with labels y if there are any"
-            )
         check: AccuracyCheck | None = None
-        if budget.kind == "drop" and calibration is not None:
+        if budget.kind == "drop":
+            if calibration is None:
+                raise UserError(
+                    "--max-drop needs images to measure on", "give --calibration, with labels y if there are any"
+                )
             self.begin("measuring the network before compression")
             check = AccuracyCheck(module, calibration, self.decompose.samples, self.decompose.seed)
+        start = self._start(module)
+        if self.decompose.has_nothing_to_do(start):
+            self._kept([self._try(start, 0, self.decompose, budget, check)], budget)
+            return self.decompose
+        dense = replace(self.decompose, scheme=DENSE, options=())
+        beside = 0.0
+        if check is None:
+            whole = self._try(start, 0, dense, budget, check)
+            if whole.value <= budget.limit:
+                return dense
+            beside = whole.value
+        database = self.database(start, Rates(of_cycles=budget.kind in ("cycles", "energy")))
+        front = database.frontier(budget.measure)
+
+        def trial(at: int) -> Trial:
+            return self._try(start, at, self._step(database, front, at), budget, check)
+
+        if check is None:
+            beside -= database.dense(budget.measure)
+            trials = try_sizes(front, budget.limit, beside, trial)
+        else:
+            trials = try_drops(front, budget.limit, check.expected, trial)
+        return self._step(database, front, self._kept(trials, budget).at)
+
+    def _step(self, database: Database, front: Frontier, at: int) -> DecomposeConvPass:
+        return replace(self.decompose, layers=database.chosen(front.rows(at)))
+
+    def nearest_rate(self, module: ModuleOp, nbytes: float) -> float:
+        """The rate whose constants come nearest to a number of bytes by what can be expected."""
+        start = self._start(module)
+        if self.decompose.has_nothing_to_do(start):
+            return 0.0
+        database = self.database(start, Rates())
+        dense = self.compiled(start, replace(self.decompose, scheme=DENSE, options=()))
+        beside = len(dense.rodata) - database.dense("bytes")
+        sizes = [beside + database.bytes_at(rate) for rate in _RATES]
+        at = int(np.argmin([abs(float(log2(max(size, 1.0) / nbytes))) for size in sizes]))
+        self.announce(f"rate {_RATES[at]:.3g}: about {round(sizes[at]):,} bytes of constants")
+        return float(f"{_RATES[at]:.3g}")
+
+    def _start(self, module: ModuleOp) -> ModuleOp:
         start = module.clone()
         run_passes(self.context, start, self.before)
+        return start
 
-        def trial(rate: float) -> Trial:
-            return self._try(start, rate, budget, check)
+    def database(self, start: ModuleOp, rates: Rates) -> Database:
+        """What each layer of a quantised network could be."""
+        self.begin("looking at what each layer could be")
+        database = Database(self.decompose.scheme, rates, load_target(self.decompose.target))
+        with listening(self.begin):
+            self.decompose.visit(self.context, start.clone(), database)
+        return database
 
-        rough = check is not None and len(check.folds) > 1
-        precision = _ROUGH_PRECISION if rough else _PRECISION
-        return self._at(find_rate(budget, trial, precision, self._most_trials(start)).rate, budget)
-
-    def nearest(self, module: ModuleOp, nbytes: float) -> DecomposeConvPass:
-        """The pass with the rate whose constants come nearest to a number of bytes; the module stays as it is."""
-        budget = Budget("bytes", nbytes)
-        start = module.clone()
-        run_passes(self.context, start, self.before)
-        found = nearest_rate(budget, lambda rate: self._try(start, rate, budget, None), self._most_trials(start))
-        return self._at(found.rate, budget)
-
-    def _most_trials(self, start: ModuleOp) -> int:
-        """One is enough where no rate changes anything."""
-        return 1 if self.decompose.has_nothing_to_do(start) else _MOST_TRIALS
-
-    def _try(self, start: ModuleOp, rate: float, budget: Budget, check: AccuracyCheck | None) -> Trial:
-        step = self._at(float(f"{rate:.3g}"), budget)  # short to write down, and the same again
-        self._begun += 1
-        self.begin(f"trial {self._begun} of at most {_MOST_TRIALS}: rate {rate:.3g}")
-        found = self._size(start, step, budget) if check is None else self._drop(start, step, check)
-        self.announce(found.text)
-        return found
-
-    def _compiled(self, start: ModuleOp, step: DecomposeConvPass) -> Program:
+    def compiled(self, start: ModuleOp, step: DecomposeConvPass) -> Program:
+        """The program with the weights that a pass gives the layers."""
         candidate = start.clone()
         run_passes(self.context, candidate, (step, *self.after))
         return to_program(candidate)
 
-    def _size(self, start: ModuleOp, step: DecomposeConvPass, budget: Budget) -> Trial:
-        program = self._compiled(start, step)
-        if budget.kind == "bytes":
-            return Trial(step.rate or 0.0, len(program.rodata), _describe(step.rate or 0.0, program))
-        totals, rate = totals_of(program), step.cycle_rate or 0.0
-        cycles, energy = totals["cycles"], totals["energy_uj"]["total"]
-        if budget.kind == "energy":
-            return Trial(rate, energy, f"{_describe(rate, program)}, {energy:,.5g} uJ")
-        return Trial(rate, cycles, f"{_describe(rate, program)}, {cycles:,} cycles")
+    def _kept(self, trials: Sequence[Trial], budget: Budget) -> Trial:
+        """The trial that keeps the budget: for a drop the cheapest, else the one of the least error."""
+        kept = sorted((t for t in trials if t.value <= budget.limit), key=lambda t: t.at)
+        if not kept:
+            best = min(trials, key=lambda t: t.value)
+            raise UserError(f"{budget.flag} cannot be kept: the best found is {best.text}", budget.remedy())
+        return kept[0] if budget.kind == "drop" else kept[-1]
 
-    def _drop(self, start: ModuleOp, step: DecomposeConvPass, check: AccuracyCheck) -> Trial:
+    def _try(
+        self, start: ModuleOp, at: int, step: DecomposeConvPass, budget: Budget, check: AccuracyCheck | None
+    ) -> Trial:
+        self._begun += 1
+        self.begin(f"trial {self._begun}: compiling a choice")
+        found = self._size(start, at, step, budget) if check is None else self._drop(start, at, step, check)
+        self.announce(f"trial {self._begun}: {found.text}")
+        return found
+
+    def _size(self, start: ModuleOp, at: int, step: DecomposeConvPass, budget: Budget) -> Trial:
+        program = self.compiled(start, step)
+        text = _describe(program, step)
+        if budget.kind == "bytes":
+            return Trial(at, len(program.rodata), 0.0, text)
+        totals = totals_of(program)
+        if budget.kind == "energy":
+            energy = totals["energy_uj"]["total"]
+            return Trial(at, energy, 0.0, f"{text}, {energy:,.5g} uJ")
+        return Trial(at, totals["cycles"], 0.0, f"{text}, {totals['cycles']:,} cycles")
+
+    def _drop(self, start: ModuleOp, at: int, step: DecomposeConvPass, check: AccuracyCheck) -> Trial:
         def measure(fold: Fold) -> tuple[NDArray[np.float64], str]:
-            program = self._compiled(start, replace(step, calibration=fold.calibration))
-            return check.lost(program, fold), _describe(step.rate or 0.0, program)
+            program = self.compiled(start, replace(step, calibration=fold.calibration))
+            return check.lost(program, fold), _describe(program, step)
 
         with ThreadPoolExecutor(len(check.folds)) as pool:
             found = list(pool.map(measure, check.folds))
-        drop, error = drop_of([lost for lost, _ in found])
-        text = found[-1][1]
-        # One standard error of safety: the images at hand are not those of the user.
-        return Trial(step.rate or 0.0, drop + error, f"{text}, {drop:.2f} +- {error:.2f} points {check.describe()}")
-
-    def _at(self, rate: float, budget: Budget) -> DecomposeConvPass:
-        if budget.kind == "cycles":
-            return replace(self.decompose, rate=0.0, cycle_rate=rate)
-        if budget.kind == "energy":  # bytes cost energy, and so does the work, which cycles stand for
-            return replace(self.decompose, rate=rate, cycle_rate=rate)
-        return replace(self.decompose, rate=rate, cycle_rate=0.0)
+        drop = Drop.of([lost for lost, _ in found])
+        return Trial(at, drop.least_sure, drop.points, f"{found[-1][1]}, {drop} {check.describe()}")
 
 
-def _describe(rate: float, program: Program) -> str:
+def _describe(program: Program, step: DecomposeConvPass) -> str:
     constants = len(program.rodata)
     ratio = 4 * program.original_weights / max(1, constants)
-    return f"rate {rate:g}: {constants:,} bytes of constants, {ratio:.1f}x smaller"
+    others = sum(text != DENSE for text in step.layers)
+    forms = f"{others} of {len(step.layers)} layers in other forms, " if step.layers else ""
+    return f"{forms}{constants:,} bytes of constants, {ratio:.1f}x smaller"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class CompileRequest:
     """What is to be made of a module: options of the default pipeline, or the text of another one.
 
-    `kind` is what is made, as `--emit` calls it. A `budget` finds the rate of compression.
+    `kind` is what is made, as `--emit` calls it. A `budget` finds how each layer is compressed.
     """
 
     options: PipelineOptions
@@ -43,7 +43,7 @@ class CompileRequest:
             return ""
         if self.options.rate is not None or self.options.cycle_rate is not None:
             return (
-                "a budget (--max-drop, --max-bytes, --max-cycles, --max-energy) finds the rate: leave --rate, "
+                "a budget (--max-drop, --max-bytes, --max-cycles, --max-energy) finds the rates: leave --rate, "
                 "--cycle-rate out"
             )
         if self.options.scheme == "dense":
@@ -79,9 +79,9 @@ class CompileRequest:
         announce: Callable[[str], None],
         begin: Callable[[str], None],
     ) -> tuple[ModulePass, ...]:
-        """The passes, with the rate of compression that keeps the budget; the module stays as it is.
+        """The passes, with settings of compression that keep the budget; the module stays as it is.
 
-        `announce` is told a line about each candidate, `begin` what is begun. Raises UserError if no rate keeps it.
+        `announce` is told a line about each choice that is tried, `begin` what is begun. Raises UserError if none does.
         """
         budget = self.budget
         if budget is None:
@@ -93,7 +93,7 @@ class CompileRequest:
         names = [p.name for p in passes[: at + 1]]
         after = build(multiverse().all_passes, self.options, done=(*_done(module), *names))
         found = BudgetSearch(context, passes[:at], step, after, announce, begin).run(module, budget)
-        begin(f"compiling with the rate found for {budget.flag}")
+        begin(f"compiling with what was found for {budget.flag}")
         return tuple(found if p is step else p for p in passes)
 
 

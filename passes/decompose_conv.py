@@ -32,6 +32,7 @@ from passes.analysis.progress import Progress
 from passes.analysis.sensitivity import image_count, sensitivities
 from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
+from passes.decomposition.setting import InTurn
 from passes.decomposition.weight_form import WeightForm
 from passes.drop_dead_channels import DropDeadChannelsPass
 from passes.math.calibration import load_inputs
@@ -85,7 +86,7 @@ class _Rewriter:
                 self._layer(*pair, index)
 
     def _layer(self, conv: esc.Conv2dOp, requant: esc.RequantizeOp, index: int) -> None:
-        if conv.weight.array[0].size > MOST_WINDOW:
+        if not _fits(conv):
             self.too_wide.append(describe(conv))
             self._values.step(requant)
             return
@@ -142,6 +143,23 @@ class _Rewriter:
         values.store(requant, before, values.evaluate(requant, values.current))
 
 
+@dataclass(frozen=True)
+class Visit:
+    """What became of the convolutions of a network: how many there are and how many have another form now, names of
+    those of too large windows, and what was wrong with options, with notes.
+    """
+
+    layers: int
+    count: int
+    too_wide: list[str]
+    causes: list[str]
+    notes: list[str]
+
+
+def _fits(conv: esc.Conv2dOp) -> bool:
+    return conv.weight.array[0].size <= MOST_WINDOW
+
+
 def _work(weight: Array) -> float:
     """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows."""
     return float(weight.size) * weight[0].size
@@ -195,6 +213,7 @@ class DecomposeConvPass(ModulePass):
     `scheme` names an entry point of the group `escc.schemes`; `basis` kernels times `planes` are the virtual bases of
     a layer. `rate` and `cycle-rate` say how much error a scheme should take for fewer bytes and cycles: the relative
     error of the network's outputs that is worth saving all int8 weights of the convolutions, and all their cycles.
+    `layers` asks each layer for something else, as a budget does.
     """
 
     name = "decompose-conv"
@@ -235,6 +254,11 @@ class DecomposeConvPass(ModulePass):
     options: tuple[str, ...] = ()
     """Options of the scheme's own, each name=value."""
 
+    layers: tuple[str, ...] = ()
+    """Scheme and options of each convolution that can be decomposed, in order, such as auto:rate=0.4 or dense, in place
+    of `scheme` and its options.
+    """
+
     keeps_dense: ClassVar[str] = "dense"
     chooses: ClassVar[str] = "auto"
 
@@ -263,10 +287,32 @@ class DecomposeConvPass(ModulePass):
         ]
         if wrong:
             raise UserError(wrong)
-        scheme, target = load_scheme(self.scheme), load_target(self.target)
-        own = own_options(self.scheme, scheme, self.options, target)
+        target = load_target(self.target)
+        scheme = InTurn(self.layers, target) if self.layers else load_scheme(self.scheme)
+        _ = own_options(self.scheme, load_scheme(self.scheme), self.options, target)
         if self.has_nothing_to_do(op):
             return
+        walk = self.visit(ctx, op, scheme)
+        if walk.too_wide:
+            warnings.warn(
+                f"windows of more than {MOST_WINDOW} values stay dense: {', '.join(walk.too_wide)}",
+                UserWarning,
+                stacklevel=2,
+            )
+        if not walk.count and not walk.causes and not self.layers:
+            warnings.warn(
+                f"scheme '{self.scheme}' decomposed none of {walk.layers} convolutions: by its estimate none pays",
+                UserWarning,
+                stacklevel=2,
+            )
+        if walk.causes:
+            raise UserError(tuple(dict.fromkeys(walk.causes)), next((n for n in walk.notes if n), ""))
+
+    def visit(self, ctx: Context, op: builtin.ModuleOp, scheme: Scheme) -> Visit:
+        """Ask a scheme for each layer of a quantised module in order, and give the layers the forms that it answers.
+
+        Raises UserError if there are settings for another number of layers.
+        """
         if getattr(scheme, "on_live_channels", False):
             DropDeadChannelsPass().apply(ctx, op)
         function = main_function(op)
@@ -275,6 +321,13 @@ class DecomposeConvPass(ModulePass):
         samples = min(self.samples, _sample_limit(ops))
         inputs = load_inputs(self.calibration, inputs_of(function), samples, self.seed)
         convs = [pair[0] for o in ops if (pair := ungrouped(o)) is not None]
+        asked = sum(_fits(conv) for conv in convs)
+        if self.layers and len(self.layers) != asked:
+            raise UserError(
+                f"decompose-conv: layers has {len(self.layers)} settings; requires {asked}, one for each convolution "
+                "that can be decomposed"
+            )
+        target = load_target(self.target)
         options = SchemeOptions(
             self.basis,
             self.planes,
@@ -283,23 +336,10 @@ class DecomposeConvPass(ModulePass):
             self.cycle_rate,
             sum(c.weight.array.size for c in convs),
             sum(c.weight.array[0].size * math.prod(esc.shape_of(c.output)) for c in convs),
-            own,
+            own_options(self.scheme, load_scheme(self.scheme), self.options, target),
         )
         calibrated = self.calibration is not None
         sensitivity = Sensitivity(function, inputs, self.seed)
         walk = _Rewriter(BeforeAfterValues(block, inputs), scheme, options, target, calibrated, sensitivity, self.joint)
         walk.run(ops)
-        if walk.too_wide:
-            warnings.warn(
-                f"windows of more than {MOST_WINDOW} values stay dense: {', '.join(walk.too_wide)}",
-                UserWarning,
-                stacklevel=2,
-            )
-        if not walk.count and not walk.causes:
-            warnings.warn(
-                f"scheme '{self.scheme}' decomposed none of {len(convs)} convolutions: by its estimate none pays",
-                UserWarning,
-                stacklevel=2,
-            )
-        if walk.causes:
-            raise UserError(tuple(dict.fromkeys(walk.causes)), next((n for n in walk.notes if n), ""))
+        return Visit(len(convs), walk.count, walk.too_wide, walk.causes, walk.notes)

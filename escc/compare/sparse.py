@@ -10,8 +10,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from escc.baselines.work import LayerWork
-from escc.budget import Budget, Trial, find_rate
 from escc.compare.baselines import Weighted, weighted
+from escc.compare.bisection import Trial, find_rate
 from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of
 from escc.compare.works import layer_works
 from escc.compress.pruning import Pruner
@@ -58,7 +58,7 @@ def pruned(
         announce(text)
         return Trial(rate, lost, text)
 
-    found = find_rate(Budget("drop", max_drop), trial, _PRECISION) if price is None else trial(price)
+    found = find_rate(max_drop, trial, _PRECISION) if price is None else trial(price)
     module = modules[found.rate]
     works = layer_works(network.finished(module), [data.timed])
     text = f"{density_of(works):.1%} kept, pruned at price {found.rate:g}"

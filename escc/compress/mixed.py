@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from escc.compress.database import Candidates, Rates, candidates_of
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.errors import UserError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions, load_scheme, scheme_names
@@ -53,6 +54,13 @@ def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) 
     best = min(found, key=lambda name: found[name][0])
     _LOG.info(f"node '{layer.name}' (Conv): {best}, error plus price {_told({n: v for n, (v, _) in found.items()})}")
     return found[best][1]
+
+
+def candidates_of_forms(layer: ConvLayer, options: SchemeOptions, rates: Rates, schemes: Sequence[str]) -> Candidates:
+    """What the schemes contribute to the database of a layer."""
+    for name in schemes:
+        for _, own in _variants(name, layer, options):
+            yield from candidates_of(name, layer, replace(options, own=own), rates)
 
 
 def _answer(name: str, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:

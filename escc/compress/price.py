@@ -8,7 +8,7 @@ emulator. So an estimate changes with the machine and needs no care of its own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from emulator.timing import replay_instructions
 from isa.target import Target
@@ -25,6 +25,14 @@ class Cost:
 
     nbytes: int
     cycles: float
+
+    def energy(self, target: Target) -> float:
+        """Microjoules, about: DRAM for the weights, and busy multipliers and leakage for every cycle."""
+        e, array = target.energy, target.array
+        busy = array.blocks * array.slices * array.macs * (e.mul_int8 + e.add_int32)
+        milliwatt = sum(float(getattr(e.leakage_mw, f.name)) for f in fields(e.leakage_mw))
+        leaking = milliwatt / target.clock.frequency_mhz * 1e3
+        return (e.dram_byte * self.nbytes + (busy + leaking) * self.cycles) * 1e-6
 
 
 def price(form: WeightForm, shape: ConvShape, target: Target) -> Cost:

@@ -7,8 +7,9 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,6 +210,12 @@ class Search:
         self._seed = seed
         self._wanted, self._metric = self.arranged(layer)
         self._chosen = self._choose(channels_to_search(layer, bases))
+
+    def at_price(self, byte_price: float) -> Self:
+        """The same search at another price of a byte."""
+        other = copy(self)
+        other._byte_price = byte_price
+        return other
 
     def arranged(self, layer: ConvLayer) -> tuple[F, Metric]:
         """Weights [K, R, S, C], whose windows [R, S] are sums of bases, and the metric of their channels."""

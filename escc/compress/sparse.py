@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from escc.compress.database import Candidates, Rates
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of, target_and_metric
 from isa.errors import UserError
 from isa.gather import Banking
@@ -23,6 +24,7 @@ from isa.instructions.conv_gather import lanes
 from isa.target import Target
 from passes.decomposition.gather import Gathered
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.setting import Setting
 from passes.math import linear
 from passes.math.patterns import Pattern
 from passes.math.pruning import refit, refit_by_gradients, saliency
@@ -152,6 +154,19 @@ def _steps(share: float) -> list[float]:
     return [*(rung for rung in LADDER[:4] if rung > share * 1.1), share]
 
 
+def sparse_forms(
+    layer: ConvLayer, options: SchemeOptions, pattern: Pattern, banking: Banking, fill: bool = False
+) -> Iterator[tuple[float, Gathered]]:
+    """Shares of the weights of a layer, and these weights in a pattern: that which is asked for, else every rung."""
+    if layer.weights[0].size < banking.banks:
+        return
+    share = _share(options)
+    shares = LADDER if share is None else _steps(share)
+    for at, rung in zip(shares, _Ladder(layer, pattern).descend(shares), strict=True):
+        if share is None or at == share:
+            yield at, _quantised(rung, layer, banking, fill)
+
+
 def sparse_form(
     layer: ConvLayer, options: SchemeOptions, pattern: Pattern, banking: Banking, fill: bool = False
 ) -> Gathered | None:
@@ -220,6 +235,12 @@ class PatternScheme:
         _share(options)
         choice(options, "pays", _PAYS)
         self._pattern(options, banking_of(target, options, self._bundle(options)))
+
+    def candidates(self, name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
+        """Every share of the weights on one way down; prices play no part."""
+        banking = banking_of(layer.target, options, self._bundle(options))
+        for share, form in sparse_forms(layer, options, self._pattern(options, banking), banking, self._fill):
+            yield Setting.made(name, {**options.own, "sparsity": f"{1 - share:.6g}"}), form
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Gathered | None:
         banking = banking_of(layer.target, options, self._bundle(options))

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from escc.compress.about import About
+from escc.compress.database import Candidates, Rates
 from escc.compress.decompose import Fit
-from escc.compress.mixed import ALL, asked_forms, best_form
+from escc.compress.mixed import ALL, asked_forms, best_form, candidates_of_forms
 from escc.compress.price import price
 from escc.compress.pricing import Usage
 from escc.compress.schemes import (
@@ -29,11 +30,19 @@ from escc.compress.schemes import (
 from isa.integers import ceil_div
 from isa.target import Target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.setting import Setting
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.decomposition.weight_form import WeightForm
 
 TOO_LARGE = 50_000_000_000
 """The same above which `auto` keeps a layer dense, because even the bases that are known take minutes to use."""
+
+
+_DECOMPOSES = "escalate"
+"""The scheme that takes the bases that it is given."""
+_CLIMB_EVERY = 2
+"""Of so many prices after one another, the first one seeks the best number of bases."""
+Forms = list[TernaryBasis]
 
 
 def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
@@ -95,6 +104,28 @@ def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None
     return search.answer(whole) if whole is best or objective(whole) < dense_value else None
 
 
+def _decompositions(layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
+    """Decompositions at every price, each with the bases that a climb there, or at a price beside it, comes by."""
+    rungs, at = ladder(layer, options)
+    if not rungs or pass_work(layer, rungs[0].bases) > TOO_LARGE:
+        return
+    search = Search(layer, 0.0, options.seed, rungs[at].bases)
+    for number, rate in enumerate(rates.values):
+        prices = Prices.of(layer, rates.options(options, rate))
+        priced, found = search.at_price(prices.byte_price(layer)), Forms()
+
+        def objective(fit: Fit, search: Search = priced, prices: Prices = prices, found: Forms = found) -> float:
+            found.append(search.answer(fit))
+            return prices.value(layer, found[-1])
+
+        climbed = rungs if number % _CLIMB_EVERY == 0 else [rungs[at]]
+        rung, _, _ = priced.climb(climbed, climbed.index(rungs[at]), objective)
+        at = rungs.index(rung)
+        for form in found:
+            given = {"basis": str(len(form.basis)), "planes": "1", "levels": str(rung.level)}
+            yield Setting.made(_DECOMPOSES, {**given, **rates.named(rate)}), form
+
+
 class _Auto:
     """Decomposes a layer or keeps it dense; with the option `forms`, chooses among the forms of several schemes."""
 
@@ -110,6 +141,12 @@ class _Auto:
         asked_level(target, options)
         if (text := options.own.get("forms")) is not None:
             asked_forms(text)
+
+    def candidates(self, name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
+        """Decompositions at all prices, or what each of the schemes contributes."""
+        if (text := options.own.get("forms")) is None:
+            return _decompositions(layer, options, rates)
+        return candidates_of_forms(layer, options, rates, asked_forms(text))
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
         text = options.own.get("forms")

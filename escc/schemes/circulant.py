@@ -8,9 +8,11 @@ one. The values that it begins with are those of the least error on the calibrat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from escc.compress.about import About
+from escc.compress.database import Candidates, Rates
 from escc.compress.fit_circulant import fit_circulant
 from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
 from isa.circulant import BLOCKS
@@ -18,6 +20,7 @@ from isa.errors import UserError
 from isa.target import Target
 from passes.decomposition.circulant import Circulant
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
+from passes.decomposition.setting import Setting
 
 DEFAULT_BLOCK = 4
 LEAST_BLOCKS = 2
@@ -49,6 +52,14 @@ class _Circulant:
     def check_options(options: SchemeOptions, target: Target) -> None:
         """Raise UserError for a block that is none."""
         _asked_block(options)
+
+    def candidates(self, name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
+        """Every size of a block unless one is asked for; prices play no part."""
+        free = replace(options, byte_price=None, cycle_price=None)
+        for block in [options.own["k"]] if "k" in options.own else map(str, BLOCKS):
+            own = {**options.own, "k": block}
+            if (form := self(layer, replace(free, own=own))) is not None:
+                yield Setting.made(name, own), form
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> Circulant | None:
         block = _asked_block(options)

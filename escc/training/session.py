@@ -94,15 +94,15 @@ class Session:
         return [step for step in build(self._registry, options, "esc") if step.name in names]
 
     def nearest_rate(self, nbytes: float, tell: Callable[[str], None], begin: Callable[[str], None]) -> float:
-        """Rate at which the decomposition alone comes nearest to a number of bytes.
+        """Rate at which the decomposition alone comes near to a number of bytes.
 
-        `tell` hears of every trial, `begin` of its beginning.
+        `tell` hears what is expected, `begin` what is begun.
         """
         (step,) = self._passes(TRAINED_AFTER[-1:])
         assert isinstance(step, DecomposeConvPass)
         after = build(self._registry, self._options, "eisa", (*before("esc"), *TRAINED_AFTER))
         search = BudgetSearch(self._context, (), step, after, tell, begin)
-        return search.nearest(self._module, nbytes).rate or 0.0
+        return search.nearest_rate(self._module, nbytes)
 
     def decompose(self, rate: float | None) -> Prepared:
         """Decompose the module, and build both networks. Raises UserError if nothing in it can be decomposed."""

@@ -155,8 +155,7 @@ def test_a_budget_is_kept_and_its_trials_are_told(monkeypatch: pytest.MonkeyPatc
     told: list[str] = []
     found = escc.compile(SMALL, X, max_bytes=4000, progress=told.append)
     assert len(found.program.rodata) <= 4000
-    assert found.binary == escc.compile(SMALL, X, rate=0.4).binary
-    assert any(text.startswith("trial 1 of at most") for text in told) and "" not in told
+    assert any(text.startswith("trial 1: ") for text in told) and "" not in told
 
 
 def test_labels_serve_a_limit_of_accuracy(small: escc.Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +282,7 @@ def test_targets_have_changed_fields(small: escc.Compiled, tmp_path: Path) -> No
         (lambda: escc.compile(b"", X), "model: the file is empty"),
         (lambda: escc.compile(SMALL, X, "no"), "scheme"),
         (lambda: escc.compile(SMALL, X, max_drop=1, max_bytes=5), "max_drop and max_bytes exclude each other"),
-        (lambda: escc.compile(SMALL, X, max_bytes=500, rate=0.1), "a budget .* finds the rate"),
+        (lambda: escc.compile(SMALL, X, max_bytes=500, rate=0.1), "a budget .* finds the rates"),
         (lambda: escc.compile(SMALL, X, rate=-1), "rate is -1; requires a number of at least 0"),
         (lambda: escc.compile(SMALL, X, basis=True), "basis is True; requires an integer of at least 1"),
         (lambda: escc.compile(SMALL, X, image_std=[0.0]), "no divisor 0"),

@@ -1,8 +1,7 @@
-"""The search for a rate that keeps a budget: over made-up measurements, and over really compiled networks."""
+"""Settings of layers that keep a budget: over made-up measurements, and over really compiled networks."""
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +16,10 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
-from escc.budget import LEAST_RATE, MOST_RATE, AccuracyCheck, Budget, BudgetSearch, Trial, find_rate, nearest_rate
+from escc.accuracy import AccuracyCheck, Drop
+from escc.budget import Budget, BudgetSearch, Trial, try_drops, try_sizes
 from escc.cli.compile import main
+from escc.compress.allocation import Frontier, frontier
 from escc.driver import encode, load, run_passes, to_program
 from escc.irtext import make_context, parse_module
 from escc.universe import ESCC_UNIVERSE
@@ -37,50 +38,55 @@ func.func @main(%a: tensor<1x3x2x2xf32>, %b: tensor<1x3x2x2xf32>) -> tensor<1x3x
 """
 
 
-@given(st.floats(-3.0, 2.0), st.floats(0.3, 3.0), st.booleans())
-def test_the_rate_found_keeps_the_limit_and_is_near_it(crossing: float, slope: float, rising: bool) -> None:
-    """Measurements that follow a power law cross the limit at 10^crossing."""
-    tried: list[float] = []
-
-    def trial(rate: float) -> Trial:
-        tried.append(rate)
-        exponent = slope if rising else -slope
-        return Trial(rate, 100.0 * (rate / 10**crossing) ** exponent, "")
-
-    found = find_rate(Budget("drop" if rising else "bytes", 100.0), trial)
-    assert found.value <= 100.0 and LEAST_RATE <= found.rate <= MOST_RATE
-    assert len(tried) <= 9 and len(set(tried)) == len(tried)
-    assert abs(math.log(found.rate / 10**crossing)) < math.log(2)
+def made_up(count: int = 200) -> Frontier:
+    """Costs from 1000 to 3000 of one layer, the error falling with them."""
+    costs = np.linspace(1000, 3000, count)
+    return frontier([(costs, 400 / costs**2)])
 
 
-@given(st.floats(-3.0, 2.0), st.floats(0.3, 1.0))
-def test_the_rate_nearest_to_a_size_may_lie_on_either_side(crossing: float, slope: float) -> None:
-    sizes: list[float] = []
+@given(st.integers(1200, 4500), st.floats(0.7, 1.4), st.integers(-300, 600), st.integers(0, 400))
+def test_sizes_are_kept_and_used_up_though_layers_do_not_add_up(
+    limit: int, factor: float, beside: int, guess: int
+) -> None:
+    front = made_up()
 
-    def trial(rate: float) -> Trial:
-        sizes.append(1000.0 * (rate / 10**crossing) ** -slope)
-        return Trial(rate, sizes[-1], "")
+    def trial(at: int) -> Trial:
+        return Trial(at, factor * front.costs[at] + beside, 0.0, "")
 
-    found = nearest_rate(Budget("bytes", 1000.0), trial)
-    assert abs(math.log(found.value / 1000)) == min(abs(math.log(size / 1000)) for size in sizes)
-    assert 0.5 < found.value / 1000 < 2
-
-
-def test_what_cannot_be_reached_is_approached() -> None:
-    assert nearest_rate(Budget("bytes", 5), lambda rate: Trial(rate, 9 + 1 / rate, "")).rate > 100
-
-
-@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles", "energy"])
-def test_a_budget_that_nothing_keeps_is_refused(kind: str) -> None:
-    with pytest.raises(UserError, match=rf"--max-{kind} 5 cannot be kept: the best found is rate"):
-        find_rate(Budget(kind, 5), lambda rate: Trial(rate, 9.0, f"rate {rate:g}"))  # type: ignore[arg-type]
+    trials = try_sizes(front, limit, guess, trial)
+    kept = [t for t in trials if t.value <= limit]
+    assert len(trials) <= 6 and len({t.at for t in trials}) == len(trials)
+    assert bool(kept) == (trial(0).value <= limit)
+    if kept:
+        best = max(kept, key=lambda t: t.at)
+        assert best.value >= 0.9 * limit or best.at == len(front.costs) - 1
 
 
-@pytest.mark.parametrize("kind", ["drop", "bytes", "cycles", "energy"])
-def test_a_budget_that_everything_keeps_takes_the_end_it_may(kind: str) -> None:
-    budget = Budget(kind, 5)  # type: ignore[arg-type]
-    found = find_rate(budget, lambda rate: Trial(rate, 1.0, ""))
-    assert found.rate > 100 if budget.safe_is_low else found.rate < 1e-3
+def expected(error: float) -> Drop:
+    return Drop(1e5 * error, 0.1)
+
+
+@given(st.floats(0.5, 60.0), st.floats(0.1, 8.0))
+def test_drops_are_kept_though_errors_do_more_or_less_than_expected(limit: float, factor: float) -> None:
+    front = made_up()
+
+    def trial(at: int) -> Trial:
+        points = factor * expected(front.errors[at]).points
+        return Trial(at, points + 0.1, points, "")
+
+    trials = try_drops(front, limit, expected, trial)
+    assert len(trials) <= 5 and len({t.at for t in trials}) == len(trials)
+    kept = [t for t in trials if t.value <= limit]
+    if not kept:
+        assert any(t.at == len(front.errors) - 1 for t in trials) or len(trials) == 5
+    elif min(t.at for t in kept) > 0:
+        assert max(t.value for t in kept) >= 0.4 * limit
+
+
+def test_one_trial_is_enough_where_errors_do_what_is_expected() -> None:
+    front = made_up()
+    trials = try_drops(front, 20.0, expected, lambda at: Trial(at, expected(front.errors[at]).least_sure, 0.0, ""))
+    assert len(trials) == 1 and 14 < trials[0].value <= 20
 
 
 @pytest.fixture(scope="module")
@@ -126,16 +132,34 @@ def compiled(folder: Path, *options: str) -> bytes:
     return output.read_bytes()
 
 
-def test_bytes_are_kept_and_the_rate_gives_the_same_binary(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    free = len(read_elf(compiled(network, "--rate", "0")).rodata)
+def found_pipeline(text: str) -> str:
+    """The passes that -v printed."""
+    (line,) = (line for line in text.splitlines() if "decompose-conv{" in line)
+    return line.partition(": ")[2]
+
+
+def test_bytes_are_kept_and_the_passes_give_the_same_binary(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    free = len(read_elf(compiled(network, "--scheme", "dense")).rodata)
     limit = int(0.6 * free)
     capsys.readouterr()
-    found = compiled(network, "--max-bytes", str(limit))
-    assert 0.5 * limit < len(read_elf(found).rodata) <= limit
-    tried = re.findall(r"^rate (\S+): ([\d,]+) bytes", capsys.readouterr().err, re.MULTILINE)
-    size = len(read_elf(found).rodata)
-    rates = [rate for rate, nbytes in tried if int(nbytes.replace(",", "")) == size]
-    assert rates and compiled(network, "--rate", rates[-1], "--cycle-rate", "0") == found
+    found = compiled(network, "--max-bytes", str(limit), "-v")
+    assert 0.8 * limit < len(read_elf(found).rodata) <= limit
+    passes = found_pipeline(capsys.readouterr().err)
+    assert 'layers="' in passes
+    assert main([str(network / "m.onnx"), "--passes", passes, "-o", str(network / "again.bin")]) == 0
+    assert (network / "again.bin").read_bytes() == found
+
+
+def test_a_network_that_is_small_enough_as_it_is_stays_dense(network: Path) -> None:
+    assert compiled(network, "--max-bytes", "1M") == compiled(network, "--scheme", "dense")
+
+
+@pytest.mark.parametrize("scheme", ["gs", "kmeans", "smartexchange", "circulant"])
+def test_every_scheme_keeps_a_budget(network: Path, scheme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    free = len(read_elf(compiled(network, "--scheme", "dense")).rodata)
+    found = compiled(network, "--scheme", scheme, "--max-bytes", str(int(0.8 * free)))
+    assert len(read_elf(found).rodata) <= 0.8 * free
+    assert "of 3 layers in other forms" in capsys.readouterr().err
 
 
 def totals(binary: bytes) -> dict[str, Any]:
@@ -152,14 +176,11 @@ def cycles(binary: bytes) -> int:
 
 def test_a_piped_search_says_what_it_begins_unless_quiet(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compiled(network, "--max-drop", "100", "--scheme", "auto")
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
     assert lines[0] == "measuring the network before compression"
-    assert re.fullmatch(r"trial 1 of at most \d+: rate 0\.4", lines[1]) and lines[2].startswith("rate 0.4: ")
-    said = [line for line in lines if not line.startswith("warning: ")]
-    assert said[-2] == "compiling with the rate found for --max-drop 100"
-    assert len([line for line in lines if line.startswith("trial ")]) == len(
-        [line for line in lines if line.startswith("rate ")]
-    )
+    assert lines[1] == "looking at what each layer could be"
+    assert "trial 1: compiling a choice" in lines
+    assert lines[-2] == "compiling with what was found for --max-drop 100"
     compiled(network, "--max-bytes", "1M", "-q")
     assert all(line.startswith("warning: ") for line in capsys.readouterr().err.splitlines())
 
@@ -171,20 +192,14 @@ def test_cycles_are_kept(network: Path) -> None:
     assert cycles(compiled(network, "--max-cycles", str(limit))) <= limit
 
 
-def test_energy_is_kept_and_the_rate_gives_the_same_binary(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_energy_is_kept(network: Path) -> None:
     def joule(*options: str) -> float:
         return totals(compiled(network, *options))["energy_uj"]["total"]
 
-    much, little = (joule("--rate", rate, "--cycle-rate", rate) for rate in ("0", "50"))
+    much, little = joule("--scheme", "dense"), joule("--rate", "50", "--cycle-rate", "50")
     limit = (much + little) / 2
     assert little < limit < much
-    capsys.readouterr()
-    found = compiled(network, "--max-energy", str(limit))
-    energy = totals(found)["energy_uj"]["total"]
-    assert energy <= limit
-    tried = re.findall(r"^rate (\S+): .*, ([\d.]+) uJ$", capsys.readouterr().err, re.MULTILINE)
-    (rate,) = {rate for rate, uj in tried if uj == f"{energy:,.5g}"}
-    assert compiled(network, "--rate", rate, "--cycle-rate", rate) == found
+    assert joule("--max-energy", str(limit)) <= limit
 
 
 @pytest.mark.parametrize(
@@ -199,13 +214,10 @@ def test_the_drop_is_measured_on_unseen_images_and_kept(
     network: Path, capsys: pytest.CaptureFixture[str], data: str, samples: str, what: str, images: int
 ) -> None:
     options = ["--calibration", str(network / f"{data}.npz"), "--samples", samples]
-    found = compiled(network, "--max-drop", "6", *options)
-    pattern = rf"^rate (\S+): .* ([\d.-]+) \+- ([\d.]+) points {what} on {images} images that the compression has not"
-    drops = {
-        rate: float(drop) + float(e) for rate, drop, e in re.findall(pattern, capsys.readouterr().err, re.MULTILINE)
-    }
-    chosen = [rate for rate in drops if compiled(network, "--rate", rate, "--cycle-rate", "0", *options) == found]
-    assert chosen and all(drops[rate] <= 6 for rate in chosen)
+    compiled(network, "--max-drop", "6", *options)
+    pattern = rf"^trial \d+: .* ([\d.-]+) \+- ([\d.]+) points {what} on {images} images that the compression has not"
+    drops = [float(drop) + float(e) for drop, e in re.findall(pattern, capsys.readouterr().err, re.MULTILINE)]
+    assert drops and min(drops) <= 6
 
 
 def test_the_drop_is_measured_on_the_input_and_not_on_another_array(network: Path, tmp_path: Path) -> None:
@@ -282,7 +294,7 @@ def test_contradictions_are_usage_errors(network: Path, options: list[str]) -> N
     assert stop.value.code == 2
 
 
-def test_a_network_that_no_rate_changes_is_tried_once(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_that_no_setting_changes_is_tried_once(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is decomposed already."""
     small = network / "small.onnx"
     options = ["--calibration", str(network / "labelled.npz"), "--samples", "64", "--rate", "0.5"]
@@ -290,4 +302,4 @@ def test_a_network_that_no_rate_changes_is_tried_once(network: Path, capsys: pyt
     capsys.readouterr()
     for limit, code in (("100K", 0), ("10", 1)):
         assert main([str(small), "--max-bytes", limit, "-o", str(network / "small.bin")]) == code
-        assert len(re.findall("^rate ", capsys.readouterr().err, re.MULTILINE)) == 1
+        assert len(re.findall("^trial .* bytes of constants", capsys.readouterr().err, re.MULTILINE)) == 1
