@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_smartexchange import layer, of_sums
 
+from escc.compress.database import Rates
 from escc.compress.mixed import asked_forms
 from escc.compress.price import price
 from escc.compress.schemes import Prices, int8_of
@@ -48,6 +49,14 @@ def test_different_layers_take_different_forms() -> None:
         getattr(auto(layer(w), options), "name", "dense") for w in (of_sums((24, 1, 1, 32)), np.ones((2, 1, 1, 3)))
     }
     assert names == {"smartexchange", "dense"}
+
+
+def test_every_scheme_of_several_contributes_to_a_database() -> None:
+    w = layer(np.random.default_rng(1).standard_normal((24, 3, 3, 16)))
+    found = list(auto.candidates("auto", w, FORMS, Rates((0.3,))))
+    assert {setting.scheme for setting, _ in found} == {"escalate", "kmeans", "smartexchange"}
+    levels = {option for setting, _ in found for option in setting.options if setting.scheme == "escalate"}
+    assert {"levels=1", "levels=4", "rate=0.3"} <= levels
 
 
 def test_schemes_are_named_or_all() -> None:
