@@ -31,7 +31,7 @@ def test_a_setting_is_read_back_from_its_text(scheme: str, options: dict[str, st
 
 def test_general_options_and_those_of_the_scheme_are_told_apart() -> None:
     base = SchemeOptions(basis=3, seed=7, byte_price=9.0, network_bytes=100, own={"forms": "all"})
-    _, asked = Setting.of("auto:basis=6:rate=0.5:levels=4").resolved(base)
+    _, asked = Setting.of("auto:basis=6:rate=0.5:levels=4").resolved(base, load_target("esc1"))
     assert asked == SchemeOptions(6, None, 7, 0.5, None, 100, 0, {"levels": "4"})
 
 
@@ -46,7 +46,7 @@ def test_general_options_and_those_of_the_scheme_are_told_apart() -> None:
 )
 def test_wrong_settings_are_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        InTurn([text])
+        InTurn([text], load_target("esc1"))
 
 
 def test_each_layer_gets_its_setting(calibration: str) -> None:
@@ -84,7 +84,7 @@ def test_rows_are_about_what_their_settings_give(calibration: str, scheme: str) 
     for (layer, options), rows in zip(database.asked, database.layers, strict=True):
         assert (str(rows[0].setting), rows[0].error) == ("dense", 0.0)
         for row in rows[1:]:
-            asked_scheme, asked = row.setting.resolved(options)
+            asked_scheme, asked = row.setting.resolved(options, target)
             form = asked_scheme(layer, asked)
             if form is None:  # int8 weights are better in both
                 assert scheme == "auto" and row.cost.nbytes >= rows[0].cost.nbytes
