@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ class CodebookConv2dOp(PatchedConv2d):
     """
 
     name = "esc.codebook_conv2d"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.codebook:codebook"
+    TRAINED_FORM: ClassVar[str] = "escc.training.forms.codebook:trained"
     codes = prop_def(DenseAttr)
     book = prop_def(DenseAttr)
     traits = traits_def(Pure())

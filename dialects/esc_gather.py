@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class GatherConv2dOp(RebuiltConv2d):
     """
 
     name = "esc.gather_conv2d"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.gather:gathered"
+    TRAINED_FORM: ClassVar[str] = "escc.training.forms.gather:trained"
     sparse = prop_def(DenseAttr)
     banks = prop_def(IntegerAttr)
     bundle = prop_def(IntegerAttr)

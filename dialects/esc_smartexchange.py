@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ class SmartExchangeConv2dOp(PatchedConv2d):
     """
 
     name = "esc.smartexchange_conv2d"
+    TORCH_FORM: ClassVar[str] = "escc.training.forms.smartexchange:smartexchange"
+    TRAINED_FORM: ClassVar[str] = "escc.training.forms.smartexchange:trained"
     coefficients = prop_def(DenseAttr)
     vectors = prop_def(DenseAttr)
     shift = prop_def(IntegerAttr)

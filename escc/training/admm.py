@@ -1,38 +1,41 @@
-"""Training with real coefficients that are pulled to those of the grid: ADMM."""
+"""Training with real numbers that are pulled to points of weight forms: ADMM."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from escc.training.sparsity import Sparsity
-from escc.training.straight_through import CELL, DecomposedConv
+from escc.training.straight_through import CELL, DecomposedConv, Projected
 
 _PULL = (1e-4, 1e-2)
-"""Share of the way to Z that ADMM's penalty draws a coefficient in a step, at the start and at the end."""
-_NEAR = 0.45
-"""Farthest that a latent coefficient lies from its ternary value when ADMM is over; less than half a step."""
+"""Share of the way to Z that ADMM's penalty draws a number in a step, at the start and at the end."""
 
 
 class Admm:
-    """Alternating direction method of multipliers: real coefficients A that are pulled to a ternary sparse Z.
+    """Alternating direction method of multipliers: real numbers A that are pulled to points Z of weight forms.
 
-    The network computes with A. `project` sets Z to the ternary sparse point next to A + U and adds A - Z to U; in
-    between, A goes down the loss plus rho/2 * |A - Z + U|^2, where rho is diagonal, such that in a step the penalty
-    takes each coefficient the same share of its way. It starts from A = Z, the ternary coefficients as they are; rho
-    grows until in the end A is Z. `settle` ends it.
+    The network computes with A. `project` sets Z to the point next to A + U, for coefficients the point that also fits
+    the bytes, and adds A - Z to U; in between, A goes down the loss plus rho/2 * |A - Z + U|^2, where rho is diagonal,
+    such that in a step the penalty takes each number the same share of its way. Coefficients start from A = Z; the
+    numbers of other forms start where they are, which is as near to the real weights as Z allows. rho grows until in
+    the end A is Z. `settle` ends it.
     """
 
-    def __init__(self, modules: list[DecomposedConv], sparsity: Sparsity):
-        self._modules, self._sparsity = modules, sparsity
+    def __init__(self, modules: Sequence[Projected], sparsity: Sparsity):
+        self._modules, self._sparsity = list(modules), sparsity
+        self._decomposed = [isinstance(m, DecomposedConv) for m in self._modules]
         with torch.no_grad():
-            for module in modules:
-                module.latent.copy_(module.coefficients())
-        self._target = [m.latent.detach().clone() for m in modules]
-        self._dual = [torch.zeros_like(m.latent) for m in modules]
+            for module in self._modules:
+                if isinstance(module, DecomposedConv):
+                    module.latent.copy_(module.coefficients())
+            self._target = [m.projected(m.latent).clone() for m in self._modules]
+        self._dual = [torch.zeros_like(m.latent) for m in self._modules]
         self._pull = _PULL[0]
 
     def state(self) -> dict[str, Any]:
@@ -47,27 +50,36 @@ class Admm:
 
     @torch.no_grad()
     def project(self, most: float, progress: float) -> None:
-        """Z := the ternary point next to A + U that fits `most` bytes; U := U + A - Z.
+        """Z := the point next to A + U, where coefficients fit `most` bytes; U := U + A - Z.
 
         The pull follows `progress`, from 0 to 1.
         """
         moved = [m.latent + u for m, u in zip(self._modules, self._dual, strict=True)]
-        if math.isfinite(most):
-            self._sparsity.tighten(most, moved)
+        if math.isfinite(most) and any(self._decomposed):
+            self._sparsity.tighten(most, list(compress(moved, self._decomposed)))
         least, largest = _PULL
         before, self._pull = self._pull, least * (largest / least) ** progress
         for module, u, z, a in zip(self._modules, self._dual, self._target, moved, strict=True):
+            module.adapt(a)
             z.copy_(module.projected(a))
             u.copy_((a - z).clamp_(-CELL, CELL) * (before / self._pull))  # rho * U stays
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Latent coefficients and thresholds whose ternary values are Z."""
+        """The weights of every module become Z."""
         for module, z in zip(self._modules, self._target, strict=True):
-            module.latent.copy_(z + (module.latent - z).clamp_(-_NEAR, _NEAR))
-            module.threshold.masked_fill_(torch.isfinite(module.threshold), CELL)
+            module.settle(z)
 
     def pulls(self) -> list[Tensor]:
         """What the penalty takes off each coefficient in a step."""
-        triples = zip(self._modules, self._dual, self._target, strict=True)
-        return [(m.latent.detach() - z + u) * self._pull for m, u, z in triples]
+        return [self._taken(i) for i, decomposed in enumerate(self._decomposed) if decomposed]
+
+    @torch.no_grad()
+    def draw(self) -> None:
+        """Take off the numbers of the other forms what the penalty takes in a step."""
+        for i, (module, decomposed) in enumerate(zip(self._modules, self._decomposed, strict=True)):
+            if not decomposed:
+                module.latent.sub_(self._taken(i))
+
+    def _taken(self, i: int) -> Tensor:
+        return (self._modules[i].latent.detach() - self._target[i] + self._dual[i]) * self._pull

@@ -386,13 +386,18 @@ def summary(measure: Measure) -> str:
 
 
 def _weights_alone(m: Measure) -> str:
-    """The ratio that is often published beside that of everything: values other than 0, without their positions."""
-    bits = 0.0
+    """Two ratios that are often published in place of that of everything, as by ADMM-NN: of the number of weights, and
+    of the bits of those that are not 0, both without their positions.
+    """
+    bits = kept = 0.0
     for layer in m.layers:
         if layer.coefficients is not None and layer.density is not None:
             each = 8 if layer.coefficient_level is None else layer.coefficient_level.bit_length()
+            kept += layer.coefficients * layer.density
             bits += each * layer.coefficients * layer.density
+    weights = m.float_bytes / 4
     return (
+        f"{kept:,.0f} of {weights:,.0f} weights alone are not 0: {weights / max(kept, 1):,.1f}x fewer\n"
         f"{bits / 8:,.0f} bytes of weights alone, without positions, bases and parameters: "
         f"{8 * m.float_bytes / max(bits, 1):,.1f}x smaller"
     )

@@ -23,6 +23,7 @@ from escc.training.forms.elementwise import entries
 from escc.training.straight_through import (
     Convolution,
     DecomposedConv,
+    Projected,
     Requantise,
 )
 from isa.errors import UserError
@@ -82,13 +83,18 @@ class Network(Dataflow):
 
     @property
     def decomposed(self) -> list[TrainedLayer]:
-        """The layers that are decomposed."""
+        """The layers with coefficients that a budget of bytes chooses."""
         return [layer for layer in self.layers if isinstance(layer.module, DecomposedConv)]
+
+    @property
+    def projected(self) -> list[Projected]:
+        """The convolutions whose weights are points of a form."""
+        return [layer.module for layer in self.layers if isinstance(layer.module, Projected)]
 
     def after_step(self) -> None:
         """What follows an update of the parameters."""
         for layer in self.layers:
-            if isinstance(layer.module, DecomposedConv):
+            if isinstance(layer.module, Projected):
                 layer.module.confine()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from escc import driver
 from escc.budget import BudgetSearch
 from escc.training.data import TrainingSamples
 from escc.training.network import Network
-from escc.training.straight_through import DecomposedConv, DenseConv
+from escc.training.straight_through import DenseConv, Projected
 from escc.training.teacher import Teacher
 from escc.universe import multiverse
 from isa.arrays import Arrays
@@ -32,11 +32,6 @@ from passes.decompose_conv import DecomposeConvPass
 from passes.pipelines import PipelineOptions, before, build
 
 Array = NDArray[Any]
-
-_KEPT = 0.45
-"""Real coefficients enter the latent ones as far as they stay in the cell of the ternary value, and this near to it."""
-_RIDGE = 0.1
-"""Pull of the real coefficients towards the ternary ones, as a share of the mean energy of the bases."""
 
 _CALIBRATION_MACS = 2e10
 """Multiply-accumulates that one network may take for the samples to calibrate on; training mends what few leave."""
@@ -113,9 +108,9 @@ class Session:
                 "no convolution of the model was decomposed: there is nothing to train",
                 "--scheme escalate decomposes every convolution without groups that does not only lose by it",
             )
-        for layer in network.decomposed:
-            if layer.name in self._dense:
-                soften(cast(DecomposedConv, layer.module), self._dense[layer.name])
+        for layer in network.layers:
+            if isinstance(layer.module, Projected) and layer.name in self._dense:
+                layer.module.approach(self._dense[layer.name])
         return Prepared(self._module, network, self._teacher)
 
 
@@ -140,22 +135,6 @@ def _dense_weights(module: ModuleOp) -> dict[str, Array]:
             if names:
                 found[names[0]] = conv.weight.array.transpose(0, 3, 1, 2) * steps[:, None, None, None]
     return found
-
-
-@torch.no_grad()
-def soften(module: DecomposedConv, weight: Array) -> None:
-    """Move latent coefficients from ternary values towards the real ones that represent `weight` [K, C, R, S] best,
-    within the cell of the ternary value, so that near ties flip first.
-    """
-    t = module.latent.double().numpy()
-    b = module.integer_basis().double().numpy()
-    b = b.reshape(len(b), -1)
-    s = np.maximum(module.factor().double().numpy(), 1e-30)[:, None, None]
-    missing = weight.reshape(*weight.shape[:2], -1) / s - t @ b
-    gram = b @ b.T
-    ridge = _RIDGE * float(np.trace(gram)) / len(gram)
-    change: Array = missing @ b.T @ np.asarray(np.linalg.inv(gram + ridge * np.eye(len(gram))))
-    module.latent.add_(torch.tensor(np.clip(change, -_KEPT, _KEPT)))
 
 
 def compile_program(

@@ -128,6 +128,8 @@ class Sparsity:
         subtracted as they are.
         """
         curvatures = self._damping()
+        if not curvatures:
+            return
         # The variance of a coefficient is share / (2 h samples), what it adds to the loss h / 2 times that.
         total = torch.stack([h.sum() for h in curvatures]).sum()
         caution = torch.clamp(4 * _NOISE / total, max=_CAUTION)
@@ -166,7 +168,7 @@ class Sparsity:
             layers: list[Candidates] = []
             for module, latent, w in zip(self._modules, latents, worth, strict=True):
                 usable = latent.abs() > (module.threshold if remove_only else CELL)
-                layers.append(Candidates(latent.detach().square() * w * usable, module.basis[0].numel()))
+                layers.append(Candidates(latent.detach().square() * w * usable, module.taps))
             chosen = self._budget.select(layers, aim, extents)
             for module, w, selection in zip(self._modules, worth, chosen, strict=True):
                 threshold = torch.sqrt(selection.least / w).clamp_min(CELL)
@@ -181,7 +183,7 @@ class Sparsity:
         """Bytes with the ternary values of `latents` beyond the thresholds; measures how the layers pack."""
         total = self.offset + self.fixed
         for i, (module, latent) in enumerate(zip(self._modules, latents, strict=True)):
-            total += self._budget.measure(i, module.projected(latent), module.basis[0].numel())
+            total += self._budget.measure(i, module.projected(latent), module.taps)
         return total
 
 

@@ -29,6 +29,12 @@ LATENT_LIMITS = {1: 1.5, 2: 2.5, 4: 5.0}
 """By greatest magnitude of a coefficient: latent coefficients stay within the outermost cells of the grid, so that none
 is out of reach of its gradient.
 """
+_NEAR = 0.45
+"""Farthest that a latent coefficient which is brought near to a value of the grid lies from it. Less than half a step:
+the value stays, and near ties flip first.
+"""
+_RIDGE = 0.1
+"""Pull of real coefficients towards those of the grid, as a share of the mean energy of the bases."""
 _LIMIT = 127
 
 
@@ -120,7 +126,8 @@ def look_up(x: Tensor, table: Tensor, low: int) -> Tensor:
     return cast(Any, _Table).apply(x, table, low)
 
 
-def _parameter(x: Array) -> nn.Parameter:
+def parameter(x: Array) -> nn.Parameter:
+    """A parameter with these values, of torch's default type."""
     return nn.Parameter(torch.tensor(x, dtype=torch.get_default_dtype()))
 
 
@@ -140,7 +147,7 @@ class Convolution(nn.Module, ABC):
         self.register_buffer("base", torch.tensor(factor, dtype=torch.get_default_dtype()))
         self.base: Tensor
         self.gain = nn.Parameter(torch.zeros_like(self.base))
-        self.offset = _parameter(bias / span)
+        self.offset = parameter(bias / span)
 
     @abstractmethod
     def integer_weight(self) -> Tensor:
@@ -188,7 +195,7 @@ class DenseConv(Convolution):
         """`weight` int8 [K, C/groups, R, S]."""
         super().__init__(factor, bias, span, strides, pads)
         self._groups = groups
-        self.weight = _parameter(weight / _LIMIT)
+        self.weight = parameter(weight / _LIMIT)
 
     @property
     def groups(self) -> int:
@@ -198,7 +205,51 @@ class DenseConv(Convolution):
         return round_through(limited(self.weight * _LIMIT, -_LIMIT - 1, _LIMIT))
 
 
-class DecomposedConv(Convolution):
+class Projected(Convolution):
+    """Convolution whose weights are a point of a weight form: the one next to the real numbers `latent`.
+
+    While `relaxed`, it computes with these numbers themselves, which is how ADMM trains.
+    """
+
+    latent: nn.Parameter
+    relaxed = False
+
+    @abstractmethod
+    def projected(self, latent: Tensor) -> Tensor:
+        """The point of the form next to real numbers, both of the shape of `latent`."""
+
+    def adapt(self, latent: Tensor) -> None:
+        """Bring what the weights share nearer to real numbers that are about to be projected; by default nothing."""
+
+    @abstractmethod
+    def settle(self, point: Tensor) -> None:
+        """Let the weights be a point of the form, and the latent numbers be where that is the next one."""
+
+    @abstractmethod
+    def approach(self, weight: Array) -> None:
+        """Move latent numbers towards real weights [K, C, R, S] in output steps, as far as their point stays."""
+
+    def confine(self) -> None:
+        """Put latent numbers back that went too far from every point; by default nothing."""
+
+    def in_steps(self, weight: Array) -> Tensor:
+        """Weights [K, C, R, S] in output steps as those of the accumulator."""
+        steps = self.factor().detach().clamp_min(1e-30)[:, None, None, None]
+        return torch.tensor(weight, dtype=steps.dtype) / steps
+
+
+def coefficients_towards(missing: Tensor, bases: Tensor) -> Tensor:
+    """What to add to coefficients [..., V] of bases [V, D] so that `missing` [..., D] is made up for, nearly, by less
+    than half a step of each.
+    """
+    b = bases.double()
+    gram = b @ b.T
+    ridge = _RIDGE * float(gram.trace()) / len(gram)
+    solved: Tensor = cast(Any, torch.linalg).inv(gram + ridge * torch.eye(len(gram), dtype=gram.dtype))
+    return (missing.double() @ b.T @ solved).clamp(-_NEAR, _NEAR)
+
+
+class DecomposedConv(Projected):
     """Convolution with weights sum_v T[k,c,v] * B[v], T of 0 and magnitudes up to `level`, and B int8.
 
     `latent` float [K, C, V] holds real coefficients. T is the nearest value to those beyond `threshold` [K, C, V]
@@ -219,12 +270,16 @@ class DecomposedConv(Convolution):
     ):
         """`latent` float [K, V, C]; `basis` int8 [V, R, S]."""
         super().__init__(factor, bias, span, strides, pads)
-        self.latent = _parameter(np.ascontiguousarray(latent.transpose(0, 2, 1)))
-        self.basis = _parameter(basis / _LIMIT)
+        self.latent = parameter(np.ascontiguousarray(latent.transpose(0, 2, 1)))
+        self.basis = parameter(basis / _LIMIT)
         self.register_buffer("threshold", torch.full_like(self.latent, CELL))
         self.threshold: Tensor
         self.level = level
-        self.relaxed = False
+
+    @property
+    def taps(self) -> int:
+        """Bytes that a base in use takes."""
+        return self.basis[0].numel()
 
     def coefficients(self) -> Tensor:
         """Coefficients in use [K, C, V]: those of the grid, or the latent ones while relaxed."""
@@ -252,6 +307,18 @@ class DecomposedConv(Convolution):
     def alive(self) -> Tensor:
         """1 for each output channel that may have coefficients, else 0: [K]."""
         return torch.isfinite(self.threshold).any(dim=2).any(dim=1).to(self.base.dtype)
+
+    @torch.no_grad()
+    def settle(self, point: Tensor) -> None:
+        """See `Projected.settle`; thresholds become the grid's own."""
+        self.latent.copy_(point + (self.latent - point).clamp_(-_NEAR, _NEAR))
+        self.threshold.masked_fill_(torch.isfinite(self.threshold), CELL)
+
+    @torch.no_grad()
+    def approach(self, weight: Array) -> None:
+        """See `Projected.approach`: towards the real coefficients that represent the weights best."""
+        missing = (self.in_steps(weight) - self.integer_weight()).flatten(2)
+        self.latent.add_(coefficients_towards(missing, self.integer_basis().flatten(1)))
 
     @torch.no_grad()
     def confine(self) -> None:

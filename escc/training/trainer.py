@@ -34,7 +34,7 @@ _TUNE = 1 / 3
 """Share of the epochs that ADMM ends with, of straight-through training."""
 _BATCH = 500
 """TrainingSamples of a batch without gradients."""
-_RATES = {"weight": 0.05, "basis": 0.02, "gain": 0.3, "offset": 0.1}
+_RATES = {"weight": 0.05, "basis": 0.02, "book": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
 
@@ -112,10 +112,11 @@ class Trainer:
         self.counts = Counts()
         self._early_bird = EarlyBird()
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
+        self._projected = network.projected
         self._optimizer = torch.optim.Adam(_groups(network, plan.lr), betas=(0.9, 0.99), fused=True)
         self._steps = max(1, len(train) // min(plan.batch, len(train)))
         self._total = self._steps * plan.epochs
-        self._admm = Admm(self._modules, self.sparsity) if plan.method == "admm" else None
+        self._admm = Admm(self._projected, self.sparsity) if plan.method == "admm" else None
         self._start_bytes = 0
 
     # Checkpoints --------------------------------------------------------------------------------------------------
@@ -175,11 +176,11 @@ class Trainer:
         """End of an epoch: accuracy and bytes of the ternary network, which may be the best so far."""
         self.state.epoch = epoch + 1
         step = (epoch + 1) * self._steps
-        kept: list[tuple[Tensor, Tensor]] = []  # of real coefficients that go on after the judgement
+        kept: list[dict[str, Tensor]] = []  # of real numbers that go on after the judgement
         if self._admm is not None and epoch < self._relaxed_epochs:
             self._admm.project(self._target(step), self._relaxed_share(step))
             if epoch + 1 < self._relaxed_epochs:
-                kept = [(m.latent.detach().clone(), m.threshold.clone()) for m in self._modules]
+                kept = [copy.deepcopy(m.state_dict()) for m in self._projected]
             self._admm.settle()
         self._relax(False)
         if self._plan.early_bird and not kept:
@@ -190,10 +191,8 @@ class Trainer:
             size = self.fit(self._target(step))
             accuracy = self.accuracy(self.held)
             self._note(accuracy, size)
-        with torch.no_grad():
-            for module, (latent, threshold) in zip(self._modules, kept, strict=False):
-                module.latent.copy_(latent)
-                module.threshold.copy_(threshold)
+        for module, state in zip(self._projected, kept, strict=False):
+            module.load_state_dict(state)
         return accuracy, size
 
     @property
@@ -233,8 +232,8 @@ class Trainer:
         return accuracy > self.state.best and (most is None or self._target(step) <= most)
 
     def _relax(self, relaxed: bool) -> None:
-        """Compute with the latent coefficients, or with those of the grid."""
-        for module in self._modules:
+        """Compute with the latent numbers, or with points of the forms."""
+        for module in self._projected:
             module.relaxed = relaxed
 
     def _out_of_patience(self) -> bool:
@@ -270,6 +269,7 @@ class Trainer:
             cast(Any, self._optimizer).step()
             if self._admm is not None and relaxed:
                 self.sparsity.move_relaxed(rate, len(x), self._admm.pulls())
+                self._admm.draw()
             else:
                 self.sparsity.move(rate, len(x))
             self.network.after_step()
@@ -387,8 +387,9 @@ class Trainer:
 def _groups(network: Network, lr: float) -> list[dict[str, Any]]:
     """Parameters by kind, each with its own learning rate; those of other kinds learn as weights do."""
     kinds: dict[str, list[torch.nn.Parameter]] = {}
+    elsewhere = {id(cast(DecomposedConv, layer.module).latent) for layer in network.decomposed}  # by `Sparsity`
     for name, parameter in network.named_parameters():
-        if name.endswith(".latent"):
-            continue  # moved by `Sparsity`
+        if id(parameter) in elsewhere:
+            continue
         kinds.setdefault(name.rpartition(".")[2], []).append(parameter)
     return [{"params": p, "lr": lr, "relative": _RATES.get(kind, _RATES["weight"])} for kind, p in kinds.items()]

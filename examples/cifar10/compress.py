@@ -30,7 +30,7 @@ from dialects.locations import node_names
 from escc.irtext import make_context, parse_module, print_module
 from escc.training.data import Preprocessing, TrainingSamples
 from escc.training.network import Network
-from escc.training.session import Session, compile_program, soften
+from escc.training.session import Session, compile_program
 from escc.training.straight_through import DecomposedConv
 from examples.cifar10.compress_training import Plan, Stage, Training, integers, match_statistics
 from examples.cifar10.images import DATA, ROOT, Mixture, load, without_copies
@@ -99,7 +99,7 @@ def decomposed(module: ModuleOp, bases: int, device: torch.device) -> Network:
     network = Network(module)
     for layer in network.decomposed:
         assert isinstance(layer.module, DecomposedConv)
-        soften(layer.module, weights[layer.name])
+        layer.module.approach(weights[layer.name])
     return network
 
 

@@ -25,7 +25,7 @@ from escc.onnx_import import import_model
 from escc.training.forms.decomposed import trained_integers
 from escc.training.network import Network
 from escc.training.recalibrate import recalibrate
-from escc.training.session import TRAINED_AFTER, compile_program, soften
+from escc.training.session import TRAINED_AFTER, compile_program
 from escc.training.straight_through import DecomposedConv
 from escc.training.teacher import Teacher
 from escc.training.writeback import write_back
@@ -207,7 +207,7 @@ def test_softened_coefficients_keep_their_ternary_values() -> None:
         module.latent.copy_(module.coefficients())
         before = module.coefficients().clone()
         weight = (module.integer_weight() * module.factor()[:, None, None, None]).double().numpy()
-    soften(module, weight * 1.1)
+    module.approach(weight * 1.1)
     assert torch.equal(module.coefficients(), before)
     assert (module.latent != before).any()
     assert (module.latent - before).abs().max() < 0.5

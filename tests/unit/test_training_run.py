@@ -103,7 +103,33 @@ def test_budgets_are_honoured_and_the_measure_is_true(
     assert f"compressed {top1:.2f}% (emulator, 64 held-out samples)" in text
     alone = re.search(r"^([\d,]+) bytes of weights alone, without positions", text, re.MULTILINE)
     assert alone is not None and int(alone[1].replace(",", "")) < size
+    fewer = re.search(r"^([\d,]+) of ([\d,]+) weights alone are not 0: ([\d.]+)x fewer$", text, re.MULTILINE)
+    assert fewer is not None and 4 * int(fewer[2].replace(",", "")) == WEIGHTS
+    assert float(fewer[3]) == round(WEIGHTS / 4 / int(fewer[1].replace(",", "")), 1)
     assert re.search(r"^block\S* +escalate +\d+ +[\d.]+% ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "kind"),
+    [
+        ("admm", ["--scheme", "circulant", "--scheme-option", "k=4"], "circulant"),
+        ("ste", ["--scheme", "kmeans", "--rate", "20"], "codebook"),
+        ("admm", ["--scheme", "gs", "--scheme-option", "sparsity=0.5"], "gather"),
+        ("admm", ["--scheme", "smartexchange", "--scheme-option", "rebuilt=1", "--ratio", "8"], "smartexchange"),
+    ],
+)
+def test_every_form_is_trained(
+    folder: Path, method: str, options: list[str], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = folder / f"{kind}.onnx"
+    assert compress(folder, output, *options, "--method", method, "--epochs", "3") == 0
+    text = capsys.readouterr().out
+    size, top1 = constants(output, capsys)
+    assert re.search(rf"^block\S* +{kind} +\d+ ", text, re.MULTILINE), text
+    assert f"{size:,} bytes of constants" in text
+    assert f"compressed {top1:.2f}% (emulator, 64 held-out samples)" in text
+    if "--ratio" in options:
+        assert size <= WEIGHTS / 8
 
 
 def test_training_starts_near_the_bytes_wanted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
