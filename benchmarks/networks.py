@@ -1,8 +1,9 @@
-"""Which networks of torchvision run, for classes and segments: `python benchmarks/networks.py > docs/networks.md`.
+"""Which networks of torchvision run, for classes and segments: `python benchmarks/networks.py docs/networks.md`.
 
 Every network is exported with random weights for images of 64x64 pixels (Inception: 96x96), read, and checked up to the
 end of level `onnx`. Those named by `--verify` are compiled as well, and one input runs through every level and through
-the emulator, bit for bit. Needs torchvision; takes a few minutes.
+the emulator, bit for bit. Needs torchvision; takes an hour, and with `--only` as long as the networks that it names,
+whose rows take the place of those that the page has. The page is written after each network.
 """
 
 from __future__ import annotations
@@ -91,29 +92,43 @@ def is_verified(path: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def row_of(models: Any, name: str, folder: Path, verify: bool) -> str:
+    """The row of a network: whether it is read and verified, and why not."""
+    path = folder / f"{name}.onnx"
+    try:
+        export(models, name, path)
+        cause = first_cause(path)
+    except (RuntimeError, ValueError, TypeError) as error:
+        cause = f"torch.onnx.export refuses it: {str(error).splitlines()[0][:100]}"
+    verified = not cause and verify and is_verified(path)
+    path.unlink(missing_ok=True)
+    return f"| {name} | {'no' if cause else 'yes'} | {'yes' if verified else ''} | {cause} |"
+
+
+def rows_of(page: Path) -> dict[str, str]:
+    """The rows of a page by the names of networks; none where there is no page."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| network ")]
+    return {line.split()[1]: line for line in rows}
+
+
 def main() -> None:
-    """Print the page."""
+    """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="networks (default: all of torchvision)")
+    parser.add_argument("page", type=Path, help="the file to write")
+    parser.add_argument("--only", nargs="*", help="networks whose rows are made anew (default: all of torchvision)")
     parser.add_argument("--verify", nargs="*", default=VERIFIED, help="networks to compile and verify")
     args = parser.parse_args()
     torchvision: Any = import_module("torchvision")
     models: Any = import_module("torchvision.models")
     every = sorted({*models.list_models(module=models), *models.list_models(module=models.segmentation)})
     names: list[str] = args.only or [n for n in every if n not in LARGE]
-    print(HEAD.format(version=torchvision.__version__), end="")
+    rows = rows_of(args.page) if args.only else {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            path = Path(folder) / f"{name}.onnx"
-            try:
-                export(models, name, path)
-                cause = first_cause(path)
-            except (RuntimeError, ValueError, TypeError) as error:
-                cause = f"torch.onnx.export refuses it: {str(error).splitlines()[0][:100]}"
-            verified = not cause and name in args.verify and is_verified(path)
-            print(f"| {name} | {'no' if cause else 'yes'} | {'yes' if verified else ''} | {cause} |", flush=True)
-            path.unlink(missing_ok=True)
-    sys.stdout.flush()
+            rows[name] = row_of(models, name, Path(folder), name in args.verify)
+            head = HEAD.format(version=torchvision.__version__.partition("+")[0])
+            args.page.write_text(head + "".join(f"{rows[n]}\n" for n in sorted(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":
