@@ -23,6 +23,10 @@ class TargetError(UserError):
     """A target file that cannot be read or does not describe a machine."""
 
 
+class UnknownTargetError(TargetError):
+    """A name that is neither that of an installed target nor that of a file."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """Declaration of a number in a target: its smallest and largest value, its unit and its meaning.
@@ -439,7 +443,9 @@ def _locate(name_or_file: str) -> Path:
         raise TargetError(f"{path}: no regular file; a target must be one")
     if path.suffix == ".toml" or path.exists():
         return path
-    raise TargetError(f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file")
+    raise UnknownTargetError(
+        f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file"
+    )
 
 
 def load_target(name_or_file: str = "esc1") -> Target:

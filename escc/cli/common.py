@@ -50,6 +50,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False, **options)
         self._reads: dict[str, str] = {}
         self._writes: dict[str, str] = {}
+        self._streams: frozenset[str] = frozenset()
 
     def add_common_arguments(self) -> None:
         """Add -v, -q, --debug and --version; call it last so that they close the help."""
@@ -66,25 +67,48 @@ class CommandParser(argparse.ArgumentParser):
         )
         group.add_argument("--version", action=_Version, help="print the version and exit")
 
-    def add_files(self, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> None:
+    def add_files(
+        self, reads: Sequence[str] = (), writes: Sequence[str] = (), streams: Sequence[str] | None = None
+    ) -> None:
         """Say which arguments name files, by their `dest`; call it when all arguments are there.
 
-        An argument `target` may also be the name of an installed target.
+        An argument `target` may also be the name of an installed target. Those of `streams`, by default all, may be -
+        for standard input or output.
         """
+        self._streams = frozenset((*reads, *writes) if streams is None else streams)
         titles = {a.dest: "/".join(a.option_strings) or str(a.metavar) for a in self._actions}
         self._reads.update({dest: titles[dest] for dest in reads})
         self._writes.update({dest: titles[dest] for dest in writes})
 
     def claim_files(self, args: argparse.Namespace, files: Ledger) -> None:
-        """Enter the files that the arguments name. It is a usage error if an output is another of them."""
+        """Enter the files that the arguments name.
+
+        It is a usage error if an output is another of them, if a name is empty, if - stands where no stream is read or
+        written, and if there is no such target.
+        """
+        for dest, title in (*self._reads.items(), *self._writes.items()):
+            for path in _paths(args, dest):
+                if not path or (path == "-" and dest not in self._streams):
+                    self.error(f"argument {title}: expected the name of a file, found '{path}'")
         for dest, title in self._reads.items():
             for path in _paths(args, dest):
                 files.reads(title, path)
                 if dest == "target":
-                    _enter_target(files, path)
+                    self._claim_target(files, title, path)
         for dest, title in self._writes.items():
             for path in _paths(args, dest):
                 self.claim_output(files, title, path)
+
+    def _claim_target(self, files: Ledger, title: str, name_or_file: str) -> None:
+        from isa.target import TargetError, UnknownTargetError, target_files
+
+        try:
+            for path in target_files(name_or_file):
+                files.reads("a file of --target", str(path))
+        except UnknownTargetError as e:
+            self.error(f"argument {title}: {e.causes[0]}")
+        except TargetError:
+            pass  # whoever loads it says what is wrong
 
     def claim_output(self, files: Ledger, title: str, path: str) -> None:
         """Enter an output. It is a usage error if it is another file of the command."""
@@ -109,14 +133,6 @@ class CommandParser(argparse.ArgumentParser):
 def _paths(args: argparse.Namespace, dest: str) -> list[str]:
     value: object = getattr(args, dest)
     return [str(v) for v in (cast("list[object]", value) if isinstance(value, list) else [value]) if v is not None]
-
-
-def _enter_target(files: Ledger, name_or_file: str) -> None:
-    from isa.target import TargetError, target_files
-
-    with contextlib.suppress(TargetError):  # whoever loads it says what is wrong
-        for path in target_files(name_or_file):
-            files.reads("a file of --target", str(path))
 
 
 class _Version(argparse.Action):

@@ -67,7 +67,9 @@ def make_parser() -> CommandParser:
     _add_sides(parser)
     parser.add_common_arguments()
     parser.add_files(
-        reads=["models", "data", "calibration", "sparse_model", "diff", "target"], writes=["json", "report"]
+        reads=["models", "data", "calibration", "sparse_model", "diff", "target"],
+        writes=["json", "report"],
+        streams=["models", "json", "report"],
     )
     return parser
 
@@ -201,7 +203,7 @@ def _compare(args: argparse.Namespace) -> None:
         write_output(args.json, published(found, indent=1))
     if page is not None:
         write_output(args.report, page)
-    if args.json != "-":
+    if "-" not in (args.json, args.report):
         print("\n".join(lines_of(found, args.wide, TextTable.shown)))
 
 

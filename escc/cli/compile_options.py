@@ -141,7 +141,7 @@ def make_parser() -> CommandParser:
     _add_inspection(parser)
     _add_information(parser)
     parser.add_common_arguments()
-    parser.add_files(reads=["model", "calibration", "target"], writes=["output", "report"])
+    parser.add_files(reads=["model", "calibration", "target"], writes=["output", "report"], streams=["model", "output"])
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -33,7 +34,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
     model, measure = Job(options, args.console).run()
     write_output(args.output, model)
-    print(summary(measure))
+    print(summary(measure), file=sys.stderr if args.output == "-" else sys.stdout)
 
 
 def _check_scheme_options(parser: CommandParser, args: argparse.Namespace) -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 
 from escc.cli.common import CommandParser
-from escc.cli.values import above_zero, byte_count, divisors, natural, not_negative, numbers, positive, scheme, share
+from escc.cli.values import (
+    above_zero,
+    byte_count,
+    divisors,
+    natural,
+    not_negative,
+    numbers,
+    positive,
+    scheme,
+    share,
+    threads,
+)
 
 DESCRIPTION = """\
 Compress a trained classifier: decompose its convolutions, then train the ternary coefficients, the bases, the scales
@@ -46,7 +57,9 @@ def make_parser() -> CommandParser:
     _add_savings(parser)
     _add_run(parser)
     parser.add_common_arguments()
-    parser.add_files(reads=["model", "data", "validation", "target"], writes=["output", "checkpoint"])
+    parser.add_files(
+        reads=["model", "data", "validation", "target"], writes=["output", "checkpoint"], streams=["output"]
+    )
     return parser
 
 
@@ -270,7 +283,7 @@ def _add_run(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--threads",
-        type=positive,
+        type=threads,
         metavar="N",
         help="threads of torch on the CPU (integer; default: one for each processor; example: --threads 2)",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from escc.cli.common import CommandParser, run
-from escc.cli.values import positive
+from escc.cli.values import positive, threads
 from escc.console import Console
 from escc.files import ClashError, read_input, write_output
 from isa.errors import UserError
@@ -117,12 +117,13 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument(
         "--jobs",
-        type=positive,
+        type=threads,
         metavar="N",
         help="threads for --eval (integer; default: one for each processor; example: --jobs 2)",
     )
     parser.add_common_arguments()
-    parser.add_files(reads=["model", "input", "eval"], writes=["output", "stats_json", "report", "trace"])
+    writes = ["output", "stats_json", "report", "trace"]
+    parser.add_files(reads=["model", "input", "eval"], writes=writes, streams=["model", *writes])
     parser.set_defaults(usage_error=parser.error)
     return parser
 
@@ -271,10 +272,10 @@ def _publish(
 
 
 def _show(files: Files, lines: Sequence[str], args: argparse.Namespace) -> None:
-    """Write the files, now that all is known, and print the lines unless JSON goes to standard output."""
+    """Write the files, now that all is known, and print the lines unless one of the files is standard output."""
     for path, data in files:
         write_output(path, data)
-    if args.stats_json != "-":
+    if all(path != "-" for path, _ in files):
         print("\n".join(lines))
 
 

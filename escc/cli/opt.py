@@ -69,10 +69,14 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             super().register_all_arguments(arg_parser)
             arg_parser.prog = "esc-opt"
             arg_parser.add_argument("--debug", action="store_true", help="Show the Python traceback of any error")
+            arg_parser.error = CommandParser("esc-opt", DESCRIPTION).error
             passes = next(a for a in arg_parser._actions if a.dest == "passes")  # pyright: ignore[reportPrivateUsage]
             passes.help = _passes_help(self.available_passes)
 
         def setup_pipeline(self) -> None:
+            for title, path in (("input_file", self.args.input_file), ("-o", self.args.output_file)):
+                if path == "":
+                    CommandParser("esc-opt", DESCRIPTION).error(f"argument {title}: expected the name of a file")
             if self.args.input_file == "-":
                 self.args.input_file = None
             names.append(self.args.input_file or "-")

@@ -10,18 +10,36 @@ from collections.abc import Callable
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
+_LARGEST = (1 << 31) - 1
+"""What every library that is handed an integer takes."""
+_MOST_BYTES = 1 << 50
+_MOST_THREADS = 1024
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+
+
 def positive(text: str) -> int:
     """An integer of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, found '{text}'")
-    return int(text)
+    return _integer(text, 1, _LARGEST)
 
 
 def natural(text: str) -> int:
     """An integer of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected an integer not below 0, found '{text}'")
-    return int(text)
+    return _integer(text, 0, _LARGEST)
+
+
+def threads(text: str) -> int:
+    """A number of threads."""
+    return _integer(text, 1, _MOST_THREADS)
+
+
+def _integer(text: str, least: int, most: int) -> int:
+    wanted = "a positive integer" if least else "an integer not below 0"
+    digits = text.lstrip("0") or "0" if text.isascii() and text.isdecimal() else ""
+    if len(digits) > len(str(most)) or (digits and int(digits) > most):
+        raise argparse.ArgumentTypeError(f"expected {wanted} of at most {most}, found '{text}'")
+    if not digits or int(digits) < least:
+        raise argparse.ArgumentTypeError(f"expected {wanted}, found '{text}'")
+    return int(digits)
 
 
 def above_zero(text: str) -> float:
@@ -46,21 +64,21 @@ def percentile(text: str) -> float:
 
 def byte_count(text: str) -> int:
     """Bytes, at least 1; K and M are 1024 and its square."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM]?)", text.upper())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KM]?)", text.upper())
     value = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
-    if value < 1:
+    if not 1 <= value <= _MOST_BYTES:
         raise argparse.ArgumentTypeError(f"expected a number of bytes such as 65536, 64K or 1.5M, found '{text}'")
     return int(value)
 
 
 def numbers(text: str) -> tuple[float, ...]:
     """Finite numbers separated by commas."""
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
+    parts = text.split(",")
+    if not all(map(_DECIMAL.fullmatch, parts)):
+        raise argparse.ArgumentTypeError(f"expected finite numbers separated by commas, found '{text}'")
+    values = tuple(map(float, parts))
     if not all(map(math.isfinite, values)):
-        raise argparse.ArgumentTypeError(f"expected finite numbers, found '{text}'")
+        raise argparse.ArgumentTypeError(f"expected finite numbers separated by commas, found '{text}'")
     return values
 
 
@@ -73,10 +91,7 @@ def divisors(text: str) -> tuple[float, ...]:
 
 
 def _number(text: str, accepted: Callable[[float], bool], wanted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not accepted(value):
         raise argparse.ArgumentTypeError(f"expected {wanted}, found '{text}'")
     return value
@@ -123,7 +138,10 @@ def _scheme_with_options(text: str) -> tuple[str, str, tuple[tuple[str, float], 
             known = ", ".join(_SCHEME_OPTIONS)
             raise argparse.ArgumentTypeError(f"scheme '{name}' has no option '{key}'; requires one of {known}")
         field, parse = _SCHEME_OPTIONS[key]
-        found.append((field, parse(value)))
+        try:
+            found.append((field, parse(value)))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"option '{key}' of scheme '{name}': {error}") from None
     return text, scheme(name), tuple(found)
 
 

@@ -100,7 +100,8 @@ def test_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "copy.toml").write_text(printed)
     assert main(["--print-target", "--target", str(tmp_path / "copy.toml")]) == 0
     assert capsys.readouterr().out == printed
-    assert main(["--print-target", "--target", "nonsense"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["--print-target", "--target", "nonsense"])
     assert "unknown target 'nonsense'" in capsys.readouterr().err
 
 

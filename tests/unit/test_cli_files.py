@@ -207,3 +207,29 @@ def test_weights_beside_a_model_are_its_input(folder: Path, capsys: pytest.Captu
             "requires another one"
         )
         assert Path("e.data").read_bytes() == before
+
+
+@pytest.mark.parametrize("point", COMMANDS, ids=lambda p: p.name)
+def test_a_name_that_no_file_has_is_a_usage_error(
+    point: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty name would be the working directory; - is a stream for the arguments that say so alone."""
+    parser = parser_of(point, monkeypatch)
+    titles = {**parser._reads, **parser._writes}
+    assert parser._streams <= titles.keys()
+    for dest, title in titles.items():
+        for name in ("", *(("-",) if dest not in parser._streams else ())):
+            args = argparse.Namespace(**dict.fromkeys(titles) | {dest: name})
+            with pytest.raises(SystemExit, match="2"), ledger() as files:
+                parser.claim_files(args, files)
+            line, _ = capsys.readouterr().err.splitlines()
+            assert line == f"error: argument {title}: expected the name of a file, found '{name}'"
+
+
+def test_a_target_that_is_not_installed_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, others in (("compile", []), ("compress", ["--data", "x.npz"]), ("compare", ["--data", "x.npz"])):
+        with pytest.raises(SystemExit, match="2"):
+            output = ["--json" if command == "compare" else "-o", "out"]
+            importlib.import_module(f"escc.cli.{command}").main(["m.onnx", *others, *output, "--target", "esc9"])
+        line, _ = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: argument --target: unknown target 'esc9'; installed: esc1")

@@ -95,3 +95,13 @@ def test_faults_of_the_input_can_be_expected(tmp_path: Path, capsys: pytest.Capt
 def test_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["absent.mlir"]) == 1
     assert capsys.readouterr().err == "error: absent.mlir: No such file or directory\n"
+
+
+@pytest.mark.parametrize("arguments", [("--bogus",), ("a.mlir", "b.mlir"), ("",), ("a.mlir", "-o", "")])
+def test_usage_errors_are_told_as_by_the_other_commands(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    line, note = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and note == "note: run 'esc-opt --help' for the options"
