@@ -88,6 +88,8 @@ def view(memory: NDArray[np.uint8], tile: TilePlace) -> NDArray[np.uint8]:
     return np.ndarray((len(memory), tile.h, tile.w, tile.channels), np.uint8, memory, tile.at, strides)
 
 
+BEHIND_WINDOW = len(Window._fields)
+"""Where numbers lie that are packed behind windows."""
 BEHIND_TILE = len(TilePlace._fields)
 """Where windows or another tile lie that are packed behind a tile."""
 BEHIND_REGION = len(Region._fields)

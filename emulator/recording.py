@@ -85,6 +85,10 @@ class Entry:
         """Count more events than the closed form."""
         self._recorder.counts[self._number, count] += number
 
+    def add_all(self, counts: Longs, numbers: Sequence[int]) -> None:
+        """The same for several events [n], all different, and how many there are of each."""
+        self._recorder.counts[self._number, counts] += numbers
+
     def reads_inputs(self, tile: InputTile) -> None:
         """Count the non-zeros of an input tile of a convolution in image 0."""
         self.add(Count.INPUT_NONZEROS, nonzeros(*tile))

@@ -28,13 +28,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.geometry import Window
-from isa.jit import borrowing, jit
+from emulator.geometry import BEHIND_WINDOW, window_in
+from isa.jit import jit, woven
 
 Longs: TypeAlias = NDArray[np.int64]
 Bitmaps: TypeAlias = NDArray[np.uint64]
-Records: TypeAlias = NDArray[np.void]
 Flags: TypeAlias = NDArray[np.bool_]
+
+_RECIPROCAL = 40  # bits of 1 / lanes, which divide any number of matches exactly
 
 
 class Streamed(IntEnum):
@@ -106,23 +107,32 @@ class _Step(NamedTuple):
     end: int  # the basis after the last one
 
 
-# State of the blocks of a row group; times in cycles. Beside it stands `slice_end` [blocks, slices]: when each
-# accumulator has finished its last item.
-_BLOCK = np.dtype(
-    [
-        ("expanded", np.int64),  # when the registers of the present step were full
-        ("free", np.int64),  # when the accumulators were through with the step before it
-        ("products", np.int64),  # when the MAC rows have finished their last item: cycles times the `macs` of a row
-        ("items", np.int64),  # items so far
-        ("done", np.int64),  # when the accumulators are through with the position
-    ]
-)
-_RING = np.dtype(  # [blocks, ic_depth]: the last items
-    [
-        ("mac_start", np.int64),  # when the MAC rows began the item
-        ("late", np.int64),  # 1 if it had to wait for a slice, 0 if for the MAC rows
-    ]
-)
+class _Blocks(NamedTuple):
+    """State of the blocks of a row group [blocks], times in cycles.
+
+    Beside it stands `slice_end` [slices, blocks]: when each accumulator has finished its last item.
+    """
+
+    expanded: Longs  # when the registers of the present step were full
+    free: Longs  # when the accumulators were through with the step before it
+    done: Longs  # when the accumulators are through with the position
+    mac_end: Longs  # the cycle in which the MAC rows have finished their last item,
+    used: Longs  # and multipliers of a row that the item takes in that cycle
+
+
+class _Ring(NamedTuple):
+    """The last items of the blocks [ic_depth, blocks]. All blocks with work in a step have had as many items."""
+
+    mac_start: Longs  # when the MAC rows began the item
+    late: Longs  # 1 if it had to wait for a slice, 0 if for the MAC rows
+
+
+class _Lanes(NamedTuple):
+    """What the accumulators of a row group combine in a step, by place in the block and block."""
+
+    coef: Bitmaps  # [slices, chunks, blocks]
+    least: Longs  # [slices, blocks]: least cycles of an item; 0 without coefficients
+    found: Longs  # [blocks]: matches of an item, in one place of every block
 
 
 class _Sent(NamedTuple):
@@ -135,7 +145,7 @@ class _Sent(NamedTuple):
     taps: int  # products that a MAC row computes for an item of the position
 
 
-@borrowing
+@woven
 def _popcount(x: np.uint64) -> int:
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -143,7 +153,7 @@ def _popcount(x: np.uint64) -> int:
     return int((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@borrowing
+@woven
 def _coverage(covers: Flags, first: int, end: int, stride: int, pad: int) -> None:
     """`covers` [size, kernel]: the taps of a kernel that read a row (or column) of a tile for outputs [first, end)."""
     size, kernel = covers.shape
@@ -154,11 +164,11 @@ def _coverage(covers: Flags, first: int, end: int, stride: int, pad: int) -> Non
             covers[start + i, i] = True
 
 
-@borrowing
-def _taps(rows: Flags, columns: Flags, step: _Step, basis: Flags, channels: int, counts: Longs) -> int:
-    """Taps of the bases of a step in which the position of these rows and columns takes part: the most of a basis.
+@woven
+def _taps(rows: Flags, columns: Flags, step: _Step, basis: Flags) -> tuple[int, int, int]:
+    """Taps of the bases of a step in which the position of these rows and columns takes part.
 
-    Counts the products and sums that they make for `channels` output channels.
+    The most of a basis; those of all bases; and the partial sums of an output channel that they are added to.
     """
     most = products = sums = 0
     for v in range(step.first, step.end):
@@ -177,101 +187,133 @@ def _taps(rows: Flags, columns: Flags, step: _Step, basis: Flags, channels: int,
                 for v in range(step.first, step.end):
                     some |= basis[v, i, j]
                 sums += some
-    counts[Streamed.PRODUCTS] += products * channels
-    counts[Streamed.SUMS] += sums * channels
-    return most
+    return most, products, sums
 
 
-@borrowing
+@woven
+def _working(step: _Step, schedule: _Schedule, kn: int, place: int) -> int:
+    """Blocks that have an output channel in a place of a step, which are the first ones."""
+    return min(schedule.active, max(0, kn - step.channel - place + schedule.together - 1) // schedule.together)
+
+
+@woven
 def _expand(
     step: _Step, share: tuple[int, int], schedule: _Schedule, array: Streams, t: Coefficients, fed: int,
-    blocks: Records, counts: Longs,
-) -> int:  # fmt: skip
-    """Fill the registers of all blocks for a step, which is the round `share[0]` of `share[1]`.
+    blocks: _Blocks, lanes: _Lanes,
+) -> tuple[int, int]:  # fmt: skip
+    """Fill the registers of all blocks, and `lanes`, for a step, which is the round `share[0]` of `share[1]`.
 
-    `fed`: when COEF has fed the step before. Returns when it has fed this one.
+    `fed`: when COEF has fed the step before. Returns when it has fed this one, and chunks with coefficients.
     """
     kn, _, chunks = t.bits.shape
     words = 0
-    for b in range(schedule.active):
+    for b in range(_working(step, schedule, kn, 0)):
         first = step.channel + b * schedule.together
-        if first >= kn:
-            break
-        begin = max(blocks[b]["free"], blocks[b]["expanded"])
-        feed = cycles = 0
+        begin = max(blocks.free[b], blocks.expanded[b])
+        feed = cycles = z = 0
         for k in range(first, min(first + schedule.together, kn)):
             nbits = t.sizes[k] * (share[0] + 1) // share[1] - t.sizes[k] * share[0] // share[1]
             feed += (nbits * array.groups + 8 * array.expand_bytes - 1) // (8 * array.expand_bytes)
             for v in range(step.first, step.end):
+                lanes.least[z, b] = 0
                 for c in range(chunks):
+                    lanes.coef[z, c, b] = t.bits[k, v, c]
                     if t.bits[k, v, c]:
                         cycles += (_popcount(t.bits[k, v, c]) + array.expand_rate - 1) // array.expand_rate
                         words += 1
+                        lanes.least[z, b] = 1
+                z += 1
         fed = max(fed, begin) + feed
-        blocks[b]["expanded"] = max(fed, fed - feed + cycles)
-    counts[Streamed.WORDS_WRITTEN] += words
-    return fed
+        blocks.expanded[b] = max(fed, fed - feed + cycles)
+    return fed, words
 
 
-@borrowing
+@woven
+def _match(found: Longs, coef: Bitmaps, bits: Bitmaps, count: int) -> int:
+    """Matches of the activations of a position with the coefficients [chunks, blocks] of one place, and their sum."""
+    total = 0
+    for b in range(count):
+        found[b] = _popcount(coef[0, b] & bits[0])
+        total += found[b]
+    for c in range(1, bits.size):
+        for b in range(count):
+            more = _popcount(coef[c, b] & bits[c])
+            found[b] += more
+            total += more
+    return total
+
+
+@woven
+def _combine(
+    sent: _Sent, count: int, ceil: tuple[int, int], found: Longs, least: Longs, slice_end: Longs, expanded: Longs,
+    limit: Longs, late: Longs, done: Longs,
+) -> tuple[int, int, int, int, int, int]:  # fmt: skip
+    """One accumulator of each of the first `count` blocks takes a position, no earlier than `limit`.
+
+    Returns cycles of work and of waiting, in the order of `Streamed`. There are no branches: blocks go side by side
+    through the vector unit of the processor.
+    """
+    work = broadcast = fifo = expansion = mac = tree = 0
+    for b in range(count):
+        cost = max(least[b], (found[b] * ceil[0] + ceil[1]) >> _RECIPROCAL)
+        before = slice_end[b]
+        held = max(0, sent.room - max(before, sent.before))
+        arrived = max(before, sent.end)
+        loaded = max(arrived, expanded[b])
+        start = max(loaded, limit[b])
+        fifo += held
+        broadcast += arrived - before - held
+        expansion += loaded - arrived
+        tree += (start - loaded) * late[b]
+        mac += (start - loaded) * (1 - late[b])
+        work += cost
+        slice_end[b] = start + cost
+        done[b] = max(done[b], start + cost)
+    return work, broadcast, fifo, expansion, mac, tree
+
+
+@woven
+def _multiply(sent: _Sent, count: int, macs: int, blocks: _Blocks, mac_start: Longs, late: Longs) -> None:
+    """The MAC rows of the first `count` blocks take an item whose accumulators are done."""
+    whole, rest = sent.taps // macs, sent.taps % macs
+    for b in range(count):
+        waits = blocks.done[b] > blocks.mac_end[b]
+        begin = max(blocks.done[b], blocks.mac_end[b])
+        used = (0 if waits else blocks.used[b]) + rest
+        over = used >= macs
+        late[b] = 1 if waits else 0
+        mac_start[b] = begin
+        blocks.mac_end[b] = begin + whole + (1 if over else 0)
+        blocks.used[b] = used - (macs if over else 0)
+
+
+@woven
 def _work_off(
-    sent: _Sent, step: _Step, schedule: _Schedule, array: Streams, bits: Bitmaps, coef: Bitmaps, slice_end: Longs,
-    blocks: Records, ring: Records, counts: Longs,
+    sent: _Sent, step: _Step, schedule: _Schedule, array: Streams, bits: Bitmaps, kn: int, item: int, lanes: _Lanes,
+    slice_end: Longs, blocks: _Blocks, ring: _Ring, counts: Longs,
 ) -> None:  # fmt: skip
     """All blocks take a position, an item each; sets when they are through with it."""
-    kn, _, chunks = coef.shape
-    matches = words = work = broadcast = fifo = expansion = mac = tree = 0
-    for b in range(schedule.active):
-        first = step.channel + b * schedule.together
-        if first >= kn:
-            blocks[b]["done"] = 0
-            continue
-        item = ring[b, blocks[b]["items"] % ring.shape[1]]
-        limit, late, expanded = item["mac_start"], item["late"], blocks[b]["expanded"]
-        ready = z = 0
-        for k in range(first, min(first + schedule.together, kn)):
-            for v in range(step.first, step.end):
-                some = found = 0
-                for c in range(chunks):
-                    mask = coef[k, v, c]
-                    if mask:
-                        some += 1
-                        found += _popcount(mask & bits[sent.position, c])
-                cost = max(1, (found + array.lanes - 1) // array.lanes) if some else 0
-                words += some
-                matches += found
-                before = slice_end[b, z]
-                start = before
-                if start < sent.end:
-                    held = max(0, sent.room - max(before, sent.before))
-                    fifo += held
-                    broadcast += sent.end - before - held
-                    start = sent.end
-                if start < expanded:
-                    expansion += expanded - start
-                    start = expanded
-                if start < limit:
-                    tree += (limit - start) * late
-                    mac += (limit - start) * (1 - late)
-                    start = limit
-                work += cost
-                slice_end[b, z] = start + cost
-                ready = max(ready, start + cost)
-                z += 1
-        blocks[b]["done"] = ready
-        first_product = max(ready * array.macs, blocks[b]["products"])
-        item["late"] = 1 if first_product > blocks[b]["products"] else 0
-        item["mac_start"] = first_product // array.macs
-        blocks[b]["products"] = first_product + sent.taps
-        blocks[b]["items"] += 1
-    counts[Streamed.MATCHES] += matches
-    counts[Streamed.WORDS_READ] += words
-    counts[Streamed.WORK] += work
-    counts[Streamed.BROADCAST] += broadcast
-    counts[Streamed.FIFO] += fifo
-    counts[Streamed.EXPANSION] += expansion
-    counts[Streamed.MAC] += mac
-    counts[Streamed.ADDER_TREE] += tree
+    reciprocal = ((1 << _RECIPROCAL) + array.lanes - 1) // array.lanes
+    ceil = reciprocal, reciprocal * (array.lanes - 1)
+    mac_start, late = ring.mac_start[item], ring.late[item]
+    blocks.done[:] = 0
+    z = 0
+    for place in range(schedule.together):
+        count = _working(step, schedule, kn, place)
+        for _ in range(step.first, step.end):
+            counts[Streamed.MATCHES] += _match(lanes.found, lanes.coef[z], bits[sent.position], count)
+            work, broadcast, fifo, expansion, mac, tree = _combine(
+                sent, count, ceil, lanes.found, lanes.least[z], slice_end[z], blocks.expanded, mac_start, late,
+                blocks.done,
+            )  # fmt: skip
+            counts[Streamed.WORK] += work
+            counts[Streamed.BROADCAST] += broadcast
+            counts[Streamed.FIFO] += fifo
+            counts[Streamed.EXPANSION] += expansion
+            counts[Streamed.MAC] += mac
+            counts[Streamed.ADDER_TREE] += tree
+            z += 1
+    _multiply(sent, _working(step, schedule, kn, 0), array.macs, blocks, mac_start, late)
 
 
 @jit
@@ -290,51 +332,79 @@ def _group(
     rows: Flags, columns: Flags, schedule: _Schedule, array: Streams, bits: Bitmaps, t: Coefficients, counts: Longs
 ) -> Streaming:
     """Stream the positions that a row group needs, once in each step."""
-    kn, bases, _ = t.bits.shape
-    blocks = np.zeros(schedule.active, _BLOCK)
-    ring = np.zeros((schedule.active, array.ic_depth), _RING)
-    slice_end = np.zeros((schedule.active, array.slices), np.int64)
-    released = np.zeros((schedule.active, array.fifo_depth), np.int64)  # when a block was through with a position
+    kn, bases, chunks = t.bits.shape
+    active, places = schedule.active, array.slices
+    zeros = np.zeros((5, active), np.int64)
+    blocks = _Blocks(zeros[0], zeros[1], zeros[2], zeros[3], zeros[4])
+    ring = _Ring(np.zeros((array.ic_depth, active), np.int64), np.zeros((array.ic_depth, active), np.int64))
+    lanes = _Lanes(
+        np.zeros((places, chunks, active), np.uint64), np.zeros((places, active), np.int64), np.zeros(active, np.int64)
+    )
+    slice_end = np.zeros((places, active), np.int64)
+    released = np.zeros((array.fifo_depth, active), np.int64)  # when a block was through with a position
     needed = _needed(rows, columns)
     if needed.size == 0:
         return Streaming(0, 0, 0)
     nbytes = 0
     for p in needed:
-        for c in range(bits.shape[1]):
+        for c in range(chunks):
             nbytes += array.bitmap_bytes + _popcount(bits[p, c])
     bus_end = streamed = fed = expansion = 0
     for n in range(schedule.passes * schedule.rounds):
         i, round_ = n // schedule.rounds, n % schedule.rounds
         step = _Step(i * schedule.slots, round_ * array.slices, min((round_ + 1) * array.slices, bases))
         channels = min(schedule.slots, kn - step.channel)
-        fed = _expand(step, (round_, schedule.rounds), schedule, array, t, fed, blocks, counts)
+        fed, words = _expand(step, (round_, schedule.rounds), schedule, array, t, fed, blocks, lanes)
         if n == 0:  # time begins when all registers are full
-            expansion, fed = blocks["expanded"].max(), 0
-            blocks["expanded"][:] = 0
-        blocks["free"][:] = blocks["done"]
-        blocks["products"][:] = (blocks["products"] + array.macs - 1) // array.macs * array.macs
+            expansion, fed = blocks.expanded.max(), 0
+            blocks.expanded[:] = 0
+        blocks.free[:] = blocks.done
+        blocks.mac_end[:] += blocks.used > 0
+        blocks.used[:] = 0
+        before, taps, products, sums = -2, 0, 0, 0
         for p in needed:
             y, x = p // columns.shape[0], p % columns.shape[0]
-            taps = _taps(rows[y], columns[x], step, t.basis, channels, counts)
+            if p != before + 1 or x == 0 or (columns[x] != columns[x - 1]).any():
+                taps, products, sums = _taps(rows[y], columns[x], step, t.basis)
+            before = p
+            counts[Streamed.PRODUCTS] += products * channels
+            counts[Streamed.SUMS] += sums * channels
             slot = streamed % array.fifo_depth
-            room = released[:, slot].max()
+            room = released[slot].max()
             end = max(bus_end, room) + array.broadcast
             sent = _Sent(p, end, bus_end, room, taps)
             bus_end = end
-            _work_off(sent, step, schedule, array, bits, t.bits, slice_end, blocks, ring, counts)
-            released[:, slot] = blocks["done"]
+            item = streamed % array.ic_depth
+            _work_off(sent, step, schedule, array, bits, kn, item, lanes, slice_end, blocks, ring, counts)
+            released[slot] = blocks.done
             streamed += 1
+        counts[Streamed.WORDS_WRITTEN] += words
+        counts[Streamed.WORDS_READ] += words * needed.size
         counts[Streamed.POSITIONS] += needed.size
         counts[Streamed.BROADCAST_BYTES] += nbytes
         counts[Streamed.TAKEN_BYTES] += nbytes * ((channels + schedule.together - 1) // schedule.together)
-    cycles = (blocks["products"].max() + array.macs - 1) // array.macs
-    busy = max(fed, blocks["free"].max(), blocks["expanded"].max())
+    cycles = (blocks.mac_end + (blocks.used > 0)).max()
+    busy = max(fed, blocks.free.max(), blocks.expanded.max())
     return Streaming(expansion, cycles, max(0, cycles - busy))
 
 
+@woven
+def _streams_in(numbers: Longs, first: int) -> Streams:
+    """The array that `packed` has put at `first`."""
+    i = first
+    return Streams(
+        numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4], numbers[i + 5],
+        numbers[i + 6], numbers[i + 7], numbers[i + 8], numbers[i + 9], numbers[i + 10],
+    )  # fmt: skip
+
+
 @jit
-def stream(bits: Bitmaps, t: Coefficients, window: Window, array: Streams, counts: Longs) -> Streaming:
-    """Cycles of an instruction. `bits` [ih*iw, chunks] are those of the activations; adds to `counts`."""
+def stream(bits: Bitmaps, coef: Bitmaps, sizes: Longs, basis: Flags, numbers: Longs, counts: Longs) -> Streaming:
+    """Cycles of an instruction. `bits` [ih*iw, chunks] are those of the activations; adds to `counts`.
+
+    `coef`, `sizes` and `basis` are the fields of `Coefficients`; `numbers` are its `Window` and `Streams`, `packed`.
+    """
+    window, array, t = window_in(numbers, 0), _streams_in(numbers, BEHIND_WINDOW), Coefficients(coef, sizes, basis)
     kn, v, _ = t.bits.shape
     blocks = array.blocks // array.groups
     together = max(1, array.slices // v)

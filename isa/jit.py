@@ -38,7 +38,11 @@ def borrowing(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def woven(function: Callable[P, R]) -> Callable[P, R]:
-    """The same for a helper that is compiled into each of its callers, so that no call hands over a large tuple."""
+    """The same for a helper that is compiled into each of its callers, so that no call hands over a large tuple.
+
+    A caller calls any other helper whose machine code was on disk; only in the process that compiled both may it hold
+    the code itself. Small helpers of the innermost loops are `woven` for that reason.
+    """
     return _compiled(function, _nrt=False, forceinline=True)
 
 

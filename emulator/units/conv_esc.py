@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.arithmetic import ActTile, Decomposed, TileConvolution, WeightMatrix, convolve, convolve_decomposed, fold
-from emulator.geometry import window_of
+from emulator.geometry import Longs, packed, window_of
 from emulator.kernels import mark
 from emulator.memories import Memories
 from emulator.recording import Entry, InputTile
@@ -24,15 +24,41 @@ from isa.integers import Values, ceil_div
 from isa.layout import RecordLayout
 from isa.target import Target
 
+_WAITS = {
+    Count.CA_WORK: Streamed.WORK,
+    Count.CA_BROADCAST: Streamed.BROADCAST,
+    Count.CA_FIFO: Streamed.FIFO,
+    Count.CA_EXPANSION: Streamed.EXPANSION,
+    Count.CA_MAC: Streamed.MAC,
+    Count.CA_ADDER_TREE: Streamed.ADDER_TREE,
+}
+_EVENTS = (
+    Count.WEIGHT_NONZEROS,
+    Count.MATCHES,
+    Count.CA_ADD_INT8,
+    Count.CA_ADD_INT32,
+    Count.MULTIPLICATIONS,
+    Count.MAC_MUL_INT8,
+    Count.MAC_ADD_INT32,
+    Count.PSUM_WRITE,
+    Count.PSUM_READ,
+    Count.ACT_READ,
+    Count.FIFO_WRITE,
+    Count.FIFO_READ,
+    Count.REGISTERS_WRITE,
+    Count.REGISTERS_READ,
+)
+_COUNTED = np.array([*_WAITS, Count.CA_IMBALANCE, *_EVENTS])
+
 
 class Derived(NamedTuple):
-    """What an instruction derives from constants: the convolution, and what the cycle model asks of it."""
+    """What an instruction derives from constants: the convolution, and what the cycle model asks of it, packed."""
 
     convolution: TileConvolution
     decomposed: Decomposed | None
     coefficients: Coefficients
     nonzeros: int
-    streams: Streams
+    numbers: Longs
 
     @property
     def nbytes(self) -> int:
@@ -57,12 +83,13 @@ def _constant(m: Memories, v: Values) -> Derived:
     weights = fold(t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
     groups = [(0, v["ic"], weights)] if isinstance(weights, WeightMatrix) else []
     coefficients = Coefficients(coefficient_bitmaps(t, m.chunk), sizes, bases != 0)
+    window = window_of(v)
     return Derived(
-        TileConvolution.of(m.act_place(v), window_of(v), v["signed"], groups),
+        TileConvolution.of(m.act_place(v), window, v["signed"], groups),
         weights if isinstance(weights, Decomposed) else None,
         coefficients,
         int(np.count_nonzero(t)),
-        streams(v, m.target),
+        packed(window, streams(v, m.target)),
     )
 
 
@@ -108,46 +135,37 @@ def record(entry: Entry, v: Values, operands: Operands) -> None:
     """Cycles and waiting times of the slices follow the bitmaps."""
     a, constant = entry.target.array, operands.constant
     counts = np.zeros(len(Streamed), np.int64)
-    window, divided = constant.convolution.window, constant.streams
-    found = stream(operands.bits, constant.coefficients, window, divided, counts)
+    found = stream(operands.bits, *constant.coefficients, constant.numbers, counts)
     seen = counts.tolist()
     entry.takes(a.issue_cycles + found.cycles, found.expansion, found.released)
     entry.reads_inputs(operands.tile)
-    waits = {
-        Count.CA_WORK: seen[Streamed.WORK],
-        Count.CA_BROADCAST: seen[Streamed.BROADCAST],
-        Count.CA_FIFO: seen[Streamed.FIFO],
-        Count.CA_EXPANSION: seen[Streamed.EXPANSION],
-        Count.CA_MAC: seen[Streamed.MAC],
-        Count.CA_ADDER_TREE: seen[Streamed.ADDER_TREE],
-    }
-    waits[Count.CA_IMBALANCE] = a.blocks * a.slices * found.cycles - sum(waits.values())
-    for count, number in (*waits.items(), *_events(v, constant, seen, entry.target).items()):
-        entry.add(count, number)
+    waits = [seen[number] for number in _WAITS.values()]
+    imbalance = a.blocks * a.slices * found.cycles - sum(waits)
+    entry.add_all(_COUNTED, [*waits, imbalance, *_events(v, constant, seen, entry.target)])
 
 
-def _events(v: Values, constant: Derived, seen: list[int], target: Target) -> dict[Count, int]:
-    """Operations, and bytes of memories. A partial sum is only written where it is met first."""
+def _events(v: Values, constant: Derived, seen: list[int], target: Target) -> tuple[int, ...]:
+    """`_EVENTS`: operations, and bytes of memories. A partial sum is only written where it is met first."""
     a = target.array
     clusters = ceil_div(a.blocks // v["groups"], a.fifo_blocks)
-    word = register_bits(greatest_magnitude(v)) * constant.streams.bitmap_bytes  # coefficients of a chunk
-    sums = max(seen[Streamed.SUMS], output_values(v))
-    return {
-        Count.WEIGHT_NONZEROS: constant.nonzeros * v["groups"],
-        Count.MATCHES: seen[Streamed.MATCHES],
-        Count.CA_ADD_INT8: seen[Streamed.MATCHES],
-        Count.CA_ADD_INT32: seen[Streamed.WORK],
-        Count.MULTIPLICATIONS: seen[Streamed.PRODUCTS],
-        Count.MAC_MUL_INT8: seen[Streamed.PRODUCTS] * ceil_div(a.ic_bits, 8),
-        Count.MAC_ADD_INT32: seen[Streamed.PRODUCTS],
-        Count.PSUM_WRITE: 4 * sums,
-        Count.PSUM_READ: 4 * (sums - output_values(v)),
-        Count.ACT_READ: seen[Streamed.POSITIONS] * v["ic"],
-        Count.FIFO_WRITE: seen[Streamed.BROADCAST_BYTES] * clusters,
-        Count.FIFO_READ: seen[Streamed.TAKEN_BYTES],
-        Count.REGISTERS_WRITE: seen[Streamed.WORDS_WRITTEN] * word,
-        Count.REGISTERS_READ: seen[Streamed.WORDS_READ] * word,
-    }
+    chunk_bytes = register_bits(greatest_magnitude(v)) * RecordLayout(v["ic"], a.chunk).bitmap_bytes
+    sums, outputs = max(seen[Streamed.SUMS], output_values(v)), output_values(v)
+    return (
+        constant.nonzeros * v["groups"],
+        seen[Streamed.MATCHES],
+        seen[Streamed.MATCHES],
+        seen[Streamed.WORK],
+        seen[Streamed.PRODUCTS],
+        seen[Streamed.PRODUCTS] * ceil_div(a.ic_bits, 8),
+        seen[Streamed.PRODUCTS],
+        4 * sums,
+        4 * (sums - outputs),
+        seen[Streamed.POSITIONS] * v["ic"],
+        seen[Streamed.BROADCAST_BYTES] * clusters,
+        seen[Streamed.TAKEN_BYTES],
+        seen[Streamed.WORDS_WRITTEN] * chunk_bytes,
+        seen[Streamed.WORDS_READ] * chunk_bytes,
+    )
 
 
 UNIT = Unit(SPEC, execute, record, accumulates=True)

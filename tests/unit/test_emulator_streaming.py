@@ -7,7 +7,7 @@ from emulator_programs import Geometry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.geometry import Window
+from emulator.geometry import Window, packed
 from emulator.streaming import Coefficients, Streamed, Streams, stream
 from isa.layout import ceil_div
 
@@ -229,8 +229,8 @@ def test_streaming_matches_an_independent_simulation(seed, g, v, groups, shape, 
     streams = Streams(groups, blocks, slices, macs, lanes, fifo, ic, broadcast, rate, nbytes, 1)
     found = stream(
         (bits * weight).sum(axis=3, dtype=np.uint64).reshape(-1, chunks),
-        Coefficients((coef * weight).sum(axis=3, dtype=np.uint64), sizes, basis),
-        Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow), streams, counts,
+        *Coefficients((coef * weight).sum(axis=3, dtype=np.uint64), sizes, basis),
+        packed(Window(g.h, g.w, g.c, g.r, g.s, g.sy, g.sx, g.pads[0], g.pads[1], g.oh, g.ow), streams), counts,
     )  # fmt: skip
     *want, work = simulate(bits, (coef, sizes, basis), g, streams)
     assert list(found) == want
