@@ -40,11 +40,21 @@ def _with_constants(model: onnx.ModelProto, values: Mapping[str, Array]) -> onnx
     return changed
 
 
-def _legal(model: onnx.ModelProto) -> ModuleOp:
-    """The module at the end of level `onnx`. Raises UserError with what is unsupported."""
+def _legal(model: onnx.ModelProto, inputs: Sequence[Array]) -> ModuleOp:
+    """The module at the end of level `onnx`, with the inputs' extents where the model has dynamic ones.
+
+    Raises UserError with what is unsupported.
+    """
+    stored = {tensor.name for tensor in model.graph.initializer}
+    given = [info for info in model.graph.input if info.name not in stored]
+    dynamic = {
+        info.name: (1, *x.shape[1:])
+        for info, x in zip(given, inputs, strict=False)
+        if any(not dim.HasField("dim_value") for dim in info.type.tensor_type.shape.dim[1:])
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a batch becomes 1, which any batch can run through
-        module = import_model(model.SerializeToString())
+        module = import_model(model.SerializeToString(), shapes=dynamic)
     for step in (OnnxCanonicalizePass(), OnnxLegalizePass()):
         step.apply(Context(), module)
     return module
@@ -79,7 +89,7 @@ class EsccRep(BackendRep):
             raise BackendIsNotSupposedToImplementIt(str(error)) from error
 
     def _run(self, model: onnx.ModelProto, inputs: Sequence[Array]) -> tuple[Array, ...]:
-        module = _legal(model)
+        module = _legal(model, inputs)
         types = [output.type.tensor_type.elem_type for output in model.graph.output]
         results = run_module(module, [x.astype(np.float32) for x in inputs])
         return tuple(

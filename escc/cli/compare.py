@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from escc.cli.common import EXIT_OK, CommandParser, run
-from escc.cli.values import above_zero, machines, natural, not_negative, positive, schemes
+from escc.cli.values import above_zero, add_input_shape, machines, natural, not_negative, positive, schemes
 from escc.console import Console
 from escc.files import write_output
 
@@ -63,6 +63,7 @@ def make_parser() -> CommandParser:
         "--wide", action="store_true", help="all columns of the tables, however long a line gets (flag; default off)"
     )
     parser.add_argument("--list-machines", action="store_true", help="list the installed baselines (flag; default off)")
+    add_input_shape(parser)
     _add_data(parser)
     _add_sides(parser)
     parser.add_common_arguments()
@@ -226,7 +227,7 @@ def _request(args: argparse.Namespace) -> Request:
         args.sparse_model,
         args.max_drop,
         args.sparse_price,
-        CompareSettings(args.target, "", args.samples, args.seed, args.images, args.limit),
+        CompareSettings(args.target, "", args.samples, args.seed, args.images, args.limit, dict(args.input_shape)),
     )
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from escc.cli.common import CommandParser
 from escc.cli.values import (
     above_zero,
+    add_input_shape,
     byte_count,
     divisors,
-    input_shape,
     natural,
     not_negative,
     numbers,
@@ -120,15 +120,7 @@ def make_parser() -> CommandParser:
         metavar="NAME|FILE",
         help="machine: an installed target or a .toml file (default: esc1; example: --target small.toml)",
     )
-    parser.add_argument(
-        "--input-shape",
-        type=input_shape,
-        action="append",
-        default=[],
-        metavar="NAME=SHAPE",
-        help="extents of an input that has dynamic ones, batch first; may be repeated (default: those that the model "
-        "declares; example: --input-shape x=1,3,320,320)",
-    )
+    add_input_shape(parser)
     parser.add_argument(
         "--host-fallback",
         action="store_true",

@@ -7,6 +7,7 @@ import argparse
 from escc.cli.common import CommandParser
 from escc.cli.values import (
     above_zero,
+    add_input_shape,
     byte_count,
     divisors,
     natural,
@@ -51,6 +52,7 @@ def make_parser() -> CommandParser:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE.onnx", help="file to write (required; example: -o small.onnx)"
     )
+    add_input_shape(parser)
     _add_data(parser)
     _add_size(parser)
     _add_training(parser)

@@ -154,6 +154,19 @@ def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, values
 
 
+def add_input_shape(parser: argparse.ArgumentParser) -> None:
+    """Add `--input-shape`: pairs of names and shapes."""
+    parser.add_argument(
+        "--input-shape",
+        type=input_shape,
+        action="append",
+        default=[],
+        metavar="NAME=SHAPE",
+        help="extents of an input that has dynamic ones, batch first; may be repeated (default: those that the model "
+        "declares; example: --input-shape x=1,3,320,320)",
+    )
+
+
 def machines(text: str) -> tuple[str, ...]:
     """Names of installed baselines, separated by commas."""
     from escc.baselines.registry import installed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,7 +48,10 @@ class Data:
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """How a network is quantised and how many images are used: `images` of them timed, at most `limit` classified."""
+    """How a network is quantised and how many images are used: `images` of them timed, at most `limit` classified.
+
+    `shapes`: those of inputs with dynamic extents, by name.
+    """
 
     target: str
     calibration: str
@@ -56,6 +59,7 @@ class CompareSettings:
     seed: int
     images: int
     limit: int
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
 
 class ComparedNetwork:
@@ -65,7 +69,7 @@ class ComparedNetwork:
         self.name = Path(path).name
         self.context = context
         self.settings = settings
-        self.module = driver.load(context, path)
+        self.module = driver.load(context, path, "", settings.shapes)
         only_input(self.module, "a comparison")
         passes = build(multiverse().all_passes, self._options(), "esc", self._done())
         names = [p.name for p in passes]

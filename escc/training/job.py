@@ -75,6 +75,7 @@ class Options:
     precision: str
     drop_batches: float
     early_bird: bool
+    input_shape: list[tuple[str, tuple[int, ...]]]
 
 
 _ELSEWHERE = ("model", "data", "validation", "device", "checkpoint", "resume")
@@ -119,7 +120,7 @@ class Job:
         if o.threads is not None:
             torch.set_num_threads(o.threads)
         load_target(o.target)
-        module = import_model(o.model)
+        module = import_model(o.model, shapes=dict(o.input_shape))
         classes = classes_of(module)
         train, held = self._samples(only_input(module, "esc-compress"), classes)
         if not train.labelled:
@@ -201,6 +202,7 @@ class Job:
         options: dict[str, Any] = {
             f"--{k.replace('_', '-')}": v for k, v in asdict(self._options).items() if k not in _ELSEWHERE
         }
+        options["--input-shape"] = [[name, *shape] for name, shape in self._options.input_shape]
         options["--threads"] = torch.get_num_threads()
         return {
             "the model": fingerprint(self._options.model)[:12],

@@ -10,7 +10,9 @@ import pytest
 from onnx_graphs import close, model, node, random, reference
 
 from dialects.interpreters.run import run_module
+from escc.cli.compare import main as compare
 from escc.cli.compile import main
+from escc.onnx_backend import EsccBackend
 from escc.onnx_import import import_model
 from isa.errors import UserError
 
@@ -59,6 +61,55 @@ def test_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([*options, "--input-shape", "x=1,3,-1"])
     assert "expected NAME=1,C,H,W with positive integers" in capsys.readouterr().err
+
+
+def test_every_command_that_reads_a_model_takes_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, data, rng = tmp_path / "m.onnx", tmp_path / "d.npz", np.random.default_rng(0)
+    onnx.save(dynamic(), path)
+    np.savez(data, x=rng.standard_normal((64, 3, 10, 12)).astype(np.float32), y=rng.integers(0, 4, 64))
+    shape = ["--input-shape", "x=1,3,10,12"]
+    compare_options = [
+        str(path),
+        "--data",
+        str(data),
+        "--calibration",
+        str(data),
+        "--schemes",
+        "dense",
+        "--images",
+        "1",
+    ]
+    compare_options += ["--machines", "eyeriss", "-q"]
+    assert compare(compare_options) == 1
+    assert (
+        "dimension 2 is dynamic ('height'); requires a static size: give it by --input-shape" in capsys.readouterr().err
+    )
+    assert compare([*compare_options, *shape]) == 0
+    assert compare([*compare_options, "--input-shape", "z=1,3,10,12"]) == 1
+    assert "the model has no input 'z'; its inputs are 'x'" in capsys.readouterr().err
+
+
+def test_training_takes_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="esc-compress needs torch")
+    from escc.cli.compress import main as compress
+
+    path, data, rng = tmp_path / "m.onnx", tmp_path / "d.npz", np.random.default_rng(0)
+    onnx.save(dynamic(), path)
+    np.savez(data, x=rng.standard_normal((64, 3, 10, 12)).astype(np.float32), y=rng.integers(0, 4, 64))
+    options = [str(path), "--data", str(data), "--scheme", "escalate", "--ratio", "0.5", "--epochs", "1", "-q"]
+    options += ["-o", str(tmp_path / "small.onnx")]
+    assert compress(options) == 1
+    assert "requires a static size: give it by --input-shape" in capsys.readouterr().err
+    assert compress([*options, "--input-shape", "x=1,3,10,12"]) == 0
+    written = onnx.load(tmp_path / "small.onnx").graph.input[0].type.tensor_type.shape
+    assert [dim.dim_value for dim in written.dim][1:] == [3, 10, 12]
+
+
+def test_the_backend_takes_extents_from_the_inputs() -> None:
+    rep = EsccBackend.prepare(dynamic())
+    for size in (10, 7):
+        x = random(2, 3, size, 9)
+        close(list(rep.run([x])), reference(dynamic(), x))
 
 
 def test_a_batch_becomes_one() -> None:
