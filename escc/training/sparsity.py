@@ -15,7 +15,7 @@ from escc.training.network import Network
 from escc.training.straight_through import CELL, DecomposedConv, DenseConv
 
 _DECAY = 0.98
-"""Of the running mean of squared probes, for each of them."""
+"""Of the running means of squared probes and of squared gradients, for each of them."""
 _FASTEST = 0.02
 """Largest share of the way to where it is drawn that a latent coefficient goes in a step."""
 _FASTEST_TOGETHER = 0.002
@@ -23,8 +23,8 @@ _FASTEST_TOGETHER = 0.002
 curvature along such a direction is far above that of each alone.
 """
 _CAUTION = 0.04
-"""The largest share of coefficients that matter little, whose gradients are mostly noise: this times the samples of a
-batch times their curvature. The noise of the latent coefficient is then about 0.15.
+"""The largest share of coefficients whose gradients are mostly noise: this times the square of their curvature over the
+mean square of their gradient. The noise of the latent coefficient is then about 0.15.
 """
 _NOISE = 0.05
 """Loss that the noise of real coefficients may add: at most, where the network computes with them."""
@@ -34,6 +34,7 @@ curvature is next to nothing, a gradient over it says nothing.
 """
 _CROWD = 1.0
 """Curvature of coefficients that change together, over that of one alone: larger values change fewer of them."""
+_FAR = 1e12
 _TINY = 1e-30
 _ATTEMPTS = 8
 """Times that a selection is made anew because it packs into more than its estimate."""
@@ -54,6 +55,9 @@ class Sparsity:
         self._damped: list[Tensor] | None = None
         """What follows from the curvatures, until the next probe."""
         self._seen = 0
+        self._squares = [torch.zeros_like(m.latent) for m in self._modules]
+        """Running means of squared gradients."""
+        self._steps = 0
         self._budget = CoefficientBudget(len(self._modules))
         self.fixed = sum(
             layer.module.weight.numel() + PARAMETER_BYTES * len(layer.module.base)
@@ -69,16 +73,19 @@ class Sparsity:
         return {
             "curvatures": self._curvatures,
             "seen": self._seen,
+            "squares": self._squares,
+            "steps": self._steps,
             "excess": self._budget.excess.tolist(),
             "offset": self.offset,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        for mine, saved in zip(self._curvatures, state["curvatures"], strict=True):
-            mine.copy_(saved)
+        for kept, name in ((self._curvatures, "curvatures"), (self._squares, "squares")):
+            for mine, saved in zip(kept, state[name], strict=True):
+                mine.copy_(saved)
         self._damped = None
-        self._seen = state["seen"]
+        self._seen, self._steps = state["seen"], state["steps"]
         self._budget.excess = np.array(state["excess"])
         self.offset = state["offset"]
 
@@ -107,43 +114,53 @@ class Sparsity:
         self._damped = None
 
     @torch.no_grad()
-    def move(self, rate: float, samples: int) -> None:
+    def move(self, rate: float) -> None:
         """One step of the latent coefficients of a ternary network, down the gradients over the curvatures.
 
-        `rate` is 1 or less; the gradients come from a batch of `samples`. Those that matter little move slowly, and
-        none far in one step. A pull towards the present ternary value together with the gradient draws a latent
-        coefficient to its best real value as the gradient of the ternary value tells it: it changes its ternary value
-        only if another one is better. Without it, one whose best value lies between two would switch to and fro for
-        ever.
+        `rate` is 1 or less. Those whose gradients are mostly noise move slowly, and none far in one step. A pull
+        towards the present ternary value together with the gradient draws a latent coefficient to its best real value
+        as the gradient of the ternary value tells it: it changes its ternary value only if another one is better.
+        Without it, one whose best value lies between two would switch to and fro for ever.
         """
-        for h, module in zip(self._damping(), self._modules, strict=True):
+        for h, square, module in zip(self._damping(), self._noise(), self._modules, strict=True):
             if module.latent.grad is not None:
-                share = torch.clamp(h * (_CAUTION * samples), max=_FASTEST).mul_(rate)
+                share = _believed(h, square, _CAUTION).clamp_(max=_FASTEST).mul_(rate)
                 pull = (module.latent - module.coefficients()).mul_(_CROWD)
-                _take(module.latent, pull.addcdiv_(module.latent.grad, h).mul_(share))
+                _take(module.latent, pull.add_(_distance(module.latent.grad, h)).mul_(share))
 
     @torch.no_grad()
-    def move_relaxed(self, rate: float, samples: int, pulls: Sequence[Tensor]) -> None:
+    def move_relaxed(self, rate: float, pulls: Sequence[Tensor]) -> None:
         """The same where the network computes with the latent coefficients, their noise included; the `pulls` are
         subtracted as they are.
         """
         curvatures = self._damping()
         if not curvatures:
             return
-        # The variance of a coefficient is share / (2 h samples), what it adds to the loss h / 2 times that.
+        # The variance of a coefficient is share * square / (2 h^2), what it adds to the loss h / 2 times that.
         total = torch.stack([h.sum() for h in curvatures]).sum()
         caution = torch.clamp(4 * _NOISE / total, max=_CAUTION)
-        for h, module, pull in zip(curvatures, self._modules, pulls, strict=True):
+        for h, square, module, pull in zip(curvatures, self._noise(), self._modules, pulls, strict=True):
             if module.latent.grad is not None:
-                share = torch.clamp(h * (caution * samples), max=_FASTEST_TOGETHER) * rate
-                _take(module.latent, module.latent.grad / h * share + pull)
+                share = _believed(h, square, caution).clamp_(max=_FASTEST_TOGETHER).mul_(rate)
+                _take(module.latent, _distance(module.latent.grad, h).mul_(share).add_(pull))
+
+    def _noise(self) -> list[Tensor]:
+        """Mean squares of the gradients, with those of this step, as smooth as the curvatures.
+
+        Where the network answers as its teacher does, they are the curvature over the samples of a batch. Far from the
+        teacher they are a multiple of that, by which steps that trust the curvature alone would be too long.
+        """
+        self._steps += 1
+        weight = max(1 - _DECAY, 1 / self._steps)
+        for square, module in zip(self._squares, self._modules, strict=True):
+            if module.latent.grad is not None:
+                square.lerp_(module.latent.grad.square(), weight)
+        return [_steadied(square) for square in self._squares]
 
     def _damping(self) -> list[Tensor]:
         """Curvatures that are sure to be above 0; of single coefficients they are mostly noise."""
         if self._damped is None:
-            self._damped = [
-                _smoothed(curvature).add_(curvature).mul_(0.5).add_(_TINY) for curvature in self._curvatures
-            ]
+            self._damped = [_steadied(curvature) for curvature in self._curvatures]
         return self._damped
 
     @torch.no_grad()
@@ -193,6 +210,21 @@ def _smoothed(x: Tensor) -> Tensor:
     """
     rows, rest = x.mean(dim=(1, 2), keepdim=True), x.mean(dim=0, keepdim=True)
     return rows * rest / x.mean().clamp_min(_TINY)
+
+
+def _steadied(x: Tensor) -> Tensor:
+    """Positive means [K, C, V], half of each from itself and half from its neighbours."""
+    return _smoothed(x).add_(x).mul_(0.5).add_(_TINY)
+
+
+def _believed(curvature: Tensor, square: Tensor, caution: Tensor | float) -> Tensor:
+    """Share of the way to where a latent coefficient is drawn that leaves it with the noise that `caution` allows."""
+    return (curvature / square.sqrt()).square_().mul_(caution)
+
+
+def _distance(gradient: Tensor, curvature: Tensor) -> Tensor:
+    """How far from its best value a coefficient is, as its gradient tells; finite, so that no share of it is NaN."""
+    return (gradient / curvature).clamp_(-_FAR, _FAR)
 
 
 def _take(latent: Tensor, change: Tensor) -> None:

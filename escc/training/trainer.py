@@ -268,10 +268,10 @@ class Trainer:
             loss = self._backward(x, y, rng if probed else None)
             cast(Any, self._optimizer).step()
             if self._admm is not None and relaxed:
-                self.sparsity.move_relaxed(rate, len(x), self._admm.pulls())
+                self.sparsity.move_relaxed(rate, self._admm.pulls())
                 self._admm.draw()
             else:
-                self.sparsity.move(rate, len(x))
+                self.sparsity.move(rate)
             self.network.after_step()
             total += loss
             tick(len(x))

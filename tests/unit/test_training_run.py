@@ -270,7 +270,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     assert checkpoint.load(str(path), {"a": 1})["b"].tolist() == [1] * 64
     data = path.read_bytes()
     rng = np.random.default_rng(0)
-    damaged = [data[:20], data[:-1], data + b"x", b"not one", b"", data.replace(b"escc training 3", b"escc training 2")]
+    damaged = [data[:20], data[:-1], data + b"x", b"not one", b"", data.replace(b"escc training 4", b"escc training 3")]
     for at in rng.integers(0, len(data), 60):  # whatever it hits: a value, a name, padding
         damaged.append(data[:at] + bytes([data[at] ^ (1 << rng.integers(8))]) + data[at + 1 :])
     for raw in damaged:
@@ -281,7 +281,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         digest = hashlib.sha256(buffer.getvalue()).digest()
-        path.write_bytes(b"escc training 3\n" + digest + buffer.getvalue())
+        path.write_bytes(b"escc training 4\n" + digest + buffer.getvalue())
         with pytest.raises(UserError, match="not a checkpoint"):
             checkpoint.load(str(path), {"a": 1})
 
