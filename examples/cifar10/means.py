@@ -1,4 +1,4 @@
-"""Geometric means over comparisons: `python -m examples.cifar10.means A.json B.json ...`, files of `esc-compare --json`.
+"""Geometric means over comparisons: `python -m examples.cifar10.means A.json B.json ...`, from `esc-compare --json`.
 
 Each file holds one network with one system of ours, however it is called, and the same baselines.
 """

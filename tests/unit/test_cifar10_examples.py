@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,3 +100,28 @@ def test_the_comparison_is_that_of_the_file_that_the_command_wrote() -> None:
         for value in filter(None, map(str.strip, row.split("|"))):
             assert re.search(rf"\s{re.escape(value)}\s", log), value
     assert "0.4 0.88888" in (DATA / "vgg16_pruned.log").read_text() and "88.89 %" in page
+
+
+def _comparison(name: str, ours: float, machine: float) -> dict[str, Any]:
+    def system(name: str, kind: str, cycles: float) -> dict[str, Any]:
+        figures = {
+            "cycles": cycles,
+            "energy_uj": [{"name": "dram", "value": cycles}, {"name": "post", "value": cycles}],
+        }
+        return {"name": name, "kind": kind, "total": figures, "batch": figures}
+
+    return {"networks": [{"name": name, "systems": [system("x.bin", "binary", ours), system("m", "machine", machine)]}]}
+
+
+def test_means_are_geometric_over_networks_whatever_our_files_are_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from examples.cifar10.means import main
+
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, comparison in zip(files, (_comparison("a.onnx", 2, 4), _comparison("b.onnx", 1, 8)), strict=True):
+        path.write_text(json.dumps(comparison))
+    main([str(path) for path in files])
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split() == ["over", "ours", "a", "b", "geometric", "mean"]
+    assert len(rows) == 6 and all(row.split()[-3:] == ["2.00", "8.00", "4.00"] for row in rows[2:])

@@ -162,19 +162,25 @@ def losses(path: Path, x: Array, y: Array) -> Array:
     return np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(y)), y]
 
 
-def test_training_mends_what_the_decomposition_costs(folder: Path) -> None:
-    """By more than three standard errors of the mean difference over the images, for training is not the same on
-    every processor.
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_training_mends_what_the_decomposition_costs(folder: Path, seed: str) -> None:
+    """The data are their own validation, so the epoch that is kept is the best by what is measured here; on other
+    images, luck would choose it. The model's labels are its own, so all wrong answers are the decomposition's: at least
+    a tenth of them becomes right.
     """
     images = np.load(folder / "train.npz")
     x, y = (images["x"].astype(np.float32) - 128) / 64, images["y"]
-    found: list[Array] = []
-    for epochs in ("0", "20"):
+    wrong: list[int] = []
+    loss: list[float] = []
+    for epochs in ("0", "12"):
         output = folder / f"after{epochs}.onnx"
-        assert compress(folder, output, "--rate", "2", "--epochs", epochs, "--lr", "0.01", "--seed", "1", "-q") == 0
-        found.append(losses(output, x, y))
-    better = found[0] - found[1]
-    assert better.mean() > 3 * better.std() / np.sqrt(len(better))
+        options = ("--rate", "2", "--epochs", epochs, "--lr", "0.01", "--seed", seed, "-q")
+        assert compress(folder, output, "--validation", str(folder / "train.npz"), *options) == 0
+        scores = run_module(import_model(output.read_bytes()), [x])[0]
+        wrong.append(int((scores.argmax(1) != y).sum()))
+        loss.append(float(losses(output, x, y).mean()))
+    assert wrong[0] - wrong[1] >= wrong[0] / 10 > 1
+    assert loss[1] < loss[0]
 
 
 def test_no_epoch_only_decomposes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
