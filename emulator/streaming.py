@@ -120,7 +120,7 @@ class _Blocks(NamedTuple):
     used: Longs  # and multipliers of a row that the item takes in that cycle
 
 
-class _Ring(NamedTuple):
+class _Items(NamedTuple):
     """The last items of the blocks [ic_depth, blocks]. All blocks with work in a step have had as many items."""
 
     mac_start: Longs  # when the MAC rows began the item
@@ -290,12 +290,12 @@ def _multiply(sent: _Sent, count: int, macs: int, blocks: _Blocks, mac_start: Lo
 @woven
 def _work_off(
     sent: _Sent, step: _Step, schedule: _Schedule, array: Streams, bits: Bitmaps, kn: int, item: int, lanes: _Lanes,
-    slice_end: Longs, blocks: _Blocks, ring: _Ring, counts: Longs,
+    slice_end: Longs, blocks: _Blocks, items: _Items, counts: Longs,
 ) -> None:  # fmt: skip
     """All blocks take a position, an item each; sets when they are through with it."""
     reciprocal = ((1 << _RECIPROCAL) + array.lanes - 1) // array.lanes
     ceil = reciprocal, reciprocal * (array.lanes - 1)
-    mac_start, late = ring.mac_start[item], ring.late[item]
+    mac_start, late = items.mac_start[item], items.late[item]
     blocks.done[:] = 0
     z = 0
     for place in range(schedule.together):
@@ -336,7 +336,7 @@ def _group(
     active, places = schedule.active, array.slices
     zeros = np.zeros((5, active), np.int64)
     blocks = _Blocks(zeros[0], zeros[1], zeros[2], zeros[3], zeros[4])
-    ring = _Ring(np.zeros((array.ic_depth, active), np.int64), np.zeros((array.ic_depth, active), np.int64))
+    items = _Items(np.zeros((array.ic_depth, active), np.int64), np.zeros((array.ic_depth, active), np.int64))
     lanes = _Lanes(
         np.zeros((places, chunks, active), np.uint64), np.zeros((places, active), np.int64), np.zeros(active, np.int64)
     )
@@ -375,7 +375,7 @@ def _group(
             sent = _Sent(p, end, bus_end, room, taps)
             bus_end = end
             item = streamed % array.ic_depth
-            _work_off(sent, step, schedule, array, bits, kn, item, lanes, slice_end, blocks, ring, counts)
+            _work_off(sent, step, schedule, array, bits, kn, item, lanes, slice_end, blocks, items, counts)
             released[slot] = blocks.done
             streamed += 1
         counts[Streamed.WORDS_WRITTEN] += words
