@@ -33,6 +33,8 @@ class ConvOp(OnnxOp):
     """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros."""
 
     name = "onnx.Conv"
+    FORM: ClassVar[str] = "form"
+    """Attribute that tells what the weights are made of, by name, and the "operation" of level `esc` that holds it."""
     STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
     QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.convolutions:convolution"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.float_convolutions:convolution"

@@ -33,7 +33,6 @@ from isa.errors import NodeFault, UserError, summed_up
 from isa.text import printable
 from passes.analysis import original_weight_count
 from passes.onnx_patterns.boundary import relabel_boundary
-from passes.quantization.recorded import FORM
 
 NOTE = "escc --supported-ops lists what is supported; --host-fallback computes the ends of a model, never its middle"
 FLOAT_WEIGHTS_KEY = "escc.float_weights"
@@ -150,7 +149,7 @@ class Importer:
         """Append an operation that carries the node's name."""
         op.location = named(node.name)
         if isinstance(op, onnx.ConvOp) and node.name in self._forms:
-            op.attributes[FORM] = self._forms[node.name]
+            op.attributes[onnx.ConvOp.FORM] = self._forms[node.name]
         return self.builder.insert(op).results[0]
 
     # The walk.

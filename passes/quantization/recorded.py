@@ -14,9 +14,6 @@ from dialects import esc, onnx
 from dialects.locations import describe
 from dialects.rebuilt import RebuiltConv2d
 
-FORM = "form"
-"""Attribute of an `onnx.Conv`: {"operation": of level `esc`, and what the weights are made of, by name}."""
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -24,7 +21,7 @@ def recorded(
     conv: onnx.ConvOp, x: SSAValue, weight: NDArray[np.int8], strides: Sequence[int], pads: Sequence[int]
 ) -> RebuiltConv2d | None:
     """The operation that a convolution names, on weights int8 [K, R, S, C]; None where it has no form of just these."""
-    form = conv.attributes.get(FORM)
+    form = conv.attributes.get(onnx.ConvOp.FORM)
     if not isinstance(form, DictionaryAttr) or conv.group.value.data != 1:
         return None
     values = dict(form.data)
