@@ -54,16 +54,16 @@ def print_after(stream: TextIO, names: Collection[str] | None) -> Observer:
 def write_after(folder: Path) -> Observer:
     """Observer that writes the whole IR after each pass to `folder`/NN-PASS.mlir, which `escc` and `esc-opt` read."""
     count = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"argument --print-ir-tree-dir: '{folder}' cannot be made a folder: {error.strerror}", "give another folder"
+        ) from error
 
     def observe(step: ModulePass, module: ModuleOp) -> None:
         nonlocal count
         count += 1
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be made a folder: {error.strerror}", "give --print-ir-tree-dir a folder"
-            ) from error
         write_output(str(folder / f"{count:02}-{step.name}.mlir"), print_module(module))
 
     return observe

@@ -370,13 +370,16 @@ def _payloads(raw: bytes) -> dict[int, bytes]:
     return found
 
 
+_RECOMPILE = "compile the model again with this release, or run the binary with the release that made it"
+
+
 def _program(contents: Mapping[str, bytes], notes: Mapping[int, bytes], arena_bytes: int) -> Program:
     versions = notes.get(_NOTE_VERSIONS, b"").ljust(_VERSIONS.size, b"\0")
     format_version, isa_version = _VERSIONS.unpack_from(versions)
     if format_version != FORMAT_VERSION:
-        raise ContainerError(f"has format version {format_version}; this release reads {FORMAT_VERSION}")
+        raise ContainerError(f"has format version {format_version}; this release reads {FORMAT_VERSION}", _RECOMPILE)
     if isa_version != ISA_VERSION:
-        raise ContainerError(f"made for ISA version {isa_version}; this release reads {ISA_VERSION}")
+        raise ContainerError(f"made for ISA version {isa_version}; this release reads {ISA_VERSION}", _RECOMPILE)
     ports = from_plain(_Ports, loads(_text(contents, ".esc.io"), ".esc.io"), ".esc.io")
     layers = from_plain(_Map, loads(_text(contents, ".esc.map"), ".esc.map"), ".esc.map").layers
     return Program(

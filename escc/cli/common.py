@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -38,6 +39,9 @@ EXIT_BUG = 70
 """The fault is ours; a reproducer was saved."""
 EXIT_INTERRUPT = 130
 EXIT_PIPE = 141
+
+_UNWRITABLE = (errno.EBADF, errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What goes wrong with writing. Where no file is named, standard output was written: files name themselves."""
 
 REPORT_URL_HINT = "report it together with that file; --debug shows the traceback"
 
@@ -118,8 +122,18 @@ class CommandParser(argparse.ArgumentParser):
             self.error(e.causes[0])
 
     def files_of(self, args: argparse.Namespace) -> list[str]:
-        """The files that the arguments name, inputs first."""
-        return [path for dest in (*self._reads, *self._writes) for path in _paths(args, dest)]
+        """The files that the arguments name, inputs first; a target may be a name, and says itself which file it is."""
+        return [path for dest in (*self._reads, *self._writes) if dest != "target" for path in _paths(args, dest)]
+
+    def print_help(self, file: Any = None) -> None:
+        if file is not None:
+            super().print_help(file)
+        else:
+            self.leave(self.format_help())
+
+    def leave(self, text: str) -> NoReturn:
+        """Print a text on standard output and leave the process, as any other command that prints its result."""
+        raise SystemExit(guard(self.prog, (), lambda: print(text, end=""), Console()))
 
     def error(self, message: str) -> NoReturn:
         self.refuse(UserError(message))
@@ -142,8 +156,7 @@ class _Version(argparse.Action):
         )
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(f"{parser.prog} {version('escc')}")
-        parser.exit()
+        cast(CommandParser, parser).leave(f"{parser.prog} {version('escc')}\n")
 
 
 def run(
@@ -157,6 +170,7 @@ def run(
     diagnostics. Returns the exit code. Usage errors, --help and --version leave through SystemExit as usual with
     argparse.
     """
+    replace_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(arguments)
     debug = bool(getattr(args, "debug", False))
@@ -193,10 +207,8 @@ def guard(
             code = body() or EXIT_OK
             sys.stdout.flush()
             return code
-    except BrokenPipeError:
-        # The reader went away; give the interpreter a place to flush to at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader went away
+        _abandon_output()
         return EXIT_PIPE
     except KeyboardInterrupt:
         console.progress("")
@@ -205,6 +217,10 @@ def guard(
         console.progress("")
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and not error.filename and error.errno in _UNWRITABLE:
+            print_error(UserError(f"standard output: cannot write: {error.strerror or error}"))
+            _abandon_output()
+            return EXIT_INPUT
         fault = user_fault(error)
         if fault is not None:
             causes = fault.details if console.verbose else fault.causes
@@ -215,6 +231,43 @@ def guard(
         saved = _save_reproducer(prog, arguments, error)
         print(f"note: this is a bug; saved '{printable(saved)}'; {REPORT_URL_HINT}", file=sys.stderr)
         return EXIT_BUG
+
+
+def replace_closed_streams() -> None:
+    """Give a process that was started without standard streams some that behave like closed ones.
+
+    Python has None instead; `print` would take that of standard error for standard output.
+    """
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdin = io.TextIOWrapper(_Closed())  # pyright: ignore[reportUnreachable]
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = io.TextIOWrapper(_Closed(), write_through=True)  # pyright: ignore[reportUnreachable]
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = open(os.devnull, "w")  # pyright: ignore[reportUnreachable] # noqa: SIM115, PTH123
+
+
+class _Closed(io.BufferedIOBase):
+    """A standard stream that was closed before the process began."""
+
+    name = "closed"
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard input")
+
+    def write(self, buffer: Any, /) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def _abandon_output() -> None:
+    """Give the interpreter a place to flush standard output to at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tolerate_encodings() -> None:

@@ -10,7 +10,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, TextIO
 
-from escc.cli.common import CommandParser, guard
+from escc.cli.common import CommandParser, guard, replace_closed_streams
 from escc.console import Console
 from escc.files import ClashError, Ledger, ledger, write_output
 from isa.errors import UserError
@@ -24,6 +24,7 @@ DESCRIPTION = "Read IR text of any level, run passes over it, print the result. 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-opt`."""
+    replace_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     files: list[str] = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import re
+import subprocess
 import tomllib
 import warnings
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import command as tool_path
 
 from escc.cli.common import EXIT_BUG, EXIT_INPUT, EXIT_INTERRUPT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, CommandParser, run
 from escc.cli.compress import main as compress
@@ -206,3 +209,33 @@ def test_every_error_names_a_file(
         lines = capsys.readouterr().err.splitlines()
         others = causes[1:] if model == named else ["stdin: m.bin: 3 bytes", *causes[2:]]
         assert lines == [f"error: {cause}" for cause in (f"{named}: {causes[0]}", *others)]
+
+
+STREAMS = [("escc", "--version"), ("escc", "--help"), ("esc-as", "--help"), ("escc", "--list-targets")]
+
+
+@pytest.mark.parametrize("command", STREAMS, ids=" ".join)
+def test_an_output_that_cannot_be_written_is_one_line(command: tuple[str, ...]) -> None:
+    """A full disk, a stream that was closed before the command began, and a reader that went away."""
+    line = f"{tool_path(command[0])} {command[1]}"
+    for where, why in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        done = subprocess.run(["bash", "-c", f"{line} {where}"], capture_output=True, text=True, check=False)
+        assert done.returncode == EXIT_INPUT
+        assert done.stderr == f"error: standard output: cannot write: {why}\n"
+    done = subprocess.run(["bash", "-c", f"{line} 2>&-"], capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_OK and done.stdout
+
+
+def test_a_closed_standard_input_is_told(tmp_path: Path) -> None:
+    line = f"{tool_path('esc-dis')} - -o m.s <&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == EXIT_INPUT and done.stderr == "error: stdin: standard input: Bad file descriptor\n"
+
+
+def test_warnings_never_go_to_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`print(file=None)` writes to standard output, and None is what Python has for a closed standard error."""
+    monkeypatch.setattr("sys.stderr", None)
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stdout", shown)
+    assert call(lambda args: args.console.warn("odd")) == EXIT_OK
+    assert shown.getvalue() == ""
