@@ -125,3 +125,15 @@ def test_means_are_geometric_over_networks_whatever_our_files_are_called(
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].split() == ["over", "ours", "a", "b", "geometric", "mean"]
     assert len(rows) == 6 and all(row.split()[-3:] == ["2.00", "8.00", "4.00"] for row in rows[2:])
+
+
+def test_the_means_are_those_of_the_file_that_the_command_wrote() -> None:
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    log = (DATA / "means.log").read_text()
+    rows = re.findall(r"^\| (Eyeriss|SCNN|SparTen), (latency|energy)( in a batch)? \|(.*)\|.*\|$", page, re.MULTILINE)
+    assert len(rows) == 12
+    for machine, measure, batch, values in rows:
+        name = f"{measure}{', batch' if batch else ''}, {machine.lower()}"
+        (line,) = re.findall(rf"^{name} +(.*)$", log, re.MULTILINE)
+        assert [v.strip() for v in values.split("|")] == line.split()
+    assert "0.41 0.87413" in (DATA / "resnet18_pruned.log").read_text() and "87.41 %" in page
