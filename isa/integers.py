@@ -7,6 +7,7 @@ meaning for an int and, element by element, for a column.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -41,12 +42,30 @@ def choose(condition: Number, a: Number, b: Number) -> Number:
     return a if condition else b
 
 
-def by_value(function: Callable[[int], Number], a: Number) -> Number:
-    """The function of each entry, called once for each different one."""
+@dataclass(frozen=True)
+class Distinct:
+    """The different entries of an array, ascending, and the place of each entry among them."""
+
+    values: list[int]
+    places: NDArray[np.int64]
+
+    def map(self, function: Callable[[int], Number]) -> NDArray[Any]:
+        """The function of each entry, called once for each different one."""
+        return np.array([function(v) for v in self.values])[self.places]
+
+
+def distinct(a: Number) -> Distinct | int:
+    """The different entries of an array, for several functions of them; an integer as it is."""
     if not isinstance(a, np.ndarray):
-        return function(a)
+        return a
     values, places = np.unique(cast("NDArray[np.int64]", a), return_inverse=True)
-    return np.array([function(int(v)) for v in values])[places]
+    return Distinct([int(v) for v in values], places)
+
+
+def by_value(function: Callable[[int], Number], a: Number | Distinct) -> Number:
+    """The function of each entry, called once for each different one."""
+    found = a if isinstance(a, Distinct) else distinct(a)
+    return found.map(function) if isinstance(found, Distinct) else function(found)
 
 
 def most_of(a: Number) -> int:

@@ -115,25 +115,30 @@ class _State:
         self.measure()
 
     def unit(self) -> F:
-        """Unscaled approximation [K, C*RS], integers."""
+        """Unscaled approximation [K, C*RS], integers, which float32 adds up exactly."""
         k, c, v = self.t.shape
-        return (self.t.reshape(k * c, v).astype(np.float64) @ self.b).reshape(k, -1)
+        return (self.t.reshape(k * c, v).astype(np.float32) @ self.b.astype(np.float32)).reshape(k, -1)
 
     def refresh(self) -> None:
         """Recompute the weighed approximation, and what follows from it, after t or b changed."""
-        self.weighed = self.problem.metric.weighed(self.unit())
-        self.measure()
+        unit = self.unit().astype(np.float64)
+        self.weighed = self.problem.metric.weighed(unit)
+        self.measure(unit)
 
-    def measure(self) -> None:
-        """Recompute the objective of each output channel from t, s and the weighed approximation."""
-        pr = self.problem
-        unit = self.unit()
-        cross = (unit * pr.wh).sum(axis=1)
-        own = (unit * self.weighed).sum(axis=1)
-        self.cross: F = cross
-        self.own: F = own
-        errors = np.maximum(pr.energies - 2.0 * self.s * cross + self.s * self.s * own, 0.0)
-        self.rows: F = errors + pr.price_of(self.t)
+    def measure(self, unit: F | None = None) -> None:
+        """Recompute the objective of each output channel from t, s and the weighed approximation; `unit` is that of t
+        and b if it is known.
+        """
+        unit = self.unit() if unit is None else unit
+        self.cross: F = (unit * self.problem.wh).sum(axis=1)
+        self.own: F = (unit * self.weighed).sum(axis=1)
+        self.paid: F = self.problem.price_of(self.t)
+        self.judge()
+
+    def judge(self) -> None:
+        """Recompute the objective after s alone changed."""
+        errors = np.maximum(self.problem.energies - 2.0 * self.s * self.cross + self.s * self.s * self.own, 0.0)
+        self.rows: F = errors + self.paid
         self.error = float(errors.sum())
         self.objective = float(self.rows.sum())
 
@@ -150,7 +155,11 @@ class _State:
             self.t[better] = other.t[better]
             self.s = np.where(better, other.s, self.s)
             self.weighed = np.where(better[:, None], other.weighed, self.weighed)
-            self.measure()
+            self.cross, self.own, self.paid = (
+                np.where(better, new, old)
+                for new, old in ((other.cross, self.cross), (other.own, self.own), (other.paid, self.paid))
+            )
+            self.judge()
 
     def copy(self) -> _State:
         """Independent copy; arrays that are only ever replaced are shared."""
@@ -251,8 +260,9 @@ def _scale_step(state: _State) -> None:
     if negative.any():
         state.t[negative] = -state.t[negative]
         state.weighed = np.where(negative[:, None], -state.weighed, state.weighed)
+        state.cross = np.where(negative, -state.cross, state.cross)
     state.s = np.abs(s)
-    state.measure()
+    state.judge()
 
 
 def _basis_normal(state: _State) -> tuple[F, F]:

@@ -22,7 +22,7 @@ from isa.coefficients import StreamCode, measure_streams, pack_streams, stream_b
 from isa.elementary import sigmoid
 from isa.instructions import load_coef
 from isa.instructions.conv_esc import register_room, registers, working_slices
-from isa.integers import Number, by_value, ceil_div, least, most
+from isa.integers import Distinct, Number, by_value, ceil_div, distinct, least, most
 from isa.layout import requant_block_bytes
 from isa.levels import greatest_level
 from isa.target import Array, Target
@@ -251,7 +251,8 @@ class EscalateWork(Workload):
         passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
         feed = self.together * by_value(lambda groups: self._feed(groups, a.expand_bytes), tile.groups)
         rounds = len(self.rounds)
-        steps = [self._step(each, p, positions, blocks, a.macs) for each in self.rounds]
+        different = distinct(blocks)
+        steps = [self._step(each, p, positions, different, a.macs) for each in self.rounds]
         # Each step lasts until the coefficients of the next one are there; none follow the last one.
         following = [most(blocks * feed, self._expansion((i + 1) % rounds)) for i in range(rounds)]
         lasting = [most(step, expanded) for step, expanded in zip(steps, following, strict=True)]
@@ -276,7 +277,12 @@ class EscalateWork(Workload):
         return self.together * self.expansion * width / self.v
 
     def _step(
-        self, each: RoundCycles, p: TilingProblem, positions: Sequence[tuple[int, Number]], blocks: Number, macs: int
+        self,
+        each: RoundCycles,
+        p: TilingProblem,
+        positions: Sequence[tuple[int, Number]],
+        blocks: Distinct | int,
+        macs: int,
     ) -> Number:
         """Cycles of a step of a round, without expansion."""
         counts: dict[int, Number] = {}
@@ -300,7 +306,8 @@ def _covered(p: TilingProblem, axis: int, outputs: Number) -> Mapping[int, Numbe
         beyond = max(0, sum(counts.values()) - size) - sum(counts.get(n, 0) for n in range(1, taps))
         return max(0, counts.get(taps, 0) - max(0, beyond))
 
-    return {taps: by_value(lambda n, taps=taps: positions(n, taps), outputs) for taps in range(1, kernel + 1)}
+    different = distinct(outputs)
+    return {taps: by_value(lambda n, taps=taps: positions(n, taps), different) for taps in range(1, kernel + 1)}
 
 
 @lru_cache(maxsize=4096)
