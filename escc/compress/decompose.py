@@ -114,10 +114,11 @@ class _State:
         self.weighed: F = np.zeros_like(problem.flat)
         self.measure()
 
-    def unit(self) -> F:
+    def unit(self) -> NDArray[np.float32]:
         """Unscaled approximation [K, C*RS], integers, which float32 adds up exactly."""
         k, c, v = self.t.shape
-        return (self.t.reshape(k * c, v).astype(np.float32) @ self.b.astype(np.float32)).reshape(k, -1)
+        bases: NDArray[np.float32] = self.b.astype(np.float32)
+        return (self.t.reshape(k * c, v).astype(np.float32) @ bases).reshape(k, -1)
 
     def refresh(self) -> None:
         """Recompute the weighed approximation, and what follows from it, after t or b changed."""
@@ -125,7 +126,7 @@ class _State:
         self.weighed = self.problem.metric.weighed(unit)
         self.measure(unit)
 
-    def measure(self, unit: F | None = None) -> None:
+    def measure(self, unit: NDArray[np.floating] | None = None) -> None:
         """Recompute the objective of each output channel from t, s and the weighed approximation; `unit` is that of t
         and b if it is known.
         """
