@@ -67,7 +67,8 @@ def stream_code(t: NDArray[np.int8]) -> StreamCode:
     level = int(np.flatnonzero(found).max(initial=0))
     common = int(np.argmax(found)) if level == 2 else 0
     counts = np.count_nonzero(t, axis=(1, 2))
-    sizes = [int((counts >> bits).sum()) + len(counts) * bits for bits in COUNT_BITS]
+    bits = np.array(COUNT_BITS)
+    sizes = (counts >> bits[:, None]).sum(axis=1) + len(counts) * bits
     return StreamCode(int(np.argmin(sizes)), level, common)
 
 

@@ -180,15 +180,14 @@ def _gaps(t: _Marks) -> _Gaps:
     lengths = np.flatnonzero(found)
     counts = found[lengths]
 
-    def bits(m: int) -> tuple[int, int, int]:
-        quotients, r = np.divmod(lengths, m)
-        width, cut = _golomb_widths(m)
-        extra = int(counts[r >= cut].sum()) if m > 1 else 0
-        return int((counts * quotients).sum()) + gaps.size, gaps.size * width, extra
-
-    divisors = _divisors(float(gaps.mean())) if gaps.size else [1]
-    divisor = min(divisors, key=lambda m: sum(bits(m)))
-    return _Gaps(gaps, inverted, divisor, *bits(divisor))
+    divisors = np.array(_divisors(float(gaps.mean())) if gaps.size else [1])
+    quotients, r = np.divmod(lengths, divisors[:, None])
+    widths, cuts = np.array([_golomb_widths(m) for m in divisors.tolist()]).T
+    unary = quotients @ counts + gaps.size
+    extra = np.where(divisors > 1, (r >= cuts[:, None]) @ counts, 0)
+    best = int(np.argmin(unary + gaps.size * widths + extra))
+    numbers = int(divisors[best]), int(unary[best]), gaps.size * int(widths[best]), int(extra[best])
+    return _Gaps(gaps, inverted, *numbers)
 
 
 def _divisors(mean: float) -> list[int]:

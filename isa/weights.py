@@ -36,16 +36,22 @@ _WINDOW_BYTES = 3
 
 def _huffman_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Length of each symbol's code, 0 for symbols that do not occur."""
-    lengths = np.zeros(len(counts), np.int64)
-    heap: list[tuple[int, int, list[int]]] = [(int(c), i, [i]) for i, c in enumerate(counts) if c]
-    if len(heap) == 1:
-        lengths[heap[0][1]] = 1
+    heap = [(count, symbol, symbol) for symbol, count in enumerate(counts.tolist()) if count]
     heapq.heapify(heap)
+    above: dict[int, int] = {}  # the node that each symbol or node is below; nodes follow the symbols
+    node = len(counts)
     while len(heap) > 1:
         a, _, left = heapq.heappop(heap)
         b, first, right = heapq.heappop(heap)
-        lengths[left + right] += 1
-        heapq.heappush(heap, (a + b, first, left + right))
+        above[left] = above[right] = node
+        heapq.heappush(heap, (a + b, first, node))
+        node += 1
+    depth = dict.fromkeys((node - 1,), 0)
+    for below in sorted(above, reverse=True):
+        depth[below] = depth[above[below]] + 1
+    lengths = np.array([depth.get(symbol, 0) for symbol in range(len(counts))], np.int64)
+    if len(above) == 0:
+        lengths[counts > 0] = 1
     return lengths
 
 
