@@ -35,7 +35,10 @@ from isa.program import ArgMax
 
 @irdl_op_definition
 class QuantizeOp(EscOp):
-    """Host: q = clamp(round_half_even(x / scale)) of a float NCHW (or [1, C]) tensor, laid out NHWC."""
+    """Host: q = clamp(round_half_even(x / scale)) of a float NCHW tensor, laid out NHWC.
+
+    Inputs of other ranks from 1 to 5 are taken as the maps of `isa.reference.map_shape`.
+    """
 
     name = "esc.quantize"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.host:quantise"
@@ -57,8 +60,10 @@ class QuantizeOp(EscOp):
         check_element(self.input, f32, "input")
         q_of(self.output)
         shape = shape_of(self.input)
-        n, c, h, w = shape if len(shape) == 4 else (*shape, 1, 1)[:4]
-        if len(shape) not in (2, 4) or shape_of(self.output) != (n, h, w, c):
+        if not 1 <= len(shape) <= 5:
+            raise VerifyException(f"input {list(shape)} has {len(shape)} dimensions; requires 1 to 5")
+        n, c, h, w = reference.map_shape(shape)
+        if shape_of(self.output) != (n, h, w, c):
             raise VerifyException(
                 f"input {list(shape)} and output {list(shape_of(self.output))} do not agree (NCHW -> NHWC)"
             )

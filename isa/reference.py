@@ -410,9 +410,28 @@ def slice_pad(x: Array, offsets: Sequence[int], strides: Sequence[int], shape: S
     return y
 
 
+def map_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """The map [N,C,H,W] whose values in their order are those of an input [N], [N,C], [N,C,L], [N,C,H,W] or
+    [N,C,D,H,W]. Raises ValueError for other ranks.
+    """
+    match tuple(shape):
+        case (n, c, d, h, w):
+            return n, c, d * h, w
+        case (n, c, h, w):
+            return n, c, h, w
+        case (n, c, length):
+            return n, c, 1, length
+        case (n, c):
+            return n, c, 1, 1
+        case (n,):
+            return n, 1, 1, 1
+        case _:
+            raise ValueError(f"{len(shape)} dimensions; requires 1 to 5")
+
+
 def quantize_input(x: Array, scale: float, signed: bool) -> Array:
-    """q = clamp(round_half_even(x / scale)) in double precision; float [N,C,H,W] or [N,C] to NHWC [N,H,W,C] of int8
-    or uint8.
+    """q = clamp(round_half_even(x / scale)) in double precision; float [N,C,H,W], or [N,...] that `map_shape` takes,
+    to NHWC [N,H,W,C] of int8 or uint8.
     """
     limits = np.iinfo(byte_dtype(signed))
     q = np.empty(x.shape, byte_dtype(signed))
@@ -420,9 +439,7 @@ def quantize_input(x: Array, scale: float, signed: bool) -> Array:
     for n in range(0, values.size, _BLOCK_ELEMENTS):
         steps = np.rint(values[n : n + _BLOCK_ELEMENTS].astype(np.float64) / scale)
         results[n : n + _BLOCK_ELEMENTS] = np.clip(steps, limits.min, limits.max)
-    if q.ndim == 2:
-        q = q[:, :, None, None]
-    return np.ascontiguousarray(q.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(q.reshape(map_shape(q.shape)).transpose(0, 2, 3, 1))
 
 
 def batched_shape(shape: Sequence[int], images: int) -> tuple[int, ...]:

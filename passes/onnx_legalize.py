@@ -20,6 +20,7 @@ from dialects.onnx import shape_of
 from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import NodeFault, UserError, summed_up
+from isa.reference import map_shape
 from passes.analysis.preserved import Preserved
 from passes.onnx_patterns.common import constant_array, producer
 from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
@@ -102,9 +103,9 @@ def slices_maps(op: onnx.SliceOp) -> str | None:
 
 
 def reshapes_at_boundary(op: onnx.ReshapeOp) -> str | None:
-    """Reshapes only an output, or a vector input [1,C] to [1,C,1,1]"""
+    """Reshapes only an output, or an input [1], [1,C], [1,C,L] or [1,C,D,H,W] to a map"""
     old, new = shape_of(op.input), shape_of(op.output)
-    if isinstance(op.input.owner, Block) and len(old) == 2 and new == (*old, 1, 1):
+    if isinstance(op.input.owner, Block) and len(old) != 4 and new == map_shape(old):
         return None
     if not at_output(op):
         return (
@@ -222,8 +223,8 @@ def boundary_offences(function: FuncOp) -> list[str]:
     causes: list[str] = []
     for i, argument in enumerate(function.body.block.args):
         shape = shape_of(argument)
-        if len(shape) not in (2, 4) or shape[0] != 1:
-            causes.append(f"input {i} has shape {text(shape)}; requires [1,C,H,W] or [1,C]")
+        if not 1 <= len(shape) <= 5 or shape[0] != 1:
+            causes.append(f"input {i} has shape {text(shape)}; requires 1 to 5 dimensions, the first of them 1")
         if not argument.uses.get_length():
             causes.append(f"input {i} is not used; requires a model that reads its inputs")
     terminator = function.body.block.last_op

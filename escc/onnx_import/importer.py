@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects import onnx
 from dialects.locations import named
-from escc.onnx_import import fold, reader
+from escc.onnx_import import fold, one_dimensional, reader
 from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.element_types import type_fault
 from escc.onnx_import.evaluable import ELEMENTS
@@ -68,6 +69,16 @@ def needed_nodes(graph: onnx_proto.GraphProto) -> set[int]:
             needed.add(index)
             todo.extend(i for i in graph.node[index].input if i)
     return needed
+
+
+def _cast_of(node: Node, proto: onnx_proto.NodeProto) -> tuple[Node, onnx_proto.NodeProto]:
+    """CastLike as Cast to the type that its second input has; as it is where that is unknown."""
+    like = node.input(1)
+    if like is None or like.dtype is None or len(proto.input) != 2:
+        return node, proto
+    to = int(onnx_proto.helper.np_dtype_to_tensor_dtype(like.dtype))
+    made = onnx_proto.helper.make_node("Cast", proto.input[:1], proto.output, proto.name, to=to)
+    return replace(node, op_type="Cast", inputs=node.inputs[:1], attributes={"to": to}), made
 
 
 def _element_type(node: Node, result: SSAValue) -> np.dtype[Any]:
@@ -250,6 +261,8 @@ class Importer:
 
     def _convert(self, node: Node) -> None:
         operator = operators()[node.op_type]
+        narrow = one_dimensional.is_one_dimensional(node)
+        node = one_dimensional.on_maps(self, node) if narrow else node
         misplaced = axes_are_in_range(node)
         if misplaced is not None:
             self._fail(node, misplaced)
@@ -267,6 +280,7 @@ class Importer:
         try:
             converted = operator.convert(self, node)
             results = [converted] if isinstance(converted, SSAValue) else list(converted)
+            results = one_dimensional.back(self, node, results) if narrow else results
             for result in results:
                 check_activation(onnx.shape_of(result))
         except (ValueError, VerifyException) as error:
@@ -296,6 +310,8 @@ class Importer:
         except ValueError as error:
             self._fail(node, str(error))
             return
+        if node.op_type == "CastLike":
+            node, proto = _cast_of(node, proto)
         if malformed := self._malformed(node, proto):
             self._fail(node, malformed)
         elif fold.is_foldable(node):

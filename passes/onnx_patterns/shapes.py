@@ -8,6 +8,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from dialects import onnx
 from dialects.attributes import integer
 from dialects.onnx import shape_of
+from isa.reference import map_shape
 from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
 
 _SUMS = (onnx.AddOp, onnx.MulOp)
@@ -36,14 +37,14 @@ class MergeReshapes(RewritePattern):
 
 
 class SinkReshape(RewritePattern):
-    """f(reshape(x)) -> reshape(f(x)) for elementwise f; a vector made a map stays one."""
+    """f(reshape(x)) -> reshape(f(x)) for elementwise f of a map x; what was made a map stays one."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         chain = Elementwise.of(op)
         if chain is None:
             return
         reshape = producer(chain.source)
-        if not isinstance(reshape, onnx.ReshapeOp) or len(shape_of(reshape.input)) == 2:
+        if not isinstance(reshape, onnx.ReshapeOp) or len(shape_of(reshape.input)) != 4:
             return
         new, value = chain.on(reshape.input)
         replace(rewriter, op, [*new, reshape.on([value])])
@@ -60,14 +61,14 @@ class SinkReshapesOfSum(RewritePattern):
             return
         if shape_of(a.input) != shape_of(b.input) or shape_of(op.lhs) != shape_of(op.rhs):
             return
-        if len(shape_of(a.input)) == 2:
-            return  # vectors made maps stay maps
+        if len(shape_of(a.input)) != 4:
+            return  # what was made a map stays one
         total = op.on([a.input, b.input])
         replace(rewriter, op, [total, a.on([total.output])])
 
 
 class VectorsAsMaps(RewritePattern):
-    """An activation function, Add, Mul or Concat of vectors [1,C] works on maps [1,C,1,1]."""
+    """An activation function, Add, Mul or Concat of tensors of other ranks than 4 works on maps (`map_shape`)."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         chain = Elementwise.of(op)
@@ -77,13 +78,16 @@ class VectorsAsMaps(RewritePattern):
             operands = list(op.operands)
         else:
             return
-        if any(len(shape_of(x)) != 2 or shape_of(x)[0] != 1 for x in (*operands, op.results[0])):
+        ranks = {len(shape_of(x)) for x in (*operands, op.results[0])}
+        if len(ranks) != 1 or not ranks <= {1, 2, 3, 5} or any(shape_of(x)[0] != 1 for x in (*operands, op.results[0])):
+            return
+        if ranks == {1} and isinstance(op, onnx.ConcatOp):
             return
         if isinstance(op, _SUMS) and shape_of(op.lhs) != shape_of(op.rhs):
             return
         if any(constant_array(x) is not None for x in operands):
             return
-        maps = [onnx.ReshapeOp(x, (*shape_of(x), 1, 1)) for x in operands]
+        maps = [onnx.ReshapeOp(x, map_shape(shape_of(x))) for x in operands]
         if isinstance(op, (*_SUMS, onnx.ConcatOp)):
             again = op.on([m.output for m in maps])
             new, value = [again], again.output

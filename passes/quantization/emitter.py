@@ -13,7 +13,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from dialects import esc, onnx
 from dialects.locations import fused
 from dialects.onnx_base import StorageRule
-from isa.reference import fixed_point
+from isa.reference import fixed_point, map_shape
 from passes.math.activation_quant import Array, Storage, bounded, identity, lookup_table
 from passes.math.calibration import Method
 from passes.quantization.bias import Correction
@@ -54,7 +54,7 @@ class EscEmitter:
         for argument in block.args:
             storage = self.plan.storage(argument)
             shape = esc.shape_of(argument)
-            n, c, h, w = (*shape, 1, 1)[:4]
+            n, c, h, w = map_shape(shape)
             op = esc.QuantizeOp(argument, esc.q_tensor((n, h, w, c), storage.signed, storage.scale))
             self.values[argument] = self.insert(op)
         for op in list(block.ops):
@@ -75,7 +75,7 @@ class EscEmitter:
     @staticmethod
     def type_of(value: SSAValue, storage: Storage) -> builtin.TensorType[Attribute]:
         """Type of a value [N, C, H, W] in a storage."""
-        n, c, h, w = (*esc.shape_of(value), 1, 1)[:4]
+        n, c, h, w = map_shape(esc.shape_of(value))
         return esc.q_tensor((n, h, w, c), storage.signed, storage.scale)
 
     def stored_as(self, value: SSAValue, storage: Storage, op: Operation) -> SSAValue:

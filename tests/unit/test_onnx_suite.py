@@ -17,6 +17,7 @@ from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
 from escc.onnx_backend import EsccBackend
 
 PASSING = Path(__file__).with_name("onnx_suite.txt")
+PAGE = Path(__file__).parents[2] / "docs/onnx.md"
 FOLDERS = ("simple", "pytorch-converted", "pytorch-operator")
 
 Case = tuple[str, onnx.ModelProto, list[tuple[list[Any], list[Any]]]]
@@ -67,6 +68,7 @@ def test_no_wrong_answer_no_crash_and_no_case_lost() -> None:
     assert listed == sorted(listed)
     assert not set(listed) - set(passed), "cases that passed are refused"
     assert not set(passed) - set(listed), f"add to {PASSING.name}"
+    assert f"{len(listed)} cases pass" in PAGE.read_text(encoding="utf-8")
 
 
 def test_devices() -> None:

@@ -8,11 +8,14 @@ import numpy as np
 
 from dialects import esc
 from escc.onnx_export.emitter import OnnxEmitter, main_name
+from isa.reference import map_shape
 
 
 def quantise(e: OnnxEmitter, op: esc.QuantizeOp) -> str:
-    """QuantizeLinear and DequantizeLinear."""
-    return e.graph.quantised(e.values[op.input], esc.q_of(op.output), e.values[op.input])
+    """QuantizeLinear and DequantizeLinear; inputs that are no maps become some."""
+    name, shape = e.values[op.input], esc.shape_of(op.input)
+    stored = e.graph.quantised(name, esc.q_of(op.output), name)
+    return stored if len(shape) in (2, 4) else _reshaped(e, stored, map_shape(shape), f"{name}/map")
 
 
 def softmax(e: OnnxEmitter, op: esc.SoftmaxOp) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dialects import esc
-from isa.reference import batched_shape
+from isa.reference import batched_shape, map_shape
 
 Array = NDArray[Any]
 Unary = Callable[[Tensor], Tensor]
@@ -55,6 +55,5 @@ def arg_max(op: esc.ArgMaxOp) -> Unary:
 
 
 def _quantise(x: Tensor, scale: float, low: int, high: int) -> Tensor:
-    q = torch.clamp(torch.round(x / scale), low, high)
-    q = q.reshape(*q.shape, 1, 1) if q.ndim == 2 else q
+    q = torch.clamp(torch.round(x / scale), low, high).reshape(map_shape(x.shape))
     return q.contiguous(memory_format=torch.channels_last)

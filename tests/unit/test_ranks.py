@@ -1,0 +1,124 @@
+"""Inputs, outputs and operators of other ranks than 4: signals [N,C,L], vectors [N], volumes [N,C,D,H,W]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx_graphs import canonical, check, model, node, operations, random, reference
+
+from dialects.interpreters.run import main_function
+from escc import load
+from escc.cli.compile import main
+from escc.cli.emulate import main as emulate
+from escc.onnx_backend import EsccBackend
+from escc.onnx_import import import_model
+
+WEIGHTS = {
+    "w": random(8, 3, 5, seed=1, scale=0.3),
+    "b": random(8, seed=2),
+    "deep": random(8, 1, 3, seed=3, scale=0.5),
+    "s": random(8, 1, seed=4),
+    "f": random(8 * 15, 4, seed=5, scale=0.1),
+    "t": random(8, 6, 2, seed=6, scale=0.3),
+    "half": np.float32(0.5).reshape(1),
+}
+CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
+    "a convolution": ([3, 30], [node("Conv", ["x", "w", "b"], ["y"], pads=[2, 1], strides=[2])]),
+    "a classifier": (
+        [3, 30],
+        [
+            node("Conv", ["x", "w", "b"], ["c"], pads=[2, 2]),
+            node("Relu", ["c"], ["r"]),
+            node("MaxPool", ["r"], ["p"], kernel_shape=[2], strides=[2]),
+            node("Conv", ["p", "deep"], ["d"], group=8, pads=[1, 1]),
+            node("Mul", ["d", "s"], ["m"]),
+            node("Add", ["m", "p"], ["a"]),
+            node("Flatten", ["a"], ["h"]),
+            node("Gemm", ["h", "f"], ["y"]),
+        ],
+    ),
+    "a convolution back": (
+        [3, 30],
+        [
+            node("Conv", ["x", "w", "b"], ["c"], dilations=[2]),
+            node("ConvTranspose", ["c", "t"], ["u"], strides=[2]),
+            node("Sigmoid", ["u"], ["y"]),
+        ],
+    ),
+    "a mean of all": (
+        [3, 30],
+        [
+            node("Conv", ["x", "w", "b"], ["c"]),
+            node("GlobalAveragePool", ["c"], ["g"]),
+            node("Flatten", ["g"], ["h"]),
+            node("Softmax", ["h"], ["y"]),
+        ],
+    ),
+    "means": ([3, 30], [node("AveragePool", ["x"], ["y"], kernel_shape=[3], auto_pad="SAME_UPPER")]),
+    "sums": (
+        [3, 30],
+        [
+            node("Sigmoid", ["x"], ["a"]),
+            node("Add", ["x", "a"], ["q"]),
+            node("Mul", ["q", "half"], ["m"]),
+            node("Concat", ["m", "x"], ["y"], axis=1),
+        ],
+    ),
+    "a number": ([], [node("Sigmoid", ["x"], ["y"])]),
+    "a function of a signal": ([5, 7], [node("LeakyRelu", ["x"], ["y"])]),
+    "a function of a volume": ([2, 3, 4, 5], [node("Tanh", ["x"], ["y"])]),
+}
+
+
+def made(name: str) -> onnx.ModelProto:
+    extents, nodes = CASES[name]
+    used = {i for one in nodes for i in one.input}
+    return model(nodes, ["N", *extents], {k: v for k, v in WEIGHTS.items() if k in used})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_network_means_the_same(name: str) -> None:
+    module = check(made(name))
+    assert "onnx.Transpose" not in operations(module)
+    inside = [op for op in main_function(module).body.block.ops if op.name == "onnx.Reshape"]
+    assert len(inside) <= 4, "reshapes are left between the layers"
+
+
+@pytest.mark.parametrize("name", ["a classifier", "a convolution back", "sums", "a function of a volume", "a number"])
+def test_every_level_and_every_command(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proto, extents = made(name), CASES[name][0]
+    x = random(6, *extents, seed=9)
+    path, data, binary = (str(tmp_path / file) for file in ("m.onnx", "x.npy", "m.bin"))
+    onnx.save(proto, path)
+    np.save(data, x)
+    options = [path, "--calibration", data, "--scheme", "dense", "-q"]
+    assert main([*options, "--verify-numerics", "-o", binary]) == 0
+    assert load(binary).inputs[0].shape == (1, *extents)
+    assert emulate([binary, "--input", data, "--output", str(tmp_path / "y.npy")]) == 0
+    capsys.readouterr()
+    found = np.load(tmp_path / "y.npy")
+    wanted = np.concatenate([reference(proto, image[None])[0] for image in x])
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).mean() < 0.01 * np.abs(wanted).max()
+    assert main([*options, "--emit", "qdq", "-o", str(tmp_path / "q.onnx")]) == 0
+    onnx.checker.check_model(onnx.load(tmp_path / "q.onnx"), full_check=True)
+    session = onnxruntime.InferenceSession(tmp_path / "q.onnx")
+    again = np.asarray(session.run(None, {"x": x})[0])
+    assert again.shape == wanted.shape and np.abs(again - found).mean() < 0.01 * np.abs(wanted).max()
+    assert main([str(tmp_path / "q.onnx"), "-q", "-o", str(tmp_path / "again.bin")]) == 0
+    np.testing.assert_array_equal(load(tmp_path / "again.bin").run(x), load(binary).run(x))
+
+
+def test_the_backend_takes_a_batch_of_signals() -> None:
+    x = random(4, 3, 30, seed=3)
+    (found,) = EsccBackend.prepare(made("a classifier")).run([x])
+    np.testing.assert_allclose(found, reference(made("a classifier"), x)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_are_rows() -> None:
+    text = str(canonical(import_model(made("a convolution").SerializeToString())))
+    assert "kernel_shape = array<i64: 1, 5>" in text and "pads = array<i64: 0, 2, 0, 1>" in text
