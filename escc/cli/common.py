@@ -7,6 +7,7 @@ A command line is `main(argv=None) -> int` that builds a `CommandParser` and ret
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import errno
@@ -18,6 +19,7 @@ import re
 import shlex
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -203,7 +205,7 @@ def guard(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _tolerate_encodings()
     try:
-        with _warnings_on(console), _log_on(console):
+        with _warnings_on(console), _log_on(console), _interrupts_kept():
             code = body() or EXIT_OK
             sys.stdout.flush()
             return code
@@ -312,6 +314,33 @@ def _warnings_on(console: Console) -> Generator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
+
+
+_MOMENT = 0.02
+"""Seconds."""
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Generator[None]:
+    """Raise Ctrl-C again that came while a library called Python from C, where Python can only drop it.
+
+    That happens a moment later, from another thread: raised at once, it would be dropped too.
+    """
+    before = sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            later = threading.Timer(_MOMENT, _thread.interrupt_main)
+            later.daemon = True
+            later.start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import io
 import logging
 import os
 import re
+import signal
 import subprocess
+import sys
+import time
 import tomllib
 import warnings
 from collections.abc import Callable
@@ -115,6 +119,28 @@ def test_interrupt_is_quiet_and_leaves_no_file(capsys: pytest.CaptureFixture[str
     assert call(body) == EXIT_INTERRUPT
     captured = capsys.readouterr()
     assert captured.out == captured.err == "" and not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_that_a_callback_from_c_drops_is_kept() -> None:
+    """Python cannot raise in a function that C calls; a compilation of numba is full of these."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def body(args: argparse.Namespace) -> None:
+        ctypes.CFUNCTYPE(None)(interrupted)()
+        for _ in range(1000):
+            time.sleep(0.001)
+
+    assert call(body) == EXIT_INTERRUPT
+
+
+def test_an_interrupt_before_the_command_runs_shows_no_traceback() -> None:
+    program = "import escc.cli; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGINT and done.stderr == b""
+    done = subprocess.run([sys.executable, "-c", "import escc.cli; raise ValueError"], capture_output=True, check=False)
+    assert done.returncode == 1 and b"ValueError" in done.stderr
 
 
 def test_broken_pipe_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
