@@ -1,7 +1,10 @@
-"""The tile operations of the `bfs` dialect that rebuild weights out of vectors, or out of circulant blocks."""
+"""The tile operations of the `bfs` dialect that rebuild weights out of vectors, or that take circulant
+blocks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from xdsl.dialects.builtin import DenseArrayBase, FlatSymbolRefAttr, IntegerAttr, SymbolRefAttr, UnitAttr, i8, i64
@@ -9,7 +12,8 @@ from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def
 
 from dialects.attributes import i64_array
-from dialects.bfs_tiles import COEF, INDEX, PAR, ConstantForm, Range, TileOp, flat, numbers, positive
+from dialects.bfs_compute import ConvTileOp, verify_window, window_properties
+from dialects.bfs_tiles import ACT, COEF, INDEX, PAR, PSUM, ConstantForm, Range, TileOp, flat, numbers, positive
 
 
 @irdl_op_definition
@@ -97,3 +101,84 @@ class LoadCirculantOp(TileOp):
 
     def verify_(self) -> None:
         positive(taps=self.taps, block=self.block)
+
+
+@irdl_op_definition
+class LoadBlocksOp(TileOp):
+    """Fill a COEF buffer with the values of the circulant blocks of `block` channels that output channels `k` touch:
+    [k/b][R][S][C/b][b]; `taps` are R*S. All input channels `c` come at once.
+    """
+
+    name = "bfs.load_blocks"
+    FILLS: ClassVar[bool] = True
+    CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 5, "int8 [K/b][R][S][C/b][b]")
+    buffer = operand_def(COEF)
+    k = operand_def(INDEX)
+    channels = operand_def(INDEX)
+    c = operand_def(INDEX)
+    depth = operand_def(INDEX)
+    constant = prop_def(FlatSymbolRefAttr)
+    block = prop_def(IntegerAttr)
+    assembly_format = "$buffer `,` $constant `[` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
+
+    def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range, block: int):
+        super().__init__(
+            operands=[buffer, *flat(k, c)],
+            properties={"constant": SymbolRefAttr(constant), "block": IntegerAttr(block, i64)},
+        )
+
+    def verify_(self) -> None:
+        positive(block=self.block)
+
+
+@irdl_op_definition
+class ConvCirculantOp(ConvTileOp):
+    """Convolution with the values of circulant blocks of `block` channels over all input channels `c`: starts new
+    partial sums. `row_groups` of PE blocks take different output rows.
+    """
+
+    name = "bfs.conv_circulant"
+    FILLS: ClassVar[bool] = True
+    psum = operand_def(PSUM)
+    act = operand_def(ACT)
+    coef = operand_def(COEF)
+    y = operand_def(INDEX)
+    rows = operand_def(INDEX)
+    x = operand_def(INDEX)
+    columns = operand_def(INDEX)
+    k = operand_def(INDEX)
+    channels = operand_def(INDEX)
+    c = operand_def(INDEX)
+    depth = operand_def(INDEX)
+    kernel = prop_def(DenseArrayBase)
+    strides = prop_def(DenseArrayBase)
+    pads = prop_def(DenseArrayBase)
+    block = prop_def(IntegerAttr)
+    row_groups = prop_def(IntegerAttr)
+    assembly_format = (
+        "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `,` $c `:` $depth `]` "
+        "attr-dict"
+    )
+
+    def __init__(
+        self,
+        psum: SSAValue,
+        act: SSAValue,
+        coef: SSAValue,
+        ranges: tuple[Range, Range, Range, Range],
+        window: tuple[Sequence[int], Sequence[int], Sequence[int]],
+        block: int,
+        row_groups: int,
+    ):
+        super().__init__(
+            operands=[psum, act, coef, *flat(*ranges)],
+            properties={
+                **window_properties(*window),
+                "block": IntegerAttr(block, i64),
+                "row_groups": IntegerAttr(row_groups, i64),
+            },
+        )
+
+    def verify_(self) -> None:
+        verify_window(self.kernel, self.strides, self.pads)
+        positive(block=self.block, row_groups=self.row_groups)

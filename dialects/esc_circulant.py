@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import IntegerAttr, i32, i64
 from xdsl.ir import SSAValue
-from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, prop_def, traits_def
+from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, opt_prop_def, prop_def, traits_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
@@ -17,7 +17,7 @@ from dialects.attributes import i64_array
 from dialects.blob import DenseAttr
 from dialects.esc_base import check_convolved, check_element, check_nhwc, check_window, convolved_type, q_of, shape_of
 from dialects.rebuilt import RebuiltConv2d
-from isa.circulant import BLOCKS, expand
+from isa.circulant import BLOCKS, FAST_BLOCKS, expand
 from isa.integers import ceil_div
 
 
@@ -27,7 +27,8 @@ class CirculantConv2dOp(RebuiltConv2d):
     acc[y,x,k] = sum weight[k,r,s,c] * input[y*sy-pt+r, x*sx-pl+s, c].
 
     `values` int8 [K/b][R][S][C/b][b], where K/b and C/b are rounded up, of `channels` K output channels. What a value
-    stands for is defined in `isa.circulant`. `pads` [top, left, bottom, right] of zeros.
+    stands for is defined in `isa.circulant`. `pads` [top, left, bottom, right] of zeros. `fast` = 1: the machine takes
+    fewer products than there are weights, with the same results; it needs a block that has them.
     """
 
     name = "esc.circulant_conv2d"
@@ -35,12 +36,19 @@ class CirculantConv2dOp(RebuiltConv2d):
     TRAINED_FORM: ClassVar[str] = "escc.training.forms.circulant:trained"
     values = prop_def(DenseAttr)
     channels = prop_def(IntegerAttr)
+    fast = opt_prop_def(IntegerAttr)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
 
     def __init__(
-        self, x: SSAValue, values: NDArray[np.int8], channels: int, strides: Sequence[int], pads: Sequence[int]
+        self,
+        x: SSAValue,
+        values: NDArray[np.int8],
+        channels: int,
+        strides: Sequence[int],
+        pads: Sequence[int],
+        fast: bool = False,
     ):
         super().__init__(
             operands=[x],
@@ -50,8 +58,14 @@ class CirculantConv2dOp(RebuiltConv2d):
                 "channels": IntegerAttr(channels, i64),
                 "strides": i64_array(strides),
                 "pads": i64_array(pads),
+                "fast": IntegerAttr(1, i64) if fast else None,
             },
         )
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the machine takes the fast products of the blocks."""
+        return self.fast is not None
 
     @property
     def weight(self) -> NDArray[np.int8]:
@@ -84,4 +98,9 @@ class CirculantConv2dOp(RebuiltConv2d):
         b = v.shape[4]
         if k < 1 or (v.shape[0], v.shape[3]) != (ceil_div(k, b), ceil_div(c, b)):
             raise VerifyException(f"values must be int8[{k}/{b},R,S,{c}/{b},{b}], found {v.dtype}{list(v.shape)}")
+        if self.fast is not None and (self.fast.value.data != 1 or b not in FAST_BLOCKS):
+            sizes = ", ".join(map(str, FAST_BLOCKS))
+            raise VerifyException(
+                f"fast must be 1 or missing, and needs blocks of {sizes} channels, found {self.fast.value.data} for {b}"
+            )
         check_convolved(self, self.input, self.output, k)

@@ -14,15 +14,18 @@ from typing import ClassVar
 from escc.compress.about import About
 from escc.compress.database import Candidates, Rates
 from escc.compress.fit_circulant import fit_circulant
+from escc.compress.price import price
 from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
-from isa.circulant import BLOCKS
+from escc.compress.sparse import choice
+from isa.circulant import BLOCKS, FAST_BLOCKS
 from isa.errors import UserError
 from isa.target import Target
-from passes.decomposition.circulant import Circulant
+from passes.decomposition.circulant import Circulant, FastCirculant
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.setting import Setting
 
 DEFAULT_BLOCK = 4
+PRODUCTS = ("cheaper", "plain", "fast")
 LEAST_BLOCKS = 2
 """Blocks that a layer must have of input and of output channels; one with fewer stays dense."""
 
@@ -45,7 +48,8 @@ class _Circulant:
     """
 
     own_options: ClassVar[Mapping[str, str]] = {
-        "k": f"channels of a block, from {BLOCKS[0]} to {BLOCKS[-1]} (default: {DEFAULT_BLOCK})"
+        "k": f"channels of a block, from {BLOCKS[0]} to {BLOCKS[-1]} (default: {DEFAULT_BLOCK})",
+        "products": "plain: those of dense weights; fast: fewer, of sums (default: what takes fewer cycles)",
     }
 
     @staticmethod
@@ -67,17 +71,32 @@ class _Circulant:
         if min(k, c) < LEAST_BLOCKS * block:
             return None
         fit = fit_circulant(*target_and_metric(layer), block)
-        form = tiled(layer, Circulant(fit.values, c, fit.s, fit.relative_error))
+        form = self._cheaper(layer, Circulant(fit.values, c, fit.s, fit.relative_error), options)
         if form is None or (options.byte_price is None and options.cycle_price is None):
             return form
         prices = Prices.of(layer, options)
         return form if prices.value(layer, form) < prices.value(layer, int8_of(layer)) else None
 
+    @staticmethod
+    def _cheaper(layer: ConvLayer, form: Circulant, options: SchemeOptions) -> Circulant | None:
+        """The form, or the same weights by fast products, whichever takes fewer cycles; None if neither tiles."""
+        products = choice(options, "products", PRODUCTS)
+        forms = [form] if products != "fast" else []
+        if products != "plain" and form.values.shape[4] in FAST_BLOCKS:
+            forms.append(FastCirculant(form.values, form.inputs, form.scale, form.relative_error))
+        if not forms:
+            raise UserError(
+                f"products=fast: blocks of {form.values.shape[4]} channels have no fast products",
+                f"--scheme-option k=N, N one of {', '.join(map(str, FAST_BLOCKS))}",
+            )
+        found = [form for form in forms if tiled(layer, form) is not None]
+        return min(found, key=lambda form: price(form, layer.shape, layer.target).cycles, default=None)
+
 
 ABOUT = About(
     form="a value for each diagonal of a block of channels; to be trained",
     page="circulant.md",
-    read_by=("load.circ",),
+    read_by=("load.circ", "conv.circ"),
 )
 
 SCHEME = _Circulant()

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from dialects import esc
 from dialects.esc_circulant import CirculantConv2dOp
-from isa.circulant import BLOCKS, expand
+from isa.circulant import BLOCKS, FAST_BLOCKS, expand
 from isa.integers import ceil_div
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.weights import pack_weights, weight_table
@@ -37,6 +37,11 @@ class Circulant(DirectForm):
     layer_kind = "circulant"
 
     @property
+    def fast(self) -> bool:
+        """Whether the machine takes the fast products of the blocks."""
+        return False
+
+    @property
     def integer_weights(self) -> NDArray[np.int64]:
         return expand(self.values.astype(np.int64), 0, len(self.scale), self.inputs).astype(np.int64)
 
@@ -57,7 +62,25 @@ class Circulant(DirectForm):
         return wrong + self.scale_faults(k)
 
     def operations(self, x: SSAValue, ic_shift: int, geometry: ConvWindow) -> list[esc.EscOp]:
-        return [CirculantConv2dOp(x, self.values, len(self.scale), geometry.strides, geometry.pads)]
+        return [CirculantConv2dOp(x, self.values, len(self.scale), geometry.strides, geometry.pads, self.fast)]
 
     def packed_bytes(self) -> int:
         return WEIGHT_TABLE_BYTES + len(pack_weights(self.values, weight_table(self.values)))
+
+
+@dataclass(frozen=True)
+class FastCirculant(Circulant):
+    """The same weights in blocks that have fast products, which the machine takes."""
+
+    layer_kind = "fastcirculant"
+
+    @property
+    def fast(self) -> bool:
+        return True
+
+    def faults(self, shape: tuple[int, int, int, int]) -> list[str]:
+        if wrong := super().faults(shape):
+            return wrong
+        if (b := self.values.shape[4]) not in FAST_BLOCKS:
+            return [f"blocks must have {', '.join(map(str, FAST_BLOCKS))} channels for fast products, found {b}"]
+        return []

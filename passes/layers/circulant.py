@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dialects import esc
 from dialects.bfs_rebuilt import LoadCirculantOp
 from dialects.esc_circulant import CirculantConv2dOp
 from dialects.rebuilt import RebuiltConv2d
@@ -17,7 +19,7 @@ from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 from passes.decomposition.circulant import Circulant
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule, packed_together
+from passes.layers.convolution import ConvConstants, RequantRule, Stages, packed_together
 from passes.layers.dense import ConvRule
 from passes.layers.rebuilt import RebuiltKind, RebuiltWork
 from passes.tiling.geometry import Span, balanced
@@ -94,7 +96,18 @@ class CirculantKind(RebuiltKind):
 
     name = CirculantWork.name
     operation = CirculantConv2dOp
+    fast: ClassVar[bool] = False
+    """Whether the kind takes convolutions by fast products, or the others."""
     rules = (LoadCirculantRule(), ConvRule(), RequantRule())
+
+    def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
+        return super().faults(op, target) if self._is_mine(op) else iter(())
+
+    def stages(self, op: esc.RequantizeOp) -> Stages | None:
+        return super().stages(op) if self._is_mine(op.input.owner) else None
+
+    def _is_mine(self, op: object) -> bool:
+        return isinstance(op, CirculantConv2dOp) and op.is_fast == self.fast
 
     def cuts_input_channels(self, op: RebuiltConv2d) -> bool:
         return False

@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 from escc.compress.fit_circulant import fit_circulant
 from escc.compress.schemes import tiled
 from escc.schemes.circulant import SCHEME as circulant
-from isa.circulant import expand, summed
+from isa.circulant import (
+    BACK_BITS,
+    FAST_BLOCKS,
+    expand,
+    fast_products,
+    returned,
+    summed,
+    transform_additions,
+    transformed,
+)
 from isa.errors import UserError
 from isa.target import load_target
-from passes.decomposition.circulant import Circulant
+from passes.decomposition.circulant import Circulant, FastCirculant
 from passes.decomposition.scheme import ConvLayer, SchemeOptions, check
 
 
@@ -90,3 +99,56 @@ def test_a_block_that_is_none_is_refused() -> None:
 def test_a_layer_whose_output_channel_coef_does_not_hold_stays_dense() -> None:
     w = replace(layer(np.ones((4, 1, 1, 40000))), input_shape=(1, 1, 40000), output_shape=(1, 1, 4), moments=None)
     assert tiled(w, Circulant(np.ones((2, 1, 1, 20000, 2), np.int8), 40000, np.ones(4))) is None
+
+
+@given(st.sampled_from(FAST_BLOCKS), st.integers(0, 999))
+def test_fast_products_are_those_of_the_definition(block: int, seed: int) -> None:
+    """Sums of products of several blocks become the very integers of the weights, whatever wraps around in 36 bits."""
+    rng = np.random.default_rng(seed)
+    values, x = rng.integers(-127, 128, (5, block)), rng.integers(-128, 256, (5, block))
+    sums = (transformed(values) * transformed(x)).sum(axis=0)
+    assert len(sums) == fast_products(block)
+    want = sum(
+        expand(v.reshape(1, 1, 1, 1, block), 0, block, block)[:, 0, 0] @ u for v, u in zip(values, x, strict=True)
+    )
+    np.testing.assert_array_equal(returned(sums, block), want)
+    shift = np.int64(1) << BACK_BITS
+    wrapped = returned(sums + shift * rng.integers(-3, 4, sums.shape), block)
+    narrow = np.int64(1) << (BACK_BITS - block.bit_length() + 1)
+    np.testing.assert_array_equal((wrapped - want) % narrow, np.zeros(block))
+    assert narrow >= 1 << 32
+    assert int(np.abs(transformed(np.full(block, 127) * np.where(np.arange(block) % 2, -1, 1))).max()) < 1 << 11
+
+
+class _Counted:
+    """A number that counts additions."""
+
+    done = 0
+
+    def __add__(self, _: object) -> _Counted:
+        _Counted.done += 1
+        return self
+
+    __sub__ = __radd__ = __neg__ = __add__
+
+    def __rshift__(self, _: object) -> _Counted:
+        return self
+
+
+@pytest.mark.parametrize("block", FAST_BLOCKS)
+def test_additions_are_counted(block: int) -> None:
+    _Counted.done = 0
+    transformed(np.array([_Counted() for _ in range(block)], object))  # type: ignore[arg-type]
+    assert _Counted.done == transform_additions(block)
+
+
+def test_the_scheme_takes_the_products_that_take_fewer_cycles() -> None:
+    w = layer(np.random.default_rng(3).standard_normal((64, 3, 3, 64)))
+    found = {text: circulant(w, SchemeOptions(own={"k": "8", "products": text})) for text in ("plain", "fast")}
+    assert isinstance(found["fast"], FastCirculant) and not isinstance(found["plain"], FastCirculant)
+    assert isinstance(circulant(w, SchemeOptions(own={"k": "8"})), FastCirculant)
+    assert not isinstance(circulant(w, SchemeOptions(own={"k": "2"})), FastCirculant)
+    with pytest.raises(UserError, match="products=fast: blocks of 3 channels have no fast products"):
+        circulant(w, SchemeOptions(own={"k": "3", "products": "fast"}))
+    with pytest.raises(UserError, match="products=some: requires one of cheaper, plain, fast"):
+        circulant(w, SchemeOptions(own={"products": "some"}))

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from test_price import CYCLES, SHARE, Case, shape_of
 from test_tile_equivalence import FAST, check, conv_cases, targets  # noqa: F401, the fixture
 from tile_models import Graph, lower
+from xdsl.utils.exceptions import VerifyException
 
 from dialects.eisa import to_program
 from dialects.esc_circulant import CirculantConv2dOp
 from emulator.machine import Machine
 from escc.compress.price import price
-from isa.circulant import expand
+from isa.circulant import FAST_BLOCKS, expand
 from isa.errors import UserError
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.program import Program
 from isa.target import load_target
-from passes.decomposition.circulant import Circulant
+from passes.decomposition.circulant import Circulant, FastCirculant
 from passes.decomposition.weight_form import ConvWindow
 
 
@@ -47,18 +48,20 @@ def test_a_block_repeats_its_values_along_diagonals(seed: int, k: int, c: int, b
 
 
 @FAST
-@given(case=conv_cases(), block=st.integers(2, 16), residual=st.booleans())
+@given(case=conv_cases(), block=st.integers(2, 16), residual=st.booleans(), fast=st.booleans())
 def test_the_machine_computes_what_the_operation_says(
     targets: dict[str, str],  # noqa: F811
     case: dict,
     block: int,
     residual: bool,
+    fast: bool,
 ) -> None:
+    block = max(size for size in FAST_BLOCKS if size <= block) if fast else block
     c, k = min(48, case["c"]), case["k"]  # the weights of an output channel must fit the smallest machine
     g = Graph(case["h"], case["w"], c, case["signed"], case["seed"])
     other = g.conv(g.x, k, case["kernel"], case["strides"], case["pads"]) if residual else None
     values = random_blocks(case["seed"], (k, *case["kernel"], c), block)
-    y = g.append(CirculantConv2dOp(g.x, values, k, case["strides"], case["pads"]))
+    y = g.append(CirculantConv2dOp(g.x, values, k, case["strides"], case["pads"], fast))
     check(g.module(g.requantize(y, case["out_signed"], other)), targets[case["target"]])
 
 
@@ -70,16 +73,20 @@ def program_of(form: Circulant, case: Case) -> Program:
     return to_program(lower(g.module(g.requantize(g.append(op), signed=False))))
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("block", [2, 4, 7, 16])
 @pytest.mark.parametrize(
     "case", [Case(8, 16, 64, 3, 1, 0, 1), Case(28, 64, 16, 1, 1, 0, 1), Case(1, 800, 120, 1, 1, 0, 1)]
 )
-def test_the_price_is_that_of_the_emulator(case: Case, block: int) -> None:
+def test_the_price_is_that_of_the_emulator(case: Case, block: int, fast: bool) -> None:
     shape = (case.k, case.kernel, case.kernel, case.c)
-    form = Circulant(random_blocks(1, shape, block), case.c, np.ones(case.k))
+    if fast and block == 7:
+        block = 8
+    form = (FastCirculant if fast else Circulant)(random_blocks(1, shape, block), case.c, np.ones(case.k))
     assert form.faults(shape) == []
     program = program_of(form, case)
-    loads = [i.values for i in program.instructions if i.spec.mnemonic == "load.circ"]
+    loads = [i.values for i in program.instructions if i.spec.mnemonic == ("load.weights" if fast else "load.circ")]
+    assert ("conv.circ" in {i.spec.mnemonic for i in program.instructions}) == fast
     pieces = {(v["dram"], v["size"]) for v in loads} | {(v["table"], WEIGHT_TABLE_BYTES) for v in loads}
     found = price(form, shape_of(case), load_target("esc1"))
     assert loads and found.nbytes == sum(size for _, size in pieces)
@@ -109,3 +116,19 @@ def test_faults_of_a_form_name_what_is_wrong() -> None:
     assert "b from 2 to 16" in replace(good, values=good.values[..., :1]).faults((10, 3, 3, 6))[0]
     low = np.where(good.values == good.values.max(), -128, good.values).astype(np.int8)
     assert "values must be from -127 to 127" in replace(good, values=low).faults((10, 3, 3, 6))[0]
+
+
+def test_fast_products_need_blocks_that_have_them() -> None:
+    form = FastCirculant(random_blocks(1, (12, 3, 3, 6), 3), 6, np.ones(12))
+    assert form.faults((12, 3, 3, 6)) == ["blocks must have 2, 4, 8, 16 channels for fast products, found 3"]
+    (op,) = form.operations(Graph(8, 8, 6).x, 0, ConvWindow((1, 1), (1,) * 4, 16))
+    with pytest.raises(VerifyException, match="needs blocks of 2, 4, 8, 16 channels, found 1 for 3"):
+        op.verify()
+
+
+def test_fast_products_take_fewer_cycles_where_a_layer_waits_for_its_multipliers() -> None:
+    case = Case(16, 64, 64, 3, 1, 0, 1)
+    values = random_blocks(1, (case.k, 3, 3, case.c), 8)
+    plain, fast = (form(values, case.c, np.ones(case.k)) for form in (Circulant, FastCirculant))
+    few, many = (price(form, shape_of(case), load_target("esc1")) for form in (fast, plain))
+    assert few.nbytes == many.nbytes and few.cycles < 0.75 * many.cycles

@@ -14,7 +14,7 @@ from dialects.esc_circulant import CirculantConv2dOp
 from escc.training.forms.convolutions import pair, to_numpy
 from escc.training.straight_through import Projected, limited, parameter, round_through
 from isa.circulant import expand
-from passes.decomposition.circulant import Circulant
+from passes.decomposition.circulant import Circulant, FastCirculant
 from passes.math.activation_quant import bounded
 from passes.math.scales import storable
 
@@ -93,4 +93,4 @@ def trained(op: CirculantConv2dOp, module: CirculantConv, requantize: esc.Requan
     """The values that training has reached."""
     values = to_numpy(module.integer_values()).astype(np.int8).reshape(module.shape)
     factor = storable(bounded(to_numpy(module.factor())), esc.q_of(op.input).scale, requantize.first_type.scale)
-    return Circulant(values, esc.shape_of(op.input)[3], factor)
+    return (FastCirculant if op.is_fast else Circulant)(values, esc.shape_of(op.input)[3], factor)
