@@ -86,6 +86,18 @@ class Memories:
         """Bytes of `.rodata`."""
         return self.rodata[address : address + size].tobytes()
 
+    def check_staged(self, v: Values) -> None:
+        """Check that ACT holds the bytes at `dram` for a load that takes them from there.
+
+        What instructions derive from COEF is kept for all images, so that nothing but constants may come there. Raises
+        `UserError` if other bytes lie in ACT.
+        """
+        at, size = v["act"], v["size"]
+        if v["staged"] and (self.act[:, at : at + size] != self.rodata[v["dram"] : v["dram"] + size]).any():
+            raise UserError(
+                f"ACT [{at:#x}, {at + size:#x}) does not hold the {size} bytes at {v['dram']:#x} of `.rodata`"
+            )
+
     def pad(self, space: Space) -> Bytes:
         """A scratchpad of constants: COEF or PAR."""
         return self.coef if space is Space.COEF else self.par

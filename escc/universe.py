@@ -34,6 +34,7 @@ PASSES = {
     "double-buffer": "passes.double_buffer:DoubleBufferPass",
     "pack-coefficients": "passes.pack_coefficients:PackCoefficientsPass",
     "lower-to-eisa": "passes.lower_to_eisa:LowerToEisaPass",
+    "stage-weights": "passes.stage_weights:StageWeightsPass",
     "insert-sync": "passes.insert_sync:InsertSyncPass",
     "eisa-legalize": "passes.eisa_legalize:EisaLegalizePass",
 }

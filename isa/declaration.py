@@ -132,6 +132,7 @@ class InstructionSpec:
       bounding boxes.
     - `cycles` are those of the unit that executes a legal instruction, start-up included (loads and stores: those of
       the scratchpad side), and `counts` its events. Each is None where data decide; the unit records the rest.
+    - `least_cycles` are the fewest that it takes, whatever the data, where these decide.
     - `memories` are the bytes, over the whole machine, of memories for operands that exist for this instruction.
     - `arithmetic` is what the machine has of adders, multipliers and the like for this instruction alone, and
       `switching` what of it works at each of the events that this instruction alone counts.
@@ -149,6 +150,7 @@ class InstructionSpec:
     memories: Memories = _no_memories
     arithmetic: Arithmetic = _nothing
     switching: Switching = _nothing
+    least_cycles: Cycles | None = None
     fields: tuple[Field, ...] = field(init=False)
     offsets: MappingProxyType[str, int] = field(init=False, repr=False, compare=False)
 

@@ -120,6 +120,17 @@ def region_extents(v: Values, target: Target, write: bool) -> list[Extent]:
 # Tiles in the scratchpads -------------------------------------------------------------------------------------------
 
 
+STAGED = (
+    flag("staged", "take the bytes from ACT, where `load.bytes` has put those at `dram`"),
+    address("act", "of the bytes in ACT, if they are staged"),
+)
+
+
+def weight_source(v: Values) -> tuple[Extent, Extent]:
+    """The bytes at `dram` that a load of weights names, and those in ACT that it reads instead if it is staged."""
+    return reads(Space.CONSTANTS, v["dram"], v["size"]), reads(Space.ACT, v["act"], v["size"], v["staged"] == 1)
+
+
 def place(name: str, what: str) -> tuple[Field, ...]:
     """Fields that say where a tile of plain bytes lies in ACT: the address `name`, and its strides."""
     return (

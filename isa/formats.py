@@ -50,6 +50,7 @@ class Scratchpad(IntEnum):
 
     COEF = 0
     PAR = 1
+    ACT = 2
 
 
 class PoolKind(IntEnum):

@@ -24,7 +24,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx-canonicalize", "onnx-legalize"),
     "esc": ("quantize", "fuse-epilogues", "decompose-conv", "round-parameters", "drop-dead-channels", "esc-legalize"),
     "bfs": ("tile-basis-first", "plan-memory", "double-buffer", "pack-coefficients"),
-    "eisa": ("lower-to-eisa", "insert-sync", "eisa-legalize"),
+    "eisa": ("lower-to-eisa", "stage-weights", "insert-sync", "eisa-legalize"),
 }
 """Passes that finish a module at a level; the first of each stage but `onnx` lowers into the level."""
 

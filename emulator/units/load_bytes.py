@@ -1,4 +1,4 @@
-"""`load.bytes`: constants to COEF or PAR."""
+"""`load.bytes`: constants to COEF, PAR or ACT."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from isa.integers import Values
 
 def execute(m: Memories, v: Values) -> Bytes:
     """Returns the bytes."""
-    pad = m.coef if v["pad"] == Scratchpad.COEF else m.par
+    pad = {Scratchpad.COEF: m.coef, Scratchpad.PAR: m.par, Scratchpad.ACT: m.act}[Scratchpad(v["pad"])]
     data = m.rodata[v["dram"] : v["dram"] + v["size"]]
-    pad[v["dst"] : v["dst"] + v["size"]] = data
+    pad[..., v["dst"] : v["dst"] + v["size"]] = data
     return data
 
 
 def record(entry: Entry, v: Values, data: Bytes) -> None:
-    """What goes to COEF are weights, of which the non-zeros count."""
-    weights = v["pad"] == Scratchpad.COEF
-    entry.request(Count.DRAM_WEIGHTS if weights else Count.DRAM_PARAMETERS, (v["dram"], v["size"]))
-    if weights:
+    """What goes to COEF or ACT are weights; those in COEF are plain, and their non-zeros count."""
+    parameters = v["pad"] == Scratchpad.PAR
+    entry.request(Count.DRAM_PARAMETERS if parameters else Count.DRAM_WEIGHTS, (v["dram"], v["size"]))
+    if v["pad"] == Scratchpad.COEF:
         entry.add(Count.WEIGHT_NONZEROS, int(np.count_nonzero(data)))
 
 

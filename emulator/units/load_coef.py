@@ -12,12 +12,14 @@ from isa.integers import Values
 
 def execute(m: Memories, v: Values) -> None:
     """Copy the bytes."""
+    m.check_staged(v)
     m.coef[v["coef"] : v["coef"] + v["size"]] = m.rodata[v["dram"] : v["dram"] + v["size"]]
 
 
 def record(entry: Entry, v: Values, _: None) -> None:
-    """The transfer."""
-    entry.request(Count.DRAM_WEIGHTS, (v["dram"], v["size"]))
+    """The transfer, if it is one from DRAM."""
+    if not v["staged"]:
+        entry.request(Count.DRAM_WEIGHTS, (v["dram"], v["size"]))
 
 
 UNIT = Unit(SPEC, execute, record)

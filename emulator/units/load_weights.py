@@ -17,6 +17,7 @@ from isa.weights import unpack_weights
 
 def execute(m: Memories, v: Values) -> int:
     """Returns the weights that are not zero."""
+    m.check_staged(v)
 
     def make() -> tuple[tuple[Bytes, int], int]:
         table = m.constant(v["table"], WEIGHT_TABLE_BYTES)
@@ -29,9 +30,10 @@ def execute(m: Memories, v: Values) -> int:
 
 
 def record(entry: Entry, v: Values, nonzeros: int) -> None:
-    """Both transfers; non-zero weights take a code each."""
+    """The transfers from DRAM; non-zero weights take a code each."""
     entry.takes(cycles(v, entry.target, nonzeros))
-    entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), (v["dram"], v["size"]))
+    packed = () if v["staged"] else ((v["dram"], v["size"]),)
+    entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), *packed)
     entry.add(Count.WEIGHT_NONZEROS, nonzeros)
 
 

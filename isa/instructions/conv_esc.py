@@ -109,6 +109,20 @@ def counts(v: Values, target: Target) -> Counted:
     }
 
 
+def least_cycles(v: Values, target: Target) -> Number:
+    """Cycles if no slice ever adds for more than one cycle, every tap of every basis counts, and all coefficients are
+    there in time or follow one another without a gap.
+    """
+    a = target.array
+    working = most(1, working_slices(v["ic"], greatest_magnitude(v), target))
+    steps = ceil_div(v["v"], working) * ceil_div(v["kn"], a.blocks // v["groups"] * most(1, working // v["v"]))
+    positions = ceil_div(v["ih"], v["groups"]) * v["iw"]
+    taps = ceil_div(v["oh"], v["groups"]) * v["ow"] * v["r"] * v["s"]
+    bus = ceil_div(ceil_div(v["ic"], a.chunk), a.broadcast_chunks)
+    fed = ceil_div(v["size"] * v["groups"], a.expand_bytes)
+    return a.issue_cycles + most(fed, steps * most(positions * bus, ceil_div(taps, a.macs)))
+
+
 def memories(target: Target) -> Mapping[str, int]:
     """Coefficients and intermediate channels of the blocks."""
     a = target.array
@@ -142,6 +156,7 @@ SPEC = InstructionSpec(
     ),
     rules=rules,
     extents=extents,
+    least_cycles=least_cycles,
     counts=counts,
     memories=memories,
 )

@@ -1,4 +1,4 @@
-"""`load.bytes`: constants from DRAM to COEF or PAR as they are."""
+"""`load.bytes`: constants from DRAM to COEF, PAR or ACT as they are."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def extents(v: Values, _: Target) -> Sequence[Extent]:
         reads(Space.CONSTANTS, v["dram"], v["size"]),
         writes(Space.COEF, v["dst"], v["size"], v["pad"] == Scratchpad.COEF),
         writes(Space.PAR, v["dst"], v["size"], v["pad"] == Scratchpad.PAR),
+        writes(Space.ACT, v["dst"], v["size"], v["pad"] == Scratchpad.ACT),
     )
 
 
@@ -28,11 +29,14 @@ def cycles(v: Values, target: Target) -> Number:
 
 
 def counts(v: Values, _: Target) -> Counted:
-    """Bytes in COEF are weights, one each; bytes in PAR are parameters."""
+    """Bytes in COEF are weights, one each; bytes in PAR are parameters. Bytes in ACT are counted as weights where they
+    come to COEF.
+    """
     weights, parameters = v["pad"] == Scratchpad.COEF, v["pad"] == Scratchpad.PAR
     return {
         Count.COEF_WRITE: v["size"] * weights,
         Count.PAR_WRITE: v["size"] * parameters,
+        Count.ACT_WRITE: v["size"] * (v["pad"] == Scratchpad.ACT),
         Count.WEIGHT_VALUES: v["size"] * weights,
     }
 
@@ -42,7 +46,7 @@ SPEC = InstructionSpec(
     0x03,
     Queue.LOAD,
     "Copy bytes unchanged: dense weights int8 [kn][r][s][cpg] to COEF; bases, requantisation blocks, other "
-    "parameters and tables to PAR.",
+    "parameters and tables to PAR; weights of any form to ACT, from where a `staged` load takes them to COEF.",
     (
         address("dram", "of the source", 40),
         extent("size", "bytes", 24),

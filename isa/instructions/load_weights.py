@@ -1,4 +1,4 @@
-"""`load.weights`: packed dense weights from DRAM, expanded in COEF."""
+"""`load.weights`: packed dense weights from DRAM or ACT, expanded in COEF."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import InstructionSpec, address, extent
 from isa.extents import Extent, reads, writes
+from isa.field_groups import STAGED, weight_source
 from isa.formats import Queue, Space
 from isa.integers import Number, Values
 from isa.layout import WEIGHT_TABLE_BYTES
@@ -17,7 +18,7 @@ from isa.target import Target
 def extents(v: Values, _: Target) -> Sequence[Extent]:
     """The packed bytes and their table, and the weights."""
     return (
-        reads(Space.CONSTANTS, v["dram"], v["size"]),
+        *weight_source(v),
         reads(Space.CONSTANTS, v["table"], WEIGHT_TABLE_BYTES),
         writes(Space.COEF, v["dst"], v["count"]),
     )
@@ -30,7 +31,11 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
 
 def counts(v: Values, _: Target) -> Counted:
     """Weights; how many of them are zero is in the data."""
-    return {Count.COEF_WRITE: v["count"], Count.WEIGHT_VALUES: v["count"]}
+    return {
+        Count.COEF_WRITE: v["count"],
+        Count.WEIGHT_VALUES: v["count"],
+        Count.ACT_READ: v["size"] * v["staged"],
+    }
 
 
 SPEC = InstructionSpec(
@@ -44,6 +49,7 @@ SPEC = InstructionSpec(
         address("table", "of the table", 40),
         extent("count", "weights", 24),
         address("dst", "of the destination in COEF"),
+        *STAGED,
     ),
     extents=extents,
     counts=counts,

@@ -1,0 +1,290 @@
+"""Which weights wait in ACT for their layer: those of layers that wait for DRAM, fetched while layers before only
+compute.
+
+COEF holds a few thousand cycles' worth of loads ahead. Where more is wanted and ACT has bytes that no layer uses until
+then, a load goes there first, in a gap of the load engine; the load proper then moves the bytes on to COEF. Times are
+estimates: each queue works in order, an instruction begins when all that touch its bytes before have ended, and the
+instruction buffer bounds how far a queue runs ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isa.code import group, touched
+from isa.declaration import INSTRUCTION_BYTES, Instruction
+from isa.formats import Queue, Scratchpad, Space, TensorFormat
+from isa.hazards import dependencies
+from isa.integers import entry
+from isa.table import make
+from isa.target import Target
+from passes.tiling.memory import reserve
+
+_DENSITY = 0.5 + 1 / 8
+"""Bytes of a BITMAP tensor that move for each of its values, about."""
+_BANDWIDTH = 0.9
+"""Share of the peak bandwidth that loads in a row reach."""
+_NEARLY = 1 - 1e-9
+"""Share of a number that one which is equal but for rounding reaches."""
+_ROUNDS = 6
+"""How often weights are chosen, each time by what the weights that wait already have changed."""
+STAGEABLE = ("load.coef", "load.weights")
+"""Loads that can take their bytes from ACT."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimated cycles of each instruction: when it starts and ends, how long its queue has stood still before it, and,
+    if it is one of the blocks, how long they have done so for the sake of a load alone.
+    """
+
+    starts: Sequence[float]
+    ends: Sequence[float]
+    idle: Sequence[float]
+    blocked: Sequence[float]
+
+    @property
+    def total(self) -> float:
+        """When the last instruction ends."""
+        return max(self.ends, default=0.0)
+
+
+def _moved(i: Instruction) -> float:
+    """Bytes that an instruction moves over the bus, about."""
+    v = i.values
+    if i.spec.mnemonic in ("load.act", "store.act"):
+        return v["h"] * v["w"] * v["cn"] * (1.0 if v["format"] == TensorFormat.RAW else _DENSITY)
+    return 0.0 if v.get("staged") else float(v.get("size", 0))
+
+
+def _cycles(i: Instruction, target: Target) -> float:
+    """Cycles of an instruction; of a transfer, those in which DRAM works for it or the scratchpad side, if longer."""
+    form = i.spec.cycles or i.spec.least_cycles
+    side = 0.0 if form is None else float(entry(form(i.values, target), 0))
+    if i.spec.queue not in (Queue.LOAD, Queue.STORE):
+        return side
+    if i.values.get("staged"):
+        side = max(side, i["size"] / target.dma.bytes_per_cycle)
+    return max(side, (_moved(i) + INSTRUCTION_BYTES) / (_BANDWIDTH * target.dram_bytes_per_cycle))
+
+
+def estimate(instructions: Sequence[Instruction], target: Target) -> Estimate:
+    """When the instructions of a program without synchronisation run, about."""
+    n, window = len(instructions), target.fetch.instructions
+    starts, ends, idle, blocked = ([0.0] * n for _ in range(4))
+    done = [0.0] * len(Queue)
+    for i, (instruction, latest) in enumerate(zip(instructions, dependencies(instructions, target), strict=True)):
+        queue = instruction.spec.queue
+        fetched = starts[i - window] if i >= window else 0.0
+        waits = [ends[j] if j >= 0 else 0.0 for j in latest]
+        starts[i] = max(done[queue], fetched, *waits)
+        idle[i] = starts[i] - done[queue]
+        waits[Queue.LOAD] = 0.0
+        blocked[i] = max(0.0, starts[i] - max(done[queue], fetched, *waits)) if queue == Queue.COMPUTE else 0.0
+        ends[i] = done[queue] = starts[i] + _cycles(instruction, target)
+    return Estimate(starts, ends, idle, blocked)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Instructions in program order, and for each the number of its layer."""
+
+    instructions: Sequence[Instruction]
+    layers: Sequence[int]
+
+
+class _Room:
+    """What the layers of a program, and the weights that wait, leave free of ACT."""
+
+    def __init__(self, program: Listing, target: Target) -> None:
+        self.capacity = target.scratchpad.act
+        self.used: list[list[tuple[int, int]]] = [[] for _ in range(max(program.layers, default=-1) + 1)]
+        table = touched(group(program.instructions), target)
+        in_act = table.space == Space.ACT
+        layers = np.array(program.layers, np.int64)[table.number[in_act]]
+        spans = np.stack([layers, table.base[in_act], table.end[in_act]], axis=1)
+        rows: list[list[int]] = np.unique(spans, axis=0).tolist()
+        for layer, low, high in rows:
+            mine = self.used[layer]
+            if mine and low <= mine[-1][1]:
+                mine[-1] = mine[-1][0], max(mine[-1][1], high)
+            else:
+                mine.append((low, high))
+        filled: dict[int, int] = {}
+        for instruction, layer in zip(program.instructions, program.layers, strict=True):
+            if _fills_act(instruction):
+                filled[instruction["dst"]] = layer
+            elif instruction.values.get("staged"):
+                self._keep(instruction["act"], instruction["size"], filled[instruction["act"]], layer)
+
+    def _keep(self, at: int, nbytes: int, first: int, last: int) -> None:
+        for layer in self.used[first : last + 1]:
+            layer.append((at, at + int(reserve(nbytes))))
+
+    def take(self, nbytes: int, first: int, last: int) -> int | None:
+        """The lowest address of so many bytes that the layers `first` to `last` leave free; they then take them.
+
+        Resident tensors lie at the bottom, so that bytes there are seldom free for longer.
+        """
+        size, at = int(reserve(nbytes)), 0
+        for low, high in sorted(span for layer in self.used[first : last + 1] for span in layer):
+            if low - at >= size:
+                break
+            at = max(at, int(reserve(high)))
+        if at + size > self.capacity:
+            return None
+        self._keep(at, size, first, last)
+        return at
+
+
+def _wanted(program: Listing, found: Estimate, target: Target) -> list[int]:
+    """Loads of weights that should not need DRAM when their layer runs: of each layer that waits for loads, as large a
+    share as its waiting has of the time of these loads, evenly spread.
+    """
+    waiting: dict[int, float] = {}
+    loading: dict[int, float] = {}
+    for i, (instruction, layer) in enumerate(zip(program.instructions, program.layers, strict=True)):
+        waiting[layer] = waiting.get(layer, 0.0) + found.blocked[i]
+        if _waits_for_dram(instruction):
+            loading[layer] = loading.get(layer, 0.0) + _cycles(instruction, target)
+    chosen: list[int] = []
+    reached: dict[int, float] = {}
+    for i, (instruction, layer) in enumerate(zip(program.instructions, program.layers, strict=True)):
+        if not _waits_for_dram(instruction) or not waiting[layer]:
+            continue
+        before = reached.get(layer, 0.0)
+        cycles = _cycles(instruction, target)
+        reached[layer] = before + cycles * min(1.0, waiting[layer] / loading[layer])
+        if reached[layer] >= cycles * _NEARLY:
+            reached[layer] -= cycles
+            chosen.append(i)
+    return chosen
+
+
+def _fills_act(instruction: Instruction) -> bool:
+    return instruction.spec.mnemonic == "load.bytes" and instruction["pad"] == Scratchpad.ACT
+
+
+def _waits_for_dram(instruction: Instruction) -> bool:
+    return instruction.spec.mnemonic in STAGEABLE and not instruction["staged"]
+
+
+@dataclass
+class _Gap:
+    """Cycles [start, end) in which the load engine waits for what it is to do next, the load `before`, and in which
+    the blocks work on a layer; `after` is the load before that one, -1 if there is none.
+    """
+
+    after: int
+    before: int
+    start: float
+    end: float
+    layer: int
+
+
+def _gaps(program: Listing, found: Estimate, target: Target) -> list[_Gap]:
+    """The gaps of the load engine in the order of their times; what stands behind the load before has been fetched."""
+    last = np.zeros(max(program.layers, default=-1) + 1)
+    np.maximum.at(last, np.array(program.layers, np.int64), np.array(found.ends))
+    ends: list[float] = np.maximum.accumulate(last).tolist()
+    gaps: list[_Gap] = []
+    after = -1
+    for i, instruction in enumerate(program.instructions):
+        if instruction.spec.queue != Queue.LOAD:
+            continue
+        at, stop = found.starts[i] - found.idle[i], found.starts[i]
+        if after + 1 >= target.fetch.instructions:
+            at = max(at, found.starts[after + 1 - target.fetch.instructions])
+        for layer, end in enumerate(ends):
+            if at < min(end, stop):
+                gaps.append(_Gap(after, i, at, min(end, stop), layer))
+                at = min(end, stop)
+        after = i
+    return gaps
+
+
+def _position(gap: _Gap, found: Estimate, target: Target) -> int:
+    """The last place in the program for what fills the gap from its start on that has been fetched by then."""
+    window, at = target.fetch.instructions, gap.before
+    while at - 1 > gap.after and at >= window and found.starts[at - window] > gap.start:
+        at -= 1
+    return at
+
+
+def _round(program: Listing, room: _Room, found: Estimate, target: Target) -> Listing:
+    """The program with more weights that wait in ACT."""
+    gaps = _gaps(program, found, target)
+    fills: dict[int, list[tuple[float, Instruction]]] = {}
+    places: dict[int, int] = {}
+    for i in _wanted(program, found, target):
+        instruction, layer = program.instructions[i], program.layers[i]
+        fill = make("load.bytes", dram=instruction["dram"], size=instruction["size"], pad=Scratchpad.ACT)
+        cycles = _cycles(fill, target)
+        for gap in gaps:
+            if program.layers[gap.before] >= layer or gap.end - gap.start < cycles:
+                continue
+            position = _position(gap, found, target)
+            at = room.take(instruction["size"], min(gap.layer, program.layers[position]), layer)
+            if at is None:
+                continue
+            fill.values["dst"] = places[i] = at
+            fills.setdefault(position, []).append((gap.start, fill))
+            gap.start += cycles
+            break
+    instructions: list[Instruction] = []
+    layers: list[int] = []
+    for i, (instruction, layer) in enumerate(zip(program.instructions, program.layers, strict=True)):
+        here = [fill for _, fill in sorted(fills.get(i, []), key=lambda timed: timed[0])]
+        if i in places:
+            instruction = Instruction(instruction.spec, {**instruction.values, "staged": 1, "act": places[i]})
+        instructions += [*here, instruction]
+        layers += [layer] * (len(here) + 1)
+    return Listing(instructions, layers)
+
+
+def _hoisted(program: Listing, found: Estimate, target: Target) -> Listing:
+    """The program with loads of weights before loads of their layer that wait for a scratchpad, where their own bytes
+    of COEF are free.
+    """
+    latest = [max(depends) for depends in dependencies(program.instructions, target)]
+    following: dict[int, list[int]] = {}
+    for i, (instruction, layer) in enumerate(zip(program.instructions, program.layers, strict=True)):
+        if instruction.spec.mnemonic in STAGEABLE:
+            following.setdefault(layer, []).append(i)
+    moved: dict[int, list[int]] = {}
+    gone: set[int] = set()
+    for gap in _gaps(program, found, target):
+        at, left = gap.before, gap.end - gap.start
+        if at in gone:
+            continue
+        for i in following.get(program.layers[at], []):
+            cycles = _cycles(program.instructions[i], target)
+            free = latest[i] < at and (latest[i] < 0 or found.ends[latest[i]] <= gap.start)
+            if i > at and i not in gone and free and cycles <= left and i - at < target.fetch.instructions:
+                left -= cycles
+                gap.start += cycles
+                moved.setdefault(at, []).append(i)
+                gone.add(i)
+    order = [j for i in range(len(program.instructions)) if i not in gone for j in (*moved.get(i, []), i)]
+    return Listing([program.instructions[i] for i in order], [program.layers[i] for i in order])
+
+
+def staged(program: Listing, target: Target) -> Listing:
+    """A program, without synchronisation, with weights that wait in ACT, and loads of weights that do not wait behind
+    others, where that is faster by the estimate.
+    """
+    best, found = program, estimate(program.instructions, target)
+    for _ in range(_ROUNDS):
+        trials = [_hoisted(best, found, target), _round(best, _Room(best, target), found, target)]
+        better = False
+        for trial in trials:
+            after = estimate(trial.instructions, target)
+            if after.total < found.total:
+                best, found, better = trial, after, True
+                break
+        if not better:
+            break
+    return best
