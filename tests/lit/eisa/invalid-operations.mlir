@@ -9,7 +9,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.load.coef"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  "eisa.load.coef"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 16777216, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: load.coef: coef=16777216 does not fit [0, 16777215]
@@ -25,7 +25,7 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
-  "eisa.load.weights"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
+  "eisa.load.weights"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216, 0, 0>}> : () -> ()
   eisa.end
 }
 // CHECK: load.weights: dst=16777216 does not fit [0, 16777215]
