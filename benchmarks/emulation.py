@@ -24,7 +24,7 @@ from typing import NamedTuple
 from run import BIN, DATA, ROOT, calibration, onnxruntime_call
 
 
-class Row(NamedTuple):
+class EmulationRow(NamedTuple):
     """A network: the file, or the arguments of benchmarks/synthetic.py; options of `escc`; the most it may take."""
 
     source: Path | tuple[str, ...]
@@ -33,18 +33,18 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    "resnet20": Row(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "dense"), 30),
-    "resnet20-v6": Row(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "escalate", "--basis", "6"), 30),
-    "squeezenet": Row(DATA / "models/squeezenet_imagenet_pruned.onnx", ("--scheme", "dense"), 30),
-    "mobilenet-v2": Row(DATA / "models/mobilenet_v2_imagenet.onnx", ("--scheme", "dense"), 30),
-    "resnet18": Row(("resnet18", "--bases", "0"), ("--scheme", "dense"), 10),
-    "resnet18-v6": Row(("resnet18", "--bases", "6"), ("--scheme", "dense"), 10),
-    "resnet50": Row(("resnet50", "--bases", "0"), ("--scheme", "dense"), 10),
+    "resnet20": EmulationRow(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "dense"), 30),
+    "resnet20-v6": EmulationRow(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "escalate", "--basis", "6"), 30),
+    "squeezenet": EmulationRow(DATA / "models/squeezenet_imagenet_pruned.onnx", ("--scheme", "dense"), 30),
+    "mobilenet-v2": EmulationRow(DATA / "models/mobilenet_v2_imagenet.onnx", ("--scheme", "dense"), 30),
+    "resnet18": EmulationRow(("resnet18", "--bases", "0"), ("--scheme", "dense"), 10),
+    "resnet18-v6": EmulationRow(("resnet18", "--bases", "6"), ("--scheme", "dense"), 10),
+    "resnet50": EmulationRow(("resnet50", "--bases", "0"), ("--scheme", "dense"), 10),
 }
 HEAD = ("row", "emulation ms", "onnxruntime ms", "ratio", "goal")
 
 
-def compiled(name: str, row: Row, folder: Path) -> tuple[Path, Path]:
+def compiled(name: str, row: EmulationRow, folder: Path) -> tuple[Path, Path]:
     """The network and its binary, which is compiled unless it lies in the folder."""
     start = time.monotonic()
     model, binary = folder / f"{name}.onnx", folder / f"{name}.bin"

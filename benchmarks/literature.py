@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
 
-class Row(NamedTuple):
+class LiteratureRow(NamedTuple):
     """A network of synthetic.py, and the density of its coefficients."""
 
     title: str
@@ -31,11 +31,11 @@ class Row(NamedTuple):
 DENSE, SPARSE = "eyeriss", "sparten"
 KEPT = "0.1"
 """Share of the weights that the sparse machine is given."""
-ROWS: Mapping[str, Row] = {
-    "vgg-02": Row("VGG-16 CIFAR, V=6, d=.02", "vgg16_cifar", "0.02"),
-    "vgg-05": Row("VGG-16 CIFAR, V=6, d=.05", "vgg16_cifar", "0.05"),
-    "vgg-10": Row("VGG-16 CIFAR, V=6, d=.10", "vgg16_cifar", "0.1"),
-    "resnet18-cifar": Row("ResNet-18 CIFAR, V=6, d=.05", "resnet18_cifar", "0.05"),
+ROWS: Mapping[str, LiteratureRow] = {
+    "vgg-02": LiteratureRow("VGG-16 CIFAR, V=6, d=.02", "vgg16_cifar", "0.02"),
+    "vgg-05": LiteratureRow("VGG-16 CIFAR, V=6, d=.05", "vgg16_cifar", "0.05"),
+    "vgg-10": LiteratureRow("VGG-16 CIFAR, V=6, d=.10", "vgg16_cifar", "0.1"),
+    "resnet18-cifar": LiteratureRow("ResNet-18 CIFAR, V=6, d=.05", "resnet18_cifar", "0.05"),
 }
 HEAD = (
     "network", f"ours, {DENSE}, {SPARSE}: K cycles", "uJ",
@@ -45,7 +45,7 @@ GOALS = ("published, other machine", "", "", "17.9", "2.16", "8.3", "3.77")
 """What the paper states of its own machine, networks and baselines."""
 
 
-def commands(name: str, row: Row, out: Path) -> list[list[str]]:
+def commands(name: str, row: LiteratureRow, out: Path) -> list[list[str]]:
     """Command lines that leave OUT/NAME.json."""
     stem, generate = out / name, [sys.executable, str(ROOT / "benchmarks/synthetic.py"), row.network]
     model, data, binary = f"{stem}.onnx", f"{stem}.npz", f"{stem}.bin"
@@ -62,14 +62,14 @@ def commands(name: str, row: Row, out: Path) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def measure(name: str, row: Row, out: Path) -> dict[str, Any]:
+def measure(name: str, row: LiteratureRow, out: Path) -> dict[str, Any]:
     """The comparison of a row, as `esc-compare --json` writes it."""
     for command in commands(name, row, out):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return json.loads((out / f"{name}.json").read_text())
 
 
-def line(row: Row, comparison: Mapping[str, Any]) -> str:
+def line(row: LiteratureRow, comparison: Mapping[str, Any]) -> str:
     """A line of the table."""
     totals = {system["name"]: system["total"] for system in comparison["networks"][0]["systems"]}
     ours, *theirs = (next(t for n, t in totals.items() if fits(n)) for fits in (_is_ours, DENSE.__eq__, SPARSE.__eq__))
@@ -84,7 +84,7 @@ def _is_ours(name: str) -> bool:
     return name not in (DENSE, SPARSE)
 
 
-def measured(name: str, row: Row, out: Path) -> str:
+def measured(name: str, row: LiteratureRow, out: Path) -> str:
     """The line of a row."""
     return line(row, measure(name, row, out))
 

@@ -23,7 +23,7 @@ DATA = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data"))
 BIN = Path(sys.executable).parent
 
 
-class Row(NamedTuple):
+class MachineRow(NamedTuple):
     """A network: how to make it, how to compile it, thousands of cycles on the machine before, and the goal."""
 
     title: str
@@ -39,22 +39,22 @@ _DENSE = ("--scheme", "dense")
 _SIX = ("--scheme", "escalate", "--basis", "6", "--planes", "1")
 _LEVELS = ("--scheme", "escalate", "--basis", "6", "--scheme-option", "levels=4", "--rate", "0.5")
 
-ROWS: Mapping[str, Row] = {
-    "vgg-02": Row("VGG-16 CIFAR, V=6, d=.02", "vgg16_cifar", "0.02", _DENSE, "201.9", "58"),
-    "vgg-05": Row("VGG-16 CIFAR, V=6, d=.05", "vgg16_cifar", "0.05", _DENSE, "202.4", "58"),
-    "vgg-10": Row("VGG-16 CIFAR, V=6, d=.10", "vgg16_cifar", "0.1", _DENSE, "203.2", "58"),
-    "resnet18-cifar": Row("ResNet-18 CIFAR, V=6, d=.05", "resnet18_cifar", "0.05", _DENSE, "224", "75, then 58"),
-    "resnet18": Row("ResNet-18 at 224x224, V=6, d=.05", "resnet18", "0.05", _DENSE, "660", "330"),
-    "resnet20-dense": Row("ResNet-20, dense", "resnet20_cifar10", "", _DENSE, "72.9", "50", True),
-    "resnet20-v6": Row("ResNet-20, V=6", "resnet20_cifar10", "", _SIX, "49.8", "24", True),
-    "resnet20-levels": Row("ResNet-20, V=6 of levels 4", "resnet20_cifar10", "", _LEVELS, "49.8", "24", True),
-    "squeezenet": Row("SqueezeNet, dense", "squeezenet_imagenet_pruned", "", _DENSE, "1648", "1000"),
-    "mobilenetv2": Row("MobileNetV2, dense", "mobilenet_v2_imagenet", "", _DENSE, "1390", "700"),
+ROWS: Mapping[str, MachineRow] = {
+    "vgg-02": MachineRow("VGG-16 CIFAR, V=6, d=.02", "vgg16_cifar", "0.02", _DENSE, "201.9", "58"),
+    "vgg-05": MachineRow("VGG-16 CIFAR, V=6, d=.05", "vgg16_cifar", "0.05", _DENSE, "202.4", "58"),
+    "vgg-10": MachineRow("VGG-16 CIFAR, V=6, d=.10", "vgg16_cifar", "0.1", _DENSE, "203.2", "58"),
+    "resnet18-cifar": MachineRow("ResNet-18 CIFAR, V=6, d=.05", "resnet18_cifar", "0.05", _DENSE, "224", "75, then 58"),
+    "resnet18": MachineRow("ResNet-18 at 224x224, V=6, d=.05", "resnet18", "0.05", _DENSE, "660", "330"),
+    "resnet20-dense": MachineRow("ResNet-20, dense", "resnet20_cifar10", "", _DENSE, "72.9", "50", True),
+    "resnet20-v6": MachineRow("ResNet-20, V=6", "resnet20_cifar10", "", _SIX, "49.8", "24", True),
+    "resnet20-levels": MachineRow("ResNet-20, V=6 of levels 4", "resnet20_cifar10", "", _LEVELS, "49.8", "24", True),
+    "squeezenet": MachineRow("SqueezeNet, dense", "squeezenet_imagenet_pruned", "", _DENSE, "1648", "1000"),
+    "mobilenetv2": MachineRow("MobileNetV2, dense", "mobilenet_v2_imagenet", "", _DENSE, "1390", "700"),
 }
 HEAD = ("network", "earlier, K cycles", "now", "goal", "uJ", "efficiency", "bound, K cycles", "binds", "top-1")
 
 
-def commands(name: str, row: Row, out: Path) -> list[list[str]]:
+def commands(name: str, row: MachineRow, out: Path) -> list[list[str]]:
     """Command lines that measure a row: they leave OUT/NAME.json, and the last one prints the accuracy if asked for."""
     stem, python = out / name, sys.executable
     calibration = stem.with_suffix(".npz")
@@ -77,7 +77,7 @@ def commands(name: str, row: Row, out: Path) -> list[list[str]]:
     return found
 
 
-def measure(name: str, row: Row, out: Path) -> tuple[dict[str, Any], str]:
+def measure(name: str, row: MachineRow, out: Path) -> tuple[dict[str, Any], str]:
     """Statistics of a row, and what its last command printed if that is an accuracy."""
     printed = ""
     for command in commands(name, row, out):
@@ -86,7 +86,7 @@ def measure(name: str, row: Row, out: Path) -> tuple[dict[str, Any], str]:
     return totals, printed.split("\n")[0].removeprefix("top-1").strip() if row.accuracy else ""
 
 
-def line(row: Row, totals: Mapping[str, Any], accuracy: str) -> str:
+def line(row: MachineRow, totals: Mapping[str, Any], accuracy: str) -> str:
     """A line of the table."""
     bound = totals["lower_bound"]
     values = (
@@ -103,7 +103,7 @@ def line(row: Row, totals: Mapping[str, Any], accuracy: str) -> str:
     return cells(values)
 
 
-def measured(name: str, row: Row, out: Path) -> str | None:
+def measured(name: str, row: MachineRow, out: Path) -> str | None:
     """The line of a row, None where its data are missing."""
     if not row.density and not (DATA / f"models/{row.network}.onnx").exists():
         return None

@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredModel:
     """`top1` as esc-emu prints it; totals of `--stats-json` and of the compiler's report; CPU seconds of escc."""
 
     top1: str
@@ -49,7 +49,7 @@ def run_commands(stem: Path, model: Path, calibration: Path, test: Path, options
     ]
 
 
-def measure(stem: Path, lines: Sequence[Sequence[str]], limit_s: float | None = None) -> Measured:
+def measure(stem: Path, lines: Sequence[Sequence[str]], limit_s: float | None = None) -> MeasuredModel:
     """What the command lines, of which the last ones are those of `run_commands`, find.
 
     Raises subprocess.TimeoutExpired if one takes more than `limit_s` seconds, CalledProcessError if one fails.
@@ -60,7 +60,7 @@ def measure(stem: Path, lines: Sequence[Sequence[str]], limit_s: float | None = 
         printed = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True, timeout=limit_s).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds[Path(line[0]).name] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(
+    return MeasuredModel(
         printed.split("(")[0].removeprefix("top-1").strip(),
         json.loads(Path(f"{stem}.json").read_text())["totals"],
         json.loads(Path(f"{stem}.report.json").read_text())["totals"],

@@ -32,7 +32,7 @@ LIMIT_S = 3600
 
 
 @dataclass(frozen=True)
-class Row:
+class SchemeRow:
     """A network, the name of the row's file without its ending, and the options of escc."""
 
     network: str
@@ -50,7 +50,7 @@ class Row:
         return RESULTS / self.network / f"{self.stem}.json"
 
 
-def rows() -> list[Row]:
+def rows() -> list[SchemeRow]:
     """Every network under every installed scheme, in each of its settings."""
     about = about_schemes()
     settings = [
@@ -59,14 +59,14 @@ def rows() -> list[Row]:
         for word, options in (about[scheme].settings if scheme in about else {"": ""}).items()
     ]
     networks = sorted(file.parent.name for file in RESULTS.glob(f"*/{FILE}"))
-    return [Row(network, stem, options) for network in networks for stem, options in settings]
+    return [SchemeRow(network, stem, options) for network in networks for stem, options in settings]
 
 
 def _filled(text: str, out: Path) -> str:
     return text.format(data=measured.DATA, out=out, python=sys.executable)
 
 
-def commands(row: Row, out: Path) -> tuple[list[list[str]], list[list[str]]]:
+def commands(row: SchemeRow, out: Path) -> tuple[list[list[str]], list[list[str]]]:
     """Command lines that prepare a network, into OUT/NETWORK, and those that measure the row."""
     network: dict[str, Any] = json.loads((RESULTS / row.network / FILE).read_text(encoding="utf-8"))
     folder = out / row.network
@@ -75,7 +75,7 @@ def commands(row: Row, out: Path) -> tuple[list[list[str]], list[list[str]]]:
     return prepare, measured.run_commands(folder / row.stem, model, calibration, test, row.options)
 
 
-def measure(row: Row, out: Path, limit_s: float) -> dict[str, Any]:
+def measure(row: SchemeRow, out: Path, limit_s: float) -> dict[str, Any]:
     """What is written of a row. A network whose test images are in OUT is not prepared again.
 
     A row of which a command takes longer than `limit_s` seconds has the entry `more_than_s` in place of its figures.
@@ -101,7 +101,7 @@ def measure(row: Row, out: Path, limit_s: float) -> dict[str, Any]:
     }
 
 
-def chosen(names: Sequence[str], known: Sequence[Row]) -> list[Row]:
+def chosen(names: Sequence[str], known: Sequence[SchemeRow]) -> list[SchemeRow]:
     """The rows that names of rows or networks stand for; all rows if there are none. Raises ValueError for others."""
     there = {row.name for row in known} | {row.network for row in known}
     if unknown := [name for name in names if name not in there]:

@@ -31,7 +31,7 @@ IMAGES = 4
 """Random images beside the network."""
 
 
-class Network:
+class NetworkBuilder:
     """A graph under construction. Layers keep the variance of their inputs near 1; their biases are random.
 
     `extent`: rows and columns of the input, of 3 channels; `bases`: virtual bases of a decomposed layer, of whose
@@ -125,7 +125,7 @@ class Network:
         return self._rng.normal(0, 1, (IMAGES, 3, self.extent, self.extent)).astype(np.float32)
 
 
-def vgg16(net: Network) -> onnx.ModelProto:
+def vgg16(net: NetworkBuilder) -> onnx.ModelProto:
     """VGG-16 with one fully connected layer, as it is used for CIFAR-10: Simonyan and Zisserman, 2015."""
     x = net.dense("image", 3, 64, 3)
     c = 64
@@ -138,7 +138,7 @@ def vgg16(net: Network) -> onnx.ModelProto:
     return net.finish(net.classifier(x, c, 10), 10)
 
 
-def _resnet18(net: Network, x: str, classes: int) -> onnx.ModelProto:
+def _resnet18(net: NetworkBuilder, x: str, classes: int) -> onnx.ModelProto:
     """The four stages of ResNet-18 and the classifier behind a stem: He et al., 2016."""
     c = 64
     for k in (64, 128, 256, 512):
@@ -151,17 +151,17 @@ def _resnet18(net: Network, x: str, classes: int) -> onnx.ModelProto:
     return net.finish(net.classifier(x, c, classes), classes)
 
 
-def resnet18_cifar(net: Network) -> onnx.ModelProto:
+def resnet18_cifar(net: NetworkBuilder) -> onnx.ModelProto:
     """ResNet-18 for images of 32x32: a 3x3 stem without pooling."""
     return _resnet18(net, net.dense("image", 3, 64, 3), 10)
 
 
-def resnet18(net: Network) -> onnx.ModelProto:
+def resnet18(net: NetworkBuilder) -> onnx.ModelProto:
     """ResNet-18 for images of 224x224."""
     return _resnet18(net, net.max_pool(net.dense("image", 3, 64, 7, 2), 3, 2, 1), 1000)
 
 
-def resnet50(net: Network) -> onnx.ModelProto:
+def resnet50(net: NetworkBuilder) -> onnx.ModelProto:
     """ResNet-50 for images of 224x224, strides in the 3x3 convolutions."""
     x = net.max_pool(net.dense("image", 3, 64, 7, 2), 3, 2, 1)
     c = 64
@@ -176,7 +176,7 @@ def resnet50(net: Network) -> onnx.ModelProto:
     return net.finish(net.classifier(x, c, 1000), 1000)
 
 
-NETWORKS: Mapping[str, tuple[int, Callable[[Network], onnx.ModelProto]]] = {
+NETWORKS: Mapping[str, tuple[int, Callable[[NetworkBuilder], onnx.ModelProto]]] = {
     "vgg16_cifar": (32, vgg16),
     "resnet18_cifar": (32, resnet18_cifar),
     "resnet18": (224, resnet18),
@@ -188,7 +188,7 @@ NETWORKS: Mapping[str, tuple[int, Callable[[Network], onnx.ModelProto]]] = {
 def generate(network: str, bases: int, density: float, seed: int, kept: float = 1.0) -> tuple[onnx.ModelProto, F]:
     """A network and images for it. Raises KeyError for a network that there is none of."""
     extent, build = NETWORKS[network]
-    net = Network(extent, bases, density, seed, kept)
+    net = NetworkBuilder(extent, bases, density, seed, kept)
     return build(net), net.images()
 
 

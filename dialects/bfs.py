@@ -1,5 +1,4 @@
-"""The `bfs` dialect: Basis-First streaming. A program of layers; a layer is a loop nest of tile operations on
-scratchpads.
+"""The `bfs` dialect: Basis-First streaming. Programs of layers, which are loop nests of tile operations on scratchpads.
 
 Tile operations name *what* they touch by half-open ranges `[%y : %h]` (first index and extent) in the coordinates of
 the tensors; *where* it lies follows from what their buffers hold. A load fills the next instance of its buffer (one
@@ -486,17 +485,6 @@ class ResidentOp(IRDLOperation):
 
 Bfs = Dialect(
     "bfs",
-    [
-        TensorOp,
-        ConstantOp,
-        InputOp,
-        OutputOp,
-        ProgramOp,
-        BandsOp,
-        LayerOp,
-        BufferOp,
-        ResidentOp,
-        *operations("bfs"),
-    ],
+    [TensorOp, ConstantOp, InputOp, OutputOp, ProgramOp, BandsOp, LayerOp, BufferOp, ResidentOp, *operations("bfs")],
     [BufferType],
 )

@@ -48,7 +48,7 @@ state="$ESCC_BLOCKS_STATE"
 
 
 @dataclass
-class Command:
+class ShellCommand:
     """A command and what it must print (None: anything)."""
 
     text: str
@@ -56,13 +56,13 @@ class Command:
 
 
 @dataclass
-class Block:
+class CommandBlock:
     """A command block; `line` is the number of its opening fence, `end` that of its closing one (from 1)."""
 
     path: Path
     line: int
     end: int
-    commands: list[Command] = field(default_factory=list[Command])
+    commands: list[ShellCommand] = field(default_factory=list[ShellCommand])
     tolerance: float | None = None
 
     @property
@@ -71,9 +71,9 @@ class Block:
         return f"{self.path.name}:{self.line}"
 
 
-def parse(path: Path) -> list[Block]:
+def parse(path: Path) -> list[CommandBlock]:
     """The ```sh and ```console blocks of a Markdown file, in order. Raises ValueError for output before any command."""
-    blocks: list[Block] = []
+    blocks: list[CommandBlock] = []
     lines = path.read_text(encoding="utf-8").splitlines()
     at = 0
     while at < len(lines):
@@ -84,23 +84,23 @@ def parse(path: Path) -> list[Block]:
         end = next(i for i in range(at + 1, len(lines)) if lines[i].rstrip() == "```")
         body = lines[at + 1 : end]
         if fence[1] == "sh":
-            blocks.append(Block(path, at + 1, end + 1, [Command("\n".join(body))]))
+            blocks.append(CommandBlock(path, at + 1, end + 1, [ShellCommand("\n".join(body))]))
         elif fence[1] == "console":
             tolerance = int(fence[2]) / 100 if fence[2] else None
-            blocks.append(Block(path, at + 1, end + 1, list(_console(body, f"{path}:{at + 1}")), tolerance))
+            blocks.append(CommandBlock(path, at + 1, end + 1, list(_console(body, f"{path}:{at + 1}")), tolerance))
         at = end + 1
     return blocks
 
 
-def _console(body: Sequence[str], where: str) -> Iterator[Command]:
-    command: Command | None = None
+def _console(body: Sequence[str], where: str) -> Iterator[ShellCommand]:
+    command: ShellCommand | None = None
     for line in body:
         if command is not None and not command.expected and command.text.endswith("\\"):
             command.text += "\n" + line
         elif line.startswith("$ "):
             if command is not None:
                 yield command
-            command = Command(line[2:], [])
+            command = ShellCommand(line[2:], [])
         elif command is None or command.expected is None:
             raise ValueError(f"{where}: output before the first command")
         else:
@@ -168,7 +168,7 @@ def data_folder() -> Path | None:
     return folder if (folder / "models").is_dir() else None
 
 
-def skip_reason(block: Block) -> str | None:
+def skip_reason(block: CommandBlock) -> str | None:
     """Why a block is not run here, None if it is."""
     text = "\n".join(c.text for c in block.commands)
     if _SETUP.search(text):
@@ -196,7 +196,7 @@ def prepare(scratch: Path) -> dict[str, str]:
     return env
 
 
-def run(command: Command, scratch: Path, env: dict[str, str]) -> list[str]:
+def run(command: ShellCommand, scratch: Path, env: dict[str, str]) -> list[str]:
     """Lines that a command prints. Raises ValueError with its output if it fails."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", _SHELL.format(command=command.text)],

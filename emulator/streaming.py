@@ -1,7 +1,7 @@
-"""Cycle model of conv.esc: positions stream past the blocks, their FIFOs, register sets, slices and the adder tree.
+"""Cycle model of decomposed convolutions: positions stream past blocks, FIFOs, register sets, slices and adder tree.
 
 Time is counted from the moment the first position may be broadcast: the coefficients of the first step have been
-expanded by then. Per row group (docs/performance.md, "conv.esc"):
+expanded by then. Per row group (docs/performance.md):
 
 - A *step* is a pass (output channels, some for each block) and a round (bases, one for each working slice) within it.
   In every step all needed positions stream past the blocks, in row-major order.

@@ -58,7 +58,7 @@ _MOST_AXES = 5
 
 
 @dataclass(frozen=True)
-class Row:
+class Deviation:
     """Deviation of one node: maximum and mean of |value - reference|; `step` is the quantisation step (0: float)."""
 
     node: str
@@ -106,7 +106,7 @@ class Verification:
         self._rounded = _rounded(module, first) if self._float is not None else None
         self._exact = None if level_of(module) == "onnx" else first
         self._layers: dict[str, str] = {}
-        self._tables: list[tuple[str, list[Row]]] = []
+        self._tables: list[tuple[str, list[Deviation]]] = []
         self._agreeing: list[str] = []
         self._warnings: list[str] = []
         self._fault = ""
@@ -341,12 +341,12 @@ def _real(value: Array, scale: float | None) -> Array:
     return np.moveaxis(value.astype(np.float64) * scale, -1, 1)
 
 
-def _deviations(values: Values, reference: Values, any_layout: bool = False) -> list[Row]:
+def _deviations(values: Values, reference: Values, any_layout: bool = False) -> list[Deviation]:
     """Deviation of every node that both sides know, in order of `reference`; shapes may differ by axes of size 1.
 
     `any_layout`: the axes of a value may have another order too, and the one that comes nearest counts.
     """
-    rows: list[Row] = []
+    rows: list[Deviation] = []
     for node, (op, wanted, _) in reference.by_node.items():
         if node not in values.by_node:
             continue
@@ -360,7 +360,9 @@ def _deviations(values: Values, reference: Values, any_layout: bool = False) -> 
             continue
         difference = min((np.abs(x.reshape(-1) - flat) for x in candidates), key=lambda d: float(d.sum()))
         largest = float(np.abs(wanted).max(initial=0.0))
-        rows.append(Row(node, op, float(difference.max(initial=0.0)), float(difference.mean()), scale or 0.0, largest))
+        rows.append(
+            Deviation(node, op, float(difference.max(initial=0.0)), float(difference.mean()), scale or 0.0, largest)
+        )
     return rows
 
 
@@ -372,14 +374,14 @@ def _other_shapes(values: Values, reference: Values) -> str:
     return ""
 
 
-def _output_rows(values: Values, reference: Values) -> list[Row]:
+def _output_rows(values: Values, reference: Values) -> list[Deviation]:
     """Deviation of every output, in exactly the order of the model."""
-    rows: list[Row] = []
+    rows: list[Deviation] = []
     for index, (found, wanted) in enumerate(zip(values.outputs, reference.outputs, strict=True)):
         difference = np.abs(found.astype(np.float64) - wanted)
         largest = float(np.abs(wanted).max(initial=0.0))
         rows.append(
-            Row(f"output {index}", "", float(difference.max(initial=0.0)), float(difference.mean()), 0.0, largest)
+            Deviation(f"output {index}", "", float(difference.max(initial=0.0)), float(difference.mean()), 0.0, largest)
         )
     return rows
 
@@ -431,11 +433,11 @@ def _unequal(found: Array, wanted: Array) -> str:
     return f"differs in {count} of {found.size} values; first at {list(at)}: {found[at]}, expected {wanted[at]}"
 
 
-def _named(row: Row) -> str:
+def _named(row: Deviation) -> str:
     return f"node '{row.node}' ({row.op})" if row.op else row.node
 
 
-def _table(rows: Sequence[Row], layers: Mapping[str, str]) -> TextTable:
+def _table(rows: Sequence[Deviation], layers: Mapping[str, str]) -> TextTable:
     """Deviations by node. The last node of a layer is called like the layer, as in statistics, report and trace."""
     heads = (("max |d|", ""), ("mean |d|", ""), ("max", "steps"), ("mean", "steps"), ("mean/max", "%"))
     columns = [TextColumn("node", text=True), *(TextColumn(*head) for head in heads)]

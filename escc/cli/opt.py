@@ -19,6 +19,8 @@ from isa.text import printable
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
+    from passes.pipelines import Registry
+
 DESCRIPTION = "Read IR text of any level, run passes over it, print the result. Everything of xdsl-opt works here too."
 
 
@@ -48,7 +50,6 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
     from escc.driver import provenance, record
     from escc.irtext import TextParser, check_order, checked_text, has_locations, parser_faults
     from escc.universe import multiverse
-    from passes.pipelines import parse
 
     class EscOpt(xDSLOptMain):
         collected = _Collected()
@@ -75,16 +76,11 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             passes.help = _passes_help(self.available_passes)
 
         def setup_pipeline(self) -> None:
-            for title, path in (("input_file", self.args.input_file), ("-o", self.args.output_file)):
-                if path == "":
-                    CommandParser("esc-opt", DESCRIPTION).error(f"argument {title}: expected the name of a file")
+            _check_names(self.args.input_file, self.args.output_file)
             if self.args.input_file == "-":
                 self.args.input_file = None
             names.append(self.args.input_file or "-")
-            try:
-                parse(self.available_passes, self.args.passes)
-            except UserError as e:
-                CommandParser("esc-opt", DESCRIPTION).error("; ".join(e.causes))
+            _check_passes(self.available_passes, self.args.passes)
             super().setup_pipeline()
             _note_files(files, self.args.input_file, self.args.output_file)
 
@@ -123,6 +119,23 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             tool.run()
         if tool.args.output_file is not None:
             write_output(tool.args.output_file, tool.collected.getvalue())
+
+
+def _check_passes(available: Registry, text: str) -> None:
+    """End with a usage error if a pipeline names no pass, or options that it does not have."""
+    from passes.pipelines import parse
+
+    try:
+        parse(available, text)
+    except UserError as e:
+        CommandParser("esc-opt", DESCRIPTION).error("; ".join(e.causes))
+
+
+def _check_names(source: str | None, target: str | None) -> None:
+    """End with a usage error if the name of a file is empty; None is a stream."""
+    for title, path in (("input_file", source), ("-o", target)):
+        if path == "":
+            CommandParser("esc-opt", DESCRIPTION).error(f"argument {title}: expected the name of a file")
 
 
 def _passes_help(available: Iterable[str]) -> str:

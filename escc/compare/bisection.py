@@ -14,7 +14,7 @@ _MOST_TRIALS = 7
 
 
 @dataclass(frozen=True)
-class Trial:
+class RateTrial:
     """A price that was tried: points of accuracy that it loses, and a line about it."""
 
     rate: float
@@ -22,13 +22,13 @@ class Trial:
     text: str
 
 
-def find_rate(limit: float, trial: Callable[[float], Trial], precision: float) -> Trial:
+def find_rate(limit: float, trial: Callable[[float], RateTrial], precision: float) -> RateTrial:
     """The trial nearest to a limit of points that keeps it, up to a factor `precision` of its price.
 
     Points rise with the price but for some noise. Raises UserError if no price keeps the limit.
     """
-    safe: Trial | None = None
-    unsafe: Trial | None = None
+    safe: RateTrial | None = None
+    unsafe: RateTrial | None = None
     rate, last = FIRST_RATE, None
     for _ in range(_MOST_TRIALS):
         if not LEAST_RATE <= rate <= MOST_RATE:
@@ -50,7 +50,7 @@ def find_rate(limit: float, trial: Callable[[float], Trial], precision: float) -
     return safe
 
 
-def _between(limit: float, safe: Trial, unsafe: Trial) -> float:
+def _between(limit: float, safe: RateTrial, unsafe: RateTrial) -> float:
     """A rate between two, where a straight line over the logarithms meets the limit, not too near to either end."""
     share = 0.5
     if safe.value > 0 and limit > 0 and unsafe.value > safe.value:

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from escc.baselines.work import LayerWork
 from escc.compare.baselines import Weighted, weighted
-from escc.compare.bisection import Trial, find_rate
+from escc.compare.bisection import RateTrial, find_rate
 from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of
 from escc.compare.works import layer_works
 from escc.compress.pruning import Pruner
@@ -47,7 +47,7 @@ def pruned(
     modules: dict[float, ModuleOp] = {}
     what = "of answers changed" if data.labels is None else "of top-1"
 
-    def trial(rate: float) -> Trial:
+    def trial(rate: float) -> RateTrial:
         rate = float(f"{rate:.3g}")
         module, left = pruner.at(rate)
         answers = answers_of(module, data.classified)
@@ -56,7 +56,7 @@ def pruned(
         modules[rate] = module
         text = f"pruned at price {rate:g}: {left.weight_density:.1%} of the weights kept, {lost:.2f} points {what} lost"
         announce(text)
-        return Trial(rate, lost, text)
+        return RateTrial(rate, lost, text)
 
     found = find_rate(max_drop, trial, _PRECISION) if price is None else trial(price)
     module = modules[found.rate]

@@ -32,7 +32,7 @@ from escc.training.data import Preprocessing, TrainingSamples
 from escc.training.network import Network
 from escc.training.session import Session, compile_program
 from escc.training.straight_through import DecomposedConv
-from examples.cifar10.compress_training import Plan, Stage, Training, integers, match_statistics
+from examples.cifar10.compress_training import ClockedPlan, ClockedTraining, Stage, integers, match_statistics
 from examples.cifar10.images import DATA, ROOT, Mixture, load, without_copies
 from examples.cifar10.ternary_start import decompose
 from isa.target import load_target
@@ -132,8 +132,8 @@ def train(args: argparse.Namespace) -> None:
         for ratio, share in zip(args.ratios, shares, strict=True)
     ]
     seconds = 60 * args.minutes - (time.monotonic() - began if args.from_start else 0)
-    plan = Plan(stages, seconds, args.batch, args.lr, args.temperature, args.label_weight, args.every, args.seed)
-    training = Training(network, teacher, mixture, held, inputs, plan)
+    plan = ClockedPlan(stages, seconds, args.batch, args.lr, args.temperature, args.label_weight, args.every, args.seed)
+    training = ClockedTraining(network, teacher, mixture, held, inputs, plan)
     match_statistics(network, teacher, inputs(clean.pixels(0, _CALIBRATION)))
     tops = f"{training.accuracy(True):.4f} of the held-out and {training.accuracy(True, test):.4f} of the test images"
     print(

@@ -1,9 +1,9 @@
-"""Training of decomposed networks by the clock, to one number of bytes after another, all on one device.
+"""ClockedTraining of decomposed networks by the clock, to one number of bytes after another, all on one device.
 
 Gradients, probes and the worth of coefficients are those of `escc.training`. Its `Trainer` goes by epochs instead, so
 that equal plans give equal results; its `Sparsity` moves latent coefficients by their curvature and chooses among them
 on the CPU. Here the clock decides about the learning rate and the budget, Adam moves all parameters alike, and
-`Selection` stays on the device, where counts are float32. The figures of docs/results.md were measured with this loop.
+`DeviceSelection` stays on the device, where counts are float32. This loop gave the figures of docs/results.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClockedPlan:
     """What a training is asked to do, in `seconds`."""
 
     stages: Sequence[Stage]
@@ -61,7 +61,7 @@ class Plan:
     seed: int
 
 
-class Selection:
+class DeviceSelection:
     """Which coefficients of a network stay, chosen on the device that it lies on.
 
     As in `escc.training.coefficient_budget`: a coefficient is worth its squared latent value times its curvature and
@@ -159,19 +159,19 @@ class _Counts:
         return cls((size * entropy + count) / 8 * (count > 0), taps * bases + PARAMETER_BYTES * rows)
 
 
-class Training:
+class ClockedTraining:
     """A decomposed network that learns from its dense 8-bit self."""
 
     def __init__(
         self, network: Network, teacher: Network, mixture: Mixture, held: Images, inputs: Callable[[Tensor], Tensor],
-        plan: Plan,
+        plan: ClockedPlan,
     ) -> None:  # fmt: skip
         self.network, self.teacher, self._mixture, self._held = network, teacher, mixture, held
         self._inputs, self._plan = inputs, plan
         self.device = held.y.device
         self._modules = [cast(DecomposedConv, layer.module) for layer in network.decomposed]
         self.sparsity = Sparsity(network)
-        self.selection = Selection(network, self.sparsity)
+        self.selection = DeviceSelection(network, self.sparsity)
         on_gpu = self.device.type == "cuda"
         self._distillation = Distillation(network, teacher, self.sparsity, plan.temperature, plan.labels, bf16=on_gpu)
         kinds: dict[str, list[torch.nn.Parameter]] = {}

@@ -40,7 +40,7 @@ class PixelConv(nn.Conv2d):
         return plain
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Residual block: two 3x3 convolutions; a strided one has a 1x1 convolution on its shortcut.
 
     The shortcut has a bias, or where it is `normalised` a BatchNorm2d.
@@ -65,7 +65,7 @@ class Block(nn.Module):
         return self.relu2(y + self.shortcut(x))
 
 
-class Network(nn.Module, ABC):
+class CifarNetwork(nn.Module, ABC):
     """A stem on pixels, what a subclass puts in between, a mean over all positions, and a fully connected layer."""
 
     def __init__(self, first: int, last: int) -> None:
@@ -91,21 +91,21 @@ class Network(nn.Module, ABC):
             self.stem = self.stem.folded()
 
 
-class ResNet8(Network):
+class ResNet8(CifarNetwork):
     """MLPerf-Tiny's: three stages of 16, 32 and 64 channels, one residual block each."""
 
     def __init__(self) -> None:
         super().__init__(16, 64)
-        self.stage1 = Block(16, 16, 1)
-        self.stage2 = Block(16, 32, 2)
-        self.stage3 = Block(32, 64, 2)
+        self.stage1 = ResidualBlock(16, 16, 1)
+        self.stage2 = ResidualBlock(16, 32, 2)
+        self.stage3 = ResidualBlock(32, 64, 2)
 
     def features(self, x: Tensor) -> Tensor:
         """Activations [N, 16, H, W] -> [N, 64, H / 4, W / 4]."""
         return self.stage3(self.stage2(self.stage1(x)))
 
 
-class ResNet(Network):
+class ResNet(CifarNetwork):
     """Stages of residual blocks; each stage after the first halves the extent in its first block."""
 
     def __init__(self, widths: tuple[int, ...], blocks: int) -> None:
@@ -113,7 +113,7 @@ class ResNet(Network):
         inputs = (widths[0], *widths[:-1])
         self.stages = nn.Sequential(
             *(
-                Block(before if block == 0 else width, width, 2 if stage and block == 0 else 1, normalised=True)
+                ResidualBlock(before if block == 0 else width, width, 2 if stage and block == 0 else 1, normalised=True)
                 for stage, (before, width) in enumerate(zip(inputs, widths, strict=True))
                 for block in range(blocks)
             )
@@ -124,7 +124,7 @@ class ResNet(Network):
         return self.stages(x)
 
 
-class VGG16(Network):
+class VGG16(CifarNetwork):
     """Thirteen 3x3 convolutions in five groups; the extent is halved between the groups."""
 
     def __init__(self) -> None:
@@ -143,17 +143,17 @@ class VGG16(Network):
         return self.layers(x)
 
 
-def resnet20() -> Network:
+def resnet20() -> CifarNetwork:
     """Three stages of 16, 32 and 64 channels, three blocks each; 1x1 convolutions on strided shortcuts."""
     return ResNet((16, 32, 64), 3)
 
 
-def resnet18() -> Network:
+def resnet18() -> CifarNetwork:
     """Four stages of 64, 128, 256 and 512 channels, two blocks each."""
     return ResNet((64, 128, 256, 512), 2)
 
 
-NETWORKS: Mapping[str, Callable[[], Network]] = {
+NETWORKS: Mapping[str, Callable[[], CifarNetwork]] = {
     "resnet8": ResNet8,
     "resnet20": resnet20,
     "resnet18": resnet18,

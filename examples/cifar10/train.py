@@ -85,7 +85,7 @@ def side_of(progress: float, smallest: int) -> int:
 
 
 @dataclass
-class Clock:
+class TrainingClock:
     """How far a training of `epochs` epochs of `steps` steps is; with `minutes`, time decides."""
 
     epochs: int
@@ -125,7 +125,7 @@ class Training:
             nesterov=True,
         )
         self.epoch = 0
-        self.clock = Clock(args.epochs, len(self.mixture) // args.batch_size, args.minutes, time.monotonic())
+        self.clock = TrainingClock(args.epochs, len(self.mixture) // args.batch_size, args.minutes, time.monotonic())
         if args.checkpoint.exists():
             self._restore()
 

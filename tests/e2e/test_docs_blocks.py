@@ -90,5 +90,5 @@ def test_blocks_that_set_up_the_checkout_are_not_run(tmp_path: Path) -> None:
     texts = {"make demo": True, "git clone x": True, "pip install -e .": True, "python -m venv v": True}
     texts |= {"pip install --no-index x": False, "escc m.onnx": False, "echo make": False}
     for text, skipped in texts.items():
-        block = blocks.Block(tmp_path, 1, 3, [blocks.Command(text)])
+        block = blocks.CommandBlock(tmp_path, 1, 3, [blocks.ShellCommand(text)])
         assert (blocks.skip_reason(block) is not None) == skipped, text
