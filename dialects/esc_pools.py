@@ -74,7 +74,7 @@ class MaxPoolOp(ChannelwiseOp):
 
     def compute(self, args: Sequence[Array]) -> Array:
         window = (ints(self.kernel), ints(self.strides), ints(self.pads))
-        return reference.max_pool(args[0], *window, extent_of(self.output))
+        return reference.window_maxima(args[0], *window, extent_of(self.output))
 
     def zero_channels(self, zero: Mapping[SSAValue, Mask]) -> Mask:
         return zero[self.input]

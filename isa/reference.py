@@ -301,7 +301,9 @@ def requantize(
     return add(q, residual, addition)
 
 
-def max_pool(x: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], out: Sequence[int]) -> Array:
+def window_maxima(
+    x: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], out: Sequence[int]
+) -> Array:
     """Maximum over the valid positions of each window; `out` [OH, OW]. Returns [N,OH,OW,C] of the dtype of `x`."""
     padded = _window_input(x, kernel, strides, pads, out, int(np.iinfo(x.dtype).min))
     best = _tap(padded, 0, 0, strides, out).copy()

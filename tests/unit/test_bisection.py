@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escc.compare.bisection import LEAST_RATE, MOST_RATE, Trial, find_rate
+from escc.compare.bisection import LEAST_RATE, MOST_RATE, RateTrial, find_rate
 from isa.errors import UserError
 
 
@@ -17,9 +17,9 @@ def test_the_rate_found_keeps_the_limit_and_is_near_it(crossing: float, slope: f
     """Measurements that follow a power law cross the limit at 10^crossing."""
     tried: list[float] = []
 
-    def trial(rate: float) -> Trial:
+    def trial(rate: float) -> RateTrial:
         tried.append(rate)
-        return Trial(rate, 100.0 * (rate / 10**crossing) ** slope, "")
+        return RateTrial(rate, 100.0 * (rate / 10**crossing) ** slope, "")
 
     found = find_rate(100.0, trial, 1.2)
     assert found.value <= 100.0 and LEAST_RATE <= found.rate <= MOST_RATE
@@ -29,8 +29,8 @@ def test_the_rate_found_keeps_the_limit_and_is_near_it(crossing: float, slope: f
 
 def test_a_limit_that_nothing_keeps_is_refused() -> None:
     with pytest.raises(UserError, match=r"--max-drop 5 cannot be kept: the best found is rate"):
-        find_rate(5, lambda rate: Trial(rate, 9.0, f"rate {rate:g}"), 1.2)
+        find_rate(5, lambda rate: RateTrial(rate, 9.0, f"rate {rate:g}"), 1.2)
 
 
 def test_a_limit_that_everything_keeps_takes_a_high_price() -> None:
-    assert find_rate(5, lambda rate: Trial(rate, 1.0, ""), 1.2).rate > 100
+    assert find_rate(5, lambda rate: RateTrial(rate, 1.0, ""), 1.2).rate > 100
