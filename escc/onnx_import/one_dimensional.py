@@ -20,11 +20,14 @@ _FIRST = {"kernel_shape": [1], "strides": [1], "dilations": [1], "output_padding
 
 
 def is_one_dimensional(node: Node) -> bool:
-    """Whether a node is one of a map, on [N,C,L]."""
-    value = node.input(0)
-    if value is None or value.ssa is None or value.shape is None or len(value.shape) != 3:
+    """Whether a node is one of a map, on [N,C,L]: all that it reads of the model's input has that rank."""
+    given = [value for value in node.inputs if value is not None]
+    computed = [value for value in given if value.const is None]
+    if node.op_type not in (*_WINDOWS, *_MAPS, *_BROADCAST) or not computed:
         return False
-    return node.op_type in (*_WINDOWS, *_MAPS, *_BROADCAST)
+    if not all(value.ssa is not None and value.shape is not None and len(value.shape) == 3 for value in computed):
+        return False
+    return node.op_type not in _BROADCAST or all(value.shape is not None and len(value.shape) <= 3 for value in given)
 
 
 def on_maps(e: Emitter, node: Node) -> Node:

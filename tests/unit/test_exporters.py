@@ -19,6 +19,7 @@ import escc
 from escc.report import LayerReport
 from isa.container import read_elf
 
+Array = np.ndarray[Any, np.dtype[np.float32]]
 X = np.random.default_rng(5).standard_normal((4, 3, 16, 16)).astype(np.float32)
 
 
@@ -126,12 +127,21 @@ def normalising(torch: Any) -> Any:
     return Normalising()
 
 
-def export(torch: Any, network: Any, path: Path, **options: Any) -> onnx.ModelProto:
+def signals(torch: Any) -> Any:
+    """Layers of one dimension."""
+    nn = torch.nn
+    first = (nn.Conv1d(3, 8, 7, stride=2, padding=3, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(3, 2, 1))
+    second = (nn.Conv1d(8, 16, 3, padding=2, dilation=2), nn.Hardswish(), nn.ConvTranspose1d(16, 8, 4, 2, 1))
+    third = (nn.PReLU(8), nn.Conv1d(8, 8, 3, groups=8), nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    return nn.Sequential(*first, *second, *third, nn.Linear(8, 5))
+
+
+def export(torch: Any, network: Any, x: Array, path: Path, **options: Any) -> onnx.ModelProto:
     """Write a network as ONNX, quietly; the file without what stands beside it."""
     names = {"input_names": ["input"], "output_names": ["output"]}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network, (torch.from_numpy(X[:1]),), str(path), **names, **options)
+        torch.onnx.export(network, (torch.from_numpy(x[:1]),), str(path), **names, **options)
     return onnx.load(path, load_external_data=False)
 
 
@@ -150,25 +160,27 @@ def as_function(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-@pytest.mark.parametrize("make", [classifier, segmenter, rearranging, normalising], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [classifier, segmenter, rearranging, normalising, signals], ids=lambda make: make.__name__
+)
 def test_both_exporters_of_pytorch_give_the_same_layers(make: Callable[[Any], Any], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", minversion="2.5", reason="PyTorch from 2.5 on has both exporters")
     pytest.importorskip("onnxscript", reason="PyTorch's default exporter needs the package onnxscript")
     torch.manual_seed(0)
-    network = make(torch).eval()
-    export(torch, network, tmp_path / "script.onnx", dynamo=False)
-    beside = export(torch, network, tmp_path / "dynamo.onnx", dynamo=True, external_data=True)
+    network, x = make(torch).eval(), X.reshape(4, 3, -1) if make is signals else X
+    export(torch, network, x, tmp_path / "script.onnx", dynamo=False)
+    beside = export(torch, network, x, tmp_path / "dynamo.onnx", dynamo=True, external_data=True)
     assert any(t.data_location == TensorProto.EXTERNAL for t in beside.graph.initializer), "nothing stands beside it"
     onnx.save(as_function(beside), tmp_path / "function.onnx")
     script, dynamo, function = (
-        escc.compile(tmp_path / f"{name}.onnx", X, "dense") for name in ("script", "dynamo", "function")
+        escc.compile(tmp_path / f"{name}.onnx", x, "dense") for name in ("script", "dynamo", "function")
     )
     with torch.no_grad():
-        wanted = network(torch.from_numpy(X)).numpy()
-    assert np.abs(script.run(X) - wanted).mean() < 0.03 * np.abs(wanted).max()
+        wanted = network(torch.from_numpy(x)).numpy()
+    assert np.abs(script.run(x) - wanted).mean() < 0.03 * np.abs(wanted).max()
     for other in (dynamo, function):
         assert layers_of(other) == layers_of(script)
-        assert np.array_equal(other.run(X), script.run(X))
+        assert np.array_equal(other.run(x), script.run(x))
 
 
 def weights(*shape: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:

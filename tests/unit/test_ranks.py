@@ -64,7 +64,7 @@ CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
         [
             node("Sigmoid", ["x"], ["a"]),
             node("Add", ["x", "a"], ["q"]),
-            node("Mul", ["q", "half"], ["m"]),
+            node("Mul", ["half", "q"], ["m"]),
             node("Concat", ["m", "x"], ["y"], axis=1),
         ],
     ),
@@ -117,6 +117,12 @@ def test_the_backend_takes_a_batch_of_signals() -> None:
     x = random(4, 3, 30, seed=3)
     (found,) = EsccBackend.prepare(made("a classifier")).run([x])
     np.testing.assert_allclose(found, reference(made("a classifier"), x)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_of_fewer_dimensions_leaves_a_map_as_it_is() -> None:
+    """[C,1,1] beside [N,C,H,W] is no signal, whichever of them stands first."""
+    nodes = [node("Mul", ["three", "x"], ["m"]), node("Add", ["m", "three"], ["a"]), node("Mul", ["three", "a"], ["y"])]
+    check(model(nodes, [1, 3, 4, 5], {"three": random(3, 1, 1)}))
 
 
 def test_kernels_are_rows() -> None:
