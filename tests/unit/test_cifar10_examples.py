@@ -137,3 +137,12 @@ def test_the_means_are_those_of_the_file_that_the_command_wrote() -> None:
         (line,) = re.findall(rf"^{name} +(.*)$", log, re.MULTILINE)
         assert [v.strip() for v in values.split("|")] == line.split()
     assert "0.41 0.87413" in (DATA / "resnet18_pruned.log").read_text() and "87.41 %" in page
+
+
+def test_results_of_esc_compress_are_those_of_the_files_that_it_wrote() -> None:
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ResNet-(\d+), V = 6, level \d \| ([\d,]+) \| ([\d.]+)x \| ([\d.]+) %", page, re.MULTILINE)
+    assert rows
+    for number, size, ratio, top1 in rows:
+        log = (DATA / f"resnet{number}_trained.log").read_text()
+        assert f"{size} bytes of constants, {ratio}x smaller" in log and f"top-1 {top1} %" in log
