@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from emulator.display import SourceText
 from emulator.model import Model
 from emulator.model import load as load_model
+from escc.arguments import check_images, check_kinds, check_numbers
 from escc.errors import user_errors
 from isa.errors import UserError
 from isa.files import write_atomic
@@ -46,8 +46,6 @@ Kind: TypeAlias = Literal["onnx", "esc", "bfs", "eisa", "asm"]
 
 ONLY_INPUT = ""
 """What stands for the name of an only input."""
-
-_LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
 
 
 class Compiled(Model):
@@ -193,9 +191,10 @@ def compile(
     """
     numbers = {"max_drop": max_drop, "max_bytes": max_bytes, "max_cycles": max_cycles, "basis": basis}
     numbers |= {"planes": planes, "rate": rate, "cycle_rate": cycle_rate, "samples": samples, "seed": seed}
-    numbers["max_energy"] = max_energy
-    _check_numbers(numbers)
-    _check_images(image_mean, image_std, channel_order)
+    numbers |= {"max_energy": max_energy, "percentile": percentile}
+    check_kinds(scheme, target, scheme_options, input_shape, host_fallback, progress)
+    check_numbers(numbers)
+    check_images(image_mean, image_std, channel_order)
     from escc.compilation import CompileRequest, budget_of
     from escc.driver import ImageOptions
     from passes.pipelines import PipelineOptions
@@ -221,34 +220,6 @@ def compile(
         request.check_scheme_options()
         images = ImageOptions(tuple(map(float, image_mean)), tuple(map(float, image_std)), channel_order)
         return job.run(request, images, host_fallback, lambda text: progress(text) if progress and text else None)
-
-
-def _check_numbers(numbers: Mapping[str, object]) -> None:
-    """Raise UserError on numbers that the command line would refuse, and on more than one limit."""
-    causes: list[str] = []
-    for name, value in numbers.items():
-        if value is None:
-            continue
-        whole = name in _LEAST
-        least = _LEAST.get(name, 0)
-        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not fits or not least <= cast(float, value) < math.inf:
-            what = "an integer" if whole else "a number"
-            causes.append(f"{name} is {value!r}; requires {what} of at least {least:g}")
-    limits = [name for name in ("max_drop", "max_bytes", "max_cycles", "max_energy") if numbers[name] is not None]
-    if len(limits) > 1:
-        causes.append(f"{' and '.join(limits)} exclude each other; requires one limit")
-    if causes:
-        raise UserError(causes)
-
-
-def _check_images(mean: Sequence[float], std: Sequence[float], order: str) -> None:
-    if not all(map(math.isfinite, mean)) or not all(math.isfinite(s) and s != 0 for s in std):
-        raise UserError(
-            f"image_mean is {tuple(mean)}, image_std is {tuple(std)}; requires finite numbers, no divisor 0"
-        )
-    if order not in ("rgb", "bgr", ""):
-        raise UserError(f"channel_order is {order!r}; requires 'rgb' or 'bgr'")
 
 
 @dataclass

@@ -1,0 +1,79 @@
+"""What the arguments of `escc.compile` may be, judged before anything is read."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from isa.errors import UserError
+from isa.target import Target
+
+_LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
+"""Least values of what is an integer; all other numbers are at least 0."""
+_LIMITS = ("max_drop", "max_bytes", "max_cycles", "max_energy")
+
+
+def check_numbers(numbers: Mapping[str, object]) -> None:
+    """Raise UserError on numbers that the command line would refuse, and on more than one limit."""
+    causes: list[str] = []
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        whole = name in _LEAST
+        least = _LEAST.get(name, 0)
+        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not fits or not least <= cast(float, value) < math.inf:
+            what = "an integer" if whole else "a number"
+            causes.append(f"{name} is {value!r}; requires {what} of at least {least:g}")
+    limits = [name for name in _LIMITS if numbers[name] is not None]
+    if len(limits) > 1:
+        causes.append(f"{' and '.join(limits)} exclude each other; requires one limit")
+    if causes:
+        raise UserError(causes)
+
+
+def check_kinds(
+    scheme: object, target: object, scheme_options: object, input_shape: object, host_fallback: object, progress: object
+) -> None:
+    """Raise UserError on arguments of another kind than their type says; all of them at once."""
+    by_input = isinstance(input_shape, Mapping)
+    shapes = list(cast("Mapping[str, object]", input_shape).values()) if by_input else [input_shape]
+    wanted = [
+        ("scheme", scheme, isinstance(scheme, str), "the name of a scheme"),
+        ("target", target, isinstance(target, str | os.PathLike | Target), "a name, a file or an escc.Target"),
+        ("scheme_options", scheme_options, _is_optional_mapping(scheme_options), "values by the names of options"),
+        ("input_shape", input_shape, all(s is None or _is_list(s) for s in shapes), "extents, or these by input"),
+        ("host_fallback", host_fallback, isinstance(host_fallback, bool), "True or False"),
+        ("progress", progress, progress is None or callable(progress), "a function of one text"),
+    ]
+    causes = [f"{name} is {value!r}; requires {what}" for name, value, fits, what in wanted if not fits]
+    if causes:
+        raise UserError(causes)
+
+
+def check_images(mean: object, std: object, order: object) -> None:
+    """Raise UserError on what does not say how an image becomes an input."""
+    for name, values in (("image_mean", mean), ("image_std", std)):
+        numbers = list(cast("Iterable[object]", values)) if _is_list(values) else None
+        if numbers is None or not all(_is_number(x) and (x != 0 or name == "image_mean") for x in numbers):
+            what = "finite numbers" if name == "image_mean" else "finite numbers, no divisor 0"
+            raise UserError(f"{name} is {values!r}; requires {what}")
+    if order not in ("rgb", "bgr", ""):
+        raise UserError(f"channel_order is {order!r}; requires 'rgb' or 'bgr'")
+
+
+def _is_optional_mapping(value: object) -> bool:
+    return value is None or isinstance(value, Mapping)
+
+
+def _is_list(value: object) -> bool:
+    return hasattr(value, "__iter__") and hasattr(value, "__len__") and not isinstance(value, bytes | Mapping)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return not isinstance(value, str | bytes | bool) and math.isfinite(cast(float, value))
+    except TypeError:
+        return False
