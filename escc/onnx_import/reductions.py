@@ -16,6 +16,7 @@ from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_positions import DepthToSpaceOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
+from escc.onnx_import.limits import MAX_SPREAD
 from escc.onnx_import.node import Array, Node, Value, text
 
 
@@ -119,8 +120,14 @@ def reduces_maps(node: Node) -> str | None:
 
 
 def spread_taps(array: Array, dilations: Sequence[int], fill: Array) -> Array:
-    """Weights [M, C, kH, kW] with `fill` between the taps of the window."""
+    """Weights [M, C, kH, kW] with `fill` between the taps of the window. Raises ValueError if these are too many."""
     kh, kw = (((k - 1) * d + 1) for k, d in zip(array.shape[2:], dilations, strict=True))
+    values = math.prod((*array.shape[:2], kh, kw))
+    if values > MAX_SPREAD:
+        raise ValueError(
+            f"dilations={text(dilations)} make windows of {kh}x{kw}, {values:,} weights with the zeros between; requires "
+            f"at most {MAX_SPREAD:,}"
+        )
     wide = np.broadcast_to(fill, (*array.shape[:2], kh, kw)).astype(array.dtype).copy()
     wide[:, :, :: dilations[0], :: dilations[1]] = array
     return wide
