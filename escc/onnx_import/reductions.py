@@ -125,8 +125,8 @@ def spread_taps(array: Array, dilations: Sequence[int], fill: Array) -> Array:
     values = math.prod((*array.shape[:2], kh, kw))
     if values > MAX_SPREAD:
         raise ValueError(
-            f"dilations={text(dilations)} make windows of {kh}x{kw}, {values:,} weights with the zeros between; requires "
-            f"at most {MAX_SPREAD:,}"
+            f"dilations={text(dilations)} make windows of {kh}x{kw}, {values:,} weights with the zeros between; "
+            f"requires at most {MAX_SPREAD:,}"
         )
     wide = np.broadcast_to(fill, (*array.shape[:2], kh, kw)).astype(array.dtype).copy()
     wide[:, :, :: dilations[0], :: dilations[1]] = array
