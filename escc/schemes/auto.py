@@ -156,6 +156,7 @@ class _Auto:
 ABOUT = About(
     form="that of `escalate` or `dense`, whichever has the least error plus price",
     page="../compression.md#the-search",
+    settings={"": "", "all": "--forms all --rate 0.1 --cycle-rate 0.1"},
 )
 
 auto = _Auto()

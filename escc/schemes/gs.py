@@ -25,7 +25,7 @@ ABOUT = About(
     form="int8 weights, as many in each bank of a bundle of output channels; the others 0",
     page="sparse.md",
     read_by=("conv.gather",),
-    settings={"": "--scheme-option sparsity=0.7"},
+    settings={"": "--scheme-option sparsity=0.7", "budget": "--max-drop 1"},
 )
 
 SCHEME = PatternScheme(
