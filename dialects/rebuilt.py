@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseArrayBase, TensorType
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import operand_def, prop_def, result_def
+from xdsl.irdl import OptPropertyDef, operand_def, prop_def, result_def
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.attributes import i64_array, ints
@@ -55,6 +55,12 @@ class RebuiltConv2d(AccumulatorOp):
     def form_names(cls) -> set[str]:
         """The names in a form."""
         return {*cls.get_irdl_definition().properties} - {"strides", "pads"}
+
+    @classmethod
+    def needed_names(cls) -> set[str]:
+        """Those of them that every form has."""
+        known = cls.get_irdl_definition().properties
+        return {name for name in cls.form_names() if not isinstance(known[name], OptPropertyDef)}
 
     @classmethod
     def of_form(

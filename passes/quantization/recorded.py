@@ -28,7 +28,7 @@ def recorded(
     name = values.pop("operation", None)
     kinds = {op.name: op for op in esc.Esc.operations if issubclass(op, RebuiltConv2d)}
     kind = kinds.get(name.data) if isinstance(name, StringAttr) else None
-    if kind is not None and set(values) == kind.form_names():
+    if kind is not None and kind.needed_names() <= set(values) <= kind.form_names():
         found = kind.of_form(x, values, weight, strides, pads)
         if found is not None:
             return found

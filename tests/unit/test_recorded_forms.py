@@ -34,7 +34,7 @@ from isa.gather import Banking
 from isa.smartexchange import least_shift
 
 WINDOW = (1, 1), (1, 1, 1, 1)
-FORMS = ("circulant", "codebook", "own", "smartexchange")
+FORMS = ("circulant", "codebook", "fast", "own", "smartexchange")
 """Those that not all weights have; any weights can be gathered."""
 
 
@@ -46,8 +46,8 @@ def network(form: str, seed: int = 1) -> ModuleOp:
     op: RebuiltConv2d
     if form == "sparse":
         op = GatherConv2dOp(x, random_weights(seed, shape), *WINDOW, Banking(7, 4, 1))
-    elif form == "circulant":
-        op = CirculantConv2dOp(x, random_blocks(seed, shape, 4), 10, *WINDOW)
+    elif form in ("circulant", "fast"):
+        op = CirculantConv2dOp(x, random_blocks(seed, shape, 4), 10, *WINDOW, form == "fast")
     elif form == "codebook":
         op = CodebookConv2dOp(x, *random_codes(seed, shape, (3, 1), 20), *WINDOW)
     else:
