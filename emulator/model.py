@@ -60,6 +60,14 @@ class Model:
         self.program = program
         self.name = name
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or another process needs: the binary, from which all else follows."""
+        return {"binary": self.binary, "name": self.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.name = state["name"]
+        self.program = read_elf(state["binary"], self.name)
+
     def __repr__(self) -> str:
         ports = [
             ", ".join("x".join(map(str, p.shape)) for p in side) or "nothing" for side in (self.inputs, self.outputs)

@@ -66,6 +66,15 @@ class Compiled(Model):
         self._report = report
         self._levels = dict(levels or {})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The binary and what is known of the layers; the IR stays behind, as with a binary that is saved."""
+        return {**super().__getstate__(), "report": self._report}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._report = state["report"]
+        self._levels = {}
+
     @property
     def layers(self) -> list[LayerReport]:
         """A record for each layer, in the order in which they run: `pandas.DataFrame(compiled.layers)` takes the list.

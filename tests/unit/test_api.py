@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import subprocess
@@ -244,6 +245,18 @@ def test_the_emulator_alone_runs_a_binary(small: escc.Compiled, files: Path) -> 
     fresh(code, str(files / "m.bin"))
     assert emulator.load(files / "m.bin").run().tolist() == small.run().tolist()
     assert emulator.Error is escc.Error
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copied", "pickled"])
+def test_a_model_travels(small: escc.Compiled, again: Callable[[Any], Any]) -> None:
+    """To another process, say: what it computes and what is known of its layers, without the IR."""
+    found = again(small)
+    assert found.binary == small.binary and found.layers == small.layers and repr(found) == repr(small)
+    assert found.run(X[:2]).tolist() == small.run(X[:2]).tolist()
+    with pytest.raises(escc.Error, match="holds no IR of level esc"):
+        found.ir("esc")
+    plain = again(emulator.load(small.binary))
+    assert plain.run(X[:2]).tolist() == small.run(X[:2]).tolist()
 
 
 def test_targets_have_changed_fields(small: escc.Compiled, tmp_path: Path) -> None:
