@@ -40,6 +40,11 @@ class Usage:
         found = [int(np.count_nonzero(np.abs(fit.t) == m)) for m in magnitudes(level)]
         return Usage(fit.density, tuple(n / max(1, sum(found)) for n in found))
 
+    def at(self, level: int, density: float) -> Usage:
+        """What to expect of a similar fit of another density, and perhaps of another level."""
+        same = len(self.shares) == len(magnitudes(level))
+        return Usage(density, self.shares if same else _FIRST_SHARES[level])
+
     def priced(self, per_byte: float, settings: Settings) -> Settings:
         """The settings with prices of the bytes that an ideal code of independent coefficients takes."""
         surcharges = tuple(per_byte * float(log2(1 / max(share, _LEAST_SHARE))) / 8 for share in self.shares)

@@ -124,34 +124,58 @@ def most_bases(layer: ConvLayer, level: int) -> int:
     return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
 
 
-def asked_level(target: Target, options: SchemeOptions, default: int = 1) -> int:
-    """Greatest magnitude of a coefficient: what is asked for, else the default or the most that the target computes.
+def asked_levels(target: Target, options: SchemeOptions) -> tuple[int, ...]:
+    """Greatest magnitudes of a coefficient to choose from: the one asked for, else all that the target computes.
 
-    Raises UserError if it is not a level, or more than the target computes.
+    Raises UserError if what is asked for is not a level, or more than the target computes.
     """
     most = target.array.coefficient_level
-    text = options.own.get("levels", str(min(default, most)))
-    allowed = [str(level) for level in LEVELS if level <= most]
-    if text not in allowed:
+    allowed = tuple(level for level in LEVELS if level <= most)
+    text = options.own.get("levels")
+    if text is None:
+        return allowed
+    if text not in map(str, allowed):
         raise UserError(
             f"levels={text}: target '{target.name}' computes coefficients of magnitudes up to {most}",
-            f"--scheme-option levels=N, N one of {', '.join(allowed)}",
+            f"--scheme-option levels=N, N one of {', '.join(map(str, allowed))}",
         )
-    return int(text)
+    return (int(text),)
 
 
-def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
-    """Virtual bases where they are asked for, or else a good choice, and the level.
+def asked_level(target: Target, options: SchemeOptions) -> int:
+    """Greatest magnitude of a coefficient: what is asked for, else the most that the target computes.
+
+    Raises like `asked_levels`.
+    """
+    return asked_levels(target, options)[-1]
+
+
+def decomposition_levels(target: Target, options: SchemeOptions) -> tuple[int, ...]:
+    """Levels to choose from for a decomposition. Where planes are asked for but no level, these are ternary planes.
+
+    Raises like `asked_levels`.
+    """
+    planes = options.planes is not None and "levels" not in options.own
+    return (1,) if planes else asked_levels(target, options)
+
+
+def rung_of(layer: ConvLayer, options: SchemeOptions, level: int) -> Rung:
+    """Virtual bases where they are asked for, or else a good choice, for coefficients of magnitudes up to `level`.
 
     Virtual bases are planes times basis kernels, at most what makes sense for the kernel size. By default there are as
     many basis kernels as a kernel has taps, but no more than a block has slices if larger coefficients make up for
     these; and one plane (two for 1x1 kernels).
     """
     _, r, s, _ = layer.weights.shape
-    taps, array, level = r * s, layer.target.array, asked_level(layer.target, options)
+    taps, array = r * s, layer.target.array
     basis = options.basis or (taps if level == 1 else min(taps, array.slices))
     planes = (2 if taps == 1 else 1) if options.planes is None else options.planes
     return Rung(max(1, min(basis * planes, PLANES_OF_A_BYTE * taps)), level)
+
+
+def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
+    """That of the greatest of the levels to choose from."""
+    return rung_of(layer, options, decomposition_levels(layer.target, options)[-1])
 
 
 def pass_work(layer: ConvLayer, bases: int) -> int:
@@ -278,7 +302,7 @@ class Search:
         def following(index: int) -> Fit:
             old, new = ladder[at], ladder[index]
             density = best.density * old.bases / new.bases
-            return self.fit(new, QUICK, replace(Usage.of(best, old.level), density=density))
+            return self.fit(new, QUICK, Usage.of(best, old.level).at(new.level, density))
 
         while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -309,7 +333,10 @@ def tiled(layer: ConvLayer, form: AnyForm) -> AnyForm | None:
 class WithLevels:
     """Decorator of a scheme that reads the option `levels`."""
 
-    own_options: ClassVar[Mapping[str, str]] = {"levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: 1)"}
+    own_options: ClassVar[Mapping[str, str]] = {
+        "levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: the most that the target computes; 1 with "
+        "--planes)"
+    }
 
     def __init__(self, scheme: Callable[[ConvLayer, SchemeOptions], TernaryBasis | None]):
         self._scheme = scheme
@@ -317,7 +344,7 @@ class WithLevels:
     @staticmethod
     def check_options(options: SchemeOptions, target: Target) -> None:
         """Raise UserError for a level that the target does not compute."""
-        asked_level(target, options)
+        asked_levels(target, options)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return self._scheme(layer, options)

@@ -20,12 +20,12 @@ from escc.compress.schemes import (
     Prices,
     Rung,
     Search,
-    WithLevels,
-    asked_level,
+    asked_levels,
+    decomposition_levels,
     int8_of,
     most_bases,
     pass_work,
-    single_rung,
+    rung_of,
 )
 from isa.integers import ceil_div
 from isa.target import Target
@@ -46,22 +46,30 @@ Forms = list[TernaryBasis]
 
 
 def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
-    """Rungs of the level worth a look, the better fits last, and the one to begin with.
+    """Rungs worth a look, the better fits last, and the one to begin with.
 
     At equal bytes, more bases with sparser coefficients are often the better fit, so that there are rungs with as many
     bases as taps and more, among them as many as fill the last round of the slices. Where there are more taps than
     slices, the search begins with as many bases as slices, which take a single round.
+
+    If the level may be chosen, the fewest bases are worth every level. More bases are worth the greatest one alone,
+    because with smaller coefficients they are about as good as fewer bases with larger ones.
     """
     _, r, s, _ = layer.weights.shape
-    taps, array, level = r * s, layer.target.array, asked_level(layer.target, options)
+    taps, array, levels = r * s, layer.target.array, decomposition_levels(layer.target, options)
+    few = min(taps, array.slices)
+    full = min(ceil_div(taps, array.slices) * array.slices, 2 * taps)
     if options.basis is not None or options.planes is not None:
-        rungs = [single_rung(layer, options)]
+        rungs = [rung_of(layer, options, level) for level in levels]
+    elif len(levels) > 1:
+        fewest, more = (2, [3]) if taps == 1 else (few, sorted({full, 2 * taps} - {few}))
+        rungs = [*(Rung(fewest, level) for level in levels), *(Rung(bases, levels[-1]) for bases in more)]
     else:
-        few = min(taps, array.slices)
-        full = min(ceil_div(taps, array.slices) * array.slices, 2 * taps)
-        counts = [2, 3, 4, 5] if taps == 1 else sorted({taps, full, 2 * taps})
-        rungs = [Rung(bases, level) for bases in ([few] if few < taps else []) + counts]
-    rungs = [rung for rung in rungs if rung.bases <= most_bases(layer, level)]
+        counts = [2, 3, 4, 5] if taps == 1 else sorted({few, taps, full, 2 * taps})
+        rungs = [Rung(bases, level) for level in levels for bases in counts]
+    rungs = [rung for rung in rungs if rung.bases <= most_bases(layer, rung.level)]
+    if len(levels) > 1:
+        return rungs, min(1, max(0, len(rungs) - 1))
     quick = [i for i, rung in enumerate(rungs) if rung.bases <= array.slices and rung.bases < taps]
     return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
 
@@ -130,7 +138,7 @@ class _Auto:
     """Decomposes a layer or keeps it dense; with the option `forms`, chooses among the forms of several schemes."""
 
     own_options: ClassVar[Mapping[str, str]] = {
-        **WithLevels.own_options,
+        "levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: chosen for each layer; 1 with --planes)",
         "forms": f"schemes whose forms are tried for each layer, by name with commas between, or {ALL} "
         "(default: decomposition alone)",
     }
@@ -138,7 +146,7 @@ class _Auto:
     @staticmethod
     def check_options(options: SchemeOptions, target: Target) -> None:
         """Raise UserError for a level that the target does not compute, and for a form that no scheme gives."""
-        asked_level(target, options)
+        asked_levels(target, options)
         if (text := options.own.get("forms")) is not None:
             asked_forms(text)
 

@@ -157,14 +157,14 @@ class _Smartexchange:
     @staticmethod
     def check_options(options: SchemeOptions, target: Target) -> None:
         """Raise UserError for a value that no layer can meet."""
-        asked_level(target, options, 4)
+        asked_level(target, options)
         _asked_vectors(options, 1)
         _one_of(options, "rule", _RULES)
         _one_of(options, "rebuilt", _REBUILT)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
         patch, rule = Patch.of(layer.weights.shape), _one_of(options, "rule", _RULES)
-        level, only_rebuilt = asked_level(layer.target, options, 4), _one_of(options, "rebuilt", _REBUILT) == "1"
+        level, only_rebuilt = asked_level(layer.target, options), _one_of(options, "rebuilt", _REBUILT) == "1"
         if patch is None:
             return None
         prices = Prices.of(layer, options, DEFAULT_RATE)

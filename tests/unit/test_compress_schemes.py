@@ -85,24 +85,28 @@ def test_dense_keeps_and_escalate_decomposes() -> None:
     ],
 )
 def test_virtual_bases(kernel: int, basis: int | None, planes: int | None, bases: int) -> None:
-    described = layer(np.zeros((4, kernel, kernel, 4)))
+    """Planes are ternary unless a level is asked for."""
+    described = layer(np.zeros((4, kernel, kernel, 4)), level=1 if planes is None else 4)
     assert single_rung(described, SchemeOptions(basis, planes)) == (bases, 1)
+    if planes is not None:
+        assert single_rung(described, SchemeOptions(basis, planes, own={"levels": "2"})).level == 2
 
 
 @pytest.mark.parametrize(
     "kernel, basis, levels, most, rung",
     [
-        (3, None, None, 4, (9, 1)),
+        (3, None, None, 4, (6, 4)),
+        (3, None, None, 2, (6, 2)),
         (3, None, "4", 4, (6, 4)),  # as many bases as slices
         (3, None, "2", 2, (6, 2)),
         (3, None, "1", 4, (9, 1)),
         (3, None, "2", 4, (6, 2)),
-        (3, 9, None, 4, (9, 1)),
+        (3, 9, None, 4, (9, 4)),
         (3, 9, "4", 4, (9, 4)),
-        (3, 5, None, 4, (5, 1)),
-        (1, None, None, 4, (2, 1)),
+        (3, 5, None, 4, (5, 4)),
+        (1, None, None, 4, (2, 4)),
         (1, None, "4", 4, (2, 4)),
-        (2, None, None, 4, (4, 1)),
+        (2, None, None, 4, (4, 4)),
     ],
 )
 def test_larger_coefficients_make_up_for_fewer_bases(
@@ -189,6 +193,38 @@ def test_numbers_of_bases_follow_the_machine(slices: int, taps: int, counts: lis
     ladder, first = auto_scheme.ladder(replace(described, target=target), SchemeOptions())
     assert [rung.bases for rung in ladder] == counts
     assert ladder[first].bases == min(slices, taps)
+
+
+@pytest.mark.parametrize(
+    "kernel, slices, own, rungs, first",
+    [
+        (3, 6, {}, [(6, 1), (6, 2), (6, 4), (12, 4), (18, 4)], (6, 2)),
+        (3, 3, {}, [(3, 1), (3, 2), (3, 4), (9, 4), (18, 4)], (3, 2)),
+        (2, 6, {}, [(4, 1), (4, 2), (4, 4), (6, 4), (8, 4)], (4, 2)),
+        (1, 6, {}, [(2, 1), (2, 2), (2, 4), (3, 4)], (2, 2)),
+        (3, 6, {"levels": "4"}, [(6, 4), (9, 4), (12, 4), (18, 4)], (6, 4)),
+    ],
+)
+def test_auto_tries_larger_coefficients_before_more_bases(
+    kernel: int, slices: int, own: dict[str, str], rungs: list[tuple[int, int]], first: tuple[int, int]
+) -> None:
+    described = layer(np.zeros((4, kernel, kernel, 4)))
+    target = replace(described.target, array=replace(load_target("esc1").array, slices=slices))
+    found, at = auto_scheme.ladder(replace(described, target=target), SchemeOptions(own=own))
+    assert found == rungs and found[at] == first
+
+
+def test_auto_chooses_the_level_of_a_layer_by_price() -> None:
+    """Weights that are coefficients of magnitudes up to 4 times bases: the more bytes cost, the smaller they are."""
+    rng = np.random.default_rng(5)
+    t = rng.choice([0, 1, 2, 4, -1, -2, -4], (16, 6, 16))
+    w = np.einsum("kvc,vrs->krsc", t, rng.standard_normal((6, 3, 3))) * 0.01
+    levels: list[int] = []
+    for rate in (0.1, 2.0):
+        answer = auto(layer(w, level=4), SchemeOptions(byte_price=rate, cycle_price=0.0))
+        assert isinstance(answer, TernaryBasis)
+        levels.append(int(np.abs(answer.coefficients).max()))
+    assert levels == [4, 1]
 
 
 def test_escalate_keeps_what_only_loses_dense(caplog: pytest.LogCaptureFixture) -> None:
