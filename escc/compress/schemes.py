@@ -49,6 +49,8 @@ DEFAULT_RATE = 0.1
 """Relative error of the network's outputs that `auto` takes for saving all bytes of the convolutions, and as much for
 all cycles, where nothing else is asked for.
 """
+UNCERTAIN_CYCLES = 64
+"""Cycles by which an estimate may be off for fixed latencies alone: a layer is slower if it takes more than these."""
 
 QUICK = Settings(starts=1, trial_rounds=2, rounds=6, factors=(1.0,))
 THOROUGH = Settings(starts=3)

@@ -17,6 +17,7 @@ from escc.compress.pricing import Usage
 from escc.compress.schemes import (
     DEFAULT_RATE,
     THOROUGH,
+    UNCERTAIN_CYCLES,
     Prices,
     Rung,
     Search,
@@ -52,8 +53,8 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
     bases as taps and more, among them as many as fill the last round of the slices. Where there are more taps than
     slices, the search begins with as many bases as slices, which take a single round.
 
-    If the level may be chosen, the fewest bases are worth every level. More bases are worth the greatest one alone,
-    because with smaller coefficients they are about as good as fewer bases with larger ones.
+    If the level may be chosen, there are as many bases as slices at every level, then as many as fill the rounds of all
+    taps at the larger levels. More bases of level 1 are worse than fewer of a larger level, which take fewer rounds.
     """
     _, r, s, _ = layer.weights.shape
     taps, array, levels = r * s, layer.target.array, decomposition_levels(layer.target, options)
@@ -62,14 +63,14 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
     if options.basis is not None or options.planes is not None:
         rungs = [rung_of(layer, options, level) for level in levels]
     elif len(levels) > 1:
-        fewest, more = (2, [3]) if taps == 1 else (few, sorted({full, 2 * taps} - {few}))
-        rungs = [*(Rung(fewest, level) for level in levels), *(Rung(bases, levels[-1]) for bases in more)]
+        fewest, more = (2, 3) if taps == 1 else (few, full if full > few else 2 * taps)
+        rungs = [*(Rung(fewest, level) for level in levels), *(Rung(more, level) for level in levels[1:])]
     else:
         counts = [2, 3, 4, 5] if taps == 1 else sorted({few, taps, full, 2 * taps})
         rungs = [Rung(bases, level) for level in levels for bases in counts]
     rungs = [rung for rung in rungs if rung.bases <= most_bases(layer, rung.level)]
     if len(levels) > 1:
-        return rungs, min(1, max(0, len(rungs) - 1))
+        return rungs, min(len(levels), max(1, len(rungs))) - 1
     quick = [i for i, rung in enumerate(rungs) if rung.bases <= array.slices and rung.bases < taps]
     return rungs, quick[-1] if quick else max(0, len(rungs) - 1) // 2
 
@@ -77,8 +78,9 @@ def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
 def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes a layer, or keeps it dense, whichever has the least error plus price of bytes and cycles.
 
-    Prices are those of `SchemeOptions`; where it has neither, `DEFAULT_RATE` for both, and a layer is decomposed
-    only where that saves both bytes and cycles. Given --basis or --planes, the number of bases is fixed.
+    Prices are those of `SchemeOptions`; where it has neither, `DEFAULT_RATE` for both, and a layer is decomposed only
+    where that saves bytes and costs no cycles, as far as their estimate can tell. Given --basis or --planes, the number
+    of bases is fixed.
     """
     rungs, first = ladder(layer, options)
     if not rungs:
@@ -96,7 +98,7 @@ def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None
 
     def objective(fit: Fit) -> float:
         cost = price(search.answer(fit), layer.shape, layer.target)
-        if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles >= now.cycles):
+        if chosen_freely and (cost.nbytes >= now.nbytes or cost.cycles > now.cycles + UNCERTAIN_CYCLES):
             return np.inf
         return prices.objective(layer, fit.relative_error, cost)
 

@@ -6,15 +6,22 @@ import logging
 
 from escc.compress.about import About
 from escc.compress.price import Cost, price
-from escc.compress.schemes import THOROUGH, Prices, Search, WithLevels, int8_of, most_bases, single_rung
+from escc.compress.schemes import (
+    THOROUGH,
+    UNCERTAIN_CYCLES,
+    Prices,
+    Search,
+    WithLevels,
+    int8_of,
+    most_bases,
+    single_rung,
+)
 from isa.errors import UserError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
 
 _LOG = logging.getLogger(__name__)
 
-UNCERTAIN_CYCLES = 64
-"""Cycles by which an estimate may be off for fixed latencies alone: a layer is slower if it takes more than these."""
 LEAST_SAVING = 1 / 256
 """Share of the network's int8 weights that a layer must save to count as smaller, where no price of bytes is given."""
 
