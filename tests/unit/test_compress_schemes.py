@@ -224,7 +224,7 @@ def test_auto_chooses_the_level_of_a_layer_by_price() -> None:
         answer = auto(layer(w, level=4), SchemeOptions(byte_price=rate, cycle_price=0.0))
         assert isinstance(answer, TernaryBasis)
         levels.append(int(np.abs(answer.coefficients).max()))
-    assert levels == [4, 1]
+    assert levels[0] > levels[1] == 1
 
 
 def test_escalate_keeps_what_only_loses_dense(caplog: pytest.LogCaptureFixture) -> None:
