@@ -36,7 +36,7 @@ thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
 tfoot td { position: sticky; bottom: 0; background: var(--card); border-top: 1px solid var(--line); border-bottom: 0;
   font-weight: 600; }
 th.text, td.text { text-align: left; }
-td.text:not(:first-child) { white-space: normal; } td.text:last-child { min-width: 11rem; }
+td.text:nth-last-child(-n+2) { white-space: normal; overflow-wrap: normal; min-width: 10rem; }
 td:first-child { max-width: 18rem; overflow: hidden; text-overflow: ellipsis; }
 th button { all: unset; cursor: pointer; color: var(--soft); font-weight: 500; }
 th button:hover, th button:focus-visible { color: var(--ink); text-decoration: underline; }
