@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 
-from emulator.recording import Longs
 from isa.counts import Count
 from isa.table import INSTRUCTIONS
 from isa.target import PerMemory, Target
@@ -18,11 +18,13 @@ DRAM_COUNTS = {
     "weights": Count.DRAM_WEIGHTS,
     "parameters": Count.DRAM_PARAMETERS,
 }
+TRAFFIC = {name: (Count[f"{name.upper()}_READ"], Count[f"{name.upper()}_WRITE"]) for name in MEMORIES}
+"""What counts the bytes read and written of each of `MEMORIES`."""
 COMPONENTS = ("dram", *MEMORIES, "accumulators", "mac_rows", "gather", "post", "leakage")
 """Beside these there may be components of instructions from other packages, which declare what logic they switch."""
 
 
-def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target) -> dict[str, float]:
+def energy(counts: Sequence[int], cycles: float, instruction_bytes: int, target: Target) -> dict[str, float]:
     """Microjoule of every component of `COMPONENTS`, and of those that other packages add, for event counts
     [len(Count)] and a stretch of `cycles`.
     """
@@ -35,8 +37,7 @@ def energy(counts: Longs, cycles: float, instruction_bytes: int, target: Target)
         return float(getattr(table, name))
 
     picojoule = {"dram": e.dram_byte * (sum(n(c) for c in DRAM_COUNTS.values()) + instruction_bytes)}
-    for name in MEMORIES:
-        read, write = Count[f"{name.upper()}_READ"], Count[f"{name.upper()}_WRITE"]
+    for name, (read, write) in TRAFFIC.items():
         picojoule[name] = pad(e.sram_read_byte, name) * n(read) + pad(e.sram_write_byte, name) * n(write)
     picojoule["accumulators"] = e.add_int8 * n(Count.CA_ADD_INT8) + e.add_int32 * n(Count.CA_ADD_INT32)
     picojoule["mac_rows"] = e.mul_int8 * n(Count.MAC_MUL_INT8) + e.add_int32 * n(Count.MAC_ADD_INT32)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.bounds import RESOURCES, active_cycles, concluded, lanes, multipliers, resource_bounds
-from emulator.energy import DRAM_COUNTS, MEMORIES, energy
+from emulator.energy import DRAM_COUNTS, TRAFFIC, energy
 from emulator.handlers import UNITS
 from emulator.recording import Recorder
 from emulator.timing import Timeline, replay
@@ -184,9 +184,9 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _density(counts: Longs, nonzeros: Count, values: Count) -> float | None:
+def _density(counts: Sequence[int], nonzeros: Count, values: Count) -> float | None:
     """Share of values that are not zero, None where there is no value."""
-    return int(counts[nonzeros]) / int(counts[values]) if counts[values] else None
+    return counts[nonzeros] / counts[values] if counts[values] else None
 
 
 def _accumulating(program: Program) -> NDArray[np.bool_]:
@@ -208,13 +208,13 @@ def _figures(
 ) -> Data:
     """The figures of instructions `part`, to which a window of `cycles` belongs."""
     target = recorder.target
-    counts: Longs = recorder.counts[part].sum(axis=0)
+    counts: list[int] = recorder.counts[part].sum(axis=0).tolist()
     durations, queue = recorder.cycles[part], recorder.program.synchronisation.queue[part]
     compute_cycles = int(durations[queue == Queue.COMPUTE].sum())
     streaming_cycles = int(durations[recorder.program.derive(_accumulating)[part]].sum())
     fetched = len(durations) * INSTRUCTION_BYTES
-    dram = {name: int(counts[count]) for name, count in DRAM_COUNTS.items()} | {"instructions": fetched}
-    multiplications, matches = int(counts[Count.MULTIPLICATIONS]), int(counts[Count.MATCHES])
+    dram = {name: counts[count] for name, count in DRAM_COUNTS.items()} | {"instructions": fetched}
+    multiplications, matches = counts[Count.MULTIPLICATIONS], counts[Count.MATCHES]
     joule = energy(counts, cycles, fetched, target)
     return {
         "instructions": len(durations),
@@ -226,8 +226,8 @@ def _figures(
         "compute_cycles": compute_cycles,
         "multiplier_utilisation": _ratio(multiplications, multipliers(target) * compute_cycles),
         "accumulator_utilisation": _ratio(matches, lanes(target) * streaming_cycles),
-        "slice_cycles": {name: int(counts[count]) for name, count in SLICE_CYCLES.items()},
-        "gather_cycles": {name: int(counts[count]) for name, count in GATHERING.items()},
+        "slice_cycles": {name: counts[count] for name, count in SLICE_CYCLES.items()},
+        "gather_cycles": {name: counts[count] for name, count in GATHERING.items()},
         "dense_macs": macs,
         "multiplications": multiplications,
         "matches": matches,
@@ -236,11 +236,7 @@ def _figures(
         "weight_density": _density(counts, Count.WEIGHT_NONZEROS, Count.WEIGHT_VALUES),
         "dram_bytes": {**dram, "total": sum(dram.values())},
         "scratchpad_bytes": {
-            name: {
-                "read": int(counts[Count[f"{name.upper()}_READ"]]),
-                "write": int(counts[Count[f"{name.upper()}_WRITE"]]),
-            }
-            for name in MEMORIES
+            name: {"read": counts[read], "write": counts[write]} for name, (read, write) in TRAFFIC.items()
         },
         "energy_uj": {**joule, "total": sum(joule.values())},
     }

@@ -25,7 +25,7 @@ SIGNED_BOOKS = (31, 63, 127)
 MAGNITUDE_BOOKS = (4, 8, 16, 32, 64)
 
 
-class Fit(NamedTuple):
+class SignedFit(NamedTuple):
     """Squared error and bits of the vectors of a layer."""
 
     error: float
@@ -41,7 +41,7 @@ def rows_of(path: str) -> Iterator[F]:
             yield (w / np.where(largest > 0, largest, 1.0)).reshape(-1, 3)
 
 
-def fit(x: F, entries: int, either_sign: bool, rng: np.random.Generator) -> Fit:
+def fit(x: F, entries: int, either_sign: bool, rng: np.random.Generator) -> SignedFit:
     """k-means of vectors [N, D]; `either_sign`: a vector may stand for its negative. Zeros have a code of their own."""
     book = x[rng.choice(len(x), min(entries, len(x)), replace=False)].copy()
     named, sign, zero = np.zeros(len(x), np.int64), np.ones(len(x)), np.zeros(len(x), np.bool_)
@@ -59,7 +59,7 @@ def fit(x: F, entries: int, either_sign: bool, rng: np.random.Generator) -> Fit:
     _, counts = np.unique(np.where(zero, 0, (named + 1) * sign), return_counts=True)
     share = counts / len(x)
     each = float(-(share * np.log2(share)).sum())
-    return Fit(float(((x - rebuilt) ** 2).sum()), each * len(x) + 8 * book.size)
+    return SignedFit(float(((x - rebuilt) ** 2).sum()), each * len(x) + 8 * book.size)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
