@@ -76,7 +76,8 @@ def _cycles(data: Data) -> Chart:
 
 
 def _energy(data: Data) -> Chart:
-    kinds = [name for name, value in data["totals"]["energy_uj"].items() if name != "total" and value]
+    energy: Data = data["totals"]["energy_uj"]
+    kinds = [name for name, value in energy.items() if name != "total" and value]
     parts = {COMPONENT_TEXT.get(name, name): [d["energy_uj"][name] for d in data["layers"]] for name in kinds}
     return bars("Energy by component", "Microjoule of an image.", _names(data), parts, "µJ", ",.3f")
 

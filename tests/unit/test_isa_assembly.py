@@ -68,7 +68,7 @@ def test_free_form(text: str) -> None:
         ("conv.dense act=0, foo=1", 19, "conv.dense has no field 'foo'"),
         ("conv.dense act=0, wait_load=1", 19, "conv.dense has no field 'wait_load'"),
         ("conv.dense act=0, act=1", 19, "field 'act' is given twice"),
-        ("conv.dens act=0", 1, "unknown instruction 'conv.dens'; known: conv.dense, "),
+        ("conv.dens act=0", 1, "unknown instruction 'conv.dens'; known: conv.circ, conv.dense, "),
         ("load.act format=rax", 17, "format must be one of raw, bitmap, found 'rax'"),
         ("load.act format=2", 17, "format must be one of raw, bitmap, found 2"),
         ("load.act y=raw", 12, "y must be an integer, found 'raw'"),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isa_programs import instruction_of, instructions, small_program
 
+from isa.circulant import FAST_BLOCKS
 from isa.code import WordError, decode_all, group, touched
 from isa.declaration import EXTERNAL_OPCODES, INSTRUCTION_BYTES, Instruction, InstructionSpec, encode
 from isa.errors import UserError
@@ -77,6 +78,8 @@ def some_of(spec: InstructionSpec, rng: np.random.Generator, n: int) -> list[Ins
         # Strides of tiles and addresses apart: small ones alone would hardly ever leave the tiles disjoint.
         values |= {name: 16 + values[name] for name in values if name.endswith(("_w", "_c")) and name[:-2] in values}
         values |= {name: (1 + i) * 20000 for i, name in enumerate(("act", "res", "out")) if name in values}
+        if "block" in values:  # few sizes have a fast product
+            values |= {"block": int(rng.choice(FAST_BLOCKS))}
         if "act_ring" in values:  # any turn leaves a ring that holds the tile
             turn = values["act_turn"] if 0 < values["act_turn"] < values["ih"] else 0
             values |= {"act_turn": turn, "act_ring": turn and values["ih"] + values["act_ring"]}

@@ -45,3 +45,11 @@ func.func @main(%x : tensor<1x4x8x8xf32>) {
   %0 = onnx.Table %x {table = #blob.dense<2xf32, [1.0, 2.0]>, scale = 0.5 : f32, signed = true} : (tensor<1x4x8x8xf32>) -> tensor<1x4x8x8xf32>
   func.return
 }
+
+// -----
+
+func.func @main(%x : tensor<1x4xf32>) {
+  // CHECK: op 'onnx.ArgMax': ArgMax axis 2 is outside rank 2
+  %0 = onnx.ArgMax %x {axis = 2 : i64} : (tensor<1x4xf32>) -> tensor<1xi64>
+  func.return
+}
