@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tile_models import Graph
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, FusedLoc, ModuleOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from dialects import esc, locations
 from dialects.interpreters.run import main_function, run_module
@@ -149,6 +149,7 @@ def test_what_disappears_leaves_its_name_to_what_computes_its_value():
     table = np.arange(256, dtype=np.uint8)
     same = graph.append(esc.LookupOp(both, table, esc.tensor_type(both)))
     for value, name in ((both, "cat"), (same, "relu")):
+        assert isinstance(value.owner, Operation)
         value.owner.location = locations.named(name)
     after = fused(graph.module(graph.conv(same, 4)))
     (concat,) = [op for op in after.walk() if isinstance(op, esc.ConcatOp)]
