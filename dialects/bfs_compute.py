@@ -68,15 +68,9 @@ class ConvTileOp(TileOp):
         pads: DenseArrayBase
 
 
-@irdl_op_definition
-class ConvOp(ConvTileOp):
-    """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0,
-    unless it is to `accumulate` (a further part of the window), else adds.
+class ChannelsTileOp(ConvTileOp):
+    """Base of those that take input channels `c` of a tile of weights in COEF."""
 
-    `kpg` output channels share a group; `row_groups` of PE blocks take different output rows.
-    """
-
-    name = "bfs.conv"
     FILLS: ClassVar[bool] = True
     psum = operand_def(PSUM)
     act = operand_def(ACT)
@@ -92,14 +86,25 @@ class ConvOp(ConvTileOp):
     kernel = prop_def(DenseArrayBase)
     strides = prop_def(DenseArrayBase)
     pads = prop_def(DenseArrayBase)
-    kpg = prop_def(IntegerAttr)
-    cpg = prop_def(IntegerAttr)
-    row_groups = prop_def(IntegerAttr)
-    accumulate = opt_prop_def(UnitAttr)
     assembly_format = (
         "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `,` $c `:` $depth `]` "
         "attr-dict"
     )
+
+
+@irdl_op_definition
+class ConvOp(ChannelsTileOp):
+    """Dense convolution over input channels `c` (of a group): starts new partial sums when the range begins at 0,
+    unless it is to `accumulate` (a further part of the window), else adds.
+
+    `kpg` output channels share a group; `row_groups` of PE blocks take different output rows.
+    """
+
+    name = "bfs.conv"
+    kpg = prop_def(IntegerAttr)
+    cpg = prop_def(IntegerAttr)
+    row_groups = prop_def(IntegerAttr)
+    accumulate = opt_prop_def(UnitAttr)
 
     def __init__(
         self,

@@ -12,8 +12,8 @@ from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def
 
 from dialects.attributes import i64_array
-from dialects.bfs_compute import ConvTileOp, verify_window, window_properties
-from dialects.bfs_tiles import ACT, COEF, INDEX, PAR, PSUM, ConstantForm, Range, TileOp, flat, numbers, positive
+from dialects.bfs_compute import ChannelsTileOp, verify_window, window_properties
+from dialects.bfs_tiles import COEF, INDEX, PAR, ConstantForm, LoadChannelsOp, Range, TileOp, flat, numbers, positive
 
 
 @irdl_op_definition
@@ -71,23 +71,15 @@ class LoadSumsOp(TileOp):
 
 
 @irdl_op_definition
-class LoadCirculantOp(TileOp):
+class LoadCirculantOp(LoadChannelsOp):
     """Fill a COEF buffer with weights of output channels `k` and input channels `c`: [k][R][S][c]. The constant holds
     the values of circulant blocks of `block` channels; `taps` are R*S.
     """
 
     name = "bfs.load_circulant"
-    FILLS: ClassVar[bool] = True
     CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 5, "int8 [K/b][R][S][C/b][b]")
-    buffer = operand_def(COEF)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    c = operand_def(INDEX)
-    depth = operand_def(INDEX)
-    constant = prop_def(FlatSymbolRefAttr)
     taps = prop_def(IntegerAttr)
     block = prop_def(IntegerAttr)
-    assembly_format = "$buffer `,` $constant `[` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
 
     def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range, taps: int, block: int):
         super().__init__(
@@ -104,22 +96,14 @@ class LoadCirculantOp(TileOp):
 
 
 @irdl_op_definition
-class LoadBlocksOp(TileOp):
+class LoadBlocksOp(LoadChannelsOp):
     """Fill a COEF buffer with the values of the circulant blocks of `block` channels that output channels `k` touch:
     [k/b][R][S][C/b][b]; `taps` are R*S. All input channels `c` come at once.
     """
 
     name = "bfs.load_blocks"
-    FILLS: ClassVar[bool] = True
     CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 5, "int8 [K/b][R][S][C/b][b]")
-    buffer = operand_def(COEF)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    c = operand_def(INDEX)
-    depth = operand_def(INDEX)
-    constant = prop_def(FlatSymbolRefAttr)
     block = prop_def(IntegerAttr)
-    assembly_format = "$buffer `,` $constant `[` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
 
     def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range, block: int):
         super().__init__(
@@ -132,33 +116,14 @@ class LoadBlocksOp(TileOp):
 
 
 @irdl_op_definition
-class ConvCirculantOp(ConvTileOp):
+class ConvCirculantOp(ChannelsTileOp):
     """Convolution with the values of circulant blocks of `block` channels over all input channels `c`: starts new
     partial sums. `row_groups` of PE blocks take different output rows.
     """
 
     name = "bfs.conv_circulant"
-    FILLS: ClassVar[bool] = True
-    psum = operand_def(PSUM)
-    act = operand_def(ACT)
-    coef = operand_def(COEF)
-    y = operand_def(INDEX)
-    rows = operand_def(INDEX)
-    x = operand_def(INDEX)
-    columns = operand_def(INDEX)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    c = operand_def(INDEX)
-    depth = operand_def(INDEX)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
     block = prop_def(IntegerAttr)
     row_groups = prop_def(IntegerAttr)
-    assembly_format = (
-        "$psum `,` $act `,` $coef `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `,` $c `:` $depth `]` "
-        "attr-dict"
-    )
 
     def __init__(
         self,

@@ -171,13 +171,10 @@ class LoadTileOp(TileOp):
             raise VerifyException(f"channels must be [first, count, offset, per], found {list(ints(self.channels))}")
 
 
-@irdl_op_definition
-class LoadWeightsOp(TileOp):
-    """Fill a COEF buffer with int8 weights of output channels `k` and input channels (of a group) `c`: [k][R][S][c]."""
+class LoadChannelsOp(TileOp):
+    """Base of those that fill a COEF buffer with what output channels `k` and input channels `c` have in a constant."""
 
-    name = "bfs.load_weights"
     FILLS: ClassVar[bool] = True
-    CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 4, "int8 [K][R][S][C/groups]")
     buffer = operand_def(COEF)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
@@ -185,6 +182,14 @@ class LoadWeightsOp(TileOp):
     depth = operand_def(INDEX)
     constant = prop_def(FlatSymbolRefAttr)
     assembly_format = "$buffer `,` $constant `[` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
+
+
+@irdl_op_definition
+class LoadWeightsOp(LoadChannelsOp):
+    """Fill a COEF buffer with int8 weights of output channels `k` and input channels (of a group) `c`: [k][R][S][c]."""
+
+    name = "bfs.load_weights"
+    CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 4, "int8 [K][R][S][C/groups]")
 
     def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range):
         super().__init__(operands=[buffer, *flat(k, c)], properties={"constant": SymbolRefAttr(constant)})
