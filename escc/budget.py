@@ -46,8 +46,10 @@ _TIGHTER = 0.85
 """Share of the errors that missed a limit of points, of which the next ones are at most."""
 _FACTORS = tuple(float(exp2(n / 2)) for n in range(-12, 13))
 """By which real errors may differ from the expected ones."""
-_RATES = tuple(float(exp2(n / 4)) for n in range(-40, 41))
-"""Rates of which a network of about so many bytes takes one."""
+_RATES = tuple(float(f"{float(exp2(n / 4)):.3g}") for n in range(-40, 41))
+"""Rates of which a network of about so many bytes takes one; short to write down, and the same again."""
+_NEAR_SIZE = 1.15
+"""Factor between bytes that are not worth another rate."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,35 @@ def _largest_error(front: Frontier, limit: float, expected: Callable[[float], Dr
     return low
 
 
+def nearest_of(first: int, last: int, size: Callable[[int], float], wanted: float) -> tuple[int, float]:
+    """The number from 0 to `last` whose size comes nearest to what is wanted, of a few from `first` on, and its size.
+
+    Sizes fall with the number, but by steps and with some noise.
+    """
+    sizes: dict[int, float] = {}
+    low, high, at, step = -1, last + 1, first, 1
+    while low < at < high and len(sizes) < _MOST_TRIALS:
+        sizes[at] = size(at)
+        if _apart(sizes[at], wanted) <= _apart(_NEAR_SIZE, 1.0):
+            break
+        if sizes[at] > wanted:
+            low = at
+        else:
+            high = at
+        if low >= 0 and high <= last:
+            at = (low + high) // 2
+        else:
+            step *= 2
+            at = min(at + step, last) if sizes[at] > wanted else max(at - step, 0)
+    best = min(sizes, key=lambda n: _apart(sizes[n], wanted))
+    return best, sizes[best]
+
+
+def _apart(size: float, wanted: float) -> float:
+    """Powers of two between two sizes."""
+    return abs(float(log2(max(size, 1.0) / wanted)))
+
+
 def totals_of(program: Program) -> Mapping[str, Any]:
     """Totals of the statistics of the sample that the binary carries, as in `emulator.statistics.Statistics`."""
     from emulator.machine import Machine
@@ -208,17 +239,28 @@ class BudgetSearch:
         return replace(self.decompose, layers=database.chosen(front.rows(at)))
 
     def nearest_rate(self, module: ModuleOp, nbytes: float) -> float:
-        """The rate whose constants come nearest to a number of bytes by what can be expected."""
+        """The rate whose constants come nearest to a number of bytes, of a few that are compiled.
+
+        The first one is the nearest by what can be expected.
+        """
         start = self._start(module)
         if self.decompose.has_nothing_to_do(start):
             return 0.0
         database = self.database(start, Rates())
         dense = self.compiled(start, replace(self.decompose, scheme=DENSE, options=()))
         beside = len(dense.rodata) - database.dense("bytes")
-        sizes = [beside + database.bytes_at(rate) for rate in _RATES]
-        at = int(np.argmin([abs(float(log2(max(size, 1.0) / nbytes))) for size in sizes]))
-        self.announce(f"rate {_RATES[at]:.3g}: about {round(sizes[at]):,} bytes of constants")
-        return float(f"{_RATES[at]:.3g}")
+
+        def expected(at: int) -> float:
+            return beside + database.bytes_at(_RATES[at])
+
+        def size(at: int) -> float:
+            return len(self.compiled(start, replace(self.decompose, rate=_RATES[at])).rodata)
+
+        first = min(range(len(_RATES)), key=lambda at: _apart(expected(at), nbytes))
+        self.begin("compiling at the rate that comes near to the bytes wanted")
+        at, found = nearest_of(first, len(_RATES) - 1, size, nbytes)
+        self.announce(f"rate {_RATES[at]:.3g}: {round(found):,} bytes of constants")
+        return _RATES[at]
 
     def _start(self, module: ModuleOp) -> ModuleOp:
         start = module.clone()

@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
 from escc.accuracy import AccuracyCheck, Drop
-from escc.budget import Budget, BudgetSearch, Trial, try_drops, try_sizes
+from escc.budget import Budget, BudgetSearch, Trial, nearest_of, try_drops, try_sizes
 from escc.cli.compile import main
 from escc.compress.allocation import Frontier, frontier
 from escc.driver import encode, load, run_passes, to_program
@@ -36,6 +36,28 @@ func.func @main(%a: tensor<1x3x2x2xf32>, %b: tensor<1x3x2x2xf32>) -> tensor<1x3x
   func.return %0 : tensor<1x3x2x2xf32>
 }
 """
+
+
+@given(st.lists(st.integers(100, 5000), min_size=1, max_size=80), st.integers(0, 79), st.integers(50, 6000))
+def test_the_nearest_size_is_found_from_a_wrong_guess(sizes: list[int], first: int, wanted: int) -> None:
+    sizes.sort(reverse=True)
+    asked: list[int] = []
+
+    def size(at: int) -> float:
+        asked.append(at)
+        return sizes[at]
+
+    at, found = nearest_of(min(first, len(sizes) - 1), len(sizes) - 1, size, wanted)
+    assert found == sizes[at] and at in asked
+    assert len(asked) == len(set(asked)) <= 5
+    apart = [abs(np.log(sizes[n] / wanted)) for n in asked]
+    assert abs(np.log(found / wanted)) == min(apart)
+
+
+def test_a_size_far_from_what_was_expected_is_left() -> None:
+    sizes = [int(4000 / 1.25**n) if n < 20 else 12 for n in range(40)]
+    _, found = nearest_of(22, 39, sizes.__getitem__, 300)
+    assert 0.8 < found / 300 < 1.25
 
 
 def made_up(count: int = 200) -> Frontier:
