@@ -54,8 +54,13 @@ class _Circulant:
 
     @staticmethod
     def check_options(options: SchemeOptions, target: Target) -> None:
-        """Raise UserError for a block that is none."""
-        _asked_block(options)
+        """Raise UserError for a block that is none, and for one that has no fast products if they are asked for."""
+        block, products = _asked_block(options), choice(options, "products", PRODUCTS)
+        if products == "fast" and block not in FAST_BLOCKS:
+            raise UserError(
+                f"products=fast: blocks of {block} channels have no fast products",
+                f"--scheme-option k=N, N one of {', '.join(map(str, FAST_BLOCKS))}",
+            )
 
     def candidates(self, name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
         """Every size of a block unless one is asked for; prices play no part."""
@@ -79,16 +84,11 @@ class _Circulant:
 
     @staticmethod
     def _cheaper(layer: ConvLayer, form: Circulant, options: SchemeOptions) -> Circulant | None:
-        """The form, or the same weights by fast products, whichever takes fewer cycles; None if neither tiles."""
+        """The form, or the same weights by fast products, whichever takes fewer cycles; None if neither can be used."""
         products = choice(options, "products", PRODUCTS)
         forms = [form] if products != "fast" else []
         if products != "plain" and form.values.shape[4] in FAST_BLOCKS:
             forms.append(FastCirculant(form.values, form.inputs, form.scale, form.relative_error))
-        if not forms:
-            raise UserError(
-                f"products=fast: blocks of {form.values.shape[4]} channels have no fast products",
-                f"--scheme-option k=N, N one of {', '.join(map(str, FAST_BLOCKS))}",
-            )
         found = [form for form in forms if tiled(layer, form) is not None]
         return min(found, key=lambda form: price(form, layer.shape, layer.target).cycles, default=None)
 

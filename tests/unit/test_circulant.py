@@ -25,7 +25,7 @@ from isa.circulant import (
 from isa.errors import UserError
 from isa.target import load_target
 from passes.decomposition.circulant import Circulant, FastCirculant
-from passes.decomposition.scheme import ConvLayer, SchemeOptions, check
+from passes.decomposition.scheme import ConvLayer, SchemeOptions, check, own_options
 
 
 def layer(weights: np.ndarray) -> ConvLayer:
@@ -149,6 +149,6 @@ def test_the_scheme_takes_the_products_that_take_fewer_cycles() -> None:
     assert isinstance(circulant(w, SchemeOptions(own={"k": "8"})), FastCirculant)
     assert not isinstance(circulant(w, SchemeOptions(own={"k": "2"})), FastCirculant)
     with pytest.raises(UserError, match="products=fast: blocks of 3 channels have no fast products"):
-        circulant(w, SchemeOptions(own={"k": "3", "products": "fast"}))
+        own_options("circulant", circulant, ("k=3", "products=fast"), load_target("esc1"))
     with pytest.raises(UserError, match="products=some: requires one of cheaper, plain, fast"):
         circulant(w, SchemeOptions(own={"products": "some"}))

@@ -131,4 +131,5 @@ def test_fast_products_take_fewer_cycles_where_a_layer_waits_for_its_multipliers
     values = random_blocks(1, (case.k, 3, 3, case.c), 8)
     plain, fast = (form(values, case.c, np.ones(case.k)) for form in (Circulant, FastCirculant))
     few, many = (price(form, shape_of(case), load_target("esc1")) for form in (fast, plain))
-    assert few.nbytes == many.nbytes and few.cycles < 0.75 * many.cycles
+    assert few.nbytes == pytest.approx(many.nbytes, rel=0.05)  # pieces, and so tables of codes, may be fewer
+    assert few.cycles < 0.75 * many.cycles
