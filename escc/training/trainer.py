@@ -34,6 +34,8 @@ _TUNE = 1 / 3
 """Share of the epochs that ADMM ends with, of straight-through training."""
 _BATCH = 500
 """TrainingSamples of a batch without gradients."""
+_STRAYED = 0.02
+"""Share by which bytes change before they are compiled to be counted."""
 _RATES = {"weight": 0.05, "basis": 0.02, "book": 0.02, "gain": 0.3, "offset": 0.1}
 """Learning rates of the kinds of parameters, relative to `lr`."""
 
@@ -87,6 +89,8 @@ class State:
     best_model: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     frozen: bool = False
     """Whether the coefficients in use are settled."""
+    weighed: int = 0
+    """Bytes of the network when it was compiled last."""
 
 
 class Trainer:
@@ -186,6 +190,9 @@ class Trainer:
         if self._plan.early_bird and not kept:
             self._look_for_ticket()
         self._tighten(step)
+        if self._strayed():
+            self.weigh()
+            self._tighten(step)
         accuracy, size = self.accuracy(self.held), round(self.sparsity.bytes())
         if self._may_be_best(step, accuracy):
             size = self.fit(self._target(step))
@@ -194,6 +201,13 @@ class Trainer:
         for module, state in zip(self._projected, kept, strict=False):
             module.load_state_dict(state)
         return accuracy, size
+
+    def _strayed(self) -> bool:
+        """Whether the bytes have changed so much that their estimate may be wrong. Nothing else would show that until
+        the budget is reached, where what is too much would go all at once.
+        """
+        weighed = self.state.weighed
+        return self._plan.most_bytes is not None and abs(self.sparsity.bytes() - weighed) > _STRAYED * weighed
 
     @property
     def _relaxed_epochs(self) -> int:
@@ -350,6 +364,7 @@ class Trainer:
         """Real bytes of the network; the estimate is put right by them."""
         size = self._weigh()
         self.sparsity.offset += size - self.sparsity.bytes()
+        self.state.weighed = size
         return size
 
     @property
