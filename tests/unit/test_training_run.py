@@ -109,6 +109,21 @@ def test_budgets_are_honoured_and_the_measure_is_true(
     assert re.search(r"^block\S* +escalate +\d+ +[\d.]+% ", text, re.MULTILINE)
 
 
+def test_bytes_are_counted_while_they_come_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the budget alone, where all that their estimate has missed would go at once."""
+    counted: list[int] = []
+    weigh = Trainer.weigh
+
+    def counting(trainer: Trainer) -> int:
+        counted.append(trainer.state.epoch)
+        return weigh(trainer)
+
+    monkeypatch.setattr(Trainer, "weigh", counting)
+    budget = ("--rate", "0", "--ratio", "14", "--epochs", "4", "--anneal", ".9")
+    assert compress(folder, folder / "down.onnx", *DECOMPOSED, *budget) == 0
+    assert {1, 2} <= set(counted)
+
+
 @pytest.mark.parametrize(
     ("method", "options", "kind"),
     [
