@@ -34,7 +34,10 @@ class EmulationRow(NamedTuple):
 
 ROWS = {
     "resnet20": EmulationRow(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "dense"), 30),
-    "resnet20-v6": EmulationRow(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "escalate", "--basis", "6"), 30),
+    "resnet20-v6": EmulationRow(DATA / "models/resnet20_cifar10.onnx", ("--scheme", "escalate"), 30),
+    "resnet20-v6-ternary": EmulationRow(
+        DATA / "models/resnet20_cifar10.onnx", ("--scheme", "escalate", "--basis", "6", "--planes", "1"), 30
+    ),
     "squeezenet": EmulationRow(DATA / "models/squeezenet_imagenet_pruned.onnx", ("--scheme", "dense"), 30),
     "mobilenet-v2": EmulationRow(DATA / "models/mobilenet_v2_imagenet.onnx", ("--scheme", "dense"), 30),
     "resnet18": EmulationRow(("resnet18", "--bases", "0"), ("--scheme", "dense"), 10),
