@@ -21,6 +21,7 @@ from dialects.locations import describe, node_names
 from escc.training.dataflow import Dataflow
 from escc.training.forms.elementwise import entries
 from escc.training.straight_through import (
+    ConvFrame,
     Convolution,
     DecomposedConv,
     Projected,
@@ -127,7 +128,9 @@ def _requantise(net: Network, op: esc.RequantizeOp, values: dict[SSAValue, int])
     factor = np.ldexp(op.mult.array.astype(np.float64), -op.shift.array.astype(np.int64))
     lo, hi = op.lo.value.data, op.hi.value.data
     bias = op.bias.array.astype(np.float64) * factor
-    module: Convolution = resolve_name(conv.TORCH_FORM)(conv, factor, bias, (hi - lo + 1) / _SPAN)
+    (dy, dx), (top, left, bottom, right) = conv.window
+    frame = ConvFrame(factor, bias, (hi - lo + 1) / _SPAN, (dy, dx), (top, left, bottom, right))
+    module: Convolution = resolve_name(conv.TORCH_FORM)(conv, frame)
     table = None if op.table is None else entries(op.table.array.view(op.mid_type.dtype), lo, hi)
     a = op.addition
     addition = None if a is None else (a.mult_a * 2.0**-a.shift, a.mult_b * 2.0**-a.shift, a.lo, a.hi)

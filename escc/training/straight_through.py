@@ -11,6 +11,7 @@ rounding and ternarising (Bengio et al., 2013), and for clamping the identity in
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -131,23 +132,37 @@ def parameter(x: Array) -> nn.Parameter:
     return nn.Parameter(torch.tensor(x, dtype=torch.get_default_dtype()))
 
 
-class Convolution(nn.Module, ABC):
-    """What dense and decomposed convolutions share: a factor and a bias of each output channel, the geometry.
+@dataclass(frozen=True)
+class ConvFrame:
+    """What a convolution has beside its weights.
 
-    `factor` float [K]: output steps for each step of the accumulator; `bias` float [K] in output steps. The parameters
-    are relative (`gain` = ln(factor / initial factor), `offset` = bias / span) so that one learning rate fits all.
-    `pads` [top, left, bottom, right].
+    `factor` float [K]: output steps for each step of the accumulator; `bias` float [K] in output steps, and `span` the
+    unit in which it is learned, in such steps; `strides` [y, x]; `pads` [top, left, bottom, right].
     """
 
-    def __init__(self, factor: Array, bias: Array, span: float, strides: tuple[int, int], pads: tuple[int, ...]):
+    factor: Array
+    bias: Array
+    span: float
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+class Convolution(nn.Module, ABC):
+    """What convolutions of all weight forms share: a factor and a bias of each output channel, the geometry.
+
+    The parameters are relative (`gain` = ln(factor / initial factor), `offset` = bias / span) so that one learning rate
+    fits all.
+    """
+
+    def __init__(self, frame: ConvFrame):
         super().__init__()
-        self.strides = strides
-        self.pads = pads
-        self.span = span
-        self.register_buffer("base", torch.tensor(factor, dtype=torch.get_default_dtype()))
+        self.strides = frame.strides
+        self.pads = frame.pads
+        self.span = frame.span
+        self.register_buffer("base", torch.tensor(frame.factor, dtype=torch.get_default_dtype()))
         self.base: Tensor
         self.gain = nn.Parameter(torch.zeros_like(self.base))
-        self.offset = parameter(bias / span)
+        self.offset = parameter(frame.bias / frame.span)
 
     @abstractmethod
     def integer_weight(self) -> Tensor:
@@ -182,18 +197,9 @@ class Convolution(nn.Module, ABC):
 class DenseConv(Convolution):
     """Convolution with int8 weights: the latent weights are in units of 127 and rounded in the forward pass."""
 
-    def __init__(
-        self,
-        weight: Array,
-        factor: Array,
-        bias: Array,
-        span: float,
-        strides: tuple[int, int],
-        pads: tuple[int, ...],
-        groups: int,
-    ):
+    def __init__(self, weight: Array, frame: ConvFrame, groups: int):
         """`weight` int8 [K, C/groups, R, S]."""
-        super().__init__(factor, bias, span, strides, pads)
+        super().__init__(frame)
         self._groups = groups
         self.weight = parameter(weight / _LIMIT)
 
@@ -257,19 +263,9 @@ class DecomposedConv(Projected):
     in units of 127. While `relaxed`, the latent coefficients themselves are used, which is how ADMM trains.
     """
 
-    def __init__(
-        self,
-        latent: Array,
-        basis: Array,
-        factor: Array,
-        bias: Array,
-        span: float,
-        strides: tuple[int, int],
-        pads: tuple[int, ...],
-        level: int = 1,
-    ):
+    def __init__(self, latent: Array, basis: Array, frame: ConvFrame, level: int = 1):
         """`latent` float [K, V, C]; `basis` int8 [V, R, S]."""
-        super().__init__(factor, bias, span, strides, pads)
+        super().__init__(frame)
         self.latent = parameter(np.ascontiguousarray(latent.transpose(0, 2, 1)))
         self.basis = parameter(basis / _LIMIT)
         self.register_buffer("threshold", torch.full_like(self.latent, CELL))

@@ -17,6 +17,7 @@ from escc.onnx_import import import_model  # noqa: E402
 from escc.training.forms.circulant import CirculantConv  # noqa: E402
 from escc.training.network import Network  # noqa: E402
 from escc.training.session import TRAINED_AFTER  # noqa: E402
+from escc.training.straight_through import ConvFrame  # noqa: E402
 from escc.training.writeback import write_back  # noqa: E402
 from escc.universe import multiverse  # noqa: E402
 from isa.circulant import expand, summed  # noqa: E402
@@ -74,7 +75,7 @@ def test_written_back_integers_compute_what_the_network_does() -> None:
 
 def test_the_gradient_of_a_value_is_the_sum_over_its_weights() -> None:
     values = np.random.default_rng(2).integers(-127, 128, (2, 3, 3, 3, 4)).astype(float)
-    conv = CirculantConv(values, 10, np.ones(7), np.zeros(7), 1.0, (1, 1), (0, 0, 0, 0))
+    conv = CirculantConv(values, 10, ConvFrame(np.ones(7), np.zeros(7), 1.0))
     weight = conv.integer_weight()
     np.testing.assert_array_equal(weight.detach().numpy(), expand(values, 0, 7, 10).transpose(0, 3, 1, 2))
     pull = np.random.default_rng(3).standard_normal(weight.shape)

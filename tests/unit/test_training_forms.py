@@ -28,7 +28,7 @@ from escc.training.forms.smartexchange import SmartExchangeConv  # noqa: E402
 from escc.training.network import Network  # noqa: E402
 from escc.training.session import TRAINED_AFTER  # noqa: E402
 from escc.training.sparsity import Sparsity  # noqa: E402
-from escc.training.straight_through import DecomposedConv, Projected  # noqa: E402
+from escc.training.straight_through import ConvFrame, DecomposedConv, Projected  # noqa: E402
 from escc.training.writeback import write_back  # noqa: E402
 from escc.universe import multiverse  # noqa: E402
 from isa.gather import Gathering, bank_loads  # noqa: E402
@@ -209,7 +209,7 @@ def test_a_book_takes_gradients_and_the_means_of_its_patches() -> None:
     rng = np.random.default_rng(0)
     book = np.array([[[10.0, 10.0]], [[60.0, -40.0]]])
     codes = rng.integers(-2, 3, (3, 2, 2, 4))
-    conv = CodebookConv(codes, book, np.ones(3), np.zeros(3), 1.0, (1, 1), (0, 0, 0, 0))
+    conv = CodebookConv(codes, book, ConvFrame(np.ones(3), np.zeros(3), 1.0))
     np.testing.assert_array_equal(conv.codes(conv.latent).numpy(), codes.reshape(-1))
     pull = torch.tensor(rng.standard_normal((3, 8, 2, 2)), dtype=torch.float32)
     (conv.integer_weight() * pull).sum().backward()
@@ -232,7 +232,7 @@ def test_vectors_and_coefficients_of_an_exchange_have_exact_gradients() -> None:
     rng = np.random.default_rng(1)
     t = rng.integers(-1, 2, (3, 2, 3, 1, 4)).astype(float)
     vectors = rng.integers(-30, 31, (1, 2, 3, 1)).astype(float)
-    conv = SmartExchangeConv(t, vectors, np.ones(3), np.zeros(3), 1.0, (1, 1), (0, 0, 0, 0), 1)
+    conv = SmartExchangeConv(t, vectors, ConvFrame(np.ones(3), np.zeros(3), 1.0), 1)
     weight = conv.integer_weight()
     want: NDArray[np.float64] = np.einsum("kjrsc,jxd->krsxcd", t, vectors[0]).reshape(3, 3, 3, 4).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(weight.detach().numpy(), want)

@@ -18,6 +18,7 @@ from escc.training.forms.pools import average_pool, max_pool
 from escc.training.straight_through import (
     CELL,
     LATENT_LIMITS,
+    ConvFrame,
     DecomposedConv,
     DenseConv,
     Requantise,
@@ -41,7 +42,7 @@ def decomposed(k: int = 3, v: int = 2, c: int = 4, stride: int = 1) -> Decompose
     latent = rng.uniform(-1.4, 1.4, (k, v, c))
     basis = rng.integers(-100, 100, (v, 3, 3))
     factor, bias = rng.uniform(0.001, 0.01, k), rng.standard_normal(k)
-    return DecomposedConv(latent, basis, factor, bias, 8.0, (stride, stride), (1, 1, 1, 1))
+    return DecomposedConv(latent, basis, ConvFrame(factor, bias, 8.0, (stride, stride), (1, 1, 1, 1)))
 
 
 def test_rounding_passes_the_gradient() -> None:
@@ -89,7 +90,7 @@ def test_the_nearest_value_of_every_level_and_its_gradient(level: int, wanted: l
 def test_latent_coefficients_stay_near_the_grid() -> None:
     for level, limit in LATENT_LIMITS.items():
         module = DecomposedConv(
-            np.full((1, 1, 2), 9.0), np.ones((1, 1, 1)), np.ones(1), np.zeros(1), 1.0, (1, 1), (0, 0, 0, 0), level
+            np.full((1, 1, 2), 9.0), np.ones((1, 1, 1)), ConvFrame(np.ones(1), np.zeros(1), 1.0), level
         )
         module.confine()
         assert module.latent.detach().unique().tolist() == [limit]
@@ -148,7 +149,7 @@ def test_bases_are_rounded_with_the_gradient_of_the_identity() -> None:
 def test_dense_convolution_has_exact_gradients_but_for_its_weights() -> None:
     rng = np.random.default_rng(0)
     weight = rng.integers(-127, 128, (4, 1, 3, 3))
-    module = DenseConv(weight, np.full(4, 0.01), np.ones(4), 4.0, (1, 1), (1, 0, 0, 1), 2)
+    module = DenseConv(weight, ConvFrame(np.full(4, 0.01), np.ones(4), 4.0, pads=(1, 0, 0, 1)), 2)
     x = torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
 
     def run(x: Tensor, *_: Tensor) -> Tensor:

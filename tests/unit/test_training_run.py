@@ -407,11 +407,11 @@ class _Free:
 
 def test_admm_ends_at_a_ternary_sparse_point() -> None:
     """Minimise |A - W|^2: A meets its projection Z, which is ternary and as sparse as demanded."""
-    from escc.training.straight_through import DecomposedConv
+    from escc.training.straight_through import ConvFrame, DecomposedConv
 
     rng = np.random.default_rng(0)
     wanted = rng.standard_normal((8, 4, 8))
-    module = DecomposedConv(wanted, np.ones((4, 1, 1)), np.ones(8), np.zeros(8), 1.0, (1, 1), (0, 0, 0, 0))
+    module = DecomposedConv(wanted, np.ones((4, 1, 1)), ConvFrame(np.ones(8), np.zeros(8), 1.0))
     module.relaxed = True
     target = module.latent.detach().clone()
     with torch.no_grad():

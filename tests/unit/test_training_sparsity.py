@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from escc.training.sparsity import Sparsity  # noqa: E402
-from escc.training.straight_through import DecomposedConv  # noqa: E402
+from escc.training.straight_through import ConvFrame, DecomposedConv  # noqa: E402
 
 SAMPLES = 64
 
@@ -20,7 +20,7 @@ def single(latent: float) -> tuple[Sparsity, DecomposedConv]:
     """A network of one layer with 8 * 4 * 9 latent coefficients, all of the same value."""
     shape = (8, 9, 4)
     basis, ones = np.ones((9, 3, 3)), np.ones(8)
-    module = DecomposedConv(np.full(shape, latent), basis, ones, 0 * ones, 8.0, (1, 1), (0, 0, 0, 0))
+    module = DecomposedConv(np.full(shape, latent), basis, ConvFrame(ones, 0 * ones, 8.0))
     layer = SimpleNamespace(module=module)
     return Sparsity(cast(Any, SimpleNamespace(decomposed=[layer], layers=[layer]))), module
 

@@ -11,12 +11,10 @@ from torch import Tensor
 
 from dialects import esc
 from dialects.esc_circulant import CirculantConv2dOp
-from escc.training.forms.convolutions import pair, to_numpy
-from escc.training.straight_through import Projected, limited, parameter, round_through
+from escc.training.forms.convolutions import storable_scale, to_numpy
+from escc.training.straight_through import ConvFrame, Projected, limited, parameter, round_through
 from isa.circulant import expand
 from passes.decomposition.circulant import Circulant, FastCirculant
-from passes.math.activation_quant import bounded
-from passes.math.scales import storable
 
 Array = NDArray[Any]
 
@@ -29,22 +27,14 @@ class CirculantConv(Projected):
     `latent` float [K, C, R, S] instead, weights in such units that need not be circulant.
     """
 
-    def __init__(
-        self,
-        values: Array,
-        inputs: int,
-        factor: Array,
-        bias: Array,
-        span: float,
-        strides: tuple[int, int],
-        pads: tuple[int, ...],
-    ):
+    def __init__(self, values: Array, inputs: int, frame: ConvFrame):
         """`values` int8 [K/b, R, S, C/b, b], of `inputs` input channels."""
-        super().__init__(factor, bias, span, strides, pads)
+        super().__init__(frame)
         self.shape = values.shape
         flat = values.reshape(len(values), -1)  # memory formats of images are not for these
         self.values = parameter(flat / _LIMIT)
-        places = expand(np.arange(values.size).reshape(values.shape), 0, len(factor), inputs).transpose(0, 3, 1, 2)
+        numbers = np.arange(values.size).reshape(values.shape)
+        places = expand(numbers, 0, len(frame.factor), inputs).transpose(0, 3, 1, 2)
         self.register_buffer("places", torch.tensor(places.astype(np.int64)), persistent=False)
         self.places: Tensor
         self.latent = parameter(np.take(flat / _LIMIT, places.astype(np.int64)))
@@ -83,14 +73,13 @@ class CirculantConv(Projected):
         self.latent.copy_(self.values.reshape(-1)[self.places] + real - self._means(real)[self.places])
 
 
-def circulant(op: CirculantConv2dOp, factor: Array, bias: Array, span: float) -> CirculantConv:
+def circulant(op: CirculantConv2dOp, frame: ConvFrame) -> CirculantConv:
     """A convolution of circulant blocks."""
-    window = pair(esc.ints(op.strides)), esc.ints(op.pads)
-    return CirculantConv(op.values.array.astype(np.float64), esc.shape_of(op.input)[3], factor, bias, span, *window)
+    return CirculantConv(op.values.array.astype(np.float64), esc.shape_of(op.input)[3], frame)
 
 
 def trained(op: CirculantConv2dOp, module: CirculantConv, requantize: esc.RequantizeOp) -> Circulant:
     """The values that training has reached."""
     values = to_numpy(module.integer_values()).astype(np.int8).reshape(module.shape)
-    factor = storable(bounded(to_numpy(module.factor())), esc.q_of(op.input).scale, requantize.first_type.scale)
+    factor = storable_scale(op.input, to_numpy(module.factor()), requantize)
     return (FastCirculant if op.is_fast else Circulant)(values, esc.shape_of(op.input)[3], factor)

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from dialects import esc
 from dialects.esc_codebook import CodebookConv2dOp
-from escc.training.forms.convolutions import pair, to_numpy
-from escc.training.straight_through import Projected, limited, parameter, round_through
+from escc.training.forms.convolutions import storable_scale, to_numpy
+from escc.training.straight_through import ConvFrame, Projected, limited, parameter, round_through
 from passes.decomposition.codebook import Codebook
-from passes.math.activation_quant import bounded
-from passes.math.scales import storable
 
 Array = NDArray[Any]
 
@@ -30,18 +28,9 @@ class CodebookConv(Projected):
     gradient of a weight goes to the vector, and as that of the identity to the latent weight.
     """
 
-    def __init__(
-        self,
-        codes: Array,
-        book: Array,
-        factor: Array,
-        bias: Array,
-        span: float,
-        strides: tuple[int, int],
-        pads: tuple[int, ...],
-    ):
+    def __init__(self, codes: Array, book: Array, frame: ConvFrame):
         """`codes` int8 [K, R, S/span, C/depth]; `book` int8 [N, span, depth]."""
-        super().__init__(factor, bias, span, strides, pads)
+        super().__init__(frame)
         self.codes_shape, self.patch = codes.shape, book.shape[1:]
         self.book = parameter(book.reshape(len(book), -1) / _LIMIT)
         with torch.no_grad():
@@ -115,15 +104,14 @@ def _named(book: Tensor, codes: Tensor) -> Tensor:
     return book[(codes.abs() - 1).clamp_min(0)] * torch.sign(codes)[:, None]
 
 
-def codebook(op: CodebookConv2dOp, factor: Array, bias: Array, span: float) -> CodebookConv:
+def codebook(op: CodebookConv2dOp, frame: ConvFrame) -> CodebookConv:
     """A convolution with weights from a book."""
-    window = pair(esc.ints(op.strides)), esc.ints(op.pads)
-    return CodebookConv(op.codes.array, op.book.array.astype(np.float64), factor, bias, span, *window)
+    return CodebookConv(op.codes.array, op.book.array.astype(np.float64), frame)
 
 
 def trained(op: CodebookConv2dOp, module: CodebookConv, requantize: esc.RequantizeOp) -> Codebook:
     """The codes and the book that training has reached."""
     codes = module.codes(module.latent).cpu().numpy().astype(np.int8).reshape(module.codes_shape)
     book = to_numpy(module.integer_book()).astype(np.int8).reshape(-1, *module.patch)
-    factor = storable(bounded(to_numpy(module.factor())), esc.q_of(op.input).scale, requantize.first_type.scale)
+    factor = storable_scale(op.input, to_numpy(module.factor()), requantize)
     return Codebook.of(codes, book, factor, 0.0)

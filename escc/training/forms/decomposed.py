@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dialects import esc
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
-from escc.training.forms.convolutions import pair, to_numpy
-from escc.training.straight_through import DecomposedConv
+from escc.training.forms.convolutions import to_numpy
+from escc.training.straight_through import ConvFrame, DecomposedConv
 from passes.decomposition.ternary_basis import TernaryBasis
 
-Array = NDArray[Any]
 
-
-def decomposed(op: BasisConv2dOp, factor: Array, bias: Array, span: float) -> DecomposedConv:
+def decomposed(op: BasisConv2dOp, frame: ConvFrame) -> DecomposedConv:
     """Both stages of a decomposed convolution.
 
     Training leaves the rounding of intermediate values out: with a shift of 0, the usual case, there is none.
@@ -26,11 +24,7 @@ def decomposed(op: BasisConv2dOp, factor: Array, bias: Array, span: float) -> De
     return DecomposedConv(
         combine.coefficients.array.astype(np.float64),
         op.basis.array.astype(np.float64),
-        factor * 2.0**-combine.ic_shift.value.data,
-        bias,
-        span,
-        pair(esc.ints(op.strides)),
-        esc.ints(op.pads),
+        replace(frame, factor=frame.factor * 2.0**-combine.ic_shift.value.data),
         combine.level,
     )
 

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from dialects import esc
 from dialects.esc_gather import GatherConv2dOp
-from escc.training.forms.convolutions import pair, to_numpy
-from escc.training.straight_through import Projected, limited, parameter, round_through
+from escc.training.forms.convolutions import storable_scale, to_numpy
+from escc.training.straight_through import ConvFrame, Projected, limited, parameter, round_through
 from isa.gather import Banking, Gathering, bank_loads, bundles, places_of
 from passes.decomposition.gather import Gathered
-from passes.math.activation_quant import bounded
-from passes.math.scales import storable
 
 Array = NDArray[Any]
 
@@ -32,18 +30,9 @@ class GatherConv(Projected):
     many cycles.
     """
 
-    def __init__(
-        self,
-        weight: Array,
-        banking: Banking,
-        factor: Array,
-        bias: Array,
-        span: float,
-        strides: tuple[int, int],
-        pads: tuple[int, ...],
-    ):
+    def __init__(self, weight: Array, banking: Banking, frame: ConvFrame):
         """`weight` int8 [K, R, S, C]."""
-        super().__init__(factor, bias, span, strides, pads)
+        super().__init__(frame)
         k, r, s, c = weight.shape
         self.banking = banking
         self.latent = parameter(weight.transpose(0, 3, 1, 2) / _LIMIT)
@@ -95,14 +84,13 @@ class GatherConv(Projected):
             )
 
 
-def gathered(op: GatherConv2dOp, factor: Array, bias: Array, span: float) -> GatherConv:
+def gathered(op: GatherConv2dOp, frame: ConvFrame) -> GatherConv:
     """A convolution of sparse weights."""
-    window = pair(esc.ints(op.strides)), esc.ints(op.pads)
-    return GatherConv(op.weight, op.banking, factor, bias, span, *window)
+    return GatherConv(op.weight, op.banking, frame)
 
 
 def trained(op: GatherConv2dOp, module: GatherConv, requantize: esc.RequantizeOp) -> Gathered:
     """The weights that training has reached."""
     weight = to_numpy(module.integer_weight()).astype(np.int8).transpose(0, 2, 3, 1)
-    factor = storable(bounded(to_numpy(module.factor())), esc.q_of(op.input).scale, requantize.first_type.scale)
+    factor = storable_scale(op.input, to_numpy(module.factor()), requantize)
     return Gathered(np.ascontiguousarray(weight), factor, module.banking)

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from dialects import esc
 from dialects.esc_smartexchange import SmartExchangeConv2dOp
-from escc.training.forms.convolutions import pair, to_numpy
-from escc.training.straight_through import DecomposedConv, coefficients_towards, limited
+from escc.training.forms.convolutions import storable_scale, to_numpy
+from escc.training.straight_through import ConvFrame, DecomposedConv, coefficients_towards, limited
 from isa.smartexchange import MOST_SHIFT
 from passes.decomposition.smartexchange import SmartExchange
-from passes.math.activation_quant import bounded
-from passes.math.scales import storable
 
 Array = NDArray[Any]
 
@@ -32,21 +30,11 @@ class SmartExchangeConv(DecomposedConv):
     other decomposed layers. `basis` float [G * J, span, depth], in units of 127, holds the vectors.
     """
 
-    def __init__(
-        self,
-        coefficients: Array,
-        vectors: Array,
-        factor: Array,
-        bias: Array,
-        span: float,
-        strides: tuple[int, int],
-        pads: tuple[int, ...],
-        level: int,
-    ):
+    def __init__(self, coefficients: Array, vectors: Array, frame: ConvFrame, level: int):
         """`coefficients` int8 [K, J, R, S/span, C/depth]; `vectors` int8 [G, J, span, depth]."""
         k, *_, run = coefficients.shape
         flat = vectors.reshape(-1, *vectors.shape[2:])
-        super().__init__(coefficients.reshape(k, -1, run), flat, factor, bias, span, strides, pads, level)
+        super().__init__(coefficients.reshape(k, -1, run), flat, frame, level)
         self.form = coefficients.shape
         self.sets = len(vectors)
 
@@ -101,12 +89,11 @@ def _round_up(x: Tensor) -> Tensor:
     return x + (torch.floor(x.detach() + 0.5) - x.detach())
 
 
-def smartexchange(op: SmartExchangeConv2dOp, factor: Array, bias: Array, span: float) -> SmartExchangeConv:
+def smartexchange(op: SmartExchangeConv2dOp, frame: ConvFrame) -> SmartExchangeConv:
     """A convolution of sums of vectors."""
-    t, vectors = op.coefficients.array, op.vectors.array.astype(np.float64)
-    window, level = (pair(esc.ints(op.strides)), esc.ints(op.pads)), op.coefficient_level
-    unshifted = factor / (1 << op.right_shift)
-    return SmartExchangeConv(t.astype(np.float64), vectors, unshifted, bias, span, *window, level or 1)
+    t, vectors = (x.array.astype(np.float64) for x in (op.coefficients, op.vectors))
+    unshifted = replace(frame, factor=frame.factor / (1 << op.right_shift))
+    return SmartExchangeConv(t, vectors, unshifted, op.coefficient_level or 1)
 
 
 def trained(op: SmartExchangeConv2dOp, module: SmartExchangeConv, requantize: esc.RequantizeOp) -> SmartExchange:
@@ -115,4 +102,4 @@ def trained(op: SmartExchangeConv2dOp, module: SmartExchangeConv, requantize: es
     t = to_numpy(module.coefficients()).astype(np.int8).transpose(0, 2, 1).reshape(k, terms, r, columns, run)
     vectors = to_numpy(module.vectors()).astype(np.int8)
     form = SmartExchange.of(np.ascontiguousarray(t), vectors, to_numpy(module.factor()), 0.0)
-    return replace(form, scale=storable(bounded(form.scale), esc.q_of(op.input).scale, requantize.first_type.scale))
+    return replace(form, scale=storable_scale(op.input, form.scale, requantize))
