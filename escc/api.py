@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from emulator.display import SourceText
 from emulator.model import Model
 from emulator.model import load as load_model
-from escc.arguments import check_images, check_kinds, check_numbers
+from escc.arguments import LIMITS, check_images, check_kinds, check_numbers
 from escc.errors import user_errors
 from isa.errors import UserError
 from isa.files import write_atomic
+from isa.scalars import plain_number
 from isa.target import Target, load_target, parse_target
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def compile(
     numbers |= {"planes": planes, "rate": rate, "cycle_rate": cycle_rate, "samples": samples, "seed": seed}
     numbers |= {"max_energy": max_energy, "percentile": percentile}
     check_kinds(scheme, target, scheme_options, input_shape, host_fallback, progress)
-    check_numbers(numbers)
+    numbers = check_numbers(numbers)
     check_images(image_mean, image_std, channel_order)
     from escc.compilation import CompileRequest, budget_of
     from escc.driver import ImageOptions
@@ -211,19 +212,19 @@ def compile(
     own = tuple(f"{name}={value}" for name, value in (scheme_options or {}).items()) or None
     with _warnings_of_caller(), user_errors(), _job(model, calibration, target, input_shape) as job:
         options = PipelineOptions(
-            samples=samples,
-            seed=seed,
+            samples=numbers["samples"],
+            seed=numbers["seed"],
             method=range,
-            percentile=percentile,
+            percentile=numbers["percentile"],
             scheme=scheme,
-            basis=basis,
-            planes=planes,
-            rate=rate,
-            cycle_rate=cycle_rate,
+            basis=numbers["basis"],
+            planes=numbers["planes"],
+            rate=numbers["rate"],
+            cycle_rate=numbers["cycle_rate"],
             options=own,
             target=job.target,
         )
-        request = CompileRequest(options, budget=budget_of(max_drop, max_bytes, max_cycles, max_energy))
+        request = CompileRequest(options, budget=budget_of(*(numbers[name] for name in LIMITS)))
         if conflict := request.conflict():
             raise UserError(conflict)
         request.check_scheme_options()
@@ -362,7 +363,11 @@ def _is_torch(model: object) -> bool:
 
 def _shapes(given: InputShape) -> Mapping[str, Sequence[int]]:
     """Shapes by the names of inputs, that of an only input by no name. Raises UserError on anything else."""
-    shapes = given if isinstance(given, Mapping) else {ONLY_INPUT: given}
+    by_input: Mapping[str, Sequence[int]] = given if isinstance(given, Mapping) else {ONLY_INPUT: given}
+    shapes = {
+        name: tuple(cast(int, plain_number(extent)) for extent in (() if shape is None else shape))
+        for name, shape in by_input.items()
+    }
     for shape in shapes.values():
         if not shape or not all(type(extent) is int and extent > 0 for extent in shape) or shape[0] != 1:
             raise UserError(f"input_shape is {given!r}; requires positive integers, the first of them 1")

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from isa.errors import UserError
+from isa.scalars import plain_number
 from isa.target import Target
 
 _LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
 """Least values of what is an integer; all other numbers are at least 0."""
-_LIMITS = ("max_drop", "max_bytes", "max_cycles", "max_energy")
+LIMITS = ("max_drop", "max_bytes", "max_cycles", "max_energy")
+"""Arguments of which one at most is given, in the order of `escc.compilation.budget_of`."""
 
 
-def check_numbers(numbers: Mapping[str, object]) -> None:
-    """Raise UserError on numbers that the command line would refuse, and on more than one limit."""
+def check_numbers(given: Mapping[str, object]) -> dict[str, Any]:
+    """The numbers as Python's own int and float, by name.
+
+    Raises UserError on numbers that the command line would refuse, and on more than one limit.
+    """
+    numbers = {name: plain_number(value) for name, value in given.items()}
     causes: list[str] = []
     for name, value in numbers.items():
         if value is None:
@@ -27,11 +33,12 @@ def check_numbers(numbers: Mapping[str, object]) -> None:
         if not fits or not least <= cast(float, value) < math.inf:
             what = "an integer" if whole else "a number"
             causes.append(f"{name} is {value!r}; requires {what} of at least {least:g}")
-    limits = [name for name in _LIMITS if numbers[name] is not None]
+    limits = [name for name in LIMITS if numbers[name] is not None]
     if len(limits) > 1:
         causes.append(f"{' and '.join(limits)} exclude each other; requires one limit")
     if causes:
         raise UserError(causes)
+    return numbers
 
 
 def check_kinds(

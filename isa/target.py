@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type
 
 from isa.errors import UserError
 from isa.levels import LEVELS
+from isa.scalars import plain_number
 from isa.text import printable
 
 ISA_VERSION = 5
@@ -311,6 +312,7 @@ def _build(
 
 def _scalar(kind: type[Any], parameter: Parameter | None, value: Any, what: str) -> Any:
     """A number or text as it is declared. Raises `TargetError`; `what` begins the message."""
+    value = plain_number(value)
     found = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "an integer of more than 64 bits"
     found = found if len(found) < 80 else f"{found[:77]}..."
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:

@@ -35,6 +35,7 @@ CALIBRATION = MODELS / "calibration.npz"
 SMALL = residual_model()
 X = np.random.default_rng(1).standard_normal((24, 3, 8, 8)).astype(np.float32)
 Y = np.arange(24) % 10
+TWO_BLOCKS = escc.Target(array={"blocks": 2})
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +273,18 @@ def test_targets_have_changed_fields(small: escc.Compiled, tmp_path: Path) -> No
     assert cycles[2].program.target.array.blocks == 2
     (tmp_path / "u.toml").write_text(escc.Target(array={"blocks": 2}).text)
     assert escc.compile(SMALL, X, target=tmp_path / "u.toml").binary == cycles[2].binary
+
+
+def test_numbers_of_numpy_are_taken_for_those_of_python(small: escc.Compiled) -> None:
+    options: dict[str, Any] = {"basis": np.int64(3), "rate": np.float32(0.25), "seed": np.uint8(2)}
+    shape = cast(Any, np.array([1, 3, 8, 8]))
+    found = escc.compile(SMALL, X, "escalate", escc.Target(array={"blocks": np.int32(2)}), input_shape=shape, **options)
+    assert found.binary == escc.compile(SMALL, X, "escalate", TWO_BLOCKS, basis=3, rate=0.25, seed=2).binary
+    assert escc.compile(SMALL, X, max_bytes=cast(Any, np.int64(1 << 20))).program.layers
+    with pytest.raises(escc.Error, match="basis is 0; requires an integer of at least 1"):
+        escc.compile(SMALL, X, basis=cast(Any, np.int64(0)))
+    with pytest.raises(escc.Error, match="'array.blocks' must be of type int, found True"):
+        escc.Target(array={"blocks": cast(Any, np.bool_(True)).item()})
 
 
 @pytest.mark.parametrize(
