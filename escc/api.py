@@ -364,14 +364,15 @@ def _is_torch(model: object) -> bool:
 def _shapes(given: InputShape) -> Mapping[str, Sequence[int]]:
     """Shapes by the names of inputs, that of an only input by no name. Raises UserError on anything else."""
     by_input: Mapping[str, Sequence[int]] = given if isinstance(given, Mapping) else {ONLY_INPUT: given}
-    shapes = {
-        name: tuple(cast(int, plain_number(extent)) for extent in (() if shape is None else shape))
-        for name, shape in by_input.items()
-    }
+    shapes = {name: _extents(shape) for name, shape in by_input.items()}
     for shape in shapes.values():
         if not shape or not all(type(extent) is int and extent > 0 for extent in shape) or shape[0] != 1:
             raise UserError(f"input_shape is {given!r}; requires positive integers, the first of them 1")
     return shapes
+
+
+def _extents(shape: Sequence[int] | None) -> tuple[int, ...]:
+    return () if shape is None else tuple(cast(int, plain_number(extent)) for extent in shape)
 
 
 def _example(

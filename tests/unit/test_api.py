@@ -283,8 +283,8 @@ def test_numbers_of_numpy_are_taken_for_those_of_python(small: escc.Compiled) ->
     assert escc.compile(SMALL, X, max_bytes=cast(Any, np.int64(1 << 20))).program.layers
     with pytest.raises(escc.Error, match="basis is 0; requires an integer of at least 1"):
         escc.compile(SMALL, X, basis=cast(Any, np.int64(0)))
-    with pytest.raises(escc.Error, match="'array.blocks' must be of type int, found True"):
-        escc.Target(array={"blocks": cast(Any, np.bool_(True)).item()})
+    with pytest.raises(escc.Error, match="must be of type int, found True"):
+        escc.Target(array={"blocks": True})
 
 
 @pytest.mark.parametrize(
