@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from escc.compress.about import About
-from escc.compress.sparse import PatternScheme, number
+from escc.compress.option_values import number
+from escc.compress.sparse import PatternScheme
 from passes.math.patterns import bank_balanced
 
 PIECES = 16

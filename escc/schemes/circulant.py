@@ -14,9 +14,9 @@ from typing import ClassVar
 from escc.compress.about import About
 from escc.compress.database import Candidates, Rates
 from escc.compress.fit_circulant import fit_circulant
+from escc.compress.option_values import choice
 from escc.compress.price import price
 from escc.compress.schemes import Prices, int8_of, target_and_metric, tiled
-from escc.compress.sparse import choice
 from isa.circulant import BLOCKS, FAST_BLOCKS
 from isa.errors import UserError
 from isa.target import Target

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 from escc.compress.about import About
-from escc.compress.sparse import BUNDLE, PatternScheme, choice
+from escc.compress.option_values import choice
+from escc.compress.sparse import BUNDLE, PatternScheme
 from passes.decomposition.scheme import SchemeOptions
 from passes.math.patterns import gather_scatter
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from escc.compress.about import About
 from escc.compress.decompose import Fit
 from escc.compress.metric import Metric
+from escc.compress.option_values import choice
 from escc.compress.patches import Cut, Patch
 from escc.compress.pricing import Usage
 from escc.compress.published_exchange import exchange
@@ -159,12 +160,12 @@ class _Smartexchange:
         """Raise UserError for a value that no layer can meet."""
         asked_level(target, options)
         _asked_vectors(options, 1)
-        _one_of(options, "rule", _RULES)
-        _one_of(options, "rebuilt", _REBUILT)
+        choice(options, "rule", _RULES)
+        choice(options, "rebuilt", _REBUILT)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
-        patch, rule = Patch.of(layer.weights.shape), _one_of(options, "rule", _RULES)
-        level, only_rebuilt = asked_level(layer.target, options), _one_of(options, "rebuilt", _REBUILT) == "1"
+        patch, rule = Patch.of(layer.weights.shape), choice(options, "rule", _RULES)
+        level, only_rebuilt = asked_level(layer.target, options), choice(options, "rebuilt", _REBUILT) == "1"
         if patch is None:
             return None
         prices = Prices.of(layer, options, DEFAULT_RATE)
@@ -193,14 +194,6 @@ class _Smartexchange:
             return form
         _LOG.info(f"node '{layer.name}' (Conv) stays dense: int8 weights have the lower price")
         return None
-
-
-def _one_of(options: SchemeOptions, name: str, known: tuple[str, ...]) -> str:
-    """The value of an option, the first known one if it is not given. Raises UserError for any other."""
-    text = options.own.get(name, known[0])
-    if text not in known:
-        raise UserError(f"{name}={text} is unknown", f"--scheme-option {name}=..., one of {', '.join(known)}")
-    return text
 
 
 ABOUT = About(

@@ -88,8 +88,8 @@ def test_a_layer_that_int8_serves_better_stays_dense() -> None:
     [
         ({"vectors": "9"}, "vectors=9: a layer has from 1 to 8 vectors"),
         ({"levels": "3"}, "levels=3: target 'esc1' computes coefficients of magnitudes up to 4"),
-        ({"rule": "x"}, "rule=x is unknown"),
-        ({"rebuilt": "yes"}, "rebuilt=yes is unknown"),
+        ({"rule": "x"}, "rule=x: requires one of data, weights"),
+        ({"rebuilt": "yes"}, "rebuilt=yes: requires one of 0, 1"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(own: dict[str, str], message: str) -> None:
