@@ -16,13 +16,15 @@ class About:
     `form` says in a few words what the machine holds instead of weights. `page` is a link from docs/schemes.
     `read_by` are the mnemonics of the instructions that read the form; a layer takes one of them. `settings` are
     command-line options that `benchmarks/schemes.py` measures the scheme with, by a word that tells them apart; the
-    empty word is the first one.
+    empty word is the first one. `among_all` is False for a scheme whose forms `auto` tries by itself: it is left out
+    where `auto` chooses among all schemes.
     """
 
     form: str
     page: str
     read_by: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=lambda: {"": ""})
+    among_all: bool = True
 
 
 def about_schemes() -> dict[str, About]:

@@ -6,7 +6,9 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
+from escc.compress.about import about_schemes
 from escc.compress.database import Candidates, Rates, candidates_of
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.errors import UserError
@@ -16,10 +18,7 @@ from passes.decomposition.weight_form import WeightForm
 _LOG = logging.getLogger(__name__)
 
 ALL = "all"
-"""Every scheme; `auto` decomposes, so that `escalate` has nothing to add, and int8 weights are always tried."""
-_ADD_NOTHING = ("dense", "escalate")
-_LEVELS = ("1", "4")
-"""Greatest magnitudes of coefficients that are tried where none is asked for."""
+"""Every scheme but those whose forms `auto` tries by itself."""
 
 
 def asked_forms(text: str) -> tuple[str, ...]:
@@ -28,7 +27,10 @@ def asked_forms(text: str) -> tuple[str, ...]:
     Raises UserError for a name that no scheme has.
     """
     known = scheme_names()
-    asked = [name for name in known if name not in _ADD_NOTHING] if text == ALL else sorted(set(text.split(",")))
+    if text == ALL:
+        about = about_schemes()
+        return tuple(name for name in known if name not in about or about[name].among_all)
+    asked = sorted(set(text.split(",")))
     if unknown := [name for name in asked if name not in known]:
         note = f"there are {', '.join(known)}, or {ALL} alone"
         raise UserError(f"forms={text}: there is no scheme '{unknown[0]}'", note)
@@ -47,7 +49,7 @@ def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) 
     prices = Prices.of(layer, options)
     found: dict[str, tuple[float, WeightForm | None]] = {"dense": (prices.value(layer, int8_of(layer)), None)}
     for name in schemes:
-        for title, own in _variants(name, layer, options):
+        for title, own in _variants(name, options):
             form = _answer(name, layer, replace(options, own=own))
             if form is not None:
                 found[title] = prices.value(layer, form), form
@@ -59,7 +61,7 @@ def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) 
 def candidates_of_forms(layer: ConvLayer, options: SchemeOptions, rates: Rates, schemes: Sequence[str]) -> Candidates:
     """What the schemes contribute to the database of a layer."""
     for name in schemes:
-        for _, own in _variants(name, layer, options):
+        for _, own in _variants(name, options):
             yield from candidates_of(name, layer, replace(options, own=own), rates)
 
 
@@ -72,16 +74,15 @@ def _answer(name: str, layer: ConvLayer, options: SchemeOptions) -> WeightForm |
         return None
 
 
-def _variants(name: str, layer: ConvLayer, options: SchemeOptions) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """What to call a scheme, and the options of its own: those given that it knows, and every level for `auto`."""
-    known: Mapping[str, str] = getattr(load_scheme(name), "own_options", {})
+def _variants(name: str, options: SchemeOptions) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """What to call a scheme, and the options of its own: those given that it knows, and its alternatives to others."""
+    scheme = load_scheme(name)
+    known: Mapping[str, str] = getattr(scheme, "own_options", {})
+    alternatives: Mapping[str, Sequence[str]] = getattr(scheme, "alternatives", {})
     own = {option: text for option, text in options.own.items() if option in known and option != "forms"}
-    if name != "auto" or "levels" in own:
-        yield name, own
-        return
-    for level in _LEVELS:
-        if int(level) <= layer.target.array.coefficient_level:
-            yield f"{name} levels={level}", {**own, "levels": level}
+    free = [[f"{option}={text}" for text in texts] for option, texts in alternatives.items() if option not in own]
+    for chosen in product(*free):
+        yield " ".join((name, *chosen)), {**own, **dict(text.split("=", 1) for text in chosen)}
 
 
 def _told(values: Mapping[str, float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -144,6 +144,7 @@ class _Auto:
         "forms": f"schemes whose forms are tried for each layer, by name with commas between, or {ALL} "
         "(default: decomposition alone)",
     }
+    alternatives: ClassVar[Mapping[str, Sequence[str]]] = {"levels": ("1", "4")}
 
     @staticmethod
     def check_options(options: SchemeOptions, target: Target) -> None:

@@ -16,6 +16,7 @@ ABOUT = About(
     form="int8, Huffman-coded",
     page="../compression.md#bytes-on-the-machine",
     read_by=("load.weights",),
+    among_all=False,
 )
 
 SCHEME = dense

@@ -66,6 +66,7 @@ ABOUT = About(
     page="../compression.md",
     read_by=("load.coef",),
     settings={"": "--scheme-option levels=4 --basis 6 --rate 0.5", "one-level": "--basis 6 --planes 1"},
+    among_all=False,
 )
 
 SCHEME = escalate

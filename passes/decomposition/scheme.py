@@ -96,7 +96,9 @@ class Scheme(Protocol):
     layer. A scheme with options of its own has an attribute `own_options`, a line of help for each name, and a method
     `check_options(options: SchemeOptions, target: Target) -> None`. That method is called before any layer is looked
     at, and raises `isa.errors.UserError` for a value that no layer can meet. One whose attribute `on_live_channels` is
-    true is called once channels that do nothing have been dropped: its forms depend on the number of a channel.
+    true is called once channels that do nothing have been dropped: its forms depend on the number of a channel. One
+    with an attribute `alternatives`, values by the names of options of its own, is asked with each of these where it is
+    one of several schemes and the option is not given.
     """
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None: ...
