@@ -4,8 +4,8 @@ ranges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from xdsl.dialects.builtin import (
     BoolAttr,
@@ -68,6 +68,16 @@ class ConvTileOp(TileOp):
         pads: DenseArrayBase
 
 
+class ChannelsTile(NamedTuple):
+    """What a `ChannelsTileOp` works on: its buffers, the ranges `[y, x, k, c]`, and kernel, strides and pads."""
+
+    psum: SSAValue
+    act: SSAValue
+    coef: SSAValue
+    ranges: tuple[Range, Range, Range, Range]
+    window: tuple[Sequence[int], Sequence[int], Sequence[int]]
+
+
 class ChannelsTileOp(ConvTileOp):
     """Base of those that take input channels `c` of a tile of weights in COEF."""
 
@@ -91,6 +101,13 @@ class ChannelsTileOp(ConvTileOp):
         "attr-dict"
     )
 
+    def __init__(self, tile: ChannelsTile, own: Mapping[str, Attribute | None]):
+        """`own`: properties that only the subclass has."""
+        super().__init__(
+            operands=[tile.psum, tile.act, tile.coef, *flat(*tile.ranges)],
+            properties={**window_properties(*tile.window), **own},
+        )
+
 
 @irdl_op_definition
 class ConvOp(ChannelsTileOp):
@@ -106,27 +123,10 @@ class ConvOp(ChannelsTileOp):
     row_groups = prop_def(IntegerAttr)
     accumulate = opt_prop_def(UnitAttr)
 
-    def __init__(
-        self,
-        psum: SSAValue,
-        act: SSAValue,
-        coef: SSAValue,
-        y: Range,
-        x: Range,
-        k: Range,
-        c: Range,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        kpg: int,
-        cpg: int,
-        row_groups: int,
-        accumulate: bool = False,
-    ):
+    def __init__(self, tile: ChannelsTile, kpg: int, cpg: int, row_groups: int, accumulate: bool = False):
         super().__init__(
-            operands=[psum, act, coef, *flat(y, x, k, c)],
-            properties={
-                **window_properties(kernel, strides, pads),
+            tile,
+            {
                 "kpg": integer(kpg),
                 "cpg": integer(cpg),
                 "row_groups": integer(row_groups),

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import (
-    IntegerAttr,
-    SymbolRefAttr,
-    UnitAttr,
-    i8,
-)
+from xdsl.dialects.builtin import IntegerAttr, UnitAttr, i8
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, opt_prop_def, prop_def
 
 from dialects.attributes import integer
-from dialects.bfs_compute import ChannelsTileOp, verify_window, window_properties
-from dialects.bfs_tiles import ConstantForm, LoadChannelsOp, Range, flat, positive
+from dialects.bfs_compute import ChannelsTile, ChannelsTileOp, verify_window
+from dialects.bfs_tiles import ConstantForm, LoadChannelsOp, Range, positive
 from isa.gather import Banking
 
 
@@ -34,9 +28,11 @@ class LoadSparseOp(LoadChannelsOp):
 
     def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range, banking: Banking):
         super().__init__(
-            operands=[buffer, *flat(k, c)],
-            properties={
-                "constant": SymbolRefAttr(constant),
+            buffer,
+            constant,
+            k,
+            c,
+            {
                 "banks": integer(banking.banks),
                 "bundle": integer(banking.bundle),
                 "spread": UnitAttr() if banking.spread else None,
@@ -63,25 +59,8 @@ class ConvGatherOp(ChannelsTileOp):
     banks = prop_def(IntegerAttr)
     bundle = prop_def(IntegerAttr)
 
-    def __init__(
-        self,
-        psum: SSAValue,
-        act: SSAValue,
-        coef: SSAValue,
-        ranges: tuple[Range, Range, Range, Range],
-        window: tuple[Sequence[int], Sequence[int], Sequence[int]],
-        of: int,
-        banking: Banking,
-    ):
-        super().__init__(
-            operands=[psum, act, coef, *flat(*ranges)],
-            properties={
-                **window_properties(*window),
-                "of": integer(of),
-                "banks": integer(banking.banks),
-                "bundle": integer(banking.bundle),
-            },
-        )
+    def __init__(self, tile: ChannelsTile, of: int, banking: Banking):
+        super().__init__(tile, {"of": integer(of), "banks": integer(banking.banks), "bundle": integer(banking.bundle)})
 
     def verify_(self) -> None:
         verify_window(self.kernel, self.strides, self.pads)

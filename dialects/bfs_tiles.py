@@ -8,7 +8,7 @@ holds (which rows, columns and channels of which tensor) follows from the operat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from xdsl.dialects.builtin import (
@@ -183,6 +183,10 @@ class LoadChannelsOp(TileOp):
     constant = prop_def(FlatSymbolRefAttr)
     assembly_format = "$buffer `,` $constant `[` $k `:` $channels `,` $c `:` $depth `]` attr-dict"
 
+    def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range, own: Mapping[str, Attribute | None]):
+        """`own`: properties that only the subclass has."""
+        super().__init__(operands=[buffer, *flat(k, c)], properties={"constant": SymbolRefAttr(constant), **own})
+
 
 @irdl_op_definition
 class LoadWeightsOp(LoadChannelsOp):
@@ -192,7 +196,7 @@ class LoadWeightsOp(LoadChannelsOp):
     CONSTANT: ClassVar[ConstantForm | None] = ConstantForm(i8, 4, "int8 [K][R][S][C/groups]")
 
     def __init__(self, buffer: SSAValue, constant: str, k: Range, c: Range):
-        super().__init__(operands=[buffer, *flat(k, c)], properties={"constant": SymbolRefAttr(constant)})
+        super().__init__(buffer, constant, k, c, {})
 
 
 @irdl_op_definition

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialects import esc
-from dialects.bfs_rebuilt import LoadCirculantOp
+from dialects.bfs_circulant import LoadCirculantOp
 from dialects.esc_circulant import CirculantConv2dOp
 from dialects.rebuilt import RebuiltConv2d
 from isa.instructions import load_circ

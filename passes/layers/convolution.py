@@ -31,7 +31,7 @@ from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, TileRule, 
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
-from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
+from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part, Ranges
 from passes.tiling.problem import InputSource, Tiling, TilingProblem, Workload
 from passes.tiling.two_tensors import add_block
 
@@ -296,6 +296,18 @@ def _requantise(
     build.after(
         "psum",
         lambda _: [compute.RequantOp(out, psum, par, table, residual, addition, lo, hi, q_signed)],
+    )
+
+
+def channels_tile(build: LoopNestBuilder, part: Part, at: Ranges) -> compute.ChannelsTile:
+    """What a convolution over input channels works on in a part of the window, where the loops are at `at`."""
+    p, buffer = build.problem, build.buffer
+    return compute.ChannelsTile(
+        buffer["psum"],
+        build.source_buffer(),
+        buffer["weights"],
+        (at["py"], at["x"], at["pk"], at["c"]),
+        (part.kernel, p.strides, part.pads),
     )
 
 

@@ -23,6 +23,7 @@ from passes.layers.convolution import (
     LoadWeightsRule,
     RequantRule,
     Stages,
+    channels_tile,
     input_fields,
     partial_sums,
     whole_groups,
@@ -148,14 +149,8 @@ class DenseKind(Int8ConvolutionKind):
     def compute(
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
     ) -> Emit:
-        p, groups, buffer = build.problem, build.tiling.row_groups, build.buffer
-        psum, act, coef = buffer["psum"], build.source_buffer(), buffer["weights"]
-        window = (part.kernel, p.strides, part.pads)
-        return lambda at: [
-            compute.ConvOp(
-                psum, act, coef, at["py"], at["x"], at["pk"], at["c"], *window, p.kpg, p.cpg, groups, further
-            )
-        ]
+        p, groups = build.problem, build.tiling.row_groups
+        return lambda at: [compute.ConvOp(channels_tile(build, part, at), p.kpg, p.cpg, groups, further)]
 
 
 KIND = DenseKind()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects.attributes import ints
-from dialects.bfs_rebuilt import ConvCirculantOp, LoadBlocksOp
+from dialects.bfs_circulant import ConvCirculantOp, LoadBlocksOp
 from isa.instructions import load_weights
 from isa.instructions.conv_circ import cycles
 from isa.integers import Number, ceil_div
@@ -21,11 +21,11 @@ from passes.layers.convolution import (
     ConvConstants,
     RequantRule,
     Stages,
+    channels_tile,
     input_fields,
     packed_together,
     partial_sums,
 )
-from passes.tiling.cost import group_choices
 from passes.tiling.geometry import Span
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
@@ -56,9 +56,6 @@ class FastCirculantWork(CirculantWork):
         size = round(count * min(self.packed, 1.0))
         taken = load_weights.cycles({"size": size, "count": count}, target, round(count * self.nonzeros))
         return WeightStream(size, taken, WEIGHT_TABLE_BYTES)
-
-    def row_groups(self, rows: int, target: Target) -> Collection[int]:
-        return group_choices(target.array.blocks, rows)
 
     def compute_cycles(self, p: TilingProblem, tile: ComputeTile, target: Target) -> Number:
         (r, s), block = p.kernel, self.block
@@ -139,13 +136,9 @@ class FastCirculantKind(CirculantKind):
     def compute(
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
     ) -> Emit:
-        p, groups, buffer, work = build.problem, build.tiling.row_groups, build.buffer, build.problem.work
-        psum, act, coef = buffer["psum"], build.source_buffer(), buffer["weights"]
+        groups, work = build.tiling.row_groups, build.problem.work
         assert isinstance(work, FastCirculantWork)
-        window, block = (part.kernel, p.strides, part.pads), work.block
-        return lambda at: [
-            ConvCirculantOp(psum, act, coef, (at["py"], at["x"], at["pk"], at["c"]), window, block, int(groups))
-        ]
+        return lambda at: [ConvCirculantOp(channels_tile(build, part, at), work.block, groups)]
 
 
 KIND = FastCirculantKind()

@@ -30,6 +30,7 @@ from passes.layers.convolution import (
     ConvolutionKind,
     RequantRule,
     Stages,
+    channels_tile,
     input_fields,
     partial_sums,
     weight_transfers,
@@ -280,12 +281,8 @@ class GatherKind(ConvolutionKind):
     def compute(
         self, build: LoopNestBuilder, stages: Stages, resident: Sequence[SSAValue], part: Part, further: bool
     ) -> Emit:
-        p, buffer = build.problem, build.buffer
-        psum, act, coef = buffer["psum"], build.source_buffer(), buffer["weights"]
-        window, banking = (part.kernel, p.strides, part.pads), Banking(*stages.layout)
-        return lambda at: [
-            ConvGatherOp(psum, act, coef, (at["py"], at["x"], at["pk"], at["c"]), window, p.cpg, banking)
-        ]
+        cpg, banking = build.problem.cpg, Banking(*stages.layout)
+        return lambda at: [ConvGatherOp(channels_tile(build, part, at), cpg, banking)]
 
 
 KIND = GatherKind()

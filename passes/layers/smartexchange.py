@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialects.attributes import ints
-from dialects.bfs_rebuilt import LoadSumsOp
+from dialects.bfs_smartexchange import LoadSumsOp
 from dialects.esc_smartexchange import SmartExchangeConv2dOp
 from isa.coefficients import StreamCode, pack_streams, stream_code
 from isa.instructions import load_se
