@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,41 +55,45 @@ class CirculantWork(RebuiltWork):
         return WeightStream(size, cycles, WEIGHT_TABLE_BYTES)
 
 
-class LoadCirculantRule(ConstantRule):
-    """`load.circ`. All transfers share one table, which comes first; a transfer has whole blocks."""
+class BlocksRule(ConstantRule):
+    """A load of circulant blocks. All transfers share one table, which comes first; a transfer has whole blocks of all
+    input channels, and the number of its values for its coding.
+    """
 
-    operation = LoadCirculantOp
-
-    def transfer(self, op: LoadCirculantOp, at: Indices) -> tuple[str, Transfer]:
+    def transfer(self, op: Any, at: Indices) -> tuple[str, Transfer]:
         return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))
 
     def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
         block = value.shape[-1]
         parts = [np.ascontiguousarray(value[t.k.first // block : ceil_div(t.k.end, block)], np.int8) for t in transfers]
-        table, packed = packed_together(parts)
-        return Packed(table, [(data, 0) for data, _ in packed])
+        return Packed(*packed_together(parts))
 
-    def lower(self, layer: LayerLowering, op: LoadCirculantOp, at: Indices) -> None:
+    @abstractmethod
+    def instruction(self, op: Any, k: Span, c: Span, count: int) -> tuple[str, int, dict[str, int]]:
+        """The mnemonic of a load of `count` values, the bytes that it writes to COEF, and fields of its own."""
+
+    def lower(self, layer: LayerLowering, op: Any, at: Indices) -> None:
         k, c = span(at, op.k, op.channels), span(at, op.c, op.depth)
-        taps, block = op.taps.value.data, op.block.value.data
         if c.first:
             raise layer.fault("a load of circulant blocks must take all input channels")
-        address, size, _ = layer.piece(op.constant, k.first, 0)
-        layer.require_room(op.buffer, k.extent * taps * c.extent)
+        address, size, count = layer.piece(op.constant, k.first, 0)
+        mnemonic, nbytes, fields = self.instruction(op, k, c, count)
+        layer.require_room(op.buffer, nbytes)
         state = layer.states[op.buffer]
         if state.fill(HeldRegion(op.constant.string_value(), k=k, c=c)):
-            layer.emit(
-                "load.circ",
-                dram=address,
-                size=size,
-                table=layer.shared(op.constant),
-                dst=state.address,
-                first=k.first % block,
-                kn=k.extent,
-                taps=taps,
-                run=c.extent,
-                block=block,
-            )
+            table = layer.shared(op.constant)
+            layer.emit(mnemonic, dram=address, size=size, table=table, dst=state.address, **fields)
+
+
+class LoadCirculantRule(BlocksRule):
+    """`load.circ`, which spreads the blocks."""
+
+    operation = LoadCirculantOp
+
+    def instruction(self, op: LoadCirculantOp, k: Span, c: Span, count: int) -> tuple[str, int, dict[str, int]]:
+        taps, block = op.taps.value.data, op.block.value.data
+        fields = {"first": k.first % block, "kn": k.extent, "taps": taps, "run": c.extent, "block": block}
+        return "load.circ", k.extent * taps * c.extent, fields
 
 
 class CirculantKind(RebuiltKind):

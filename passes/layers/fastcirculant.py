@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
 from dialects.attributes import ints
@@ -16,19 +14,18 @@ from isa.instructions.conv_circ import cycles
 from isa.integers import Number, ceil_div
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-from passes.layers.circulant import CirculantKind, CirculantWork
+from passes.layers.circulant import BlocksRule, CirculantKind, CirculantWork
 from passes.layers.convolution import (
     ConvConstants,
     RequantRule,
     Stages,
     channels_tile,
     input_fields,
-    packed_together,
     partial_sums,
 )
 from passes.tiling.geometry import Span
-from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
-from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
+from passes.tiling.layer_kind import TileRule
+from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices, span
 from passes.tiling.loop_nest_builder import Emit, LoopNestBuilder, Part
 from passes.tiling.problem import Computed, ComputeTile, Tiling, TilingProblem, WeightStream, Workload
@@ -66,29 +63,13 @@ class FastCirculantWork(CirculantWork):
         return Computed(float(self.compute_cycles(p, tile._replace(rows=y.extent, columns=x.extent), target)))
 
 
-class LoadBlocksRule(ConstantRule):
-    """`load.weights` of the values of whole blocks. All transfers share one table, which comes first."""
+class LoadBlocksRule(BlocksRule):
+    """`load.weights` of the values as they are."""
 
     operation = LoadBlocksOp
 
-    def transfer(self, op: LoadBlocksOp, at: Indices) -> tuple[str, Transfer]:
-        return op.constant.string_value(), Transfer(span(at, op.k, op.channels), Span(0, 0))
-
-    def pack(self, value: NDArray[np.generic], transfers: Sequence[Transfer]) -> Packed:
-        block = value.shape[-1]
-        parts = [np.ascontiguousarray(value[t.k.first // block : ceil_div(t.k.end, block)], np.int8) for t in transfers]
-        return Packed(*packed_together(parts))
-
-    def lower(self, layer: LayerLowering, op: LoadBlocksOp, at: Indices) -> None:
-        k, c = span(at, op.k, op.channels), span(at, op.c, op.depth)
-        if c.first:
-            raise layer.fault("a load of circulant blocks must take all input channels")
-        address, size, count = layer.piece(op.constant, k.first, 0)
-        layer.require_room(op.buffer, count)
-        state = layer.states[op.buffer]
-        if state.fill(HeldRegion(op.constant.string_value(), k=k, c=c)):
-            table = layer.shared(op.constant)
-            layer.emit("load.weights", dram=address, size=size, table=table, count=count, dst=state.address)
+    def instruction(self, op: LoadBlocksOp, k: Span, c: Span, count: int) -> tuple[str, int, dict[str, int]]:
+        return "load.weights", count, {"count": count}
 
 
 class ConvCirculantRule(TileRule):
