@@ -40,13 +40,13 @@ _DEFLATE_RATIO = 1040
 """More bytes than this do not come out of one byte of DEFLATE data."""
 _SLACK = 4096
 _PIECE = 1 << 20
-# What zipfile raises on archives that are damaged, encrypted or packed by other methods than NumPy's.
+# What zipfile raises on archives that are damaged, encrypted or packed by other methods than NumPy's; for the latter a
+# kind of RuntimeError.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
     ValueError,
@@ -386,7 +386,7 @@ def _member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) 
         if info.flag_bits & 1:
             raise RuntimeError("it is encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotImplementedError("it is packed by another method than those of NumPy")
+            raise RuntimeError("it is packed by another method than those of NumPy")
         if info.file_size > _DEFLATE_RATIO * info.compress_size + _SLACK:
             raise ValueError("it cannot be as large as the archive says")
         with archive.open(info) as stream:

@@ -46,11 +46,11 @@ def _huffman_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
         above[left] = above[right] = node
         heapq.heappush(heap, (a + b, first, node))
         node += 1
-    depth = dict.fromkeys((node - 1,), 0)
+    depth = {node - 1: 0}
     for below in sorted(above, reverse=True):
         depth[below] = depth[above[below]] + 1
     lengths = np.array([depth.get(symbol, 0) for symbol in range(len(counts))], np.int64)
-    if len(above) == 0:
+    if not above:
         lengths[counts > 0] = 1
     return lengths
 

@@ -25,7 +25,7 @@ class Folding(LayerKind):
         return False
 
     def tile(self, op: Operation, tiler: LayerTiler, averaged: bool = False) -> None:
-        raise NotImplementedError
+        raise AssertionError("the kind matches no operation, so that there is nothing to tile")
 
 
 NEW_KIND = """\
