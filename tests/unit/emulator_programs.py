@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -268,7 +269,41 @@ def conv_program(
     return b.finish([x], [y])
 
 
+def channels_program(
+    g: Geometry, kind: str, weights: Callable[[int, int], tuple[bytes, dict[str, int]]], *, signed=False, parts=(0,),
+    turn=0, ring=0,
+) -> Program:  # fmt: skip
+    """load, convolve the input channels from each of `parts` on one after the other, requantise, store.
+
+    `weights` gives, for the first channel of a part and the channel after its last one, what `conv.KIND` finds in COEF,
+    and fields that only this instruction has.
+    """
+    b = Builder()
+    x, y = b.tensor("x", g.h, g.w, g.c, signed=signed), b.tensor("y", g.oh, g.ow, g.kn, signed=True)
+    b.emit("load.bytes", dram=b.constant(identity_requant(g.kn, 12)), size=9 * g.kn, pad=Scratchpad.PAR, dst=0)
+    place = load_ring(b, x, turn, ring)
+    at = 0
+    for first, end in zip(parts, [*parts[1:], g.c], strict=True):
+        blob, own = weights(first, end)
+        b.emit("load.bytes", dram=b.constant(blob), size=len(blob), pad=Scratchpad.COEF, dst=at)
+        b.emit(
+            f"conv.{kind}", **place, **g.tile, **g.window, kt=g.kn, kn=g.kn, signed=signed, coef=at, cs=first,
+            c=end - first, accumulate=int(first > 0), **own,
+        )  # fmt: skip
+        at += len(blob)
+    b.emit("post.requant", oh=g.oh, ow=g.ow, kt=g.kn, kn=g.kn, par=0, lo=-128, hi=127)
+    b.emit("store.act", y)
+    b.layer("conv", y)
+    return b.finish([x], [y])
+
+
+def slow_channels(x, w, g: Geometry):
+    """What a `channels_program` computes of x [h, w, c] with weights w [kn, r, s, c]."""
+    zero, two = np.zeros(g.kn, int), np.full(g.kn, 2)
+    return slow_requant(slow_conv(x, w, g, g.c, g.kn), zero, two, zero + 12, -128, 127)
+
+
 __all__ = [
-    "Builder", "Geometry", "PoolKind", "add_block", "conv_program", "identity_requant", "load_ring", "nchw",
-    "requant_block", "slow_conv", "slow_esc", "slow_requant", "sparse", "wait",
+    "Builder", "Geometry", "PoolKind", "add_block", "channels_program", "conv_program", "identity_requant", "load_ring",
+    "nchw", "requant_block", "slow_channels", "slow_conv", "slow_esc", "slow_requant", "sparse", "wait",
 ]  # fmt: skip

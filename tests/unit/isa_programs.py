@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from isa.declaration import Field, Instruction, InstructionSpec
 from isa.formats import TensorFormat
+from isa.legality import check_instruction
 from isa.program import PAGE, Layer, Port, Program, TensorRef
 from isa.table import INSTRUCTIONS, make
 from isa.target import load_target
@@ -22,6 +24,15 @@ def field_values(f: Field) -> st.SearchStrategy[int]:
 def instruction_of(spec: InstructionSpec) -> st.SearchStrategy[Instruction]:
     values = st.fixed_dictionaries({f.name: field_values(f) for f in spec.fields})
     return values.map(lambda v: Instruction(spec, v))
+
+
+def problems_of(mnemonic: str, legal: Mapping[str, int]) -> Callable[..., list[str]]:
+    """The rules of esc1 that a `legal` instruction breaks once the fields given by keyword have other values."""
+
+    def problems(**changes: int) -> list[str]:
+        return check_instruction(make(mnemonic, **{**legal, **changes}), load_target())
+
+    return problems
 
 
 instructions = st.sampled_from(INSTRUCTIONS).flatmap(instruction_of)

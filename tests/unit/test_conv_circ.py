@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulator_programs import Builder, Geometry, identity_requant, load_ring, nchw, slow_conv, slow_requant, sparse
+from emulator_programs import Geometry, channels_program, nchw, slow_channels, sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isa_programs import problems_of
 from test_conv_gather import geometries
 
 from emulator.machine import Machine
 from isa.circulant import FAST_BLOCKS, expand
 from isa.counts import Count
-from isa.formats import Scratchpad
 from isa.instructions.conv_circ import SPEC, cycles
-from isa.legality import check_instruction
 from isa.program import Program
 from isa.table import make
 from isa.target import load_target
@@ -24,10 +23,7 @@ LEGAL = {
     "act_w": 4, "act_c": 16, "ih": 4, "iw": 4, "ic": 16, "r": 3, "s": 3, "sy": 1, "sx": 1, "pt": 1, "pl": 1,
     "oh": 4, "ow": 4, "kt": 16, "kn": 16, "c": 16, "block": 8, "groups": 2,
 }  # fmt: skip
-
-
-def problems(**changes: int) -> list[str]:
-    return check_instruction(make("conv.circ", **{**LEGAL, **changes}), TARGET)
+problems = problems_of("conv.circ", LEGAL)
 
 
 def test_legal() -> None:
@@ -54,24 +50,13 @@ def test_one_rule(changes: dict[str, int], problem: str) -> None:
 def circ_program(
     g: Geometry, values, block: int, *, signed=False, first=0, groups=1, parts=(0,), turn=0, ring=0
 ) -> Program:
-    """load, convolve the input channels from each of `parts` on one after the other, requantise, store."""
-    b = Builder(TARGET)
-    x, y = b.tensor("x", g.h, g.w, g.c, signed=signed), b.tensor("y", g.oh, g.ow, g.kn, signed=True)
-    b.emit("load.bytes", dram=b.constant(identity_requant(g.kn, 12)), size=9 * g.kn, pad=Scratchpad.PAR, dst=0)
-    place = load_ring(b, x, turn, ring)
-    at = 0
-    for begin, end in zip(parts, [*parts[1:], g.c], strict=True):
+    """A program of `conv.circ` with values [K/b, R, S, C/b, b] of circulant blocks."""
+
+    def weights(begin: int, end: int) -> tuple[bytes, dict[str, int]]:
         blob = np.ascontiguousarray(values[:, :, :, begin // block : -(-end // block)]).tobytes()
-        b.emit("load.bytes", dram=b.constant(blob), size=len(blob), pad=Scratchpad.COEF, dst=at)
-        b.emit(
-            "conv.circ", **place, **g.tile, **g.window, kt=g.kn, kn=g.kn, signed=signed, coef=at, cs=begin,
-            c=end - begin, first=first, block=block, groups=groups, accumulate=int(begin > 0),
-        )  # fmt: skip
-        at += len(blob)
-    b.emit("post.requant", oh=g.oh, ow=g.ow, kt=g.kn, kn=g.kn, par=0, lo=-128, hi=127)
-    b.emit("store.act", y)
-    b.layer("conv", y, "fastcirculant")
-    return b.finish([x], [y])
+        return blob, {"first": first, "block": block, "groups": groups}
+
+    return channels_program(g, "circ", weights, signed=signed, parts=parts, turn=turn, ring=ring)
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,9 +76,7 @@ def test_results_are_those_of_a_plain_convolution(g, seed, block, signed, groups
         g, values, block, signed=signed, first=first, groups=groups, parts=parts, turn=turn, ring=ring
     )  # fmt: skip
     got = Machine(program).run([nchw(x)]).outputs[0][0].transpose(1, 2, 0)
-    zero, two = np.zeros(g.kn, int), np.full(g.kn, 2)
-    w = expand(values, first, g.kn, g.c)
-    np.testing.assert_array_equal(got, slow_requant(slow_conv(x, w, g, g.c, g.kn), zero, two, zero + 12, -128, 127))
+    np.testing.assert_array_equal(got, slow_channels(x, expand(values, first, g.kn, g.c), g))
 
 
 @pytest.mark.parametrize(("block", "products"), [(2, 2), (4, 5), (8, 14), (16, 41)])

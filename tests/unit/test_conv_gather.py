@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulator_programs import Builder, Geometry, identity_requant, load_ring, nchw, slow_conv, slow_requant, sparse
+from emulator_programs import Geometry, channels_program, nchw, slow_channels, sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isa_programs import problems_of
 
 from emulator.handlers import UNITS
 from emulator.machine import Machine
@@ -14,11 +15,8 @@ from emulator.recording import Entry, Recorder
 from isa.area import logic_energy_text
 from isa.counts import Count
 from isa.errors import UserError
-from isa.formats import Scratchpad
 from isa.gather import Gathering, pack_gather, spread
-from isa.legality import check_instruction
 from isa.program import Program
-from isa.table import make
 from isa.target import load_target
 
 TARGET = load_target()
@@ -26,10 +24,7 @@ LEGAL = {
     "act_w": 4, "act_c": 16, "ih": 4, "iw": 4, "ic": 16, "r": 3, "s": 3, "sy": 1, "sx": 1, "pt": 1, "pl": 1,
     "oh": 4, "ow": 4, "kt": 16, "kn": 16, "size": 9, "c": 16, "banks": 30, "step": 16, "rows": 16,
 }  # fmt: skip
-
-
-def problems(**changes: int) -> list[str]:
-    return check_instruction(make("conv.gather", **{**LEGAL, **changes}), TARGET)
+problems = problems_of("conv.gather", LEGAL)
 
 
 def test_legal() -> None:
@@ -57,27 +52,16 @@ def test_one_rule(changes: dict[str, int], problem: str) -> None:
 def gather_program(
     g: Geometry, w, banks: int, rows: int, *, signed=False, parts=(0,), own_order=False, turn=0, ring=0, spoil=False
 ) -> Program:
-    """load, convolve the input channels from each of `parts` on one after the other, requantise, store."""
-    b = Builder(TARGET)
-    x, y = b.tensor("x", g.h, g.w, g.c, signed=signed), b.tensor("y", g.oh, g.ow, g.kn, signed=True)
-    b.emit("load.bytes", dram=b.constant(identity_requant(g.kn, 12)), size=9 * g.kn, pad=Scratchpad.PAR, dst=0)
-    place = load_ring(b, x, turn, ring)
-    at = 0
-    for first, end in zip(parts, [*parts[1:], g.c], strict=True):
+    """A program of `conv.gather` with sparse weights [K, R, S, C]; with `spoil` their streams lack a byte."""
+
+    def weights(first: int, end: int) -> tuple[bytes, dict[str, int]]:
         part = np.ascontiguousarray(w[..., first:end]).reshape(g.kn, g.r * g.s, -1)
         how = Gathering.of(banks, rows, g.c, first)
         blob = pack_gather(part, how, spread(part, how) if own_order else None)
         blob = blob[:-1] if spoil else blob
-        b.emit("load.bytes", dram=b.constant(blob), size=len(blob), pad=Scratchpad.COEF, dst=at)
-        b.emit(
-            "conv.gather", **place, **g.tile, **g.window, kt=g.kn, kn=g.kn, signed=signed, coef=at, size=len(blob),
-            cs=first, c=end - first, banks=banks, bank=how.bank, step=how.step, rows=rows, accumulate=int(first > 0),
-        )  # fmt: skip
-        at += len(blob)
-    b.emit("post.requant", oh=g.oh, ow=g.ow, kt=g.kn, kn=g.kn, par=0, lo=-128, hi=127)
-    b.emit("store.act", y)
-    b.layer("conv", y, "gather")
-    return b.finish([x], [y])
+        return blob, {"size": len(blob), "banks": banks, "bank": how.bank, "step": how.step, "rows": rows}
+
+    return channels_program(g, "gather", weights, signed=signed, parts=parts, turn=turn, ring=ring)
 
 
 @st.composite
@@ -104,8 +88,7 @@ def test_results_are_those_of_a_plain_convolution(g, seed, banks, rows, signed, 
         g, w, banks, rows, signed=signed, parts=parts, own_order=own_order, turn=turn, ring=ring
     )  # fmt: skip
     got = Machine(program).run([nchw(x)]).outputs[0][0].transpose(1, 2, 0)
-    zero, two = np.zeros(g.kn, int), np.full(g.kn, 2)
-    np.testing.assert_array_equal(got, slow_requant(slow_conv(x, w, g, g.c, g.kn), zero, two, zero + 12, -128, 127))
+    np.testing.assert_array_equal(got, slow_channels(x, w, g))
 
 
 def recorded(program: Program) -> tuple[int, dict[Count, int]]:

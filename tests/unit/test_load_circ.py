@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from isa_programs import problems_of
 
 from isa.instructions.load_circ import values
-from isa.legality import check_instruction
-from isa.table import make
-from isa.target import load_target
 
 LEGAL = {"size": 9, "kn": 4, "taps": 9, "run": 8, "block": 4}
-
-
-def problems(**changes: int) -> list[str]:
-    return check_instruction(make("load.circ", **{**LEGAL, **changes}), load_target())
+problems = problems_of("load.circ", LEGAL)
 
 
 def test_legal() -> None:

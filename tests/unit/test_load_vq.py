@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from isa.legality import check_instruction
-from isa.table import make
-from isa.target import load_target
+from isa_programs import problems_of
 
 LEGAL = {"size": 9, "count": 20, "entries": 5, "span": 3, "depth": 1, "run": 4}
-
-
-def problems(**changes: int) -> list[str]:
-    return check_instruction(make("load.vq", **{**LEGAL, **changes}), load_target())
+problems = problems_of("load.vq", LEGAL)
 
 
 def test_legal() -> None:
