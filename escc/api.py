@@ -228,6 +228,8 @@ def compile(
         if conflict := request.conflict():
             raise UserError(conflict)
         request.check_scheme_options()
+        if idle := request.idle_options():
+            _warn(idle)
         images = ImageOptions(tuple(map(float, image_mean)), tuple(map(float, image_std)), channel_order)
         return job.run(request, images, host_fallback, lambda text: progress(text) if progress and text else None)
 

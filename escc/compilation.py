@@ -14,7 +14,7 @@ from isa.errors import UserError
 from isa.target import load_target
 from passes.analysis.constant_outputs import constant_outputs
 from passes.decompose_conv import DecomposeConvPass
-from passes.decomposition.scheme import load_scheme, own_options
+from passes.decomposition.scheme import GENERAL, load_scheme, own_options, unread_options
 from passes.pipelines import LEVELS, PipelineOptions, before, build, parse
 
 if TYPE_CHECKING:
@@ -56,6 +56,17 @@ class CompileRequest:
         name, target = self.options.scheme or step.scheme, self.options.target or step.target
         if self.options.options:
             own_options(name, load_scheme(name), self.options.options, load_target(target))
+
+    def idle_options(self, spelled: Callable[[str], str] = str) -> str:
+        """A warning of options that were given and that the scheme ignores, "" if it reads them all.
+
+        `spelled` is how the user writes an option that the pass decompose-conv has.
+        """
+        given = [option for option in GENERAL if getattr(self.options, option) is not None]
+        if not given or self.pipeline is not None:
+            return ""
+        name = self.options.scheme or DecomposeConvPass().scheme
+        return unread_options(name, load_scheme(name), given, spelled)
 
     def passes(self, module: ModuleOp | None, name: str) -> tuple[ModulePass, ...]:
         """Passes to run on a module, or on any ONNX model where there is none; `name` is how errors call the module."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -107,6 +108,17 @@ def _check_place(path: str) -> None:
         raise UserError(f"{path}: cannot write: directory '{Path(path).parent}' does not exist")
     if Path(path).is_dir():
         raise UserError(f"{path}: cannot write: is a directory")
+
+
+def unreadable(path: str) -> str:
+    """Why a file cannot be read, "" if nothing speaks against it; it is not opened, for it may be a pipe."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError) as e:
+        return getattr(e, "strerror", None) or str(e)
+    if stat.S_ISDIR(mode):
+        return os.strerror(errno.EISDIR)
+    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
 
 
 def read_input(path: str) -> bytes:

@@ -19,7 +19,7 @@ example: esc-dis model.bin | esc-as - -o again.bin"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-as`."""
     parser = make_parser()
-    return run(parser, _body, argv)
+    return run(parser, lambda args: _body(parser, args), argv)
 
 
 def make_parser() -> CommandParser:
@@ -38,7 +38,8 @@ def make_parser() -> CommandParser:
     return parser
 
 
-def _body(args: argparse.Namespace) -> None:
+def _body(parser: CommandParser, args: argparse.Namespace) -> None:
+    parser.check_inputs(args)
     from isa.assembly import parse_assembly
     from isa.container import write_elf
 

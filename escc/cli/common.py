@@ -28,7 +28,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from escc.console import Console
 from escc.errors import one_line, user_fault
-from escc.files import ClashError, Ledger, ledger
+from escc.files import ClashError, Ledger, ledger, unreadable
 from escc.version import version
 from isa.errors import UserError
 from isa.text import clipped, printable
@@ -105,6 +105,18 @@ class CommandParser(argparse.ArgumentParser):
             for path in _paths(args, dest):
                 self.claim_output(files, title, path)
 
+    def check_inputs(self, args: argparse.Namespace, named: str = "") -> None:
+        """Raise UserError naming every input that cannot be read: better known at once than after heavy imports.
+
+        A command calls it once the options are judged. The argument `named` may be NAME=FILE, which only the command
+        can tell from a file.
+        """
+        inputs = {path: dest for dest in self._reads if dest != "target" for path in _paths(args, dest) if path != "-"}
+        told = [path for path, dest in inputs.items() if dest != named or "=" not in path]
+        causes = [f"{path}: {why}" for path in told if (why := unreadable(path))]
+        if causes:
+            raise UserError(causes)
+
     def _claim_target(self, files: Ledger, title: str, name_or_file: str) -> None:
         from isa.target import TargetError, UnknownTargetError, target_files
 
@@ -159,6 +171,11 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         cast(CommandParser, parser).leave(f"{parser.prog} {version('escc')}\n")
+
+
+def flag_of(option: str) -> str:
+    """How a command line spells an option that Python calls `option`."""
+    return "--" + option.replace("_", "-")
 
 
 def run(

@@ -172,6 +172,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
     if args.diff:
         if args.models:
             parser.error("argument --diff: takes no model")
+        parser.check_inputs(args)
         from escc.compare.diff import difference
 
         print("\n".join(difference(*args.diff)))
@@ -180,6 +181,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
         parser.error("the following argument is required: MODEL")
     if not args.data:
         parser.error("the following argument is required: --data")
+    parser.check_inputs(args)
     _compare(args)
     return EXIT_OK
 

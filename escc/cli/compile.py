@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from escc.cli.common import EXIT_OK, CommandParser, run
+from escc.cli.common import EXIT_OK, CommandParser, flag_of, run
 from escc.cli.compile_options import PIPELINE_FLAGS, idle_options, make_parser
 from escc.console import Console
 from escc.files import write_output
@@ -190,6 +190,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     if args.model is None:
         print(printable(to_text(request.passes(None, ""))))
         return EXIT_OK
+    parser.check_inputs(args)
     output = _output(args)
     if args.output is None and Path(output) == Path(args.model):
         raise UserError(
@@ -207,7 +208,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     if args.dump_pass_pipeline:
         print(printable(to_text(passes)))
         return EXIT_OK
-    for text in idle_options(args, passes):
+    for text in filter(None, (*idle_options(args, passes), request.idle_options(flag_of))):
         console.warn(text)
     observers = [*_printers(args), constant_outputs_observer(console.warn, console.warnings)]
     report = _report(args, observers)

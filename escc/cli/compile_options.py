@@ -8,12 +8,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escc.cli.common import CommandParser
+from escc.cli.common import CommandParser, flag_of
 from escc.cli.values import (
     above_zero,
     add_input_shape,
     byte_count,
     divisors,
+    folder,
     natural,
     not_negative,
     numbers,
@@ -64,7 +65,7 @@ PIPELINE_FLAGS = {
 def idle_options(args: argparse.Namespace, passes: Sequence[ModulePass]) -> list[str]:
     """Warnings of options that were given and change nothing."""
     taken = {f.name for step in passes for f in fields(step)}
-    given = {f: "--" + flag.replace("_", "-") for f, flag in PIPELINE_FLAGS.items() if getattr(args, flag) is not None}
+    given = {f: flag_of(flag) for f, flag in PIPELINE_FLAGS.items() if getattr(args, flag) is not None}
     if args.verify_numerics:  # which takes these itself
         given = {field: flag for field, flag in given.items() if field not in ("calibration", "seed")}
     texts: list[str] = []
@@ -76,9 +77,6 @@ def idle_options(args: argparse.Namespace, passes: Sequence[ModulePass]) -> list
             else f"no pass between {args.model} and --emit {args.emit} takes it"
         )
         texts.append(_no_effect(idle, reason))
-    if args.scheme == "dense":
-        idle = [given[f] for f in ("basis", "planes", "rate", "cycle_rate") if f in given]
-        texts.append(_no_effect(idle, "--scheme dense decomposes nothing") if idle else "")
     if args.percentile is not None and args.range != "percentile":
         texts.append(_no_effect(["--percentile"], "it belongs to --range percentile"))
     return [text for text in texts if text]
@@ -324,6 +322,7 @@ def _add_inspection(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--print-ir-tree-dir",
+        type=folder,
         metavar="DIR",
         help="write the whole IR after every pass to a file in DIR (default: none; example: --print-ir-tree-dir ir)",
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from escc.cli.common import CommandParser, run
+from escc.cli.common import CommandParser, flag_of, run
 from escc.cli.compress_options import make_parser
 from escc.files import write_output
 from isa.errors import UserError
@@ -25,16 +25,30 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     if args.scheme == "dense":
         parser.error("argument --scheme: dense leaves nothing to train")
     _check_scheme_options(parser, args)
+    parser.check_inputs(args)
     if find_spec("torch") is None:
         raise UserError("esc-compress needs torch", "in the clone of escc, run: pip install '.[train]'")
+    if idle := _idle_options(args):
+        args.console.warn(idle)
     from dataclasses import fields
 
-    from escc.training.job import Job, Options, summary
+    from escc.training.given import Options, given
 
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
-    model, measure = Job(options, args.console).run()
+    found = given(options)
+    from escc.training.job import Job, summary  # loads torch, which takes seconds
+
+    model, measure = Job(options, found, args.console).run()
     write_output(args.output, model)
     print(summary(measure), file=sys.stderr if args.output == "-" else sys.stdout)
+
+
+def _idle_options(args: argparse.Namespace) -> str:
+    """A warning of options that the scheme ignores, "" if there are none."""
+    from passes.decomposition.scheme import load_scheme, unread_options
+
+    given = [option for option in ("basis", "planes", "rate") if getattr(args, option) is not None]
+    return unread_options(args.scheme, load_scheme(args.scheme), given, flag_of) if given else ""
 
 
 def _check_scheme_options(parser: CommandParser, args: argparse.Namespace) -> None:

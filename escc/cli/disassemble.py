@@ -17,7 +17,7 @@ example: esc-dis model.bin --no-data | less"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `esc-dis`."""
     parser = make_parser()
-    return run(parser, _body, argv)
+    return run(parser, lambda args: _body(parser, args), argv)
 
 
 def make_parser() -> CommandParser:
@@ -41,7 +41,8 @@ def make_parser() -> CommandParser:
     return parser
 
 
-def _body(args: argparse.Namespace) -> None:
+def _body(parser: CommandParser, args: argparse.Namespace) -> None:
+    parser.check_inputs(args)
     from isa.assembly import print_assembly
     from isa.container import read_elf
 

@@ -124,7 +124,7 @@ def make_parser() -> CommandParser:
     parser.add_common_arguments()
     writes = ["output", "stats_json", "report", "trace"]
     parser.add_files(reads=["model", "input", "eval"], writes=writes, streams=["model", *writes])
-    parser.set_defaults(usage_error=parser.error)
+    parser.set_defaults(usage_error=parser.error, check_inputs=parser.check_inputs)
     return parser
 
 
@@ -139,6 +139,7 @@ def _body(args: argparse.Namespace) -> None:
             args.console.warn(f"--{flag} has no effect without {' or '.join(f'--{n}' for n in needs)}")
     if args.eval and args.output:
         args.usage_error("argument --output: not allowed with argument --eval")
+    args.check_inputs(args, "input")
     from emulator.model import load
 
     if args.report:

@@ -131,6 +131,7 @@ def schemes(text: str) -> tuple[tuple[str, str, tuple[tuple[str, float], ...]], 
 
 def _scheme_with_options(text: str) -> tuple[str, str, tuple[tuple[str, float], ...]]:
     name, *options = text.split(":")
+    scheme(name)
     found: list[tuple[str, float]] = []
     for option in options:
         key, _, value = option.partition("=")
@@ -138,11 +139,30 @@ def _scheme_with_options(text: str) -> tuple[str, str, tuple[tuple[str, float], 
             known = ", ".join(_SCHEME_OPTIONS)
             raise argparse.ArgumentTypeError(f"scheme '{name}' has no option '{key}'; requires one of {known}")
         field, parse = _SCHEME_OPTIONS[key]
+        if key not in (read := _read_by(name)):
+            raise argparse.ArgumentTypeError(
+                f"scheme '{name}' does not read the option '{key}'; it reads {', '.join(read) or 'no option'}"
+            )
         try:
             found.append((field, parse(value)))
         except argparse.ArgumentTypeError as error:
             raise argparse.ArgumentTypeError(f"option '{key}' of scheme '{name}': {error}") from None
-    return text, scheme(name), tuple(found)
+    return text, name, tuple(found)
+
+
+def _read_by(name: str) -> list[str]:
+    """The options in a list of schemes that a scheme reads."""
+    from passes.decomposition.scheme import general_options, load_scheme
+
+    known = general_options(load_scheme(name))
+    return [key for key, (field, _) in _SCHEME_OPTIONS.items() if field in known]
+
+
+def folder(text: str) -> str:
+    """The name of a folder, which may be made only later."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a folder, found ''")
+    return text
 
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:

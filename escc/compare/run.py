@@ -128,6 +128,10 @@ def _network(
     announce(f"{path}: quantising")
     network = ComparedNetwork(context, path, settings)
     data = network.data(file)
+    sparser: ComparedNetwork | None = None
+    if request.sparse_model is not None:
+        announce(f"{request.sparse_model}: quantising")
+        sparser = ComparedNetwork(context, request.sparse_model, settings)
     systems = [_scheme(network, scheme, data, announce) for scheme in request.schemes]
     systems += [_of_binary(name, program, data, announce) for name, program in binaries.items()]
     top1 = data.top1(answers_of(network.module, data.classified)) if data.labels is not None else None
@@ -135,9 +139,8 @@ def _network(
 
     @cache
     def pruned() -> baselines.Weighted:
-        if request.sparse_model is not None:
-            announce(f"{request.sparse_model}: quantising")
-            return sparse.of_model(context, request.sparse_model, settings, data)
+        if sparser is not None:
+            return sparse.as_given(sparser, data)
         announce(f"{path}: pruning for the sparse machines")
         return sparse.pruned(network, data, request.max_drop, request.price, announce)
 

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from escc.baselines.work import LayerWork
 from escc.compare.baselines import Weighted, weighted
 from escc.compare.bisection import RateTrial, find_rate
-from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of
+from escc.compare.network import ComparedNetwork, Data, answers_of
 from escc.compare.works import layer_works
 from escc.compress.pruning import Pruner
 
@@ -24,9 +23,8 @@ _PRECISION = 1.25
 """Factor between prices that are not worth another trial."""
 
 
-def of_model(context: Context, path: str, settings: CompareSettings, data: Data) -> Weighted:
-    """The weights of a model file as they are."""
-    network = ComparedNetwork(context, path, settings)
+def as_given(network: ComparedNetwork, data: Data) -> Weighted:
+    """The weights of a network as they are."""
     answers = answers_of(network.module, data.classified)
     works = layer_works(network.dense(), [data.timed])
     return weighted(works, f"{density_of(works):.1%} kept, as given", data.top1(answers))

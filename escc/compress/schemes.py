@@ -333,8 +333,9 @@ def tiled(layer: ConvLayer, form: AnyForm) -> AnyForm | None:
 
 
 class WithLevels:
-    """Decorator of a scheme that reads the option `levels`."""
+    """Decorator of a scheme that reads the option `levels`, and no price of cycles."""
 
+    reads: ClassVar[tuple[str, ...]] = ("basis", "planes", "rate")
     own_options: ClassVar[Mapping[str, str]] = {
         "levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: the most that the target computes; 1 with "
         "--planes)"

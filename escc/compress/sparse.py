@@ -200,6 +200,7 @@ class PatternScheme:
     """
 
     on_live_channels = True
+    reads = ("rate", "cycle_rate")
 
     def __init__(
         self,

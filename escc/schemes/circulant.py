@@ -47,6 +47,7 @@ class _Circulant:
     UserError for a block that is none.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("rate", "cycle_rate")
     own_options: ClassVar[Mapping[str, str]] = {
         "k": f"channels of a block, from {BLOCKS[0]} to {BLOCKS[-1]} (default: {DEFAULT_BLOCK})",
         "products": "plain: those of dense weights; fast: fewer, of sums (default: what takes fewer cycles)",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from escc.compress.about import About
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.weight_form import WeightForm
 
 
-def dense(layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
+class _Dense:
     """Keeps every layer dense."""
-    return None
+
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
+        return None
 
 
 ABOUT = About(
@@ -19,4 +25,5 @@ ABOUT = About(
     among_all=False,
 )
 
+dense = _Dense()
 SCHEME = dense

@@ -95,6 +95,7 @@ class KMeans:
     serve better stays dense.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("rate", "cycle_rate")
     own_options: ClassVar[Mapping[str, str]] = {
         "entries": f"entries of a book, from 1 to {MOST_ENTRIES} (default: the best of {', '.join(map(str, BOOKS))})"
     }

@@ -147,6 +147,7 @@ class _Smartexchange:
     cheaper. A layer that int8 weights serve better stays dense. Raises UserError for an option that it cannot meet.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("rate", "cycle_rate")
     own_options: ClassVar[Mapping[str, str]] = {
         "levels": "greatest magnitude of a coefficient, 1, 2 or 4 (default: 4)",
         "vectors": f"vectors of a layer, from 1 to {MOST_VECTORS} (default: the best of one less than a patch has "

@@ -11,7 +11,6 @@ from typing import Any, cast
 import torch
 from tqdm import tqdm
 
-from dialects.signature import classes_of, only_input
 from escc import driver
 from escc.console import Console
 from escc.irtext import make_context
@@ -20,6 +19,7 @@ from escc.onnx_import import fingerprint, import_model
 from escc.report import LayerReport, Report
 from escc.training import checkpoint, cost
 from escc.training.data import Preprocessing, TrainingSamples, load_samples, split
+from escc.training.given import Given, Options
 from escc.training.recalibrate import recalibrate
 from escc.training.session import Prepared, Session, compile_program
 from escc.training.trainer import EpochReport, Plan, Trainer
@@ -37,45 +37,6 @@ _JOINT = 1024
 """Windows of more values start from a decomposition of each input channel by itself; training goes on from there."""
 _MEASURED = 2000
 """Held-out samples that the emulator runs at most."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `esc-compress`, by their names."""
-
-    model: str
-    data: str
-    validation: str | None
-    held_out: float
-    augment: tuple[str, ...]
-    image_mean: tuple[float, ...]
-    image_std: tuple[float, ...]
-    bytes: float | None
-    ratio: float | None
-    scheme: str
-    basis: int | None
-    planes: int | None
-    scheme_option: list[str] | None
-    rate: float | None
-    target: str
-    method: str
-    epochs: int
-    batch: int
-    lr: float
-    temperature: float
-    label_weight: float
-    anneal: float
-    patience: int | None
-    recalibrate: bool
-    seed: int
-    device: str
-    threads: int | None
-    checkpoint: str | None
-    resume: bool
-    precision: str
-    drop_batches: float
-    early_bird: bool
-    input_shape: list[tuple[str, tuple[int, ...]]]
 
 
 _ELSEWHERE = ("model", "data", "validation", "device", "checkpoint", "resume")
@@ -99,8 +60,8 @@ class Measure:
 class Job:
     """One run of the command."""
 
-    def __init__(self, options: Options, console: Console):
-        self._options, self._console = options, console
+    def __init__(self, options: Options, given: Given, console: Console):
+        self._options, self._given, self._console = options, given, console
         self._context = make_context()
         self._pipeline = PipelineOptions(
             seed=options.seed,
@@ -119,10 +80,8 @@ class Job:
         device = _device(o.device)
         if o.threads is not None:
             torch.set_num_threads(o.threads)
-        load_target(o.target)
-        module = import_model(o.model, shapes=dict(o.input_shape))
-        classes = classes_of(module)
-        train, held = self._samples(only_input(module, "esc-compress"), classes)
+        module, classes = self._given.module, self._given.classes
+        train, held = self._samples(self._given.input, classes)
         if not train.labelled:
             self._console.warn(f"{o.data} has no labels: accuracy is agreement with the original network")
         self._console.detail(f"{len(train):,} samples to train on, {len(held):,} held out")
@@ -148,13 +107,7 @@ class Job:
 
     def _samples(self, wanted: Input, classes: int) -> tuple[TrainingSamples, TrainingSamples]:
         o = self._options
-        shape = wanted.shape
         preprocessing = Preprocessing(o.image_mean, o.image_std)
-        for flag, values in (("--image-mean", o.image_mean), ("--image-std", o.image_std)):
-            if values and len(values) != shape[0]:
-                raise UserError(f"{flag}: {len(values)} values for an input of {shape[0]} channels")
-        if o.augment and len(shape) != 3:
-            raise UserError("--augment: the model's input is no image", "leave --augment out")
         data = load_samples(o.data, wanted, classes, preprocessing, False)
         if o.validation is None:
             return split(data, o.held_out, o.seed)

@@ -8,7 +8,7 @@ point group of that name.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
@@ -26,6 +26,9 @@ from passes.math.moments import ChannelMoments, Moments
 from passes.tiling.conv_shape import ConvShape
 
 F = NDArray[np.float64]
+
+GENERAL = ("basis", "planes", "rate", "cycle_rate")
+"""Options that any scheme may read, as the pass decompose-conv calls them."""
 
 GROUP = "escc.schemes"
 """Entry points of other packages, each a `Scheme`; and the package above the passes whose files are those of the tree,
@@ -97,6 +100,7 @@ class Scheme(Protocol):
     `check_options(options: SchemeOptions, target: Target) -> None`. That method is called before any layer is looked
     at, and raises `isa.errors.UserError` for a value that no layer can meet. One whose attribute `on_live_channels` is
     true is called once channels that do nothing have been dropped: its forms depend on the number of a channel. One
+    that ignores some options of `GENERAL` names those that it reads in an attribute `reads`. One
     with an attribute `alternatives`, values by the names of options of its own, is asked with each of these where it is
     one of several schemes and the option is not given.
     """
@@ -158,6 +162,25 @@ def own_options(name: str, scheme: Scheme, given: Sequence[str], target: Target)
         except UserError as error:
             raise UserError([f"scheme '{name}': {cause}" for cause in error.causes], error.note) from error
     return found
+
+
+def general_options(scheme: Scheme) -> tuple[str, ...]:
+    """Options of `GENERAL` that a scheme reads: all, unless it says otherwise."""
+    return tuple(getattr(scheme, "reads", GENERAL))
+
+
+def unread_options(name: str, scheme: Scheme, given: Collection[str], spelled: Callable[[str], str] = str) -> str:
+    """A warning that a scheme ignores some of the options which were given, "" if it reads them all.
+
+    `given` are names of `GENERAL`; `spelled` is how the user writes one.
+    """
+    reads = general_options(scheme)
+    idle = [spelled(option) for option in GENERAL if option in given and option not in reads]
+    if not idle:
+        return ""
+    known = [spelled(option) for option in reads]
+    taken = f"reads {', '.join(known)}" if known else f"reads none of {', '.join(map(spelled, GENERAL))}"
+    return f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect: scheme '{name}' {taken}"
 
 
 def check(layer: ConvLayer, answer: WeightForm) -> None:

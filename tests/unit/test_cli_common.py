@@ -180,10 +180,13 @@ def test_the_log_is_shown_with_v(capsys: pytest.CaptureFixture[str], option: str
 
 
 def test_hints_name_an_extra_that_a_clone_has(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr("escc.cli.compress.find_spec", lambda name: None)
-    assert compress(["m.onnx", "--data", "x.npz", "-o", "n.onnx"]) == EXIT_INPUT
+    files = [str(tmp_path / name) for name in ("m.onnx", "x.npz")]
+    for path in map(Path, files):
+        path.touch()
+    assert compress([files[0], "--data", files[1], "-o", str(tmp_path / "n.onnx")]) == EXIT_INPUT
     error, note = capsys.readouterr().err.splitlines()
     assert error.endswith("esc-compress needs torch") and note.endswith("pip install '.[train]'")
     extras = tomllib.loads((request.config.rootpath / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -155,8 +155,6 @@ def test_ir_after_passes_and_timing(esc_file: str, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        (["--basis", "3", "--scheme", "dense"], "--basis has no effect: --scheme dense decomposes nothing"),
-        (["--rate", "1", "--planes", "2", "--scheme", "dense"], "--planes, --rate have no effect: --scheme dense"),
         (["--percentile", "99"], "--percentile has no effect: it belongs to --range percentile"),
         (["--scheme", "dense", "-p", "dce"], "--scheme has no effect: -p gives the passes with their options"),
         (["--range", "minmax", "--seed", "1"], "--range has no effect: no pass between a.mlir and --emit esc takes it"),

@@ -247,7 +247,7 @@ def test_faults_of_files_for_each_input(adder, capsys):
     binary, a, b, few = adder / "add.bin", f"a={adder / 'a.npy'}", f"b={adder / 'b.npy'}", f"a={adder / 'few.npy'}"
     assert "no file for input 'b'" in fails(capsys, binary, "--input", a)
     assert "--input a=...: is given twice" in fails(capsys, binary, "--input", a, "--input", few, "--input", b)
-    assert "x.npy: names none of the inputs" in fails(capsys, binary, "--input", a, "--input", "x.npy")
+    assert "a.npy: names none of the inputs" in fails(capsys, binary, "--input", a, "--input", adder / "a.npy")
     assert "different numbers of samples" in fails(capsys, binary, "--input", few, "--input", b)
 
 
