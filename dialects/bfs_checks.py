@@ -35,6 +35,7 @@ def check_program(program: ProgramOp) -> None:
     _check_size(program)
     _check_constants(program)
     _check_bands(program)
+    _check_operands(program)
     _check_arena(program)
     _check_chip(program)
 
@@ -239,6 +240,25 @@ def _check_bands(program: ProgramOp) -> None:
             raise VerifyException(f"tensor @{name}: its ring of rows is for the layers of the bands that compute it")
 
 
+def _check_operands(program: ProgramOp) -> None:
+    """What is computed over another tensor comes from the last layer that needs that one, the last of its bands."""
+    tensors, lives = program.tensors, lifetimes(program)
+    computed: dict[str, list[int]] = {}
+    for i, group in enumerate(program.groups):
+        for layer in group:
+            computed.setdefault(tensors[layer.output.string_value()].storage, []).append(i)
+    for name, before in program.over.items():
+        operand = tensors.get(before)
+        own = operand is not None and operand.resident is not None and operand.ring is None and operand.whole is None
+        if operand is None or not own or operand.extents != tensors[name].extents:
+            raise VerifyException(f"tensor @{name}: @{before} is no resident tensor of its extents with its own place")
+        last, by = lives[before][1], computed.get(name, [])
+        alone = by == [last] and last not in computed.get(before, [])
+        if not alone or program.groups[last][-1].output.string_value() != name:
+            found = f"is computed over @{before}, which group {last} of the layers needs last"
+            raise VerifyException(f"tensor @{name}: {found}; requires to be what the last layer of that group computes")
+
+
 def _check_kept(group: Sequence[LayerOp]) -> None:
     """What layers of bands keep in COEF and PAR lies apart."""
     if len(group) == 1:
@@ -338,14 +358,20 @@ def _check_chip(program: ProgramOp) -> None:
     """Resident tensors lie in ACT, apart from one another and from the buffers of every layer of their lives."""
     capacity, lives = program.machine.scratchpad.act, lifetimes(program)
     placed: list[Placed] = []
-    for name, tensor in program.stored.items():
+    shared: dict[str, Placed] = {}
+    for name, tensor in sorted(program.stored.items(), key=lambda item: lives[item[0]]):
         if tensor.offset is not None and tensor.resident is not None:
             low = tensor.offset.value.data
-            placed.append(Placed(low, low + tensor.resident_bytes, f"tensor @{name}", *lives[name]))
-            if placed[-1].high > capacity:
+            shared[name] = Placed(low, low + tensor.resident_bytes, f"tensor @{name}", *lives[name])
+            if shared[name].high > capacity:
                 raise VerifyException(
-                    f"tensor @{name}: bytes [{low}, {placed[-1].high}) lie outside the {capacity} bytes of act"
+                    f"tensor @{name}: bytes [{low}, {shared[name].high}) lie outside the {capacity} bytes of act"
                 )
+            before = shared.get(tensor.operand or "")
+            if before is not None and before.low == low:
+                del shared[tensor.operand or ""]
+                shared[name] = shared[name]._replace(first=before.first)
+    placed += shared.values()
     if not placed:
         return
     for i, group in enumerate(program.groups):

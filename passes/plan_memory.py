@@ -87,7 +87,7 @@ class PlanMemoryPass(ModulePass):
     Buffers of even layers grow from the bottom of a scratchpad, those of odd layers from the top, so that a layer's
     first loads need not wait for the last tile of the layer before; layers in bands count as one layer, except that
     in PSUM they take turns. Resident tensors lie at the bottom of ACT, below the buffers. Tensors share space, in DRAM
-    and in ACT, when no layer needs both.
+    and in ACT, when no layer needs both, or when one is computed over the other.
     """
 
     name = "plan-memory"
@@ -98,7 +98,7 @@ class PlanMemoryPass(ModulePass):
         target = program.machine
         off_chip, resident = intervals(program)
         offsets, total = plan_arena(off_chip)
-        chip, _ = plan_arena(resident, SCRATCHPAD_ALIGN)
+        chip, _ = plan_arena(resident, SCRATCHPAD_ALIGN, program.over)
         taken = taken_by(resident, chip, len(program.groups))
         causes = [
             c

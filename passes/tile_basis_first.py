@@ -48,7 +48,7 @@ class _FunctionTiler:
         self.bands = residency.bands
         views = channel_views(function.body.block, target)
         rings = {name: rows for bands in self.bands for name, rows in bands.rings.items() if rows is not None}
-        self.declared = Declarations(target.array.chunk, views, residency.tensors, raw, rings)
+        self.declared = Declarations(target.array.chunk, views, residency.tensors, raw, rings, residency.over)
         rows = {i: (n, bands.machine) for bands in self.bands for i, n in zip(bands.numbers, bands.rows, strict=True)}
         self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken, rows)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from types import MappingProxyType
 from typing import NamedTuple
 
 from isa.integers import ceil_div
@@ -171,14 +172,18 @@ class Segment:
         self.inner = frozenset(layer.stored(layer.output) for layer in self.layers[:-1])
         """The tensors between the layers, those with bytes of their own."""
 
-    def choices(self, resident: Set[str], taken: int) -> Iterator[Bands]:
+    def choices(
+        self, resident: Set[str], taken: int, over: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[Bands]:
         """Bands that fit, of all heights worth a try, if these tensors outside are resident, the first `taken` bytes of
-        ACT."""
+        ACT. `over`: in whose place a tensor is computed.
+        """
+        replaced = over.get(self.layers[-1].output)
         for rows, ahead in product(_HEIGHTS, _AHEAD):
             if rows >= self.layers[-1].problem.oh:
                 return
             found = self._bands(rows, ahead, resident, taken)
-            if found is not None:
+            if found is not None and self._reads_before(replaced, found):
                 yield found
 
     def _bands(self, last: int, ahead: int, resident: Set[str], taken: int) -> Bands | None:
@@ -214,6 +219,21 @@ class Segment:
             if best is None or cycles < best.cycles:
                 best = Bands(self.first, tuple(rows), tuple(delays), rings, machine, buffered, cycles)
         return best
+
+    def _reads_before(self, replaced: str | None, bands: Bands) -> bool:
+        """Whether the layers have read the rows of a tensor in whose place the last one computes its output."""
+        writer, last = self.layers[-1].problem, len(self.layers) - 1
+        for i, layer in enumerate(self.layers[:-1]):
+            p = layer.problem
+            if all(layer.stored(name) != replaced for name in layer.reads):
+                continue
+            if p.rows is not None:
+                return False
+            for tile in range(ceil_div(p.oh, bands.rows[i])):
+                rows = window_span(_tile(p, bands.rows[i], tile), p.kernel[0], p.strides[0], p.pads[0], writer.oh)
+                if tile + bands.delays[i] > rows.first // bands.rows[last] + bands.delays[last]:
+                    return False
+        return True
 
     def _sources(self) -> dict[str, list[int]]:
         """Which layers compute each of the inner tensors, or a part of it."""

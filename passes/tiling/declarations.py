@@ -67,7 +67,8 @@ class Declarations:
     """Tensors and constants of the program under construction.
 
     `chunk`: channels of a BITMAP line. `views`: the values that are channels of others. `resident`: names of the
-    tensors that stay in ACT; `raw`: of those with parts that are not to lie as BITMAP lines.
+    tensors that stay in ACT; `raw`: of those with parts that are not to lie as BITMAP lines. `rings`: rows of which ACT
+    holds a part; `over`: the tensor in whose place one is computed.
     """
 
     chunk: int
@@ -75,6 +76,7 @@ class Declarations:
     resident: Set[str] = frozenset()
     raw: Set[str] = frozenset()
     rings: Mapping[str, int] = field(default_factory=dict[str, int])
+    over: Mapping[str, str] = field(default_factory=dict[str, str])
     tensors: dict[SSAValue, DeclaredTensor] = field(default_factory=dict[SSAValue, DeclaredTensor])
     tensor_ops: list[Operation] = field(default_factory=list[Operation])
     constant_ops: list[Operation] = field(default_factory=list[Operation])
@@ -128,7 +130,10 @@ class Declarations:
     def _declare(self, value: SSAValue, tensor: DeclaredTensor, part: tuple[str, int] | None = None) -> DeclaredTensor:
         form = "raw" if tensor.format is TensorFormat.RAW else "bitmap"
         rows = self.rings.get(tensor.name)
-        op = bfs.TensorOp(tensor.name, tensor.shape, q_of(value), form, tensor.segment, tensor.resident, part, rows)
+        over = self.over.get(tensor.name)
+        op = bfs.TensorOp(
+            tensor.name, tensor.shape, q_of(value), form, tensor.segment, tensor.resident, part, rows, over
+        )
         self.tensors[value] = tensor
         self.tensor_ops.append(op)
         return tensor

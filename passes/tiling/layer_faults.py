@@ -159,9 +159,12 @@ def _undone(
     written = {space: np.zeros(int(ends[rows.space == space].max(initial=0)), bool) for space in Space}
     on_chip = [tensor.address + tensor.size(target) for tensor in (output, *inputs) if tensor.resident]
     act = written[Space.ACT] = np.zeros(max(len(written[Space.ACT]), *on_chip, 0), bool)
-    kept = np.zeros_like(act)
+    kept, operand, replaced = (np.zeros_like(act) for _ in range(3))
     for tensor in inputs:
         tensor.of(act, tensor.address, target)[...] = tensor.of(kept, tensor.address, target)[...] = True
+    if output.tensor.operand is not None:
+        output.of(kept, output.address, target)[...] = False
+        output.of(operand, output.address, target)[...] = True
     unread = {space: _Unread() for space in Space}
     address, name = arena_base + output.address, output.tensor.sym_name.data
     stored = np.zeros(0 if output.resident else output.size(target), bool)
@@ -188,16 +191,21 @@ def _undone(
             yield from ((t.number, "loads what nothing reads") for t in loaded)
             if space is Space.ACT and _view(kept, base, shape).any():
                 yield number, "writes over a resident tensor that the layer reads"
+            if space is Space.ACT:
+                _view(replaced, base, shape)[...] |= _view(operand, base, shape)
             view[...] = True
             if queues[number] is Queue.LOAD:
                 unread[space].add(base, end, number)
             continue
         if not view.all():
             yield number, f"reads bytes of {space.name} that the layer has not written"
+        if space is Space.ACT and _view(replaced, base, shape).any():
+            yield number, "reads bytes of a resident tensor over which the layer has computed its output"
         if queues[number] is Queue.STORE:
             view[...] = False  # a tile is stored once: the next one is another
     yield from ((t.number, "loads what nothing reads") for pad in unread.values() for t in pad.waiting)
-    done = output.of(act, output.address, target) if output.resident else output.of(stored, 0, target)
+    here = act if output.tensor.operand is None else replaced
+    done = output.of(here, output.address, target) if output.resident else output.of(stored, 0, target)
     if not done.all():
         row = int(done.all(axis=(1, 2)).argmin())
         yield None, f"row {row} of the output @{name} is not stored whole"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from isa.integers import Number
 from isa.layout import DRAM_ALIGN, align
@@ -97,13 +98,35 @@ def taken_by(intervals: Sequence[Interval], offsets: Mapping[str, int], steps: i
     return taken
 
 
-def plan_arena(intervals: Sequence[Interval], multiple: int = DRAM_ALIGN) -> tuple[dict[str, int], int]:
+def in_one_place(intervals: Sequence[Interval], over: Mapping[str, str]) -> dict[str, Interval]:
+    """For each tensor the interval of its place: its own, or that of all tensors that lie there one after the other.
+
+    `over`: the tensor in whose place another one is computed, by the name of that one. Those that are not among the
+    intervals count for nothing.
+    """
+    first = {item.name: item.name for item in intervals}
+    for name in first:
+        while (before := over.get(first[name], "")) in first:
+            first[name] = before
+    found: dict[str, Interval] = {}
+    for item in intervals:
+        one = found.get(first[item.name], item)
+        ends = min(one.first, item.first), max(one.last, item.last)
+        found[first[item.name]] = Interval(first[item.name], max(one.nbytes, item.nbytes), *ends)
+    return {name: found[start] for name, start in first.items()}
+
+
+def plan_arena(
+    intervals: Sequence[Interval], multiple: int = DRAM_ALIGN, over: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, int], int]:
     """Offsets, multiples of `multiple`, for all tensors such that no two that live at the same time overlap; the total.
+    Tensors that are computed `over` others (see `in_one_place`) have the offsets of these.
 
     Greedy by size: large tensors first, each into the smallest sufficient gap (best fit) between those already placed.
     """
+    places = in_one_place(intervals, over)
     placed: list[tuple[int, Interval]] = []
-    for item in sorted(intervals, key=lambda i: (-i.nbytes, i.first, i.name)):
+    for item in sorted(dict.fromkeys(places.values()), key=lambda i: (-i.nbytes, i.first, i.name)):
         rivals = sorted(
             (offset, offset + other.nbytes)
             for offset, other in placed
@@ -117,5 +140,6 @@ def plan_arena(intervals: Sequence[Interval], multiple: int = DRAM_ALIGN) -> tup
                 best = (gap, end)
             end = max(end, align(high, multiple))
         placed.append((end if best is None else best[1], item))
-    offsets = {item.name: offset for offset, item in placed}
+    at = {item.name: offset for offset, item in placed}
+    offsets = {name: at[item.name] for name, item in places.items()}
     return offsets, max((offset + item.nbytes for offset, item in placed), default=0)

@@ -30,6 +30,17 @@ class LayerRecord:
         return p.oh * p.ow * (p.stored_c or p.k)
 
     @property
+    def operands(self) -> tuple[str, ...]:
+        """The tensors of which a value is read just where the value of the output is written: operands of an addition
+        or a product.
+        """
+        p, count = self.problem, len(self.problem.sources)
+        if p.residual is None:
+            return ()
+        second = () if any(p.residual_spread) else (self.reads[count],)
+        return second if p.accumulates else (*second, self.reads[0])
+
+    @property
     def residents(self) -> Mapping[str, str]:
         """The resident tensors of the layer by the names of the buffers that they stand for."""
         p = self.problem

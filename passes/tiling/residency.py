@@ -8,11 +8,12 @@ above those that live during it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from isa.target import Target
 from passes.tiling.bands import Bands
+from passes.tiling.in_place import in_place
 from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, plan_arena, reserve, taken_by, with_act
 from passes.tiling.records import LayerRecord
 from passes.tiling.search import cheapest
@@ -20,13 +21,14 @@ from passes.tiling.search import cheapest
 
 @dataclass(frozen=True)
 class Residency:
-    """The tensors that are resident, the bytes at the bottom of ACT that they take during each layer, and the layers
-    that run side by side.
+    """The tensors that are resident, the bytes at the bottom of ACT that they take during each layer, the layers
+    that run side by side, and the tensors in whose places others are computed, by the names of these.
     """
 
     tensors: frozenset[str]
     taken: tuple[int, ...]
     bands: tuple[Bands, ...] = ()
+    over: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def tensor_lives(layers: Sequence[LayerRecord]) -> list[Interval]:
@@ -63,10 +65,10 @@ def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Tar
     cycles = [layer_cycles(layer, frozenset(), 0, target) for layer in layers]
     for item in wanted:
         trial = [*chosen, item]
-        offsets, total = plan_arena(trial, SCRATCHPAD_ALIGN)
+        names = frozenset(t.name for t in trial)
+        offsets, total = plan_arena(trial, SCRATCHPAD_ALIGN, in_place(layers, names))
         if total >= capacity:
             continue
-        names = frozenset(t.name for t in trial)
         needed = taken_by(trial, offsets, count)
         changed = [i for i in range(count) if needed[i] != taken[i] or item.first <= i <= item.last]
         fresh = _estimates(layers, changed, names, needed, cycles, target)
@@ -75,7 +77,8 @@ def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Tar
         chosen, taken = trial, needed
         for i, estimate in zip(changed, fresh, strict=True):
             cycles[i] = estimate
-    return Residency(frozenset(t.name for t in chosen), tuple(taken))
+    names = frozenset(t.name for t in chosen)
+    return Residency(names, tuple(taken), over=in_place(layers, names))
 
 
 def _estimates(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from isa.target import Target
 from passes.tiling.bands import Bands, Segment, segments
+from passes.tiling.in_place import in_place
 from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, plan_arena, reserve, taken_by
 from passes.tiling.records import LayerRecord
 from passes.tiling.residency import Residency, layer_cycles, tensor_lives
@@ -38,7 +39,7 @@ class _Planner:
     def _taken(self, tensors: Set[str], inside: range) -> list[int]:
         """Bytes of ACT that tensors take during each layer if the layers `inside` run side by side."""
         lives = [_lengthened(self.lives[name], [inside]) for name in sorted(tensors)]
-        offsets, _ = plan_arena(lives, SCRATCHPAD_ALIGN)
+        offsets, _ = plan_arena(lives, SCRATCHPAD_ALIGN, in_place(self.layers, tensors, [inside]))
         return taken_by(lives, offsets, len(self.layers))
 
     def _penalty(self, dropped: Set[str], inside: range) -> float | None:
@@ -74,7 +75,8 @@ class _Planner:
             penalty = self._penalty(dropped, inside)
             if penalty is None:
                 continue
-            for bands in segment.choices(kept, max(taken[i] for i in inside)):
+            over = in_place(self.layers, kept, [inside])
+            for bands in segment.choices(kept, max(taken[i] for i in inside), over):
                 if bands.cycles + penalty < (limit if best is None else best.cycles):
                     best = _Choice(bands, dropped, bands.cycles + penalty)
         return best
@@ -103,7 +105,8 @@ class _Planner:
         tensors = (self.residency.tensors | rings.keys()) - {name for c in choices for name in c.dropped}
         whole = [c.bands.numbers for c in choices]
         lives = [_lengthened(self._placed(name, rings), whole) for name in sorted(tensors)]
-        offsets, _ = plan_arena(lives, SCRATCHPAD_ALIGN)
+        over = in_place(self.layers, tensors - {name for name, rows in rings.items() if rows is not None}, whole)
+        offsets, _ = plan_arena(lives, SCRATCHPAD_ALIGN, over)
         taken = taken_by(lives, offsets, len(self.layers))
         capacity = self.target.scratchpad.act
         buffered = {i: choice.bands.nbytes for choice in choices for i in choice.bands.numbers}
@@ -113,7 +116,7 @@ class _Planner:
             alone = i not in buffered and self.cycles[i] is not None
             if alone and layer_cycles(layer, tensors, taken[i], self.target) is None:
                 return i
-        return Residency(frozenset(tensors), tuple(taken), tuple(c.bands for c in choices))
+        return Residency(frozenset(tensors), tuple(taken), tuple(c.bands for c in choices), over)
 
     def _placed(self, name: str, rings: Mapping[str, int | None]) -> Interval:
         life = self.lives[name]
