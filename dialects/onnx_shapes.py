@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 Shape = tuple[int, ...]
 
@@ -188,3 +188,24 @@ def gemm(a: Shape, b: Shape, trans_a: bool, trans_b: bool) -> Shape:
     if len(a) != 2 or len(b) != 2:
         raise ValueError(f"shapes {_text(a)} and {_text(b)}; requires two matrices")
     return matmul(a[::-1] if trans_a else a, b[::-1] if trans_b else b)
+
+
+MAP_AXES: Mapping[int, Mapping[int, int]] = {
+    1: {0: 0},
+    2: {0: 0, 1: 1},
+    3: {0: 0, 1: 1, 2: 3},
+    4: {0: 0, 1: 1, 2: 2, 3: 3},
+    5: {0: 0, 1: 1, 4: 3},
+}
+"""By rank: where an axis stands in the map that `isa.reference.map_shape` makes of a tensor, if it is one of it."""
+
+
+def map_axes(rank: int, axes: Sequence[int]) -> tuple[int, ...] | None:
+    """The axes of the map that are some axes of a tensor of a rank; None if they are none of it.
+
+    The rows of the map of a volume are D and H together.
+    """
+    if rank == 5 and {2, 3} <= set(axes):
+        return tuple(sorted({2, *(MAP_AXES[5][a] for a in axes if a not in (2, 3))}))
+    known = MAP_AXES.get(rank, {})
+    return tuple(known[a] for a in axes) if all(a in known for a in axes) else None

@@ -90,8 +90,12 @@ class EsccRep(BackendRep):
 
     def _run(self, model: onnx.ModelProto, inputs: Sequence[Array]) -> tuple[Array, ...]:
         module = _legal(model, inputs)
+        with np.errstate(over="ignore"):
+            singles = [x.astype(np.float32) for x in inputs]
+        if any(np.isinf(single).any() and np.isfinite(x).all() for single, x in zip(singles, inputs, strict=True)):
+            raise UserError("an input holds numbers beyond float32; requires such as that format has")
         types = [output.type.tensor_type.elem_type for output in model.graph.output]
-        results = run_module(module, [x.astype(np.float32) for x in inputs])
+        results = run_module(module, singles)
         return tuple(
             y.astype(onnx.helper.tensor_dtype_to_np_dtype(kind)) for y, kind in zip(results, types, strict=True)
         )

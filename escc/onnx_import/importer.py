@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from dialects import onnx
 from dialects.locations import named
-from escc.onnx_import import fold, one_dimensional, reader
+from escc.onnx_import import fold, older, reader
 from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.element_types import type_fault
 from escc.onnx_import.evaluable import ELEMENTS
@@ -28,6 +28,7 @@ from escc.onnx_import.given_shapes import joins_the_batch, set_shapes
 from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
+from escc.onnx_import.ranks import OtherRank
 from escc.onnx_import.wellformed import graph_faults, unique_names
 from escc.recorded_forms import PREFIX, from_text
 from isa.errors import NodeFault, UserError, summed_up
@@ -261,12 +262,12 @@ class Importer:
 
     def _convert(self, node: Node) -> None:
         operator = operators()[node.op_type]
-        narrow = one_dimensional.is_one_dimensional(node)
-        node = one_dimensional.on_maps(self, node) if narrow else node
         misplaced = axes_are_in_range(node)
         if misplaced is not None:
             self._fail(node, misplaced)
             return
+        other = OtherRank.of(node)
+        node = node if other is None else other.on_maps(self, node)
         reasons = [r for r in (check(node) for check in operator.constraints) if r is not None]
         if reasons:
             self._fail(node, *dict.fromkeys(reasons))
@@ -280,7 +281,7 @@ class Importer:
         try:
             converted = operator.convert(self, node)
             results = [converted] if isinstance(converted, SSAValue) else list(converted)
-            results = one_dimensional.back(self, node, results) if narrow else results
+            results = results if other is None else other.back(self, node, results)
             for result in results:
                 check_activation(onnx.shape_of(result))
         except (ValueError, VerifyException) as error:
@@ -314,12 +315,18 @@ class Importer:
             node, proto = _cast_of(node, proto)
         if malformed := self._malformed(node, proto):
             self._fail(node, malformed)
-        elif fold.is_foldable(node):
+            return
+        try:
+            node, proto = older.modernised(self, node, proto, self.opset)
+        except ValueError as error:
+            self._fail(node, str(error))
+            return
+        if fold.is_foldable(node):
             self._fold(node, proto)
         elif node.op_type not in operators():
             reason = "operator unsupported on what depends on the model's input; requires constant inputs"
             self._fail(node, *([reason] if node.is_computed else []))
-        elif all(v is None or v.const is not None for v in inputs):
+        elif all(v is None or v.const is not None for v in node.inputs):
             self._fail(node, "operator unsupported on constants; requires an input that depends on the model's")
         else:
             self._convert(node)

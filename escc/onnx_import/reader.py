@@ -19,7 +19,7 @@ from escc.onnx_import.qoperators import expand_integer_operators
 from escc.onnx_import.wellformed import unreadable_text
 from isa.errors import UserError
 
-OPSETS = range(7, 29)
+OPSETS = range(1, 29)
 IR_VERSIONS = range(3, onnx.IR_VERSION + 1)
 """Versions of the file format: from the first with opsets to the newest that the installed onnx reads."""
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"

@@ -14,10 +14,12 @@ from dialects.expressions import parse
 from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_positions import DepthToSpaceOp
+from dialects.onnx_shapes import map_axes
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
 from escc.onnx_import.limits import MAX_SPREAD
 from escc.onnx_import.node import Array, Node, Value, text
+from escc.onnx_import.ranks import as_map
 
 
 def _parts(node: Node, size: int) -> tuple[int, ...]:
@@ -76,21 +78,35 @@ def reduce_map(pool: Pool, times: bool, before: str = "", after: str = "") -> Ca
     def convert(e: Emitter, n: Node) -> SSAValue:
         x = e.operand(n, 0)
         shape = onnx.shape_of(x)
-        axes = _reduced_axes(n, len(shape))
+        reduced = _reduced_axes(n, len(shape))
+        axes = map_axes(len(shape), reduced)
+        assert axes is not None
+        y = _reduced(e, n, as_map(e, n, x), axes)
+        keeps = n.flag("keepdims", 1)
+        wanted = [1 if i in reduced else d for i, d in enumerate(shape) if keeps or i not in reduced]
+        return y if onnx.shape_of(y) == tuple(wanted) else e.emit(n, onnx.ReshapeOp(y, wanted))
+
+    def _reduced(e: Emitter, n: Node, x: SSAValue, axes: Sequence[int]) -> SSAValue:
         value = x if not before else e.emit(n, ExpressionOp.of(x, parse(before)))
+        apart = 1 in axes and (not times or _is_power(value))
         if 1 in axes:
-            value = _summed(e, n, value) if times else _pooled(e, n, value, pool)
-        kernel = [shape[a] if a in axes else 1 for a in (2, 3)]
+            value = _pooled(e, n, value, pool) if apart else _summed(e, n, value)
+        kernel = [onnx.shape_of(x)[a] if a in axes else 1 for a in (2, 3)]
         if kernel != [1, 1] or value == x:
             value = e.emit(n, pool(value, kernel))
-        if times and kernel != [1, 1]:
-            value = e.emit(n, onnx.MulOp(value, e.constant(n, np.asarray(math.prod(kernel), np.float32))))
-        value = value if not after else e.emit(n, ExpressionOp.of(value, parse(after)))
-        if n.flag("keepdims", 1):
-            return value
-        return e.emit(n, onnx.ReshapeOp(value, [d for i, d in enumerate(onnx.shape_of(value)) if i not in axes]))
+        count = math.prod(kernel) * (onnx.shape_of(x)[1] if apart else 1)
+        if times and count > 1:
+            value = e.emit(n, onnx.MulOp(value, e.constant(n, np.asarray(count, np.float32))))
+        return value if not after else e.emit(n, ExpressionOp.of(value, parse(after)))
 
     return convert
+
+
+def _is_power(x: SSAValue) -> bool:
+    """Whether values are powers of e, which differ by more than the weights of a convolution are exact for."""
+    while isinstance(x.owner, onnx.ReshapeOp | onnx.IdentityOp):
+        x = x.owner.input
+    return isinstance(x.owner, ExpressionOp) and x.owner.parsed.name == "Exp"
 
 
 def _summed(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
@@ -107,15 +123,17 @@ def _pooled(e: Emitter, n: Node, x: SSAValue, pool: Pool) -> SSAValue:
 
 
 def reduces_maps(node: Node) -> str | None:
-    """Over C, H and W of [N,C,H,W], or some of them"""
+    """Over axes behind the batch; of a volume [N,C,D,H,W] over D and H together, or over neither"""
     shape = node.shape()
     if shape is None:
         return None
     if node.flag("noop_with_empty_axes") and not node.axes("axes", 1, len(shape)):
         return "reduces nothing (noop_with_empty_axes); requires axes C, H, W"
     axes = _reduced_axes(node, len(shape))
-    if len(shape) != 4 or not set(axes) <= {1, 2, 3}:
-        return f"reduces axes {text(axes)} of {text(shape)}; requires axes 1, 2 and 3 (C, H, W) of [N,C,H,W]"
+    if 0 in axes:
+        return f"reduces axes {text(axes)} of {text(shape)}, the batch axis among them; requires axes behind it"
+    if map_axes(len(shape), axes) is None:
+        return f"reduces axes {text(axes)} of {text(shape)}; requires D and H together, or neither"
     return None
 
 

@@ -11,7 +11,7 @@ from dialects.onnx import shape_of
 from isa.reference import map_shape
 from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
 
-_SUMS = (onnx.AddOp, onnx.MulOp)
+_SUMS = (onnx.BinaryOp,)
 """Operations of two tensors of which every element goes to its place."""
 
 

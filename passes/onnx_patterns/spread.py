@@ -16,6 +16,8 @@ from dialects.onnx import shape_of
 from dialects.onnx_expression import ExpressionOp, MaxOp, MinOp
 from dialects.onnx_pools import most_of_blocks
 from dialects.onnx_positions import DepthToSpaceOp, TakeOp
+from dialects.onnx_shapes import map_axes
+from isa.reference import map_shape
 from passes.onnx_patterns.affine import channel_values
 from passes.onnx_patterns.common import constant_array, float_constant, producer, replace
 
@@ -143,6 +145,40 @@ class MeanOfChannels(RewritePattern):
         replace(rewriter, op, new)
 
 
+class ConcatOfPositions(RewritePattern):
+    """Maps side by side in rows or columns: the sum of all, each with zeros in the places of the others."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.ConcatOp, rewriter: PatternRewriter) -> None:
+        axis, shape = op.axis.value.data, shape_of(op.output)
+        if len(shape) != 4 or axis < 2 or any(constant_array(x) is not None for x in op.inputs):
+            return
+        new, first, total = list[Operation](), 0, None
+        for x in op.inputs:
+            pads = [0] * 8
+            pads[axis], pads[axis + 4] = first, shape[axis] - first - shape_of(x)[axis]
+            first += shape_of(x)[axis]
+            new.append(onnx.PadOp(x, pads))
+            if total is not None:
+                new.append(onnx.AddOp(total, new[-1].results[0]))
+            total = new[-1].results[0]
+        replace(rewriter, op, new)
+
+
+class MeanOnMap(RewritePattern):
+    """ReduceMean of a tensor of another rank than 4 is one of a map."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.ReduceMeanOp, rewriter: PatternRewriter) -> None:
+        shape, reduced = shape_of(op.input), ints(op.axes)
+        axes = map_axes(len(shape), reduced)
+        if len(shape) == 4 or axes is None or 0 in axes or isinstance(producer(op.input), onnx.TransposeOp):
+            return
+        source = onnx.ReshapeOp(op.input, map_shape(shape))
+        mean = onnx.ReduceMeanOp(source.output, axes, True)
+        replace(rewriter, op, [source, mean, onnx.ReshapeOp(mean.output, shape_of(op.output))])
+
+
 PATTERNS: tuple[RewritePattern, ...] = (
     SpreadOperand(),
     MaximumOfTwo(),
@@ -150,4 +186,6 @@ PATTERNS: tuple[RewritePattern, ...] = (
     BoundPerChannel(),
     QuotientOfTwo(),
     MeanOfChannels(),
+    MeanOnMap(),
+    ConcatOfPositions(),
 )

@@ -49,6 +49,21 @@ class MeanToPool(RewritePattern):
         replace(rewriter, op, new)
 
 
+class WholePoolOfReshape(RewritePattern):
+    """A pool over a whole map whose rows and columns were put in another order: over the map as it was."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, onnx_pools.PoolOp):
+            return
+        reshape = producer(op.input)
+        if not isinstance(reshape, onnx.ReshapeOp) or len(shape_of(reshape.input)) != 4:
+            return
+        before, after = shape_of(reshape.input), shape_of(op.input)
+        if before[:2] == after[:2] and ints(op.kernel_shape) == after[2:] and not any(ints(op.pads)):
+            whole = {"kernel_shape": i64_array(before[2:]), "strides": i64_array([1, 1])}
+            replace(rewriter, op, [op.on([reshape.input], whole)], reshape)
+
+
 def _spatial(pad: onnx.PadOp) -> tuple[int, int, int, int] | None:
     """[top, left, bottom, right] of a Pad that pads nothing but H and W."""
     pads = ints(pad.pads)
@@ -121,4 +136,10 @@ class SinkPadBelowQuantisation(RewritePattern):
         replace(rewriter, op, [*new, pad.on([value])])
 
 
-PATTERNS: tuple[RewritePattern, ...] = (GlobalPools(), MeanToPool(), SinkPadBelowQuantisation(), PadIntoWindow())
+PATTERNS: tuple[RewritePattern, ...] = (
+    GlobalPools(),
+    MeanToPool(),
+    WholePoolOfReshape(),
+    SinkPadBelowQuantisation(),
+    PadIntoWindow(),
+)

@@ -24,6 +24,13 @@ WEIGHTS = {
     "s": random(8, 1, seed=4),
     "f": random(8 * 15, 4, seed=5, scale=0.1),
     "t": random(8, 6, 2, seed=6, scale=0.3),
+    "edges": np.array([0, 0, 2, 0, 0, 2]),
+    "one": np.array([1]),
+    "most": np.array([33]),
+    "last": np.array([-1]),
+    "some": np.array([0, 3, 3, 1]),
+    "gain": 1 + np.abs(random(3, seed=7)),
+    "shift": np.abs(random(3, seed=8)),
     "half": np.float32(0.5).reshape(1),
 }
 CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
@@ -66,6 +73,29 @@ CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
             node("Add", ["x", "a"], ["q"]),
             node("Mul", ["half", "q"], ["m"]),
             node("Concat", ["m", "x"], ["y"], axis=1),
+        ],
+    ),
+    "parts and edges": (
+        [6, 30],
+        [
+            node("Split", ["x"], ["l", "r"], axis=1),
+            node("Sigmoid", ["r"], ["g"]),
+            node("Mul", ["l", "g"], ["m"]),
+            node("Pad", ["m", "edges"], ["e"], mode="reflect"),
+            node("Slice", ["e", "one", "most", "last"], ["cut"]),
+            node("Concat", ["cut", "m"], ["both"], axis=2),
+            node("Conv", ["both", "w"], ["c"]),
+            node("Gather", ["c", "some"], ["y"], axis=-1),
+        ],
+    ),
+    "parts of a vector": ([8], [node("Split", ["x"], ["l", "r"], axis=-1), node("Sub", ["l", "r"], ["y"])]),
+    "a vector and a number": ([8], [node("ReduceSum", ["x", "last"], ["total"]), node("Sub", ["x", "total"], ["y"])]),
+    "a normalised volume": (
+        [3, 2, 4, 5],
+        [
+            node("BatchNormalization", ["x", "gain", "shift", "shift", "gain"], ["n"]),
+            node("GlobalAveragePool", ["n"], ["p"]),
+            node("Sub", ["n", "p"], ["y"]),
         ],
     ),
     "a number": ([], [node("Sigmoid", ["x"], ["y"])]),
