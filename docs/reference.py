@@ -16,7 +16,7 @@ from escc.cli import assemble, compare, disassemble, emulate
 from escc.cli.common import CommandParser
 from escc.cli.compile_options import make_parser as make_compile_parser
 from escc.cli.compress_options import make_parser as make_compress_parser
-from isa.area import area_text, logic_energy_text
+from isa.area import area_text, event_energy_text
 from isa.files import write_atomic
 from isa.storage import operand_memory_text
 from isa.target import load_target
@@ -123,7 +123,7 @@ def target_page() -> str:
             bounds, _, meaning = comment.partition(": ")
             parts.append(f"| `{name}` | {value} | {bounds} | {meaning} |")
     esc1 = load_target("esc1")
-    size = (operand_memory_text(esc1) + area_text(esc1) + logic_energy_text(esc1)).replace("# ", "").strip()
+    size = (operand_memory_text(esc1) + area_text(esc1) + event_energy_text(esc1)).replace("# ", "").strip()
     return "\n".join([*parts, "", "## Memory and area", "", f"```text\n{size}\n```", ""])
 
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from emulator.kernels import Bytes, nonzeros
 from isa.counts import Count
+from isa.events import Countable
 from isa.jit import borrowing
 from isa.program import Program
+from isa.table import COLUMNS
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -26,7 +28,7 @@ class Recorder:
     """Filled by one functional run.
 
     `cycles` [n]: compute and post: duration, start-up included; load and store: cycles of the scratchpad side.
-    `counts` [n, len(Count)]. DRAM requests of instruction i are the rows (address, bytes) of `requests[i]`.
+    `counts` [n, len(COLUMNS)]. DRAM requests of instruction i are the rows (address, bytes) of `requests[i]`.
     """
 
     def __init__(self, program: Program):
@@ -42,16 +44,21 @@ class Recorder:
 
 
 def _closed_forms(program: Program) -> tuple[Longs, Longs]:
-    """Cycles [n] and counts [n, len(Count)] that follow from the fields of the instructions alone."""
+    """Cycles [n] and counts [n, len(COLUMNS)] that follow from the fields of the instructions alone."""
     n, target = len(program.instructions), program.target
-    cycles, counts = np.zeros(n, np.int64), np.zeros((n, len(Count)), np.int64)
+    cycles, counts = np.zeros(n, np.int64), np.zeros((n, len(COLUMNS)), np.int64)
     for group in program.groups:
         if group.spec.cycles is not None:
             cycles[group.number] = group.spec.cycles(group.values, target)
         if group.spec.counts is not None:
             for count, numbers in group.spec.counts(group.values, target).items():
-                counts[group.number, count] = numbers
+                counts[group.number, COLUMNS[count]] = numbers
     return cycles, counts
+
+
+def columns(*counted: Countable) -> Longs:
+    """Where `Recorder.counts` has the numbers of events [n]."""
+    return np.array([COLUMNS[what] for what in counted], np.int64)
 
 
 class InputTile(NamedTuple):
@@ -81,13 +88,13 @@ class Entry:
         self._recorder.expansion[self._number] = expansion
         self._recorder.released[self._number] = released
 
-    def add(self, count: Count, number: int) -> None:
+    def add(self, count: Countable, number: int) -> None:
         """Count more events than the closed form."""
-        self._recorder.counts[self._number, count] += number
+        self._recorder.counts[self._number, COLUMNS[count]] += number
 
-    def add_all(self, counts: Longs, numbers: Sequence[int]) -> None:
-        """The same for several events [n], all different, and how many there are of each."""
-        self._recorder.counts[self._number, counts] += numbers
+    def add_all(self, counted: Longs, numbers: Sequence[int]) -> None:
+        """The same for several events, all different: their `columns` [n], and how many there are of each."""
+        self._recorder.counts[self._number, counted] += numbers
 
     def reads_inputs(self, tile: InputTile) -> None:
         """Count the non-zeros of an input tile of a convolution in image 0."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from emulator.statistics import EVENT_TABLES
 from emulator.tables import TextColumn, TextTable, paragraph
+from isa.events import EventTable
 from isa.hosted import described
 from isa.text import printable, quantity
 
@@ -151,8 +153,15 @@ def _summary(data: Data) -> list[tuple[str, str]]:
     ]
     if host := data.get("host"):
         lines.append(("host", described(host)))
-    for title, what in (("slices", "slice_cycles"), ("gather", "gather_cycles")):
-        if whole := sum(totals[what].values()):
-            shares = ", ".join(f"{name.replace('_', ' ')} {_percent(n / whole)} %" for name, n in totals[what].items())
-            lines.append((title, f"cycles: {shares}"))
+    lines += [
+        (table.title, _counted(table, totals[table.name])) for table in EVENT_TABLES if any(totals[table.name].values())
+    ]
     return lines
+
+
+def _counted(table: EventTable, numbers: Mapping[str, float]) -> str:
+    """The events of a single instruction: shares of their whole if they are parts of one, else numbers."""
+    whole = sum(numbers.values())
+    texts = [f"{_percent(n / whole)} %" if table.parts else f"{n:,.0f}" for n in numbers.values()]
+    named = ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in zip(numbers, texts, strict=True))
+    return f"{table.unit}: {named}"

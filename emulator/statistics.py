@@ -1,6 +1,7 @@
 """Statistics of a run: what every layer and the whole program cost, and where the time went.
 
-Every number is defined in docs/performance.md. `Statistics.data` is what `esc-emu --stats-json` writes.
+Every number is defined in docs/performance.md, those of single instructions on their pages in docs/isa/.
+`Statistics.data` is what `esc-emu --stats-json` writes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from emulator.bounds import RESOURCES, active_cycles, concluded, lanes, multipliers, resource_bounds
 from emulator.energy import DRAM_COUNTS, TRAFFIC, energy
 from emulator.handlers import UNITS
-from emulator.recording import Recorder
+from emulator.recording import Recorder, columns
 from emulator.timing import Timeline, replay
 from isa.counts import Count
 from isa.declaration import INSTRUCTION_BYTES
+from isa.events import Countable, tables_of
 from isa.formats import Queue, TensorFormat
 from isa.program import Layer, Program, TensorRef
+from isa.table import COLUMNS, EVENTS
 from isa.target import Target
 
 Longs: TypeAlias = NDArray[np.int64]
@@ -29,22 +32,8 @@ Data: TypeAlias = dict[str, Any]
 SCHEMA_VERSION = 1
 STALLS = ("load", "post", "store", "fetch", "drain")
 """Why the compute unit stands still: the unit that it waits for, or nothing left to compute."""
-SLICE_CYCLES = {
-    "work": Count.CA_WORK,
-    "broadcast": Count.CA_BROADCAST,
-    "fifo": Count.CA_FIFO,
-    "expansion": Count.CA_EXPANSION,
-    "mac": Count.CA_MAC,
-    "adder_tree": Count.CA_ADDER_TREE,
-    "imbalance": Count.CA_IMBALANCE,
-    "issue": Count.CA_ISSUE,
-}
-GATHERING = {
-    "work": Count.GATHER_WORK,
-    "conflict": Count.GATHER_CONFLICT,
-    "imbalance": Count.GATHER_IMBALANCE,
-}
-"""What becomes of the multipliers of a block while it gathers; cycles of one multiplier."""
+EVENT_TABLES = tables_of(EVENTS)
+"""What single instructions count, as it is shown."""
 _STALL_OF_QUEUE = {Queue.LOAD: "load", Queue.POST: "post", Queue.STORE: "store"}
 
 
@@ -108,7 +97,7 @@ def collect(program: Program, recorder: Recorder) -> Statistics:
     data: Data = {"schema_version": SCHEMA_VERSION, "images": 1, "machine": machine, "totals": totals, "layers": rows}
     if program.hosted is not None:
         data["host"] = program.hosted.work.figures()
-    moved: Longs = recorder.counts[:, list(DRAM_COUNTS.values())].sum(axis=1)
+    moved: Longs = recorder.counts[:, columns(*DRAM_COUNTS.values())].sum(axis=1)
     return Statistics(data, timeline, moved)
 
 
@@ -121,10 +110,12 @@ def _add_preparation(recorder: Recorder, timeline: Timeline) -> None:
     took = timeline.end - timeline.start
     waited = took - (recorder.cycles - target.array.issue_cycles)
     issue = np.clip(timeline.accepted + target.array.issue_cycles - timeline.start, 0, waited)
-    streaming = recorder.program.derive(_accumulating)
     slices = target.array.blocks * target.array.slices
-    recorder.counts[streaming, Count.CA_ISSUE] = slices * issue[streaming]
-    recorder.counts[streaming, Count.CA_EXPANSION] += slices * (waited - issue)[streaming]
+    for group in recorder.program.groups:
+        if (counted := UNITS[group.spec.mnemonic].accumulating) is not None:
+            mine = group.number
+            recorder.counts[mine, COLUMNS[counted.issue]] = slices * issue[mine]
+            recorder.counts[mine, COLUMNS[counted.expansion]] += slices * (waited - issue)[mine]
     recorder.cycles[computing] = took[computing]
 
 
@@ -184,7 +175,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _density(counts: Sequence[int], nonzeros: Count, values: Count) -> float | None:
+def _density(counts: Mapping[Countable, int], nonzeros: Count, values: Count) -> float | None:
     """Share of values that are not zero, None where there is no value."""
     return counts[nonzeros] / counts[values] if counts[values] else None
 
@@ -193,7 +184,7 @@ def _accumulating(program: Program) -> NDArray[np.bool_]:
     """Which instructions take the cycles of the coefficient accumulators."""
     found = np.zeros(len(program.instructions), np.bool_)
     for group in program.groups:
-        found[group.number] = UNITS[group.spec.mnemonic].accumulates
+        found[group.number] = UNITS[group.spec.mnemonic].accumulating is not None
     return found
 
 
@@ -208,7 +199,7 @@ def _figures(
 ) -> Data:
     """The figures of instructions `part`, to which a window of `cycles` belongs."""
     target = recorder.target
-    counts: list[int] = recorder.counts[part].sum(axis=0).tolist()
+    counts: dict[Countable, int] = dict(zip(COLUMNS, recorder.counts[part].sum(axis=0).tolist(), strict=True))
     durations, queue = recorder.cycles[part], recorder.program.synchronisation.queue[part]
     compute_cycles = int(durations[queue == Queue.COMPUTE].sum())
     streaming_cycles = int(durations[recorder.program.derive(_accumulating)[part]].sum())
@@ -216,7 +207,8 @@ def _figures(
     dram = {name: counts[count] for name, count in DRAM_COUNTS.items()} | {"instructions": fetched}
     multiplications, matches = counts[Count.MULTIPLICATIONS], counts[Count.MATCHES]
     joule = energy(counts, cycles, fetched, target)
-    return {
+    own = {table.name: {name: counts[e] for name, e in events.items()} for table, events in EVENT_TABLES.items()}
+    figures: Data = {
         "instructions": len(durations),
         "cycles": cycles,
         "share": _ratio(cycles, total),
@@ -226,8 +218,7 @@ def _figures(
         "compute_cycles": compute_cycles,
         "multiplier_utilisation": _ratio(multiplications, multipliers(target) * compute_cycles),
         "accumulator_utilisation": _ratio(matches, lanes(target) * streaming_cycles),
-        "slice_cycles": {name: counts[count] for name, count in SLICE_CYCLES.items()},
-        "gather_cycles": {name: counts[count] for name, count in GATHERING.items()},
+        **own,
         "dense_macs": macs,
         "multiplications": multiplications,
         "matches": matches,
@@ -240,6 +231,7 @@ def _figures(
         },
         "energy_uj": {**joule, "total": sum(joule.values())},
     }
+    return figures
 
 
 def _rates(totals: Mapping[str, Any], timeline: Timeline, target: Target) -> Data:

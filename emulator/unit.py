@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from emulator.memories import Memories
 from emulator.recording import Entry
 from isa.declaration import InstructionSpec
+from isa.events import Event
 from isa.integers import Values
 
 T = TypeVar("T")
@@ -18,16 +19,26 @@ def nothing(*_: Any) -> None:
     """A unit without effect, or without anything to add to its closed forms."""
 
 
+class Accumulating(NamedTuple):
+    """What counts the cycles of slices in which an instruction is read, and in which its first step is expanded, after
+    the one before has ended. How many there are is only known when the whole program is timed.
+    """
+
+    issue: Event
+    expansion: Event
+
+
 @dataclass(frozen=True)
 class Unit(Generic[T]):
     """What executes one instruction.
 
     `execute` does to the memories what an instruction with given field values does; it raises `UserError` if the data
     that it meets are malformed. `record` adds to the closed forms of `spec` what data decide; it takes what `execute`
-    has returned, before the next instruction runs. `accumulates`: its cycles are those of the coefficient accumulators.
+    has returned, before the next instruction runs. An instruction is `accumulating` if its cycles are those of the
+    coefficient accumulators.
     """
 
     spec: InstructionSpec
     execute: Callable[[Memories, Values], T]
     record: Callable[[Entry, Values, T], None] = nothing
-    accumulates: bool = False
+    accumulating: Accumulating | None = None

@@ -16,7 +16,7 @@ from isa.costs import POST_OPERATIONS
 from isa.declaration import INSTRUCTION_BYTES
 from isa.integers import ceil_div
 from isa.storage import operand_memories
-from isa.table import INSTRUCTIONS
+from isa.table import EVENTS, INSTRUCTIONS
 from isa.target import Target
 
 _NODE_NM = 45
@@ -75,16 +75,10 @@ def area_text(target: Target) -> str:
     return f"{head}, without wiring, clock tree, control and decoders\n" + "".join(rows)
 
 
-def logic_energy_text(target: Target) -> str:
-    """Comment lines of a target file: the energy of logic that belongs to single instructions, which follows from its
-    area.
-    """
-    rows = [
-        f"#   {logic.picojoule(target):.3f} pJ: {logic.what}\n"
-        for spec in INSTRUCTIONS
-        for logic in spec.switching(target)
-    ]
-    return "# energy of logic by its area, as that of an adder of 8 bits\n" + "".join(rows) if rows else ""
+def event_energy_text(target: Target) -> str:
+    """Comment lines of a target file: the energy of what single instructions count."""
+    rows = [f"#   {event.picojoule(target):.3f} pJ: {event.doc}\n" for event in EVENTS if event.picojoule is not None]
+    return "# energy of events of single instructions\n" + "".join(rows) if rows else ""
 
 
 def macro_mm2(size: int, port: int) -> float:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isa.counts import Count
-
 if TYPE_CHECKING:
     from isa.target import Target
 
@@ -30,20 +28,10 @@ class Cells:
     um2: float
 
 
-@dataclass(frozen=True)
-class LogicEnergy:
-    """Logic that works when an event is counted: the component of the statistics that its energy belongs to, what an
-    event is, and its um2 at 45 nm that switch.
+def logic_picojoule(um2: float, target: Target) -> float:
+    """Energy of logic that switches, from its um2 at 45 nm. Logic of the area of an adder of 8 bits takes the energy of
+    one.
+
+    Area and energy of that adder are those of the same published synthesis (see above).
     """
-
-    component: str
-    count: Count
-    what: str
-    um2: float
-
-    def picojoule(self, target: Target) -> float:
-        """Energy of an event. Logic of the area of an adder of 8 bits takes the energy of one.
-
-        Area and energy of that adder are those of the same published synthesis (see above).
-        """
-        return target.energy.add_int8 * self.um2 / ADD_INT8
+    return target.energy.add_int8 * um2 / ADD_INT8

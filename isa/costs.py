@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from isa.counts import Count
+from isa.events import Countable
 from isa.field_groups import inside
 from isa.integers import Number, Values, ceil_div, most, most_of
 from isa.target import Target
 
-Counted: TypeAlias = dict[Count, Number]
+Counted: TypeAlias = dict[Countable, Number]
 
 POST_OPERATIONS: Mapping[str, tuple[int, int, int]] = {
     # per value: (int8 additions or comparisons, int32 additions, int32 multiplications)
@@ -63,7 +64,7 @@ def post_operations(what: str, values: Number) -> Counted:
     }
 
 
-def summed(*parts: Mapping[Count, Number]) -> Counted:
+def summed(*parts: Mapping[Countable, Number]) -> Counted:
     """The sum of counts."""
     found: Counted = {}
     for part in parts:

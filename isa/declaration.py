@@ -20,9 +20,9 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from isa.cells import Cells, LogicEnergy
-from isa.counts import Count
+from isa.cells import Cells
 from isa.errors import UserError
+from isa.events import Countable, Event
 from isa.extents import Extent
 from isa.formats import Queue
 from isa.integers import Number, Values, entry
@@ -107,10 +107,9 @@ class Rule(NamedTuple):
 Rules: TypeAlias = Callable[[Values, Target], Sequence[Rule]]
 Extents: TypeAlias = Callable[[Values, Target], Sequence[Extent]]
 Cycles: TypeAlias = Callable[[Values, Target], Number]
-Counts: TypeAlias = Callable[[Values, Target], Mapping[Count, Number]]
+Counts: TypeAlias = Callable[[Values, Target], Mapping[Countable, Number]]
 Memories: TypeAlias = Callable[[Target], Mapping[str, int]]
 Arithmetic: TypeAlias = Callable[[Target], Sequence[Cells]]
-Switching: TypeAlias = Callable[[Target], Sequence[LogicEnergy]]
 
 
 def _nothing(*_: Any) -> tuple[Any, ...]:
@@ -134,8 +133,9 @@ class InstructionSpec:
       the scratchpad side), and `counts` its events. Each is None where data decide; the unit records the rest.
     - `least_cycles` are the fewest that it takes, whatever the data, where these decide.
     - `memories` are the bytes, over the whole machine, of memories for operands that exist for this instruction.
-    - `arithmetic` is what the machine has of adders, multipliers and the like for this instruction alone, and
-      `switching` what of it works at each of the events that this instruction alone counts.
+    - `arithmetic` is what the machine has of adders, multipliers and the like for this instruction alone.
+
+    `events` are those that this instruction alone counts, in closed form or in its unit.
     """
 
     mnemonic: str
@@ -149,7 +149,7 @@ class InstructionSpec:
     counts: Counts | None = None
     memories: Memories = _no_memories
     arithmetic: Arithmetic = _nothing
-    switching: Switching = _nothing
+    events: tuple[Event, ...] = ()
     least_cycles: Cycles | None = None
     fields: tuple[Field, ...] = field(init=False)
     offsets: MappingProxyType[str, int] = field(init=False, repr=False, compare=False)

@@ -1,6 +1,7 @@
 """`docs/isa.md` and a page for each instruction in `docs/isa/`, made from the declarations.
 
-An instruction stands on its own page alone, so that those who add two of them write no file in common.
+An instruction stands on its own page alone, so that those who add two of them write no file in common. How the
+machine executes it is Markdown beside its declaration (`isa/instructions/NAME.md`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib.resources import files
 
 from isa import assembly, coefficients, container, hazards, layout, legality, packing, parameters, weights
 from isa.declaration import INSTRUCTION_BYTES, OPCODE, SYNC_FIELDS, Field, InstructionSpec
+from isa.events import tables_of
 from isa.layout import ADD_BLOCK_BYTES, DRAM_ALIGN, TABLE_BYTES
 from isa.program import PAGE
 from isa.table import OWN_INSTRUCTIONS
@@ -182,7 +184,28 @@ def _instruction(spec: InstructionSpec) -> str:
     if spec.own_fields:
         lines += [_TABLE_HEAD, *(_row(f, spec.offsets[f.name]) for f in spec.own_fields), ""]
     kinds = dict.fromkeys(f.enum for f in spec.own_fields if f.enum is not None)
-    return "\n".join([*lines, *(_enumeration(kind) for kind in kinds)])
+    lines += [_enumeration(kind) for kind in kinds]
+    about = files("isa").joinpath(f"instructions/{_file(spec)}.md")
+    if about.is_file():
+        lines.append(about.read_text(encoding="utf-8"))
+    return "\n".join([*lines, *_events(spec)])
+
+
+def _events(spec: InstructionSpec) -> list[str]:
+    """What the instruction alone counts: its tables of the statistics, and the energies of its events."""
+    lines: list[str] = []
+    for table, events in tables_of(spec.events).items():
+        lines += [f"## Statistics: `{table.name}`", "", table.doc, "", f"| event | {table.unit} |", "|---|---|"]
+        lines += [*(f"| `{name}` | {event.doc} |" for name, event in events.items()), ""]
+    target = load_target()
+    priced = [
+        f"| {event.doc} | {event.picojoule(target):.3f} pJ | `{event.component.name}` |"
+        for event in spec.events
+        if event.picojoule is not None and event.component is not None
+    ]
+    if priced:
+        lines += ["## Energy of its events", "", "| event | `esc1` | component |", "|---|---|---|", *priced, ""]
+    return lines
 
 
 def _file(spec: InstructionSpec) -> str:

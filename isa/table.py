@@ -10,28 +10,44 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from isa import found, instructions
+from isa.counts import Count
 from isa.declaration import EXTERNAL_OPCODES, EncodingError, Instruction, InstructionSpec, decode_as
 from isa.errors import UserError
+from isa.events import Countable, Event, tables_of
 
 
 def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[str, object]]) -> list[InstructionSpec]:
-    """All specs by opcode. Raises `UserError` if one is no `InstructionSpec`, or two claim one mnemonic or opcode."""
+    """All specs by opcode. Raises `UserError` if one is no `InstructionSpec`, or does not keep to the names and opcodes
+    of its package, or if two claim the same mnemonic, opcode or table of events.
+    """
     specs: list[InstructionSpec] = []
-    claimed: dict[str | int, str] = {}
+    claimed: dict[str, str] = {}
     for external, source in ((False, own), (True, installed)):
         for name, spec in source:
             if not isinstance(spec, InstructionSpec):
                 raise UserError(f"the instruction '{name}' must be an InstructionSpec, found {type(spec).__name__}")
-            if (spec.opcode in EXTERNAL_OPCODES) != external:
-                low, high = EXTERNAL_OPCODES.start, EXTERNAL_OPCODES.stop - 1
-                where = f"must be in [{low:#x}, {high:#x}]" if external else f"must be below {low:#x}"
-                raise UserError(f"the instruction '{name}' has opcode {spec.opcode:#x}; it {where}")
-            for key, what in ((spec.mnemonic, spec.mnemonic), (spec.opcode, f"opcode {spec.opcode:#x}")):
-                if key in claimed:
-                    raise UserError(f"the instructions '{claimed[key]}' and '{name}' both claim {what}")
-                claimed[key] = name
+            tables = [table.name for table in tables_of(spec.events)]
+            _check_names(name, spec, tables, external)
+            for what in (spec.mnemonic, f"opcode {spec.opcode:#x}", *(f"table of events '{t}'" for t in tables)):
+                if what in claimed:
+                    raise UserError(f"the instructions '{claimed[what]}' and '{name}' both claim {what}")
+                claimed[what] = name
             specs.append(spec)
     return sorted(specs, key=lambda spec: spec.opcode)
+
+
+def _check_names(name: str, spec: InstructionSpec, tables: Iterable[str], external: bool) -> None:
+    """Raise `UserError` unless opcode and tables of events are such that no release of ours takes one of another
+    package.
+    """
+    if (spec.opcode in EXTERNAL_OPCODES) != external:
+        low, high = EXTERNAL_OPCODES.start, EXTERNAL_OPCODES.stop - 1
+        where = f"must be in [{low:#x}, {high:#x}]" if external else f"must be below {low:#x}"
+        raise UserError(f"the instruction '{name}' has opcode {spec.opcode:#x}; it {where}")
+    prefix = spec.mnemonic.replace(".", "_")
+    for table in tables:
+        if external and not table.startswith(prefix):
+            raise UserError(f"the instruction '{name}' has a table of events '{table}'; it must begin with '{prefix}'")
 
 
 INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(
@@ -41,6 +57,12 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(
 
 OWN_INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(s for s in INSTRUCTIONS if s.opcode not in EXTERNAL_OPCODES)
 """Those of `isa/instructions/`, whatever packages are installed."""
+
+EVENTS: tuple[Event, ...] = tuple(event for spec in INSTRUCTIONS for event in spec.events)
+"""What single instructions count, in the order of the instructions."""
+
+COLUMNS: Mapping[Countable, int] = MappingProxyType({what: column for column, what in enumerate((*Count, *EVENTS))})
+"""Where records of a run have the number of each event."""
 
 BY_MNEMONIC: Mapping[str, InstructionSpec] = MappingProxyType({spec.mnemonic: spec for spec in INSTRUCTIONS})
 BY_OPCODE: Mapping[int, InstructionSpec] = MappingProxyType({spec.opcode: spec for spec in INSTRUCTIONS})

@@ -11,26 +11,39 @@ from emulator.arithmetic import ActTile, Decomposed, TileConvolution, WeightMatr
 from emulator.geometry import Longs, packed, window_of
 from emulator.kernels import mark
 from emulator.memories import Memories
-from emulator.recording import Entry, InputTile
+from emulator.recording import Entry, InputTile, columns
 from emulator.streaming import Coefficients, Streamed, Streams, stream
-from emulator.unit import Unit
+from emulator.unit import Accumulating, Unit
 from isa.blocks import coefficient_bitmaps
 from isa.coefficients import unpack_streams
 from isa.costs import output_values
 from isa.counts import Count
 from isa.field_groups import stream_code_of
-from isa.instructions.conv_esc import SPEC, greatest_magnitude, register_bits, working_slices
+from isa.instructions.conv_esc import (
+    ADDER_TREE,
+    BROADCAST,
+    EXPANSION,
+    FIFO,
+    IMBALANCE,
+    ISSUE,
+    MAC,
+    SPEC,
+    WORK,
+    greatest_magnitude,
+    register_bits,
+    working_slices,
+)
 from isa.integers import Values, ceil_div
 from isa.layout import RecordLayout
 from isa.target import Target
 
 _WAITS = {
-    Count.CA_WORK: Streamed.WORK,
-    Count.CA_BROADCAST: Streamed.BROADCAST,
-    Count.CA_FIFO: Streamed.FIFO,
-    Count.CA_EXPANSION: Streamed.EXPANSION,
-    Count.CA_MAC: Streamed.MAC,
-    Count.CA_ADDER_TREE: Streamed.ADDER_TREE,
+    WORK: Streamed.WORK,
+    BROADCAST: Streamed.BROADCAST,
+    FIFO: Streamed.FIFO,
+    EXPANSION: Streamed.EXPANSION,
+    MAC: Streamed.MAC,
+    ADDER_TREE: Streamed.ADDER_TREE,
 }
 _EVENTS = (
     Count.WEIGHT_NONZEROS,
@@ -48,7 +61,7 @@ _EVENTS = (
     Count.REGISTERS_WRITE,
     Count.REGISTERS_READ,
 )
-_COUNTED = np.array([*_WAITS, Count.CA_IMBALANCE, *_EVENTS])
+_COUNTED = columns(*_WAITS, IMBALANCE, *_EVENTS)
 
 
 class Derived(NamedTuple):
@@ -168,4 +181,4 @@ def _events(v: Values, constant: Derived, seen: list[int], target: Target) -> tu
     )
 
 
-UNIT = Unit(SPEC, execute, record, accumulates=True)
+UNIT = Unit(SPEC, execute, record, accumulating=Accumulating(ISSUE, EXPANSION))

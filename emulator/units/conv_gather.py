@@ -14,7 +14,20 @@ from emulator.unit import Unit
 from isa.costs import multiplications, window_taps
 from isa.counts import Count
 from isa.gather import Unpacked, unpack_gather
-from isa.instructions.conv_gather import SPEC, cycles, filling, gathering, lanes, position_sets, set_cycles
+from isa.instructions.conv_gather import (
+    CONFLICT,
+    GROUPS,
+    IMBALANCE,
+    PRODUCTS,
+    SPEC,
+    WORK,
+    cycles,
+    filling,
+    gathering,
+    lanes,
+    position_sets,
+    set_cycles,
+)
 from isa.integers import Values, ceil_div
 
 
@@ -43,9 +56,8 @@ def execute(m: Memories, v: Values) -> GatherInputs:
 def record(entry: Entry, v: Values, inputs: GatherInputs) -> None:
     """Cycles, and what becomes of the multipliers in them, follow the entries of the banks.
 
-    `GATHER_WORK` counts the multipliers of a block that take an entry. Those of `GATHER_CONFLICT` wait because the
-    entries of a bundle do not lie in its banks in equal numbers; those of `GATHER_IMBALANCE` would have no entry even
-    if they did.
+    `WORK` counts the multipliers of a block that take an entry. Those of `CONFLICT` wait because the entries of a
+    bundle do not lie in its banks in equal numbers; those of `IMBALANCE` would have no entry even if they did.
     """
     target, stream = entry.target, inputs.stream
     sets, width = position_sets(v, target), lanes(target)
@@ -58,11 +70,11 @@ def record(entry: Entry, v: Values, inputs: GatherInputs) -> None:
         **multiplications(products),
         Count.WEIGHT_NONZEROS: entries,
         Count.REGISTERS_READ: products,
-        Count.GATHER_PRODUCTS: products,
-        Count.GATHER_GROUPS: groups * sets,
-        Count.GATHER_WORK: entries * sets,
-        Count.GATHER_CONFLICT: (groups - least) * width * sets,
-        Count.GATHER_IMBALANCE: (least * width - entries) * sets,
+        PRODUCTS: products,
+        GROUPS: groups * sets,
+        WORK: entries * sets,
+        CONFLICT: (groups - least) * width * sets,
+        IMBALANCE: (least * width - entries) * sets,
     }
     for count, number in events.items():
         entry.add(count, int(number))

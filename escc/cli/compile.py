@@ -54,12 +54,12 @@ def _print_information(args: argparse.Namespace) -> None:
         for name, description in list_targets().items():
             print(printable(f"{name:12} {description}"))
     if args.print_target:
-        from isa.area import area_text, logic_energy_text
+        from isa.area import area_text, event_energy_text
         from isa.storage import operand_memory_text
         from isa.target import load_target
 
         target = load_target(args.target)
-        print(target.annotated + operand_memory_text(target) + area_text(target) + logic_energy_text(target), end="")
+        print(target.annotated + operand_memory_text(target) + area_text(target) + event_energy_text(target), end="")
     if args.supported_ops:
         from escc.onnx_import import supported_ops
 

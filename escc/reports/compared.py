@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from emulator.energy import OWN_COMPONENTS
 from escc.compare.figures import PUBLISHED, RATIOS, Compared, Comparison, FigurePart, Figures, System
 from escc.reports.accuracy import Measured, accuracy
 from escc.reports.bars import bars
@@ -19,7 +20,7 @@ _FIGURES: tuple[tuple[str, str, str, str, Callable[[Figures], Mapping[str, float
 )
 _KINDS = {
     "DRAM": ("dram",),
-    "arithmetic": ("arithmetic", "mac_rows", "accumulators", "gather", "post"),
+    "arithmetic": ("arithmetic", "mac_rows", "accumulators", *OWN_COMPONENTS, "post"),
     "memory of activations": ("act", "out", "activations", "inputs"),
     "memory of weights": ("coef", "par", "weights", "filters"),
     "memory of sums": ("psum", "sums"),

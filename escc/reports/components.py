@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulator.energy import OWN_COMPONENTS
 from escc.reports.page import Card
 from isa.hosted import HostWork
 
@@ -21,8 +22,8 @@ COMPONENT_TEXT = {
     "registers": "coefficient registers",
     "fifo": "broadcast FIFOs",
     "mac_rows": "MAC rows",
-    "gather": "sorter and crossbar of conv.gather",
     "post": "post unit",
+    **{name: component.text for name, component in OWN_COMPONENTS.items()},
 }
 """Names other than those of `emulator.energy.COMPONENTS`."""
 

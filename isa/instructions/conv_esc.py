@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from isa.costs import Counted
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
+from isa.events import Event, EventTable
 from isa.extents import Extent, reads
 from isa.field_groups import (
     ACT_RING,
@@ -132,6 +133,35 @@ def memories(target: Target) -> Mapping[str, int]:
     }
 
 
+_TABLE = EventTable(
+    "slice_cycles",
+    "slices",
+    "cycles",
+    "It splits `blocks * slices * cycles` of every conv.esc: cycles of a slice in which its accumulator does this.",
+    parts=True,
+)
+WORK = Event("work", "it adds", _TABLE)
+BROADCAST = Event(
+    "broadcast", "it waits for its next position, the bus being busy or the position not sent yet", _TABLE
+)
+FIFO = Event(
+    "fifo", "it waits for its next position, which the bus holds back because the FIFO of some block is full", _TABLE
+)
+EXPANSION = Event(
+    "expansion",
+    "it has its position, and waits for the coefficients of the step; or it waits for the first step of the "
+    "instruction in all blocks, after the instruction before has ended",
+    _TABLE,
+)
+MAC = Event("mac", "its FIFO of intermediate values is full because the MAC rows are still multiplying", _TABLE)
+ADDER_TREE = Event(
+    "adder_tree", "this FIFO is full because the adder tree waits for a slower slice of the block", _TABLE
+)
+IMBALANCE = Event(
+    "imbalance", "it has no work: no output channel or basis is assigned to it, or others finish later", _TABLE
+)
+ISSUE = Event("issue", "it waits for the unit to read the instruction, after the instruction before has ended", _TABLE)
+
 SPEC = InstructionSpec(
     "conv.esc",
     0x12,
@@ -159,4 +189,5 @@ SPEC = InstructionSpec(
     least_cycles=least_cycles,
     counts=counts,
     memories=memories,
+    events=(WORK, BROADCAST, FIFO, EXPANSION, MAC, ADDER_TREE, IMBALANCE, ISSUE),
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isa.cells import ADD_INT8, FLIP_FLOP, MULTIPLEXER, Cells, LogicEnergy
+from isa.cells import ADD_INT8, FLIP_FLOP, MULTIPLEXER, Cells, logic_picojoule
 from isa.costs import Counted, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
+from isa.events import EnergyComponent, Event, EventTable
 from isa.extents import Extent, reads
 from isa.field_groups import (
     ACCUMULATE,
@@ -165,15 +166,43 @@ def arithmetic(target: Target) -> Sequence[Cells]:
     )
 
 
-def switching(target: Target) -> Sequence[LogicEnergy]:
-    """The whole sorter works for each group, one crossbar output and one segment for each product."""
+def group_picojoule(target: Target) -> float:
+    """The whole sorter works for each group."""
     inputs, stages = 1 << _bits(lanes(target)), sorter_stages(target)
-    sorter = stages * inputs * (_exchange_um2(target) / 2 + entry_bits(target) * FLIP_FLOP)
-    product = _crossbar_um2(target) + _segment_um2(target)
-    return (
-        LogicEnergy("gather", Count.GATHER_GROUPS, "a group in the sorter of conv.gather", sorter),
-        LogicEnergy("gather", Count.GATHER_PRODUCTS, "a product of conv.gather in crossbar and tree", product),
-    )
+    return logic_picojoule(stages * inputs * (_exchange_um2(target) / 2 + entry_bits(target) * FLIP_FLOP), target)
+
+
+def product_picojoule(target: Target) -> float:
+    """One output of the crossbar and one segment of the tree work for each product."""
+    return logic_picojoule(_crossbar_um2(target) + _segment_um2(target), target)
+
+
+_TABLE = EventTable(
+    "gather_cycles",
+    "gather",
+    "cycles",
+    "It splits the `slices * macs` multipliers of a block times the groups that all blocks take: cycles of one "
+    "multiplier in which it does this. A layer whose weights were pruned for their banks has no `conflict`. The cycles "
+    "that conv.gather takes beyond its groups, for its issue, for the windows of its first positions, or where "
+    "expansion, windows or PSUM are slower, are not in it.",
+    parts=True,
+)
+WORK = Event("work", "it takes an entry, which is a weight that is not zero", _TABLE)
+CONFLICT = Event(
+    "conflict",
+    "it waits because the entries of a bundle do not lie in its banks in equal numbers: the fullest bank decides",
+    _TABLE,
+)
+IMBALANCE = Event(
+    "imbalance",
+    "it would have no entry even if they did: there are fewer banks than multipliers, or the last group is not full",
+    _TABLE,
+)
+_LOGIC = EnergyComponent("gather", "sorter and crossbar of conv.gather")
+GROUPS = Event("groups", "a group in the sorter of conv.gather", component=_LOGIC, picojoule=group_picojoule)
+PRODUCTS = Event(
+    "products", "a product of conv.gather in crossbar and tree", component=_LOGIC, picojoule=product_picojoule
+)
 
 
 SPEC = InstructionSpec(
@@ -205,5 +234,5 @@ SPEC = InstructionSpec(
     extents=extents,
     counts=counts,
     arithmetic=arithmetic,
-    switching=switching,
+    events=(WORK, CONFLICT, IMBALANCE, GROUPS, PRODUCTS),
 )

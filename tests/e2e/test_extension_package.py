@@ -113,6 +113,28 @@ def test_its_weight_form_is_emulated_bit_for_bit(powers: tuple[Path, dict[str, s
     assert "load.weights" not in text
 
 
+def test_its_events_are_in_statistics_and_energy(powers: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    folder, env = powers
+    binary = str(folder / "m.bin")
+    done = call("esc-emu", binary, "--stats", "--stats-json", "s.json", "--report", "r.html", env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "s.json").read_text())
+    for figures, codes in zip((*data["layers"], data["totals"]), (288, 48, 336), strict=True):
+        counted = figures["load_pow2_codes"]
+        assert list(counted) == ["shifted", "skipped"] and sum(counted.values()) == codes
+        assert figures["energy_uj"]["load_pow2"] == pytest.approx(counted["shifted"] * 0.03 * 24 * 1.862 / 36 * 1e-6)
+    totals = data["totals"]
+    own = totals["load_pow2_codes"]
+    assert own["shifted"] > 0
+    assert totals["energy_uj"]["total"] == pytest.approx(
+        sum(value for name, value in totals["energy_uj"].items() if name != "total")
+    )
+    assert f"pow2       codes: shifted {own['shifted']}, skipped {own['skipped']}\n" in done.stdout
+    assert "shifters of load.pow2" in (tmp_path / "r.html").read_text()
+    printed = call("escc", "--print-target", env=env, cwd=tmp_path).stdout
+    assert "0.037 pJ: a code that is shifted into a weight\n" in printed
+
+
 def test_its_weights_are_powers_and_its_option_limits_them(powers: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     folder, env = powers
     model = str(folder / "m.onnx")

@@ -88,9 +88,7 @@ def test_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     printed = capsys.readouterr().out
     assert "[array]" in printed and "blocks = 32" in printed
     comments = [line for line in printed.splitlines() if line.startswith("#")]
-    total, parts, area, *pieces = comments[
-        : comments.index("# energy of logic by its area, as that of an adder of 8 bits")
-    ]
+    total, parts, area, *pieces = comments[: comments.index("# energy of events of single instructions")]
     assert area.startswith("# area estimate: 4.47 mm2 at 45 nm, without wiring")
     assert sum(float(piece.split()[1]) for piece in pieces) == pytest.approx(4.47, abs=0.01)
     assert int(total.split()[3].replace(",", "")) == sum(

@@ -12,11 +12,14 @@ from isa_programs import problems_of
 from emulator.handlers import UNITS
 from emulator.machine import Machine
 from emulator.recording import Entry, Recorder
-from isa.area import logic_energy_text
+from isa.area import event_energy_text
 from isa.counts import Count
 from isa.errors import UserError
+from isa.events import Countable
 from isa.gather import Gathering, pack_gather, spread
+from isa.instructions import conv_gather
 from isa.program import Program
+from isa.table import COLUMNS
 from isa.target import load_target
 
 TARGET = load_target()
@@ -91,7 +94,7 @@ def test_results_are_those_of_a_plain_convolution(g, seed, banks, rows, signed, 
     np.testing.assert_array_equal(got, slow_channels(x, w, g))
 
 
-def recorded(program: Program) -> tuple[int, dict[Count, int]]:
+def recorded(program: Program) -> tuple[int, dict[Countable, int]]:
     """Cycles and counts of the conv.gather of a program that has one, by its unit."""
     from emulator.memories import Constants, Memories
 
@@ -101,7 +104,7 @@ def recorded(program: Program) -> tuple[int, dict[Count, int]]:
         unit = UNITS[instruction.spec.mnemonic]
         unit.record(Entry(recorder, number), instruction.values, unit.execute(memories, instruction.values))
         if instruction.spec.mnemonic == "conv.gather":
-            counts = {count: int(recorder.counts[number, count]) for count in Count}
+            counts = {count: int(recorder.counts[number, column]) for count, column in COLUMNS.items()}
             return int(recorder.cycles[number]), counts
     raise AssertionError("the program has no conv.gather")
 
@@ -123,12 +126,12 @@ def test_cycles_are_those_of_the_fullest_bank(entries, groups, least):
     g = Geometry(7, 10, 192, 1, 1, 1, 1, (0, 0, 0, 0), 1)
     cycles, counts = recorded(gather_program(g, weights_in_banks(entries), 3, 1))
     assert cycles == 8 + 3 * groups
-    assert counts[Count.GATHER_WORK] == 3 * sum(entries)
-    assert counts[Count.GATHER_CONFLICT] == 3 * 30 * (groups - least)
-    assert counts[Count.GATHER_IMBALANCE] == 3 * (30 * least - sum(entries))
+    assert counts[conv_gather.WORK] == 3 * sum(entries)
+    assert counts[conv_gather.CONFLICT] == 3 * 30 * (groups - least)
+    assert counts[conv_gather.IMBALANCE] == 3 * (30 * least - sum(entries))
     assert counts[Count.MULTIPLICATIONS] == counts[Count.REGISTERS_READ] == 70 * sum(entries)
     assert counts[Count.ACT_READ] == counts[Count.REGISTERS_WRITE] == 70 * 192
-    assert counts[Count.GATHER_GROUPS] == 3 * groups and counts[Count.GATHER_PRODUCTS] == 70 * sum(entries)
+    assert counts[conv_gather.GROUPS] == 3 * groups and counts[conv_gather.PRODUCTS] == 70 * sum(entries)
 
 
 def test_sorter_and_crossbar_take_energy():
@@ -144,8 +147,8 @@ def test_sorter_and_crossbar_take_energy():
     assert run.statistics.data["totals"]["energy_uj"]["total"] == pytest.approx(
         sum(value for name, value in run.statistics.data["totals"]["energy_uj"].items() if name != "total")
     )
-    assert f"{product:.3f} pJ: a product of conv.gather" in logic_energy_text(TARGET)
-    assert f"{group:.3f} pJ: a group in the sorter" in logic_energy_text(TARGET)
+    assert f"{product:.3f} pJ: a product of conv.gather" in event_energy_text(TARGET)
+    assert f"{group:.3f} pJ: a group in the sorter" in event_energy_text(TARGET)
 
 
 def test_windows_sums_and_expansion_bound_a_set():

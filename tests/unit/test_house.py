@@ -6,12 +6,16 @@ import ast
 import re
 import tomllib
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from xdsl.passes import ModulePass
 
 from escc.universe import ESCC_UNIVERSE
+from isa.declaration import InstructionSpec
+from isa.events import Event
+from isa.table import OWN_INSTRUCTIONS
 from passes.analysis.preserved import Preserved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +89,53 @@ def test_a_name_stands_for_one_class() -> None:
 def test_a_thing_is_named_in_few_files(thing: str) -> None:
     named = [str(path) for path in TREES if re.search(SCATTERED[thing], (ROOT / path).read_text(encoding="utf-8"))]
     assert len(named) <= MOST_FILES, named
+
+
+COUNTING = (
+    *("emulator/energy", "emulator/report", "emulator/statistics", "isa/", "escc/reports/", "escc/compare/"),
+    *("docs/performance", "docs/machine"),
+)
+"""Where what a component of energy is called could be listed; elsewhere its name may be a word for other things."""
+
+
+def _naming(text: str, own: tuple[Path, ...], within: tuple[str, ...] = ("",)) -> list[str]:
+    """The files of the rooms, and the pages but those of single instructions, that have a name in quotes."""
+    pattern = re.compile(rf"""["'`]{re.escape(text)}["'`.]""")
+    files = (*TREES, *(path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md"))))
+    seen = [path for path in files if path not in own and str(path).startswith(within)]
+    return [str(path) for path in seen if pattern.search((ROOT / path).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("spec", [spec for spec in OWN_INSTRUCTIONS if spec.events], ids=lambda spec: spec.mnemonic)
+def test_what_one_instruction_counts_is_named_in_its_files_alone(spec: InstructionSpec) -> None:
+    """So two people who add an instruction each, with events of its own, meet in no file."""
+    name = spec.mnemonic.replace(".", "_")
+    own = Path(f"isa/instructions/{name}.py"), Path(f"emulator/units/{name}.py")
+    tables = {event.table.name for event in spec.events if event.table}
+    components = {event.component.name for event in spec.events if event.component}
+    found = {table: _naming(table, own) for table in tables} | {c: _naming(c, own, COUNTING) for c in components}
+    assert found and not any(found.values()), found
+    constants = {
+        key for key, value in vars(import_module(f"isa.instructions.{name}")).items() if isinstance(value, Event)
+    }
+    assert len(constants) == len(spec.events)
+    imported = {
+        str(path): sorted(both)
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == f"isa.instructions.{name}" and path not in own
+        if (both := constants & {alias.name for alias in node.names})
+    }
+    assert not imported
+
+
+@pytest.mark.parametrize("mnemonic", [spec.mnemonic for spec in OWN_INSTRUCTIONS if spec.mnemonic != "end"])
+def test_general_code_of_machine_and_reports_names_no_instruction(mnemonic: str) -> None:
+    """Tables and drivers find instructions; what they would list by name stands in the instruction's own files."""
+    name = mnemonic.replace(".", "_")
+    named = re.compile(rf"""["']{re.escape(mnemonic)}["']|\b(instructions|units)[.]{name}\b""")
+    general = [path for path in TREES if path.parts[0] in ("emulator", "isa") and len(path.parts) == 2]
+    assert not [str(path) for path in general if named.search((ROOT / path).read_text(encoding="utf-8"))]
 
 
 def test_the_changelog_begins_with_the_version() -> None:

@@ -14,6 +14,7 @@ from isa.circulant import FAST_BLOCKS
 from isa.code import WordError, decode_all, group, touched
 from isa.declaration import EXTERNAL_OPCODES, INSTRUCTION_BYTES, Instruction, InstructionSpec, encode
 from isa.errors import UserError
+from isa.events import EnergyComponent, Event, EventTable
 from isa.formats import Queue, Space
 from isa.hazards import accesses
 from isa.integers import entry
@@ -154,6 +155,28 @@ def test_opcodes_of_ours_and_of_others_lie_apart() -> None:
     ):
         with pytest.raises(UserError, match=message):
             assemble_table(own, others)
+
+
+def test_tables_of_events_are_claimed_once_and_named_after_their_instruction() -> None:
+    table, other = EventTable("b_x", "b", "codes", ""), EventTable("b_x", "b", "codes", "")
+    event = Event("seen", "", table)
+    mine = InstructionSpec("a", 0x01, Queue.LOAD, "", events=(event,))
+    theirs = InstructionSpec("b", 0x80, Queue.LOAD, "", events=(Event("seen", "", other),))
+    assert assemble_table([], [("b", theirs)]) == [theirs]
+    for own, others, message in (
+        ([("a", mine)], [("b", theirs)], "'a' and 'b' both claim table of events 'b_x'"),
+        ([], [("c", replace(theirs, mnemonic="c.d"))], "'c' has a table of events 'b_x'; it must begin with 'c_d'"),
+        ([("a", replace(mine, events=(event, Event("seen", "", table))))], [], "'b_x' has two events 'seen'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            assemble_table(own, others)
+
+
+def test_an_event_has_a_component_for_its_energy_and_a_title_that_fits() -> None:
+    with pytest.raises(ValueError, match="'seen' must have both a component and picojoule, or neither"):
+        Event("seen", "", component=EnergyComponent("x", "x"))
+    with pytest.raises(ValueError, match="the title 'elevenlongs' of a table of events exceeds 10 characters"):
+        EventTable("x", "elevenlongs", "codes", "")
 
 
 def test_fields_by_name() -> None:

@@ -1,5 +1,6 @@
 """The pages about the instruction set are what the declarations say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_every_instruction_and_field_is_documented() -> None:
         for f in spec.own_fields:
             assert f"| `{f.name}` |" in text
             assert f.enum is None or f"`{f.enum.__name__}`: " in text
+
+
+def test_every_event_and_its_energy_are_documented() -> None:
+    pages, found = docs.pages(), 0
+    for spec in OWN_INSTRUCTIONS:
+        text = pages[f"isa/{spec.mnemonic.replace('.', '_')}.md"]
+        for event in spec.events:
+            found += 1
+            if event.table is not None:
+                assert f"`{event.table.name}`\n" in text and f"| `{event.name}` | {event.doc} |" in text
+            if event.component is not None:
+                assert re.search(rf"\| {event.doc} \| [0-9.]+ pJ \| `{event.component.name}` \|", text)
+    assert found >= 13
 
 
 def test_every_queue_is_explained() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isa.cells import MULTIPLEXER, logic_picojoule
 from isa.costs import Counted, transfer_cycles
 from isa.counts import Count
 from isa.declaration import InstructionSpec, address, extent
+from isa.events import EnergyComponent, Event, EventTable
 from isa.extents import Extent, reads, writes
 from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, most
@@ -31,6 +33,16 @@ def counts(v: Values, _: Target) -> Counted:
     return {Count.COEF_WRITE: v["count"], Count.WEIGHT_VALUES: v["count"]}
 
 
+def shift_picojoule(target: Target) -> float:
+    """A barrel shifter of a byte: three multiplexers a bit."""
+    return logic_picojoule(3 * 8 * MULTIPLEXER, target)
+
+
+TABLE = EventTable("load_pow2_codes", "pow2", "codes", "Codes by what becomes of them, among the codes of the layer.")
+SHIFTER = EnergyComponent("load_pow2", "shifters of load.pow2")
+SHIFTED = Event("shifted", "a code that is shifted into a weight", TABLE, SHIFTER, shift_picojoule)
+SKIPPED = Event("skipped", "a code that is 0, which no shifter takes", TABLE)
+
 SPEC = InstructionSpec(
     "load.pow2",
     0x81,
@@ -44,4 +56,5 @@ SPEC = InstructionSpec(
     extents=extents,
     cycles=cycles,
     counts=counts,
+    events=(SHIFTED, SKIPPED),
 )

@@ -9,7 +9,7 @@ from emulator.memories import Memories
 from emulator.recording import Entry
 from emulator.unit import Unit
 from escc_pow2.codes import packed_bytes, unpack
-from escc_pow2.load_pow2 import SPEC
+from escc_pow2.load_pow2 import SHIFTED, SKIPPED, SPEC
 from isa.counts import Count
 from isa.errors import UserError
 from isa.integers import Values
@@ -31,9 +31,11 @@ def execute(m: Memories, v: Values) -> int:
 
 
 def record(entry: Entry, v: Values, nonzeros: int) -> None:
-    """The transfer from DRAM; cycles are in the closed form."""
+    """The transfer from DRAM, and what becomes of the codes; cycles are in the closed form."""
     entry.request(Count.DRAM_WEIGHTS, (v["dram"], packed_bytes(v["count"])))
     entry.add(Count.WEIGHT_NONZEROS, nonzeros)
+    entry.add(SHIFTED, nonzeros)
+    entry.add(SKIPPED, v["count"] - nonzeros)
 
 
 UNIT = Unit(SPEC, execute, record)
