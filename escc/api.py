@@ -105,8 +105,8 @@ class Compiled(Model):
                 from escc.reports.vega import require
 
                 require()
-            write_atomic(os.fspath(path), facts.text(self.program, suffix, self.name))
-        return json.loads(facts.text(self.program, ".json", self.name))
+            write_atomic(os.fspath(path), facts.text(self.program, suffix, Path(self.name).name))
+        return json.loads(facts.text(self.program, ".json", Path(self.name).name))
 
     def ir(self, kind: Kind = "esc") -> SourceText:
         """The network as the text of a level (onnx, esc, bfs, eisa) or as assembly (asm): what `escc --emit` writes.
@@ -184,18 +184,26 @@ def compile(
 ) -> Compiled:
     """Compile a trained network; the arguments are the options of the command `escc`, and so is what is compiled.
 
-    `calibration`: sample inputs, float, as the network takes them: a file (.npz, .npy), an array [N, C, H, W], a
-    mapping from names of inputs to arrays, or an iterable of batches such as a DataLoader, of which 4,096 samples are
-    taken at most. Labels for `max_drop` are `y` in a mapping, or the second of a pair. None: made up, with a warning.
-    `scheme`: auto, dense, escalate or an installed one; `basis`, `planes`, `rate`, `cycle_rate` and `scheme_options`
-    are its options. `target`: the name of an installed machine, a .toml file, or a `Target`.
-    One limit at most: `max_drop` in points of top-1 accuracy, `max_bytes` of constants, `max_cycles` and `max_energy`
-    (microjoules) of an image.
-    `samples`: calibration samples used at most. `range`, `percentile`: how ranges of activations are chosen.
-    `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, pixels 0..255.
-    `input_shape`: of an ONNX model with dynamic extents, or of a PyTorch network without calibration arrays.
-    `host_fallback`: what is unsupported at the ends of the network is left to the host; `Compiled` runs it with
-    onnxruntime. `progress` is told what is being done.
+    - `model`: a file (.onnx, or IR text in a .mlir), the bytes of an ONNX file, an `onnx.ModelProto`, or a
+      `torch.nn.Module`.
+    - `calibration`: sample inputs, float, as the network takes them: a file (.npz, .npy), an array [N, C, H, W], a
+      mapping from names of inputs to arrays, or an iterable of batches such as a DataLoader, of which 4,096 samples
+      are taken at most. Labels for `max_drop` are `y` in a mapping, or the second of a pair. None: made up, with a
+      warning.
+    - `scheme`: auto, dense, escalate or an installed one; `basis`, `planes`, `rate`, `cycle_rate` and
+      `scheme_options` (values by name) are its options, of which a scheme may ignore some, with a warning.
+    - `target`: the name of an installed machine, a .toml file, or a `Target`.
+    - `max_drop`, `max_bytes`, `max_cycles`, `max_energy`: a limit, one at most: points of top-1 accuracy that may be
+      lost, bytes of constants, cycles and microjoules of an image.
+    - `samples`: calibration samples used at most.
+    - `range`, `percentile`: how ranges of activations are chosen; a percentile is above 50 and up to 100.
+    - `seed`: of everything random.
+    - `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, (pixel - mean) / std for each
+      channel, pixels 0..255.
+    - `input_shape`: of an ONNX model with dynamic extents, or of a PyTorch network without calibration arrays.
+    - `host_fallback`: what is unsupported at the ends of the network is left to the host; `Compiled` runs it with
+      onnxruntime.
+    - `progress`: a function that is told, in a line of text, what is being done.
 
     Raises UserError (`escc.Error`), with one cause for each thing that is wrong and a note of what to do about it.
     """

@@ -25,7 +25,7 @@ _COLUMNS: tuple[tuple[Column, Callable[[LayerReport], Value]], ...] = (
     (Column("density", ".1%"), lambda r: r.density),
     (Column("coefficient bytes", ","), lambda r: r.coefficient_bytes or None),
     (Column("their entropy bound", ",.0f"), lambda r: r.coefficient_entropy_bytes),
-    (Column("largest coefficient"), lambda r: r.coefficient_level),
+    (Column("largest coefficient", "d"), lambda r: r.coefficient_level),
     (Column("tile"), lambda r: str(r.tile) if r.tile else None),
     (Column("scratchpad bytes"), lambda r: _buffers(r)),
 )

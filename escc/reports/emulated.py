@@ -15,6 +15,7 @@ from escc.reports.roofline import Point, roofline
 from escc.reports.table import Column, Table, Value
 from escc.reports.vega import Chart
 from isa.program import Program
+from isa.text import quantity
 
 Data: TypeAlias = Mapping[str, Any]
 
@@ -48,9 +49,9 @@ def page(program: Program, data: Data, title: str, accuracy: float | None = None
 
 
 def _cards(program: Program, totals: Data, accuracy: float | None) -> list[Card]:
-    bound = totals["lower_bound"]
+    bound, time = totals["lower_bound"], quantity(totals["time_ms"] * 1e-3, "s", 3).replace("u", "µ")
     cards = [
-        Card(f"{totals['cycles']:,.0f}", f"cycles, {totals['time_ms']:.3g} ms an image"),
+        Card(f"{totals['cycles']:,.0f}", f"cycles, {time} an image"),
         Card(f"{bound['efficiency']:.1%}", f"efficiency: lower bound ({BINDINGS[bound['binding']]}) over cycles"),
         Card(f"{totals['energy_uj']['total']:,.4g} µJ", f"an image, {totals['average_power_mw']:,.0f} mW"),
         Card(f"{totals['dram_bytes']['total'] * 1e-3:,.1f} kB", "moved to and from DRAM"),

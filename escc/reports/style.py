@@ -28,8 +28,10 @@ section { padding: 1rem; min-width: 0; } section.wide { grid-column: 1 / -1; }
 .legend { display: flex; flex-wrap: wrap; gap: .15rem .9rem; font-size: .8rem; margin-bottom: .4rem; }
 .legend i { display: inline-block; width: .75em; height: .75em; border-radius: 2px; margin-right: .4em; }
 .chart { width: 100%; } .chart svg text { font-family: inherit; }
-.scroll { overflow: auto; max-height: 44rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .87rem; }
+.scroll { overflow: auto; max-height: 60rem; background: linear-gradient(to right, var(--card), var(--card)) right /
+  2rem 100% no-repeat local, linear-gradient(to left, #0003, transparent) right / .8rem 100% no-repeat; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-variant-numeric: tabular-nums;
+  font-size: .87rem; }
 th, td { padding: .35rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
@@ -38,6 +40,8 @@ tfoot td { position: sticky; bottom: 0; background: var(--card); border-top: 1px
 th.text, td.text { text-align: left; }
 td.text:nth-last-child(-n+2) { white-space: normal; overflow-wrap: normal; min-width: 10rem; }
 td:first-child { max-width: 18rem; overflow: hidden; text-overflow: ellipsis; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--card); }
+thead th:first-child, tfoot td:first-child { z-index: 2; }
 th button { all: unset; cursor: pointer; color: var(--soft); font-weight: 500; }
 th button:hover, th button:focus-visible { color: var(--ink); text-decoration: underline; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; }

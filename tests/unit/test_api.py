@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import subprocess
@@ -420,3 +421,9 @@ def test_names_are_shown_and_never_read_as_markup(small: escc.Compiled) -> None:
     renamed = escc.Compiled(replace(small.program, layers=tuple(layers)))
     for shown in (cast(Any, renamed)._repr_html_(), cast(Any, renamed.stats())._repr_html_()):
         assert "<b>" not in shown and "&lt;b&gt;&amp;" in shown
+
+
+def test_every_argument_is_explained() -> None:
+    text = escc.compile.__doc__ or ""
+    missing = [name for name in inspect.signature(escc.compile).parameters if f"`{name}`" not in text]
+    assert not missing
