@@ -30,6 +30,9 @@ def improve(t: I8, q: F, g: F, values: I8, prices: F) -> float:
     total = 0.0
     step = np.empty((v, others), np.int64)
     gain = np.empty((v, others), np.float64)
+    inverse = np.empty(v)
+    for i in range(v):
+        inverse[i] = 1.0 / g[i, i] if g[i, i] > 0.0 else np.inf
     for _ in range(8 * v + 8):
         best = 0.0
         bi, bj, bdi, bdj = -1, -1, 0, 0
@@ -47,10 +50,16 @@ def improve(t: I8, q: F, g: F, values: I8, prices: F) -> float:
                     best, bi, bj, bdi = gain[i, n], i, -1, d
                 n += 1
             scale = max(scale, g[i, i])
+        margin = 1e-9 * scale
         for i in range(v):
             for j in range(i + 1, v):
+                saved = prices[abs(t[j])] + margin
                 c = 2.0 * g[i, j]
+                inv = inverse[j]
                 for n in range(others):
+                    rest = q[j] - g[i, j] * step[i, n]
+                    if others > 2 and gain[i, n] - rest * rest * inv - saved >= best:
+                        continue
                     for m in range(others):
                         f = gain[i, n] + gain[j, m] + c * step[i, n] * step[j, m]
                         if f < best:
@@ -69,11 +78,25 @@ def improve(t: I8, q: F, g: F, values: I8, prices: F) -> float:
 
 
 @jit
+def take(row: F, change: F, h: F, first: int) -> None:
+    """Take change [N] times h [N, D] off a row [D] from column `first` on, in place, term after term."""
+    n = change.size
+    for r in range(0, n - n % 3, 3):
+        c0, c1, c2 = change[r], change[r + 1], change[r + 2]
+        h0, h1, h2 = h[r], h[r + 1], h[r + 2]
+        for x in range(first, row.size):
+            row[x] = ((row[x] - c0 * h0[x]) - c1 * h1[x]) - c2 * h2[x]
+    for r in range(n - n % 3, n):
+        for x in range(first, row.size):
+            row[x] -= change[r] * h[r, x]
+
+
+@jit
 def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> None:
     """One pass of coordinate descent over a block of input channels, for every output channel.
 
     t: int8 [K, n, V], changed in place. p: float64 [K, n*RS], the residual times the metric, restricted to the block
-    and changed in place. h: float64 [n*RS, n*RS], the metric within the block. b: float64 [V, RS]. g: float64 [n, V,
+    changed in place where later channels read it. h: float64 [n*RS, n*RS], the metric within the block. b: float64 [V, RS]. g: float64 [n, V,
     V]. s: float64 [K]. dw: float64 [K, n*RS], receives the change of the approximated weights.
     """
     k_count, n, v = t.shape
@@ -118,10 +141,8 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> 
                         change[r] += s[k] * d * b[i, r]
             if not changed:
                 continue
-            for r in range(rs):
-                dw[k, base + r] = change[r]
-                for x in range(n * rs):
-                    p[k, x] -= change[r] * h[base + r, x]
+            dw[k, base : base + rs] = change
+            take(p[k], change, h[base : base + rs], base + rs)
 
 
 @jit
@@ -141,6 +162,7 @@ def feed_forward(t: I8, w: F, z: F, v: F, metric: F, b: F, g: F, s: F, values: I
     rs = b.shape[1]
     q = np.empty(bases)
     wanted = np.empty(rs)
+    across = np.ascontiguousarray(b.T)
     unit_prices = np.zeros(prices.size)
     for k in range(k_count):
         if s[k] > 0.0:
@@ -158,16 +180,15 @@ def feed_forward(t: I8, w: F, z: F, v: F, metric: F, b: F, g: F, s: F, values: I
             if s[k] > 0.0:
                 for r in range(rs):
                     wanted[r] += w[k, base + r]
-                for i in range(bases):
-                    total = 0.0
-                    for r in range(rs):
-                        for x in range(rs):
-                            total += b[i, r] * metric[c, r, x] * wanted[x]
-                    q[i] = total / s[k]
+                q[:] = 0.0
+                for r in range(rs):
+                    for x in range(rs):
+                        m, y = metric[c, r, x], wanted[x]
+                        for i in range(bases):
+                            q[i] += across[r, i] * m * y
+                q /= s[k]
                 improve(t[k, c], q, g[c], values, unit_prices)
                 for i in range(bases):
                     for r in range(rs):
                         e[k, base + r] -= s[k] * t[k, c, i] * b[i, r]
-            for r in range(rs):
-                for x in range(base + rs, n * rs):
-                    z[k, x] += e[k, base + r] * v[base + r, x]
+            take(z[k], -e[k, base : base + rs], v[base : base + rs], base + rs)
