@@ -57,6 +57,7 @@ def improve(t: I8, q: F, g: F, values: I8, prices: F) -> float:
                 c = 2.0 * g[i, j]
                 inv = inverse[j]
                 for n in range(others):
+                    # The least that any change of t[j], whole or not, makes of this one.
                     rest = q[j] - g[i, j] * step[i, n]
                     if others > 2 and gain[i, n] - rest * rest * inv - saved >= best:
                         continue
@@ -96,8 +97,9 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> 
     """One pass of coordinate descent over a block of input channels, for every output channel.
 
     t: int8 [K, n, V], changed in place. p: float64 [K, n*RS], the residual times the metric, restricted to the block
-    changed in place where later channels read it. h: float64 [n*RS, n*RS], the metric within the block. b: float64 [V, RS]. g: float64 [n, V,
-    V]. s: float64 [K]. dw: float64 [K, n*RS], receives the change of the approximated weights.
+    and changed in place where later channels read it. h: float64 [n*RS, n*RS], the metric within the block. b: float64
+    [V, RS]. g: float64 [n, V, V]. s: float64 [K]. dw: float64 [K, n*RS], receives the change of the approximated
+    weights.
     """
     k_count, n, v = t.shape
     rs = b.shape[1]

@@ -41,7 +41,8 @@ class Settings:
     """Knobs of the alternation; the defaults are for accuracy within seconds a layer.
 
     Coefficients are 0 or of a magnitude 1, 2, 4 up to `level`. `price` is that of a non-zero; `surcharges` are added to
-    it for each magnitude, in ascending order (none: 0 for all).
+    it for each magnitude, in ascending order (none: 0 for all). A fit whose relative error is above `hopeless` after
+    the rounds of trial gets no more rounds, for these lower an error by little.
     """
 
     starts: int = 2
@@ -53,6 +54,7 @@ class Settings:
     seed: int = 0
     level: int = 1
     surcharges: tuple[float, ...] = ()
+    hopeless: float = np.inf
 
     @property
     def magnitudes(self) -> tuple[int, ...]:
@@ -381,6 +383,8 @@ def decompose(w: F, metric: Metric, bases: int, settings: Settings = Settings(),
     with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
         best, history = min(pool.map(trial, starts), key=lambda found: found[0].objective)
     for _ in range(settings.rounds - settings.trial_rounds):
+        if best.error > settings.hopeless * problem.energy:
+            break
         previous = best.objective
         best = _round(best, settings.factors)
         history.append(best.objective)

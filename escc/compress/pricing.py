@@ -81,12 +81,16 @@ def decompose_priced(
     """As `decompose`, at a price: relative error (of the energy of w) for each byte of packed coefficients.
 
     The price of a coefficient depends on how often coefficients of its magnitude occur: in a similar fit where its
-    usage is given, else in a fit beforehand, made with the settings `brief` (default: `settings`) at the same level.
+    usage is given, else in a fit beforehand, made with the settings `brief` (default: `settings`) at the same level. If
+    that fit is hopeless already, it is the answer.
     """
     if byte_price <= 0:
         return decompose(w, metric, bases, replace(settings, price=0.0), first)
     per_byte = byte_price * energy_of(w, metric)
     if usage is None:
         guess = Usage.guess(settings.level).priced(per_byte, replace(brief or settings, level=settings.level))
-        usage = Usage.of(decompose(w, metric, bases, guess, first), settings.level)
+        fit = decompose(w, metric, bases, guess, first)
+        if fit.relative_error > settings.hopeless:
+            return fit
+        usage = Usage.of(fit, settings.level)
     return decompose(w, metric, bases, usage.priced(per_byte, settings), first)

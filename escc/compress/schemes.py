@@ -258,7 +258,7 @@ class Search:
     def fit(self, rung: Rung, settings: Settings, usage: Usage | None = None) -> Fit:
         """A decomposition of the chosen channels, of about the usage if that is known."""
         if fits_channels(self._layer):
-            settings = _CHANNELWISE
+            settings = replace(_CHANNELWISE, hopeless=settings.hopeless)
         w, price = self._wanted, self._byte_price
         if self._chosen is not None:
             w, price = w[self._chosen], price * len(w) / len(self._chosen)
@@ -292,21 +292,29 @@ class Search:
             t, s = t[similar], s[similar]
         return TernaryBasis(t, fit.b, s, fit.relative_error)
 
-    def climb(self, ladder: Sequence[Rung], at: int, objective: Callable[[Fit], float]) -> tuple[Rung, Fit, float]:
+    def climb(
+        self, ladder: Sequence[Rung], at: int, objective: Callable[[Fit], float], hopeless: float = math.inf
+    ) -> tuple[Rung, Fit, float]:
         """The rung of least objective of quick fits on a ladder on which it has one valley, its fit, and that.
 
         From rung `at` downhill; what the first fit says of the density saves the others a pass. The two neighbours
-        are tried at once, on as many threads as there are processors.
+        are tried at once, on as many threads as there are processors. Fits of a relative error above `hopeless` are
+        rough; no rung below one that has such a fit in bases and level is tried.
         """
-        best = self.fit(ladder[at], QUICK)
+        quick = replace(QUICK, hopeless=hopeless)
+        best = self.fit(ladder[at], quick)
         values = {at: objective(best)}
 
         def following(index: int) -> Fit:
             old, new = ladder[at], ladder[index]
             density = best.density * old.bases / new.bases
-            return self.fit(new, QUICK, Usage.of(best, old.level).at(new.level, density))
+            return self.fit(new, quick, Usage.of(best, old.level).at(new.level, density))
 
-        while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values]:
+        def promises(index: int) -> bool:
+            old, new = ladder[at], ladder[index]
+            return best.relative_error <= hopeless or new.bases > old.bases or new.level > old.level
+
+        while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values and promises(i)]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 found = list(pool.map(following, waiting))
             values |= {i: objective(fit) for i, fit in zip(waiting, found, strict=True)}

@@ -16,6 +16,7 @@ from escc.compress.price import price
 from escc.compress.pricing import Usage
 from escc.compress.schemes import (
     DEFAULT_RATE,
+    LEAST_SENSITIVITY,
     THOROUGH,
     UNCERTAIN_CYCLES,
     Prices,
@@ -43,6 +44,8 @@ _DECOMPOSES = "escalate"
 """The scheme that takes the bases that it is given."""
 _CLIMB_EVERY = 2
 """Of so many prices after one another, the first one seeks the best number of bases."""
+_HOPELESS = 4.0
+"""Times the error that would outweigh all that can be saved: further rounds do not make up for so much."""
 Forms = list[TernaryBasis]
 
 
@@ -104,7 +107,8 @@ def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None
 
     search = Search(layer, prices.byte_price(layer), options.seed, rungs[first].bases)
     dense_value = prices.objective(layer, 0.0, now)
-    rung, best, value = search.climb(rungs, first, objective)
+    hopeless = _HOPELESS * dense_value / max(layer.sensitivity(), LEAST_SENSITIVITY)
+    rung, best, value = search.climb(rungs, first, objective, hopeless)
     if value >= dense_value:
         return None
     if layer.calibrated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,16 @@ def test_more_bases_cost_less_error() -> None:
     w, h = rng.standard_normal((8, 3, 3, 12)), metric(rng, 108)
     errors = [decompose(w, h, v).relative_error for v in (3, 6, 9, 18)]
     assert all(b < a for a, b in itertools.pairwise(errors))
+
+
+def test_a_hopeless_fit_ends_with_its_trial() -> None:
+    rng = np.random.default_rng(5)
+    w, h = rng.standard_normal((8, 3, 3, 12)), metric(rng, 108)
+    asked = Settings(starts=1, trial_rounds=2)
+    whole, rough, kept = (decompose(w, h, 3, replace(asked, hopeless=x)) for x in (np.inf, 1e-3, 0.99))
+    assert len(rough.history) == 1 + asked.trial_rounds < len(whole.history)
+    assert rough.history == whole.history[: len(rough.history)]
+    assert kept.history == whole.history and kept.t.tobytes() == whole.t.tobytes()
 
 
 def test_equal_seeds_give_equal_answers() -> None:

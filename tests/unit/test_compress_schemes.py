@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import escc.schemes
 from escc.compress import schemes
+from escc.compress.decompose import Fit
 from escc.compress.price import price
 from escc.compress.schemes import single_rung
 from escc.schemes import auto as auto_scheme
@@ -225,6 +227,24 @@ def test_auto_chooses_the_level_of_a_layer_by_price() -> None:
         assert isinstance(answer, TernaryBasis)
         levels.append(int(np.abs(answer.coefficients).max()))
     assert levels[0] > levels[1] == 1
+
+
+def test_rungs_below_a_hopeless_one_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of weights without structure, a rung of fewer bases and levels than one that fails is not looked at."""
+    tried: list[schemes.Rung] = []
+    fit = schemes.Search.fit
+
+    def noted(self: schemes.Search, rung: schemes.Rung, *rest: Any) -> Fit:
+        tried.append(rung)
+        return fit(self, rung, *rest)
+
+    monkeypatch.setattr(schemes.Search, "fit", noted)
+    described = layer(np.random.default_rng(2).standard_normal((16, 3, 3, 16)), level=4)
+    assert auto(described, SchemeOptions(byte_price=1e-3, cycle_price=1e-3)) is None
+    assert tried[0] == (6, 4) and (12, 2) in tried and (6, 2) not in tried
+    tried.clear()
+    auto(described, SchemeOptions(byte_price=3.0, cycle_price=3.0))
+    assert (6, 2) in tried
 
 
 def test_escalate_keeps_what_only_loses_dense(caplog: pytest.LogCaptureFixture) -> None:
