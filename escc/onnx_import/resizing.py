@@ -213,7 +213,7 @@ def _convolved(e: Emitter, n: Node, x: SSAValue, fractions: Array, strides: tupl
 
 
 def resizes_maps(node: Node) -> str | None:
-    """H and W of [N,C,H,W], by constants; mode is nearest, linear or cubic"""
+    """Scales or sizes are constant, and of H and W alone; mode is nearest, linear or cubic"""
     shape, mode = node.shape(), str(node.attr("mode", "nearest"))
     if mode not in ("nearest", "linear", "cubic", "bilinear"):
         return f"mode={mode} unsupported; requires nearest, linear or cubic"
