@@ -4,6 +4,7 @@
 - Links that lead out of docs/ become plain text, since the site does not hold what they lead to. The README stands for
   the first page there.
 - Brackets after brackets, as in the shape [k][c], are text.
+- What stands behind the language of a block, such as ~5%, is for docs/blocks.py alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 _LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^()\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+_BEHIND_LANGUAGE = re.compile(r"^( *```\w+)[ \t]+\S.*$", re.MULTILINE)
 _HOME, _FRONT = "../README.md", "index.md"
 _PAGES = {"Instruction set": "isa/*.md", "Compression schemes": "schemes/[!R]*.md"}
 """Pages of the sections that list what stands in a folder; the README of one comes first."""
@@ -50,8 +52,15 @@ def on_page_markdown(markdown: str, *, page: Any, files: Any, **_: Any) -> str:
             return match[0]
         return f"[{text}]({posixpath.relpath(_FRONT, folder or '.')})" if place == _HOME else text
 
-    texts = _FENCE.split(markdown)
+    texts = _FENCE.split(_BEHIND_LANGUAGE.sub(r"\1", markdown))
     texts[::2] = [_LINK.sub(kept, text) for text in texts[::2]]
     parts = _CODE.split("".join(texts))
     parts[::2] = [part.replace("][", "]\\[") for part in parts[::2]]
     return "".join(parts)
+
+
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """The page as it is. Raises ValueError if a fence of a block was taken for text: the build stops there."""
+    if "```" in re.sub(r"<code.*?</code>", "", html, flags=re.DOTALL):
+        raise ValueError(f"{page.file.src_uri}: a block of code is shown as text: its fence is not read")
+    return html

@@ -129,6 +129,13 @@ def _body(module: object) -> str:
     return (inspect.getdoc(module) or "").partition("\n")[2].strip("\n")
 
 
+def _plain(text: str) -> str:
+    """A line of text whose asterisks stand for products: Markdown would take two of them for emphasis."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("*", "\\*") for part in parts[::2]]
+    return "`".join(parts)
+
+
 def _prose(text: str) -> str:
     return text.strip() + "\n"
 
@@ -168,7 +175,7 @@ def _row(f: Field, offset: int) -> str:
         values = ", ".join(f"{member.value} {name.lower()}" for name, member in f.enum.__members__.items())
     elif f.address:
         values = f"address, {f.bits} bits"
-    return f"| {bits} | `{f.name}` | {values}{', signed' if f.signed else ''} | {f.doc} |"
+    return f"| {bits} | `{f.name}` | {values}{', signed' if f.signed else ''} | {_plain(f.doc)} |"
 
 
 def _instruction(spec: InstructionSpec) -> str:
@@ -180,7 +187,7 @@ def _instruction(spec: InstructionSpec) -> str:
         "",
         f"Opcode {spec.opcode:#04x}, {spec.queue.name.lower()} queue. {_memory(spec)}",
     ]
-    lines += ["", spec.doc, ""]
+    lines += ["", _plain(spec.doc), ""]
     if spec.own_fields:
         lines += [_TABLE_HEAD, *(_row(f, spec.offsets[f.name]) for f in spec.own_fields), ""]
     kinds = dict.fromkeys(f.enum for f in spec.own_fields if f.enum is not None)
@@ -195,11 +202,11 @@ def _events(spec: InstructionSpec) -> list[str]:
     """What the instruction alone counts: its tables of the statistics, and the energies of its events."""
     lines: list[str] = []
     for table, events in tables_of(spec.events).items():
-        lines += [f"## Statistics: `{table.name}`", "", table.doc, "", f"| event | {table.unit} |", "|---|---|"]
-        lines += [*(f"| `{name}` | {event.doc} |" for name, event in events.items()), ""]
+        lines += [f"## Statistics: `{table.name}`", "", _plain(table.doc), "", f"| event | {table.unit} |", "|---|---|"]
+        lines += [*(f"| `{name}` | {_plain(event.doc)} |" for name, event in events.items()), ""]
     target = load_target()
     priced = [
-        f"| {event.doc} | {event.picojoule(target):.3f} pJ | `{event.component.name}` |"
+        f"| {_plain(event.doc)} | {event.picojoule(target):.3f} pJ | `{event.component.name}` |"
         for event in spec.events
         if event.picojoule is not None and event.component is not None
     ]

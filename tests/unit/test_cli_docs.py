@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_links_that_leave_the_site_become_text() -> None:
     assert shown("weights [k][c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n") == (
         "weights [k]\\[c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n"
     )
+    assert shown("```console ~5%\n$ a ~5%\n```\n") == "```console\n$ a ~5%\n```\n"
+
+
+def test_a_block_that_would_be_shown_as_text_stops_the_site() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="a.md"))
+    good = "<p>text</p><pre><code>```</code></pre>"
+    assert site_hooks.on_page_content(good, page=page) == good
+    with pytest.raises(ValueError, match=r"^a\.md: a block of code is shown as text"):
+        site_hooks.on_page_content("<p>```console ~5%</p>", page=page)
 
 
 def test_every_instruction_is_in_the_navigation() -> None:
@@ -99,3 +109,13 @@ def test_the_picture_of_the_pipeline_is_current() -> None:
     assert pipeline.PATH.read_text(encoding="utf-8") == drawn, "run make docs"
     ElementTree.fromstring(drawn)
     assert all(f">{name}</text>" in drawn for stage in STAGES.values() for name in (*stage, *STAGES))
+
+
+def test_no_product_is_read_as_emphasis() -> None:
+    """`R*S*C` outside of code shows an S in italics and no asterisk."""
+    root = Path(__file__).resolve().parents[2]
+    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "examples").rglob("*.md")]
+    assert len(pages) > 30
+    for page in pages:
+        text = re.sub(r"^ *```.*?^ *```$|`[^`\n]+`|^    .*?$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        assert not (found := re.search(r"\w\*\w.*", text)), f"{page.name}: {found and found[0]}"
