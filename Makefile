@@ -62,8 +62,9 @@ pythons: $(VENV)/.installed-dev ## Run a part of the tests on every installed Py
 	$(BIN)/nox --no-error-on-missing-interpreters -- core
 
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## Time the emulator against onnxruntime (ten minutes)
+bench: $(VENV)/.installed-dev ## Time the emulator against onnxruntime, and the packed formats (ten minutes)
 	$(BIN)/python benchmarks/emulation.py
+	$(BIN)/python benchmarks/packing.py
 
 .PHONY: bench-all
 bench-all: $(VENV)/.installed-dev ## Time compiler and emulator, and measure the machine (half an hour)

@@ -31,8 +31,13 @@ def numbers_to_bytes(numbers: NDArray[np.int64], width: int) -> bytes:
     return out.tobytes()
 
 
+_BYTES = tuple(bytes([value]) for value in range(128))
+
+
 def number(value: int) -> bytes:
     """A number in as few bytes as it takes: 7 bits a byte, least significant first, bit 7 set in all but the last."""
+    if value < 128:
+        return _BYTES[value]
     found = bytearray()
     while value >= 128:
         found.append(value & 127 | 128)
@@ -83,6 +88,9 @@ class BitReader:
 
     def number(self) -> int:
         """The next number of 7 bits a byte, at most 5 bytes."""
+        if self._at < len(self._raw) and self._raw[self._at] < 128:  # most have one byte
+            self._at += 1
+            return self._raw[self._at - 1]
         value = 0
         for shift in range(0, 35, 7):
             if self._at == len(self._raw):

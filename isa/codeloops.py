@@ -16,7 +16,7 @@ from isa.jit import jit
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Longs: TypeAlias = NDArray[np.int64]
-Window: TypeAlias = NDArray[np.uint8]
+Signed: TypeAlias = NDArray[np.int8]
 
 
 @jit
@@ -31,30 +31,97 @@ def fill_windows(lengths: Longs, reversed_codes: Longs, length_at: Bytes, symbol
 
 
 @jit
-def lane_bits(symbols: Bytes, lengths: Longs, bits: Longs) -> bool:
-    """Adds up the bits that each lane takes; symbol i goes to lane i % lanes. Whether every symbol has a code."""
+def count_magnitudes(weights: Signed, counts: Longs) -> None:
+    """Add up how often each magnitude 1..128 occurs."""
+    for i in range(weights.size):
+        if weights[i]:
+            counts[abs(np.int64(weights[i])) - 1] += 1
+
+
+@jit
+def _sink(heap: Longs, size: int, at: int) -> None:
+    """Let the entry at a place of a heap sink to where it belongs: none is below a greater one."""
+    entry = heap[at]
+    while 2 * at + 1 < size:
+        below = 2 * at + 1
+        if below + 1 < size and heap[below + 1] < heap[below]:
+            below += 1
+        if heap[below] >= entry:
+            break
+        heap[at] = heap[below]
+        at = below
+    heap[at] = entry
+
+
+@jit
+def huffman_lengths(counts: Longs, lengths: Longs) -> None:
+    """Length of the code of each symbol [n], 0 for symbols that do not occur.
+
+    Of nodes that occur equally often, that of the lesser symbol is taken first. A node of two counts as the second of
+    its symbols.
+    """
+    n = counts.size
+    heap = np.zeros(n, np.int64)  # count * n + symbol
+    node = np.arange(n)  # the node that a symbol in the heap stands for; those of two follow the symbols
+    above = np.zeros(2 * n, np.int64)
+    depth = np.zeros(2 * n, np.int64)
+    size = 0
+    for symbol in range(n):
+        if counts[symbol]:
+            heap[size] = counts[symbol] * n + symbol
+            size += 1
+    lengths[:] = 0
+    if size == 1:
+        lengths[heap[0] % n] = 1
+        return
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, size, at)
+    made = n
+    while size > 1:
+        least = heap[0]
+        size -= 1
+        heap[0] = heap[size]
+        _sink(heap, size, 0)
+        second = heap[0]
+        above[node[least % n]] = above[node[second % n]] = made
+        node[second % n] = made
+        heap[0] = (least // n + second // n) * n + second % n
+        _sink(heap, size, 0)
+        made += 1
+    for below in range(made - 2, -1, -1):
+        if above[below]:
+            depth[below] = depth[above[below]] + 1
+    lengths[:] = depth[:n]
+
+
+@jit
+def lane_bits(weights: Signed, lengths: Longs, bits: Longs) -> bool:
+    """Adds up the bits that each lane takes; non-zero i goes to lane i % lanes. Whether every magnitude has a code."""
     lanes = bits.size
     lane = 0
     complete = True
-    for i in range(symbols.size):
-        length = lengths[symbols[i]]
-        if length == 0:
-            complete = False
-        bits[lane] += length
-        lane = 0 if lane == lanes - 1 else lane + 1
+    for i in range(weights.size):
+        if weights[i]:
+            length = lengths[abs(np.int64(weights[i])) - 1]
+            if length == 0:
+                complete = False
+            bits[lane] += length
+            lane = 0 if lane == lanes - 1 else lane + 1
     return complete
 
 
 @jit
-def write_codes(symbols: Bytes, lengths: Longs, reversed_codes: Longs, at: Longs, out: Bytes) -> None:
-    """Write the codes of all symbols; `at` [lanes]: the bit of `out` at which each lane begins."""
+def write_codes(weights: Signed, lengths: Longs, reversed_codes: Longs, at: Longs, out: Bytes) -> None:
+    """Write the codes of all magnitudes but 0; `at` [lanes]: the bit of `out` at which each lane begins."""
     lanes = at.size
     held = np.zeros(lanes, np.int64)  # bits that are not written yet
     count = np.zeros(lanes, np.int64)
     to = at >> 3
     lane = 0
-    for i in range(symbols.size):
-        symbol = symbols[i]
+    for i in range(weights.size):
+        if weights[i] == 0:
+            continue
+        symbol = abs(np.int64(weights[i])) - 1
         bits = held[lane] | reversed_codes[symbol] << count[lane]
         waiting = count[lane] + lengths[symbol]
         while waiting >= 8:

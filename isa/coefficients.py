@@ -72,40 +72,14 @@ def stream_code(t: NDArray[np.int8]) -> StreamCode:
     return StreamCode(int(np.argmin(sizes)), level, common)
 
 
-def gap_bits(marks: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Low bits of each gap between so many marks [...] among n coefficients."""
-    bits = np.zeros_like(marks)
-    most = 0
-    while (more := (marks > 0) & (8 * (marks + 1) * ((4 << most) + 1) <= 15 * n)).any():
-        most += 1
-        bits[more] = most
-    return bits
-
-
-def _gap_bits(n: int) -> NDArray[np.int64]:
-    """`gap_bits` of 0..n marks."""
-    return gap_bits(np.arange(n + 1, dtype=np.int64), n)
-
-
 def stream_bits(t: NDArray[np.int8], code: StreamCode | None = None) -> NDArray[np.int64]:
     """Bits of the stream of each output channel of int8 [K, V, C], in the code that suits them unless one is given."""
+    from isa.streamloops import stream_sizes
+
     k, n = len(t), t[0].size if len(t) else 0
-    count_bits, level, common = code or stream_code(t)
-    some = t.reshape(k, n) != 0
-    counts: NDArray[np.int64] = np.count_nonzero(some, axis=1)
-    inverted = 2 * counts > n
-    rows, places = np.nonzero(some ^ inverted[:, None])
-    first = np.ones(rows.size, np.bool_)
-    first[1:] = rows[1:] != rows[:-1]
-    gaps = np.diff(places, prepend=0) - 1
-    gaps[first] = places[first]
-    marks = np.abs(inverted * n - counts)
-    low = gap_bits(marks, n)
-    rests = np.bincount(rows, gaps >> low[rows], k).astype(np.int64)
-    magnitudes = counts * (level > 0)
-    if level == 2:
-        magnitudes += np.count_nonzero(some & (np.abs(t.reshape(k, n)) != 1 << common), axis=1)
-    return (counts >> count_bits) + 1 + count_bits + marks * (low + 1) + counts + magnitudes + rests
+    bits = np.zeros(k, np.int64)
+    stream_sizes(np.ascontiguousarray(t, np.int8).reshape(k, n), code or stream_code(t), bits)
+    return bits
 
 
 def stream_bytes(bits: NDArray[np.int64]) -> int:
@@ -121,7 +95,7 @@ def pack_streams(t: NDArray[np.int8], code: StreamCode) -> bytes:
 
     k, v, c = t.shape
     data = np.zeros(stream_bytes(stream_bits(t, code)), np.uint8)
-    write_streams(np.ascontiguousarray(t, np.int8).reshape(k, v * c), _gap_bits(v * c), code, data)
+    write_streams(np.ascontiguousarray(t, np.int8).reshape(k, v * c), code, data)
     return data.tobytes()
 
 
@@ -162,7 +136,7 @@ def _read(data: bytes, first: int, code: StreamCode, t: NDArray[np.int8]) -> NDA
 
     kn, n = t.shape
     ends = np.empty(kn, np.int64)
-    failed = read_streams(np.frombuffer(data, np.uint8), first, _gap_bits(n), code, t, ends)
+    failed = read_streams(np.frombuffer(data, np.uint8), first, code, t, ends)
     if failed:
         why = {COUNT: f"a count exceeds {n} coefficients", BEYOND: f"a mark lies beyond the last of {n} coefficients"}
         raise PackingError(f"{_WHAT}: {why.get(failed, f'{len(data)} bytes are too few')}")

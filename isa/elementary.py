@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 F: TypeAlias = NDArray[np.float64]
 
-_LN2 = 0.6931471805599453
+LN2 = 0.6931471805599453
 _LOG2_E = 1.4426950408889634
-_ROOT_HALF = 0.7071067811865476
+ROOT_HALF = 0.7071067811865476
 _STEPS = 256
 """Powers of two in the table, from 1 up to 2."""
-_LOG_TERMS = 12
+LOG_TERMS = 12
 _SMALL = 2.0**-6
 """Arguments below which exp(x) - 1 loses digits."""
 _ERF_IS_ONE = 6.0
@@ -58,7 +58,7 @@ def exp2(x: ArrayLike) -> F:
 def _exp2(x: F) -> F:
     known = np.clip(np.nan_to_num(x, nan=0.0), -1100.0, 1100.0)
     steps = np.rint(known * _STEPS)
-    z = (known - steps / _STEPS) * _LN2  # at most 0.0014: five terms of the series are enough
+    z = (known - steps / _STEPS) * LN2  # at most 0.0014: five terms of the series are enough
     series = 1 + z * (1 + z * (0.5 + z * (1 / 6 + z * (1 / 24))))
     index = steps.astype(np.int64)
     with np.errstate(over="ignore", under="ignore"):
@@ -127,20 +127,20 @@ def power(x: ArrayLike, y: ArrayLike) -> F:
 
 def log(x: ArrayLike) -> F:
     """Natural logarithm."""
-    return log2(x) * _LN2
+    return log2(x) * LN2
 
 
 def log2(x: ArrayLike) -> F:
     """Logarithm to base 2, exact for powers of two; minus infinity of 0, NaN of numbers below 0."""
     values = np.asarray(x, np.float64)
     fraction, exponent = np.frexp(values)  # in [1/2, 1)
-    low = fraction < _ROOT_HALF
+    low = fraction < ROOT_HALF
     fraction, whole = np.where(low, 2 * fraction, fraction), np.where(low, exponent - 1, exponent)
     known = np.isfinite(values) & (values > 0)
     fraction = np.where(known, fraction, 1)
     s = (fraction - 1) / (fraction + 1)  # log(m) = 2 * (s + s^3/3 + s^5/5 + ...), |s| <= 0.172
     square, series = s * s, np.zeros_like(s)
-    for term in range(2 * _LOG_TERMS - 1, 0, -2):
+    for term in range(2 * LOG_TERMS - 1, 0, -2):
         series = series * square + 1 / term
-    found = whole + s * series * (2 / _LN2)
+    found = whole + s * series * (2 / LN2)
     return np.where(known, found, np.where(values == 0, -np.inf, np.where(values > 0, values, np.nan)))

@@ -22,16 +22,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.bitstream import BitReader, Bits, PackingError, number, to_bytes
-from isa.elementary import log2
 from isa.formats import SignFormat
 from isa.layout import ceil_div
+
+if TYPE_CHECKING:
+    from isa.signloops import Golomb
 
 MAX_SIGNS = 1 << 26
 """Numbers of a blob: more than the largest scratchpad (16 MiB) holds weights."""
@@ -41,41 +42,51 @@ _MAX_DIVISOR = MAX_SIGNS
 
 
 @dataclass(frozen=True)
-class _Marks:
-    """Bitmap of the non-zeros, their number, and the bits of their signs."""
+class _Signs:
+    """Numbers int8 [n], how many are not 0, and how many groups of each choice of `_GROUP_BITS` hold such."""
 
-    bitmap: Bits
+    t: NDArray[np.int8]
     total: int
-    signs: Bits
+    occupied: NDArray[np.int64]
 
     @cached_property
-    def gaps(self) -> _Gaps:
+    def golomb(self) -> Golomb:
         """What DELTA makes of them."""
-        return _gaps(self)
+        from isa.signloops import golomb
+
+        return golomb(self.t, self.total, _MAX_DIVISOR)
+
+    @property
+    def bits(self) -> tuple[Bits, Bits]:
+        """A bit for each number that is not 0, and the bits of the signs."""
+        some = self.t != 0
+        return some.view(np.uint8), (self.t[some] < 0).view(np.uint8)
 
 
-def _marks(t: NDArray[np.int8]) -> _Marks:
-    """The marks of numbers of any shape."""
+def _scanned(t: NDArray[np.int8]) -> _Signs:
+    """Numbers of any shape. Raises ValueError unless they are -1, 0 or 1."""
+    from isa.signloops import scan_signs
+
     flat = np.ascontiguousarray(t, np.int8).reshape(-1)
     if flat.size > MAX_SIGNS:
         raise ValueError(f"{flat.size} numbers exceed {MAX_SIGNS}")
-    some = flat != 0
-    values = flat[some]
-    if not (np.abs(values) == 1).all():
+    occupied = np.zeros(len(_GROUP_BITS), np.int64)
+    total = scan_signs(flat, occupied)
+    if total < 0:
         raise ValueError("numbers must be -1, 0 or 1")
-    return _Marks(some.view(np.uint8), values.size, (values < 0).view(np.uint8))
+    return _Signs(flat, total, occupied)
 
 
 def pack(t: NDArray[np.int8], coding: SignFormat) -> bytes:
     """Pack int8 of any shape, row-major. Raises ValueError if a number is not -1, 0 or 1."""
-    return _PACKERS[coding].pack(_marks(t))
+    return _PACKERS[coding].pack(_scanned(t))
 
 
 def best(t: NDArray[np.int8]) -> tuple[SignFormat, bytes]:
     """The smallest packing of int8 of any shape; among equals the first format."""
-    marks = _marks(t)
-    coding = min(SignFormat, key=lambda coding: _PACKERS[coding].size(marks))
-    return coding, _PACKERS[coding].pack(marks)
+    signs = _scanned(t)
+    coding = min(SignFormat, key=lambda coding: _PACKERS[coding].size(signs))
+    return coding, _PACKERS[coding].pack(signs)
 
 
 def unpack(data: bytes, coding: SignFormat, n: int) -> NDArray[np.int8]:
@@ -96,37 +107,33 @@ def _unpack_bitmap(reader: BitReader, n: int, coding: SignFormat) -> NDArray[np.
     return t
 
 
-def _flat_size(t: _Marks) -> int:
-    return ceil_div(t.bitmap.size, 8) + ceil_div(t.signs.size, 8)
+def _flat_size(signs: _Signs) -> int:
+    return ceil_div(signs.t.size, 8) + ceil_div(signs.total, 8)
 
 
-def _pack_flat(t: _Marks) -> bytes:
-    return to_bytes(t.bitmap) + to_bytes(t.signs)
+def _pack_flat(signs: _Signs) -> bytes:
+    bitmap, negative = signs.bits
+    return to_bytes(bitmap) + to_bytes(negative)
 
 
-def _group_sizes(bitmap: Bits) -> list[int]:
+def _group_sizes(signs: _Signs) -> list[int]:
     """Bytes of occupancy bits and bitmaps for each choice of `_GROUP_BITS`."""
-    sizes: list[int] = []
-    occupied = bitmap
-    for g in _GROUP_BITS:
-        even = occupied[: occupied.size // 2 * 2]
-        pairs = even[0::2] | even[1::2]
-        occupied = pairs if even.size == occupied.size else np.append(pairs, occupied[-1])
-        sizes.append(ceil_div(occupied.size, 8) + ceil_div(int(np.count_nonzero(occupied)) << g, 8))
-    return sizes
+    n, counts = signs.t.size, zip(_GROUP_BITS, signs.occupied.tolist(), strict=True)
+    return [ceil_div(ceil_div(n, 1 << g), 8) + ceil_div(count << g, 8) for g, count in counts]
 
 
-def _two_level_size(t: _Marks) -> int:
-    return 1 + min(_group_sizes(t.bitmap)) + ceil_div(t.signs.size, 8)
+def _two_level_size(signs: _Signs) -> int:
+    return 1 + min(_group_sizes(signs)) + ceil_div(signs.total, 8)
 
 
-def _pack_two_level(t: _Marks) -> bytes:
-    sizes = _group_sizes(t.bitmap)
+def _pack_two_level(signs: _Signs) -> bytes:
+    sizes = _group_sizes(signs)
     g = _GROUP_BITS[sizes.index(min(sizes))]
-    groups = np.zeros((ceil_div(t.bitmap.size, 1 << g), 1 << g), np.uint8)
-    groups.reshape(-1)[: t.bitmap.size] = t.bitmap
+    groups = np.zeros((ceil_div(signs.t.size, 1 << g), 1 << g), np.uint8)
+    bitmap, negative = signs.bits
+    groups.reshape(-1)[: signs.t.size] = bitmap
     occupied = groups.max(axis=1)
-    return bytes([g]) + to_bytes(occupied) + to_bytes(groups[occupied != 0]) + to_bytes(t.signs)
+    return bytes([g]) + to_bytes(occupied) + to_bytes(groups[occupied != 0]) + to_bytes(negative)
 
 
 def _unpack_two_level(reader: BitReader, n: int) -> Bits:
@@ -145,92 +152,40 @@ def _unpack_two_level(reader: BitReader, n: int) -> Bits:
     return groups.reshape(-1)[:n]
 
 
-def _golomb_widths(m: int) -> tuple[int, int]:
-    """Prefix width in bits and `cut` of the truncated binary code of remainders modulo m."""
-    b = (m - 1).bit_length()
-    return max(b - 1, 0), (1 << b) - m
+def _delta_header(g: Golomb) -> bytes:
+    return number(2 * g.divisor + g.inverted) + number(g.marks) + number(ceil_div(g.unary_bits, 8))
 
 
-def _golomb_split(gaps: NDArray[np.int64], m: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Quotients, prefixes and extra bits."""
-    quotients, r = np.divmod(gaps, m)
-    _, cut = _golomb_widths(m)
-    long = r >= cut
-    prefixes = np.where(long, (r + cut) >> 1, r)
-    # A divisor of one has no remainder at all: cut is 0 and every "prefix" would call for an extra bit.
-    return quotients, prefixes, (r + cut)[long] & 1 if m > 1 else r[:0]
+def _delta_streams(signs: _Signs) -> list[int]:
+    """Bytes of prefixes, signs, quotients and extra bits."""
+    g = signs.golomb
+    return [ceil_div(bits, 8) for bits in (g.prefix_bits, signs.total, g.unary_bits, g.extra_bits)]
 
 
-class _Gaps(NamedTuple):
-    """Gaps before the marks of DELTA, with the divisor that suits them best, and the bits that each stream takes."""
-
-    gaps: NDArray[np.int64]
-    inverted: bool
-    divisor: int
-    unary_bits: int
-    prefix_bits: int
-    extra_bits: int
+def _delta_size(signs: _Signs) -> int:
+    return len(_delta_header(signs.golomb)) + sum(_delta_streams(signs))
 
 
-def _gaps(t: _Marks) -> _Gaps:
-    inverted = 2 * t.total > t.bitmap.size
-    marks = np.flatnonzero(t.bitmap == 0 if inverted else t.bitmap)
-    gaps = np.diff(marks, prepend=-1) - 1
-    found = np.bincount(gaps)  # how many there are of each length: sizes need no more
-    lengths = np.flatnonzero(found)
-    counts = found[lengths]
+def _pack_delta(signs: _Signs) -> bytes:
+    from isa.signloops import write_gaps
 
-    divisors = np.array(_divisors(float(gaps.mean())) if gaps.size else [1])
-    quotients, r = np.divmod(lengths, divisors[:, None])
-    widths, cuts = np.array([_golomb_widths(m) for m in divisors.tolist()]).T
-    unary = quotients @ counts + gaps.size
-    extra = np.where(divisors > 1, (r >= cuts[:, None]) @ counts, 0)
-    best = int(np.argmin(unary + gaps.size * widths + extra))
-    numbers = int(divisors[best]), int(unary[best]), gaps.size * int(widths[best]), int(extra[best])
-    return _Gaps(gaps, inverted, *numbers)
-
-
-def _divisors(mean: float) -> list[int]:
-    """Divisors to try for gaps of a mean length, in ascending order."""
-    guess = 1  # the best divisor for geometric gaps: Gallager and van Voorhis, 1975
-    if mean > 0:
-        p = 1 / (1 + mean)
-        more, less = log2([2 - p, 1 - p])
-        guess = ceil(float(-more / less))
-    near = (guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess)
-    return sorted({min(max(1, m), _MAX_DIVISOR) for m in near})
-
-
-def _delta_header(g: _Gaps) -> bytes:
-    return number(2 * g.divisor + g.inverted) + number(g.gaps.size) + number(ceil_div(g.unary_bits, 8))
-
-
-def _delta_size(t: _Marks) -> int:
-    g = t.gaps
-    streams = (g.prefix_bits, t.signs.size, g.unary_bits, g.extra_bits)
-    return len(_delta_header(g)) + sum(ceil_div(bits, 8) for bits in streams)
-
-
-def _pack_delta(t: _Marks) -> bytes:
-    g = t.gaps
-    width, _ = _golomb_widths(g.divisor)
-    quotients, prefixes, extra = _golomb_split(g.gaps, g.divisor)
-    unary = np.zeros(g.unary_bits, np.uint8)
-    unary[np.cumsum(quotients + 1) - 1] = 1
-    prefix_bits = (prefixes[:, None] >> np.arange(width) & 1).astype(np.uint8)
-    streams = (prefix_bits, t.signs, unary, extra.astype(np.uint8))
-    return _delta_header(g) + b"".join(map(to_bytes, streams))
+    g, sizes = signs.golomb, _delta_streams(signs)
+    out = np.zeros(sum(sizes), np.uint8)
+    places = np.array([8 * sum(sizes[:i]) for i in range(len(sizes))], np.int64)
+    write_gaps(signs.t, g.inverted, g.divisor, places, out)
+    return _delta_header(g) + out.tobytes()
 
 
 def _unpack_delta(reader: BitReader, n: int) -> NDArray[np.int8]:
     from isa.codeloops import BEYOND, NO_QUOTIENTS, STRAY_BITS, TOO_FEW, Gaps, read_gaps
+    from isa.signloops import golomb_widths
 
     m, inverted = divmod(reader.number(), 2)
     count, quotient_bytes = reader.number(), reader.number()
     if not 1 <= m <= _MAX_DIVISOR or count > n:
         raise reader.error(f"divisor {m} with {count} marks among {n} numbers is impossible")
     t = np.empty(n, np.int8)
-    gaps = Gaps(m, *_golomb_widths(m), bool(inverted), count, quotient_bytes)
+    gaps = Gaps(m, *golomb_widths(m), bool(inverted), count, quotient_bytes)
     end = reader.follow(lambda data, at: read_gaps(data, at, gaps, t))
     if end < 0:
         why = {
@@ -246,8 +201,8 @@ def _unpack_delta(reader: BitReader, n: int) -> NDArray[np.int8]:
 class _Packer(NamedTuple):
     """Bytes that a format takes, and its packer."""
 
-    size: Callable[[_Marks], int]
-    pack: Callable[[_Marks], bytes]
+    size: Callable[[_Signs], int]
+    pack: Callable[[_Signs], bytes]
 
 
 _PACKERS = {

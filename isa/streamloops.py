@@ -18,10 +18,42 @@ TOO_FEW, COUNT, BEYOND = 1, 2, 3
 
 
 @jit
-def write_streams(t: NDArray[np.int8], gap_bits: Longs, code: Code, data: Bytes) -> None:
+def gap_bits(marks: int, n: int) -> int:
+    """Low bits of each gap between so many marks among n coefficients."""
+    bits = 0
+    while marks and 8 * (marks + 1) * ((4 << bits) + 1) <= 15 * n:
+        bits += 1
+    return bits
+
+
+@jit
+def stream_sizes(t: NDArray[np.int8], code: Code, bits: Longs) -> None:
+    """Set `bits` [k] to what `write_streams` takes for each output channel of `t` [k, n]."""
+    count_bits, level, common = code
+    n = t.shape[1]
+    for k in range(t.shape[0]):
+        count = uncommon = 0
+        for i in range(n):
+            if t[k, i]:
+                count += 1
+                uncommon += abs(t[k, i]) != 1 << common
+        inverted = 2 * count > n
+        marks = n - count if inverted else count
+        width = gap_bits(marks, n)
+        rests, last = 0, -1
+        for i in range(n):
+            if (t[k, i] != 0) != inverted:
+                rests += (i - last - 1) >> width
+                last = i
+        magnitudes = (count if level else 0) + (uncommon if level == 2 else 0)
+        bits[k] = (count >> count_bits) + 1 + count_bits + marks * (width + 1) + count + magnitudes + rests
+
+
+@jit
+def write_streams(t: NDArray[np.int8], code: Code, data: Bytes) -> None:
     """Write the streams of coefficients `t` [k, n] to `data`, which are zeros and have room.
 
-    `gap_bits` [n + 1]: low bits of a gap by the number of marks. `code`: `isa.coefficients.StreamCode`.
+    `code`: `isa.coefficients.StreamCode`.
     """
     count_bits, level, common = code
     n = t.shape[1]
@@ -34,7 +66,7 @@ def write_streams(t: NDArray[np.int8], gap_bits: Longs, code: Code, data: Bytes)
                 uncommon += abs(t[k, i]) != 1 << common
         inverted = 2 * count > n
         marks = n - count if inverted else count
-        width = gap_bits[marks]
+        width = gap_bits(marks, n)
         bit += count >> count_bits
         data[bit >> 3] |= 1 << (bit & 7)
         bit += 1
@@ -138,7 +170,7 @@ def _values(data: Bytes, sign: int, magnitude: int, other: int, code: Code, t: N
 
 
 @jit
-def read_streams(data: Bytes, bit: int, gap_bits: Longs, code: Code, t: NDArray[np.int8], ends: Longs) -> int:
+def read_streams(data: Bytes, bit: int, code: Code, t: NDArray[np.int8], ends: Longs) -> int:
     """Fill coefficients `t` [k, n] from the streams that begin at a bit, and `ends` [k] with the bits after each.
 
     Returns 0, or why not.
@@ -154,7 +186,8 @@ def read_streams(data: Bytes, bit: int, gap_bits: Longs, code: Code, t: NDArray[
             return COUNT
         inverted = 2 * count > n
         marks = n - count if inverted else count
-        sign = low + marks * gap_bits[marks]
+        width = gap_bits(marks, n)
+        sign = low + marks * width
         magnitude = sign + count
         other = magnitude + (count if level else 0)
         if other > end:
@@ -165,7 +198,7 @@ def read_streams(data: Bytes, bit: int, gap_bits: Longs, code: Code, t: NDArray[
                 rest += data[i >> 3] >> (i & 7) & 1
             if rest > end:
                 return TOO_FEW
-        bit = _marks(data, low, gap_bits[marks], rest, marks, inverted, t[k])
+        bit = _marks(data, low, width, rest, marks, inverted, t[k])
         if bit < 0:
             return -bit
         _values(data, sign, magnitude, other, code, t[k])

@@ -16,7 +16,6 @@ codes of all lanes in the same cycle.
 
 from __future__ import annotations
 
-import heapq
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -30,39 +29,21 @@ from isa.packing import best, unpack
 
 _MAGNITUDES = 128
 _LONGEST = 15
+_SIGN_FORMATS = frozenset(SignFormat)
 _WINDOW_BYTES = 3
 """Bytes in which the 15 bits from any bit on lie."""
 
 
-def _huffman_lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Length of each symbol's code, 0 for symbols that do not occur."""
-    heap = [(count, symbol, symbol) for symbol, count in enumerate(counts.tolist()) if count]
-    heapq.heapify(heap)
-    above: dict[int, int] = {}  # the node that each symbol or node is below; nodes follow the symbols
-    node = len(counts)
-    while len(heap) > 1:
-        a, _, left = heapq.heappop(heap)
-        b, first, right = heapq.heappop(heap)
-        above[left] = above[right] = node
-        heapq.heappush(heap, (a + b, first, node))
-        node += 1
-    depth = {node - 1: 0}
-    for below in sorted(above, reverse=True):
-        depth[below] = depth[above[below]] + 1
-    lengths = np.array([depth.get(symbol, 0) for symbol in range(len(counts))], np.int64)
-    if not above:
-        lengths[counts > 0] = 1
-    return lengths
-
-
 def weight_table(weights: NDArray[np.int8]) -> bytes:
     """The table that suits weights of any shape best, among codes of at most 15 bits."""
-    magnitudes = np.abs(weights.reshape(-1).astype(np.int64))
-    counts = np.bincount(magnitudes, minlength=_MAGNITUDES + 1)[1:].astype(np.int64)
-    lengths = _huffman_lengths(counts)
+    from isa.codeloops import count_magnitudes, huffman_lengths
+
+    counts, lengths = np.zeros(_MAGNITUDES, np.int64), np.zeros(_MAGNITUDES, np.int64)
+    count_magnitudes(np.ascontiguousarray(weights, np.int8).reshape(-1), counts)
+    huffman_lengths(counts, lengths)
     while int(lengths.max()) > _LONGEST:
         counts = (counts + 1) // 2
-        lengths = _huffman_lengths(counts)
+        huffman_lengths(counts, lengths)
     return (lengths[0::2] | lengths[1::2] << 4).astype(np.uint8).tobytes()
 
 
@@ -112,15 +93,13 @@ def pack_weights(weights: NDArray[np.int8], table: bytes) -> bytes:
     flat = np.ascontiguousarray(weights, np.int8).reshape(-1)
     coding, signs = best(np.sign(flat))
     codes = _codes(table)
-    symbols = np.abs(flat[flat != 0].astype(np.int16)) - 1
-    symbols = symbols.astype(np.uint8)
     bits = np.zeros(WEIGHT_LANES, np.int64)
-    if not lane_bits(symbols, codes.lengths, bits):
+    if not lane_bits(flat, codes.lengths, bits):
         raise ValueError("the table has no code for a magnitude that occurs")
     sizes = (bits + 7) // 8
     ends = np.cumsum(sizes)
     lanes = np.zeros(int(ends[-1]), np.uint8)
-    write_codes(symbols, codes.lengths, codes.bits, 8 * (ends - sizes), lanes)
+    write_codes(flat, codes.lengths, codes.bits, 8 * (ends - sizes), lanes)
     head = number(int(coding)) + number(len(signs)) + b"".join(map(number, sizes.tolist()))
     return head + signs + lanes.tobytes()
 
@@ -137,7 +116,7 @@ def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
 
     reader = BitReader(data, "packed weights")
     coding, size = reader.number(), reader.number()
-    if coding not in set(SignFormat):
+    if coding not in _SIGN_FORMATS:
         raise reader.error(f"coding {coding} of the signs is undefined")
     sizes = np.array([reader.number() for _ in range(WEIGHT_LANES)], np.int64)
     signs = unpack(reader.take(size).tobytes(), SignFormat(coding), n)
