@@ -30,7 +30,10 @@ from dialects.onnx_base import (
 
 @irdl_op_definition
 class ConvOp(OnnxOp):
-    """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros."""
+    """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros.
+
+    Neighbouring taps of a window lie `dilations` [y, x] positions apart; canonicalisation leaves only those of [1, 1].
+    """
 
     name = "onnx.Conv"
     FORM: ClassVar[str] = "form"
@@ -57,21 +60,27 @@ class ConvOp(OnnxOp):
         *,
         strides: Sequence[int] = (1, 1),
         pads: Sequence[int] = (0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1),
         group: int = 1,
     ):
         properties = {
             "kernel_shape": i64_array(shape_of(weight)[2:]),
             "strides": i64_array(strides),
             "pads": i64_array(pads),
+            "dilations": i64_array(dilations),
             "group": integer(group),
         }
         super().__init__([x, weight, bias], properties)
 
     def infer(self) -> TensorType[Attribute]:
         w = float_shape(self.weight, "weight")
-        if ints(self.dilations) != (1, 1):
-            raise ValueError(f"dilations={list(ints(self.dilations))}; requires [1,1]")
-        result = shapes.conv(float_shape(self.input), w, ints(self.strides), ints(self.pads), self.group.value.data)
+        dilations = ints(self.dilations)
+        if len(dilations) != 2 or min(dilations) < 1:
+            raise ValueError(f"dilations={list(dilations)}; requires two positive integers")
+        spread = (*w[:2], *((k - 1) * d + 1 for k, d in zip(w[2:], dilations, strict=True)))
+        result = shapes.conv(
+            float_shape(self.input), spread, ints(self.strides), ints(self.pads), self.group.value.data
+        )
         if ints(self.kernel_shape) != w[2:]:
             raise ValueError(f"kernel_shape={list(ints(self.kernel_shape))} does not fit weight {list(w)}")
         if self.bias is not None and float_shape(self.bias, "bias") != (w[0],):
@@ -80,8 +89,8 @@ class ConvOp(OnnxOp):
 
     def compute(self, args: Sequence[Array]) -> Array:
         bias = args[2] if len(args) == 3 else None
-        group = self.group.value.data
-        return kernels.conv(args[0], args[1], bias, ints(self.strides), ints(self.pads), group, extent_of(self.output))
+        group, steps = self.group.value.data, (ints(self.strides), ints(self.dilations))
+        return kernels.conv(args[0], args[1], bias, *steps, ints(self.pads), group, extent_of(self.output))
 
 
 @irdl_op_definition

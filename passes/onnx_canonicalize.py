@@ -12,7 +12,19 @@ from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriteWal
 
 from dialects.locations import flatten_locations
 from passes.analysis.preserved import Preserved
-from passes.onnx_patterns import affine, dense, layout, positions, rearranged, shapes, simplify, spread, tables, windows
+from passes.onnx_patterns import (
+    affine,
+    dense,
+    dilated,
+    layout,
+    positions,
+    rearranged,
+    shapes,
+    simplify,
+    spread,
+    tables,
+    windows,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,8 @@ class OnnxCanonicalizePass(ModulePass):
     function; folds BatchNormalization and arithmetic with a constant per channel into neighbouring Conv (or makes it a
     depthwise 1x1 Conv); turns Gemm and MatMul by a constant, also after Flatten, into Conv; turns global pools and
     ReduceMean over H and W into pools with a window; folds explicit Pad into Conv and pools; cancels
-    Transpose pairs; sinks Reshape to the outputs. Node names of everything folded stay in the locations.
+    Transpose pairs; sinks Reshape to the outputs; makes dilated windows dense ones. Node names of everything folded
+    stay in the locations.
     """
 
     name = "onnx-canonicalize"
@@ -32,7 +45,7 @@ class OnnxCanonicalizePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         # Functions first: a scaling that has gone into a convolution is no part of one any more.
         most = (simplify, windows, rearranged, positions, layout, shapes, tables, affine, dense)
-        for groups in ((simplify, tables), most, (*most, spread)):
+        for groups in ((simplify, tables), most, (*most, spread), (*most, spread, dilated)):
             patterns = [pattern for group in groups for pattern in group.PATTERNS]
             PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)
         flatten_locations(op)

@@ -23,6 +23,7 @@ from isa.errors import NodeFault, UserError, summed_up
 from isa.reference import map_shape
 from passes.analysis.preserved import Preserved
 from passes.onnx_patterns.common import constant_array, producer
+from passes.onnx_patterns.dilated import spread_fault
 from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
 from passes.tiling.limits import field_range
 
@@ -54,6 +55,12 @@ def weights_are_constant(op: onnx.ConvOp) -> str | None:
         if value is not None and constant_array(value) is None:
             return f"{what} is computed; requires a constant"
     return None
+
+
+def taps_lie_side_by_side(op: onnx.ConvOp) -> str | None:
+    """Dilated windows have become dense ones"""
+    dilations = ints(op.dilations)
+    return None if dilations == (1, 1) else spread_fault(shape_of(op.weight), dilations)
 
 
 def adds_two_activations(op: onnx.AddOp) -> str | None:
@@ -165,7 +172,7 @@ def dequantises_activation_or_weight(op: onnx.DequantizeLinearOp) -> str | None:
 _MAP: tuple[Check, ...] = (is_map,)
 _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.ConstantOp: (),
-    onnx.ConvOp: (is_map, weights_are_constant),
+    onnx.ConvOp: (is_map, weights_are_constant, taps_lie_side_by_side),
     onnx.AddOp: (is_map, adds_two_activations),
     onnx.MulOp: (is_map, multiplies_two_activations),
     **dict.fromkeys(onnx_pools.CANONICAL, _MAP),

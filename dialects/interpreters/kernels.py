@@ -32,24 +32,29 @@ def padded(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
     return out
 
 
-def _depthwise(x: Array, w: Array, strides: Sequence[int], extent: tuple[int, int]) -> Array:
+def _depthwise(x: Array, w: Array, strides: Sequence[int], dilations: Sequence[int], extent: tuple[int, int]) -> Array:
     # One multiply-add over whole maps for each tap of the window, image by image so that the maps stay in cache.
-    (kh, kw), (sy, sx), (oh, ow) = w.shape[2:], strides, extent
+    (kh, kw), (sy, sx), (dy, dx), (oh, ow) = w.shape[2:], strides, dilations, extent
     out = np.empty((x.shape[0], w.shape[0], oh, ow), np.float32)
     product = np.empty(out.shape[1:], np.float32)
     for image, y in zip(x, out, strict=True):
         y[...] = 0
         for r in range(kh):
             for s in range(kw):
-                taps = image[:, r : r + (oh - 1) * sy + 1 : sy, s : s + (ow - 1) * sx + 1 : sx]
+                rows, columns = r * dy, s * dx
+                taps = image[:, rows : rows + (oh - 1) * sy + 1 : sy, columns : columns + (ow - 1) * sx + 1 : sx]
                 np.multiply(taps, w[:, 0, r, s, None, None], out=product)
                 y += product
     return out
 
 
-def _products(x: Array, w: Array, strides: Sequence[int], group: int, extent: tuple[int, int]) -> Array:
+def _products(
+    x: Array, w: Array, strides: Sequence[int], dilations: Sequence[int], group: int, extent: tuple[int, int]
+) -> Array:
     """Convolution of the padded x by products of as many bits of the weights and of each image as are exact."""
     n, (m, cpg, kh, kw), (sy, sx), (oh, ow) = x.shape[0], w.shape, strides, extent
+    dy, dx = dilations
+    window = ((kh - 1) * dy + 1, (kw - 1) * dx + 1)
     matrix, bits = exact.weights(w.reshape(group, m // group, cpg * kh * kw), axis=2)
     rows = matrix.step.reshape(1, m, 1, 1)
     out = np.empty((n, m, oh, ow), np.float32)
@@ -57,8 +62,8 @@ def _products(x: Array, w: Array, strides: Sequence[int], group: int, extent: tu
     together = max(1, min(_BLOCK_COLUMNS, _BLOCK_ELEMENTS // max(m, group * cpg * kh * kw)) // (oh * ow))
     for first in range(0, n, together):
         fixed = exact.FixedPoint.of(x[first : first + together], bits, axis=(1, 2, 3))
-        view = np.lib.stride_tricks.sliding_window_view(fixed.values, (kh, kw), axis=(2, 3))
-        view = view[:, :, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx]
+        view = np.lib.stride_tricks.sliding_window_view(fixed.values, window, axis=(2, 3))
+        view = view[:, :, : (oh - 1) * sy + 1 : sy, : (ow - 1) * sx + 1 : sx, ::dy, ::dx]
         step = max(1, _BLOCK_ELEMENTS // (len(view) * ow * max(m, group * cpg * kh * kw)))
         for top in range(0, oh, step):
             part = view[:, :, top : top + step]
@@ -75,6 +80,7 @@ def conv(
     w: Array,
     bias: Array | None,
     strides: Sequence[int],
+    dilations: Sequence[int],
     pads: Sequence[int],
     group: int,
     extent: tuple[int, int],
@@ -83,9 +89,9 @@ def conv(
     c, (m, cpg) = x.shape[1], w.shape[:2]
     x = padded(x, pads)
     if cpg == 1 and group == c:
-        out = _depthwise(x if m == c else np.repeat(x, m // c, axis=1), w, strides, extent)
+        out = _depthwise(x if m == c else np.repeat(x, m // c, axis=1), w, strides, dilations, extent)
     else:
-        out = _products(x, w, strides, group, extent)
+        out = _products(x, w, strides, dilations, group, extent)
     if bias is not None:
         out += bias[:, None, None]
     return out

@@ -22,9 +22,6 @@ MAX_COMPUTED = 1 << 24
 MAX_EXTERNAL_BYTES = 1 << 31
 """Bytes that a model may read of files beside it: as many as a model without such files can hold."""
 
-MAX_SPREAD = 1 << 28
-"""Weights of a convolution that is spread by dilations, zeros included: a gigabyte."""
-
 
 def check_activation(shape: Sequence[int]) -> None:
     """Raise ValueError for a tensor without elements, or with more than `MAX_ACTIVATION`."""

@@ -23,7 +23,7 @@ from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
 from escc.onnx_import.positions import PAD_MODES, repeated_pad
-from escc.onnx_import.reductions import MAPS, dilated, reduce_map
+from escc.onnx_import.reductions import MAPS, reduce_map
 from isa import found
 from isa.errors import UserError
 
@@ -89,12 +89,14 @@ def _clip(e: Emitter, n: Node) -> SSAValue:
 
 
 def _conv(e: Emitter, n: Node) -> SSAValue:
-    n = dilated(n)
-    weights = n.shape(1)
+    weights, dilations = n.shape(1), n.ints("dilations", (1, 1))
     assert weights is not None
-    strides, pads = _geometry(n, weights[2:], math.prod(weights))
+    dilations = tuple(d if k > 1 else 1 for k, d in zip(weights[2:], dilations, strict=True))
+    spread = tuple((k - 1) * d + 1 for k, d in zip(weights[2:], dilations, strict=True))
+    strides, pads = _geometry(n, spread, math.prod(weights))
     operands = (e.operand(n, 0), e.operand(n, 1), e.optional(n, 2))
-    return e.emit(n, onnx.ConvOp(*operands, strides=strides, pads=pads, group=int(n.attr("group", 1))))
+    group = int(n.attr("group", 1))
+    return e.emit(n, onnx.ConvOp(*operands, strides=strides, pads=pads, dilations=dilations, group=group))
 
 
 def _batch_normalization(e: Emitter, n: Node) -> SSAValue:

@@ -1,10 +1,9 @@
-"""Operators that split and reduce tensors, and convolutions with dilated windows."""
+"""Operators that split and reduce tensors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -17,8 +16,7 @@ from dialects.onnx_positions import DepthToSpaceOp
 from dialects.onnx_shapes import map_axes
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
-from escc.onnx_import.limits import MAX_SPREAD
-from escc.onnx_import.node import Array, Node, Value, text
+from escc.onnx_import.node import Node, text
 from escc.onnx_import.ranks import as_map
 
 
@@ -135,36 +133,6 @@ def reduces_maps(node: Node) -> str | None:
     if map_axes(len(shape), axes) is None:
         return f"reduces axes {text(axes)} of {text(shape)}; requires D and H together, or neither"
     return None
-
-
-def spread_taps(array: Array, dilations: Sequence[int], fill: Array) -> Array:
-    """Weights [M, C, kH, kW] with `fill` between the taps of the window. Raises ValueError if these are too many."""
-    kh, kw = (((k - 1) * d + 1) for k, d in zip(array.shape[2:], dilations, strict=True))
-    values = math.prod((*array.shape[:2], kh, kw))
-    if values > MAX_SPREAD:
-        raise ValueError(
-            f"dilations={text(dilations)} make windows of {kh}x{kw}, {values:,} weights with the zeros between; "
-            f"requires at most {MAX_SPREAD:,}"
-        )
-    wide = np.broadcast_to(fill, (*array.shape[:2], kh, kw)).astype(array.dtype).copy()
-    wide[:, :, :: dilations[0], :: dilations[1]] = array
-    return wide
-
-
-def dilated(node: Node) -> Node:
-    """A Conv with dilations as one with a larger window that holds zeros; any other node as it is."""
-    dilations, weight = node.ints("dilations"), node.input(1)
-    if not any(d > 1 for d in dilations) or weight is None or weight.const is None:
-        return node
-    q = weight.quantised
-    wide = spread_taps(weight.const, dilations, np.zeros((), weight.const.dtype))
-    spread = Value.constant(weight.name, wide, weight.origin)
-    if q is not None:
-        zero = q.zero_point.reshape([-1 if i == q.axis else 1 for i in range(4)] if q.zero_point.ndim else [])
-        spread.quantised = replace(q, data=spread_taps(q.data, dilations, zero))
-    ones = [1] * len(dilations)
-    attributes = {**node.attributes, "dilations": ones, "kernel_shape": list(wide.shape[2:])}
-    return replace(node, inputs=[node.inputs[0], spread, *node.inputs[2:]], attributes=attributes)
 
 
 MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)

@@ -16,7 +16,7 @@ from escc.onnx_import.emitting import Emitter, Operator
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value, text
 from escc.onnx_import.positions import interleaved
-from escc.onnx_import.reductions import spread_taps
+from passes.onnx_patterns.dilated import spread_fault, spread_taps
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def _weights(n: Node, rows: _Geometry, columns: _Geometry, group: int) -> Value:
     weight = n.input(1)
     assert weight is not None and weight.const is not None
     dilations, zero = n.ints("dilations", (1, 1)), np.zeros((), weight.const.dtype)
+    if fault := spread_fault(weight.const.shape, dilations):
+        raise ValueError(fault)
     spread = spread_taps(weight.const, dilations, zero)
     made = Value.constant(weight.name, _phases(spread, rows, columns, group, zero), weight.origin)
     q = weight.quantised

@@ -135,6 +135,7 @@ def _conv_like(conv: onnx.ConvOp, x: SSAValue, weight: Weight, bias: Floats, *so
         new[-1].results[0],
         strides=ints(conv.strides),
         pads=ints(conv.pads),
+        dilations=ints(conv.dilations),
         group=conv.group.value.data,
     )
     return [*new, again]

@@ -15,6 +15,7 @@ from dialects import esc
 from dialects.blob import DenseAttr
 from dialects.interpreters.esc import evaluate
 from passes.math.weight_quant import ConvIntegers, corrected_bias
+from passes.quantization.plan import Positions
 
 Array: TypeAlias = NDArray[Any]
 
@@ -25,12 +26,13 @@ _BLOCK_BYTES = 1 << 26
 @dataclass(frozen=True)
 class Correction:
     """What a requantisation's accumulators should average to: the integers now, the float means, the input's
-    magnitude.
+    magnitude, and the positions that are read (None: all).
     """
 
     integers: ConvIntegers
     means: NDArray[np.float64]
     input_limit: int
+    kept: Positions | None
 
 
 def correct_biases(block: Block, inputs: Sequence[Array], corrections: Mapping[esc.RequantizeOp, Correction]) -> None:
@@ -60,6 +62,9 @@ def correct_biases(block: Block, inputs: Sequence[Array], corrections: Mapping[e
 
 def _correct(op: esc.RequantizeOp, acc: Array, correction: Correction) -> None:
     integers = correction.integers
+    if correction.kept is not None:
+        rows, columns = correction.kept
+        acc = acc[:, rows][:, :, columns]
     mean = acc.mean(axis=(0, 1, 2), dtype=np.float64)
     error = correction.means - (mean + integers.bias) * integers.scale
     op.properties["bias"] = DenseAttr.of(corrected_bias(integers, error, correction.input_limit))

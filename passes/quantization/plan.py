@@ -15,10 +15,12 @@ from xdsl.dialects import func
 from xdsl.ir import Block, Operation, SSAValue
 
 from dialects import onnx
+from dialects.attributes import ints
 from dialects.locations import describe, node_names
 from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_base import StorageRule
 from dialects.onnx_elementwise import ScalarOp
+from dialects.onnx_positions import TakeOp
 from isa.errors import UserError
 from passes.math.activation_quant import Array, Storage, reexpress
 from passes.math.scales import as_float32
@@ -29,6 +31,9 @@ PRESCRIBED = "prescribed"
 Reader: TypeAlias = tuple[Callable[[Array], Array], float]
 """An elementwise function and the step of its stored result."""
 
+
+Positions: TypeAlias = tuple[Sequence[int], Sequence[int]]
+"""Rows and columns of a map."""
 
 _RELATIVE_SCALES = (0.8, 2.0)
 """Scale of a concatenation, relative to its own, that a tensor takes: it must not be cut off, and may lose a bit."""
@@ -82,6 +87,16 @@ def only_user(value: SSAValue) -> Operation | None:
     """The one operation that uses the value (perhaps several times), None if there is none or more than one."""
     users = {use.operation for use in value.uses}
     return users.pop() if len(users) == 1 else None
+
+
+def kept_positions(value: SSAValue) -> Positions | None:
+    """Rows and columns of a map that are read, in the order in which they are; None if all may be."""
+    user = only_user(value)
+    if not isinstance(user, TakeOp):
+        return None
+    rows, columns = ints(user.rows), ints(user.columns)
+    distinct = len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
+    return (rows, columns) if distinct else None
 
 
 @dataclass(frozen=True)

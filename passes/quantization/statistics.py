@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from dialects.locations import describe
 from isa.errors import UserError
 from passes.math.activation_quant import Array
 from passes.math.calibration import Histogram
+from passes.quantization.plan import Positions
 
 _FLOAT_BUDGET = 1 << 24
 """Bytes of the largest float activation per batch of the calibration run."""
@@ -39,9 +40,9 @@ class CalibrationStatistics:
         self._batch = max(1, min(64, _FLOAT_BUDGET // (4 * max(sizes))))
         self.correction_samples = max(1, min(len(inputs[0]), _ACCUMULATOR_BUDGET // (4 * max(sizes))))
 
-    def collect(self, observed: set[SSAValue], averaged: set[SSAValue]) -> None:
-        """Histograms of `observed` over all inputs; means per channel of `averaged` over the first
-        `correction_samples`.
+    def collect(self, observed: set[SSAValue], averaged: Mapping[SSAValue, Positions | None]) -> None:
+        """Histograms of `observed` over all inputs; means per channel of `averaged` at their positions (None: all)
+        over the first `correction_samples`.
         """
         block = main_function(self._module).body.block
         self.histograms = {value: Histogram() for value in observed}
@@ -64,7 +65,9 @@ class CalibrationStatistics:
                     if value in self.histograms:
                         _observe(self.histograms[value], x.reshape(samples, -1), op)
                     if rows and value in averaged:
-                        part = x[:rows].sum(axis=0, dtype=np.float64).reshape(x.shape[1], -1).mean(axis=1)
+                        kept = averaged[value]
+                        few = x[:rows] if kept is None else x[:rows, :, kept[0]][:, :, :, kept[1]]
+                        part = few.sum(axis=0, dtype=np.float64).reshape(x.shape[1], -1).mean(axis=1)
                         self.means[value] = self.means.get(value, 0.0) + part / self.correction_samples
 
             run_module(self._module, [x[start:stop] for x in self._inputs], observe)

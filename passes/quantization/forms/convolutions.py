@@ -15,7 +15,7 @@ from passes.math.weight_quant import quantize_conv, weight_scales
 from passes.quantization.bias import Correction
 from passes.quantization.emitter import EscEmitter
 from passes.quantization.onnx_decomposed_pairs import Pair, symmetric_integers
-from passes.quantization.plan import constant
+from passes.quantization.plan import constant, kept_positions
 from passes.quantization.recorded import recorded
 
 
@@ -40,7 +40,9 @@ def convolution(e: EscEmitter, op: onnx.ConvOp) -> None:
     requantize = e.requantise(e.insert(conv, op), op, integers.bias, integers.scale / target.scale)
     prescribed = isinstance(op.weight.owner, onnx.DequantizeLinearOp) and integers.represents(weight, source.scale)
     if op.output in e.means and not prescribed:
-        e.corrections[requantize] = Correction(integers, e.means[op.output], source.limit)
+        e.corrections[requantize] = Correction(
+            integers, e.means[op.output], source.limit, kept_positions(epilogue.result)
+        )
 
 
 def _pair(e: EscEmitter, pair: Pair) -> None:

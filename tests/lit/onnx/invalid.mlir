@@ -9,8 +9,8 @@ func.func @main(%x : tensor<1x4x8x8xf32>, %w : tensor<2x3x1x1xf32>) {
 // -----
 
 func.func @main(%x : tensor<1x4x8x8xf32>, %w : tensor<2x4x3x3xf32>) {
-  // CHECK: op 'onnx.Conv': dilations=[2, 2]; requires [1,1]
-  %0 = onnx.Conv %x, %w {kernel_shape = array<i64: 3, 3>, dilations = array<i64: 2, 2>} : (tensor<1x4x8x8xf32>, tensor<2x4x3x3xf32>) -> tensor<1x2x4x4xf32>
+  // CHECK: op 'onnx.Conv': dilations=[2, 0]; requires two positive integers
+  %0 = onnx.Conv %x, %w {kernel_shape = array<i64: 3, 3>, dilations = array<i64: 2, 0>} : (tensor<1x4x8x8xf32>, tensor<2x4x3x3xf32>) -> tensor<1x2x4x4xf32>
   func.return
 }
 
