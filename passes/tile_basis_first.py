@@ -30,7 +30,7 @@ from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
-from passes.tiling.residency import Residency, plan_residency
+from passes.tiling.residency import STARTS, Residency, plan_residency
 from passes.tiling.side_by_side import with_bands
 from passes.tiling.views import channel_views
 
@@ -75,10 +75,16 @@ class _FunctionTiler:
     def residency(self, program: bfs.ProgramOp, bands: bool) -> Residency:
         """The tensors of the finished `program` that are better kept in ACT and, if there may be `bands`, the layers
         that better run side by side.
+
+        Bands are planned for several choices of tensors, and the cheapest plan counts: a tensor that saves few
+        transfers for the room that it takes may be the only one for which bands leave room.
         """
-        outputs = {port.tensor.string_value() for port in program.outputs}
-        found = plan_residency(self.tiler.records, outputs, self.target)
-        return with_bands(self.tiler.records, outputs, found, self.target) if bands else found
+        outputs, layers = {port.tensor.string_value() for port in program.outputs}, self.tiler.records
+        found = [plan_residency(layers, outputs, self.target, start) for start in STARTS]
+        if bands:
+            different = {plan.tensors: plan for plan in reversed(found)}
+            found = [with_bands(layers, outputs, plan, self.target) for plan in reversed(different.values())]
+        return min(found, key=lambda plan: plan.cycles)
 
     def _layers(self) -> list[Operation]:
         """The layers, those that run side by side in one operation."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from isa.target import Target
 from passes.tiling.bands import Bands
@@ -22,13 +23,15 @@ from passes.tiling.search import cheapest
 @dataclass(frozen=True)
 class Residency:
     """The tensors that are resident, the bytes at the bottom of ACT that they take during each layer, the layers
-    that run side by side, and the tensors in whose places others are computed, by the names of these.
+    that run side by side, the tensors in whose places others are computed, by the names of these, and the estimated
+    cycles of all layers that tile with whole windows.
     """
 
     tensors: frozenset[str]
     taken: tuple[int, ...]
     bands: tuple[Bands, ...] = ()
     over: Mapping[str, str] = field(default_factory=dict[str, str])
+    cycles: float = 0.0
 
 
 def tensor_lives(layers: Sequence[LayerRecord]) -> list[Interval]:
@@ -51,7 +54,22 @@ def layer_cycles(layer: LayerRecord, resident: Set[str], taken: int, target: Tar
     return None if found is None else found[0]
 
 
-def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> Residency:
+class Start(NamedTuple):
+    """How the resident tensors are chosen: `large_first`, whatever the transfers that tensors save; and `in_place`, by
+    the room that they take if some are computed in the places of others.
+    """
+
+    large_first: bool = False
+    in_place: bool = True
+
+
+STARTS = (Start(), Start(large_first=True), Start(in_place=False))
+"""Choices of resident tensors to plan bands from. Which one leaves room for the best bands is not known before."""
+
+
+def plan_residency(
+    layers: Sequence[LayerRecord], outputs: Set[str], target: Target, start: Start = STARTS[0]
+) -> Residency:
     """Choose the resident tensors of a program; `outputs` are those that the host reads from DRAM."""
     capacity, count = target.scratchpad.act, len(layers)
     reads: dict[str, int] = {}
@@ -60,13 +78,16 @@ def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Tar
             reads[name] = reads.get(name, 0) + 1
     wanted = [item for item in tensor_lives(layers) if item.name not in outputs and item.nbytes < capacity]
     wanted.sort(key=lambda t: (-(1 + reads[t.name]) / (t.last - t.first + 1), -t.nbytes, t.first))
+    if start.large_first:
+        wanted.sort(key=lambda t: -t.nbytes)
     chosen: list[Interval] = []
     taken = [0] * count
     cycles = [layer_cycles(layer, frozenset(), 0, target) for layer in layers]
     for item in wanted:
         trial = [*chosen, item]
         names = frozenset(t.name for t in trial)
-        offsets, total = plan_arena(trial, SCRATCHPAD_ALIGN, in_place(layers, names))
+        over = in_place(layers, names) if start.in_place else {}
+        offsets, total = plan_arena(trial, SCRATCHPAD_ALIGN, over)
         if total >= capacity:
             continue
         needed = taken_by(trial, offsets, count)
@@ -78,7 +99,8 @@ def plan_residency(layers: Sequence[LayerRecord], outputs: Set[str], target: Tar
         for i, estimate in zip(changed, fresh, strict=True):
             cycles[i] = estimate
     names = frozenset(t.name for t in chosen)
-    return Residency(names, tuple(taken), over=in_place(layers, names))
+    over = in_place(layers, names) if start.in_place else {}
+    return Residency(names, tuple(taken), over=over, cycles=sum(n or 0.0 for n in cycles))
 
 
 def _estimates(

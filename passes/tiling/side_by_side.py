@@ -110,13 +110,16 @@ class _Planner:
         taken = taken_by(lives, offsets, len(self.layers))
         capacity = self.target.scratchpad.act
         buffered = {i: choice.bands.nbytes for choice in choices for i in choice.bands.numbers}
+        total = sum(c.bands.cycles for c in choices)
         for i, layer in enumerate(self.layers):
             if taken[i] + buffered.get(i, 1) > capacity:
                 return i
-            alone = i not in buffered and self.cycles[i] is not None
-            if alone and layer_cycles(layer, tensors, taken[i], self.target) is None:
-                return i
-        return Residency(frozenset(tensors), tuple(taken), tuple(c.bands for c in choices), over)
+            if i not in buffered and self.cycles[i] is not None:
+                cycles = layer_cycles(layer, tensors, taken[i], self.target)
+                if cycles is None:
+                    return i
+                total += cycles
+        return Residency(frozenset(tensors), tuple(taken), tuple(c.bands for c in choices), over, total)
 
     def _placed(self, name: str, rings: Mapping[str, int | None]) -> Interval:
         life = self.lives[name]
