@@ -34,7 +34,7 @@ examples:
 
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""
 
-AUGMENTATIONS = ("flip", "shift")
+AUGMENTATIONS = ("flip", "shift", "mix")
 
 
 def _augmentations(text: str) -> tuple[str, ...]:
@@ -94,7 +94,8 @@ def _add_data(parser: CommandParser) -> None:
         default=(),
         metavar="KIND,...",
         help="flip: mirror images at random; shift: move them by up to an eighth; give what the original network "
-        "was trained with, it teaches nothing on others (default: none; example: --augment flip,shift)",
+        "was trained with, it teaches nothing on others; mix: every other sample is a mean of two, of which the "
+        "original network's scores are learnt (default: none; example: --augment flip,shift)",
     )
     group.add_argument(
         "--image-mean",

@@ -16,6 +16,8 @@ from isa.errors import UserError
 
 _SHIFT = 8
 """Augmentation moves an image by up to the shorter side divided by this."""
+UNLABELLED = -100
+"""The class of a sample that has none: torch's cross entropy passes over it."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,9 @@ class TrainingSamples:
         size = min(size, len(self))
         for start in range(0, len(self) - size + 1, size):
             pick = order[start : start + size]
-            x = self.x[pick].to(device)
-            if augment:
-                x = augmented(x, rng, augment)
-            yield self.inputs(x), None if self.y is None else self.y[pick].to(device)
+            x = self.inputs(augmented(self.x[pick].to(device), rng, augment))
+            y = None if self.y is None else self.y[pick].to(device)
+            yield mixed(x, y, rng) if "mix" in augment else (x, y)
 
     def digest(self) -> str:
         """Fingerprint of the samples."""
@@ -91,7 +92,11 @@ class TrainingSamples:
 
 
 def augmented(x: Tensor, rng: torch.Generator, kinds: Sequence[str]) -> Tensor:
-    """Images [N, C, H, W], each mirrored with probability 1/2 ("flip") and moved over a border of zeros ("shift")."""
+    """Samples [N, ...]: images [N, C, H, W], each mirrored with probability 1/2 ("flip") and moved over a border of
+    zeros ("shift").
+    """
+    if not {"flip", "shift"} & set(kinds):
+        return x
     n, _, h, w = x.shape
     border = max(1, min(h, w) // _SHIFT) if "shift" in kinds else 0
     rows = torch.arange(h).expand(n, h)
@@ -106,6 +111,20 @@ def augmented(x: Tensor, rng: torch.Generator, kinds: Sequence[str]) -> Tensor:
     index = torch.arange(n, device=x.device)[:, None, None]
     rows, columns = rows.to(x.device), columns.to(x.device)
     return x.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def mixed(x: Tensor, y: Tensor | None, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    """Samples [N, ...] of which every other one is a mean of two in random shares, and their labels [N].
+
+    A mean has no label: the teacher says what it shows ("mixup", Zhang et al., ICLR 2018, without its mean of labels).
+    """
+    share = torch.rand((len(x), *[1] * (x.ndim - 1)), generator=rng).to(x)
+    share[::2] = 1
+    other = x[torch.randperm(len(x), generator=rng).to(x.device)]
+    if y is not None:
+        y = y.clone()
+        y[1::2] = UNLABELLED
+    return share * x + (1 - share) * other, y
 
 
 def load_samples(path: str, wanted: Input, classes: int, preprocessing: Preprocessing, labels: bool) -> TrainingSamples:

@@ -393,6 +393,19 @@ def test_augmentation_moves_and_mirrors() -> None:
     assert {int((m != 0).sum()) // 3 for m in moved} == {64, 56, 49}
 
 
+def test_every_other_sample_is_a_mean_of_two_without_a_label() -> None:
+    x, y = torch.arange(6.0).reshape(6, 1, 1, 1).expand(6, 2, 3, 3) ** 3, torch.arange(6)
+    mixed, labels = data.mixed(x, y, torch.Generator().manual_seed(3))
+    assert labels is not None and labels.tolist() == [0, data.UNLABELLED, 2, data.UNLABELLED, 4, data.UNLABELLED]
+    assert torch.equal(mixed[::2], x[::2]) and not torch.equal(mixed[1::2], x[1::2]) and y.tolist() == list(range(6))
+    assert bool((mixed[1::2] >= 0).all()) and bool((mixed <= x.max()).all())
+    assert torch.equal(mixed, mixed[:, :1, :1, :1].expand_as(mixed))
+    assert torch.nn.functional.cross_entropy(torch.eye(6)[:, [0, 0, 2, 0, 4, 0]], labels).isfinite()
+    samples = data.TrainingSamples(x, y, data.Preprocessing())
+    seen = [y for _, y in samples.shuffled(3, torch.Generator().manual_seed(0), ("mix",), torch.device("cpu"))]
+    assert all(y is not None and (y == data.UNLABELLED).tolist() == [False, True, False] for y in seen)
+
+
 class _Free:
     """Stands for `Sparsity`: keeps the largest quarter of the coefficients."""
 
