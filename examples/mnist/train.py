@@ -28,20 +28,24 @@ SHIFT = 2  # pixels by which training moves an image at most
 
 
 class LeNet5(nn.Module):
-    """Two 5x5 convolutions with poolings and two fully connected layers on [N, 1, 28, 28] grey levels 0..255."""
+    """Two 5x5 convolutions with poolings and two fully connected layers on [N, 1, 28, 28] grey levels 0..255.
 
-    def __init__(self) -> None:
+    `widths`: filters of the convolutions and hidden units.
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = (20, 50, 500)) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, 5)
+        first, second, hidden = widths
+        self.conv1 = nn.Conv2d(1, first, 5)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2, 2)
-        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.conv2 = nn.Conv2d(first, second, 5)
         self.relu2 = nn.ReLU()
         self.pool2 = nn.MaxPool2d(2, 2)
         self.flatten = nn.Flatten()
-        self.fc1 = nn.Linear(800, 500)
+        self.fc1 = nn.Linear(16 * second, hidden)
         self.relu3 = nn.ReLU()
-        self.fc2 = nn.Linear(500, 10)
+        self.fc2 = nn.Linear(hidden, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool1(self.relu1(self.conv1(x)))
