@@ -219,20 +219,9 @@ def compile(
 
     own = tuple(f"{name}={value}" for name, value in (scheme_options or {}).items()) or None
     with _warnings_of_caller(), user_errors(), _job(model, calibration, target, input_shape) as job:
-        options = PipelineOptions(
-            samples=numbers["samples"],
-            seed=numbers["seed"],
-            method=range,
-            percentile=numbers["percentile"],
-            scheme=scheme,
-            basis=numbers["basis"],
-            planes=numbers["planes"],
-            rate=numbers["rate"],
-            cycle_rate=numbers["cycle_rate"],
-            options=own,
-            target=job.target,
-        )
-        request = CompileRequest(options, budget=budget_of(*(numbers[name] for name in LIMITS)))
+        budget = budget_of(*(numbers.pop(name) for name in LIMITS))
+        options = PipelineOptions(method=range, scheme=scheme, options=own, target=job.target, **numbers)
+        request = CompileRequest(options, budget=budget)
         if conflict := request.conflict():
             raise UserError(conflict)
         request.check_scheme_options()
