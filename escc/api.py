@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from emulator.display import SourceText
 from emulator.model import Model
 from emulator.model import load as load_model
-from escc.arguments import LIMITS, check_images, check_kinds, check_numbers
+from escc.arguments import LIMITS, check_images, check_kinds, check_numbers, shown
 from escc.errors import user_errors
 from isa.errors import UserError
 from isa.files import write_atomic
@@ -210,7 +210,7 @@ def compile(
     numbers = {"max_drop": max_drop, "max_bytes": max_bytes, "max_cycles": max_cycles, "basis": basis}
     numbers |= {"planes": planes, "rate": rate, "cycle_rate": cycle_rate, "samples": samples, "seed": seed}
     numbers |= {"max_energy": max_energy, "percentile": percentile}
-    check_kinds(scheme, target, scheme_options, input_shape, host_fallback, progress)
+    check_kinds(scheme, target, scheme_options, input_shape, host_fallback, progress, range)
     numbers = check_numbers(numbers)
     check_images(image_mean, image_std, channel_order)
     from escc.compilation import CompileRequest, budget_of
@@ -227,6 +227,8 @@ def compile(
         request.check_scheme_options()
         if idle := request.idle_options():
             _warn(idle)
+        if percentile is not None and range != "percentile":
+            _warn("percentile has no effect: it belongs to range='percentile'")
         images = ImageOptions(tuple(map(float, image_mean)), tuple(map(float, image_std)), channel_order)
         return job.run(request, images, host_fallback, lambda text: progress(text) if progress and text else None)
 
@@ -366,7 +368,7 @@ def _shapes(given: InputShape) -> Mapping[str, Sequence[int]]:
     shapes = {name: _extents(shape) for name, shape in by_input.items()}
     for shape in shapes.values():
         if not shape or not all(type(extent) is int and extent > 0 for extent in shape) or shape[0] != 1:
-            raise UserError(f"input_shape is {given!r}; requires positive integers, the first of them 1")
+            raise UserError(f"input_shape is {shown(given)}; requires positive integers, the first of them 1")
     return shapes
 
 

@@ -321,6 +321,15 @@ def test_numbers_of_numpy_are_taken_for_those_of_python(small: escc.Compiled) ->
         (lambda: escc.compile(SMALL, X, input_shape=cast(Any, {"x": 3})), "input_shape is .*; requires extents"),
         (lambda: escc.compile(SMALL, X, host_fallback=cast(Any, "no")), "host_fallback is 'no'; requires True"),
         (lambda: escc.compile(SMALL, X, progress=cast(Any, 3)), "progress is 3; requires a function"),
+        (lambda: escc.compile(SMALL, X, progress=cast(Any, X)), r"progress is ndarray of float32\[24, 3, 8, 8\]; "),
+        (lambda: escc.compile(SMALL, X, range=cast(Any, X)), r"range is ndarray of float32.*; requires one of mse, "),
+        (lambda: escc.compile(SMALL, X, range=cast(Any, "max")), "range is 'max'; requires one of mse, minmax, perc"),
+        (lambda: escc.compile(SMALL, X, percentile=50), "percentile is 50; requires a number above 50 and up to 100"),
+        (lambda: escc.compile(SMALL, X, basis=10**30), "basis is 1000.*; requires an integer of at most 2147483647"),
+        (lambda: escc.compile(SMALL, X, max_bytes=1 << 60), "max_bytes is .*; requires an integer of at most"),
+        (lambda: escc.compile(SMALL, X, scheme_options={"levels": X}), "scheme_options is .*; requires texts or num"),
+        (lambda: escc.compile(SMALL, X, image_mean=cast(Any, "")), "image_mean is ''; requires finite numbers"),
+        (lambda: escc.compile(SMALL, X, samples=cast(Any, "s" * 999)), r"samples is .{80}; requires an integer"),
         (lambda: escc.compile(SMALL, X, percentile=cast(Any, "a")), "percentile is 'a'; requires a number"),
         (lambda: escc.compile(SMALL, X, input_shape=(1, 3, 9, 9)), "input 'x' has shape .* is given"),
         (lambda: escc.compile(SMALL, X, input_shape={"z": (1, 3, 8, 8)}), "the model has no input 'z'"),
@@ -427,3 +436,8 @@ def test_every_argument_is_explained() -> None:
     text = escc.compile.__doc__ or ""
     missing = [name for name in inspect.signature(escc.compile).parameters if f"`{name}`" not in text]
     assert not missing
+
+
+def test_a_percentile_without_its_range_is_told() -> None:
+    with pytest.warns(UserWarning, match="^percentile has no effect: it belongs to range='percentile'$"):
+        escc.compile(SMALL, X, "dense", percentile=99)
