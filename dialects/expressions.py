@@ -35,7 +35,16 @@ def _rounded(x: Array, scale: float, zero_point: float, low: float, high: float)
     return (np.clip(steps, low, high) - np.float32(zero_point)) * factor
 
 
-BINARY: Mapping[str, tuple[Callable[..., Array], str]] = {
+def _truth(relation: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda *operands: np.asarray(relation(*operands), np.float64)
+
+
+def _chosen(condition: Array, lhs: Array, rhs: Array) -> Array:
+    return np.where(condition != 0, lhs, rhs)
+
+
+_SCALARS = "escc.training.forms.scalars"
+CALLS: Mapping[str, tuple[Callable[..., Array], str]] = {
     "Add": (np.add, "torch:add"),
     "Sub": (np.subtract, "torch:sub"),
     "Mul": (np.multiply, "torch:mul"),
@@ -43,8 +52,17 @@ BINARY: Mapping[str, tuple[Callable[..., Array], str]] = {
     "Max": (np.maximum, "torch:maximum"),
     "Min": (np.minimum, "torch:minimum"),
     "Pow": (elementary.power, "torch:pow"),
+    "Equal": (_truth(np.equal), f"{_SCALARS}:equal"),
+    "Greater": (_truth(np.greater), f"{_SCALARS}:greater"),
+    "GreaterOrEqual": (_truth(np.greater_equal), f"{_SCALARS}:greater_or_equal"),
+    "Less": (_truth(np.less), f"{_SCALARS}:less"),
+    "LessOrEqual": (_truth(np.less_equal), f"{_SCALARS}:less_or_equal"),
+    "Where": (_chosen, f"{_SCALARS}:where"),
 }
-"""Operations of two numbers: on NumPy arrays, and the lazy name of the same on torch tensors."""
+"""Operations of several numbers: on NumPy arrays, and the lazy name of the same on torch tensors. Truths are 1 or 0."""
+_OPERANDS = {"Where": 3}
+"""How many numbers an operation is of, where it is not 2."""
+_RELATIONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 QUANTIZE = ScalarFunction(
     "Quantize",
     _rounded,
@@ -60,6 +78,10 @@ def _keeps_sign(name: str, operands: Sequence[bool]) -> bool:
     """Whether no result of an operation is below 0, given of which operands this is known."""
     if name == "Max":
         return any(operands)
+    if name == "Where":
+        return all(operands[1:])
+    if name in _RELATIONS:
+        return True
     return operands[0] if name == "Pow" else name != "Sub" and all(operands)
 
 
@@ -104,8 +126,8 @@ class Expression:
             return np.asarray(x, np.float64)
         operands = [o.compute(x) for o in self.operands]
         with np.errstate(all="ignore"):
-            if self.name in BINARY:
-                return np.asarray(BINARY[self.name][0](*operands), np.float64)
+            if self.name in CALLS:
+                return np.asarray(CALLS[self.name][0](*operands), np.float64)
             return np.asarray(_UNARY[self.name].compute(*operands, **self.parameters), np.float64)
 
     def on_torch(self, x: Any) -> Any:
@@ -117,8 +139,8 @@ class Expression:
         if self.name == ARGUMENT:
             return x
         operands = [o.on_torch(x) for o in self.operands]
-        if self.name in BINARY:
-            return resolve_name(BINARY[self.name][1])(*operands)
+        if self.name in CALLS:
+            return resolve_name(CALLS[self.name][1])(*operands)
         return partial(resolve_name(_UNARY[self.name].torch), **self.parameters)(*operands)
 
     def non_negative(self, argument: bool) -> bool:
@@ -128,7 +150,7 @@ class Expression:
         if self.name == ARGUMENT:
             return argument
         operands = [o.non_negative(argument) for o in self.operands]
-        if self.name in BINARY:
+        if self.name in CALLS:
             return _keeps_sign(self.name, operands) or self._is_square
         if self.name == "Clip":
             low, high = (self.parameters.get(n, d) for n, d in (("min", -math.inf), ("max", math.inf)))
@@ -187,12 +209,12 @@ def _number(tree: ast.expr) -> float:
 
 
 def _call(name: str, operands: tuple[Expression, ...], parameters: Mapping[str, float]) -> Expression:
-    if name in BINARY:
-        count, allowed = 2, set[str]()
+    if name in CALLS:
+        count, allowed = _OPERANDS.get(name, 2), set[str]()
     elif name in _UNARY:
         count, allowed = 1, {*_UNARY[name].parameters, *(("min", "max") if name == "Clip" else ())}
     else:
-        raise ValueError(f"expression: '{name}' is unknown; requires one of {', '.join(sorted({*BINARY, *_UNARY}))}")
+        raise ValueError(f"expression: '{name}' is unknown; requires one of {', '.join(sorted({*CALLS, *_UNARY}))}")
     if len(operands) != count or not set(parameters) <= allowed:
         raise ValueError(f"expression: {name} takes {count} operand(s) and of parameters {sorted(allowed)}")
     given = {**_UNARY[name].parameters, **parameters} if name in _UNARY else {}

@@ -18,6 +18,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
 from dialects.onnx import shape_of
 from dialects.onnx_arg_max import ArgMaxOp
+from dialects.onnx_choices import COMPARISONS, WhereOp
 from dialects.onnx_elementwise import ScalarOp
 from isa.errors import NodeFault, UserError, summed_up
 from isa.reference import map_shape
@@ -197,6 +198,8 @@ _REASONS: dict[type[Operation], str] = {
     onnx_expression.MaxOp: f"takes the maximum of two tensors; {_ONE_TENSOR}",
     onnx_expression.MinOp: f"takes the minimum of two tensors; {_ONE_TENSOR}",
     onnx_expression.PowOp: f"raises to a power of several values; {_ONE_TENSOR}",
+    WhereOp: f"chooses between tensors by another; {_ONE_TENSOR}",
+    **dict.fromkeys(COMPARISONS, f"compares two tensors of which none is a single number; {_ONE_TENSOR}"),
     onnx.ReduceMeanOp: "reduces other axes than C, H and W of a map; requires those",
 }
 

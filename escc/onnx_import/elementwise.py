@@ -103,7 +103,7 @@ def is_cast_of_floats_or_indices(node: Node) -> str | None:
     (converting constants is always possible)
     """
     value = node.input(0)
-    if value is None or value.dtype is None or is_float(value.dtype):
+    if value is None or value.dtype is None or is_float(value.dtype) or value.dtype.name == "bool":
         return c.cast_is_between_floats(node)
     to = int(node.attr("to", 0))
     if value.dtype.name not in ("int8", "uint8") or to not in (TensorProto.INT32, TensorProto.INT64):

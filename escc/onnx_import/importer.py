@@ -21,6 +21,7 @@ from xdsl.utils.exceptions import VerifyException
 from dialects import onnx
 from dialects.locations import named
 from escc.onnx_import import fold, older, reader
+from escc.onnx_import.choices import TRUTHS
 from escc.onnx_import.constraints import axes_are_in_range
 from escc.onnx_import.element_types import type_fault
 from escc.onnx_import.evaluable import ELEMENTS
@@ -85,6 +86,8 @@ def _cast_of(node: Node, proto: onnx_proto.NodeProto) -> tuple[Node, onnx_proto.
 def _element_type(node: Node, result: SSAValue) -> np.dtype[Any]:
     """Element type that a result has in the model; stored integers that Cast passes on have another one here."""
     dtype = np.dtype({"i8": np.int8, "ui8": np.uint8, "i64": np.int64}.get(str(onnx.element_of(result)), np.float32))
+    if node.op_type in TRUTHS:
+        return np.dtype(np.bool_)
     if node.op_type == "Cast" and not is_float(dtype):
         return np.dtype(np.int64 if node.attr("to") == _TYPES.INT64 else np.int32)
     return dtype

@@ -53,13 +53,9 @@ class OtherRank:
         shapes = [value.shape for value in computed if value.shape is not None]
         ranks = {len(shape) for shape in shapes}
         rank = ranks.pop()
-        fits = not ranks and {
-            node.op_type in _WINDOWS: rank == 3,
-            node.op_type in _MAPS: rank in (3, 5),
-            node.op_type in _BROADCAST: rank in (2, 3, 5) and _aligned(node, rank),
-            node.op_type in _MOVED: rank in (2, 3, 5) and _is_movement(node, rank),
-        }.get(True, False)
-        return cls(tuple(max(extents) for extents in zip(*shapes, strict=True))) if fits else None
+        if ranks or not _becomes_maps(node, rank):
+            return None
+        return cls(tuple(max(extents) for extents in zip(*shapes, strict=True)))
 
     def on_maps(self, e: Emitter, node: Node) -> Node:
         """The node on maps; what it reads is reshaped here."""
@@ -138,6 +134,17 @@ def _listed_axes(node: Node, rank: int) -> tuple[int, ...]:
         return axes
     given = node.parameter_ints("pads" if node.op_type == "Pad" else "starts", 1) or ()
     return tuple(range(len(given) // (1 + (node.op_type == "Pad"))))
+
+
+def _becomes_maps(node: Node, rank: int) -> bool:
+    """Whether a node is one of maps that works on tensors of another rank in the same way."""
+    if node.op_type in _WINDOWS:
+        return rank == 3
+    if node.op_type in _MAPS:
+        return rank in (3, 5)
+    if rank not in (2, 3, 5):
+        return False
+    return _aligned(node, rank) if node.op_type in _BROADCAST else node.op_type in _MOVED and _is_movement(node, rank)
 
 
 def _aligned(node: Node, rank: int) -> bool:

@@ -151,9 +151,10 @@ def _with_shift(factors: Array, shift: int) -> NDArray[np.int32]:
 
 def addition(scale_a: float, scale_b: float, target: Storage, low: int, high: int) -> Addition:
     """Addition of tensors of two scales into `target`, clamped to [low, high]; the larger factor has 31 significant
-    bits.
+    bits. Factors beyond what `fixed_point` can express keep their ratio, which the sign of the sum depends on.
     """
-    factors = bounded(np.array([scale_a, scale_b]) / target.scale)
+    factors = np.array([scale_a, scale_b]) / target.scale
+    factors *= bounded(factors.max(keepdims=True)) / factors.max()
     shift = int(fixed_point(factors.max(keepdims=True))[1][0])
     mult_a, mult_b = (int(m) for m in _with_shift(factors, shift))
     return Addition(mult_a, mult_b, shift, low, high, target.signed)

@@ -11,8 +11,9 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 
 from dialects import onnx
 from dialects.attributes import ints
-from dialects.expressions import Expression, X
+from dialects.expressions import Expression, X, number
 from dialects.onnx import shape_of
+from dialects.onnx_choices import ChoiceOp, WhereOp
 from dialects.onnx_expression import ExpressionOp, MaxOp, MinOp
 from dialects.onnx_pools import most_of_blocks
 from dialects.onnx_positions import DepthToSpaceOp, TakeOp
@@ -126,6 +127,29 @@ class QuotientOfTwo(RewritePattern):
         replace(rewriter, op, [inverse, onnx.MulOp(op.lhs, inverse.output)])
 
 
+class ComparisonOfTwo(RewritePattern):
+    """A comparison of two tensors is one of their difference with 0."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, ChoiceOp) or all(constant_array(x) is not None for x in op.operands):
+            return
+        apart = onnx.SubOp(op.lhs, op.rhs)
+        relation = Expression(op.relation, (X, number(0.0)))
+        replace(rewriter, op, [apart, ExpressionOp.of(apart.output, relation)])
+
+
+class ChoiceOfTwo(RewritePattern):
+    """where(c, a, b) of a truth c is c * a + (1 - c) * b."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: WhereOp, rewriter: PatternRewriter) -> None:
+        if constant_array(op.condition) is not None:
+            return
+        other = ExpressionOp.of(op.condition, Expression("Sub", (number(1.0), X)))
+        first, second = onnx.MulOp(op.condition, op.lhs), onnx.MulOp(other.output, op.rhs)
+        replace(rewriter, op, [other, first, second, onnx.AddOp(first.output, second.output)])
+
+
 class MeanOfChannels(RewritePattern):
     """ReduceMean over C, perhaps over H and W too: a 1x1 Conv whose weights are equal, then the rest."""
 
@@ -185,6 +209,8 @@ PATTERNS: tuple[RewritePattern, ...] = (
     MinimumOfTwo(),
     BoundPerChannel(),
     QuotientOfTwo(),
+    ComparisonOfTwo(),
+    ChoiceOfTwo(),
     MeanOfChannels(),
     MeanOnMap(),
     ConcatOfPositions(),

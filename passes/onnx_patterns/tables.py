@@ -17,6 +17,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 from dialects import expressions, onnx
 from dialects.expressions import Expression, X
 from dialects.onnx import shape_of
+from dialects.onnx_choices import OF_SEVERAL
 from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_expression import ExpressionOp, MaxOp, MinOp, TableOp
 from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
@@ -37,8 +38,8 @@ class ElementStep:
     @classmethod
     def of(cls, op: Operation | None) -> ElementStep | None:
         """The step that an operation is; None if it does not work element by element on tensors of one shape."""
-        if isinstance(op, onnx.BinaryOp):
-            return _binary(op)
+        if isinstance(op, OF_SEVERAL):
+            return _of_several(op)
         chain = None if op is None else Elementwise.of(op)
         if chain is None or op is None:
             return None
@@ -72,11 +73,11 @@ def _rounding(op: onnx.DequantizeLinearOp) -> Callable[[Expression], Expression]
     return _call("Quantize", parameters)
 
 
-def _binary(op: onnx.BinaryOp) -> ElementStep | None:
-    """Arithmetic of two tensors of one shape, or of a tensor and one number."""
+def _of_several(op: Operation) -> ElementStep | None:
+    """Arithmetic of tensors of one shape and numbers."""
     name, computed = op.name.removeprefix("onnx."), list[SSAValue]()
     numbers: list[Expression | None] = []
-    for value in (op.lhs, op.rhs):
+    for value in op.operands:
         array = constant_array(value)
         if array is None:
             computed.append(value)
@@ -85,7 +86,7 @@ def _binary(op: onnx.BinaryOp) -> ElementStep | None:
             numbers.append(expressions.number(float(array.reshape(()))))
         else:
             return None
-    if not computed or any(shape_of(value) != shape_of(op.output) for value in computed):
+    if not computed or any(shape_of(value) != shape_of(op.results[0]) for value in computed):
         return None
 
     def call(*operands: Expression) -> Expression:
@@ -135,11 +136,11 @@ def _fuse(op: Operation, source: SSAValue, rewriter: PatternRewriter) -> None:
 
 
 class FuseArithmetic(RewritePattern):
-    """Arithmetic of two functions of one tensor: one function of it."""
+    """Arithmetic of several functions of one tensor: one function of it."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        step = ElementStep.of(op) if isinstance(op, onnx.BinaryOp) else None
-        if step is None or len(step.operands) != 2:
+        step = ElementStep.of(op) if isinstance(op, OF_SEVERAL) else None
+        if step is None or len(step.operands) < 2:
             return
         shared = _common([_sources(operand) for operand in step.operands])
         if shared:
@@ -150,8 +151,11 @@ class NumberArithmetic(RewritePattern):
     """Arithmetic of a tensor and a number that is no scaling: a clamp, or a function."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        step = ElementStep.of(op) if isinstance(op, onnx.BinaryOp) else None
-        if step is None or len(step.operands) != 1 or not isinstance(op, onnx.BinaryOp):
+        step = ElementStep.of(op) if isinstance(op, OF_SEVERAL) else None
+        if step is None or len(step.operands) != 1:
+            return
+        if not isinstance(op, onnx.BinaryOp):
+            _fuse(op, step.operands[0], rewriter)
             return
         array = constant_array(op.lhs) if step.operands[0] == op.rhs else constant_array(op.rhs)
         assert array is not None

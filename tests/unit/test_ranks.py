@@ -16,6 +16,7 @@ from escc.cli.compile import main
 from escc.cli.emulate import main as emulate
 from escc.onnx_backend import EsccBackend
 from escc.onnx_import import import_model
+from isa.errors import UserError
 
 WEIGHTS = {
     "w": random(8, 3, 5, seed=1, scale=0.3),
@@ -158,3 +159,9 @@ def test_a_constant_of_fewer_dimensions_leaves_a_map_as_it_is() -> None:
 def test_kernels_are_rows() -> None:
     text = str(canonical(import_model(made("a convolution").SerializeToString())))
     assert "kernel_shape = array<i64: 1, 5>" in text and "pads = array<i64: 0, 2, 0, 1>" in text
+
+
+def test_a_constant_that_is_not_finite_is_said() -> None:
+    adds = model([node("Add", ["x", "c"], ["y"], name="adds")], [1, 4, 6], {"c": np.full(6, -np.inf, np.float32)})
+    with pytest.raises(UserError, match="'c' holds 6 values of 6 that are NaN or infinite"):
+        import_model(adds.SerializeToString())

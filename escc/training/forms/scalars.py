@@ -53,6 +53,36 @@ def celu(x: Tensor, alpha: float) -> Tensor:
     return F.celu(x, alpha)
 
 
+def equal(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a = b, else 0."""
+    return torch.eq(a, b).to(torch.result_type(a, b))
+
+
+def greater(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a > b, else 0."""
+    return torch.gt(a, b).to(torch.result_type(a, b))
+
+
+def greater_or_equal(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a >= b, else 0."""
+    return torch.ge(a, b).to(torch.result_type(a, b))
+
+
+def less(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a < b, else 0."""
+    return torch.lt(a, b).to(torch.result_type(a, b))
+
+
+def less_or_equal(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a <= b, else 0."""
+    return torch.le(a, b).to(torch.result_type(a, b))
+
+
+def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """a where the condition is not 0, else b."""
+    return torch.where(condition != 0, a, b)
+
+
 def thresholded_relu(x: Tensor, alpha: float) -> Tensor:
     """x above alpha, else 0."""
     return F.threshold(x, alpha, 0.0)
