@@ -242,7 +242,9 @@ class Verification:
             self._fault = f"{where}: {difference}"
             return
         common = sum(node in self._exact.by_node for node in values.by_node)
-        self._agreeing.append(f"{where}: {common} node(s) and {len(values.outputs)} output(s) equal, bit for bit")
+        self._agreeing.append(
+            f"{where}: {_counted(common, 'node')} and {_counted(len(values.outputs), 'output')} equal, bit for bit"
+        )
 
     def _text(self) -> str:
         lines: list[str] = []
@@ -431,6 +433,10 @@ def _unequal(found: Array, wanted: Array) -> str:
         return ""
     at = tuple(int(i) for i in np.argwhere(different)[0])
     return f"differs in {count} of {found.size} values; first at {list(at)}: {found[at]}, expected {wanted[at]}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _named(row: Deviation) -> str:

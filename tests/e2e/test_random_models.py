@@ -196,4 +196,4 @@ def test_wide_map_tiles(tmp_path: Path) -> None:
     options = PipelineOptions(scheme="dense", samples=1)
     run_passes(make_context(), module, build(ESCC_UNIVERSE.all_passes, options), [verification.observe])
     text = verification.finish(to_program(module))
-    assert verification.fault is None and "emulator: 1 node(s)" in text, text
+    assert verification.fault is None and "emulator: 1 node and" in text, text
