@@ -29,7 +29,7 @@ from passes.pipelines import PipelineOptions, build
 pytestmark = pytest.mark.filterwarnings("ignore:no calibration data")
 
 
-class Network:
+class RandomNetwork:
     """Grows an ONNX graph; `shapes` are [C, H, W] of the values so far."""
 
     def __init__(self, draw: st.DrawFn):
@@ -117,7 +117,7 @@ class Network:
 @st.composite
 def networks(draw: st.DrawFn) -> bytes:
     """Bytes of a random model."""
-    net = Network(draw)
+    net = RandomNetwork(draw)
     start = net.shape
     net.conv()
     for _ in range(draw(st.integers(1, 5))):

@@ -15,7 +15,7 @@ from escc import load
 from escc.cli.compile import main
 
 
-class Network:
+class NodeChain:
     """Nodes of an ONNX model with random weights, one behind the other."""
 
     def __init__(self, **inputs: list[int]):
@@ -70,7 +70,7 @@ class Network:
         return [paths[0], "--calibration", paths[1], "--scheme", "dense", "--verify-numerics", "-o", paths[2], "-q"]
 
 
-def unet(n: Network, upsample: str) -> tuple[str, ...]:
+def unet(n: NodeChain, upsample: str) -> tuple[str, ...]:
     """Two levels down and up again, skip connections joined."""
     a = n.add("Relu", n.conv("x", 3, 8))
     b = n.add("Relu", n.conv(n.add("MaxPool", a, kernel_shape=[2, 2], strides=[2, 2]), 8, 16))
@@ -84,7 +84,7 @@ def unet(n: Network, upsample: str) -> tuple[str, ...]:
     return (n.add("Sigmoid", n.conv(y, 8, 2, 1)),)
 
 
-def detector(n: Network) -> tuple[str, ...]:
+def detector(n: NodeChain) -> tuple[str, ...]:
     """A backbone, pools of one size in a row, features of two sizes joined upwards, a head for each."""
     a = n.silu(n.conv(n.silu(n.conv("x", 3, 8, stride=2)), 8, 16, stride=2))
     b = n.silu(n.conv(a, 16, 32, stride=2))
@@ -96,7 +96,7 @@ def detector(n: Network) -> tuple[str, ...]:
     return n.conv(a, 16, 18, 1), n.conv(b, 32, 18, 1)
 
 
-def several(n: Network) -> tuple[str, ...]:
+def several(n: NodeChain) -> tuple[str, ...]:
     """Three inputs, of which one gates channels and one is spread, and two outputs."""
     x = n.add("Add", n.conv("x", 3, 8), n.conv("depth", 1, 1, 1))
     x = n.add("Max", x, n.add("ReduceMean", x, axes=[1]))
@@ -106,7 +106,7 @@ def several(n: Network) -> tuple[str, ...]:
     return x, n.add("Softmax", n.add("Gemm", flat, n.weights(8, 3)))
 
 
-def normalised(n: Network) -> tuple[str, ...]:
+def normalised(n: NodeChain) -> tuple[str, ...]:
     """LayerNormalization of channels that stand last, of a vector, and of a map that stays as it is."""
 
     def scales(c: int) -> list[str]:
@@ -121,17 +121,17 @@ def normalised(n: Network) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("upsample", ["ConvTranspose", "linear", "nearest"])
 def test_unet(upsample: str, tmp_path: Path) -> None:
-    n = Network(x=[1, 3, 32, 24])
+    n = NodeChain(x=[1, 3, 32, 24])
     assert main(n.save(tmp_path, *unet(n, upsample))) == 0
 
 
 def test_detector(tmp_path: Path) -> None:
-    n = Network(x=[1, 3, 64, 64])
+    n = NodeChain(x=[1, 3, 64, 64])
     assert main(n.save(tmp_path, *detector(n))) == 0
 
 
 def test_layer_normalisation(tmp_path: Path) -> None:
-    n = Network(x=[1, 3, 10, 7])
+    n = NodeChain(x=[1, 3, 10, 7])
     arguments = n.save(tmp_path, *normalised(n))
     assert main(arguments) == 0
     found = load(tmp_path / "model.bin").run_all(np.load(tmp_path / "data.npz")["x"])
@@ -143,5 +143,5 @@ def test_layer_normalisation(tmp_path: Path) -> None:
 
 
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
-    n = Network(x=[1, 3, 16, 16], depth=[1, 1, 16, 16], meta=[1, 5])
+    n = NodeChain(x=[1, 3, 16, 16], depth=[1, 1, 16, 16], meta=[1, 5])
     assert main(n.save(tmp_path, *several(n))) == 0

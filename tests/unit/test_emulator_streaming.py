@@ -79,77 +79,96 @@ def block_steps(kn, v, blocks, slices):
     return found
 
 
-def simulate_group(positions, blocks, times, streams):
-    """Run the processes of one row group until none can go on; each waits for events whose times others set."""
-    cost, mac, expand, feed = times
-    events = {}
-    work = 0
-    order = [(n, p) for n in range(len(blocks[0])) for p in range(len(positions))]
-    if not positions:
-        return 0, 0, 0, 0
+class RowGroup:
+    """The processes of one row group. Each yields the name of an event that it waits for, whose time another one sets,
+    and is sent that time.
 
-    def first_expansion():
+    `positions` and `blocks` are those of `needed_positions` and `block_steps`. `times`: cycles of an accumulator for
+    (position, output channel, basis), of the MAC rows for (position, item), and of expanding and feeding an item.
+    """
+
+    def __init__(self, positions, blocks, times, streams):
+        self.positions, self.blocks, self.streams = positions, blocks, streams
+        self.cost, self.mac, self.expand, self.feed = times
+        self.events = {}
+        self.work = 0
+        self.steps = len(blocks[0])
+        self.order = [(n, p) for n in range(self.steps) for p in range(len(positions))]
+
+    def first_expansion(self):
         """The registers of the first step of all blocks are filled before anything else."""
         fed = full = 0
-        for block, mine in enumerate(blocks):
-            fed += feed(mine[0], 0)
-            full = max(full, fed, fed - feed(mine[0], 0) + expand(mine[0]))
-            events["expanded", block, 0] = 0
+        for block, mine in enumerate(self.blocks):
+            before, fed = fed, fed + self.feed(mine[0], 0)
+            full = max(full, fed, before + self.expand(mine[0]))
+            self.events["expanded", block, 0] = 0
         return full
 
-    def bus():
+    def processes(self):
+        """All that work at the same time."""
+        yield from (self.bus(), self.feeder())
+        for block, mine in enumerate(self.blocks):
+            yield from (self.accumulator(block, z) for z in sorted({z for item in mine for z, _, _ in item}))
+            yield from (self.expander(block), self.mac_row(block))
+
+    def bus(self):
+        """Sends positions as long as every block has a place for them."""
         clock = 0
-        for number, (n, p) in enumerate(order):
-            if number >= streams.fifo_depth:
-                before = order[number - streams.fifo_depth]
-                for block, mine in enumerate(blocks):
+        for number, (n, p) in enumerate(self.order):
+            if number >= self.streams.fifo_depth:
+                before = self.order[number - self.streams.fifo_depth]
+                for block, mine in enumerate(self.blocks):
                     for z, _, _ in mine[before[0]]:
                         clock = max(clock, (yield ("released", block, z, *before)))
-            clock += streams.broadcast
-            events["sent", n, p] = clock
+            clock += self.streams.broadcast
+            self.events["sent", n, p] = clock
 
-    def feeder():
+    def feeder(self):
+        """Feeds coded coefficients to one block after the other."""
         clock = 0
-        for n in range(1, len(blocks[0])):
-            for block, mine in enumerate(blocks):
+        for n in range(1, self.steps):
+            for block, mine in enumerate(self.blocks):
                 if mine[n]:
                     clock = max(clock, (yield ("empty", block, n)))
-                    events["feeding", block, n] = clock
-                    clock += feed(mine[n], n)
-                    events["fed", block, n] = clock
-        events["idle"] = clock
+                    self.events["feeding", block, n] = clock
+                    clock += self.feed(mine[n], n)
+                    self.events["fed", block, n] = clock
+        self.events["idle"] = clock
 
-    def expander(block):
-        clock = 0
-        for n, item in enumerate(blocks[block]):
+    def expander(self, block):
+        """Expands what is fed, into a set of registers that is not in use any more."""
+        clock, mine = 0, self.blocks[block]
+        for n, item in enumerate(mine):
             if item and n:
-                for z, _, _ in blocks[block][n - 2] if n >= 2 else ():
-                    clock = max(clock, (yield ("released", block, z, n - 2, len(positions) - 1)))
-                events["empty", block, n] = clock
-                clock = (yield ("feeding", block, n)) + expand(item)
+                for z, _, _ in mine[n - 2] if n >= 2 else ():
+                    clock = max(clock, (yield ("released", block, z, n - 2, len(self.positions) - 1)))
+                self.events["empty", block, n] = clock
+                clock = (yield ("feeding", block, n)) + self.expand(item)
                 clock = max(clock, (yield ("fed", block, n)))
-                events["expanded", block, n] = clock
+                self.events["expanded", block, n] = clock
 
-    def accumulator(block, z):
-        nonlocal work
+    def accumulator(self, block, z):
+        """Adds for the output channels and bases of slice `z`."""
         clock = items = 0
-        for n, p in order:
-            item = blocks[block][n]
+        for n, p in self.order:
+            item = self.blocks[block][n]
             for slot, k, v in item:
                 if slot == z:
                     clock = max(clock, (yield ("sent", n, p)), (yield ("expanded", block, n)))
-                    if items >= streams.ic_depth:
-                        clock = max(clock, (yield ("taken", block, items - streams.ic_depth)))
-                    clock += cost(positions[p], k, v)
-                    work += cost(positions[p], k, v)
-                    events["released", block, z, n, p] = clock
+                    if items >= self.streams.ic_depth:
+                        clock = max(clock, (yield ("taken", block, items - self.streams.ic_depth)))
+                    cycles = self.cost(self.positions[p], k, v)
+                    clock += cycles
+                    self.work += cycles
+                    self.events["released", block, z, n, p] = clock
             items += bool(item)
 
-    def mac_row(block):
+    def mac_row(self, block):
+        """Multiplies items of one step one behind the other, whatever multipliers the one before leaves free."""
         clock = items = used = 0  # multipliers in use in the cycle that begins at `clock`
         before = 0
-        for n, p in order:
-            item = blocks[block][n]
+        for n, p in self.order:
+            item = self.blocks[block][n]
             if n != before and used:  # the rows start a step in a cycle of its own
                 clock, used = clock + 1, 0
             before = n
@@ -158,30 +177,33 @@ def simulate_group(positions, blocks, times, streams):
                     released = yield ("released", block, z, n, p)
                     if released > clock:
                         clock, used = released, 0
-                events["taken", block, items] = clock
-                for _ in range(mac(positions[p], item)):
+                self.events["taken", block, items] = clock
+                for _ in range(self.mac(self.positions[p], item)):
                     used += 1
-                    if used == streams.macs:
+                    if used == self.streams.macs:
                         clock, used = clock + 1, 0
                 items += 1
-        events["finished", block] = clock + bool(used)
+        self.events["finished", block] = clock + bool(used)
 
-    expansion = first_expansion()
-    processes = [bus(), feeder()]
-    for block, mine in enumerate(blocks):
-        processes += [accumulator(block, z) for z in sorted({z for item in mine for z, _, _ in item})]
-        processes += [expander(block), mac_row(block)]
-    waiting = [(process, next(process, None)) for process in processes]
+
+def simulate_group(positions, blocks, times, streams):
+    """Run the processes of one row group until none can go on: cycles of the first expansion, of all, until the next
+    instruction may expand, and of adding.
+    """
+    if not positions:
+        return 0, 0, 0, 0
+    group = RowGroup(positions, blocks, times, streams)
+    expansion, events = group.first_expansion(), group.events
+    waiting = [(process, next(process, None)) for process in group.processes()]
     while waiting:
         assert any(key is None or key in events for _, key in waiting), "deadlock"
         waiting = [
             (process, advance(process, events[key]) if key in events else key) for process, key in waiting if key
         ]
-    last = len(blocks[0]) - 1
     busy = [time for name, time in events.items() if name[0] == "expanded"]
-    busy += [time for (kind, *at), time in events.items() if kind == "released" and at[2] == last - 1]
+    busy += [time for (kind, *at), time in events.items() if kind == "released" and at[2] == group.steps - 2]
     cycles = max(events["finished", block] for block in range(len(blocks)))
-    return expansion, cycles, min(cycles, max(*busy, events["idle"])), work
+    return expansion, cycles, min(cycles, max(*busy, events["idle"])), group.work
 
 
 def advance(process, value):
