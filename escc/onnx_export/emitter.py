@@ -10,7 +10,7 @@ from xdsl.ir import Operation, SSAValue
 
 from dialects import esc, esc_products
 from dialects.locations import describe, node_names
-from escc.onnx_export.graph import Array, Graph
+from escc.onnx_export.graph import Array, ExportedGraph
 from escc.onnx_export.tables import recognise
 from isa.errors import UserError
 
@@ -35,7 +35,7 @@ class OnnxEmitter:
     """
 
     def __init__(self, reserved: Iterable[str]):
-        self.graph = Graph(reserved)
+        self.graph = ExportedGraph(reserved)
         self.values: dict[SSAValue, str] = {}
         self.forms: dict[str, str] = {}
 

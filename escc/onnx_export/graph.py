@@ -14,7 +14,7 @@ from dialects.esc_base import QType
 Array: TypeAlias = NDArray[Any]
 
 
-class Graph:
+class ExportedGraph:
     """Nodes and initializers. A tensor is called as the node that computes it, a constant as the node that reads it
     with what it is there.
     """

@@ -67,7 +67,7 @@ def top1(onnx_file: Path, x: np.ndarray, y: np.ndarray) -> float:
     return 100 * float((scores.argmax(1) == y).mean())
 
 
-class Accuracy:
+class AccuracyOf:
     """Measures top-1 of compiled models against onnxruntime."""
 
     def __init__(self, inputs: Callable[[str, str, int], Path], folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -94,19 +94,19 @@ class Accuracy:
 
 
 @pytest.fixture
-def accuracy(inputs: Callable[[str, str, int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Accuracy:
-    return Accuracy(inputs, tmp_path, capsys)
+def accuracy(inputs: Callable[[str, str, int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AccuracyOf:
+    return AccuracyOf(inputs, tmp_path, capsys)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CIFAR)
-def test_dense_accuracy_cifar(name: str, accuracy: Accuracy) -> None:
+def test_dense_accuracy_cifar(name: str, accuracy: AccuracyOf) -> None:
     assert accuracy.loss(name, ["--scheme", "dense"], 256, 1017) <= 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGENET)
-def test_dense_accuracy_imagenet(name: str, accuracy: Accuracy) -> None:
+def test_dense_accuracy_imagenet(name: str, accuracy: AccuracyOf) -> None:
     assert accuracy.loss(name, ["--scheme", "dense"], 160, 128) <= 2
 
 
@@ -137,6 +137,6 @@ def test_exported_model_is_as_accurate_in_onnxruntime(
         ("auto --rate 0.5", 1.0, 17),
     ],
 )
-def test_decomposed_accuracy(accuracy: Accuracy, scheme: str, points: float, ratio: float) -> None:
+def test_decomposed_accuracy(accuracy: AccuracyOf, scheme: str, points: float, ratio: float) -> None:
     assert accuracy.loss("resnet20_cifar10", ["--scheme", *scheme.split()], 2048, 1017) <= points
     assert accuracy.compression >= ratio

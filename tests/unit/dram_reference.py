@@ -13,7 +13,7 @@ from typing import NamedTuple
 from isa.target import Dram
 
 
-class Request(NamedTuple):
+class DramRequest(NamedTuple):
     """A burst: the clock of its arrival, its address, and whether it writes."""
 
     arrival: int
@@ -42,7 +42,7 @@ class Reference:
     """Runs requests, which are sorted by arrival, until all are served. `ends`: clock after the data of each."""
 
     d: Dram
-    requests: list[Request]
+    requests: list[DramRequest]
     ends: list[int] = field(default_factory=list)
     served: list[int] = field(default_factory=list)  # in the order of their column commands
     commands: list[tuple[int, str, int]] = field(default_factory=list)  # clock, name, bank

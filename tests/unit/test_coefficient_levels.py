@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_onnx_pairs import Shape, pair_module
+from test_onnx_pairs import PairShape, pair_module
 from xdsl.utils.exceptions import VerifyException
 
 from dialects.blob import DenseAttr
@@ -75,7 +75,7 @@ def test_sums_beyond_float32_are_exact() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_operations_know_their_level_and_their_bounds(level: int) -> None:
-    module, _ = pair_module(Shape(9, 4, 4, 3, 5, (3, 3), level=level))
+    module, _ = pair_module(PairShape(9, 4, 4, 3, 5, (3, 3), level=level))
     first = next(op for op in module.walk() if isinstance(op, CoeffCombineOp))
     second = next(op for op in module.walk() if isinstance(op, BasisConv2dOp))
     assert first.level == second.coefficient_level == level

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dram_reference import Reference, Request
+from dram_reference import DramRequest, Reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_emulator_timing import measure, scaled, tiled_program, time_of
@@ -50,7 +50,7 @@ def serve(requests, target=ESC1):
 
 
 def sequential(n, write=False, start=0):
-    return [Request(start + 8 * i, 64 * i, write) for i in range(n)]
+    return [DramRequest(start + 8 * i, 64 * i, write) for i in range(n)]
 
 
 def mixed(seed, pieces, size, arena=1 << 22, shares=(0.5, 0.5), pace=1.15):
@@ -60,7 +60,7 @@ def mixed(seed, pieces, size, arena=1 << 22, shares=(0.5, 0.5), pace=1.15):
     for _ in range(pieces):
         base, write = int(rng.integers(arena // size)) * size, bool(rng.random() < shares[1])
         for offset in range(0, size, 64):
-            found.append(Request(int(time), base + offset, write))
+            found.append(DramRequest(int(time), base + offset, write))
             time += 8 * pace
     return found
 
@@ -122,7 +122,7 @@ def test_every_burst_ends_in_the_same_clock(parameters, traffic, pause):
     requests, time = [], 0
     for n, (gap, burst, write) in enumerate(traffic):
         time += gap + (pause if n == len(traffic) // 2 else 0)
-        requests.append(Request(time, 64 * burst, write))
+        requests.append(DramRequest(time, 64 * burst, write))
     _, reference, _, ends, order, state = both(requests, target)
     assert order == reference.served
     assert ends == reference.ends
@@ -159,7 +159,9 @@ def runs():
 def test_recorded_traffic_within_ten_percent(runs):
     for _, statistics in runs:
         bursts = np.sort(statistics.timeline.bursts, order="arrival", kind="stable")
-        requests = [Request(int(b["arrival"]), int(b["address"]), bool(b["source"] == Requester.STORE)) for b in bursts]
+        requests = [
+            DramRequest(int(b["arrival"]), int(b["address"]), bool(b["source"] == Requester.STORE)) for b in bursts
+        ]
         total, _, mine, *_ = both(requests)
         assert near(mine, total, 0.1)
         assert mine == bursts["end"].max()

@@ -102,7 +102,7 @@ def normalising(torch: Any) -> Any:
     """A block of the ConvNeXt kind: normalised over channels, which stand last between two transposes."""
     nn = torch.nn
 
-    class Block(nn.Module):
+    class ChannelsLastBlock(nn.Module):
         def __init__(self, channels: int) -> None:
             super().__init__()
             self.spread = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
@@ -117,7 +117,9 @@ def normalising(torch: Any) -> Any:
     class Normalising(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.blocks = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), Block(16), Block(16), nn.AdaptiveAvgPool2d(1))
+            self.blocks = nn.Sequential(
+                nn.Conv2d(3, 16, 4, stride=4), ChannelsLastBlock(16), ChannelsLastBlock(16), nn.AdaptiveAvgPool2d(1)
+            )
             self.norm = nn.LayerNorm(16)
             self.head = nn.Linear(16, 10)
 

@@ -23,7 +23,7 @@ from isa.errors import UserError
 SHAPE = [1, 4, 10, 10]
 
 
-class Samples(quantization.CalibrationDataReader):
+class RandomSamples(quantization.CalibrationDataReader):
     """Some inputs, one by one."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def quantised(path: Path, per_channel: bool, signed: bool) -> onnx.ModelProto:
         quantization.quantize_static(
             path / "float.onnx",
             path / "int.onnx",
-            Samples(),
+            RandomSamples(),
             quant_format=quantization.QuantFormat.QOperator,
             per_channel=per_channel,
             activation_type=kind,

@@ -65,7 +65,7 @@ def test_settings_of_another_number_of_layers_are_refused(calibration: str) -> N
         compress(network(), calibration, layers=("dense", "dense"))
 
 
-class Recorder(Database):
+class WatchedDatabase(Database):
     """Keeps the layers that it is asked about."""
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> None:
@@ -76,7 +76,7 @@ class Recorder(Database):
 @pytest.mark.parametrize("scheme", ["auto", "gs", "circulant", "kmeans"])
 def test_rows_are_about_what_their_settings_give(calibration: str, scheme: str) -> None:
     target = load_target("esc1")
-    database = Recorder(scheme, Rates((0.1, 1.0)), target)
+    database = WatchedDatabase(scheme, Rates((0.1, 1.0)), target)
     module = network()
     DecomposeConvPass(scheme=scheme, calibration=calibration).visit(Context(), module, database)
     assert sum(isinstance(op, esc.Conv2dOp) for op in module.walk()) == 5
