@@ -52,7 +52,7 @@ def idle_at_ends(layers: Sequence[Layer], timeline: Timeline) -> list[Idle]:
 
 def causes(idle: Sequence[Idle], timeline: Timeline) -> dict[str, int]:
     """What the blocks wait for in these cycles."""
-    found = dict.fromkeys(STALLS, 0)
+    found: dict[str, int] = dict.fromkeys(STALLS, 0)
     for cause, (starts, ends) in stall_spans(timeline).items():
         for each in idle:
             inside = np.minimum(ends, each.end) - np.maximum(starts, each.first)

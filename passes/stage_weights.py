@@ -21,7 +21,8 @@ class StageWeightsPass(ModulePass):
     A load of weights then takes its bytes from ACT. Which loads do so is decided by estimated times, from the gaps of
     the load engine, the waits of the blocks and the bytes of ACT that no layer in between uses. What fetches them
     belongs to the layer in which it stands. Where the load engine waits for a scratchpad, later loads of weights of the
-    same layer go first. Without this pass the program is the same, slower.
+    same layer go first. A program that gains less than the estimate may err, 1 %, stays as it is. Without this pass the
+    program is the same, slower.
     """
 
     name = "stage-weights"

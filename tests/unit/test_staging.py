@@ -152,6 +152,15 @@ def test_a_program_that_never_waits_for_dram_stays_as_it_is(monkeypatch: pytest.
     assert staged(program, ESC1) is program
 
 
+def test_a_program_that_gains_less_than_the_estimate_may_err_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = network()
+    gain = 1 - estimate(staged(program, ESC1).instructions, ESC1).total / estimate(program.instructions, ESC1).total
+    monkeypatch.setattr(staging, "_LEAST_GAIN", 1.01 * gain)
+    assert staged(program, ESC1) is program
+    monkeypatch.setattr(staging, "_LEAST_GAIN", 0.99 * gain)
+    assert staged(program, ESC1) is not program
+
+
 def test_full_act_leaves_weights_in_dram() -> None:
     small = replace(ESC1, scratchpad=replace(ESC1.scratchpad, act=16384))
     assert all(x.spec.mnemonic != "load.bytes" for x in staged(network(), small).instructions)
