@@ -24,6 +24,8 @@ from isa.errors import UserError
 from isa.files import write_atomic
 from isa.hosted import HostPort
 from isa.program import Port, Program
+from isa.scalars import plain_number
+from isa.text import shown
 
 Inputs: TypeAlias = "ArrayLike | Mapping[str, ArrayLike]"
 """Floats [N, C, H, W] for the only input of a model, or an array for each of its inputs by name."""
@@ -145,13 +147,16 @@ class Model:
         port = wanted(self.inputs[0])
         images = as_array(x, f"input '{port.name}'")
         images = images[None] if images.shape == port.shape else images
+        if images.shape[1:] != port.shape or not images.ndim:
+            raise UserError(f"input '{port.name}' is {shown(images)}; requires {port.wanted}")
         labels = as_array(y, "y")
         if labels.dtype.kind not in "iu" or labels.shape not in ((len(images),), (len(images), 1)) or not len(images):
             found = f"{labels.dtype}[{','.join(map(str, labels.shape))}]"
             raise UserError(f"y is {found}; requires integers [{len(images)}], one for each of one or more images")
         labels = checked_labels(labels.reshape(-1), count)
-        if jobs is not None and jobs < 1:
-            raise UserError(f"jobs is {jobs}; requires at least 1")
+        wanted_jobs = plain_number(jobs)
+        if wanted_jobs is not None and (type(wanted_jobs) is not int or wanted_jobs < 1):
+            raise UserError(f"jobs is {shown(jobs)}; requires an integer of at least 1")
         threads = min(jobs or os.cpu_count() or 1, len(images))
         step = BLOCKS_IN_MEMORY * threads * batch_size(self.program)
         blocks = ((images[n : n + step], labels[n : n + step]) for n in range(0, len(images), step))

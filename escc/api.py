@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from emulator.display import SourceText
 from emulator.model import Model
 from emulator.model import load as load_model
-from escc.arguments import LIMITS, check_images, check_kinds, check_numbers, shown
+from escc.arguments import LIMITS, check_images, check_kinds, check_numbers
 from escc.errors import user_errors
 from isa.errors import UserError
 from isa.files import write_atomic
 from isa.scalars import plain_number
 from isa.target import Target, load_target, parse_target
+from isa.text import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,8 @@ class Compiled(Model):
         """
         from escc import driver
 
+        if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(f"kind is {shown(kind)}; requires the name of a level, or asm")
         if kind == "asm":
             return SourceText(cast(str, driver.encode(self.program, kind)))
         return SourceText(cast(str, driver.result_of(self._level(kind), None, kind)))
@@ -133,7 +136,7 @@ class Compiled(Model):
         from passes.pipelines import LEVELS
 
         if level not in LEVELS:
-            raise UserError(f"there is no '{level}' to read; requires one of {', '.join((*LEVELS, 'asm'))}")
+            raise UserError(f"there is no {level!r} to read; requires one of {', '.join((*LEVELS, 'asm'))}")
         if level not in self._levels:
             known = ", ".join((*self._levels, "asm"))
             raise UserError(f"{self.name}: holds no IR of level {level}; found {known}", "compile the original model")

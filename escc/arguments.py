@@ -10,7 +10,7 @@ from typing import Any, cast
 from isa.errors import UserError
 from isa.scalars import plain_number
 from isa.target import Target
-from isa.text import clipped
+from isa.text import shown
 
 _LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
 """Least values of what is an integer; all other numbers are at least 0."""
@@ -20,16 +20,6 @@ _LARGEST = (1 << 31) - 1
 """What every library that is handed an integer takes."""
 _MOST_BYTES = 1 << 50
 _RANGES = ("mse", "minmax", "percentile")
-_MOST_SHOWN = 80
-"""Characters of a value that does not fit."""
-
-
-def shown(value: object) -> str:
-    """A value that does not fit, on one line and not too long for one: of an array, its type and shape."""
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is not None and dtype is not None:
-        return f"{type(value).__name__} of {dtype}{list(shape)}"
-    return clipped(" ".join(repr(value).split()), _MOST_SHOWN)
 
 
 def check_numbers(given: Mapping[str, object]) -> dict[str, Any]:

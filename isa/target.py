@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from isa.errors import UserError
 from isa.levels import LEVELS
 from isa.scalars import plain_number
-from isa.text import printable
+from isa.text import printable, shown
 
 ISA_VERSION = 5
 
@@ -251,6 +252,8 @@ class Target:
 
     def __init__(self, base: str | Path | Target = "esc1", /, **changes: object):
         given = changes
+        if not isinstance(base, str | PathLike | Target):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TargetError(f"base is {shown(base)}; requires a name, a file or a Target")
         if set(given) != set(_declared(Target)) or any(isinstance(value, Mapping) for value in given.values()):
             origin = base if isinstance(base, Target) else load_target(str(base))
             plain = {name: _plain(value) for name, value in changes.items()}
@@ -313,8 +316,7 @@ def _build(
 def _scalar(kind: type[Any], parameter: Parameter | None, value: Any, what: str) -> Any:
     """A number or text as it is declared. Raises `TargetError`; `what` begins the message."""
     value = plain_number(value)
-    found = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "an integer of more than 64 bits"
-    found = found if len(found) < 80 else f"{found[:77]}..."
+    found = shown(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "an integer of more than 64 bits"
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
         value = float(value)
     if not isinstance(value, kind) or isinstance(value, bool):
@@ -441,6 +443,10 @@ def _locate(name_or_file: str) -> Path:
     if name_or_file in builtin:
         return builtin[name_or_file]
     path = Path(name_or_file)
+    try:
+        path.exists()
+    except OSError as e:  # such as a name that is too long
+        raise UnknownTargetError(f"unknown target {shown(name_or_file)}: {e.strerror or e}") from e
     if path.exists() and not path.is_file() and not path.is_dir():  # every pass reads it: a pipe ends with the first
         raise TargetError(f"{path}: no regular file; a target must be one")
     if path.suffix == ".toml" or path.exists():

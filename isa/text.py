@@ -46,6 +46,18 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else "..." + text[len(text) - max(0, most - 3) :]
 
 
+_MOST_SHOWN = 80
+"""Characters of a value that does not fit."""
+
+
+def shown(value: object) -> str:
+    """A value that does not fit, on one line and not too long for one: of an array, its type and shape."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and dtype is not None:
+        return f"{type(value).__name__} of {dtype}{list(shape)}"
+    return clipped(" ".join(repr(value).split()), _MOST_SHOWN)
+
+
 _PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
 

@@ -295,6 +295,9 @@ def test_numbers_of_numpy_are_taken_for_those_of_python(small: escc.Compiled) ->
         (lambda: escc.Target(array={"bloks": 1}), "target: unknown parameter 'array.bloks'"),
         (lambda: escc.Target(dram={"tREFI": 1}), "target: 'dram.tREFI' must exceed dram.tRFCab"),
         (lambda: escc.Target("esc7"), "unknown target 'esc7'"),
+        (lambda: escc.Target("x" * 999), "unknown target 'xxx.*: File name too long"),
+        (lambda: escc.Target(cast(Any, X)), r"base is ndarray of float32\[24, 3, 8, 8\]; requires a name"),
+        (lambda: escc.Target(array={"blocks": X}), "'array.blocks' must be of type int, found ndarray of float32"),
         (lambda: escc.compile("no.onnx", X), "no.onnx: No such file or directory"),
         (lambda: escc.compile(SMALL, "no.npz"), "no.npz: No such file or directory"),
         (lambda: escc.compile(SMALL, X[:, :2]), r"calibration: array 'x' is float32\[24,2,8,8\]; input 'x' requires"),
@@ -374,6 +377,10 @@ def test_inputs_that_do_not_fit_are_refused(small: escc.Compiled) -> None:
         r"y is float64\[24\]; requires integers \[24\]": lambda: small.accuracy(X, Y / 2),
         r"1 of 24 labels are outside \[0, 10\)": lambda: small.accuracy(X, np.where(np.arange(24) == 5, 10, Y)),
         "jobs is 0": lambda: small.accuracy(X, Y, jobs=0),
+        "jobs is ndarray of float32": lambda: small.accuracy(X, Y, jobs=cast(Any, X)),
+        "jobs is 1.5; requires an integer": lambda: small.accuracy(X, Y, jobs=cast(Any, 1.5)),
+        r"input 'x' is ndarray of int64\[\]; requires \[N,3,8,8\]": lambda: small.accuracy(3, Y),
+        "kind is ndarray of float32": lambda: small.ir(cast(Any, X)),
         "requires a file name ending in .json or .html": lambda: small.report("report.txt"),
         "there is no 'llvm' to read": lambda: small.ir("llvm"),  # pyright: ignore[reportArgumentType]
     }
