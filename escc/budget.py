@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,15 +25,19 @@ from isa.elementary import exp2, log2
 from isa.errors import UserError
 from isa.target import load_target
 from passes.analysis.progress import listening
-from passes.decomposition.setting import DENSE
+from passes.decompose_conv import DecomposeConvPass
+from passes.decomposition.answers import Answers
+from passes.decomposition.scheme import Scheme
+from passes.decomposition.setting import DENSE, InTurn
 
 if TYPE_CHECKING:
     from xdsl.context import Context
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.passes import ModulePass
+    from xdsl.utils.arg_spec import ArgSpec
 
     from isa.program import Program
-    from passes.decompose_conv import DecomposeConvPass
+    from isa.target import Target
 
 Kind = Literal["drop", "bytes", "cycles", "energy"]
 
@@ -185,9 +189,31 @@ def totals_of(program: Program) -> Mapping[str, Any]:
     return result.statistics.data["totals"]
 
 
+@dataclass(frozen=True)
+class _Remembering(DecomposeConvPass):
+    """The pass with the answers of its earlier runs on the same network. As text it is that pass."""
+
+    answers: Answers = field(default_factory=Answers)
+
+    @classmethod
+    def of(cls, step: DecomposeConvPass) -> DecomposeConvPass:
+        """The same pass, with no answers yet."""
+        return cls(**{option.name: getattr(step, option.name) for option in fields(DecomposeConvPass)})
+
+    def in_turn(self, target: Target) -> Scheme:
+        return InTurn(self.layers, target, self.answers)
+
+    def spec(self, *, include_default: bool = False) -> ArgSpec:
+        plain = {option.name: getattr(self, option.name) for option in fields(DecomposeConvPass)}
+        return DecomposeConvPass(**plain).spec(include_default=include_default)
+
+
 @dataclass
 class BudgetSearch:
     """Keeps budgets of one network: `before` and `after` are the passes around `decompose`.
+
+    A choice is compiled several times, and layers of two choices may be the same. So the pass that is found keeps the
+    forms of the layers, and gives them again where it is asked for the same on the same data.
 
     `announce` is told a line about each choice that is compiled, `begin` what is begun.
     """
@@ -199,6 +225,9 @@ class BudgetSearch:
     announce: Callable[[str], None]
     begin: Callable[[str], None] = lambda text: None
     _begun: int = 0
+
+    def __post_init__(self) -> None:
+        self.decompose = _Remembering.of(self.decompose)
 
     def run(self, module: ModuleOp, budget: Budget) -> DecomposeConvPass:
         """The pass with the settings that keep the budget; the module stays as it is. Raises UserError if none do."""

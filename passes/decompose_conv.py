@@ -288,7 +288,7 @@ class DecomposeConvPass(ModulePass):
         if wrong:
             raise UserError(wrong)
         target = load_target(self.target)
-        scheme = InTurn(self.layers, target) if self.layers else load_scheme(self.scheme)
+        scheme = self.in_turn(target) if self.layers else load_scheme(self.scheme)
         _ = own_options(self.scheme, load_scheme(self.scheme), self.options, target)
         if self.has_nothing_to_do(op):
             return
@@ -307,6 +307,10 @@ class DecomposeConvPass(ModulePass):
             )
         if walk.causes:
             raise UserError(tuple(dict.fromkeys(walk.causes)), next((n for n in walk.notes if n), ""))
+
+    def in_turn(self, target: Target) -> Scheme:
+        """The scheme that asks each layer for what `layers` says. Raises UserError if a setting is wrong."""
+        return InTurn(self.layers, target)
 
     def visit(self, ctx: Context, op: builtin.ModuleOp, scheme: Scheme) -> Visit:
         """Ask a scheme for each layer of a quantised module in order, and give the layers the forms that it answers.

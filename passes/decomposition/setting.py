@@ -9,6 +9,7 @@ from typing import Any
 
 from isa.errors import UserError
 from isa.target import Target
+from passes.decomposition.answers import Answers
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, load_scheme, own_options
 from passes.decomposition.weight_form import WeightForm
 
@@ -70,18 +71,20 @@ class Setting:
 
 
 class InTurn:
-    """A scheme that asks for each layer what its setting says, in the order of the layers.
+    """A scheme that asks for each layer what its setting says, in the order of the layers, unless the answer is known.
 
     Raises UserError if a setting is wrong, and IndexError if there are more layers than settings.
     """
 
-    def __init__(self, texts: Sequence[str], target: Target):
+    def __init__(self, texts: Sequence[str], target: Target, answers: Answers | None = None):
+        self._answers = Answers() if answers is None else answers
         self._settings = [Setting.of(text) for text in texts]
         self._next = 0
         schemes = [setting.resolved(SchemeOptions(), target)[0] for setting in self._settings]
         self.on_live_channels = any(getattr(scheme, "on_live_channels", False) for scheme in schemes)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
-        scheme, asked = self._settings[self._next].resolved(options, layer.target)
+        setting = self._settings[self._next]
         self._next += 1
-        return scheme(layer, asked)
+        scheme, asked = setting.resolved(options, layer.target)
+        return self._answers.ask(setting.scheme, scheme, layer, asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +18,9 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
 from escc.accuracy import AccuracyCheck, Drop
-from escc.budget import Budget, BudgetSearch, Trial, nearest_of, try_drops, try_sizes
+from escc.budget import Budget, BudgetSearch, Kind, Trial, nearest_of, try_drops, try_sizes
 from escc.cli.compile import main
+from escc.compress import schemes
 from escc.compress.allocation import Frontier, frontier
 from escc.driver import encode, load, run_passes, to_program
 from escc.irtext import make_context, parse_module
@@ -27,7 +29,7 @@ from isa.arrays import Arrays
 from isa.container import read_elf
 from isa.errors import UserError
 from passes.decompose_conv import DecomposeConvPass
-from passes.pipelines import PipelineOptions, build
+from passes.pipelines import PipelineOptions, build, to_text
 
 TWO_INPUTS = """
 func.func @main(%a: tensor<1x3x2x2xf32>, %b: tensor<1x3x2x2xf32>) -> tensor<1x3x2x2xf32>
@@ -284,6 +286,41 @@ def test_images_in_memory_compile_as_those_of_a_file(network: Path, samples: int
     run_passes(context, module, [found if p is step else p for p in passes])
     binary = encode(to_program(module), "bin")
     assert binary == compiled(network, "--max-drop", "6", "--samples", str(samples))
+
+
+@pytest.mark.parametrize("kind, limit", [("bytes", 1500.0), ("drop", 6.0)])
+def test_the_choice_that_is_kept_is_not_fitted_again(
+    network: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: float
+) -> None:
+    """The last compilation gets the forms of the trial. They are those of the same settings asked for anew."""
+    fits: list[int] = []
+    fit = schemes.decompose_priced
+
+    def counted(*args: Any, **options: Any) -> Any:
+        fits.append(1)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(schemes, "decompose_priced", counted)
+    context = make_context()
+    module = load(context, str(network / "m.onnx"))
+    passes = build(ESCC_UNIVERSE.all_passes, PipelineOptions(calibration=str(network / "labelled.npz"), samples=64))
+    at = next(i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass))
+    step = passes[at]
+    assert isinstance(step, DecomposeConvPass)
+    found = BudgetSearch(context, passes[:at], step, passes[at + 1 :], lambda text: None).run(
+        module, Budget(kind, limit)
+    )
+    assert any(text.startswith("escalate:") for text in found.layers)
+    anew = replace(step, layers=found.layers)
+    assert to_text([found]) == to_text([anew])
+    binaries: list[bytes | str] = []
+    for used in (found, anew):
+        fits.clear()
+        compiled_module = module.clone()
+        run_passes(context, compiled_module, [used if p is step else p for p in passes])
+        binaries.append(encode(to_program(compiled_module), "bin"))
+        assert bool(fits) == (used is anew)
+    assert binaries[0] == binaries[1]
 
 
 @pytest.mark.parametrize(
