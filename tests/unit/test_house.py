@@ -133,6 +133,19 @@ def test_general_code_of_machine_and_reports_names_no_instruction(mnemonic: str)
     assert not [str(path) for path in general if named.search((ROOT / path).read_text(encoding="utf-8"))]
 
 
+def test_two_instructions_that_came_late_meet_in_no_file() -> None:
+    """Whoever adds one like `load.vq` and whoever adds one like `conv.gather` edit different files of the rooms."""
+    named = {
+        mnemonic: {
+            str(path)
+            for path in TREES
+            if re.search(rf"\b{mnemonic.replace('.', '[._]')}\b", (ROOT / path).read_text(encoding="utf-8"))
+        }
+        for mnemonic in ("load.vq", "conv.gather")
+    }
+    assert all(named.values()) and not named["load.vq"] & named["conv.gather"]
+
+
 def test_the_changelog_begins_with_the_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     versions = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
