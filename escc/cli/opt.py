@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             _check_names(self.args.input_file, self.args.output_file)
             if self.args.input_file == "-":
                 self.args.input_file = None
-            names.append(self.args.input_file or "-")
+            names.extend(filter(None, (self.args.input_file or "-", self.args.output_file)))
             _check_passes(self.available_passes, self.args.passes)
             super().setup_pipeline()
             _note_files(files, self.args.input_file, self.args.output_file)

@@ -176,6 +176,34 @@ def test_an_output_that_cannot_be_written(
     assert cause.startswith(f"{first}/o{suffix}: cannot write: ")
 
 
+@pytest.mark.parametrize("kind", FAULTS)
+def test_ir_text_that_is_none(kind: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(kind, f"{NAME}.mlir")
+    (cause,) = refused(opt.main, [f"{NAME}.mlir", "-o", "out"], folder, capsys)
+    assert cause.startswith("bad 'name'")
+    refused(opt.main, [NAME, "-o", "out"], folder, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["-o", "no/such/out"], "no/such/out: cannot write: directory 'no/such' does not exist"),
+        (["-o", "m.mlir"], "argument -o/--output-file: 'm.mlir' is the same file as input_file"),
+        (["-p", "no-such-pass"], "pass pipeline: no pass 'no-such-pass'"),
+        (["-p", "quantize{seed=x}"], "pass pipeline: 'quantize'"),
+        (["-p", "quantize{"], "pass pipeline: column"),
+        (["--frontend", "c"], "argument -f/--frontend: invalid choice: 'c'"),
+        (["-t", "abacus"], "argument -t/--target: invalid choice: 'abacus'"),
+        (["--no-such-option"], "unrecognized arguments: --no-such-option"),
+    ],
+)
+def test_what_is_wrong_with_the_options_of_esc_opt(
+    arguments: list[str], why: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cause,) = refused(opt.main, ["m.mlir", *arguments], folder, capsys)
+    assert cause.startswith(why)
+
+
 def test_nothing_heavy_is_loaded_for_a_file_that_is_missing(folder: Path) -> None:
     """What torch and ONNX take to load is more than the answer is worth."""
     for command, line in (
