@@ -70,7 +70,7 @@ QUANTIZE = ScalarFunction(
     dict.fromkeys(("scale", "zero_point", "low", "high"), 0.0),
 )
 _UNARY: Mapping[str, ScalarFunction] = {f.name: f for f in (*SCALAR_FUNCTIONS, *MORE_FUNCTIONS, QUANTIZE)}
-_CHANGES_SIGN = ("Log", "Neg")
+_CHANGES_SIGN = ("Cos", "Log", "Neg", "Sin", "Tan")
 """Functions that are below 0 for some numbers above it."""
 
 

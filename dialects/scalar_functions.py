@@ -110,6 +110,32 @@ def _reciprocal(x: Array) -> Array:
     return 1 / x
 
 
+def _acos(x: Array) -> Array:
+    return math.pi / 2 - elementary.asin(x)
+
+
+def _acosh(x: Array) -> Array:
+    return elementary.log(x + np.sqrt((x - 1) * (x + 1)))
+
+
+def _sinh(x: Array) -> Array:
+    e = elementary.expm1(np.abs(x))
+    return np.copysign((e + e / (1 + e)) / 2, x)
+
+
+def _cosh(x: Array) -> Array:
+    e = elementary.exp(np.abs(x))
+    return (e + 1 / e) / 2
+
+
+def _tan(x: Array) -> Array:
+    return elementary.sin(x) / elementary.cos(x)
+
+
+def _softsign(x: Array) -> Array:
+    return x / (1 + np.abs(x))
+
+
 # Parameters of tables -------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +203,18 @@ SCALAR_FUNCTIONS = (RELU, SIGMOID, TANH, HARD_SWISH, CLIP, LEAKY_RELU, ELU, HARD
 """Ours, in the order in which a table is compared with them: simple ones first."""
 
 MORE_FUNCTIONS = (
+    ScalarFunction("Acos", _acos, "torch:acos", non_negative=True),
+    ScalarFunction("Acosh", _acosh, "torch:acosh", non_negative=True),
+    ScalarFunction("Asin", elementary.asin, "torch:asin"),
+    ScalarFunction("Asinh", elementary.asinh, "torch:asinh"),
+    ScalarFunction("Atan", elementary.atan, "torch:atan"),
+    ScalarFunction("Atanh", elementary.atanh, "torch:atanh"),
+    ScalarFunction("Cos", elementary.cos, "torch:cos"),
+    ScalarFunction("Cosh", _cosh, "torch:cosh", non_negative=True),
+    ScalarFunction("Sin", elementary.sin, "torch:sin"),
+    ScalarFunction("Sinh", _sinh, "torch:sinh"),
+    ScalarFunction("Softsign", _softsign, "torch.nn.functional:softsign"),
+    ScalarFunction("Tan", _tan, "torch:tan"),
     ScalarFunction("Abs", np.abs, "torch:abs", non_negative=True),
     ScalarFunction("Ceil", np.ceil, "torch:ceil"),
     ScalarFunction("Celu", _celu, f"{_TORCH}:celu", {"alpha": 1.0}),

@@ -28,7 +28,10 @@ def float_inputs(node: Node) -> str | None:
     return None
 
 
-_REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare")
+_REDUCTIONS = (
+    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare"),
+)
 _AXES_INPUT = {"Slice": 3, "Pad": 3, "Squeeze": 1, **dict.fromkeys(_REDUCTIONS, 1)}
 
 
@@ -101,14 +104,6 @@ def parameters_are_constant(node: Node) -> str | None:
     return weights_are_constant(node)
 
 
-def has_no_dilation(node: Node) -> str | None:
-    """Dilations are 1"""
-    dilations = node.ints("dilations")
-    if any(d != 1 for d in dilations):
-        return f"dilations={text(dilations)} unsupported; requires {text([1] * len(dilations))}"
-    return None
-
-
 def conv_groups_match(node: Node) -> str | None:
     """group x weight channels = input channels, and group divides the output channels"""
     x, w, group = node.shape(0), node.shape(1), int(node.attr("group", 1))
@@ -153,8 +148,11 @@ def windows_are_two_dimensional(node: Node) -> str | None:
 
 
 def pads_are_below_the_kernel(node: Node) -> str | None:
-    """Pads are smaller than the window"""
-    kernel, pads = node.ints("kernel_shape"), node.ints("pads")
+    """Pads are smaller than the window with its gaps"""
+    kernel, pads, dilations = node.ints("kernel_shape"), node.ints("pads"), node.ints("dilations", (1, 1))
+    if len(kernel) != len(dilations):
+        return None
+    kernel = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
     if len(kernel) == 2 and len(pads) == 4 and any(p >= k for p, k in zip(pads, (*kernel, *kernel), strict=True)):
         return f"pads={text(pads)} of a window of {text(kernel)}; requires smaller pads"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from typing import cast
@@ -18,6 +19,7 @@ from dialects.onnx_elementwise import ScalarOp
 from dialects.onnx_shapes import same_pads
 from escc import onnx_import
 from escc.onnx_import import constraints as c
+from escc.onnx_import.dilated_pools import PoolAxis, dilated_pool
 from escc.onnx_import.emitting import Convert, Emitter, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.limits import check_windows
@@ -78,6 +80,11 @@ def _sum(e: Emitter, n: Node) -> SSAValue:
     return total if len(n.inputs) > 1 else e.emit(n, onnx.IdentityOp(total))
 
 
+def _mean(e: Emitter, n: Node) -> SSAValue:
+    total = _sum(e, replace(n, name=f"{n.name}/sum"))
+    return e.emit(n, onnx.MulOp(total, e.constant(n, np.asarray(1 / len(n.inputs), np.float32))))
+
+
 def _clip(e: Emitter, n: Node) -> SSAValue:
     low, high = n.parameter("min", 1), n.parameter("max", 2)
     bounds = (-math.inf if low is None else float(low.item()), math.inf if high is None else float(high.item()))
@@ -121,13 +128,28 @@ def _matmul(e: Emitter, n: Node) -> SSAValue:
     return e.emit(n, onnx.MatMulOp(e.operand(n, 0), e.operand(n, 1)))
 
 
+def _pool_axes(node: Node) -> list[PoolAxis] | None:
+    """Rows and columns of a pool whose windows have gaps; None where they have none."""
+    kernel, dilations, shape = node.ints("kernel_shape"), node.ints("dilations", (1, 1)), node.shape()
+    if shape is None or all(d == 1 or k == 1 for k, d in zip(kernel, dilations, strict=True)):
+        return None
+    spread = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    strides, pads = _geometry(node, spread)
+    sides = zip(shape[2:], kernel, dilations, strides, zip(pads[:2], pads[2:], strict=True), strict=True)
+    return [PoolAxis(*side, node.flag("ceil_mode")) for side in sides]
+
+
 def _max_pool(e: Emitter, n: Node) -> SSAValue:
+    if axes := _pool_axes(n):
+        return dilated_pool(e, n, axes, mean=False)
     kernel = n.ints("kernel_shape")
     strides, pads = _geometry(n, kernel)
     return e.emit(n, onnx_pools.MaxPoolOp(e.operand(n, 0), kernel, strides, pads, n.flag("ceil_mode")))
 
 
 def _average_pool(e: Emitter, n: Node) -> SSAValue:
+    if axes := _pool_axes(n):
+        return dilated_pool(e, n, axes, mean=True, include_pad=n.flag("count_include_pad"))
     kernel = n.ints("kernel_shape")
     strides, pads = _geometry(n, kernel)
     flags = (n.flag("ceil_mode"), n.flag("count_include_pad"))
@@ -256,7 +278,7 @@ def _dequantize(e: Emitter, n: Node) -> SSAValue:
 _ELEMENTWISE = (c.float_inputs,)
 _ARITHMETIC = (c.float_inputs, c.operand_is_per_channel)
 _WINDOW = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit)
-_POOL = (*_WINDOW, c.has_no_dilation, c.pads_are_below_the_kernel)
+_POOL = (*_WINDOW, c.pads_are_below_the_kernel)
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
 
@@ -282,6 +304,7 @@ OPERATORS: Mapping[str, Operator] = {
     "LogSoftmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
     "MaxPool": Operator(_max_pool, (*_POOL, c.pool_has_no_indices)),
+    "Mean": Operator(_mean, (c.float_inputs, c.constants_are_per_channel)),
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
     "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pads_fit)),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
@@ -295,7 +318,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "Squeeze": Operator(_squeeze, _CONSTANT_PARAMETERS),
     "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC),
-    "Sum": Operator(_sum, (c.float_inputs, c.operands_have_one_shape)),
+    "Sum": Operator(_sum, (c.float_inputs, c.constants_are_per_channel)),
     "Tanh": scalar(onnx.TanhOp),
     "Transpose": Operator(_transpose, _ELEMENTWISE),
     "Unsqueeze": Operator(_unsqueeze, _CONSTANT_PARAMETERS),

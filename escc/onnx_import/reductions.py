@@ -12,10 +12,11 @@ from dialects import onnx
 from dialects.expressions import parse
 from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_expression import ExpressionOp
+from dialects.onnx_pools import mean_of_blocks, most_of_blocks
 from dialects.onnx_positions import DepthToSpaceOp
 from dialects.onnx_shapes import map_axes
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator, integer_weights
+from escc.onnx_import.emitting import Convert, Emitter, Operator, integer_weights
 from escc.onnx_import.node import Node, text
 from escc.onnx_import.ranks import as_map
 
@@ -72,6 +73,11 @@ def reduce_map(pool: Pool, times: bool, before: str = "", after: str = "") -> Ca
     Channels become columns for it, or are added up by a convolution. `before` and `after` are functions of one number
     around it, as `dialects.expressions` writes them.
     """
+    return _over_maps(lambda e, n, x, axes: _reduced(e, n, x, axes, pool, times, before, after))
+
+
+def _over_maps(reduce: Callable[[Emitter, Node, SSAValue, Sequence[int]], SSAValue]) -> Convert:
+    """A node that reduces axes of a tensor of any rank, by what reduces those of a map and keeps them."""
 
     def convert(e: Emitter, n: Node) -> SSAValue:
         x = e.operand(n, 0)
@@ -79,25 +85,35 @@ def reduce_map(pool: Pool, times: bool, before: str = "", after: str = "") -> Ca
         reduced = _reduced_axes(n, len(shape))
         axes = map_axes(len(shape), reduced)
         assert axes is not None
-        y = _reduced(e, n, as_map(e, n, x), axes)
+        y = reduce(e, n, as_map(e, n, x), axes)
         keeps = n.flag("keepdims", 1)
         wanted = [1 if i in reduced else d for i, d in enumerate(shape) if keeps or i not in reduced]
         return y if onnx.shape_of(y) == tuple(wanted) else e.emit(n, onnx.ReshapeOp(y, wanted))
 
-    def _reduced(e: Emitter, n: Node, x: SSAValue, axes: Sequence[int]) -> SSAValue:
-        value = x if not before else e.emit(n, ExpressionOp.of(x, parse(before)))
-        apart = 1 in axes and (not times or _is_power(value))
-        if 1 in axes:
-            value = _pooled(e, n, value, pool) if apart else _summed(e, n, value)
-        kernel = [onnx.shape_of(x)[a] if a in axes else 1 for a in (2, 3)]
-        if kernel != [1, 1] or value == x:
-            value = e.emit(n, pool(value, kernel))
-        count = math.prod(kernel) * (onnx.shape_of(x)[1] if apart else 1)
-        if times and count > 1:
-            value = e.emit(n, onnx.MulOp(value, e.constant(n, np.asarray(count, np.float32))))
-        return value if not after else e.emit(n, ExpressionOp.of(value, parse(after)))
-
     return convert
+
+
+def _reduced(
+    e: Emitter, n: Node, x: SSAValue, axes: Sequence[int], pool: Pool, times: bool, before: str = "", after: str = ""
+) -> SSAValue:
+    value = x if not before else e.emit(n, ExpressionOp.of(x, parse(before)))
+    apart = 1 in axes and (not times or _is_power(value))
+    if 1 in axes:
+        value = _pooled(e, n, value, pool) if apart else _summed(e, n, value)
+    kernel = [onnx.shape_of(x)[a] if a in axes else 1 for a in (2, 3)]
+    if kernel != [1, 1] or value == x:
+        value = e.emit(n, pool(value, kernel))
+    count = math.prod(kernel) * (onnx.shape_of(x)[1] if apart else 1)
+    if times and count > 1:
+        value = e.emit(n, onnx.MulOp(value, e.constant(n, np.asarray(count, np.float32))))
+    return value if not after else e.emit(n, ExpressionOp.of(value, parse(after)))
+
+
+def _log_sum_exp(e: Emitter, n: Node, x: SSAValue, axes: Sequence[int]) -> SSAValue:
+    """The logarithm of the sum of the powers of e, which are at most 1: the maximum is taken off before."""
+    most = _reduced(e, n, x, axes, most_of_blocks, times=False)
+    below = e.emit(n, onnx.SubOp(x, most))
+    return e.emit(n, onnx.AddOp(_reduced(e, n, below, axes, mean_of_blocks, True, "Exp(x)", "Log(x)"), most))
 
 
 def _is_power(x: SSAValue) -> bool:
@@ -145,6 +161,8 @@ def _arg_max(e: Emitter, n: Node) -> SSAValue:
 
 
 OPERATORS: Mapping[str, Operator] = {
+    "ReduceLogSum": Operator(reduce_map(mean_of_blocks, True, "", "Log(x)"), MAPS),
+    "ReduceLogSumExp": Operator(_over_maps(_log_sum_exp), MAPS),
     "ArgMax": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
     "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts)),
 }

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_graphs import check, model, node, operations, random
+from onnx_graphs import check, model, node, operations, random, reference
 
 import escc
 from passes.onnx_patterns import dilated
@@ -92,3 +92,29 @@ def test_windows_too_large_for_zeros_are_computed_by_phases() -> None:
     conv = node("Conv", ["x", "w"], ["y"], dilations=[150, 150], pads=[150] * 4)
     names = operations(check(model([conv], [1, 64, 160, 160], weights)))
     assert names == ["Pad", "Take", "Conv", "Take"]
+
+
+POOLS: dict[str, dict[str, Any]] = {
+    "plain": {"dilations": [2, 3]},
+    "with pads": {"dilations": [2, 2], "pads": [1, 1, 2, 0]},
+    "with strides": {"dilations": [3, 1], "pads": [2, 0, 1, 1], "strides": [2, 3]},
+    "rounded up": {"dilations": [2, 2], "pads": [1, 1, 1, 1], "strides": [3, 2], "ceil_mode": 1},
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "with zeros"])
+def test_dilated_pools(kind: str, name: str) -> None:
+    attributes = {"kernel_shape": [3, 2], **POOLS[name]}
+    if kind == "with zeros":
+        attributes |= {"count_include_pad": 1}
+    pool = node("MaxPool" if kind == "MaxPool" else "AveragePool", ["x"], ["y"], **attributes)
+    proto = model([pool], [1, 3, 11, 10], opset=19)
+    assert set(operations(check(proto))) <= {"Pad", "Take", "MaxPool", "AveragePool"}
+
+
+def test_a_dilated_pool_at_every_level() -> None:
+    pool = node("AveragePool", ["x"], ["y"], kernel_shape=[3, 3], dilations=[2, 2], pads=[2] * 4)
+    proto, x = model([pool], [1, 3, 9, 9], opset=19), random(2, 3, 9, 9, seed=1)
+    found = escc.compile(proto, x, "dense").run(x[:1])
+    assert np.abs(found - reference(proto, x[:1])[0]).max() < 0.05

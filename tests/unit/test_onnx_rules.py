@@ -401,17 +401,20 @@ def test_only_listed_operators_are_evaluated() -> None:
 
 def test_one_line_for_many_nodes_with_one_fault() -> None:
     nodes = [node("LSTM", ["x", "w", "w"], [f"t{i}"], name=f"n{i}") for i in range(5)]
-    nodes += [node("MaxPool", ["x"], [f"d{d}"], name=f"d{d}", kernel_shape=[2, 2], dilations=[d, d]) for d in (2, 3)]
+    nodes += [node("MaxPool", ["x"], [f"d{d}"], name=f"d{d}", kernel_shape=[2, 2], pads=[d] * 4) for d in (2, 3)]
     nodes.append(node("Concat", [*(f"t{i}" for i in range(5)), "d2", "d3"], ["y"], axis=1))
     with pytest.raises(UserError) as fault:
         import_model(model(nodes, [1, 1, 8, 8], {"w": random(1, 1, 2, 2)}).SerializeToString(), "m.onnx")
     assert fault.value.causes == (
         "m.onnx: 5 nodes (LSTM) 'n0', 'n1', 'n2' and 2 more: operator unsupported",
-        "m.onnx: 2 nodes (MaxPool) 'd2', 'd3': the first dilations=[2,2] unsupported; requires [1,1]",
+        "m.onnx: 2 nodes (MaxPool) 'd2', 'd3': the first pads=[2,2,2,2] of a window of [2,2]; requires smaller pads",
     )
     assert fault.value.note.endswith("; -v names every node")
     assert len(fault.value.details) == 7
-    assert fault.value.details[6] == "m.onnx: node 'd3' (MaxPool): dilations=[3,3] unsupported; requires [1,1]"
+    assert (
+        fault.value.details[6]
+        == "m.onnx: node 'd3' (MaxPool): pads=[3,3,3,3] of a window of [2,2]; requires smaller pads"
+    )
 
 
 @pytest.mark.parametrize(
