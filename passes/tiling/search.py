@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,6 +204,38 @@ def _tiling(fields: Iterable[Number], order: str, groups: Number, segment: int) 
 @lru_cache(maxsize=1024)
 def cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
     """The estimated cycles of the cheapest tiling of a layer, and the tiling; None if none fits the scratchpads."""
+    found = next(_costed(p, target), None)
+    return None if found is None else found.tiling(int(np.argmin(found.cycles)))
+
+
+def ranked(p: TilingProblem, target: Target) -> list[tuple[float, Tiling]]:
+    """All tilings that the search looks at and that fit, with their estimated cycles, the cheapest first."""
+    found = next(_costed(p, target), None)
+    if found is None:
+        return []
+    order = np.argsort(found.cycles, kind="stable")[: np.count_nonzero(np.isfinite(found.cycles))]
+    return [found.tiling(int(i)) for i in order]
+
+
+class _Costed(NamedTuple):
+    """Candidates int64 [n, 10], the index of the order last; row groups and estimated cycles [n] of each, infinite
+    where it does not fit; the segment of all.
+    """
+
+    candidates: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    cycles: NDArray[np.float64]
+    segment: int
+
+    def tiling(self, number: int) -> tuple[float, Tiling]:
+        """The cycles of a candidate, and the candidate."""
+        *fields, order = (int(n) for n in self.candidates[number])
+        tiling = _tiling(fields, ORDERS[order], int(self.groups[number]), self.segment)
+        return float(self.cycles[number]), tiling
+
+
+def _costed(p: TilingProblem, target: Target) -> Iterator[_Costed]:
+    """The candidates of each segment of which some fit, in the order of preference."""
     segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
     if p.segment and not p.output_resident:
         segments = [p.segment]
@@ -212,15 +245,14 @@ def cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
             for tiling, ordered in _candidates(p, segment, target)
             for order in range(len(ORDERS) if ordered else 1)
         ]
-        if rows and (found := _first_cheapest(p, target, np.array(rows, np.int64), segment)) is not None:
-            return found
-    return None
+        if rows:
+            found = _estimated(p, target, np.array(rows, np.int64), segment)
+            if np.isfinite(found.cycles).any():
+                yield found
 
 
-def _first_cheapest(
-    p: TilingProblem, target: Target, candidates: NDArray[np.int64], segment: int
-) -> tuple[float, Tiling] | None:
-    """The first of the cheapest candidates that fit, int64 [n, 10] with the index of the order last, and its cycles."""
+def _estimated(p: TilingProblem, target: Target, candidates: NDArray[np.int64], segment: int) -> _Costed:
+    """Candidates with their row groups and cycles."""
     model = CostModel(p, target)
     cost = np.full(len(candidates), np.inf)
     groups = np.ones(len(candidates), np.int64)
@@ -234,11 +266,7 @@ def _first_cheapest(
         needed = buffers(p, t, target)
         cost[places] = choose(fits(needed, target), model.cycles(t, needed), np.inf)
         groups[places] = t.row_groups
-    best = int(np.argmin(cost))
-    if not np.isfinite(cost[best]):
-        return None
-    *fields, order = (int(n) for n in candidates[best])
-    return float(cost[best]), _tiling(fields, ORDERS[order], int(groups[best]), segment)
+    return _Costed(candidates, groups, cost, segment)
 
 
 def smallest_need(p: TilingProblem, target: Target) -> tuple[str, int, int]:
