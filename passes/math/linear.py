@@ -50,15 +50,16 @@ def cholesky(a: F) -> F:
     from passes.math import loops
 
     d = len(a)
-    factor = np.tril(_contiguous(a))
+    factor = np.zeros((d, d))
     for lo in range(0, d, _BLOCK):
         hi = min(d, lo + _BLOCK)
-        _subtract_product(factor[lo:, lo:hi], factor[lo:, :lo], factor[lo:hi, :lo].T)
-        panel = factor[lo:, lo:hi].copy()
+        panel = np.array(a[lo:, lo:hi], np.float64, order="C")
+        _subtract_product(panel, factor[lo:, :lo], factor[lo:hi, :lo].T)
         if not loops.factor_panel(panel):
             raise ValueError("the matrix is not positive definite")
         factor[lo:, lo:hi] = panel
-    return np.tril(factor)
+        factor[lo:hi, lo:hi] = np.tril(panel[: hi - lo])
+    return factor
 
 
 def solve_lower(factor: F, b: F) -> F:

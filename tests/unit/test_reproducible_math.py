@@ -263,7 +263,6 @@ _PROVEN = {
     "escc/baselines/work.py": "counts",
     "escc/compress/decompose.py": "integers below a bound",
     "isa/exact.py": "integers below a bound",
-    "isa/packing.py": "counts",
     "isa/reference.py": "integers below a bound",
     "isa/visits.py": "counts",
     "passes/math/moments.py": "integers below a bound",
