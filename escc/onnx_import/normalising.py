@@ -15,7 +15,7 @@ from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_pools import mean_of_blocks, most_of_blocks
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
-from escc.onnx_import.node import Node, text
+from escc.onnx_import.node import Node, Value, text
 from escc.onnx_import.reductions import MAPS, reduce_map
 
 
@@ -52,8 +52,46 @@ def _normalised(e: Emitter, n: Node, x: SSAValue, mean: Callable[[Emitter, Node,
     return y if bias is None else _scaled(e, n, y, onnx.AddOp, bias)
 
 
+def _mean_of_groups(groups: int) -> Callable[[Emitter, Node, SSAValue], SSAValue]:
+    """The mean of the channels of each group over all positions, for each of these channels."""
+
+    def mean(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
+        each, channels = _mean(e, n, x), onnx.shape_of(x)[1]
+        if groups == channels:
+            return each
+        weights = integer_weights(e, n, np.ones((channels, channels // groups, 1, 1)), groups / channels)
+        return e.emit(n, onnx.ConvOp(each, weights, group=groups))
+
+    return mean
+
+
+def _per_channel(n: Node, channels: int) -> Node:
+    """A normalisation whose parameters are those of groups, with one for each channel."""
+    inputs = list(n.inputs)
+    for i in (1, 2):
+        values = n.const(i)
+        if values is not None and len(values) != channels:
+            repeated = np.repeat(values, channels // len(values))
+            inputs[i] = Value.constant(f"{n.name}/{i}", repeated, n.name)
+    return replace(n, inputs=inputs)
+
+
 def _instance(e: Emitter, n: Node) -> SSAValue:
-    return _normalised(e, n, e.operand(n, 0), _mean)
+    """Channels that a reshape has joined with others beforehand are the groups of a map."""
+    x = e.operand(n, 0)
+    shape, source = onnx.shape_of(x), x
+    while isinstance(source.owner, onnx.ReshapeOp):
+        source = source.owner.input
+    before = onnx.shape_of(source)
+    if len(before) != 4 or before[0] != 1 or before[1] % shape[1]:
+        return _normalised(e, n, x, _mean)
+    y = _normalised(e, _per_channel(n, before[1]), source, _mean_of_groups(shape[1]))
+    return y if before == shape else e.emit(n, onnx.ReshapeOp(y, shape))
+
+
+def _groups(e: Emitter, n: Node) -> SSAValue:
+    x = e.operand(n, 0)
+    return _normalised(e, n, x, _mean_of_groups(int(n.attr("num_groups"))))
 
 
 def _layer(e: Emitter, n: Node) -> SSAValue:
@@ -91,6 +129,16 @@ def parameters_are_per_channel(node: Node) -> str | None:
     return None
 
 
+def groups_divide_the_channels(node: Node) -> str | None:
+    """num_groups divides the channels; opset 21 or newer (ONNX withdrew the older form)"""
+    shape, groups = node.shape(), int(node.attr("num_groups", 1))
+    if shape is None:
+        return None
+    if groups < 1 or shape[1] % groups:
+        return f"num_groups={groups} of {shape[1]} channels; requires a divisor"
+    return parameters_are_per_channel(node)
+
+
 def normalises_the_last_axis(node: Node) -> str | None:
     """Over the last axis of [N,C] or [N,H,W,C], with parameters of its extent and one result"""
     shape = node.shape()
@@ -115,6 +163,9 @@ def size_is_positive(node: Node) -> str | None:
 
 
 OPERATORS: Mapping[str, Operator] = {
+    "GroupNormalization": Operator(
+        _groups, (c.float_inputs, c.rank_4, c.weights_are_constant, groups_divide_the_channels)
+    ),
     "InstanceNormalization": Operator(
         _instance, (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel)
     ),

@@ -18,9 +18,12 @@ from escc.onnx_import.emitting import Emitter
 from escc.onnx_import.node import Node, Value
 from isa.reference import map_shape
 
-_WINDOWS = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
+_WINDOWS = ("AveragePool", "Conv", "ConvTranspose", "MaxPool")
 """Operators of windows: on signals only, since a window over a volume goes through several slices of it."""
-_MAPS = ("BatchNormalization", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "InstanceNormalization", "LRN")
+_MAPS = (
+    *("BatchNormalization", "GlobalAveragePool", "GlobalMaxPool"),
+    *("GroupNormalization", "InstanceNormalization", "LRN"),
+)
 _BROADCAST = (
     *("Add", "Div", "Mul", "PRelu", "Sub", "Max", "Min", "Where"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
