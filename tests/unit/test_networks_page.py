@@ -12,8 +12,12 @@ ROW = re.compile(r"\| (\w+) \| (yes|no) \| (yes|) \| (.*) \|")
 def test_every_row_says_whether_and_why() -> None:
     rows = [ROW.fullmatch(line) for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
     found = [row.groups() for row in rows if row is not None]
-    assert len(found) == len(rows) > 50
+    assert len(found) == len(rows) > 80
     assert [name for name, *_ in found] == sorted({name for name, *_ in found})
     assert all(bool(cause) == (reads == "no") and not (verified and cause) for _, reads, verified, cause in found)
     named = {name.rstrip("0123456789").split("_")[0] for name, reads, _, _ in found if reads == "yes"}
+    segments = {name for name, reads, _, _ in found if reads == "yes" and name.startswith(("deeplab", "fcn", "lraspp"))}
+    assert len(segments) == 6
+    refused = {name.split("_")[0] for name, reads, _, _ in found if reads == "no"}
+    assert refused == {"maxvit", "regnet", "swin", "vit"}
     assert {"efficientnet", "mobilenet", "regnet", "shufflenet", "resnet", "densenet"} <= named

@@ -25,7 +25,7 @@ func.func @main(%x : tensor<1x4x8x8xf32>, %y : tensor<3x1x1xf32>) {
 // -----
 
 func.func @main(%x : tensor<1x4x8x8xf32>) {
-  // CHECK: op 'onnx.Expression': expression: 'Unknown' is unknown; requires one of Abs, Add,
+  // CHECK: op 'onnx.Expression': expression: 'Unknown' is unknown; requires one of Abs, Acos,
   %0 = onnx.Expression %x {expression = "Unknown(x)"} : (tensor<1x4x8x8xf32>) -> tensor<1x4x8x8xf32>
   func.return
 }
