@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,43 @@ class AccuracyCheck:
         """What the drop is measured on."""
         what = "of top-1" if self._labelled else "of answers changed"
         return f"{what} on {len(self._rows)} images that the compression has not seen"
+
+
+def output_error(before: Program, after: Program, inputs: Sequence[Array]) -> float:
+    """How far a program's outputs are from those of another one: the mean over outputs of the squared differences as a
+    share of the variance over the samples, or of the share of samples whose class differs.
+
+    `inputs` are samples [N, ...] of each input.
+    """
+    differences = variances = 0.0
+    for a, b in zip(_results(before, inputs), _results(after, inputs), strict=True):
+        if a.dtype.kind in "iu":
+            different = float((a != b).mean())
+            differences, variances = differences + different, variances + 1.0
+            continue
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        spread = a - a.sum(axis=0) / len(a)
+        whole = math.fsum((spread * spread).sum(axis=0))
+        if whole > 0:
+            differences += math.fsum(((a - b) ** 2).sum(axis=0)) / whole
+            variances += 1.0
+    return differences / max(1.0, variances)
+
+
+def _results(program: Program, inputs: Sequence[Array]) -> list[Array]:
+    """All outputs [N, values] of a program."""
+    from emulator.evaluate import batch_size
+    from emulator.machine import Machine
+
+    machine, count = Machine(program), len(inputs[0]) if inputs else 1
+    step = min(batch_size(program), max(1, -(-count // (os.cpu_count() or 1))))
+
+    def part(first: int) -> list[Array]:
+        return machine.run([x[first : first + step] for x in inputs]).outputs
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        parts = list(pool.map(part, range(0, count, step)))
+    return [np.concatenate(found).reshape(count, -1) for found in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ class Database:
     layers: list[list[Row]] = field(default_factory=list[list[Row]])
     weights: int = 0
     """Int8 weights of all convolutions of the network, whose bytes rates are prices of."""
+    macs: int = 0
+    """Their multiply-accumulates, whose cycles with all multipliers at work rates are prices of too."""
 
     @property
     def on_live_channels(self) -> bool:
@@ -119,7 +121,7 @@ class Database:
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
         """Add the rows of a layer."""
-        self.weights = options.network_bytes
+        self.weights, self.macs = options.network_bytes, options.network_macs
         cost = price(int8_of(layer), layer.shape, layer.target)
         found = {Setting(DENSE): Row(Setting(DENSE), 0.0, cost)}
         for setting, form in candidates_of(self.scheme, layer, options, self.rates):
@@ -147,7 +149,12 @@ class Database:
         """What all layers cost with int8 weights."""
         return sum(rows[0].measure(kind, self.target) for rows in self.layers)
 
-    def bytes_at(self, rate: float) -> float:
-        """Bytes if every layer takes the row of the least error plus price of bytes."""
-        price = rate / max(1, self.weights)
-        return float(sum(min(rows, key=lambda r: r.error + price * r.cost.nbytes).cost.nbytes for rows in self.layers))
+    def at_rate(self, rate: float, kind: Measure) -> float:
+        """What all layers cost if every layer takes the row of the least error plus price."""
+        array = self.target.array
+        byte = rate / max(1, self.weights)
+        cycle = rate * array.blocks * array.slices * array.macs / max(1, self.macs) if self.rates.of_cycles else 0.0
+        return sum(
+            min(rows, key=lambda r: r.error + byte * r.cost.nbytes + cycle * r.cost.cycles).measure(kind, self.target)
+            for rows in self.layers
+        )

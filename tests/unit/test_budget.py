@@ -17,8 +17,8 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
-from escc.accuracy import AccuracyCheck, Drop
-from escc.budget import Budget, BudgetSearch, Kind, Trial, nearest_of, try_drops, try_sizes
+from escc.accuracy import AccuracyCheck, Drop, output_error
+from escc.budget import Budget, BudgetSearch, Kind, Trial, nearest_of, try_drops, try_rates, try_sizes
 from escc.cli.compile import main
 from escc.compress import schemes
 from escc.compress.allocation import Frontier, frontier
@@ -84,6 +84,18 @@ def test_sizes_are_kept_and_used_up_though_layers_do_not_add_up(
     if kept:
         best = max(kept, key=lambda t: t.at)
         assert best.value >= 0.9 * limit or best.at == len(front.costs) - 1
+
+
+@given(st.integers(900, 3500), st.floats(0.8, 1.25))
+def test_rates_are_tried_until_one_is_just_below_the_limit(limit: int, factor: float) -> None:
+    expected = [3000 * 0.9**n for n in range(12)]
+    trials = try_rates(expected, limit, lambda at: Trial(at, factor * expected[at], 0.0, ""))
+    assert 1 <= len(trials) <= 4 and len({t.at for t in trials}) == len(trials)
+    kept = [t for t in trials if t.value <= limit]
+    assert bool(kept) == (factor * expected[-1] <= limit)
+    if kept:
+        best = min(t.at for t in kept)
+        assert best == 0 or factor * expected[best] >= 0.85 * limit
 
 
 def expected(error: float) -> Drop:
@@ -172,6 +184,27 @@ def test_bytes_are_kept_and_the_passes_give_the_same_binary(network: Path, capsy
     assert 'layers="' in passes
     assert main([str(network / "m.onnx"), "--passes", passes, "-o", str(network / "again.bin")]) == 0
     assert (network / "again.bin").read_bytes() == found
+
+
+def test_of_two_choices_that_keep_the_bytes_the_one_of_nearer_outputs_is_taken(
+    network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = len(read_elf(compiled(network, "--scheme", "dense")).rodata)
+    capsys.readouterr()
+    found = read_elf(compiled(network, "--max-bytes", str(int(0.5 * free))))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "relative error" in line]
+    errors = {line.rpartition(": ")[0]: float(line.split("relative error ")[1].split("%")[0]) for line in lines}
+    assert len(errors) == 2 and any("all layers by auto:rate=" in text for text in errors)
+    assert f"{len(found.rodata):,} bytes" in min(errors, key=errors.__getitem__)
+
+
+def test_the_error_of_outputs_is_a_share_of_their_variance(network: Path) -> None:
+    dense, other = (read_elf(compiled(network, "--scheme", s)) for s in ("dense", "escalate"))
+    with np.load(network / "labelled.npz") as data:
+        x = data["x"][:50]
+    assert output_error(dense, dense, [x]) == 0
+    a, b = (Machine(program).run([x]).outputs[0].astype(np.float64) for program in (dense, other))
+    assert output_error(dense, other, [x]) == pytest.approx(((a - b) ** 2).sum() / ((a - a.mean(axis=0)) ** 2).sum())
 
 
 def test_a_network_that_is_small_enough_as_it_is_stays_dense(network: Path) -> None:
@@ -310,7 +343,7 @@ def test_the_choice_that_is_kept_is_not_fitted_again(
     found = BudgetSearch(context, passes[:at], step, passes[at + 1 :], lambda text: None).run(
         module, Budget(kind, limit)
     )
-    assert any(text.startswith("escalate:") for text in found.layers)
+    assert any(text != "dense" for text in found.layers)
     anew = replace(step, layers=found.layers)
     assert to_text([found]) == to_text([anew])
     binaries: list[bytes | str] = []
