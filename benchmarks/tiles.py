@@ -55,7 +55,7 @@ class Choice(NamedTuple):
     problem: Problem
 
 
-class Search:
+class ForcedTilings:
     """The search that stands in for `solve`: it takes the `forced` tilings, and notes every problem of a program."""
 
     def __init__(self, forced: Mapping[Problem, Tiling]) -> None:
@@ -69,7 +69,7 @@ class Search:
         return solve(p, machine) if tiling is None else (p, tiling)
 
 
-def statistics(module: ModuleOp, search: Search) -> dict[str, Any] | None:
+def statistics(module: ModuleOp, search: ForcedTilings) -> dict[str, Any] | None:
     """The statistics of the network with the tilings of a search; None if they do not fit one another."""
     esc_op_to_layer.solve = search
     try:
@@ -100,7 +100,7 @@ def regret(module: ModuleOp, choice: Choice, cycles: int, sample: Sample) -> tup
     others: list[int] = random.permutation(rest)[: sample.others].tolist() if rest else []
     best, place, emulated = cycles, 0, 1
     for number in (*range(1, min(sample.top, len(found))), *sorted(others)):
-        data = statistics(module, Search({choice.problem: found[number]}))
+        data = statistics(module, ForcedTilings({choice.problem: found[number]}))
         if data is None:
             continue
         emulated += 1
@@ -112,7 +112,7 @@ def regret(module: ModuleOp, choice: Choice, cycles: int, sample: Sample) -> tup
 def lines(path: Path, sample: Sample) -> None:
     """Print the lines of a network."""
     module = parse_module(make_context(), path.read_text(encoding="utf-8"), str(path))
-    search = Search({})
+    search = ForcedTilings({})
     data = statistics(module, search)
     if data is None:
         raise SystemExit(f"{path}: requires a sample of its input")

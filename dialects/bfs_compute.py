@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     FlatSymbolRefAttr,
     IntegerAttr,
-    StringAttr,
     SymbolRefAttr,
     UnitAttr,
 )
@@ -191,65 +190,6 @@ class ConvDwOp(ConvTileOp):
         positive(kpg=self.kpg)
 
 
-@irdl_op_definition
-class ConvEscOp(ConvTileOp):
-    """Decomposed convolution: combinations of all input channels, then `v` bases; `row_groups` as in
-    bfs.conv.
-    """
-
-    name = "bfs.conv_esc"
-    FILLS: ClassVar[bool] = True
-    psum = operand_def(PSUM)
-    act = operand_def(ACT)
-    coef = operand_def(COEF)
-    basis = operand_def(PAR)
-    y = operand_def(INDEX)
-    rows = operand_def(INDEX)
-    x = operand_def(INDEX)
-    columns = operand_def(INDEX)
-    k = operand_def(INDEX)
-    channels = operand_def(INDEX)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    v = prop_def(IntegerAttr)
-    ic_shift = prop_def(IntegerAttr)
-    row_groups = prop_def(IntegerAttr)
-    assembly_format = (
-        "$psum `,` $act `,` $coef `,` $basis `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
-    )
-
-    def __init__(
-        self,
-        psum: SSAValue,
-        act: SSAValue,
-        coef: SSAValue,
-        basis: SSAValue,
-        y: Range,
-        x: Range,
-        k: Range,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        v: int,
-        ic_shift: int,
-        row_groups: int,
-    ):
-        super().__init__(
-            operands=[psum, act, coef, basis, *flat(y, x, k)],
-            properties={
-                **window_properties(kernel, strides, pads),
-                "v": integer(v),
-                "ic_shift": integer(ic_shift),
-                "row_groups": integer(row_groups),
-            },
-        )
-
-    def verify_(self) -> None:
-        verify_window(self.kernel, self.strides, self.pads)
-        positive(v=self.v, row_groups=self.row_groups)
-
-
 # Post unit -----------------------------------------------------------------------------------------------------------
 
 
@@ -373,58 +313,3 @@ class MapOp(TileOp):
         numbers(self.strides, 2, 1, "strides")
         numbers(self.offsets, 3, -(1 << 16), "offsets")
         numbers(self.channels, 2, 0, "channels")
-
-
-@irdl_op_definition
-class PoolOp(TileOp):
-    """Pooling of all windows of the output tile. `kind` max or average; average divides by a multiplier of
-    `parameters`, indexed by the counted positions from `count0` up, and counts `pads` [top, left, bottom, right] if
-    `count_include_pad`.
-    """
-
-    name = "bfs.pool"
-    out = operand_def(ACT)
-    act = operand_def(ACT)
-    parameters = opt_operand_def(PAR)
-    kind = prop_def(StringAttr)
-    kernel = prop_def(DenseArrayBase)
-    strides = prop_def(DenseArrayBase)
-    pads = prop_def(DenseArrayBase)
-    count_include_pad = prop_def(BoolAttr)
-    count0 = opt_prop_def(IntegerAttr)
-    shift = opt_prop_def(IntegerAttr)
-    lo = opt_prop_def(IntegerAttr)
-    hi = opt_prop_def(IntegerAttr)
-    assembly_format = "$out `,` $act (`parameters` $parameters^)? attr-dict"
-
-    def __init__(
-        self,
-        out: SSAValue,
-        act: SSAValue,
-        kind: str,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        count_include_pad: bool = False,
-        parameters: SSAValue | None = None,
-        average: tuple[int, int, int, int] | None = None,
-    ):
-        """`average`: count0, shift, lo, hi."""
-        properties: dict[str, Attribute] = {
-            **window_properties(kernel, strides, pads),
-            "kind": StringAttr(kind),
-            "count_include_pad": BoolAttr.from_bool(count_include_pad),
-        }
-        if average is not None:
-            properties |= dict(zip(("count0", "shift", "lo", "hi"), map(integer, average), strict=True))
-        super().__init__(operands=[out, act, parameters], properties=properties)
-
-    def verify_(self) -> None:
-        numbers(self.kernel, 2, 1, "kernel")
-        numbers(self.strides, 2, 1, "strides")
-        numbers(self.pads, 4, 0, "pads")
-        if self.kind.data not in ("max", "average"):
-            raise VerifyException(f"kind must be max or average, found '{self.kind.data}'")
-        average = (self.parameters, self.count0, self.shift, self.lo, self.hi)
-        if any((a is None) != (self.kind.data == "max") for a in average):
-            raise VerifyException("an average, and only it, has parameters, count0, shift, lo and hi")

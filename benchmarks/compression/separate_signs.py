@@ -82,7 +82,7 @@ def fit(x: F, entries: int, either_sign: bool, rng: np.random.Generator) -> Sign
     return SignedFit(float(((x - rebuilt) ** 2).sum()), each * len(x) + 8 * book.size)
 
 
-class Recorder:
+class LayerRecorder:
     """A scheme that keeps the layers with rows of three weights and decomposes none."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Recorder:
 
 def layers_of(path: str, calibration: str) -> list[ConvLayer]:
     """The layers of a network with the moments of the calibration data."""
-    context, recorder = make_context(), Recorder()
+    context, recorder = make_context(), LayerRecorder()
     module = load(context, path)
     passes = build(ESCC_UNIVERSE.all_passes, PipelineOptions(calibration=calibration, samples=512))
     at, step = next((i, step) for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass))

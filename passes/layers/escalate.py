@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
-from dialects import bfs_compute as compute
 from dialects import esc
 from dialects.attributes import ints
 from dialects.bfs import ResidentOp
+from dialects.bfs_escalate import ConvEscOp
 from dialects.bfs_tiles import LoadCoefficientsOp, LoadTileOp
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa.coefficients import StreamCode, measure_streams, pack_streams, stream_bits, stream_bytes, stream_code
@@ -316,7 +316,7 @@ def _interior(outputs: int, kernel: int, stride: int) -> Mapping[int, int]:
     return coverage(Span(0, outputs), kernel, stride, 0, outputs * stride + kernel)
 
 
-def input_channels(layer: LayerLowering, op: compute.ConvEscOp) -> int:
+def input_channels(layer: LayerLowering, op: ConvEscOp) -> int:
     """Channels of the tensor that a decomposed convolution reads."""
     for use in op.act.uses:
         if isinstance(use.operation, LoadTileOp):
@@ -362,9 +362,9 @@ def _stream_ends(data: bytes, code: StreamCode, shape: tuple[int, int, int]) -> 
 class ConvEscRule(TileRule):
     """`conv.esc` of a PSUM tile."""
 
-    operation = compute.ConvEscOp
+    operation = ConvEscOp
 
-    def lower(self, layer: LayerLowering, op: compute.ConvEscOp, at: Indices) -> None:
+    def lower(self, layer: LayerLowering, op: ConvEscOp, at: Indices) -> None:
         act, act_address = layer.held(op.act)
         coefficients, coef = layer.held(op.coef)
         basis = layer.held(op.basis)[1]
@@ -460,9 +460,7 @@ class EscalateKind(ConvolutionKind):
         p, groups, buffer = build.problem, build.tiling.row_groups, build.buffer
         psum, act, coef, basis = buffer["psum"], build.source_buffer(), buffer["weights"], resident[0]
         window = (part.kernel, p.strides, part.pads)
-        return lambda at: [
-            compute.ConvEscOp(psum, act, coef, basis, at["py"], at["x"], at["pk"], *window, v, ic_shift, groups)
-        ]
+        return lambda at: [ConvEscOp(psum, act, coef, basis, at["py"], at["x"], at["pk"], *window, v, ic_shift, groups)]
 
 
 KIND = EscalateKind()

@@ -14,9 +14,9 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation
 
-from dialects import bfs_compute as compute
 from dialects import esc, esc_pools
 from dialects.attributes import ints
+from dialects.bfs_pool import PoolOp
 from dialects.esc import q_of, shape_of
 from isa.formats import PoolKind
 from isa.integers import ceil_div
@@ -45,9 +45,9 @@ class PoolWork(Workload):
 class PoolRule(TileRule):
     """`post.pool` of an output tile."""
 
-    operation = compute.PoolOp
+    operation = PoolOp
 
-    def lower(self, layer: LayerLowering, op: compute.PoolOp, at: Indices) -> None:
+    def lower(self, layer: LayerLowering, op: PoolOp, at: Indices) -> None:
         out, out_address = layer.held(op.out)
         act, address = layer.held(op.act)
         (r, s), (sy, sx), (pt, pl, _, _) = ints(op.kernel), ints(op.strides), ints(op.pads)
@@ -71,7 +71,7 @@ class PoolRule(TileRule):
         )
 
     def _average_fields(
-        self, layer: LayerLowering, op: compute.PoolOp, y: Span, x: Span, extents: tuple[int, int]
+        self, layer: LayerLowering, op: PoolOp, y: Span, x: Span, extents: tuple[int, int]
     ) -> dict[str, int]:
         """Fields of an average over rows `y` and columns `x` of its input; none for a maximum."""
         numbers = {"count0": op.count0, "shift": op.shift, "lo": op.lo, "hi": op.hi}
@@ -167,14 +167,12 @@ def _innermost(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, build: LoopNestBui
     out, act = build.buffer["out"], build.source_buffer()
     kernel, strides, pads = ints(op.kernel), ints(op.strides), ints(op.pads)
     if not isinstance(op, esc_pools.AvgPoolOp):
-        build.innermost(lambda _: [compute.PoolOp(out, act, "max", kernel, strides, pads)])
+        build.innermost(lambda _: [PoolOp(out, act, "max", kernel, strides, pads)])
         return
     parameters = tiler.resident(build, 0, op.mult)
     padded = op.count_include_pad.value.data != 0
     settings = (op.count0.value.data, op.shift.value.data, op.lo.value.data, op.hi.value.data)
-    build.innermost(
-        lambda _: [compute.PoolOp(out, act, "average", kernel, strides, pads, padded, parameters, settings)]
-    )
+    build.innermost(lambda _: [PoolOp(out, act, "average", kernel, strides, pads, padded, parameters, settings)])
 
 
 def _in_parts(op: esc_pools.MaxPoolOp | esc_pools.AvgPoolOp, tiler: LayerTiler) -> bool:

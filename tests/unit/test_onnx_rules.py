@@ -495,8 +495,6 @@ def test_opsets_7_and_8(nodes: Nodes, constants: dict[str, np.ndarray], opset: i
 
 
 def test_batch_normalization_that_is_not_spatial() -> None:
-    constants = {"c": np.ones((3, 4, 4), np.float32)}
-    proto = model(
-        [node("BatchNormalization", ["x", *"cccc"], ["y"], spatial=0, name="b")], [1, 3, 4, 4], constants, opset=7
-    )
+    nodes = [node("BatchNormalization", ["x", *"cccc"], ["y"], spatial=0, name="b")]
+    proto = model(nodes, [1, 3, 4, 4], {"c": np.ones((3, 4, 4), np.float32)}, opset=7)
     assert causes(proto) == ["node 'b' (BatchNormalization): spatial=0 unsupported; requires 1: statistics per channel"]

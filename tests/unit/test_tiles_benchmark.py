@@ -23,7 +23,7 @@ def model() -> ModuleOp:
 
 def posed() -> tuple[int, list[tiles.Problem]]:
     """Cycles of the network, and the problems that the tiler has posed."""
-    search = tiles.Search({})
+    search = tiles.ForcedTilings({})
     data = tiles.statistics(model(), search)
     assert data is not None
     return data["totals"]["cycles"], search.posed
@@ -39,7 +39,7 @@ def test_candidates_come_in_the_order_of_their_estimates() -> None:
 def test_a_forced_tiling_takes_the_place_of_the_chosen_one() -> None:
     cycles, problems = posed()
     worst = max(ranked(*problems[-1]), key=lambda found: entry(found[0], 0))[1]
-    data = tiles.statistics(model(), tiles.Search({problems[-1]: worst}))
+    data = tiles.statistics(model(), tiles.ForcedTilings({problems[-1]: worst}))
     assert data is not None and data["totals"]["cycles"] > cycles
     assert posed()[0] == cycles  # the search is itself again
 
