@@ -132,10 +132,6 @@ def _tan(x: Array) -> Array:
     return elementary.sin(x) / elementary.cos(x)
 
 
-def _softsign(x: Array) -> Array:
-    return x / (1 + np.abs(x))
-
-
 # Parameters of tables -------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +209,6 @@ MORE_FUNCTIONS = (
     ScalarFunction("Cosh", _cosh, "torch:cosh", non_negative=True),
     ScalarFunction("Sin", elementary.sin, "torch:sin"),
     ScalarFunction("Sinh", _sinh, "torch:sinh"),
-    ScalarFunction("Softsign", _softsign, "torch.nn.functional:softsign"),
     ScalarFunction("Tan", _tan, "torch:tan"),
     ScalarFunction("Abs", np.abs, "torch:abs", non_negative=True),
     ScalarFunction("Ceil", np.ceil, "torch:ceil"),

@@ -60,8 +60,12 @@ _FACTORS = tuple(float(exp2(n / 2)) for n in range(-12, 13))
 """By which real errors may differ from the expected ones."""
 _RATES = tuple(float(f"{float(exp2(n / 4)):.3g}") for n in range(-40, 41))
 """Rates of which a network of about so many bytes takes one; short to write down, and the same again."""
+_EVEN_RATES = tuple(float(f"{float(exp2(n / 16)):.3g}") for n in range(-160, 161))
+"""Rates of which all layers take one."""
 _MOST_EVEN = 4
-"""Trials of a rate for all layers."""
+"""Trials of these."""
+_EVEN_STEP = 4
+"""From one trial to the next, until a rate has kept the limit and another has missed it."""
 _MOST_COMPARED = 64
 """Samples whose outputs are compared."""
 _NEAR_SIZE = 1.15
@@ -130,12 +134,19 @@ def try_sizes(front: Frontier, limit: float, beside: float, trial: Try) -> list[
 def try_rates(sizes: Sequence[float], limit: float, trial: Try) -> list[Trial]:
     """Trials of rates, by number, until one is just below the limit; `sizes` are what rates are expected to give."""
     trials: list[Trial] = []
+    low, high = -1, len(sizes)
     at = next((n for n, size in enumerate(sizes) if size <= limit), len(sizes) - 1)
-    while len(trials) < _MOST_EVEN and 0 <= at < len(sizes) and at not in {t.at for t in trials}:
+    while low < at < high and len(trials) < _MOST_EVEN:
         trials.append(trial(at))
         if _NEAR * limit <= trials[-1].value <= limit:
             break
-        at += 1 if trials[-1].value > limit else -1
+        if trials[-1].value > limit:
+            low, at = at, at + _EVEN_STEP
+        else:
+            high, at = at, at - _EVEN_STEP
+        if low >= 0 and high < len(sizes):
+            at = (low + high) // 2
+        at = max(0, min(at, len(sizes) - 1))
     return trials
 
 
@@ -296,16 +307,16 @@ class BudgetSearch:
             return self._try(start, at, self._step(database, front, at), budget, None)
 
         def even(at: int) -> Trial:
-            return self._try(start, at, self._even(database, _RATES[at]), budget, None)
+            return self._try(start, at, self._even(database, _EVEN_RATES[at]), budget, None)
 
         trials = try_sizes(front, budget.limit, beside, mixed)
         plain: list[Trial] = []
         if "rate" in general_options(load_scheme(self.decompose.scheme)):
-            expected = [beside + database.at_rate(rate, budget.measure) for rate in _RATES]
+            expected = [beside + database.at_rate(rate, budget.measure) for rate in _EVEN_RATES]
             plain = [t for t in try_rates(expected, budget.limit, even) if t.value <= budget.limit]
         if not plain:
             return self._step(database, front, self._kept(trials, budget).at)
-        best = self._even(database, _RATES[min(t.at for t in plain)])
+        best = self._even(database, _EVEN_RATES[min(t.at for t in plain)])
         if all(t.value > budget.limit for t in trials):
             return best
         kept = self._kept(trials, budget)

@@ -49,12 +49,12 @@ def test_convolutions(
     extent = whole.shape[1:3]
     floats = (x.transpose(0, 3, 1, 2) / np.float32(7)).astype(np.float32)
     weights = (w.transpose(0, 3, 1, 2) / np.float32(3)).astype(np.float32)
-    real = kernels.conv(floats, weights, None, strides, pads, groups, extent)
+    real = kernels.conv(floats, weights, None, strides, (1, 1), pads, groups, extent)
     with patch.object(kernels, "_BLOCK_ELEMENTS", block):
-        np.testing.assert_array_equal(kernels.conv(floats, weights, None, strides, pads, groups, extent), real)
+        np.testing.assert_array_equal(kernels.conv(floats, weights, None, strides, (1, 1), pads, groups, extent), real)
     floats[1] *= np.float32(0.37)  # images that go through the weights together have steps of their own
-    both = kernels.conv(floats, weights, None, strides, pads, groups, extent)
-    alone = [kernels.conv(image[None], weights, None, strides, pads, groups, extent) for image in floats]
+    both = kernels.conv(floats, weights, None, strides, (1, 1), pads, groups, extent)
+    alone = [kernels.conv(image[None], weights, None, strides, (1, 1), pads, groups, extent) for image in floats]
     np.testing.assert_array_equal(both, np.concatenate(alone))
 
 

@@ -88,7 +88,7 @@ def test_sizes_are_kept_and_used_up_though_layers_do_not_add_up(
 
 @given(st.integers(900, 3500), st.floats(0.8, 1.25))
 def test_rates_are_tried_until_one_is_just_below_the_limit(limit: int, factor: float) -> None:
-    expected = [3000 * 0.9**n for n in range(12)]
+    expected = [3000 * 0.975**n for n in range(48)]
     trials = try_rates(expected, limit, lambda at: Trial(at, factor * expected[at], 0.0, ""))
     assert 1 <= len(trials) <= 4 and len({t.at for t in trials}) == len(trials)
     kept = [t for t in trials if t.value <= limit]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_legal(mnemonic: str) -> None:
 @pytest.mark.parametrize("spec", OWN_INSTRUCTIONS, ids=lambda s: s.mnemonic)
 def test_rules_are_broken_here_or_in_a_file_of_the_instruction(spec: InstructionSpec) -> None:
     own = Path(__file__).with_name(f"test_{spec.mnemonic.replace('.', '_')}.py")
-    assert spec.mnemonic in LEGAL or "check_instruction" in own.read_text(encoding="utf-8")
+    assert spec.mnemonic in LEGAL or re.search("check_instruction|problems_of", own.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def _output(layer: LayerOp) -> str:
 
 
 def test_a_store_beside_its_part_is_refused(targets: dict[str, str]) -> None:
-    program = bfs_program(lower(built(fire), targets["dram"], MAIN[:SPLIT]))
+    program = bfs_program(lower(built(nested), targets["dram"], MAIN[:SPLIT]))
     stored = [t for t in program.tensors.values() if t.channels.start and t.resident is None]
     part = stored[0]
     layer = next(x for x in program.layers if _output(x) == part.sym_name.data)
