@@ -34,7 +34,7 @@ from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_i
 from passes.quantization.bias import correct_biases
 from passes.quantization.emitter import EscEmitter
 from passes.quantization.host_tail import host_tail, tail_operations
-from passes.quantization.plan import PRESCRIBED, QuantizationPlan, Reader, constant, kept_positions
+from passes.quantization.plan import PRESCRIBED, Positions, QuantizationPlan, Reader, constant, kept_positions
 from passes.quantization.statistics import CalibrationStatistics
 
 Array = NDArray[Any]
@@ -125,7 +125,8 @@ class QuantizePass(ModulePass):
         statistics = CalibrationStatistics(op, inputs)
         correct = self.bias_correction and self.calibration is not None
         convs = [o for o in plan.epilogues if isinstance(o, onnx.ConvOp)] if correct else []
-        averaged = {o.output: kept_positions(plan.epilogues[o].result) for o in convs if o not in plan.pairs}
+        alone = [o for o in convs if o not in plan.pairs]
+        averaged: dict[SSAValue, Positions | None] = {o.output: kept_positions(plan.epilogues[o].result) for o in alone}
         statistics.collect(plan.observed(), averaged)
         _warn_of_constant_outputs(function, statistics)
 

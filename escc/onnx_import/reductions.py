@@ -67,7 +67,7 @@ def _reduced_axes(n: Node, rank: int) -> tuple[int, ...]:
 Pool = Callable[[SSAValue, Sequence[int]], onnx.OnnxOp]
 
 
-def reduce_map(pool: Pool, times: bool, before: str = "", after: str = "") -> Callable[[Emitter, Node], SSAValue]:
+def reduce_map(pool: Pool, times: bool, before: str = "", after: str = "") -> Convert:
     """A reduction over C, H and W or some of them as a pool, `times` the number of values where it is a sum.
 
     Channels become columns for it, or are added up by a convolution. `before` and `after` are functions of one number

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions
 from passes.decomposition.weight_form import WeightForm
@@ -34,9 +35,10 @@ def _key(name: str, layer: ConvLayer, options: SchemeOptions) -> bytes:
     moments = layer.moments
     told: list[Any] = [getattr(moments, field.name) for field in fields(moments)] if moments is not None else []
     digest = hashlib.blake2b(digest_size=32)
-    for value in (name, options, layer.name, layer.shape, layer.calibrated, type(moments), layer.weights, *told):
+    known: list[Any] = [name, options, layer.name, layer.shape, layer.calibrated, type(moments), layer.weights, *told]
+    for value in known:
         if isinstance(value, np.ndarray):
-            digest.update(np.ascontiguousarray(value).data)
+            digest.update(np.ascontiguousarray(cast(NDArray[Any], value)).data)
         else:
             digest.update(repr(value).encode())
     return digest.digest()
