@@ -26,7 +26,7 @@ from dialects.interpreters.run import main_function
 from dialects.signature import inputs_of
 from escc.accuracy import AccuracyCheck, Drop, Fold, output_error
 from escc.compress.allocation import Frontier
-from escc.compress.database import Database, Measure, Rates
+from escc.compress.database import Database, Measure, Rates, given_options
 from escc.driver import run_passes, to_program
 from isa.elementary import exp2, log2
 from isa.errors import UserError
@@ -34,7 +34,7 @@ from isa.target import load_target
 from passes.analysis.progress import listening
 from passes.decompose_conv import DecomposeConvPass
 from passes.decomposition.answers import Answers
-from passes.decomposition.scheme import Scheme, general_options, load_scheme
+from passes.decomposition.scheme import Scheme, SchemeOptions, general_options, load_scheme
 from passes.decomposition.setting import DENSE, InTurn, Setting
 from passes.math.calibration import load_inputs
 
@@ -310,18 +310,16 @@ class BudgetSearch:
             return self._try(start, at, self._even(database, _EVEN_RATES[at]), budget, None)
 
         trials = try_sizes(front, budget.limit, beside, mixed)
-        plain: list[Trial] = []
+        kept = sorted((t for t in trials if t.value <= budget.limit), key=lambda t: t.at)[-1:]
+        choices = [(found, self._step(database, front, found.at)) for found in kept]
         if "rate" in general_options(load_scheme(self.decompose.scheme)):
             expected = [beside + database.at_rate(rate, budget.measure) for rate in _EVEN_RATES]
             plain = [t for t in try_rates(expected, budget.limit, even) if t.value <= budget.limit]
-        if not plain:
-            return self._step(database, front, self._kept(trials, budget).at)
-        best = self._even(database, _EVEN_RATES[min(t.at for t in plain)])
-        if all(t.value > budget.limit for t in trials):
-            return best
-        kept = self._kept(trials, budget)
-        nearer = self._error(start, whole, kept) <= self._error(start, whole, min(plain, key=lambda t: t.at))
-        return self._step(database, front, kept.at) if nearer else best
+            kept = sorted(plain, key=lambda t: t.at)[:1]
+            choices += [(found, self._even(database, _EVEN_RATES[found.at])) for found in kept]
+        if len(choices) < 2:
+            return choices[0][1] if choices else self._step(database, front, self._kept(trials, budget).at)
+        return min(choices, key=lambda choice: self._error(start, whole, choice[0]))[1]
 
     def _error(self, start: ModuleOp, whole: Trial, found: Trial) -> float:
         """How far the outputs of a trial are from those of the whole network, on calibration samples."""
@@ -340,8 +338,7 @@ class BudgetSearch:
         """The pass that asks the scheme for the same at every layer."""
         step = self.decompose
         own = dict(option.split("=", 1) for option in step.options)
-        given = {"basis": step.basis, "planes": step.planes}
-        general = {name: str(value) for name, value in given.items() if value is not None}
+        general = given_options(SchemeOptions(basis=step.basis, planes=step.planes))
         setting = Setting.made(step.scheme, {**general, **own, **database.rates.named(rate)})
         return replace(step, layers=(str(setting),) * len(database.layers))
 

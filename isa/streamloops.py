@@ -27,19 +27,28 @@ def gap_bits(marks: int, n: int) -> int:
 
 
 @jit
+def _counts(row: NDArray[np.int8], common: int) -> tuple[int, int, bool, int, int]:
+    """Of the coefficients [n] of an output channel: those that are not 0, those of these whose magnitude is not the
+    common one, whether the zeros are marked in their place, how many are marked, and the bits of a gap.
+    """
+    n = len(row)
+    count = uncommon = 0
+    for i in range(n):
+        if row[i]:
+            count += 1
+            uncommon += abs(row[i]) != 1 << common
+    inverted = 2 * count > n
+    marks = n - count if inverted else count
+    return count, uncommon, inverted, marks, gap_bits(marks, n)
+
+
+@jit
 def stream_sizes(t: NDArray[np.int8], code: Code, bits: Longs) -> None:
     """Set `bits` [k] to what `write_streams` takes for each output channel of `t` [k, n]."""
     count_bits, level, common = code
     n = t.shape[1]
     for k in range(t.shape[0]):
-        count = uncommon = 0
-        for i in range(n):
-            if t[k, i]:
-                count += 1
-                uncommon += abs(t[k, i]) != 1 << common
-        inverted = 2 * count > n
-        marks = n - count if inverted else count
-        width = gap_bits(marks, n)
+        count, uncommon, inverted, marks, width = _counts(t[k], common)
         rests, last = 0, -1
         for i in range(n):
             if (t[k, i] != 0) != inverted:
@@ -59,14 +68,7 @@ def write_streams(t: NDArray[np.int8], code: Code, data: Bytes) -> None:
     n = t.shape[1]
     bit = 0
     for k in range(t.shape[0]):
-        count = uncommon = 0
-        for i in range(n):
-            if t[k, i]:
-                count += 1
-                uncommon += abs(t[k, i]) != 1 << common
-        inverted = 2 * count > n
-        marks = n - count if inverted else count
-        width = gap_bits(marks, n)
+        count, uncommon, inverted, marks, width = _counts(t[k], common)
         bit += count >> count_bits
         data[bit >> 3] |= 1 << (bit & 7)
         bit += 1

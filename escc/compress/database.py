@@ -72,12 +72,12 @@ def candidates_of(name: str, layer: ConvLayer, options: SchemeOptions, rates: Ra
         for rate in rates.values:
             form = scheme(layer, rates.options(options, rate))
             if form is not None:
-                yield Setting.made(name, {**general_options(options), **options.own, **rates.named(rate)}), form
+                yield Setting.made(name, {**given_options(options), **options.own, **rates.named(rate)}), form
     except UserError as error:
         _LOG.info(f"node '{layer.name}' (Conv): scheme '{name}' is left out: {error}")
 
 
-def general_options(options: SchemeOptions) -> dict[str, str]:
+def given_options(options: SchemeOptions) -> dict[str, str]:
     """The options that all schemes have but for prices, as those of a setting."""
     given = {"basis": options.basis, "planes": options.planes}
     return {name: str(value) for name, value in given.items() if value is not None}
