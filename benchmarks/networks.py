@@ -31,6 +31,8 @@ from passes.onnx_legalize import OnnxLegalizePass
 VERIFIED = ("efficientnet_b0", "mobilenet_v3_small", "regnet_y_400mf", "shufflenet_v2_x0_5")
 NODE_NAMES = re.compile(r" '[^']*'(?:(?:, | and )'[^']*')*(?: and \d+ more)?(?=:)")
 """What follows on "41 nodes (LayerNormalization)" in a cause, and is too long for a table."""
+NODE_NAME = re.compile(r"^node '[^']*'(?= \()")
+"""What stands before the operator where a cause is of one node, and is too long for the same reason."""
 HEAD = """\
 # Which networks run
 
@@ -84,7 +86,7 @@ def first_cause(path: Path) -> str:
     except UserError as error:
         causes = [cause.removeprefix(f"{path.stem}: ") for cause in error.causes]
         more = f" (and {len(causes) - 1} more causes)" if len(causes) > 1 else ""
-        return NODE_NAMES.sub("", causes[0], count=1).replace("|", "\\|") + more
+        return NODE_NAME.sub("1 node", NODE_NAMES.sub("", causes[0], count=1)).replace("|", "\\|") + more
     return ""
 
 

@@ -21,3 +21,10 @@ def test_every_row_says_whether_and_why() -> None:
     refused = {name.split("_")[0] for name, reads, _, _ in found if reads == "no"}
     assert refused == {"maxvit", "regnet", "swin", "vit"}
     assert {"efficientnet", "mobilenet", "regnet", "shufflenet", "resnet", "densenet"} <= named
+
+
+def test_no_word_makes_the_table_wider_than_a_page() -> None:
+    words = {
+        word for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ") for word in line.split()
+    }
+    assert max(map(len, words)) <= 32
