@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from dialects.interpreters.run import main_function
 from dialects.signature import inputs_of
 from escc.accuracy import AccuracyCheck, Drop, Fold, output_error
+from escc.budget_limit import Budget
 from escc.compress.allocation import Frontier
-from escc.compress.database import Database, Measure, Rates, given_options
+from escc.compress.database import Database, Rates, given_options
 from escc.driver import run_passes, to_program
 from isa.elementary import exp2, log2
 from isa.errors import UserError
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
     from isa.program import Program
     from isa.target import Target
-
-Kind = Literal["drop", "bytes", "cycles", "energy"]
 
 _MOST_TRIALS = 5
 _NEAR = 0.95
@@ -70,28 +69,6 @@ _MOST_COMPARED = 64
 """Samples whose outputs are compared."""
 _NEAR_SIZE = 1.15
 """Factor between bytes that are not worth another rate."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """At most `limit` points of top-1 accuracy lost, bytes of .rodata, or cycles or microjoules an image."""
-
-    kind: Kind
-    limit: float
-
-    @property
-    def flag(self) -> str:
-        """The budget as the user asked for it."""
-        return f"--max-{self.kind} {self.limit:g}"
-
-    @property
-    def measure(self) -> Measure:
-        """What the rows are chosen by: the fewest bytes for a drop."""
-        return "bytes" if self.kind == "drop" else self.kind
-
-    def remedy(self) -> str:
-        """What to do if it cannot be kept."""
-        return "raise the limit, or compile with --scheme dense" if self.kind == "drop" else "raise the limit"
 
 
 @dataclass(frozen=True)

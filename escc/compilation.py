@@ -1,4 +1,7 @@
-"""What `escc` and `escc.compile` share: from what was asked for to passes, and from passes to a program."""
+"""What `escc` and `escc.compile` share: from what was asked for to passes, and from passes to a program.
+
+A command makes a request before it looks for its files, so what takes long to load is imported where it is needed.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dialects.interpreters.run import main_function
 from escc import driver
-from escc.budget import Budget, BudgetSearch, Kind
+from escc.budget_limit import Budget, Kind
 from escc.universe import multiverse
 from isa.errors import UserError
-from isa.target import load_target
-from passes.analysis.constant_outputs import constant_outputs
-from passes.decompose_conv import DecomposeConvPass
-from passes.decomposition.scheme import GENERAL, load_scheme, own_options, unread_options
 from passes.pipelines import LEVELS, PipelineOptions, before, build, parse
 
 if TYPE_CHECKING:
@@ -52,16 +50,24 @@ class CompileRequest:
 
     def check_scheme_options(self) -> None:
         """Raise UserError if the scheme does not take its own options: better known before the work than after it."""
+        if not self.options.options:
+            return
+        from isa.target import load_target
+        from passes.decompose_conv import DecomposeConvPass
+        from passes.decomposition.scheme import load_scheme, own_options
+
         step = DecomposeConvPass()
         name, target = self.options.scheme or step.scheme, self.options.target or step.target
-        if self.options.options:
-            own_options(name, load_scheme(name), self.options.options, load_target(target))
+        own_options(name, load_scheme(name), self.options.options, load_target(target))
 
     def idle_options(self, spelled: Callable[[str], str] = str) -> str:
         """A warning of options that were given and that the scheme ignores, "" if it reads them all.
 
         `spelled` is how the user writes an option that the pass decompose-conv has.
         """
+        from passes.decompose_conv import DecomposeConvPass
+        from passes.decomposition.scheme import GENERAL, load_scheme, unread_options
+
         given = [option for option in GENERAL if getattr(self.options, option) is not None]
         if not given or self.pipeline is not None:
             return ""
@@ -97,6 +103,9 @@ class CompileRequest:
         budget = self.budget
         if budget is None:
             return tuple(passes)
+        from escc.budget import BudgetSearch
+        from passes.decompose_conv import DecomposeConvPass
+
         at = next((i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass)), None)
         step = None if at is None else passes[at]
         if at is None or not isinstance(step, DecomposeConvPass):
@@ -154,6 +163,8 @@ def constant_outputs_observer(warn: Callable[[str], None], warned: Sequence[str]
 
     Of an output that `warned`, the warnings so far, tell the same of before compression, nothing more is said.
     """
+    from dialects.interpreters.run import main_function
+    from passes.analysis.constant_outputs import constant_outputs
 
     def observe(step: ModulePass, module: ModuleOp) -> None:
         if step.name != "esc-legalize":

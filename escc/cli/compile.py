@@ -176,10 +176,6 @@ def _output(args: argparse.Namespace) -> str:
 
 
 def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
-    from escc import driver
-    from escc.compilation import constant_outputs_observer, run_request
-    from escc.irtext import make_context
-    from escc.printing import summary, timing_table
     from isa.target import load_target
     from passes.pipelines import to_text
 
@@ -191,6 +187,11 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         print(printable(to_text(request.passes(None, ""))))
         return EXIT_OK
     parser.check_inputs(args)
+    from escc import driver
+    from escc.compilation import constant_outputs_observer, run_request
+    from escc.irtext import make_context
+    from escc.printing import summary, timing_table  # loads what the passes need
+
     output = _output(args)
     if args.output is None and Path(output) == Path(args.model):
         raise UserError(
