@@ -121,6 +121,23 @@ class OnnxOp(IRDLOperation, ABC):
             raise VerifyException(f"{describe(self)}: result must be {want}, found {self.results[0].type}")
 
 
+LOWEST = -3e38
+"""A float that tensors hold no value below."""
+
+
+class PadsItself(OnnxOp, ABC):
+    """An operation of windows over H and W of its first operand, with `pads` [top, left, bottom, right] of its own."""
+
+    ZERO_PADS: ClassVar[bool]
+    """Whether the padded values count as zeros."""
+
+    @abstractmethod
+    def with_pads(self, extra: Sequence[int], value: float, least: float) -> Mapping[str, Attribute] | None:
+        """Properties with which the operation on a map is what it is now on the map with `extra` rows and columns of a
+        value around it; None if there are none. No value of the map is below `least`.
+        """
+
+
 def float_shape(value: SSAValue, what: str = "input") -> Shape:
     if element_of(value) != f32:
         raise ValueError(f"{what} has type {value.type}; requires elements of f32")

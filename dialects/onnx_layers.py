@@ -1,8 +1,8 @@
-"""Convolutions, matrix products, normalisation and pooling of the `onnx` dialect."""
+"""Convolutions, matrix products and normalisation of the `onnx` dialect."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from dialects.onnx_base import (
     ZERO,
     Array,
     OnnxOp,
+    PadsItself,
     StorageRule,
     extent_of,
     f32_tensor,
@@ -29,13 +30,14 @@ from dialects.onnx_base import (
 
 
 @irdl_op_definition
-class ConvOp(OnnxOp):
+class ConvOp(PadsItself):
     """2-D convolution, NCHW: `weight` [M, C/group, kH, kW], `bias` [M], `pads` [top, left, bottom, right] of zeros.
 
     Neighbouring taps of a window lie `dilations` [y, x] positions apart; canonicalisation leaves only those of [1, 1].
     """
 
     name = "onnx.Conv"
+    ZERO_PADS: ClassVar[bool] = True
     FORM: ClassVar[str] = "form"
     """Attribute that tells what the weights are made of, by name, and the "operation" of level `esc` that holds it."""
     STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
@@ -91,6 +93,9 @@ class ConvOp(OnnxOp):
         bias = args[2] if len(args) == 3 else None
         group, steps = self.group.value.data, (ints(self.strides), ints(self.dilations))
         return kernels.conv(args[0], args[1], bias, *steps, ints(self.pads), group, extent_of(self.output))
+
+    def with_pads(self, extra: Sequence[int], value: float, least: float) -> Mapping[str, Attribute] | None:
+        return {"pads": i64_array([a + b for a, b in zip(ints(self.pads), extra, strict=True)])} if value == 0 else None
 
 
 @irdl_op_definition

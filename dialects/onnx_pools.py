@@ -17,9 +17,11 @@ from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
 from dialects.interpreters import kernels
 from dialects.onnx_base import (
+    ONE,
     ZERO,
     Array,
     OnnxOp,
+    PadsItself,
     StorageRule,
     extent_of,
     f32_tensor,
@@ -86,7 +88,7 @@ def average_pool(
     return out
 
 
-class PoolOp(OnnxOp, ABC):
+class PoolOp(PadsItself, ABC):
     """Windows over H and W; `pads` [top, left, bottom, right]; `ceil_mode` rounds the output extent up."""
 
     input = operand_def(TensorType)
@@ -118,12 +120,19 @@ class PoolOp(OnnxOp, ABC):
         kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
         return f32_tensor(shapes.pool(float_shape(self.input), kernel, strides, pads, bool(self.ceil_mode.value.data)))
 
+    def _more_pads(self, extra: Sequence[int]) -> dict[str, Attribute] | None:
+        """The pads with `extra` around them; None if a window would lie in them."""
+        pads = [a + b for a, b in zip(ints(self.pads), extra, strict=True)]
+        inside = all(p < k for p, k in zip(pads, ints(self.kernel_shape) * 2, strict=True))
+        return {"pads": i64_array(pads)} if inside else None
+
 
 @irdl_op_definition
 class MaxPoolOp(PoolOp):
     """Maximum over the positions of each window that lie inside the input."""
 
     name = "onnx.MaxPool"
+    ZERO_PADS: ClassVar[bool] = False
     STORAGE: ClassVar[StorageRule] = StorageRule.PRESERVED
     QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:maximum"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:float_maximum"
@@ -132,12 +141,16 @@ class MaxPoolOp(PoolOp):
         kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
         return max_pool(args[0], kernel, strides, pads, extent_of(self.output))
 
+    def with_pads(self, extra: Sequence[int], value: float, least: float) -> Mapping[str, Attribute] | None:
+        return self._more_pads(extra) if value <= least else None  # a window must not see a padded value win
+
 
 @irdl_op_definition
 class AveragePoolOp(PoolOp):
     """Mean over each window: of its positions inside the input, or inside the padded input with `count_include_pad`."""
 
     name = "onnx.AveragePool"
+    ZERO_PADS: ClassVar[bool] = True
     STORAGE: ClassVar[StorageRule] = StorageRule.REQUANTISED
     QUANTISED_FORM: ClassVar[str] = "passes.quantization.forms.pools:average"
     TORCH_FORM: ClassVar[str] = "escc.training.forms.pools:float_average"
@@ -160,6 +173,11 @@ class AveragePoolOp(PoolOp):
         kernel, strides, pads = ints(self.kernel_shape), ints(self.strides), ints(self.pads)
         include_pad = bool(self.count_include_pad.value.data)
         return average_pool(args[0], kernel, strides, pads, extent_of(self.output), include_pad)
+
+    def with_pads(self, extra: Sequence[int], value: float, least: float) -> Mapping[str, Attribute] | None:
+        pads = self._more_pads(extra)
+        counted_alike = not any(ints(self.pads)) or bool(self.count_include_pad.value.data)
+        return {**pads, "count_include_pad": ONE} if pads and value == 0 and counted_alike else None
 
 
 class GlobalPoolOp(OnnxOp, ABC):

@@ -17,6 +17,7 @@ from passes.onnx_patterns import (
     dense,
     dilated,
     layout,
+    pools,
     positions,
     rearranged,
     shapes,
@@ -44,7 +45,7 @@ class OnnxCanonicalizePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         # Functions first: a scaling that has gone into a convolution is no part of one any more.
-        most = (simplify, windows, rearranged, positions, layout, shapes, tables, affine, dense)
+        most = (simplify, pools, windows, rearranged, positions, layout, shapes, tables, affine, dense)
         for groups in ((simplify, tables), most, (*most, spread), (*most, spread, dilated)):
             patterns = [pattern for group in groups for pattern in group.PATTERNS]
             PatternRewriteWalker(GreedyRewritePatternApplier(patterns, dce_enabled=True)).rewrite_module(op)

@@ -20,8 +20,6 @@ from escc.compress.metric import Metric, SeparateMetric
 from escc.compress.price import Cost, price
 from escc.compress.pricing import Usage, decompose_priced
 from isa.errors import UserError
-from isa.instructions.conv_esc import working_slices
-from isa.integers import ceil_div
 from isa.levels import LEVELS
 from isa.target import Target
 from passes.decomposition.int8 import Int8
@@ -110,20 +108,6 @@ class Rung(NamedTuple):
 
     bases: int
     level: int
-
-
-def most_bases(layer: ConvLayer, level: int) -> int:
-    """Virtual bases that the machine holds if coefficients are of magnitude up to `level`, which is 1, 2 or 4.
-
-    Half of COEF holds the coefficients of one output channel at two, three or four bits each, the registers of a
-    block hold those of one basis, and half of PAR holds the bases.
-    """
-    _, r, s, c = layer.weights.shape
-    pads = layer.target.scratchpad
-    if working_slices(c, level, layer.target) == 0:
-        return 0
-    bits = 1 + level.bit_length()
-    return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))
 
 
 def asked_levels(target: Target, options: SchemeOptions) -> tuple[int, ...]:

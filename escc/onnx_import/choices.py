@@ -13,7 +13,7 @@ from dialects.expressions import parse
 from dialects.onnx_choices import EqualOp, GreaterOp, GreaterOrEqualOp, LessOp, LessOrEqualOp, WhereOp
 from dialects.onnx_expression import ExpressionOp, MaxOp
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.emitting import Emitter, OnMaps, Operator
 from escc.onnx_import.node import Node, Value, is_float
 
 TRUTHS = ("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor")
@@ -62,13 +62,13 @@ _CHECKS = (computed_are_floats_or_truths, c.constants_are_per_channel)
 
 OPERATORS: Mapping[str, Operator] = {
     "And": Operator(_two(onnx.MulOp), _CHECKS),
-    "Equal": Operator(_two(EqualOp), _CHECKS),
-    "Greater": Operator(_two(GreaterOp), _CHECKS),
-    "GreaterOrEqual": Operator(_two(GreaterOrEqualOp), _CHECKS),
-    "Less": Operator(_two(LessOp), _CHECKS),
-    "LessOrEqual": Operator(_two(LessOrEqualOp), _CHECKS),
+    "Equal": Operator(_two(EqualOp), _CHECKS, on_maps=OnMaps.BROADCAST),
+    "Greater": Operator(_two(GreaterOp), _CHECKS, on_maps=OnMaps.BROADCAST),
+    "GreaterOrEqual": Operator(_two(GreaterOrEqualOp), _CHECKS, on_maps=OnMaps.BROADCAST),
+    "Less": Operator(_two(LessOp), _CHECKS, on_maps=OnMaps.BROADCAST),
+    "LessOrEqual": Operator(_two(LessOrEqualOp), _CHECKS, on_maps=OnMaps.BROADCAST),
     "Not": Operator(_not, (computed_are_floats_or_truths,)),
     "Or": Operator(_two(MaxOp), _CHECKS),
-    "Where": Operator(_where, _CHECKS),
+    "Where": Operator(_where, _CHECKS, on_maps=OnMaps.BROADCAST),
 }
 """Operators by their names in ONNX."""

@@ -17,7 +17,7 @@ from dialects.expressions import Expression, X, number
 from dialects.onnx_expression import ExpressionOp, MaxOp, MinOp, PowOp, TableOp
 from dialects.scalar_functions import MORE_FUNCTIONS
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.emitting import Emitter, OnMaps, Operator
 from escc.onnx_import.node import Node, is_float, text
 from escc.onnx_import.positions import pick, picks_from_a_map
 
@@ -161,10 +161,10 @@ OPERATORS: Mapping[str, Operator] = {
     **{f.name: Operator(_emit(_named(f.name, f.parameters)), _FLOAT) for f in MORE_FUNCTIONS},
     **{name: Operator(_emit(make), _FLOAT) for name, make in _COMPOSED.items()},
     "Cast": Operator(_cast, (is_cast_of_floats_or_indices,)),
-    "Gather": Operator(_gather, (gathers_from_a_table,)),
-    "Max": Operator(_chain(cast("type[onnx.BinaryOp]", MaxOp)), _BOUNDS),
-    "Min": Operator(_chain(cast("type[onnx.BinaryOp]", MinOp)), _BOUNDS),
-    "PRelu": Operator(_prelu, (c.float_inputs, slope_is_per_channel)),
+    "Gather": Operator(_gather, (gathers_from_a_table,), on_maps=OnMaps.MOVEMENT),
+    "Max": Operator(_chain(cast("type[onnx.BinaryOp]", MaxOp)), _BOUNDS, on_maps=OnMaps.BROADCAST),
+    "Min": Operator(_chain(cast("type[onnx.BinaryOp]", MinOp)), _BOUNDS, on_maps=OnMaps.BROADCAST),
+    "PRelu": Operator(_prelu, (c.float_inputs, slope_is_per_channel), on_maps=OnMaps.BROADCAST),
     "Shrink": Operator(_emit(_shrink), (c.float_inputs, threshold_is_not_negative)),
     "Pow": Operator(_chain(cast("type[onnx.BinaryOp]", PowOp)), _ARITHMETIC),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -45,10 +46,23 @@ Convert = Callable[[Emitter, Node], "SSAValue | Sequence[SSAValue]"]
 """Appends the operations of a node; its result, or its results in order."""
 
 
+class OnMaps(Enum):
+    """How an operator works on tensors of another rank than 4, which become maps for it (`escc.onnx_import.ranks`)."""
+
+    WINDOWS = "on signals alone, since a window over a volume goes through several slices of it"
+    CHANNELS = "on signals and volumes, channel by channel"
+    BROADCAST = "on operands whose axes are aligned from the last one"
+    MOVEMENT = "along axes, which have other numbers in a map"
+
+
 @dataclass(frozen=True)
 class Operator:
-    """How to import one ONNX operator; `operation` names the class where there is just one for it."""
+    """How to import one ONNX operator; `operation` names the class where there is just one for it.
+
+    `on_maps` is None for an operator whose converter takes tensors of any rank that its constraints allow.
+    """
 
     convert: Convert
     constraints: tuple[Constraint, ...]
     operation: type[onnx.OnnxOp] | None = None
+    on_maps: OnMaps | None = None

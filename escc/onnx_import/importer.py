@@ -269,7 +269,7 @@ class Importer:
         if misplaced is not None:
             self._fail(node, misplaced)
             return
-        other = OtherRank.of(node)
+        other = OtherRank.of(node, operator.on_maps)
         node = node if other is None else other.on_maps(self, node)
         reasons = [r for r in (check(node) for check in operator.constraints) if r is not None]
         if reasons:

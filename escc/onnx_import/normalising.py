@@ -14,7 +14,7 @@ from dialects.expressions import parse
 from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_pools import mean_of_blocks, most_of_blocks
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator, integer_weights
+from escc.onnx_import.emitting import Emitter, OnMaps, Operator, integer_weights
 from escc.onnx_import.node import Node, Value, text
 from escc.onnx_import.reductions import MAPS, reduce_map
 
@@ -164,13 +164,15 @@ def size_is_positive(node: Node) -> str | None:
 
 OPERATORS: Mapping[str, Operator] = {
     "GroupNormalization": Operator(
-        _groups, (c.float_inputs, c.rank_4, c.weights_are_constant, groups_divide_the_channels)
+        _groups, (c.float_inputs, c.rank_4, c.weights_are_constant, groups_divide_the_channels), on_maps=OnMaps.CHANNELS
     ),
     "InstanceNormalization": Operator(
-        _instance, (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel)
+        _instance,
+        (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel),
+        on_maps=OnMaps.CHANNELS,
     ),
     "LayerNormalization": Operator(_layer, (c.float_inputs, c.weights_are_constant, normalises_the_last_axis)),
-    "LRN": Operator(_local_response, (c.float_inputs, c.rank_4, size_is_positive)),
+    "LRN": Operator(_local_response, (c.float_inputs, c.rank_4, size_is_positive), on_maps=OnMaps.CHANNELS),
     "ReduceL1": Operator(reduce_map(mean_of_blocks, True, "Abs(x)"), MAPS),
     "ReduceL2": Operator(reduce_map(mean_of_blocks, True, "Mul(x, x)", "Sqrt(x)"), MAPS),
     "ReduceMin": Operator(reduce_map(most_of_blocks, False, "Neg(x)", "Neg(x)"), MAPS),

@@ -16,43 +16,19 @@ from xdsl.ir import SSAValue
 from dialects import onnx, onnx_pools
 from dialects.attributes import integer
 from dialects.onnx_elementwise import ScalarOp
-from dialects.onnx_shapes import same_pads
 from escc import onnx_import
 from escc.onnx_import import constraints as c
-from escc.onnx_import.dilated_pools import PoolAxis, dilated_pool
-from escc.onnx_import.emitting import Convert, Emitter, Operator
+from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator
 from escc.onnx_import.fold import normalised
-from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value
 from escc.onnx_import.positions import PAD_MODES, repeated_pad
 from escc.onnx_import.reductions import MAPS, reduce_map
+from escc.onnx_import.windows import WINDOW_CHECKS, window_geometry
 from isa import found
 from isa.errors import UserError
 
 GROUP = "escc.operators"
 """Entry points, each an `Operator` under its name in ONNX."""
-
-
-def _geometry(
-    node: Node, kernel: tuple[int, ...], products: int | None = None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Strides and explicit pads of a window operator on [N,C,H,W]; `products` as in `check_windows`."""
-    shape = node.shape()
-    assert shape is not None
-    strides, pads = _explicit(node, shape, kernel)
-    check_windows(shape, kernel, strides, pads, products)
-    return strides, pads
-
-
-def _explicit(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    strides = node.ints("strides") or (1,) * len(kernel)
-    auto = node.attr("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        sides = [same_pads(d, k, s, auto == "SAME_UPPER") for d, k, s in zip(shape[2:], kernel, strides, strict=True)]
-        return strides, (*(a for a, _ in sides), *(b for _, b in sides))
-    if auto == "VALID":
-        return strides, (0,) * (2 * len(kernel))
-    return strides, node.ints("pads") or (0,) * (2 * len(kernel))
 
 
 def _unary(op: type[onnx.UnaryOp]) -> Convert:
@@ -100,7 +76,7 @@ def _conv(e: Emitter, n: Node) -> SSAValue:
     assert weights is not None
     dilations = tuple(d if k > 1 else 1 for k, d in zip(weights[2:], dilations, strict=True))
     spread = tuple((k - 1) * d + 1 for k, d in zip(weights[2:], dilations, strict=True))
-    strides, pads = _geometry(n, spread, math.prod(weights))
+    strides, pads = window_geometry(n, spread, math.prod(weights))
     operands = (e.operand(n, 0), e.operand(n, 1), e.optional(n, 2))
     group = int(n.attr("group", 1))
     return e.emit(n, onnx.ConvOp(*operands, strides=strides, pads=pads, dilations=dilations, group=group))
@@ -126,38 +102,6 @@ def _gemm(e: Emitter, n: Node) -> SSAValue:
 
 def _matmul(e: Emitter, n: Node) -> SSAValue:
     return e.emit(n, onnx.MatMulOp(e.operand(n, 0), e.operand(n, 1)))
-
-
-def _pool_axes(node: Node) -> list[PoolAxis] | None:
-    """Rows and columns of a pool whose windows have gaps; None where they have none."""
-    kernel, dilations, shape = node.ints("kernel_shape"), node.ints("dilations", (1, 1)), node.shape()
-    if shape is None or all(d == 1 or k == 1 for k, d in zip(kernel, dilations, strict=True)):
-        return None
-    spread = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
-    strides, pads = _geometry(node, spread)
-    sides = zip(shape[2:], kernel, dilations, strides, zip(pads[:2], pads[2:], strict=True), strict=True)
-    return [PoolAxis(*side, node.flag("ceil_mode")) for side in sides]
-
-
-def _max_pool(e: Emitter, n: Node) -> SSAValue:
-    if axes := _pool_axes(n):
-        return dilated_pool(e, n, axes, mean=False)
-    kernel = n.ints("kernel_shape")
-    strides, pads = _geometry(n, kernel)
-    return e.emit(n, onnx_pools.MaxPoolOp(e.operand(n, 0), kernel, strides, pads, n.flag("ceil_mode")))
-
-
-def _average_pool(e: Emitter, n: Node) -> SSAValue:
-    if axes := _pool_axes(n):
-        return dilated_pool(e, n, axes, mean=True, include_pad=n.flag("count_include_pad"))
-    kernel = n.ints("kernel_shape")
-    strides, pads = _geometry(n, kernel)
-    flags = (n.flag("ceil_mode"), n.flag("count_include_pad"))
-    return e.emit(n, onnx_pools.AveragePoolOp.of(e.operand(n, 0), kernel, strides, pads, *flags))
-
-
-def _global_pool(op: type[onnx_pools.GlobalPoolOp]) -> Convert:
-    return lambda e, n: e.emit(n, op(e.operand(n, 0)))
 
 
 def _reduce_mean(e: Emitter, n: Node) -> SSAValue:
@@ -277,36 +221,36 @@ def _dequantize(e: Emitter, n: Node) -> SSAValue:
 
 _ELEMENTWISE = (c.float_inputs,)
 _ARITHMETIC = (c.float_inputs, c.operand_is_per_channel)
-_WINDOW = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit)
-_POOL = (*_WINDOW, c.pads_are_below_the_kernel)
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
 
 OPERATORS: Mapping[str, Operator] = {
-    "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC),
-    "AveragePool": Operator(_average_pool, _POOL),
-    "BatchNormalization": Operator(_batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant)),
+    "Add": Operator(_binary(onnx.AddOp), _ARITHMETIC, on_maps=OnMaps.BROADCAST),
+    "BatchNormalization": Operator(
+        _batch_normalization, (c.float_inputs, c.not_training, c.weights_are_constant), on_maps=OnMaps.CHANNELS
+    ),
     "Clip": Operator(_clip, _CONSTANT_PARAMETERS, onnx.ClipOp),
-    "Concat": Operator(_concat, (c.float_inputs, c.operands_are_computed, c.batch_stays)),
-    "Conv": Operator(_conv, (*_WINDOW, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match)),
+    "Concat": Operator(_concat, (c.float_inputs, c.operands_are_computed, c.batch_stays), on_maps=OnMaps.MOVEMENT),
+    "Conv": Operator(
+        _conv,
+        (*WINDOW_CHECKS, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match),
+        on_maps=OnMaps.WINDOWS,
+    ),
     "DequantizeLinear": Operator(_dequantize, _LINEAR),
-    "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero)),
+    "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero), on_maps=OnMaps.BROADCAST),
     "Dropout": Operator(_unary(onnx.DropoutOp), (c.float_inputs, c.dropout_is_inactive)),
     "Elu": scalar(onnx.EluOp),
     "Flatten": Operator(_flatten, _ELEMENTWISE),
     "Gemm": Operator(_gemm, (c.float_inputs, c.weights_are_constant, c.second_matrix_is_constant, c.rows_are_one)),
-    "GlobalAveragePool": Operator(_global_pool(onnx_pools.GlobalAveragePoolOp), (c.float_inputs, c.rank_4)),
-    "GlobalMaxPool": Operator(_global_pool(onnx_pools.GlobalMaxPoolOp), (c.float_inputs, c.rank_4)),
     "HardSigmoid": scalar(onnx.HardSigmoidOp),
     "HardSwish": scalar(onnx.HardSwishOp),
     "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),
     "LeakyRelu": scalar(onnx.LeakyReluOp),
     "LogSoftmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
-    "MaxPool": Operator(_max_pool, (*_POOL, c.pool_has_no_indices)),
     "Mean": Operator(_mean, (c.float_inputs, c.constants_are_per_channel)),
-    "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC),
-    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pads_fit)),
+    "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC, on_maps=OnMaps.BROADCAST),
+    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pads_fit), on_maps=OnMaps.MOVEMENT),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
     "ReduceMax": Operator(reduce_map(onnx_pools.most_of_blocks, times=False), MAPS),
     "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),
@@ -314,10 +258,10 @@ OPERATORS: Mapping[str, Operator] = {
     "Relu": scalar(onnx.ReluOp),
     "Reshape": Operator(_reshape, (c.float_inputs, c.shape_is_constant)),
     "Sigmoid": scalar(onnx.SigmoidOp),
-    "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, c.slice_goes_forward)),
+    "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, c.slice_goes_forward), on_maps=OnMaps.MOVEMENT),
     "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "Squeeze": Operator(_squeeze, _CONSTANT_PARAMETERS),
-    "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC),
+    "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC, on_maps=OnMaps.BROADCAST),
     "Sum": Operator(_sum, (c.float_inputs, c.constants_are_per_channel)),
     "Tanh": scalar(onnx.TanhOp),
     "Transpose": Operator(_transpose, _ELEMENTWISE),

@@ -11,7 +11,7 @@ from dialects import onnx
 from dialects.onnx_positions import DepthToSpaceOp, TakeOp
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.emitting import Emitter, OnMaps, Operator
 from escc.onnx_import.node import Node, text
 
 MAX_PARTS = 256
@@ -176,8 +176,8 @@ _MAP = (c.float_inputs, c.rank_4)
 
 OPERATORS: Mapping[str, Operator] = {
     "DepthToSpace": Operator(_depth_to_space, (*_MAP, blocks_divide)),
-    "Expand": Operator(_expand, (*_MAP, c.parameters_are_constant, repeats_maps)),
+    "Expand": Operator(_expand, (*_MAP, c.parameters_are_constant, repeats_maps), on_maps=OnMaps.MOVEMENT),
     "SpaceToDepth": Operator(_space_to_depth, (*_MAP, blocks_divide)),
-    "Tile": Operator(_tile, (*_MAP, c.parameters_are_constant, repeats_maps)),
+    "Tile": Operator(_tile, (*_MAP, c.parameters_are_constant, repeats_maps), on_maps=OnMaps.MOVEMENT),
 }
 """Operators by their names in ONNX."""

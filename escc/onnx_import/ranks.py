@@ -14,22 +14,10 @@ from xdsl.ir import SSAValue
 
 from dialects import onnx
 from dialects.onnx_shapes import MAP_AXES
-from escc.onnx_import.emitting import Emitter
+from escc.onnx_import.emitting import Emitter, OnMaps
 from escc.onnx_import.node import Node, Value
 from isa.reference import map_shape
 
-_WINDOWS = ("AveragePool", "Conv", "ConvTranspose", "MaxPool")
-"""Operators of windows: on signals only, since a window over a volume goes through several slices of it."""
-_MAPS = (
-    *("BatchNormalization", "GlobalAveragePool", "GlobalMaxPool"),
-    *("GroupNormalization", "InstanceNormalization", "LRN"),
-)
-_BROADCAST = (
-    *("Add", "Div", "Mul", "PRelu", "Sub", "Max", "Min", "Where"),
-    *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
-)
-_MOVED = ("Concat", "Expand", "Gather", "Pad", "Slice", "Split", "Tile")
-"""Operators of axes, which have other numbers in a map."""
 _FIRST = {"kernel_shape": [1], "strides": [1], "dilations": [1], "output_padding": [0]}
 """What attributes say of the axis of one row."""
 
@@ -45,10 +33,15 @@ class OtherRank:
     """A node on tensors of another rank than 4, one of which has all extents of `shape`."""
 
     shape: tuple[int, ...]
+    how: OnMaps
 
     @classmethod
-    def of(cls, node: Node) -> OtherRank | None:
-        """What a node works on; None if it is no node of maps, or its tensors cannot become maps."""
+    def of(cls, node: Node, how: OnMaps | None) -> OtherRank | None:
+        """What a node works on, `how` as its operator says; None if it is no operator of maps, or if the tensors
+        cannot become maps.
+        """
+        if how is None:
+            return None
         given = [value for value in node.inputs if value is not None]
         computed = [value for value in given if value.const is None]
         if not computed or any(value.ssa is None or not value.shape for value in computed):
@@ -56,17 +49,17 @@ class OtherRank:
         shapes = [value.shape for value in computed if value.shape is not None]
         ranks = {len(shape) for shape in shapes}
         rank = ranks.pop()
-        if ranks or not _becomes_maps(node, rank):
+        if ranks or not _becomes_maps(node, rank, how):
             return None
-        return cls(tuple(max(extents) for extents in zip(*shapes, strict=True)))
+        return cls(tuple(max(extents) for extents in zip(*shapes, strict=True)), how)
 
     def on_maps(self, e: Emitter, node: Node) -> Node:
         """The node on maps; what it reads is reshaped here."""
-        if node.op_type in _MOVED:
+        if self.how is OnMaps.MOVEMENT:
             return self._moved(e, node)
         wide = [None if value is None else self._as_map(e, node, value) for value in node.inputs]
         attributes = dict(node.attributes)
-        if node.op_type in _WINDOWS:
+        if self.how is OnMaps.WINDOWS:
             attributes |= {name: [*row, *node.ints(name)] for name, row in _FIRST.items() if len(node.ints(name)) == 1}
             pads = node.ints("pads")
             attributes |= {"pads": [0, pads[0], 0, pads[1]]} if len(pads) == 2 else {}
@@ -94,9 +87,9 @@ class OtherRank:
             assert value.ssa is not None
             reshaped = e.emit(node, onnx.ReshapeOp(value.ssa, map_shape(value.shape)))
             return Value(value.name, onnx.shape_of(reshaped), value.dtype, ssa=reshaped)
-        if node.op_type in _WINDOWS and len(value.shape) == 3:
+        if self.how is OnMaps.WINDOWS and len(value.shape) == 3:
             return _weights(value)
-        if node.op_type not in _BROADCAST:
+        if self.how is not OnMaps.BROADCAST:
             return value
         aligned = (1,) * (len(self.shape) - len(value.shape)) + value.shape
         return Value.constant(value.name, value.const.reshape(map_shape(aligned)), value.origin)
@@ -139,15 +132,17 @@ def _listed_axes(node: Node, rank: int) -> tuple[int, ...]:
     return tuple(range(len(given) // (1 + (node.op_type == "Pad"))))
 
 
-def _becomes_maps(node: Node, rank: int) -> bool:
-    """Whether a node is one of maps that works on tensors of another rank in the same way."""
-    if node.op_type in _WINDOWS:
-        return rank == 3
-    if node.op_type in _MAPS:
-        return rank in (3, 5)
-    if rank not in (2, 3, 5):
-        return False
-    return _aligned(node, rank) if node.op_type in _BROADCAST else node.op_type in _MOVED and _is_movement(node, rank)
+def _becomes_maps(node: Node, rank: int, how: OnMaps) -> bool:
+    """Whether a node of maps works on tensors of another rank in the same way."""
+    match how:
+        case OnMaps.WINDOWS:
+            return rank == 3
+        case OnMaps.CHANNELS:
+            return rank in (3, 5)
+        case OnMaps.BROADCAST:
+            return rank in (2, 3, 5) and _aligned(node, rank)
+        case OnMaps.MOVEMENT:
+            return rank in (2, 3, 5) and _is_movement(node, rank)
 
 
 def _aligned(node: Node, rank: int) -> bool:

@@ -16,7 +16,7 @@ from dialects.onnx_pools import mean_of_blocks, most_of_blocks
 from dialects.onnx_positions import DepthToSpaceOp
 from dialects.onnx_shapes import map_axes
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Convert, Emitter, Operator, integer_weights
+from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator, integer_weights
 from escc.onnx_import.node import Node, text
 from escc.onnx_import.ranks import as_map
 
@@ -164,6 +164,6 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceLogSum": Operator(reduce_map(mean_of_blocks, True, "", "Log(x)"), MAPS),
     "ReduceLogSumExp": Operator(_over_maps(_log_sum_exp), MAPS),
     "ArgMax": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
-    "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts)),
+    "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts), on_maps=OnMaps.MOVEMENT),
 }
 """Operators by their names in ONNX."""

@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 from dialects import onnx
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, Operator
+from escc.onnx_import.emitting import Emitter, OnMaps, Operator
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value, text
 from escc.onnx_import.positions import interleaved
@@ -173,5 +173,5 @@ _CHECKS = (
     transposed_size_is_positive,
 )
 
-OPERATORS: Mapping[str, Operator] = {"ConvTranspose": Operator(_conv_transpose, _CHECKS)}
+OPERATORS: Mapping[str, Operator] = {"ConvTranspose": Operator(_conv_transpose, _CHECKS, on_maps=OnMaps.WINDOWS)}
 """Operators by their names in ONNX."""

@@ -25,23 +25,20 @@ from escc.compress.schemes import (
     asked_levels,
     decomposition_levels,
     int8_of,
-    most_bases,
     pass_work,
     rung_of,
 )
+from escc.schemes.escalate import setting_of
 from isa.integers import ceil_div
 from isa.target import Target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
-from passes.decomposition.setting import Setting
-from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.ternary_basis import TernaryBasis, most_bases
 from passes.decomposition.weight_form import WeightForm
 
 TOO_LARGE = 50_000_000_000
 """The same above which `auto` keeps a layer dense, because even the bases that are known take minutes to use."""
 
 
-_DECOMPOSES = "escalate"
-"""The scheme that takes the bases that it is given."""
 _CLIMB_EVERY = 2
 """Of so many prices after one another, the first one seeks the best number of bases."""
 _HOPELESS = 4.0
@@ -136,8 +133,7 @@ def _decompositions(layer: ConvLayer, options: SchemeOptions, rates: Rates) -> C
         rung, _, _ = priced.climb(climbed, climbed.index(rungs[at]), objective)
         at = rungs.index(rung)
         for form in found:
-            given = {"basis": str(len(form.basis)), "planes": "1", "levels": str(rung.level)}
-            yield Setting.made(_DECOMPOSES, {**given, **rates.named(rate)}), form
+            yield setting_of(Rung(len(form.basis), rung.level), rates.named(rate)), form
 
 
 class _Auto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from escc.compress.about import About
 from escc.compress.price import Cost, price
@@ -10,15 +11,16 @@ from escc.compress.schemes import (
     THOROUGH,
     UNCERTAIN_CYCLES,
     Prices,
+    Rung,
     Search,
     WithLevels,
     int8_of,
-    most_bases,
     single_rung,
 )
 from isa.errors import UserError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
-from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.setting import Setting
+from passes.decomposition.ternary_basis import TernaryBasis, most_bases
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +52,12 @@ def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         f"{cost.nbytes:,} bytes, dense {now.cycles:,.0f} cycles and {now.nbytes:,} bytes"
     )
     return None
+
+
+def setting_of(rung: Rung, prices: Mapping[str, str]) -> Setting:
+    """What asks this scheme for a decomposition with the bases and the level of a rung, at prices by their options."""
+    given = {"basis": str(rung.bases), "planes": "1", "levels": str(rung.level)}
+    return Setting.made("escalate", {**given, **prices})
 
 
 def _only_loses(layer: ConvLayer, options: SchemeOptions, now: Cost, cost: Cost) -> bool:

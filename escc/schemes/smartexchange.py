@@ -31,14 +31,13 @@ from escc.compress.schemes import (
     Search,
     asked_level,
     int8_of,
-    most_bases,
     tiled,
 )
 from isa.errors import UserError
 from isa.target import Target
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.smartexchange import SmartExchange
-from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.ternary_basis import TernaryBasis, most_bases
 from passes.decomposition.weight_form import WeightForm
 
 F = NDArray[np.float64]

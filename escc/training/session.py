@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from dialects import esc, onnx, onnx_base
+from dialects import onnx, onnx_base
 from dialects.interpreters.run import main_function
 from dialects.locations import node_names
 from escc import driver
@@ -27,6 +26,7 @@ from escc.universe import multiverse
 from isa.arrays import Arrays
 from isa.errors import UserError
 from isa.program import Program
+from passes.analysis.conv_moments import requantised, step_weights
 from passes.analysis.original_weight_count import float_weights
 from passes.decompose_conv import DecomposeConvPass
 from passes.pipelines import PipelineOptions, before, build
@@ -129,11 +129,8 @@ def _dense_weights(module: ModuleOp) -> dict[str, Array]:
     """Weights [K, C, R, S] of the dense convolutions in output steps, by node name."""
     found: dict[str, Array] = {}
     for op in module.walk():
-        if isinstance(op, esc.RequantizeOp) and isinstance(conv := op.input.owner, esc.Conv2dOp):
-            steps = np.ldexp(op.mult.array.astype(np.float64), -op.shift.array.astype(np.int64))
-            names = node_names(conv)
-            if names:
-                found[names[0]] = conv.weight.array.transpose(0, 3, 1, 2) * steps[:, None, None, None]
+        if (pair := requantised(op)) is not None and (names := node_names(pair[0])):
+            found[names[0]] = step_weights(*pair).transpose(0, 3, 1, 2)
     return found
 
 

@@ -33,7 +33,7 @@ SPEC = InstructionSpec(
     "load.coef",
     0x02,
     Queue.LOAD,
-    "Copy the streams of coefficients of some output channels to COEF unchanged; `conv.esc` expands them.",
+    "Copy the streams of coefficients of some output channels to COEF unchanged; the blocks expand them.",
     (
         address("dram", "of the streams", 40),
         extent("size", "bytes", 24),

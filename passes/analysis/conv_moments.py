@@ -26,13 +26,18 @@ _ROWS = 1 << 14
 """Windows gathered at a time."""
 
 
+def requantised(op: Operation) -> tuple[esc.Conv2dOp, esc.RequantizeOp] | None:
+    """A convolution and its requantisation `op`; None if that is none, or one of other weights than int8 weights."""
+    if isinstance(op, esc.RequantizeOp) and isinstance(conv := op.input.owner, esc.Conv2dOp):
+        return conv, op
+    return None
+
+
 def ungrouped(op: Operation) -> tuple[esc.Conv2dOp, esc.RequantizeOp] | None:
     """A convolution without groups and its requantisation `op`, if nothing else reads the convolution; else None."""
-    if not isinstance(op, esc.RequantizeOp) or not isinstance(conv := op.input.owner, esc.Conv2dOp):
-        return None
-    if conv.groups.value.data != 1 or len(list(conv.output.uses)) != 1:
-        return None
-    return conv, op
+    pair = requantised(op)
+    alone = pair is not None and pair[0].groups.value.data == 1 and len(list(pair[0].output.uses)) == 1
+    return pair if alone else None
 
 
 def output_steps(requant: esc.RequantizeOp) -> NDArray[np.float64]:

@@ -33,16 +33,11 @@ _MOST_STEPS = 200_000
 
 def image_count(ops: Sequence[Operation]) -> int:
     """Images that are enough, and few enough: every convolution runs about half of the network again."""
-    macs = [_macs(op) for op in ops if isinstance(op, esc.Conv2dOp)]
+    macs = [float(op.macs) for op in ops if isinstance(op, esc.Conv2dOp)]
     work = sum(macs) * (1 + len(macs) / 2)
     kept = sum(math.prod(esc.shape_of(r)) for op in ops for r in op.results if not is_accumulator(r))
     most = int(np.clip(_KEPT_BYTES // max(kept, 1), 1, _MOST_IMAGES))
     return min(most, int(np.clip(_WORK / max(work, 1.0), _LEAST_IMAGES, _MOST_IMAGES)))
-
-
-def _macs(op: esc.Conv2dOp) -> float:
-    _, oh, ow, _ = esc.shape_of(op.output)
-    return float(op.weight.array.size * oh * ow)
 
 
 def sensitivities(block: Block, inputs: Sequence[Array], seed: int) -> dict[Operation, float]:

@@ -14,7 +14,10 @@ from dialects import esc
 from dialects.esc_decomposed import BasisConv2dOp, CoeffCombineOp
 from isa import reference
 from isa.coefficients import stream_bits, stream_bytes
+from isa.instructions.conv_esc import working_slices
+from isa.integers import ceil_div
 from isa.levels import COEFFICIENT_VALUES, wrong_coefficients
+from passes.decomposition.scheme import ConvLayer
 from passes.decomposition.weight_form import ConvWindow, F, FormIntegers, WeightForm
 from passes.math.ternary import INT32_MAX, accumulator_range, intermediate_shift
 
@@ -101,3 +104,17 @@ class TernaryBasis(WeightForm):
 
     def packed_bytes(self) -> int:
         return stream_bytes(stream_bits(self.coefficients)) + self.basis.size
+
+
+def most_bases(layer: ConvLayer, level: int) -> int:
+    """Virtual bases that the machine holds if coefficients are of magnitude up to `level`, which is 1, 2 or 4.
+
+    Half of COEF holds the coefficients of one output channel at two, three or four bits each, the registers of a
+    block hold those of one basis, and half of PAR holds the bases.
+    """
+    _, r, s, c = layer.weights.shape
+    pads = layer.target.scratchpad
+    if working_slices(c, level, layer.target) == 0:
+        return 0
+    bits = 1 + level.bit_length()
+    return min(pads.coef // 2 // ceil_div(c * bits, 8), pads.par // 2 // (r * s))

@@ -27,7 +27,7 @@ from isa import reference
 from isa.errors import UserError
 from isa.target import load_target
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, scheme_names
-from passes.decomposition.ternary_basis import TernaryBasis
+from passes.decomposition.ternary_basis import TernaryBasis, most_bases
 from passes.math.moments import MomentAccumulator, Moments, position_budget, window_rows
 from passes.math.ternary import intermediate_range, intermediate_shift
 
@@ -146,18 +146,14 @@ def test_levels_reach_what_more_bases_reach() -> None:
 
 def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
     w = np.zeros((4, 7, 7, 4))
-    most = schemes.most_bases(layer(w), 1)
+    most = most_bases(layer(w), 1)
     target = load_target("esc1")
     assert most * 49 <= target.scratchpad.par // 2 < (most + 1) * 49
     wide = layer(np.zeros((4, 1, 1, 3072)))
+    assert most_bases(wide, 1) * 3072 // 4 <= target.scratchpad.coef // 2 < (most_bases(wide, 1) + 1) * 3072 // 4
+    assert most_bases(layer(np.zeros((4, 1, 1, 3073))), 1) == 0  # more than the registers of a block hold
     assert (
-        schemes.most_bases(wide, 1) * 3072 // 4
-        <= target.scratchpad.coef // 2
-        < (schemes.most_bases(wide, 1) + 1) * 3072 // 4
-    )
-    assert schemes.most_bases(layer(np.zeros((4, 1, 1, 3073))), 1) == 0  # more than the registers of a block hold
-    assert (
-        schemes.most_bases(wide, 2) == 0 and schemes.most_bases(layer(np.zeros((4, 1, 1, 2048))), 4) == 16
+        most_bases(wide, 2) == 0 and most_bases(layer(np.zeros((4, 1, 1, 2048))), 4) == 16
     )  # of 4 bits in half of COEF
     with pytest.raises(UserError, match=rf"'conv'.*requires at most {most}"):
         escalate(layer(w), SchemeOptions(basis=most + 1))
