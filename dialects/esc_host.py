@@ -153,7 +153,7 @@ class SoftmaxOp(EscOp):
 class ArgMaxOp(EscOp):
     """Host: index of the largest number along `axis`, int64: of equal ones the first, or the last with `last`.
 
-    The axis has extent 1 in the result, or is none there.
+    The result has any shape of so many indices, in row-major order.
     """
 
     name = "esc.arg_max"

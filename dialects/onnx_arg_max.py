@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import IntegerAttr, TensorType, UnitAttr, i64
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType, UnitAttr, i64
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 
-from dialects.attributes import integer
+from dialects.attributes import integer, ints
 from dialects.onnx_base import Array, OnnxOp, StorageRule, float_shape, shape_of
 from isa.program import ArgMax
 
@@ -20,7 +20,7 @@ from isa.program import ArgMax
 class ArgMaxOp(OnnxOp):
     """Index of the largest number along `axis`, int64: of equal ones the first, or the last with `select_last_index`.
 
-    With `keepdims` the axis stays with extent 1.
+    With `keepdims` the axis stays with extent 1. With `shape`, the indices are reshaped to it in row-major order.
     """
 
     name = "onnx.ArgMax"
@@ -30,6 +30,7 @@ class ArgMaxOp(OnnxOp):
     axis = prop_def(IntegerAttr)
     keepdims = opt_prop_def(UnitAttr)
     select_last_index = opt_prop_def(UnitAttr)
+    shape = opt_prop_def(DenseArrayBase)
     output = result_def(TensorType)
     traits = traits_def(Pure())
 
@@ -50,7 +51,7 @@ class ArgMaxOp(OnnxOp):
     def infer(self) -> TensorType[Attribute]:
         shape, axis = float_shape(self.input), self.axis.value.data
         kept = [1] if self.keepdims is not None else []
-        result = (*shape[:axis], *kept, *shape[axis + 1 :])
+        result = (*shape[:axis], *kept, *shape[axis + 1 :]) if self.shape is None else ints(self.shape)
         if fault := self.choice.fault(result):
             raise ValueError(fault)
         return TensorType(i64, result)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, ClassVar, Self, TypeAlias, cast
 
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import FloatAttr, TensorType, f32
+from xdsl.dialects.builtin import FloatAttr, TensorType, f32, i64
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import IRDLOperation, ParsePropInAttrDict
 from xdsl.rewriter import Rewriter
@@ -142,6 +142,13 @@ def float_shape(value: SSAValue, what: str = "input") -> Shape:
     if element_of(value) != f32:
         raise ValueError(f"{what} has type {value.type}; requires elements of f32")
     return shape_of(value)
+
+
+def moved_tensor(value: SSAValue, shape: Shape) -> TensorType[Attribute]:
+    """The type of floats or of indices (i64) that are moved into another shape."""
+    if element_of(value) not in (f32, i64):
+        raise ValueError(f"input has type {value.type}; requires elements of f32 or i64")
+    return TensorType(element_of(value), shape)
 
 
 def f32_tensor(shape: Shape) -> TensorType[Attribute]:

@@ -17,7 +17,16 @@ from xdsl.traits import Pure
 from dialects import onnx_shapes as shapes
 from dialects import scalar_functions
 from dialects.interpreters import kernels
-from dialects.onnx_base import Array, OnnxOp, StorageRule, f32_tensor, float_attr, float_shape, shape_of
+from dialects.onnx_base import (
+    Array,
+    OnnxOp,
+    StorageRule,
+    f32_tensor,
+    float_attr,
+    float_shape,
+    moved_tensor,
+    shape_of,
+)
 from dialects.scalar_functions import ScalarFunction
 from isa import reference
 
@@ -75,9 +84,16 @@ class ScalarOp(UnaryOp, ABC):
 
 @irdl_op_definition
 class IdentityOp(UnaryOp):
-    """y = x. Conversions between floating-point types are imported as this: everything is widened to f32."""
+    """y = x, floats or indices (i64).
+
+    Conversions between floating-point types are imported as this: everything is widened to f32. So are conversions of
+    indices to another integer type.
+    """
 
     name = "onnx.Identity"
+
+    def infer(self) -> TensorType[Attribute]:
+        return moved_tensor(self.input, shape_of(self.input))
 
     def compute(self, args: Sequence[Array]) -> Array:
         return args[0]

@@ -14,7 +14,17 @@ from xdsl.traits import Pure
 
 from dialects import onnx_shapes as shapes
 from dialects.attributes import i64_array, integer, ints
-from dialects.onnx_base import ONE, Array, OnnxOp, StorageRule, f32_tensor, float_attr, float_shape, shape_of
+from dialects.onnx_base import (
+    ONE,
+    Array,
+    OnnxOp,
+    StorageRule,
+    f32_tensor,
+    float_attr,
+    float_shape,
+    moved_tensor,
+    shape_of,
+)
 from isa.reference import batched_shape
 
 
@@ -135,7 +145,7 @@ class ReshapeOp(OnnxOp):
         super().__init__([x], {"shape": i64_array(shape)})
 
     def infer(self) -> TensorType[Attribute]:
-        return f32_tensor(shapes.reshape(float_shape(self.input), ints(self.shape)))
+        return moved_tensor(self.input, shapes.reshape(shape_of(self.input), ints(self.shape)))
 
     def compute(self, args: Sequence[Array]) -> Array:
         return _moved(args[0], self.input, self.output)
@@ -155,7 +165,7 @@ class FlattenOp(OnnxOp):
         super().__init__([x], {"axis": integer(axis)})
 
     def infer(self) -> TensorType[Attribute]:
-        return f32_tensor(shapes.flatten(float_shape(self.input), self.axis.value.data))
+        return moved_tensor(self.input, shapes.flatten(shape_of(self.input), self.axis.value.data))
 
     def compute(self, args: Sequence[Array]) -> Array:
         return _moved(args[0], self.input, self.output)
@@ -175,7 +185,7 @@ class SqueezeOp(OnnxOp):
         super().__init__([x], {"axes": i64_array(axes)})
 
     def infer(self) -> TensorType[Attribute]:
-        return f32_tensor(shapes.squeeze(float_shape(self.input), ints(self.axes)))
+        return moved_tensor(self.input, shapes.squeeze(shape_of(self.input), ints(self.axes)))
 
     def compute(self, args: Sequence[Array]) -> Array:
         return _moved(args[0], self.input, self.output)
@@ -195,7 +205,7 @@ class UnsqueezeOp(OnnxOp):
         super().__init__([x], {"axes": i64_array(axes)})
 
     def infer(self) -> TensorType[Attribute]:
-        return f32_tensor(shapes.unsqueeze(float_shape(self.input), ints(self.axes)))
+        return moved_tensor(self.input, shapes.unsqueeze(shape_of(self.input), ints(self.axes)))
 
     def compute(self, args: Sequence[Array]) -> Array:
         return _moved(args[0], self.input, self.output)

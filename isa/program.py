@@ -59,7 +59,7 @@ class TensorRef:
 @dataclass(frozen=True)
 class ArgMax:
     """An output is the index of the largest of scores of `shape` along `axis`, int64: the first of equal ones, or the
-    `last`.
+    `last`. The indices have any shape of so many elements, in row-major order.
     """
 
     shape: tuple[int, ...]
@@ -73,9 +73,9 @@ class ArgMax:
             return f"ArgMax axis {axis} is outside rank {len(scores)}"
         if axis == 0 and scores[0] == 1:
             return "ArgMax axis 0 is that of the images"
-        before, behind = scores[:axis], scores[axis + 1 :]
-        if shape not in ((*before, *behind), (*before, 1, *behind)):
-            return f"{list(shape)} is not the shape of the largest of {list(scores)} along axis {axis}"[:300]
+        indices = math.prod(scores[:axis]) * math.prod(scores[axis + 1 :])
+        if math.prod(shape) != indices or min(shape, default=1) < 1:
+            return f"{list(shape)} is no shape of the {indices} largest of {list(scores)} along axis {axis}"[:300]
         return ""
 
     def of(self, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -91,7 +91,7 @@ class Port:
     Input: q = clamp(round_half_even(x / scale)) of NCHW or [1, C], laid out NHWC. Output: x = q * scale, NHWC -> NCHW,
     with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`, then a Softmax over `softmax_axis` of
     that shape when it is not None, or the `logarithm` of one. With `arg_max`, all this makes its scores, in its shape,
-    and `shape` is that of the indices, with the axis of extent 1 or without it. For N images, N takes the place of a
+    and `shape` is one of the indices. For N images, N takes the place of a
     first extent of 1, else it comes first. `mean`, `std` (per channel, of 0..255 images, in the order of the channels)
     and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
     """

@@ -28,6 +28,12 @@ def float_inputs(node: Node) -> str | None:
     return None
 
 
+def floats_or_indices(node: Node) -> str | None:
+    """Tensors are floating point, or what ArgMax or ArgMin gives"""
+    value = node.input(0)
+    return None if value is not None and value.is_indices else float_inputs(node)
+
+
 _REDUCTIONS = (
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
     *("ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare"),
@@ -84,7 +90,7 @@ def batch_stays(node: Node) -> str | None:
     axis = node.axis(1 if node.opset < 13 else -1, len(shape)) if node.op_type in ("LogSoftmax", "Softmax") else None
     if axis == 0 and len(shape) > 1 and shape[0] == 1:
         return "axis=0 is the batch axis; requires another"
-    if node.op_type == "ArgMax" and node.axis(0, len(shape)) == 0 and shape[:1] == (1,):
+    if node.op_type in ("ArgMax", "ArgMin") and node.axis(0, len(shape)) == 0 and shape[:1] == (1,):
         return "axis=0 is the batch axis; requires another"
     if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):
         return "reduces the batch axis; requires axes C, H, W"

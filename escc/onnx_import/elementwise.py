@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 from onnx import TensorProto
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import f32, i64
 from xdsl.ir import SSAValue
 
 from dialects import expressions, onnx
@@ -76,9 +76,11 @@ def _prelu(e: Emitter, n: Node) -> SSAValue:
 
 
 def _cast(e: Emitter, n: Node) -> SSAValue:
-    """A conversion between floats is none; stored integers stay as they are, for a table to be indexed by them."""
+    """A conversion between floats is none, nor is one of the indices of an ArgMax; stored integers stay as they are,
+    for a table to be indexed by them.
+    """
     x = e.operand(n, 0)
-    return e.emit(n, onnx.IdentityOp(x)) if onnx.element_of(x) == f32 else x
+    return e.emit(n, onnx.IdentityOp(x)) if onnx.element_of(x) in (f32, i64) else x
 
 
 def _gather(e: Emitter, n: Node) -> SSAValue:
@@ -99,13 +101,16 @@ def _gather(e: Emitter, n: Node) -> SSAValue:
 
 
 def is_cast_of_floats_or_indices(node: Node) -> str | None:
-    """Converts between floating-point types, or the 8-bit result of QuantizeLinear to int32 or int64 for Gather
-    (converting constants is always possible)
+    """Converts between floating-point types, or the 8-bit result of QuantizeLinear to int32 or int64 for Gather, or
+    that of ArgMax to int32 or int64 (converting constants is always possible)
     """
     value = node.input(0)
     if value is None or value.dtype is None or is_float(value.dtype) or value.dtype.name == "bool":
         return c.cast_is_between_floats(node)
     to = int(node.attr("to", 0))
+    if value.is_indices:
+        integers = to in (TensorProto.INT32, TensorProto.INT64)
+        return None if integers else f"converts indices to element type {to}; requires int32 or int64"
     if value.dtype.name not in ("int8", "uint8") or to not in (TensorProto.INT32, TensorProto.INT64):
         return f"converts {value.dtype} to element type {to}; requires floating-point types, or int8 or uint8 to int32"
     return None

@@ -42,7 +42,7 @@ FLOAT_WEIGHTS_KEY = "escc.float_weights"
 """Metadata of a compressed ONNX model: number of weights of the float model that it was made from."""
 _TYPES = onnx_proto.TensorProto
 _FLOATS = (_TYPES.FLOAT, _TYPES.FLOAT16, _TYPES.BFLOAT16, _TYPES.DOUBLE)
-_DECLARED: Mapping[Attribute, Sequence[int]] = {f32: _FLOATS, i64: (_TYPES.INT64, _TYPES.UNDEFINED)}
+_DECLARED: Mapping[Attribute, Sequence[int]] = {f32: _FLOATS, i64: (_TYPES.INT64, _TYPES.INT32, _TYPES.UNDEFINED)}
 """Element types that an output may be declared with, by that of its values."""
 _FLAGS = (
     *("allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes"),
@@ -357,7 +357,7 @@ class Importer:
                     )
                 elif declared is not None and info.type.tensor_type.elem_type not in _DECLARED[element]:
                     kind = info.type.tensor_type.elem_type if declared == "tensor_type" else declared
-                    wanted = "float" if element == f32 else "int64"
+                    wanted = "float" if element == f32 else "int32 or int64"
                     self.faults.append(f"output '{info.name}' is declared with element type {kind}; requires {wanted}")
                 results.append(value.ssa)
         return results

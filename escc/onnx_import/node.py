@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
+
+from dialects.onnx_base import element_of
 
 Array = NDArray[Any]
 
@@ -50,6 +53,11 @@ class Value:
     def is_computed(self) -> bool:
         """Whether it surely depends on the input of the model."""
         return self.const is None and (self.ssa is not None or self.from_input)
+
+    @property
+    def is_indices(self) -> bool:
+        """Whether it is the result of an ArgMax or ArgMin."""
+        return self.ssa is not None and element_of(self.ssa) == i64
 
     @property
     def is_activation(self) -> bool:

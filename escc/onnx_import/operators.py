@@ -220,6 +220,7 @@ def _dequantize(e: Emitter, n: Node) -> SSAValue:
 
 
 _ELEMENTWISE = (c.float_inputs,)
+_MOVEMENT = (c.floats_or_indices,)
 _ARITHMETIC = (c.float_inputs, c.operand_is_per_channel)
 _CONSTANT_PARAMETERS = (c.float_inputs, c.parameters_are_constant)
 _LINEAR = (c.parameters_are_constant, c.quantised_to_8_bits, c.scale_shape_matches)
@@ -240,11 +241,11 @@ OPERATORS: Mapping[str, Operator] = {
     "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero), on_maps=OnMaps.BROADCAST),
     "Dropout": Operator(_unary(onnx.DropoutOp), (c.float_inputs, c.dropout_is_inactive)),
     "Elu": scalar(onnx.EluOp),
-    "Flatten": Operator(_flatten, _ELEMENTWISE),
+    "Flatten": Operator(_flatten, _MOVEMENT),
     "Gemm": Operator(_gemm, (c.float_inputs, c.weights_are_constant, c.second_matrix_is_constant, c.rows_are_one)),
     "HardSigmoid": scalar(onnx.HardSigmoidOp),
     "HardSwish": scalar(onnx.HardSwishOp),
-    "Identity": Operator(_unary(onnx.IdentityOp), _ELEMENTWISE),
+    "Identity": Operator(_unary(onnx.IdentityOp), _MOVEMENT),
     "LeakyRelu": scalar(onnx.LeakyReluOp),
     "LogSoftmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
@@ -256,16 +257,16 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),
     "ReduceSum": Operator(reduce_map(onnx_pools.mean_of_blocks, times=True), MAPS),
     "Relu": scalar(onnx.ReluOp),
-    "Reshape": Operator(_reshape, (c.float_inputs, c.shape_is_constant)),
+    "Reshape": Operator(_reshape, (*_MOVEMENT, c.shape_is_constant)),
     "Sigmoid": scalar(onnx.SigmoidOp),
     "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, c.slice_goes_forward), on_maps=OnMaps.MOVEMENT),
     "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
-    "Squeeze": Operator(_squeeze, _CONSTANT_PARAMETERS),
+    "Squeeze": Operator(_squeeze, (*_MOVEMENT, c.parameters_are_constant)),
     "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC, on_maps=OnMaps.BROADCAST),
     "Sum": Operator(_sum, (c.float_inputs, c.constants_are_per_channel)),
     "Tanh": scalar(onnx.TanhOp),
     "Transpose": Operator(_transpose, _ELEMENTWISE),
-    "Unsqueeze": Operator(_unsqueeze, _CONSTANT_PARAMETERS),
+    "Unsqueeze": Operator(_unsqueeze, (*_MOVEMENT, c.parameters_are_constant)),
 }
 
 

@@ -155,8 +155,11 @@ MAPS = (c.float_inputs, c.parameters_are_constant, reduces_maps)
 
 
 def _arg_max(e: Emitter, n: Node) -> SSAValue:
+    """The index of the smallest number is that of the largest of the negatives."""
     x = e.operand(n, 0)
     axis = n.axis(0, len(onnx.shape_of(x)))
+    if n.op_type == "ArgMin":
+        x = e.emit(n, ExpressionOp.of(x, parse("Neg(x)")))
     return e.emit(n, ArgMaxOp(x, axis, bool(n.attr("keepdims", 1)), bool(n.attr("select_last_index", 0))))
 
 
@@ -164,6 +167,7 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceLogSum": Operator(reduce_map(mean_of_blocks, True, "", "Log(x)"), MAPS),
     "ReduceLogSumExp": Operator(_over_maps(_log_sum_exp), MAPS),
     "ArgMax": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
+    "ArgMin": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
     "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts), on_maps=OnMaps.MOVEMENT),
 }
 """Operators by their names in ONNX."""

@@ -8,6 +8,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from dialects import onnx
 from dialects.attributes import integer
 from dialects.onnx import shape_of
+from dialects.onnx_arg_max import ArgMaxOp
 from isa.reference import map_shape
 from passes.onnx_patterns.common import Elementwise, constant_array, producer, replace
 
@@ -34,6 +35,16 @@ class MergeReshapes(RewritePattern):
         first = producer(op.input)
         if isinstance(first, onnx.ReshapeOp):
             replace(rewriter, op, [onnx.ReshapeOp(first.input, shape_of(op.output))], first)
+
+
+class ReshapeIntoArgMax(RewritePattern):
+    """reshape(arg_max(x)) is one operation."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.ReshapeOp, rewriter: PatternRewriter) -> None:
+        choice = producer(op.input)
+        if isinstance(choice, ArgMaxOp):
+            replace(rewriter, op, [choice.on([choice.input], {"shape": op.shape})], choice)
 
 
 class SinkReshape(RewritePattern):
@@ -116,6 +127,7 @@ class SoftmaxLast(RewritePattern):
 PATTERNS: tuple[RewritePattern, ...] = (
     ToReshape(),
     MergeReshapes(),
+    ReshapeIntoArgMax(),
     SinkReshape(),
     SinkReshapesOfSum(),
     VectorsAsMaps(),

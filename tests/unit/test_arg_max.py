@@ -30,6 +30,7 @@ from isa.program import ArgMax, Port
 RNG = np.random.default_rng(3)
 KERNELS = random(8, 3, 3, 3, seed=1, scale=0.3)
 KERNELS[5], KERNELS[6] = KERNELS[2], -KERNELS[2]  # channels 2 and 5 are equal everywhere
+SHAPES = {"one": np.array([1]), "rows": np.array([0, 2, -1])}
 WEIGHTS = {"w": KERNELS, "f": random(20, 8, seed=2)}
 CONV = node("Conv", ["x", "w"], ["c"], pads=[1] * 4)
 POOL = [CONV, node("GlobalAveragePool", ["c"], ["g"]), node("Flatten", ["g"], ["h"])]
@@ -41,10 +42,12 @@ def last_node(source: str, **attributes: int) -> onnx.NodeProto:
     return node("ArgMax", [source], ["y"], name="choice", **attributes)
 
 
-def choosing(nodes: list[onnx.NodeProto], other: str = "", opset: int = 17) -> onnx.ModelProto:
-    """A model whose output y is int64; the float tensor `other` is an output too."""
-    made = model(nodes, ["N", 3, 6, 6], WEIGHTS, ("y", other) if other else ("y",), opset)
-    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.INT64, None))
+def choosing(
+    nodes: list[onnx.NodeProto], other: str = "", opset: int = 17, kind: int = TensorProto.INT64
+) -> onnx.ModelProto:
+    """A model whose output y holds integers; the float tensor `other` is an output too."""
+    made = model(nodes, ["N", 3, 6, 6], WEIGHTS | SHAPES, ("y", other) if other else ("y",), opset)
+    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", kind, None))
     return made
 
 
@@ -60,6 +63,21 @@ CASES = {
         3,
         (1, 6, 6),
     ),
+    "squeezed": ([CONV, node("ArgMax", ["c"], ["a"], axis=1), node("Squeeze", ["a", "one"], ["y"])], "c", 1, (1, 6, 6)),
+    "in rows": (
+        [
+            CONV,
+            node("ArgMax", ["c"], ["a"], axis=1, keepdims=0),
+            node("Cast", ["a"], ["i"], to=TensorProto.INT64),
+            node("Unsqueeze", ["i", "one"], ["u"]),
+            node("Identity", ["u"], ["v"]),
+            node("Reshape", ["v", "rows"], ["y"]),
+        ],
+        "c",
+        1,
+        (1, 2, 18),
+    ),
+    "flat": ([CONV, node("ArgMax", ["c"], ["a"], axis=1), node("Flatten", ["a"], ["y"])], "c", 1, (1, 36)),
 }
 
 
@@ -94,6 +112,27 @@ def test_of_equal_scores_the_first_or_the_last(last: int, never: int) -> None:
     wanted = onnxruntime.InferenceSession(choosing(nodes).SerializeToString()).run(None, {"x": X})[0]
     assert 7 - never in found and never not in found
     assert (found == wanted).mean() > 0.9
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_the_smallest_score(rectified: bool, tmp_path: Path) -> None:
+    scores = [CONV, node("Relu", ["c"], ["r"])] if rectified else [CONV, node("Identity", ["c"], ["r"])]
+    nodes = [*scores, node("ArgMin", ["r"], ["y"], axis=1, keepdims=0)]
+    module, program = observed(choosing(nodes), X, tmp_path)
+    found = Machine(program).run([X]).outputs[0]
+    np.testing.assert_array_equal(run_module(module, [X])[0], found)
+    wanted = np.asarray(onnxruntime.InferenceSession(choosing(nodes).SerializeToString()).run(None, {"x": X})[0])
+    assert (
+        found.shape == wanted.shape
+        and (np.where(found == 5, 2, found) == np.where(wanted == 5, 2, wanted)).mean() > 0.8
+    )
+
+
+def test_indices_of_another_integer_type() -> None:
+    nodes = [CONV, node("ArgMax", ["c"], ["a"], axis=1), node("Cast", ["a"], ["y"], to=TensorProto.INT32)]
+    found = escc.compile(choosing(nodes, kind=TensorProto.INT32), X, "dense").run(X)
+    plain = escc.compile(choosing([CONV, last_node("c", axis=1)]), X, "dense").run(X)
+    assert found.dtype == np.int64 and found.tolist() == plain.tolist()
 
 
 def test_a_classifier_answers_and_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +172,7 @@ def test_many_indices_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixtur
     [
         (ArgMax((1, 8, 6, 6), 4), (1, 6, 6), "ArgMax axis 4 is outside rank 4"),
         (ArgMax((1, 8, 6, 6), 0), (8, 6, 6), "ArgMax axis 0 is that of the images"),
-        (ArgMax((1, 8, 6, 6), 1), (1, 6), r"\[1, 6\] is not the shape of the largest of \[1, 8, 6, 6\] along axis 1"),
+        (ArgMax((1, 8, 6, 6), 1), (1, 6), r"\[1, 6\] is no shape of the 36 largest of \[1, 8, 6, 6\] along axis 1"),
         (ArgMax((1, 8, 6), 1), (1, 6), r"shape of scores \[1, 8, 6\] does not fit the tensor 6x6x8"),
     ],
 )
@@ -154,6 +193,10 @@ def test_what_is_no_choice_is_refused(choice: ArgMax, shape: tuple[int, ...], ca
         (
             [CONV, node("ArgMax", ["c"], ["a"], axis=1), node("Relu", ["a"], ["y"])],
             "input 'a' has type int64; requires float",
+        ),
+        (
+            [CONV, node("ArgMax", ["c"], ["a"], axis=1), node("Cast", ["a"], ["y"], to=TensorProto.FLOAT)],
+            "converts indices to element type 1; requires int32 or int64",
         ),
     ],
 )

@@ -25,10 +25,15 @@ def softmax(e: OnnxEmitter, op: esc.SoftmaxOp) -> str:
 
 
 def arg_max(e: OnnxEmitter, op: esc.ArgMaxOp) -> str:
-    """ArgMax."""
-    choice, keeps = op.choice, len(esc.shape_of(op.output)) == len(esc.shape_of(op.input))
+    """ArgMax, and a Reshape where the indices have another shape."""
+    choice, shape = op.choice, esc.shape_of(op.output)
+    before, behind = choice.shape[: choice.axis], choice.shape[choice.axis + 1 :]
+    keeps = shape == (*before, 1, *behind)
     options = {"axis": choice.axis, "keepdims": int(keeps), "select_last_index": int(choice.last)}
-    return e.graph.node("ArgMax", [e.values[op.input]], main_name(op), **options)
+    if keeps or shape == (*before, *behind):
+        return e.graph.node("ArgMax", [e.values[op.input]], main_name(op), **options)
+    indices = e.graph.node("ArgMax", [e.values[op.input]], f"{main_name(op)}/indices", **options)
+    return _reshaped(e, indices, shape, main_name(op))
 
 
 def dequantise(e: OnnxEmitter, op: esc.DequantizeOp) -> str:

@@ -13,7 +13,7 @@ func.func @main(%x: tensor<1x4x2xf32>) {
   %0 = esc.arg_max %x {axis = 1 : i64} : tensor<1x4x2xf32> -> tensor<1x4xi64>
   func.return
 }
-// CHECK: [1, 4] is not the shape of the largest of [1, 4, 2] along axis 1
+// CHECK: [1, 4] is no shape of the 2 largest of [1, 4, 2] along axis 1
 
 // -----
 
