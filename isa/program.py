@@ -91,9 +91,9 @@ class Port:
     Input: q = clamp(round_half_even(x / scale)) of NCHW or [1, C], laid out NHWC. Output: x = q * scale, NHWC -> NCHW,
     with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`, then a Softmax over `softmax_axis` of
     that shape when it is not None, or the `logarithm` of one. With `arg_max`, all this makes its scores, in its shape,
-    and `shape` is one of the indices. For N images, N takes the place of a
-    first extent of 1, else it comes first. `mean`, `std` (per channel, of 0..255 images, in the order of the channels)
-    and `channel_order` ("rgb", "bgr" or "") say how an image file becomes x; empty where unknown.
+    and `shape` is that of the indices. For N images, N takes the place of a first extent of 1, else it comes first.
+    `mean`, `std` (per channel, of 0..255 images, in the order of the channels) and `channel_order` ("rgb", "bgr" or "")
+    say how an image file becomes x; empty where unknown.
     """
 
     name: str
