@@ -9,7 +9,7 @@ import numpy as np
 
 from passes.decomposition.weight_form import F, FormIntegers, WeightForm
 from passes.math.activation_quant import bounded
-from passes.math.weight_quant import ConvIntegers, corrected_bias
+from passes.math.weight_quant import BIAS_LIMIT, ConvIntegers, corrected_bias
 
 
 class DirectForm(WeightForm):
@@ -18,11 +18,16 @@ class DirectForm(WeightForm):
     """
 
     def to_integers(self, bias: Callable[[Self], F], low: int, high: int, ic_bits: int) -> FormIntegers:
-        """See `WeightForm.to_integers`; a bias beyond what fits int32 with any accumulator is limited to that."""
-        factor = bounded(self.scale)
+        """See `WeightForm.to_integers`.
+
+        A channel whose scale is so small that its bias would not fit int32 beside any accumulator gets a larger one:
+        its weights move its output by a small share of its bias at most.
+        """
+        wanted = bias(self)
+        factor = bounded(np.maximum(self.scale, np.abs(wanted) / BIAS_LIMIT))
         dense = self.integer_weights.astype(np.int8)
         plain = ConvIntegers(dense, np.zeros(len(factor), np.int32), factor)
-        return FormIntegers(self, 0, factor, corrected_bias(plain, bias(self), max(-low, high)).astype(np.int64))
+        return FormIntegers(self, 0, factor, corrected_bias(plain, wanted, max(-low, high)).astype(np.int64))
 
     def scale_faults(self, k: int) -> list[str]:
         """What is wrong with the scales of `k` output channels."""

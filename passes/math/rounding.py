@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.reference import INT32_HIGH, INT32_LOW
+from isa.reference import INT32_HIGH
 
 Longs: TypeAlias = NDArray[np.int64]
 
@@ -34,12 +34,15 @@ def round_multipliers(
     return m.astype(np.int32), np.where(over & fits, s - 1, s).astype(np.uint8)
 
 
-def round_biases(bias: NDArray[np.generic], shift: NDArray[np.generic], bits: int) -> NDArray[np.int32]:
-    """Biases int32 [K] that are multiples of 2^(shift-31-bits), the nearest ones.
+def round_biases(bias: NDArray[np.generic], shift: NDArray[np.generic], bits: int, room: Longs) -> NDArray[np.int32]:
+    """Biases int32 [K] that are multiples of 2^(shift-31-bits): the nearest ones, or those next to 0 where the nearest
+    exceeds `room` int64 [K] in magnitude.
 
     Multipliers being below 2^31, such a multiple is at most 2^-bits steps of the result.
     """
     zeros = np.clip(shift.astype(np.int64) - 31 - bits, 0, 30)
-    b = _multiples(bias.astype(np.int64), zeros)
-    too_high = b > INT32_HIGH
-    return np.where(too_high, INT32_HIGH >> zeros << zeros, np.maximum(b, INT32_LOW)).astype(np.int32)
+    exact = bias.astype(np.int64)
+    nearest = _multiples(exact, zeros)
+    inner = np.sign(exact) * (np.abs(exact) >> zeros << zeros)
+    fits = np.abs(nearest) <= np.minimum(room, INT32_HIGH)
+    return np.where(fits, nearest, inner).astype(np.int32)

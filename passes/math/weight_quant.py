@@ -13,8 +13,10 @@ from passes.math.scales import as_float32
 
 Array: TypeAlias = NDArray[Any]
 
-_BIAS_LIMIT = (1 << 30) - 256
-"""Rounding the scale to float32 leaves it below 2^30."""
+BIAS_LIMIT = (1 << 30) - 256
+"""Largest bias that a scale is chosen for, in steps of accumulators, whose products have the rest of int32: rounding
+the scale to float32 leaves it below 2^30.
+"""
 _ACCUMULATOR_LIMIT = (1 << 31) - 1
 _GRID_TOLERANCE = 1e-4
 """Of a step: float32 keeps 128 steps to 2^-17 of one; a chance fit of several weights is out of reach."""
@@ -98,7 +100,7 @@ def quantize_conv(
     `scales` float [K], 0 for a channel of zeros. |bias| stays below 2^30 and |bias| + sum |weight| * input_limit
     fits int32.
     """
-    floor = np.abs(bias) / (input_scale * (_BIAS_LIMIT - 1))
+    floor = np.abs(bias) / (input_scale * (BIAS_LIMIT - 1))
     s = np.maximum(scales, floor)
     s = as_float32(np.where(s > 0, s, 1.0))
     while True:

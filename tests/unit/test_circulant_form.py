@@ -133,3 +133,14 @@ def test_fast_products_take_fewer_cycles_where_a_layer_waits_for_its_multipliers
     few, many = (price(form, shape_of(case), load_target("esc1")) for form in (fast, plain))
     assert few.nbytes == pytest.approx(many.nbytes, rel=0.05)  # pieces, and so tables of codes, may be fewer
     assert few.cycles < 0.75 * many.cycles
+
+
+def test_a_channel_of_next_to_no_weights_keeps_its_bias() -> None:
+    scale = np.array([0.01, 1e-14, 0.01, 0.01])
+    form = Circulant(random_blocks(0, (4, 3, 3, 4), 4), 4, scale)
+    wanted = np.array([3.0, -5.0, 0.0, 1e-3])
+    found = form.to_integers(lambda _: wanted, -128, 127, 16)
+    assert np.array_equal(found.factor[[0, 2, 3]], scale[[0, 2, 3]])
+    assert np.abs(found.bias * found.factor - wanted).max() < 0.006
+    reach = np.abs(form.integer_weights).sum(axis=(1, 2, 3)) * 128
+    assert (np.abs(found.bias) + reach < 1 << 31).all() and reach[1] * found.factor[1] < 0.01

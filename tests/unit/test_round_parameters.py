@@ -10,11 +10,13 @@ from tile_models import MAIN, Graph, lower
 from xdsl.context import Context
 
 from dialects import esc
+from dialects.blob import DenseAttr
 from dialects.eisa import to_program
+from dialects.esc_base import AccumulatorOp
 from dialects.interpreters.run import run_module
 from isa.errors import UserError
 from isa.parameters import pack_parameters
-from isa.reference import fixed_point
+from isa.reference import INT32_HIGH, fixed_point
 from passes.math.rounding import round_biases, round_multipliers
 from passes.round_parameters import RoundParametersPass
 
@@ -36,15 +38,17 @@ def test_multipliers(values: list[tuple[int, int]], bits: int) -> None:
 
 
 @FAST
-@given(st.lists(st.tuples(INT32, st.integers(1, 62)), min_size=1), st.integers(0, 31))
-def test_biases(values: list[tuple[int, int]], bits: int) -> None:
-    bias, shift = (np.array(a) for a in zip(*values, strict=True))
-    b = round_biases(bias, shift, bits)
+@given(st.lists(st.tuples(INT32, st.integers(1, 62), st.integers(0, (1 << 31) - 1)), min_size=1), st.integers(0, 31))
+def test_biases(values: list[tuple[int, int, int]], bits: int) -> None:
+    bias, shift, more = (np.array(a) for a in zip(*values, strict=True))
+    room = np.minimum(np.abs(bias) + more, (1 << 31) - 1)
+    b = round_biases(bias, shift, bits, room)
     zeros = np.clip(shift - 31 - bits, 0, 30)
     assert not (b.astype(np.int64) & ((1 << zeros) - 1)).any()
-    assert (np.abs(b - bias) <= (1 << zeros)).all()
-    assert ((np.abs(b - bias) <= (1 << zeros) / 2) | (bias >= 1 << 30)).all()
-    assert np.array_equal(round_biases(b, shift, bits), b)
+    away = np.abs(b - bias)
+    assert (away <= (1 << zeros)).all() and (np.abs(b.astype(np.int64)) <= np.maximum(room, np.abs(bias))).all()
+    assert ((away <= (1 << zeros) / 2) | (np.abs(bias) + away > room)).all()
+    assert np.array_equal(round_biases(b, shift, bits, room), b)
 
 
 def test_parameters_of_a_network_pack_into_four_bytes_a_channel() -> None:
@@ -54,7 +58,7 @@ def test_parameters_of_a_network_pack_into_four_bytes_a_channel() -> None:
     bias = np.rint(random.normal(0, 40, 64) / factor).astype(np.int32)
     assert len(pack_parameters(bias, mult, shift)) > 6 * 64
     m, s = round_multipliers(mult, shift, 12)
-    assert len(pack_parameters(round_biases(bias, s, 4), m, s)) < 4 * 64
+    assert len(pack_parameters(round_biases(bias, s, 4, np.array([(1 << 31) - 1])), m, s)) < 4 * 64
 
 
 def test_results_move_by_a_step_at_most() -> None:
@@ -73,6 +77,20 @@ def test_results_move_by_a_step_at_most() -> None:
         len(to_program(lower(module, passes=passes)).rodata) for passes in (MAIN, ("round-parameters", *MAIN))
     )
     assert packed < plain
+
+
+def test_accumulators_with_rounded_biases_still_fit() -> None:
+    g = Graph(9, 9, 8)
+    module = g.module(g.conv(g.x, 24))
+    op = next(op for op in module.walk() if isinstance(op, esc.RequantizeOp))
+    assert isinstance(op.input.owner, AccumulatorOp)
+    low, high = op.input.owner.accumulator_bounds
+    room = INT32_HIGH - np.maximum(high, -low)
+    op.bias = DenseAttr.of(np.where(np.arange(24) % 2, room, -room).astype(np.int32))
+    op.shift = DenseAttr.of(np.full(24, 60, np.uint8))
+    RoundParametersPass().apply(Context(), module)
+    rounded = op.bias.array.astype(np.int64)
+    assert (rounded != 0).all() and (np.abs(rounded) <= room).all()
 
 
 @pytest.mark.parametrize(("options", "name"), [({"multiplier_bits": 0}, "multiplier"), ({"bias_bits": 32}, "bias")])
