@@ -77,11 +77,12 @@ curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models o
 	$(BIN)/python benchmarks/compression/curves.py plot
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Write the generated pages of docs/ again
+docs: $(VENV)/.installed-dev ## Write the generated pages of docs/ again
 	$(BIN)/python -m escc.docs docs
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m docs.pipeline
 	$(BIN)/python -m docs.scheme_tables
+	$(BIN)/python -m docs.notebooks
 
 .PHONY: site
 site: $(VENV)/.installed-dev ## Build the documentation as a site in OUT/site; a broken link or page stops it

@@ -103,14 +103,20 @@ def _(mo):
 
 
 @app.cell
-def _(coefficients, mo, np, plt):
+def _(coefficients, np, plt):
     signs = np.sign(coefficients).reshape(len(coefficients), -1)
     shown, axis = plt.subplots(figsize=(9, 2.2))
     axis.imshow(signs, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     axis.set_xlabel("basis v, input channel c")
     axis.set_ylabel("output channel k")
-    zeros = float((coefficients == 0).mean())
-    mo.vstack([shown, mo.md(f"{zeros:.0%} of {coefficients.size:,} coefficients are 0.")])
+    shown.tight_layout()
+    shown
+    return
+
+
+@app.cell
+def _(coefficients, mo):
+    mo.md(f"{float((coefficients == 0).mean()):.0%} of {coefficients.size:,} coefficients are 0.")
     return
 
 
@@ -135,10 +141,15 @@ def _(bases, coefficients, np, original, pictures, scale):
 
 
 @app.cell
-def _(mo, np, original, rebuilt):
+def _(np, original, rebuilt):
     a, b = original.reshape(len(original), -1), rebuilt.reshape(len(rebuilt), -1)
     likeness = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     assert likeness.min() > 0.5
+    return (likeness,)
+
+
+@app.cell
+def _(likeness, mo):
     mo.md(
         f"Over the output channels, the cosine between a kernel and what is left of it is {likeness.mean():.2f} on "
         f"average and {likeness.min():.2f} at least. The compiler does not minimise this distance, but that of the "

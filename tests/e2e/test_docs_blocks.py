@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 import blocks  # noqa: E402
 
-DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/**/README.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("examples/**/README.md"))]
 
 
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks.parse(p)], ids=lambda p: str(p.relative_to(ROOT)))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 QUOTED = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [
     pytest.param(match[1], match[2], id=f"{page.name}:{match[1]}")
-    for page in sorted(ROOT.glob("docs/*.md"))
+    for page in sorted(ROOT.glob("docs/**/*.md"))
     for match in QUOTED.finditer(page.read_text(encoding="utf-8"))
 ]
 

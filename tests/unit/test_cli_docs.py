@@ -71,7 +71,7 @@ def test_every_parameter_of_a_target_has_a_row() -> None:
 
 
 def test_links_that_leave_the_site_become_text() -> None:
-    uris = ("index.md", "isa.md", "isa/end.md", "a.jsonl")
+    uris = ("index.md", "isa.md", "isa/end.md", "a.jsonl", "examples/README.md", "examples/a.md")
     files = [
         SimpleNamespace(src_uri=uri, inclusion=SimpleNamespace(is_excluded=lambda uri=uri: uri.endswith("l")))
         for uri in uris
@@ -82,6 +82,11 @@ def test_links_that_leave_the_site_become_text() -> None:
 
     assert shown("see [isa.md](../isa.md#x) and [`code`](../../isa/x.py)") == "see [isa.md](../isa.md#x) and `code`"
     assert shown("[the README](../README.md#a)", "isa.md") == "[the README](index.md)"
+    assert shown("[a](../../examples/a/README.md#b), [c](../../examples/a/c.py)") == "[a](../examples/a.md#b), c"
+    example = "examples/a.md"
+    assert shown("[isa](../../docs/isa.md), [b](../b/README.md)", example) == "[isa](../isa.md), b"
+    assert shown("[the README](../../README.md)", example) == "[the README](../index.md)"
+    assert shown("[a](a/README.md), [isa](../docs/isa.md)", "examples/README.md") == "[a](a.md), [isa](../isa.md)"
     assert shown("[data](../a.jsonl), [web](https://a.b), [here](#x)") == "data, [web](https://a.b), [here](#x)"
     assert shown("weights [k][c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n") == (
         "weights [k]\\[c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n"
