@@ -49,7 +49,7 @@ Convert = Callable[[Emitter, Node], "SSAValue | Sequence[SSAValue]"]
 class OnMaps(Enum):
     """How an operator works on tensors of another rank than 4, which become maps for it (`escc.onnx_import.ranks`)."""
 
-    WINDOWS = "on signals alone, since a window over a volume goes through several slices of it"
+    WINDOWS = "on signals, and on volumes where the window stays in a slice"
     CHANNELS = "on signals and volumes, channel by channel"
     BROADCAST = "on operands whose axes are aligned from the last one"
     MOVEMENT = "along axes, which have other numbers in a map"

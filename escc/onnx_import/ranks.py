@@ -15,11 +15,13 @@ from xdsl.ir import SSAValue
 from dialects import onnx
 from dialects.onnx_shapes import MAP_AXES
 from escc.onnx_import.emitting import Emitter, OnMaps
-from escc.onnx_import.node import Node, Value
+from escc.onnx_import.node import Array, Node, Value
 from isa.reference import map_shape
 
 _FIRST = {"kernel_shape": [1], "strides": [1], "dilations": [1], "output_padding": [0]}
 """What attributes say of the axis of one row."""
+_WINDOW_AXES = ("kernel_shape", "strides", "dilations", "output_padding")
+"""Attributes with one value for each axis of a window."""
 
 
 def as_map(e: Emitter, node: Node, x: SSAValue) -> SSAValue:
@@ -60,9 +62,7 @@ class OtherRank:
         wide = [None if value is None else self._as_map(e, node, value) for value in node.inputs]
         attributes = dict(node.attributes)
         if self.how is OnMaps.WINDOWS:
-            attributes |= {name: [*row, *node.ints(name)] for name, row in _FIRST.items() if len(node.ints(name)) == 1}
-            pads = node.ints("pads")
-            attributes |= {"pads": [0, pads[0], 0, pads[1]]} if len(pads) == 2 else {}
+            attributes |= _window_of_signal(node) if len(self.shape) == 3 else _window_of_slice(node)
         return replace(node, inputs=wide, attributes=attributes)
 
     def back(self, e: Emitter, node: Node, results: Sequence[SSAValue]) -> list[SSAValue]:
@@ -87,7 +87,7 @@ class OtherRank:
             assert value.ssa is not None
             reshaped = e.emit(node, onnx.ReshapeOp(value.ssa, map_shape(value.shape)))
             return Value(value.name, onnx.shape_of(reshaped), value.dtype, ssa=reshaped)
-        if self.how is OnMaps.WINDOWS and len(value.shape) == 3:
+        if self.how is OnMaps.WINDOWS and len(value.shape) == len(self.shape):
             return _weights(value)
         if self.how is not OnMaps.BROADCAST:
             return value
@@ -136,7 +136,7 @@ def _becomes_maps(node: Node, rank: int, how: OnMaps) -> bool:
     """Whether a node of maps works on tensors of another rank in the same way."""
     match how:
         case OnMaps.WINDOWS:
-            return rank == 3
+            return rank == 3 or (rank == 5 and _stays_in_a_slice(node))
         case OnMaps.CHANNELS:
             return rank in (3, 5)
         case OnMaps.BROADCAST:
@@ -176,11 +176,49 @@ def _is_movement(node: Node, rank: int) -> bool:
             return all(a in MAP_AXES[rank] for a in axes) and (pads is None or len(pads) == 2 * len(axes))
 
 
+def _window_of_signal(node: Node) -> dict[str, list[int]]:
+    """The attributes of a window over a signal as those of one over a map of one row."""
+    changed = {name: [*row, *node.ints(name)] for name, row in _FIRST.items() if len(node.ints(name)) == 1}
+    pads = node.ints("pads")
+    return changed | ({"pads": [0, pads[0], 0, pads[1]]} if len(pads) == 2 else {})
+
+
+def _window_of_slice(node: Node) -> dict[str, list[int]]:
+    """The attributes of a window over one slice of a volume as those of one over a map."""
+    changed = {name: [*node.ints(name)[1:]] for name in _WINDOW_AXES if len(node.ints(name)) == 3}
+    pads = node.ints("pads")
+    return changed | ({"pads": [*pads[1:3], *pads[4:]]} if len(pads) == 6 else {})
+
+
+def _stays_in_a_slice(node: Node) -> bool:
+    """Whether a window over a volume never leaves a slice: it is one slice deep and goes through all of them.
+
+    Where there are several slices, the window has one row too, so that it sees nothing of the next slice.
+    """
+    shape, weights = node.shape(), node.shape(1)
+    kernel = weights[2:] if weights is not None else node.ints("kernel_shape")
+    if shape is None or len(kernel) != 3:
+        return False
+    strides, pads, padding = (node.ints(n) for n in ("strides", "pads", "output_padding"))
+    strides, pads, padding = strides or (1, 1, 1), pads or (0,) * 6, padding or (0, 0, 0)
+    if len(strides) != 3 or len(pads) != 6 or len(padding) != 3 or (1, 1, 1, *node.ints("output_shape"))[-3] != 1:
+        return False
+    still = [axis for axis in (0, 1) if axis == 0 or shape[2] > 1]
+    alone = all(kernel[a] == 1 and pads[a] == pads[a + 3] == padding[a] == 0 for a in still)
+    return alone and (shape[2] == 1 or strides[:2] == (1, 1))
+
+
 def _weights(value: Value) -> Value:
-    """Weights [M, C, L] as those of windows of one row."""
+    """Weights [M, C, L], or [M, C, 1, R, S] of one slice, as those of windows of rows and columns."""
     assert value.const is not None
-    made = Value.constant(value.name, np.expand_dims(value.const, -2), value.origin)
+    rank = value.const.ndim
+
+    def reshaped(x: Array) -> Array:
+        return np.expand_dims(x, -2) if rank == 3 else np.squeeze(x, 2)
+
+    made = Value.constant(value.name, reshaped(value.const), value.origin)
     if value.quantised is not None:
         q = value.quantised
-        made.quantised = replace(q, data=np.expand_dims(q.data, -2), axis=q.axis + (q.axis == value.const.ndim - 1))
+        moved = q.axis + (q.axis == 2) if rank == 3 else q.axis - (q.axis > 2)
+        made.quantised = replace(q, data=reshaped(q.data), axis=moved)
     return made

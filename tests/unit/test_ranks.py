@@ -33,6 +33,9 @@ WEIGHTS = {
     "gain": 1 + np.abs(random(3, seed=7)),
     "shift": np.abs(random(3, seed=8)),
     "half": np.float32(0.5).reshape(1),
+    "slice": random(8, 3, 1, 3, 3, seed=10, scale=0.3),
+    "back": random(8, 6, 1, 3, 2, seed=11, scale=0.3),
+    "point": random(8, 3, 1, 1, 1, seed=12, scale=0.5),
 }
 CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
     "a convolution": ([3, 30], [node("Conv", ["x", "w", "b"], ["y"], pads=[2, 1], strides=[2])]),
@@ -99,6 +102,23 @@ CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
             node("Sub", ["n", "p"], ["y"]),
         ],
     ),
+    "one slice": (
+        [3, 1, 9, 8],
+        [
+            node("Conv", ["x", "slice", "b"], ["c"], pads=[0, 1, 2, 0, 1, 0], strides=[3, 1, 2], dilations=[2, 1, 1]),
+            node("Relu", ["c"], ["r"]),
+            node("MaxPool", ["r"], ["p"], kernel_shape=[1, 2, 3], strides=[1, 2, 1], pads=[0, 0, 1, 0, 1, 1]),
+            node("AveragePool", ["p"], ["m"], kernel_shape=[1, 3, 2], auto_pad="SAME_UPPER"),
+            node("ConvTranspose", ["m", "back"], ["y"], strides=[2, 2, 1]),
+        ],
+    ),
+    "points of a volume": (
+        [3, 4, 5, 6],
+        [
+            node("Conv", ["x", "point", "b"], ["c"], strides=[1, 1, 2]),
+            node("MaxPool", ["c"], ["y"], kernel_shape=[1, 1, 2], pads=[0, 0, 1, 0, 0, 0]),
+        ],
+    ),
     "a number": ([], [node("Sigmoid", ["x"], ["y"])]),
     "a function of a signal": ([5, 7], [node("LeakyRelu", ["x"], ["y"])]),
     "a function of a volume": ([2, 3, 4, 5], [node("Tanh", ["x"], ["y"])]),
@@ -119,7 +139,9 @@ def test_the_network_means_the_same(name: str) -> None:
     assert len(inside) <= 4, "reshapes are left between the layers"
 
 
-@pytest.mark.parametrize("name", ["a classifier", "a convolution back", "sums", "a function of a volume", "a number"])
+@pytest.mark.parametrize(
+    "name", ["a classifier", "a convolution back", "sums", "one slice", "a function of a volume", "a number"]
+)
 def test_every_level_and_every_command(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     proto, extents = made(name), CASES[name][0]
     x = random(6, *extents, seed=9)
@@ -154,6 +176,22 @@ def test_a_constant_of_fewer_dimensions_leaves_a_map_as_it_is() -> None:
     """[C,1,1] beside [N,C,H,W] is no signal, whichever of them stands first."""
     nodes = [node("Mul", ["three", "x"], ["m"]), node("Add", ["m", "three"], ["a"]), node("Mul", ["three", "a"], ["y"])]
     check(model(nodes, [1, 3, 4, 5], {"three": random(3, 1, 1)}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "attributes"),
+    [
+        ([1, 3, 2, 4, 5], {"kernel_shape": [2, 1, 1]}),
+        ([1, 3, 2, 4, 5], {"kernel_shape": [1, 2, 1]}),
+        ([1, 3, 2, 4, 5], {"kernel_shape": [1, 1, 1], "strides": [2, 1, 1]}),
+        ([1, 3, 2, 4, 5], {"kernel_shape": [1, 1, 1], "strides": [1, 2, 1]}),
+        ([1, 3, 1, 4, 5], {"kernel_shape": [3, 1, 1], "pads": [1, 0, 0, 1, 0, 0]}),
+    ],
+)
+def test_windows_through_slices_are_refused(shape: list[int], attributes: dict[str, list[int]]) -> None:
+    proto = model([node("MaxPool", ["x"], ["y"], name="most", **attributes)], shape)
+    with pytest.raises(UserError, match=r"node 'most' \(MaxPool\): input of shape .* requires 4 dimensions"):
+        import_model(proto.SerializeToString())
 
 
 def test_kernels_are_rows() -> None:
