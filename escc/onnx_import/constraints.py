@@ -189,7 +189,7 @@ def dropout_is_inactive(node: Node) -> str | None:
 
 
 def operand_is_per_channel(node: Node) -> str | None:
-    """One operand is a constant, single or per channel; or both are computed, of one shape or maps that broadcast"""
+    """A constant is single, per channel or broadcasts with a map; two tensors have one shape or are maps that do"""
     a, b = node.input(0), node.input(1)
     if a is None or b is None:
         return "has fewer than 2 inputs; requires 2"
@@ -197,16 +197,30 @@ def operand_is_per_channel(node: Node) -> str | None:
         return None
     if a.is_activation and b.is_activation:
         return _shapes_of_two(node, a.shape, b.shape)
-    if node.op_type == "Div" and b.is_activation:
-        single = a.const is not None and a.const.size == 1
-        return None if single else "divides a constant of several numbers; requires a single one"
     const, other = (a, b) if b.is_activation else (b, a)
-    if const.shape is not None and sum(d > 1 for d in const.shape) > 1:
+    if const.shape is None or other.shape is None:
+        return None
+    if len(other.shape) == 4:
+        return _beside_a_map(const.shape, other.shape)
+    if node.op_type == "Div" and b.is_activation and math.prod(const.shape) > 1:
+        return "divides a constant of several numbers; requires a single one, or a map [1,C,H,W]"
+    if sum(d > 1 for d in const.shape) > 1:
         return f"constant operand of shape {text(const.shape)} unsupported; requires one value, or one per channel"
-    if const.shape is not None and other.shape is not None and len(const.shape) > len(other.shape):
+    if len(const.shape) > len(other.shape):
         return (
             f"constant operand of shape {text(const.shape)} unsupported; requires at most {len(other.shape)} dimensions"
         )
+    return None
+
+
+def _beside_a_map(const: tuple[int, ...], other: tuple[int, ...]) -> str | None:
+    """What is wrong with the shape of a constant that meets a map."""
+    if len(const) > 4 or (1, 1, 1, 1, *const)[-4] != 1:
+        return f"constant operand of shape {text(const)} unsupported; requires at most the dimensions [1,C,H,W]"
+    try:
+        np.broadcast_shapes(const, other)
+    except ValueError:
+        return f"combines shapes {text(const)} and {text(other)}; requires extents that are equal or 1"
     return None
 
 
@@ -224,13 +238,17 @@ def _shapes_of_two(node: Node, a: tuple[int, ...] | None, b: tuple[int, ...] | N
 
 
 def constants_are_per_channel(node: Node) -> str | None:
-    """Constant operands are single or per channel; others are maps that broadcast, or depend on one tensor"""
+    """Constants are single, per channel or broadcast with maps; others are such maps, or depend on one tensor"""
     shapes = [v.shape for v in node.inputs if v is not None and v.is_activation and v.shape is not None]
     for value in node.inputs:
         if value is None or value.shape is None or not shapes:
             continue
         if value.is_activation:
             if (reason := _shapes_of_two(node, shapes[0], value.shape)) is not None:
+                return reason
+            continue
+        if len(shapes[0]) == 4:
+            if (reason := _beside_a_map(value.shape, shapes[0])) is not None:
                 return reason
             continue
         aligned = (1,) * (len(shapes[0]) - len(value.shape)) + value.shape
@@ -248,20 +266,10 @@ def divisor_is_not_zero(node: Node) -> str | None:
     return None
 
 
-def operands_have_one_shape(node: Node) -> str | None:
-    """All operands are activations of one shape"""
-    known = [v.shape for v in node.inputs if v is not None and v.shape is not None]
-    if any(v is not None and not v.is_activation for v in node.inputs):
-        return "has a constant operand; requires computed operands"
-    if len(set(known)) > 1:
-        return f"adds shapes {', '.join(text(s) for s in known)}; requires one shape"
-    return None
-
-
 def operands_are_computed(node: Node) -> str | None:
-    """No operand is a constant"""
+    """No operand is a constant, but for constant maps [1,C,H,W] beside others"""
     for value in node.inputs:
-        if value is not None and not value.is_activation:
+        if value is not None and not value.is_activation and len(value.shape or ()) != 4:
             return f"operand {_name(value)} is a constant; requires tensors computed from the model's input"
     return None
 

@@ -101,8 +101,8 @@ def _gather(e: Emitter, n: Node) -> SSAValue:
 
 
 def is_cast_of_floats_or_indices(node: Node) -> str | None:
-    """Converts between floating-point types, or the 8-bit result of QuantizeLinear to int32 or int64 for Gather, or
-    that of ArgMax to int32 or int64 (converting constants is always possible)
+    """Converts between floats, or the result of QuantizeLinear (for Gather) or ArgMax to int32 or int64
+    (converting constants is always possible)
     """
     value = node.input(0)
     if value is None or value.dtype is None or is_float(value.dtype) or value.dtype.name == "bool":
