@@ -13,9 +13,11 @@ from dialects import onnx
 from dialects.expressions import parse
 from dialects.onnx_expression import ExpressionOp
 from dialects.onnx_pools import mean_of_blocks, most_of_blocks
+from dialects.onnx_shapes import map_axes
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, OnMaps, Operator, integer_weights
+from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator, integer_weights
 from escc.onnx_import.node import Node, Value, text
+from escc.onnx_import.ranks import as_map
 from escc.onnx_import.reductions import MAPS, reduce_map
 
 
@@ -37,22 +39,35 @@ def _mean_of_channels(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
     return e.emit(n, onnx.ConvOp(x, integer_weights(e, n, np.ones((1, channels, 1, 1)), 1 / channels)))
 
 
-def _normalised(e: Emitter, n: Node, x: SSAValue, mean: Callable[[Emitter, Node, SSAValue], SSAValue]) -> SSAValue:
-    """(x - mean) / sqrt(mean of the squares of that + epsilon), then an affine map for each channel.
+Mean = Callable[[Emitter, Node, SSAValue], SSAValue]
+"""A mean over some axes of a map, which broadcasts with it."""
+
+
+def _normalised(e: Emitter, n: Node, x: SSAValue, mean: Mean) -> SSAValue:
+    """(x - mean) / sqrt(mean of the squares of that + epsilon), then an affine map for each channel."""
+    inner = _inner(n)
+    return _by_its_size(e, n, e.emit(inner, onnx.SubOp(x, mean(e, inner, x))), mean)
+
+
+def _by_its_size(e: Emitter, n: Node, x: SSAValue, mean: Mean) -> SSAValue:
+    """x / sqrt(mean of its squares + epsilon), then an affine map for each channel.
 
     The map alone has the name of the node, since the next convolution may absorb it.
     """
     scale, bias = n.const(1), n.const(2)
     assert scale is not None
-    inner = replace(n, name=f"{n.name}/normalised")
-    centred = e.emit(inner, onnx.SubOp(x, mean(e, inner, x)))
-    variance = mean(e, inner, _function(e, inner, centred, "Mul(x, x)"))
+    inner = _inner(n)
+    variance = mean(e, inner, _function(e, inner, x, "Mul(x, x)"))
     factor = _function(e, inner, variance, f"Reciprocal(Sqrt(Add(x, {float(n.attr('epsilon', 1e-5))!r})))")
-    y = _scaled(e, n, e.emit(inner, onnx.MulOp(centred, factor)), onnx.MulOp, scale)
+    y = _scaled(e, n, e.emit(inner, onnx.MulOp(x, factor)), onnx.MulOp, scale)
     return y if bias is None else _scaled(e, n, y, onnx.AddOp, bias)
 
 
-def _mean_of_groups(groups: int) -> Callable[[Emitter, Node, SSAValue], SSAValue]:
+def _inner(n: Node) -> Node:
+    return replace(n, name=f"{n.name}/normalised")
+
+
+def _mean_of_groups(groups: int) -> Mean:
     """The mean of the channels of each group over all positions, for each of these channels."""
 
     def mean(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
@@ -94,16 +109,34 @@ def _groups(e: Emitter, n: Node) -> SSAValue:
     return _normalised(e, n, x, _mean_of_groups(int(n.attr("num_groups"))))
 
 
-def _layer(e: Emitter, n: Node) -> SSAValue:
+def _over_the_last_axis(normalise: Callable[[Emitter, Node, SSAValue, Mean], SSAValue]) -> Convert:
     """Over the last axis, which are the channels of a map for it: a transpose back cancels with one of the model."""
-    x = e.operand(n, 0)
-    shape = onnx.shape_of(x)
-    if len(shape) == 2:
-        return e.emit(
-            n, onnx.ReshapeOp(_normalised(e, n, e.emit(n, onnx.ReshapeOp(x, (*shape, 1, 1))), _mean_of_channels), shape)
-        )
-    maps = e.emit(n, onnx.TransposeOp(x, (0, 3, 1, 2)))
-    return e.emit(n, onnx.TransposeOp(_normalised(e, n, maps, _mean_of_channels), (0, 2, 3, 1)))
+
+    def convert(e: Emitter, n: Node) -> SSAValue:
+        x = e.operand(n, 0)
+        shape = onnx.shape_of(x)
+        if len(shape) == 2:
+            maps = e.emit(n, onnx.ReshapeOp(x, (*shape, 1, 1)))
+            return e.emit(n, onnx.ReshapeOp(normalise(e, n, maps, _mean_of_channels), shape))
+        maps = e.emit(n, onnx.TransposeOp(x, (0, 3, 1, 2)))
+        return e.emit(n, onnx.TransposeOp(normalise(e, n, maps, _mean_of_channels), (0, 2, 3, 1)))
+
+    return convert
+
+
+def _by_norm(e: Emitter, n: Node) -> SSAValue:
+    """x divided by its norm along an axis; zeros stay zeros."""
+    shape = onnx.shape_of(e.operand(n, 0))
+    x = as_map(e, n, e.operand(n, 0))
+    axes = map_axes(len(shape), (n.axis(-1, len(shape)),))
+    before, after = ("Abs(x)", "Reciprocal(Max(x, 1e-30))")
+    if int(n.attr("p", 2)) == 2:
+        before, after = ("Mul(x, x)", "Reciprocal(Sqrt(Max(x, 1e-30)))")
+    inner = replace(n, name=f"{n.name}/norm", attributes={"axes": axes}, inputs=[Value("", onnx.shape_of(x), ssa=x)])
+    factor = reduce_map(mean_of_blocks, True, before, after)(e, inner)
+    assert isinstance(factor, SSAValue)
+    y = e.emit(n, onnx.MulOp(x, factor))
+    return y if onnx.shape_of(y) == shape else e.emit(n, onnx.ReshapeOp(y, shape))
 
 
 def _local_response(e: Emitter, n: Node) -> SSAValue:
@@ -162,6 +195,21 @@ def size_is_positive(node: Node) -> str | None:
     return None if size >= 1 else f"size={size} unsupported; requires at least 1"
 
 
+def norm_is_of_an_axis(node: Node) -> str | None:
+    """p is 1 or 2; over C, H or W"""
+    p, shape = int(node.attr("p", 2)), node.shape()
+    if p not in (1, 2):
+        return f"p={p} unsupported; requires 1 or 2"
+    if shape is None:
+        return None
+    axis = node.axis(-1, len(shape))
+    if not 0 < axis < len(shape) or map_axes(len(shape), (axis,)) is None:
+        return f"axis={axis} of {text(shape)} unsupported; requires that of C, H or W"
+    return None
+
+
+_LAST_AXIS = (c.float_inputs, c.weights_are_constant, normalises_the_last_axis)
+
 OPERATORS: Mapping[str, Operator] = {
     "GroupNormalization": Operator(
         _groups, (c.float_inputs, c.rank_4, c.weights_are_constant, groups_divide_the_channels), on_maps=OnMaps.CHANNELS
@@ -171,8 +219,10 @@ OPERATORS: Mapping[str, Operator] = {
         (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel),
         on_maps=OnMaps.CHANNELS,
     ),
-    "LayerNormalization": Operator(_layer, (c.float_inputs, c.weights_are_constant, normalises_the_last_axis)),
+    "LayerNormalization": Operator(_over_the_last_axis(_normalised), _LAST_AXIS),
+    "LpNormalization": Operator(_by_norm, (c.float_inputs, norm_is_of_an_axis)),
     "LRN": Operator(_local_response, (c.float_inputs, c.rank_4, size_is_positive), on_maps=OnMaps.CHANNELS),
+    "RMSNormalization": Operator(_over_the_last_axis(_by_its_size), _LAST_AXIS),
     "ReduceL1": Operator(reduce_map(mean_of_blocks, True, "Abs(x)"), MAPS),
     "ReduceL2": Operator(reduce_map(mean_of_blocks, True, "Mul(x, x)", "Sqrt(x)"), MAPS),
     "ReduceMin": Operator(reduce_map(most_of_blocks, False, "Neg(x)", "Neg(x)"), MAPS),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from xdsl.ir import SSAValue
 
 from dialects import onnx_pools
+from dialects.expressions import parse
+from dialects.onnx_expression import ExpressionOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.dilated_pools import PoolAxis, dilated_pool
 from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator
@@ -42,6 +45,28 @@ def _average_pool(e: Emitter, n: Node) -> SSAValue:
     return e.emit(n, onnx_pools.AveragePoolOp.of(e.operand(n, 0), kernel, strides, pads, *flags))
 
 
+def _norm_pool(e: Emitter, n: Node) -> SSAValue:
+    """The mean of powers, the number of them times, and the root of that; pads are zeros and count."""
+    kernel, p = n.ints("kernel_shape"), int(n.attr("p", 2))
+    strides, pads = window_geometry(n, kernel)
+    powers = "Abs(x)" if p == 1 else "Mul(x, x)" if p == 2 else f"Pow(Abs(x), {float(p)!r})"
+    x = e.emit(n, ExpressionOp.of(e.operand(n, 0), parse(powers)))
+    mean = e.emit(n, onnx_pools.AveragePoolOp.of(x, kernel, strides, pads, False, True))
+    total = f"Mul(x, {float(math.prod(kernel))!r})"
+    root = total if p == 1 else f"Sqrt({total})" if p == 2 else f"Pow({total}, {1 / p!r})"
+    return e.emit(n, ExpressionOp.of(mean, parse(root)))
+
+
+def sums_powers(node: Node) -> str | None:
+    """p is at least 1; windows have no gaps; ceil_mode is 0"""
+    p = int(node.attr("p", 2))
+    if p < 1:
+        return f"p={p} unsupported; requires at least 1"
+    if any(d != 1 for d in node.ints("dilations")) or node.flag("ceil_mode"):
+        return "dilations or ceil_mode unsupported; requires windows without gaps, and ceil_mode=0"
+    return None
+
+
 def _global_pool(op: type[onnx_pools.GlobalPoolOp]) -> Convert:
     return lambda e, n: e.emit(n, op(e.operand(n, 0)))
 
@@ -53,6 +78,7 @@ OPERATORS: Mapping[str, Operator] = {
     "AveragePool": Operator(_average_pool, _WINDOWS, on_maps=OnMaps.WINDOWS),
     "GlobalAveragePool": Operator(_global_pool(onnx_pools.GlobalAveragePoolOp), _WHOLE, on_maps=OnMaps.CHANNELS),
     "GlobalMaxPool": Operator(_global_pool(onnx_pools.GlobalMaxPoolOp), _WHOLE, on_maps=OnMaps.CHANNELS),
+    "LpPool": Operator(_norm_pool, (*_WINDOWS, sums_powers), on_maps=OnMaps.WINDOWS),
     "MaxPool": Operator(_max_pool, (*_WINDOWS, c.pool_has_no_indices), on_maps=OnMaps.WINDOWS),
 }
 """Operators by their names in ONNX."""

@@ -9,6 +9,8 @@ import onnx
 import pytest
 from onnx_graphs import check, model, node, operations, random
 
+from escc.onnx_backend import EsccBackend
+
 SHAPES = ([1, 4, 5, 6], [1, 4, 1, 1], [1, 1, 5, 6], [1, 4, 5, 1], [1, 1, 1, 6], [1, 1, 1, 1])
 
 
@@ -65,3 +67,26 @@ def test_local_response_normalization(size: int) -> None:
 def test_instance_normalization() -> None:
     constants = {"s": random(3), "b": random(3, seed=2)}
     check(model([node("InstanceNormalization", ["x", "s", "b"], ["y"])], [1, 3, 6, 5], constants), tolerance=1e-3)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize(("shape", "axis"), [([1, 4, 5, 6], 1), ([1, 4, 5, 6], 2), ([1, 4, 5, 6], -1), ([1, 7], -1)])
+def test_division_by_a_norm(p: int, shape: list[int], axis: int) -> None:
+    check(model([node("LpNormalization", ["x"], ["y"], axis=axis, p=p)], shape))
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_norms_of_windows(p: int) -> None:
+    window = {"kernel_shape": [2, 3], "strides": [2, 1], "pads": [1, 1, 0, 1]}
+    check(model([node("LpPool", ["x"], ["y"], p=p, **window)], [1, 4, 5, 6]))
+    check(model([node("LpPool", ["x"], ["y"], p=p, kernel_shape=[3])], [1, 4, 9]))
+
+
+@pytest.mark.parametrize("shape", [[1, 4, 5, 6], [1, 6]])
+def test_division_by_the_root_of_the_mean_square(shape: list[int]) -> None:
+    nodes = [node("RMSNormalization", ["x", "s"], ["y"], axis=-1, epsilon=0.01)]
+    found = EsccBackend.prepare(model(nodes, shape, {"s": random(6)}, opset=23)).run([random(*shape, seed=2)])[0]
+    x = random(*shape, seed=2)
+    np.testing.assert_allclose(
+        found, x / np.sqrt((x * x).mean(-1, keepdims=True) + 0.01) * random(6), rtol=1e-4, atol=1e-5
+    )
