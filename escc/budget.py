@@ -6,13 +6,14 @@ is fitted anew to what the layers before it have become. So the choice is compil
 .rodata, cycles and energy those of the emulator on the binary's own sample, accuracy that of images that the
 compression has not seen. If that misses the budget, the programme is asked again, with what was learnt.
 
-The programme takes the best of many estimates, which is better in the estimate than in truth. Where a budget says
-nothing of accuracy, its choice is therefore compared with the plain one, all layers at one rate. The choice is taken
-whose outputs are nearer to those of the network with int8 weights.
+The programme takes the best of many estimates, which is better in the estimate than in truth. Its choice is therefore
+compared with the plain one, all layers at one rate. Where the budget is one of accuracy, the choice of fewer bytes is
+taken; else the one whose outputs are nearer to those of the network with int8 weights.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,8 @@ _MOST_EVEN = 4
 """Trials of these."""
 _EVEN_STEP = 4
 """From one trial to the next, until a rate has kept the limit and another has missed it."""
+_FEWER = 0.97
+"""Share of the bytes of a choice that another one should need to be worth a trial."""
 _MOST_COMPARED = 64
 """Samples whose outputs are compared."""
 _NEAR_SIZE = 1.15
@@ -73,8 +76,8 @@ _NEAR_SIZE = 1.15
 
 @dataclass(frozen=True)
 class Trial:
-    """A compiled choice: what it measures against the budget, points lost if these are the budget, a line about it, and
-    the program unless it is a choice of several programs.
+    """A compiled choice: what it measures against the budget, points lost if these are the budget, a line about it, the
+    program unless it is a choice of several programs, and bytes of constants, the mean of several programs.
     """
 
     at: int
@@ -82,6 +85,7 @@ class Trial:
     points: float
     text: str
     program: Program | None = None
+    nbytes: float = 0.0
 
 
 Try = Callable[[int], Trial]
@@ -151,6 +155,31 @@ def try_drops(front: Frontier, limit: float, expected: Callable[[float], Drop], 
             break
         error = float(front.errors[at])
         factor = min(_FACTORS, key=lambda f: abs(expected(f * error).points - found.points))
+    return trials
+
+
+def try_smaller(sizes: Sequence[float], first: int, limit: float, known: float, trial: Try) -> list[Trial]:
+    """Trials of rates, by number from `first` on, that may keep a limit of points with fewer bytes than `known`.
+
+    `sizes` are what rates are expected to give, falling; each trial tells how far that is off. Where a rate misses the
+    limit, those with fewer bytes are not tried.
+    """
+    trials: list[Trial] = []
+    low, high, at, step = -1, len(sizes), first, _EVEN_STEP
+    while low < at < high and len(trials) < _MOST_EVEN:
+        found = trial(at)
+        trials.append(found)
+        if _NEAR_DROP * limit <= found.value <= limit:
+            break
+        low, high = (low, at) if found.value > limit else (at, high)
+        low = max(low, sum(size > _FEWER * known - found.nbytes + sizes[at] for size in sizes) - 1)
+        step *= 2
+        if high == len(sizes):
+            at = min(low + step, high - 1)
+        elif high - low <= _EVEN_STEP:
+            break
+        else:
+            at = (low + high) // 2 if low >= 0 else max(0, at - step)
     return trials
 
 
@@ -260,15 +289,35 @@ class BudgetSearch:
             self._kept([self._try(start, 0, self.decompose, budget, check)], budget)
             return self.decompose
         if check is not None:
-            database = self.database(start, Rates())
-            front = database.frontier(budget.measure)
-
-            def trial(at: int) -> Trial:
-                return self._try(start, at, self._step(database, front, at), budget, check)
-
-            trials = try_drops(front, budget.limit, check.expected, trial)
-            return self._step(database, front, self._kept(trials, budget).at)
+            return self._accurate(start, budget, check)
         return self._sized(start, budget)
+
+    def _accurate(self, start: ModuleOp, budget: Budget, check: AccuracyCheck) -> DecomposeConvPass:
+        """The pass that keeps a budget of points."""
+        database = self.database(start, Rates())
+        front = database.frontier("bytes")
+
+        def mixed(at: int) -> Trial:
+            return self._try(start, at, self._step(database, front, at), budget, check)
+
+        def even(at: int) -> Trial:
+            return self._try(start, at, self._even(database, _EVEN_RATES[at]), budget, check)
+
+        trials = try_drops(front, budget.limit, check.expected, mixed)
+        kept = [t for t in trials if t.value <= budget.limit]
+        choices = [(found, self._step(database, front, found.at)) for found in kept]
+        if "rate" in general_options(load_scheme(self.decompose.scheme)):
+            known = min(kept, key=lambda t: t.nbytes, default=None)
+            sizes = [database.at_rate(rate, "bytes") for rate in _EVEN_RATES]
+            near = float(front.costs[known.at if known else max(t.at for t in trials)])
+            most = near - (1 - _FEWER) * known.nbytes if known else near
+            first = sum(size > most for size in sizes)
+            plain = try_smaller(sizes, first, budget.limit, known.nbytes if known else math.inf, even)
+            trials += plain
+            choices += [(t, self._even(database, _EVEN_RATES[t.at])) for t in plain if t.value <= budget.limit]
+        if not choices:
+            raise self._missed(trials, budget)
+        return min(choices, key=lambda choice: choice[0].nbytes)[1]
 
     def _sized(self, start: ModuleOp, budget: Budget) -> DecomposeConvPass:
         """The pass that keeps a budget of bytes, cycles or energy."""
@@ -369,9 +418,14 @@ class BudgetSearch:
         """The trial that keeps the budget: for a drop the cheapest, else the one of the least error."""
         kept = sorted((t for t in trials if t.value <= budget.limit), key=lambda t: t.at)
         if not kept:
-            best = min(trials, key=lambda t: t.value)
-            raise UserError(f"{budget.flag} cannot be kept: the best found is {best.text}", budget.remedy())
+            raise self._missed(trials, budget)
         return kept[0] if budget.kind == "drop" else kept[-1]
+
+    @staticmethod
+    def _missed(trials: Sequence[Trial], budget: Budget) -> UserError:
+        """What to say if none of the trials keeps the budget."""
+        best = min(trials, key=lambda t: t.value)
+        return UserError(f"{budget.flag} cannot be kept: the best found is {best.text}", budget.remedy())
 
     def _try(
         self, start: ModuleOp, at: int, step: DecomposeConvPass, budget: Budget, check: AccuracyCheck | None
@@ -394,14 +448,15 @@ class BudgetSearch:
         return Trial(at, totals["cycles"], 0.0, f"{text}, {totals['cycles']:,} cycles", program)
 
     def _drop(self, start: ModuleOp, at: int, step: DecomposeConvPass, check: AccuracyCheck) -> Trial:
-        def measure(fold: Fold) -> tuple[NDArray[np.float64], str]:
+        def measure(fold: Fold) -> tuple[NDArray[np.float64], int, str]:
             program = self.compiled(start, replace(step, calibration=fold.calibration))
-            return check.lost(program, fold), _describe(program, step)
+            return check.lost(program, fold), len(program.rodata), _describe(program, step)
 
         with ThreadPoolExecutor(len(check.folds)) as pool:
             found = list(pool.map(measure, check.folds))
-        drop = Drop.of([lost for lost, _ in found])
-        return Trial(at, drop.least_sure, drop.points, f"{found[-1][1]}, {drop} {check.describe()}")
+        drop = Drop.of([lost for lost, _, _ in found])
+        nbytes = sum(size for _, size, _ in found) / len(found)
+        return Trial(at, drop.least_sure, drop.points, f"{found[-1][2]}, {drop} {check.describe()}", nbytes=nbytes)
 
 
 def _describe(program: Program, step: DecomposeConvPass) -> str:

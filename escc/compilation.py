@@ -72,7 +72,7 @@ class CompileRequest:
         if not given or self.pipeline is not None:
             return ""
         name = self.options.scheme or DecomposeConvPass().scheme
-        return unread_options(name, load_scheme(name), given, spelled)
+        return unread_options(name, load_scheme(name), given, spelled, self.options.options or ())
 
     def passes(self, module: ModuleOp | None, name: str) -> tuple[ModulePass, ...]:
         """Passes to run on a module, or on any ONNX model where there is none; `name` is how errors call the module."""

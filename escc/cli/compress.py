@@ -48,7 +48,8 @@ def _idle_options(args: argparse.Namespace) -> str:
     from passes.decomposition.scheme import load_scheme, unread_options
 
     given = [option for option in ("basis", "planes", "rate") if getattr(args, option) is not None]
-    return unread_options(args.scheme, load_scheme(args.scheme), given, flag_of) if given else ""
+    own = args.scheme_option or ()
+    return unread_options(args.scheme, load_scheme(args.scheme), given, flag_of, own) if given else ""
 
 
 def _check_scheme_options(parser: CommandParser, args: argparse.Namespace) -> None:

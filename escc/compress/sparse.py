@@ -49,15 +49,19 @@ BUNDLE = 16
 
 OPTIONS: Mapping[str, str] = {
     "sparsity": "share of the weights of a layer that go, such as 0.7 (default: that of the least error plus price)",
-    "pays": "what --rate is a price of: bytes, cycles or both (default: both)",
+    "pays": "what --rate is a price of: bytes, cycles or both (default: both, or bytes where --cycle-rate is given)",
     "banks": "banks of a window, up to the multipliers of a block (default: as many)",
     "bundle": f"output channels that share the banks, up to the multipliers of a block (default: {BUNDLE})",
+    "rule": "data: weights stay for what they do to the outputs, fitted anew (default); weights: the largest ones stay "
+    "as they are",
     "scatter": "yes: output channels lie in an order in which banks have more equal numbers of weights (default: no)",
 }
 """Options that all schemes of patterns have."""
 
 
 _PAYS = ("both", "bytes", "cycles")
+_RULES = ("data", "weights")
+"""Values of the option `rule`, the default first."""
 
 
 def _share(options: SchemeOptions) -> float | None:
@@ -90,9 +94,11 @@ class _Rung(NamedTuple):
 
 
 class _Ladder:
-    """Fits of one layer at ever smaller shares."""
+    """Weights of one layer at ever smaller shares, by one of `_RULES`."""
 
-    def __init__(self, layer: ConvLayer, pattern: Pattern):
+    def __init__(self, layer: ConvLayer, pattern: Pattern, rule: str):
+        self._given = layer.weights.reshape(len(layer.weights), -1)
+        self._by_weights = rule == "weights"
         self._shape = layer.weights.shape
         wanted, self._metric = target_and_metric(layer)
         self._wanted = wanted.reshape(len(wanted), -1)
@@ -101,7 +107,7 @@ class _Ladder:
 
     def descend(self, shares: Sequence[float]) -> Iterator[_Rung]:
         """The rungs of these shares, one after the other."""
-        costs = saliency(self._wanted, self._metric)
+        costs = self._given**2 if self._by_weights else saliency(self._wanted, self._metric)
         for share in shares:
             kept = self._pattern(costs.reshape(self._shape), share).reshape(costs.shape)
             weights, costs = self._fit(kept)
@@ -110,10 +116,18 @@ class _Ladder:
             yield _Rung(weights, kept, error / self._variance if self._variance > 0 else 0.0)
 
     def _fit(self, kept: Bits) -> tuple[F, F]:
+        """Weights [K, D] of the places that are kept, and what it would cost to remove each."""
+        if self._by_weights:
+            weights = self._given * kept
+            return weights, weights**2
         work = float((np.count_nonzero(kept, axis=1).astype(np.float64) ** 3).sum())
         if work <= _FACTORED:
             return refit(self._wanted, self._metric, kept)
         return refit_by_gradients(self._wanted, self._metric, kept, _ROUNDS)
+
+
+def _ladder(layer: ConvLayer, options: SchemeOptions, pattern: Pattern) -> _Ladder:
+    return _Ladder(layer, pattern, choice(options, "rule", _RULES))
 
 
 def _quantised(rung: _Rung, layer: ConvLayer, banking: Banking, fill: bool) -> Gathered:
@@ -145,7 +159,7 @@ def sparse_forms(
         return
     share = _share(options)
     shares = LADDER if share is None else _steps(share)
-    for at, rung in zip(shares, _Ladder(layer, pattern).descend(shares), strict=True):
+    for at, rung in zip(shares, _ladder(layer, options, pattern).descend(shares), strict=True):
         if share is None or at == share:
             yield at, _quantised(rung, layer, banking, fill)
 
@@ -160,7 +174,7 @@ def sparse_form(
     if layer.weights[0].size < banking.banks:
         return None
     share = _share(options)
-    rungs = _Ladder(layer, pattern)
+    rungs = _ladder(layer, options, pattern)
     if share is not None:
         *_, last = rungs.descend(_steps(share))
         return _quantised(last, layer, banking, fill)
@@ -183,8 +197,12 @@ def sparse_form(
 
 
 def _prices(layer: ConvLayer, options: SchemeOptions) -> Prices:
-    """`--rate` pays for bytes and cycles unless the option `pays` names one of them; `--cycle-rate` adds to that."""
+    """`--rate` pays for bytes and cycles, for bytes alone where `--cycle-rate` is given, or for what the option `pays`
+    names; `--cycle-rate` adds to that.
+    """
     pays = choice(options, "pays", _PAYS)
+    if "pays" not in options.own and options.cycle_price is not None:
+        pays = "bytes"
     given = options.byte_price is not None or options.cycle_price is not None
     rate = (options.byte_price or 0.0) if given else DEFAULT_RATE
     one = Prices.of(layer, replace(options, byte_price=1.0, cycle_price=1.0))
@@ -218,6 +236,7 @@ class PatternScheme:
         """Raise UserError for a value that no layer can meet."""
         _share(options)
         choice(options, "pays", _PAYS)
+        choice(options, "rule", _RULES)
         self._pattern(options, banking_of(target, options, self._bundle(options)))
 
     def candidates(self, name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:

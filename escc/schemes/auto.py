@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -17,6 +18,7 @@ from escc.compress.pricing import Usage
 from escc.compress.schemes import (
     DEFAULT_RATE,
     LEAST_SENSITIVITY,
+    QUICK,
     THOROUGH,
     UNCERTAIN_CYCLES,
     Prices,
@@ -43,6 +45,8 @@ _CLIMB_EVERY = 2
 """Of so many prices after one another, the first one seeks the best number of bases."""
 _HOPELESS = 4.0
 """Times the error that would outweigh all that can be saved: further rounds do not make up for so much."""
+_SHARE_OF_CYCLES = 0.6
+"""Share of the cycles of a layer that go with its coefficients: what layers of ResNet-20 show."""
 Forms = list[TernaryBasis]
 
 
@@ -106,6 +110,11 @@ def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None
     dense_value = prices.objective(layer, 0.0, now)
     hopeless = _HOPELESS * dense_value / max(layer.sensitivity(), LEAST_SENSITIVITY)
     rung, best, value = search.climb(rungs, first, objective, hopeless)
+    if options.cycle_price:
+        sparser = search.at_price(_byte_price_with_cycles(layer, prices, search.answer(best)))
+        fit = sparser.fit(rung, QUICK, Usage.of(best, rung.level))
+        if objective(fit) < value:
+            search, best, value = sparser, fit, objective(fit)
     if value >= dense_value:
         return None
     if layer.calibrated:
@@ -113,6 +122,17 @@ def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None
         best = better if objective(better) < value else best
     whole = search.complete(rung, best)
     return search.answer(whole) if whole is best or objective(whole) < dense_value else None
+
+
+def _byte_price_with_cycles(layer: ConvLayer, prices: Prices, form: TernaryBasis) -> float:
+    """Relative error of the layer's output that is worth saving a byte of coefficients and the cycles that go with it.
+
+    Coefficients take both: a layer with fewer of them saves a share of its bytes and `_SHARE_OF_CYCLES` of it of its
+    cycles.
+    """
+    cost = price(form, layer.shape, layer.target)
+    cycles = _SHARE_OF_CYCLES * cost.cycles / max(1, cost.nbytes) if math.isfinite(cost.cycles) else 0.0
+    return Prices(prices.byte + prices.cycle * cycles, 0.0).byte_price(layer)
 
 
 def _decompositions(layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
@@ -152,6 +172,12 @@ class _Auto:
         asked_levels(target, options)
         if (text := options.own.get("forms")) is not None:
             asked_forms(text)
+
+    @staticmethod
+    def asks(own: Mapping[str, str]) -> tuple[str, ...]:
+        """The schemes whose forms are tried, none without the option `forms`."""
+        text = own.get("forms")
+        return () if text is None else asked_forms(text)
 
     def candidates(self, name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
         """Decompositions at all prices, or what each of the schemes contributes."""

@@ -30,6 +30,9 @@ F = NDArray[np.float64]
 GENERAL = ("basis", "planes", "rate", "cycle_rate")
 """Options that any scheme may read, as the pass decompose-conv calls them."""
 
+SHAPES = ("basis", "planes")
+"""Those of `GENERAL` that are no prices. A scheme that asks others has no use for them itself."""
+
 GROUP = "escc.schemes"
 """Entry points of other packages, each a `Scheme`; and the package above the passes whose files are those of the tree,
 which is found by its name as entry points are.
@@ -101,6 +104,7 @@ class Scheme(Protocol):
     at, and raises `isa.errors.UserError` for a value that no layer can meet. One whose attribute `on_live_channels` is
     true is called once channels that do nothing have been dropped: its forms depend on the number of a channel. One
     that ignores some options of `GENERAL` names those that it reads in an attribute `reads`. One
+    that asks other schemes has a method `asks(own: Mapping[str, str]) -> Sequence[str]`, their names. One
     with an attribute `alternatives`, values by the names of options of its own, is asked with each of these where it is
     one of several schemes and the option is not given.
     """
@@ -169,18 +173,35 @@ def general_options(scheme: Scheme) -> tuple[str, ...]:
     return tuple(getattr(scheme, "reads", GENERAL))
 
 
-def unread_options(name: str, scheme: Scheme, given: Collection[str], spelled: Callable[[str], str] = str) -> str:
-    """A warning that a scheme ignores some of the options which were given, "" if it reads them all.
+def unread_options(
+    name: str, scheme: Scheme, given: Collection[str], spelled: Callable[[str], str] = str, own: Sequence[str] = ()
+) -> str:
+    """A warning that a scheme, or one that it asks, ignores some of the options which were given; "" if all are read.
 
-    `given` are names of `GENERAL`; `spelled` is how the user writes one.
+    `given` are names of `GENERAL`; `spelled` is how the user writes one. `own` are options "name=value" of the scheme's
+    own, which may say what other schemes it asks.
     """
     reads = general_options(scheme)
     idle = [spelled(option) for option in GENERAL if option in given and option not in reads]
     if not idle:
-        return ""
+        asks: Callable[[Mapping[str, str]], Sequence[str]] = getattr(scheme, "asks", lambda _: ())
+        shapes = [option for option in SHAPES if option in given]
+        return _unread_by(asks(dict(text.split("=", 1) for text in own)), shapes, spelled)
     known = [spelled(option) for option in reads]
     taken = f"reads {', '.join(known)}" if known else f"reads none of {', '.join(map(spelled, GENERAL))}"
     return f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect: scheme '{name}' {taken}"
+
+
+def _unread_by(schemes: Sequence[str], given: Sequence[str], spelled: Callable[[str], str]) -> str:
+    """A warning that some of the schemes which another one asks ignore options, "" if none does."""
+    idle = [name for name in schemes if not set(given) <= set(general_options(load_scheme(name)))]
+    if not idle:
+        return ""
+    readers = [f"'{name}'" for name in schemes if name not in idle]
+    one = len(given) == 1
+    effect = f"affect{'s' * one} {', '.join(readers)} alone" if readers else f"{'has' if one else 'have'} no effect"
+    unread = f"{', '.join(idle)} {'does' if len(idle) == 1 else 'do'} not read {'it' if one else 'them'}"
+    return f"{', '.join(map(spelled, given))} {effect}: {unread}"
 
 
 def check(layer: ConvLayer, answer: WeightForm) -> None:

@@ -18,7 +18,7 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
 from escc.accuracy import AccuracyCheck, Drop, output_error
-from escc.budget import BudgetSearch, Trial, nearest_of, try_drops, try_rates, try_sizes
+from escc.budget import BudgetSearch, Trial, nearest_of, try_drops, try_rates, try_sizes, try_smaller
 from escc.budget_limit import Budget, Kind
 from escc.cli.compile import main
 from escc.compress import schemes
@@ -118,6 +118,37 @@ def test_drops_are_kept_though_errors_do_more_or_less_than_expected(limit: float
         assert any(t.at == len(front.errors) - 1 for t in trials) or len(trials) == 5
     elif min(t.at for t in kept) > 0:
         assert max(t.value for t in kept) >= 0.4 * limit
+
+
+@given(
+    st.floats(1.0, 20.0), st.one_of(st.just(np.inf), st.floats(500, 3000)), st.floats(0.8, 1.25), st.integers(0, 320)
+)
+def test_rates_are_tried_that_may_keep_a_limit_of_points_with_fewer_bytes(
+    limit: float, known: float, factor: float, first: int
+) -> None:
+    sizes = [3000 * 0.99**n for n in range(321)]
+
+    def trial(at: int) -> Trial:
+        points = 0.08 * at
+        return Trial(at, points, points, "", nbytes=factor * sizes[at])
+
+    if known < np.inf:
+        first = next((n for n, size in enumerate(sizes) if size <= known), len(sizes))
+    trials = try_smaller(sizes, first, limit, known, trial)
+    assert len(trials) <= 4 and len({t.at for t in trials}) == len(trials)
+    for at, later in enumerate(trials[1:], 1):
+        missed = [t for t in trials[:at] if t.value > limit]
+        assert all(later.at < t.at for t in missed)  # with fewer bytes it would miss the limit too
+        assert later.nbytes < known or later.at > trials[at - 1].at
+    if known == np.inf and len(trials) < 4:
+        assert any(t.value <= limit for t in trials) or trials[-1].at <= 4
+
+
+def test_one_trial_tells_that_no_rate_keeps_a_limit_of_points_with_fewer_bytes() -> None:
+    sizes = [3000 * 0.99**n for n in range(321)]
+    first = next(n for n, size in enumerate(sizes) if size <= 950)
+    trials = try_smaller(sizes, first, 1.0, 1000, lambda at: Trial(at, 1.5, 1.5, "", nbytes=sizes[at]))
+    assert [t.at for t in trials] == [first]
 
 
 def test_one_trial_is_enough_where_errors_do_what_is_expected() -> None:
@@ -276,6 +307,18 @@ def test_the_drop_is_measured_on_unseen_images_and_kept(
     pattern = rf"^trial \d+: .* ([\d.-]+) \+- ([\d.]+) points {what} on {images} images that the compression has not"
     drops = [float(drop) + float(e) for drop, e in re.findall(pattern, capsys.readouterr().err, re.MULTILINE)]
     assert drops and min(drops) <= 6
+
+
+def test_of_choices_that_keep_the_drop_the_smallest_is_taken(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The choice of the dynamic programme, and one rate at all layers."""
+    found = read_elf(compiled(network, "--scheme", "smartexchange", "--max-drop", "1"))
+    text = capsys.readouterr().err
+    pattern = r"^trial \d+: (.*?)([\d,]+) bytes of constants.* ([\d.-]+) \+- ([\d.]+) points"
+    trials = re.findall(pattern, text, re.MULTILINE)
+    kept = {int(size.replace(",", "")) for _, size, drop, e in trials if float(drop) + float(e) <= 1}
+    assert len(found.rodata) == min(kept)
+    assert any("all layers by smartexchange:rate=" in what for what, _, _, _ in trials)
+    assert any("in other forms" in what for what, _, _, _ in trials)
 
 
 def test_the_drop_is_measured_on_the_input_and_not_on_another_array(network: Path, tmp_path: Path) -> None:

@@ -225,6 +225,19 @@ def test_auto_chooses_the_level_of_a_layer_by_price() -> None:
     assert levels[0] > levels[1] == 1
 
 
+def test_auto_leaves_out_coefficients_for_the_cycles_that_they_take() -> None:
+    """Where bytes cost little and cycles much, fewer coefficients have the smaller sum of error and prices."""
+    rng = np.random.default_rng(7)
+    weights = np.einsum("kvc,vrs->krsc", rng.standard_normal((32, 6, 32)), rng.standard_normal((6, 3, 3))) * 0.01
+    described = layer(weights, level=4, size=16)
+    free, priced = (SchemeOptions(6, byte_price=0.05, cycle_price=rate, own={"levels": "4"}) for rate in (0.0, 0.5))
+    many, few = (auto(described, options) for options in (free, priced))
+    assert isinstance(many, TernaryBasis) and isinstance(few, TernaryBasis)
+    assert np.count_nonzero(few.coefficients) < np.count_nonzero(many.coefficients)
+    prices = schemes.Prices.of(described, priced)
+    assert prices.value(described, few) < prices.value(described, many)
+
+
 def test_rungs_below_a_hopeless_one_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of weights without structure, a rung of fewer bases and levels than one that fails is not looked at."""
     tried: list[schemes.Rung] = []

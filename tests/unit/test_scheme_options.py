@@ -104,6 +104,12 @@ def test_every_scheme_but_dense_reads_some_option() -> None:
         ),
         (("escalate", "--cycle-rate", "1"), "--cycle-rate has no effect: scheme 'escalate' reads --basis, --planes, "),
         (("gs", "--rate", "1"), ""),
+        (("auto", "--forms", "gs,kmeans", "--basis", "3"), "--basis has no effect: gs, kmeans do not read it"),
+        (
+            ("auto", "--forms", "auto,gs", "--basis", "3", "--planes", "1", "--rate", "1"),
+            "--basis, --planes affect 'auto' alone: gs does not read them",
+        ),
+        (("auto", "--forms", "auto,escalate", "--basis", "3"), ""),
     ],
 )
 def test_options_that_the_scheme_ignores_are_named(
@@ -112,7 +118,7 @@ def test_options_that_the_scheme_ignores_are_named(
     (tmp_path / "m.onnx").write_bytes(residual_model())
     line = [str(tmp_path / "m.onnx"), "--emit", "esc", "-o", str(tmp_path / "m.mlir"), "--scheme", *options]
     assert compile_command(line) == 0
-    idle = [text for text in capsys.readouterr().err.splitlines() if "no effect" in text]
+    idle = [text for text in capsys.readouterr().err.splitlines() if "no effect" in text or " alone: " in text]
     assert len(idle) == bool(warning) and all(text.startswith(f"warning: {warning}") for text in idle)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from test_kmeans import layer
 from test_tile_equivalence import check as check_machine
 from tile_models import Graph
@@ -94,6 +95,39 @@ def test_the_rate_pays_for_what_it_is_told() -> None:
     for_bytes, for_cycles = (scheme(small, replace(options, own={"pays": pays})) for pays in ("bytes", "cycles"))
     assert isinstance(for_bytes, Gathered)
     assert for_cycles is None or (for_cycles.integer_weights.any() and for_cycles.density > for_bytes.density)  # type: ignore[attr-defined]
+
+
+def test_the_rate_pays_for_bytes_alone_where_cycles_have_one() -> None:
+    """So that a form which is compared with others at given prices is the best one at these."""
+    w, prices = layer(weights(5)), SchemeOptions(byte_price=0.3, cycle_price=0.3)
+    plain, told = (load_scheme("unstructured")(w, replace(prices, own=own)) for own in ({}, {"pays": "bytes"}))
+    assert isinstance(plain, Gathered) and isinstance(told, Gathered)
+    np.testing.assert_array_equal(plain.integers, told.integers)
+    both = load_scheme("unstructured")(w, replace(prices, own={"pays": "both"}))
+    assert isinstance(both, Gathered) and both.density < plain.density
+
+
+@pytest.mark.parametrize("name", ["unstructured", "gs", "block"])
+def test_weights_are_kept_as_they_are_by_the_rule_of_weights(name: str) -> None:
+    """Inputs that go together, for which the rule of the data would choose and fit others."""
+    rng = np.random.default_rng(3)
+    w = weights(6, k=16, c=16)
+    x: NDArray[np.float64] = np.repeat(
+        rng.standard_normal((2000, w[0].size // 2)), 2, axis=1
+    ) + 0.3 * rng.standard_normal((2000, w[0].size))
+    d = w[0].size
+    moments = Moments(2000, np.zeros(d), np.zeros(16), np.cov(x.T), np.cov(x.T) @ w.reshape(16, d).T)
+    found = load_scheme(name)(layer(w, moments), asked(sparsity="0.7", rule="weights"))
+    assert isinstance(found, Gathered)
+    kept = found.integers != 0
+    step = found.scale[:, None, None, None]
+    step = np.broadcast_to(step, w.shape)
+    inside = kept & (np.abs(found.integers) < 127)
+    assert (np.abs(found.weights - w)[inside] <= 1.01 * step[inside]).all()
+    if name == "unstructured":
+        assert np.abs(w)[kept].min() >= np.abs(w)[~kept].max() - step.max()
+    fitted = load_scheme(name)(layer(w, moments), asked(sparsity="0.7"))
+    assert isinstance(fitted, Gathered) and fitted.relative_error < found.relative_error
 
 
 @pytest.mark.parametrize("options", [asked(sparsity="0.7"), SchemeOptions(byte_price=100.0)])
