@@ -22,15 +22,6 @@ def to_bytes(bits: Bits) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def numbers_to_bytes(numbers: NDArray[np.int64], width: int) -> bytes:
-    """Bytes of a stream of numbers: the `width` least significant bits of each, at most 32, the least one first."""
-    from isa.codeloops import write_numbers
-
-    out = np.zeros(-(-numbers.size * width // 8), np.uint8)
-    write_numbers(numbers, width, out)
-    return out.tobytes()
-
-
 _BYTES = tuple(bytes([value]) for value in range(128))
 
 
@@ -110,17 +101,6 @@ class BitReader:
         if bits[count:].any():
             raise self.error("bits are set after the end of a stream")
         return bits[:count]
-
-    def numbers(self, count: int, width: int) -> NDArray[np.int64]:
-        """The next stream, of `count` numbers of `width` bits, at most 32, least significant first."""
-        if width == 0:
-            return np.zeros(count, np.int64)
-        from isa.codeloops import read_numbers
-
-        found = np.empty(count, np.int64)
-        if not read_numbers(self.take(-(-count * width // 8)), width, found):
-            raise self.error("bits are set after the end of a stream")
-        return found
 
     def finish(self) -> None:
         """Raise PackingError unless everything is taken."""

@@ -21,87 +21,62 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.bitstream import BitReader, PackingError, numbers_to_bytes
+from isa.bitstream import PackingError
 from isa.layout import requant_block_bytes
 
 Longs: TypeAlias = NDArray[np.int64]
 
-_HEADER_BYTES = 4
-_FIELDS = (6, 6, 5, 5, 6, 3, 1)
-_TOP = 30
-_SHIFTS = range(1, 63)
-
-
-def _trailing_zeros(values: Longs) -> Longs:
-    """Number of zero bits below the lowest set bit; 63 for 0."""
-    low = values & -values
-    return np.where(values == 0, 63, np.bitwise_count(low - 1).astype(np.int64))
-
-
-def _width(largest: int) -> int:
-    return int(largest).bit_length()
+_LONGEST_HEAD = 7
+"""Bytes of a header, and of what the three streams end with beyond the bits of their numbers."""
 
 
 def pack_parameters(bias: NDArray[np.generic], mult: NDArray[np.generic], shift: NDArray[np.generic]) -> bytes:
     """Pack int32 `bias` and `mult`, uint8 `shift`, each [n], n > 0.
 
-    Raises ValueError if a multiplier is negative or a shift not in [1, 62].
+    Raises ValueError if a multiplier is negative, a shift not in [1, 62], or a number exceeds 32 bits.
     """
+    from isa.parameterloops import NEGATIVE, write_block
+
     b, m, s = (np.asarray(a).astype(np.int64) for a in (bias, mult, shift))
-    if int(m.min()) < 0 or int(s.min()) not in _SHIFTS or int(s.max()) not in _SHIFTS:
+    if not 0 < b.size == m.size == s.size:
+        raise ValueError(f"{b.size} biases, {m.size} multipliers, {s.size} shifts; requires one of each a channel")
+    out = np.zeros(_LONGEST_HEAD + requant_block_bytes(b.size), np.uint8)
+    size = write_block(b, m, s, out)
+    if size == NEGATIVE:
         raise ValueError("multipliers must not be negative, shifts be in [1, 62]")
-    reference = max(0, int((s - _trailing_zeros(b))[b != 0].max(initial=0)))
-    b = b >> np.maximum(0, s - reference)
-    bias_width = _width(int(np.maximum(b, ~b).max())) + 1 if b.any() else 0
-    common = bool((m == m[0]).all() and (s == s[0]).all())
-    if common:
-        m, s = m[:1], s[:1]
-    zeros = min(int(_trailing_zeros(m).min()), _TOP)
-    m = m >> zeros
-    width = _width(int(m.max()))
-    if int(m.min()) >> (_TOP - zeros):
-        width = _TOP - zeros
-    elif zeros + width == _TOP:
-        width += 1
-    least = int(s.min())
-    shift_width = _width(int(s.max()) - least)
-    header, at = 0, 0
-    fields = (bias_width, reference, zeros, width, least, shift_width, common)
-    for value, bits in zip(fields, _FIELDS, strict=True):
-        header |= int(value) << at
-        at += bits
-    streams = ((b, bias_width), (m, width), (s - least, shift_width))
-    return header.to_bytes(_HEADER_BYTES, "little") + b"".join(numbers_to_bytes(*stream) for stream in streams)
+    if size < 0:
+        raise ValueError("biases and multipliers must be of at most 32 bits")
+    return out[:size].tobytes()
 
 
 def unpack_parameters(data: bytes, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
     """Bias, mult and shift of n channels. Raises `PackingError` if `data` is not exactly one blob of n channels."""
-    reader = BitReader(data, "packed parameters")
-    header = int.from_bytes(reader.take(_HEADER_BYTES).tobytes(), "little")
-    fields: list[int] = []
-    for bits in _FIELDS:
-        fields.append(header & ((1 << bits) - 1))
-        header >>= bits
-    bias_width, reference, zeros, width, least, shift_width, common = fields
-    if bias_width > 32 or zeros + width > _TOP + 1:
-        raise reader.error(f"biases of {bias_width} bits, multipliers of {width} bits and {zeros} zeros are undefined")
-    stored = 1 if common else n
-    b = reader.numbers(n, bias_width)
-    m = reader.numbers(stored, width)
-    s = reader.numbers(stored, shift_width) + least
-    reader.finish()
-    if bias_width:
-        b -= (b >> (bias_width - 1)) << bias_width
-    if zeros + width == _TOP:
-        m |= 1 << width
-    m, s = np.broadcast_to(m << zeros, n), np.broadcast_to(s, n)
-    if n and (int(s.min()) not in _SHIFTS or int(s.max()) not in _SHIFTS):
-        raise reader.error("a shift is not in [1, 62]")
-    up = np.maximum(0, s - reference)
-    limit = np.int64(1) << np.maximum(0, 31 - up)
-    if (((b >= limit) | (b < -limit)) & (b != 0)).any():
-        raise reader.error("a bias exceeds 32 bits")
-    return (b << np.where(b == 0, 0, up)).astype(np.int32), m.astype(np.int32), s.astype(np.uint8)
+    from isa.parameterloops import read_block
+
+    raw = np.frombuffer(data, np.uint8)
+    bias, mult, shift = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.uint8)
+    end = read_block(raw, bias, mult, shift, np.empty(n, np.int64))
+    if end:
+        raise PackingError(f"packed parameters: {_fault(raw, end)}")
+    return bias, mult, shift
+
+
+def _fault(data: NDArray[np.uint8], end: int) -> str:
+    """What is wrong with a blob, `end` being what `read_block` says of it."""
+    from isa.parameterloops import BIAS, SHIFT, STRAY_BITS, TOO_FEW, header
+
+    if end > 0:
+        return f"{end} bytes follow the last stream"
+    if end == TOO_FEW:
+        return f"{data.size} bytes are too few"
+    bias_width, _, zeros, width, *_ = header(data)
+    undefined = f"biases of {bias_width} bits, multipliers of {width} bits and {zeros} zeros are undefined"
+    why = {
+        STRAY_BITS: "bits are set after the end of a stream",
+        SHIFT: "a shift is not in [1, 62]",
+        BIAS: "a bias exceeds 32 bits",
+    }
+    return why.get(end, undefined)
 
 
 def plain_blocks(bias: NDArray[np.generic], mult: NDArray[np.generic], shift: NDArray[np.generic], block: int) -> bytes:

@@ -117,6 +117,39 @@ def test_what_cannot_be_packed() -> None:
     for mult, shift in ((-1, 5), (1, 0), (1, 63)):
         with pytest.raises(ValueError, match="shifts"):
             pack_parameters(np.array([0]), np.array([mult]), np.array([shift]))
+    for bias, mult in ((1 << 31, 1), (-(1 << 31) - 1, 1), (0, 1 << 31)):
+        with pytest.raises(ValueError, match="at most 32 bits"):
+            pack_parameters(np.array([bias]), np.array([mult]), np.array([5]))
+    for count in (0, 2):
+        with pytest.raises(ValueError, match=f"{count} biases, {count} multipliers, 1 shifts"):
+            pack_parameters(np.zeros(count), np.zeros(count), np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "why"),
+    [
+        ((1, 0, 0, 1, 31, 0, 1), b"\1\1", None),
+        ((1, 0, 0, 1, 32, 0, 1), b"\1\1", "a bias exceeds 32 bits"),
+        ((1, 0, 0, 1, 40, 0, 1), b"\1\1", "a bias exceeds 32 bits"),
+        ((1, 0, 0, 1, 0, 0, 1), b"\1\1", r"a shift is not in \[1, 62\]"),
+        ((1, 0, 0, 1, 63, 0, 1), b"\1\1", r"a shift is not in \[1, 62\]"),
+        ((33, 0, 0, 1, 1, 0, 1), b"\1\1", "biases of 33 bits, multipliers of 1 bits and 0 zeros are undefined"),
+        ((1, 0, 20, 12, 1, 0, 1), b"\1\1", "biases of 1 bits, multipliers of 12 bits and 20 zeros are undefined"),
+        ((1, 0, 0, 1, 31, 0, 1), b"\3\1", "bits are set after the end of a stream"),
+        ((1, 0, 0, 1, 31, 0, 1), b"\1\3", "bits are set after the end of a stream"),
+        ((1, 0, 0, 1, 31, 0, 1), b"\1", "5 bytes are too few"),
+        ((1, 0, 0, 1, 31, 0, 1), b"\1\1\0\0", "2 bytes follow the last stream"),
+    ],
+)
+def test_what_is_wrong_is_said(header: tuple[int, ...], data: bytes, why: str | None) -> None:
+    """A channel with the bias -1 times 2^shift, the multiplier 1 and a shift that the header gives."""
+    word = sum(value << at for value, at in zip(header, (0, 6, 12, 17, 22, 28, 31), strict=True))
+    blob = word.to_bytes(4, "little") + data
+    if why is None:
+        assert [a.tolist() for a in unpack_parameters(blob, 1)] == [[-(1 << 31)], [1], [header[4]]]
+        return
+    with pytest.raises(PackingError, match=f"packed parameters: {why}"):
+        unpack_parameters(blob, 1)
 
 
 @given(st.integers(0, (1 << 35) - 1))
