@@ -4,7 +4,7 @@ For each format and number of values, MB of values a second on one thread, packi
 best of several runs, so that other programs on the machine matter little. A value is a byte, of parameters the nine
 that they take in PAR. Weights are those of a normal distribution, a part of them 0 where the format is for such. A blob
 of any size costs what a call costs beside its values, which decides for small ones: the last column is the time of a
-call with the fewest values.
+call with the fewest values. The last line names the lowest of all rates, beside the goal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from isa.parameters import pack_parameters, unpack_parameters
 from isa.weights import pack_weights, unpack_weights, weight_table
 
 SIZES = (1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 16, 1 << 20)
+GOAL = 50
+"""MB/s that every format should reach at every size."""
 _CHANNELS = 64
 """Values of an output channel of streams, whose blobs hold as many channels as it takes."""
 
@@ -126,12 +128,16 @@ def main() -> None:
     if unknown := [name for name in args.formats if name not in FORMATS]:
         parser.error(f"unknown format '{unknown[0]}'; requires one of {', '.join(FORMATS)}")
     print(f"{'MB/s':24}" + "".join(f"{size:>10,}" for size in SIZES) + f"{'us a call':>12}")
+    lowest = (float("inf"), "")
     for name in args.formats or FORMATS:
         made = [FORMATS[name](size) for size in SIZES]
         for way in made[0].calls:
             spent = [seconds(m.calls[way], args.seconds) for m in made]
-            rates = "".join(f"{m.size / s * 1e-6:10.1f}" for m, s in zip(made, spent, strict=True))
-            print(f"{name:16}{way:8}{rates}{spent[0] * 1e6:12.1f}", flush=True)
+            rates = [m.size / s * 1e-6 for m, s in zip(made, spent, strict=True)]
+            cells = "".join(f"{rate:10.1f}" for rate in rates)
+            print(f"{name:16}{way:8}{cells}{spent[0] * 1e6:12.1f}", flush=True)
+            lowest = min(lowest, *((rate, f"{name} {way}, {n:,}") for rate, n in zip(rates, SIZES, strict=True)))
+    print(f"lowest: {lowest[0]:.1f} ({lowest[1]} values), goal {GOAL}")
 
 
 if __name__ == "__main__":

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.errors import UserError
 
-Bits: TypeAlias = NDArray[np.uint8]
-
 
 class PackingError(UserError):
     """A blob that no packer has written."""
-
-
-def to_bytes(bits: Bits) -> bytes:
-    """Bytes of a stream."""
-    return np.packbits(bits, bitorder="little").tobytes()
 
 
 _BYTES = tuple(bytes([value]) for value in range(128))
@@ -94,13 +86,6 @@ class BitReader:
                     raise self.error("a number takes more bytes than it needs")
                 return value
         raise self.error("a number has more than 35 bits")
-
-    def bits(self, count: int) -> Bits:
-        """The next stream, of `count` bits."""
-        bits = np.unpackbits(self.take(-(-count // 8)), bitorder="little")
-        if bits[count:].any():
-            raise self.error("bits are set after the end of a stream")
-        return bits[:count]
 
     def finish(self) -> None:
         """Raise PackingError unless everything is taken."""

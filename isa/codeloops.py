@@ -1,5 +1,4 @@
-"""Compiled loops of `isa.weights`, `isa.packing` and `isa.bitstream`: codes of variable length in the lanes and streams
-of a blob, and numbers of some width.
+"""Compiled loops of `isa.weights`, codes of variable length in the lanes of a blob, and numbers of some width.
 
 Codes and windows are bit-reversed against their definition: the bit that comes first in a lane is the least significant
 one, as in the bytes themselves.
@@ -7,12 +6,13 @@ one, as in the bytes themselves.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isa.jit import jit
+from isa.signloops import coded_bytes, number_bytes, plan_signs, smallest_coding, write_number, write_signs
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Longs: TypeAlias = NDArray[np.int64]
@@ -111,12 +111,38 @@ def lane_bits(weights: Signed, lengths: Longs, bits: Longs) -> bool:
 
 
 @jit
-def write_codes(weights: Signed, lengths: Longs, reversed_codes: Longs, at: Longs, out: Bytes) -> None:
-    """Write the codes of all magnitudes but 0; `at` [lanes]: the bit of `out` at which each lane begins."""
-    lanes = at.size
+def packed_weights(
+    weights: Signed, lengths: Longs, reversed_codes: Longs, lanes: int, greatest: int
+) -> tuple[bool, Bytes]:
+    """The blob of weights [n] in lanes of codes, and whether every magnitude has a code; divisors up to `greatest`."""
+    bits = np.zeros(lanes, np.int64)
+    if not lane_bits(weights, lengths, bits):
+        return False, np.zeros(0, np.uint8)
+    signs = np.empty(weights.size, np.int8)
+    for i in range(weights.size):
+        signs[i] = (weights[i] > 0) - (weights[i] < 0)
+    plan = plan_signs(signs, greatest)
+    coding = smallest_coding(plan)
+    size = coded_bytes(plan, coding)
+    sizes = (bits + 7) >> 3
+    head = number_bytes(coding) + number_bytes(size)
+    for lane in range(lanes):
+        head += number_bytes(sizes[lane])
+    out = np.zeros(head + size + sizes.sum(), np.uint8)
+    at = write_number(size, out, write_number(coding, out, 0))
+    for lane in range(lanes):
+        at = write_number(sizes[lane], out, at)
+    at = write_signs(signs, coding, plan, out, at)
+    write_codes(weights, lengths, reversed_codes, at + np.cumsum(sizes) - sizes, out)
+    return True, out
+
+
+@jit
+def write_codes(weights: Signed, lengths: Longs, reversed_codes: Longs, to: Longs, out: Bytes) -> None:
+    """Write the codes of all magnitudes but 0; `to` [lanes]: the byte of `out` at which each lane begins."""
+    lanes = to.size
     held = np.zeros(lanes, np.int64)  # bits that are not written yet
     count = np.zeros(lanes, np.int64)
-    to = at >> 3
     lane = 0
     for i in range(weights.size):
         if weights[i] == 0:
@@ -136,117 +162,50 @@ def write_codes(weights: Signed, lengths: Longs, reversed_codes: Longs, at: Long
             out[to[lane]] = held[lane]
 
 
+NOT_ITS_CODES, TOO_LARGE = -1, -2
+"""Why reading codes fails: a lane does not hold just the codes of its values; a value exceeds 127."""
+
+
 @jit
 def read_codes(
-    data: Bytes, first: Longs, sizes: Longs, length_at: Bytes, symbol_at: Bytes, values: NDArray[np.int16]
-) -> int:
-    """Multiply every value that is not 0 by the magnitude whose code stands next in its lane.
+    data: Bytes, first: Longs, sizes: Longs, length_at: Bytes, symbol_at: Bytes, values: Signed
+) -> tuple[int, int]:
+    """Multiply every value, which is -1, 0 or 1, by the magnitude whose code stands next in its lane.
 
-    `data` has three bytes more than the lanes, which begin at the bytes `first` and have `sizes` bytes. Returns the
-    first lane that does not hold just the codes of its values, followed by zeros to the end of its last byte, else -1.
+    The lanes begin at the bytes `first`, and have `sizes` bytes. Returns 0, or why that fails, and the first lane that
+    does not hold just the codes of its values, followed by zeros to the end of its last byte.
     """
     lanes = first.size
     mask = length_at.size - 1
-    position = first * 8
     end = (first + sizes) * 8
+    position = first * 8
     bad = np.zeros(lanes, np.bool_)
+    too_large = False
     lane = 0
     for i in range(values.size):
         if values[i]:
             at = position[lane]
             if at < end[lane]:
                 byte = at >> 3
-                bits = np.int64(data[byte]) | np.int64(data[byte + 1]) << 8 | np.int64(data[byte + 2]) << 16
+                bits = np.int64(data[byte])
+                if byte + 2 < data.size:
+                    bits |= np.int64(data[byte + 1]) << 8 | np.int64(data[byte + 2]) << 16
+                elif byte + 1 < data.size:
+                    bits |= np.int64(data[byte + 1]) << 8
                 window = (bits >> (at & 7)) & mask
                 bad[lane] |= length_at[window] == 0
                 position[lane] = at + length_at[window]
-                values[i] *= np.int16(symbol_at[window] + 1)
+                value = np.int64(values[i]) * (np.int64(symbol_at[window]) + 1)
+                too_large |= value > 127
+                values[i] = value
             else:
                 bad[lane] = True
             lane = 0 if lane == lanes - 1 else lane + 1
     for lane in range(lanes):
         left = end[lane] - position[lane]
         if bad[lane] or left < 0 or left >= 8 or (left and data[position[lane] >> 3] >> (position[lane] & 7)):
-            return lane
-    return -1
-
-
-@jit
-def _number(data: Bytes, bit: int, width: int) -> int:
-    """`width` bits from a bit on, the least significant one first."""
-    value = 0
-    for i in range(width):
-        value |= np.int64(data[(bit + i) >> 3] >> ((bit + i) & 7) & 1) << i
-    return int(value)
-
-
-@jit
-def _padded(data: Bytes, bit: int) -> bool:
-    """Whether the bits from a bit on to the end of its byte are 0; true at the begin of a byte."""
-    return bit & 7 == 0 or data[bit >> 3] >> (bit & 7) == 0
-
-
-class Gaps(NamedTuple):
-    """A DELTA blob behind its header: see `isa.packing`."""
-
-    divisor: int
-    width: int  # bits of a prefix
-    cut: int
-    inverted: bool
-    marks: int
-    quotient_bytes: int
-
-
-TOO_FEW, STRAY_BITS, NO_QUOTIENTS, BEYOND = -1, -2, -3, -4
-"""Why reading gaps fails: bytes are missing, a stream does not end in zeros, the quotients are not those of all marks,
-a mark lies beyond the last number.
-"""
-
-
-@jit
-def read_gaps(data: Bytes, at: int, gaps: Gaps, t: NDArray[np.int8]) -> int:
-    """Fill numbers `t` [n] from the streams that begin at a byte; the byte after them, or why not."""
-    divisor, width, cut, inverted, marks, quotient_bytes = gaps
-    n = t.size
-    signs = n - marks if inverted else marks
-    prefix = at * 8
-    sign = ((prefix + marks * width + 7) >> 3) * 8
-    quotient = ((sign + signs + 7) >> 3) * 8
-    quotient_end = quotient + quotient_bytes * 8
-    if quotient_end > data.size * 8:
-        return TOO_FEW
-    if not (_padded(data, prefix + marks * width) and _padded(data, sign + signs)):
-        return STRAY_BITS
-    t[:] = 1 if inverted else 0
-    extra, last, place = quotient_end, data.size * 8, -1
-    for _ in range(marks):
-        place += 1
-        while quotient < quotient_end and not data[quotient >> 3] >> (quotient & 7) & 1:
-            quotient += 1
-            place += divisor
-        if quotient == quotient_end:
-            return NO_QUOTIENTS
-        quotient += 1
-        r = _number(data, prefix, width)
-        prefix += width
-        if divisor > 1 and r >= cut:
-            if extra == last:
-                return TOO_FEW
-            r = 2 * r + _number(data, extra, 1) - cut
-            extra += 1
-        place += r
-        if place >= n:
-            return BEYOND
-        t[place] = 0 if inverted else 1
-    if (quotient + 7) >> 3 != quotient_end >> 3 or not _padded(data, quotient):
-        return NO_QUOTIENTS
-    if not _padded(data, extra):
-        return STRAY_BITS
-    for i in range(n):
-        if t[i]:
-            t[i] -= 2 * _number(data, sign, 1)
-            sign += 1
-    return (extra + 7) >> 3
+            return NOT_ITS_CODES, lane
+    return TOO_LARGE if too_large else 0, 0
 
 
 @jit

@@ -38,7 +38,7 @@ Longs = NDArray[np.int64]
 MOST_GROUPS = (1 << 16) - 1
 """Groups of a bundle that a stream can count."""
 _WHAT = "stream of sparse weights"
-_GAP_CODES, _MAGNITUDE_CODES = 16, 8
+_NO_NUMBERS = np.empty(0, np.int64)
 
 
 class Gathering(NamedTuple):
@@ -144,28 +144,18 @@ def pack_gather(weights: I8, how: Gathering, order: Longs | None = None) -> byte
 
     Raises ValueError if a weight is -128, or a bank has more entries in a bundle than a stream can count.
     """
-    from isa.gatherloops import code_sizes, write_stream
+    from isa.gatherloops import GROUPS, packed_stream
 
     kn, taps, c = weights.shape
-    if kn and int(weights.min(initial=0)) < -127:
-        raise ValueError("weights must be from -127 to 127")
     where = places_of(taps, c, how)
-    arranged = np.ascontiguousarray(weights.reshape(kn, -1)[:, where.places])
+    arranged = np.take(weights.reshape(kn, taps * c), where.places, axis=1)
     if order is not None:
         arranged = arranged[order]
-    firsts = bundles(kn, how.rows)
-    gaps, magnitudes = np.zeros(_GAP_CODES, np.int64), np.zeros(_MAGNITUDE_CODES, np.int64)
-    counts = np.zeros((len(firsts) - 1, how.banks), np.int64)
-    code_sizes(arranged, where.starts, firsts, gaps, magnitudes, counts)
-    if int(counts.max(initial=0)) > MOST_GROUPS:
-        raise ValueError(f"a bundle takes more than {MOST_GROUPS} groups")
-    width = _width(kn)
-    numbers = np.empty(0, np.int64) if order is None else order
-    lacking = counts.max(axis=1, initial=0)[:, None] - counts
-    spare = 64 + kn * width + 64 * counts.size + int(lacking.sum())
-    data = np.zeros(ceil_div(int(gaps.min() + magnitudes.min()) + int(counts.sum()) + spare, 8), np.uint8)
-    codes = np.array([int(np.argmin(gaps)), int(np.argmin(magnitudes)), width], np.int64)
-    bits = write_stream(arranged, where.starts, firsts, counts, codes, numbers, data)
+    numbers = _NO_NUMBERS if order is None else order
+    bits, data = packed_stream(arranged, where.starts, how.rows, numbers, _width(kn), MOST_GROUPS)
+    if bits < 0:
+        groups = f"a bundle takes more than {MOST_GROUPS} groups"
+        raise ValueError(groups if bits == GROUPS else "weights must be from -127 to 127")
     return data[: ceil_div(bits, 8)].tobytes()
 
 
@@ -178,22 +168,15 @@ def unpack_gather(data: bytes, how: Gathering, shape: tuple[int, int, int]) -> U
 
     kn, taps, c = shape
     where = places_of(taps, c, how)
-    firsts = bundles(kn, how.rows)
-    arranged = np.zeros((kn, taps * c), np.int8)
-    order = np.full(kn, -1, np.int64)
-    taken = np.zeros((len(firsts) - 1, 2), np.int64)
+    weights = np.zeros((kn, taps * c), np.int8)
+    taken = np.zeros((2, ceil_div(kn, how.rows)), np.int64)
     raw = np.frombuffer(data, np.uint8)
-    widths = np.array([_width(kn), how.banks], np.int64)
-    end = read_stream(raw, where.starts, firsts, widths, arranged, order, taken)
+    end = read_stream(raw, where.places, where.starts, how.rows, _width(kn), weights, taken)
     if end < 0:
         raise PackingError(f"{_WHAT}: {_FAULTS[-end]}")
     if ceil_div(end, 8) != len(data) or (end % 8 and int(raw[-1]) >> end % 8):
         raise PackingError(f"{_WHAT}: {len(data)} bytes do not end with the last bundle")
-    if not np.array_equal(np.sort(order), np.arange(kn)):
-        raise PackingError(f"{_WHAT}: the order of the output channels names one of them twice")
-    weights = np.zeros((kn, taps * c), np.int8)
-    weights[np.ix_(order, where.places)] = arranged
-    return Unpacked(weights.reshape(shape), taken[:, 0], taken[:, 1])
+    return Unpacked(weights.reshape(shape), taken[0], taken[1])
 
 
 _FAULTS = (
@@ -203,6 +186,7 @@ _FAULTS = (
     "an entry lies outside of its bundle",
     "a magnitude exceeds 127",
     "a bundle has more groups than its fullest bank has entries",
+    "the order of the output channels names one of them twice",
 )
 
 

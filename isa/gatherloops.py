@@ -12,8 +12,20 @@ I8 = NDArray[np.int8]
 Longs = NDArray[np.int64]
 
 
+GAP_CODES, MAGNITUDE_CODES = 16, 8
+"""Parameters that the codes of a stream may have."""
+MAGNITUDE, GROUPS = -1, -2
+"""Why writing fails: a weight is -128; a bundle has too many groups."""
+
+
+@jit
+def _firsts(kn: int, rows: int) -> Longs:
+    """The first output channel of each bundle, and kn."""
+    return np.minimum(np.arange((kn + rows - 1) // rows + 1) * rows, kn)
+
+
 @borrowing
-def code_sizes(w: I8, starts: Longs, firsts: Longs, gaps: Longs, magnitudes: Longs, counts: Longs) -> None:
+def _code_sizes(w: I8, starts: Longs, firsts: Longs, gaps: Longs, magnitudes: Longs, counts: Longs) -> None:
     """Bits of all gaps and magnitudes of weights [kn, places] in Rice codes of each parameter, and entries [bundles,
     banks].
     """
@@ -64,9 +76,35 @@ def _lacking_code(counts: Longs, bundle: int, groups: int) -> int:
 
 
 @jit
-def write_stream(w: I8, starts: Longs, firsts: Longs, counts: Longs, codes: Longs, numbers: Longs, data: Bytes) -> int:
-    """Write the stream of weights [kn, places] to zeros; its bits. `codes`: g, m, and the bits of a channel number."""
-    g, m, width = codes
+def packed_stream(w: I8, starts: Longs, rows: int, numbers: Longs, width: int, most: int) -> tuple[int, Bytes]:
+    """The stream of weights [kn, places] in bundles of so many rows, and its bits, or why there is none.
+
+    `numbers` [kn or 0] are the output channels, `width` bits each, `most` the groups that a bundle may have.
+    """
+    for row in range(w.shape[0]):
+        for place in range(w.shape[1]):
+            if w[row, place] == -128:
+                return MAGNITUDE, np.zeros(0, np.uint8)
+    firsts = _firsts(w.shape[0], rows)
+    gaps, magnitudes = np.zeros(GAP_CODES, np.int64), np.zeros(MAGNITUDE_CODES, np.int64)
+    counts = np.zeros((firsts.size - 1, starts.size - 1), np.int64)
+    _code_sizes(w, starts, firsts, gaps, magnitudes, counts)
+    spare = 64 + numbers.size * width + 64 * counts.size
+    for bundle in range(counts.shape[0]):
+        groups = counts[bundle].max()
+        if groups > most:
+            return GROUPS, np.zeros(0, np.uint8)
+        spare += groups * counts.shape[1]  # the entries, whose signs take a bit each, and those that are lacking
+    data = np.zeros((gaps.min() + magnitudes.min() + spare + 7) >> 3, np.uint8)
+    g, m = int(np.argmin(gaps)), int(np.argmin(magnitudes))
+    return _write_stream(w, starts, firsts, counts, g, m, numbers, width, data), data
+
+
+@jit
+def _write_stream(
+    w: I8, starts: Longs, firsts: Longs, counts: Longs, g: int, m: int, numbers: Longs, width: int, data: Bytes
+) -> int:
+    """Write a stream to zeros; its bits."""
     bit = _put(data, 0, g, 4)
     bit = _put(data, bit, m, 3)
     bit = _put(data, bit, numbers.size > 0, 1)
@@ -127,12 +165,15 @@ def _take_rice(data: Bytes, bit: int, parameter: int) -> tuple[int, int]:
 
 
 @jit
-def read_stream(data: Bytes, starts: Longs, firsts: Longs, widths: Longs, w: I8, order: Longs, taken: Longs) -> int:
-    """Read a stream into zeros [kn, places], the order of its channels [kn], and groups and entries [bundles, 2].
+def read_stream(data: Bytes, places: Longs, starts: Longs, rows: int, width: int, w: I8, taken: Longs) -> int:
+    """Read a stream of bundles of so many rows into zeros [kn, places], and groups and entries [2, bundles].
 
-    Returns its bits, or the negative number of a fault of `isa.gather`.
+    Output channels have numbers of `width` bits. Returns the bits, or the negative number of a fault of `isa.gather`.
     """
-    width, banks = widths
+    kn, banks = w.shape[0], starts.size - 1
+    firsts, order = _firsts(kn, rows), np.empty(kn, np.int64)
+    met = np.zeros(kn, np.bool_)
+    twice = False
     g, m, own = _take(data, 0, 4), _take(data, 4, 3), _take(data, 7, 1)
     if own < 0:
         return -1
@@ -144,6 +185,10 @@ def read_stream(data: Bytes, starts: Longs, firsts: Longs, widths: Longs, w: I8,
             bit += width
             if order[k] < 0:
                 return -1
+            if order[k] >= kn or met[order[k]]:
+                twice = True
+                order[k] = k
+            met[order[k]] = True
     left, key = np.zeros(banks, np.int64), np.zeros(banks, np.int64)
     for bundle in range(firsts.size - 1):
         groups, code = _take(data, bit, 16), _take(data, bit + 16, 4)
@@ -159,7 +204,7 @@ def read_stream(data: Bytes, starts: Longs, firsts: Longs, widths: Longs, w: I8,
             left[bank], key[bank] = groups - lacking, -1
         if left.max() != groups:
             return -5
-        taken[bundle, 0], taken[bundle, 1] = groups, left.sum()
+        taken[0, bundle], taken[1, bundle] = groups, left.sum()
         for _ in range(groups):
             for bank in range(banks):
                 if left[bank] == 0:
@@ -180,5 +225,5 @@ def read_stream(data: Bytes, starts: Longs, firsts: Longs, widths: Longs, w: I8,
                     return -4
                 value = size + 1
                 row, place = firsts[bundle] + key[bank] // length, starts[bank] + key[bank] % length
-                w[row, place] = -value if negative else value
-    return bit
+                w[order[row], places[place]] = -value if negative else value
+    return -6 if twice else bit

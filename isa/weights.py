@@ -22,16 +22,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.bitstream import BitReader, number
+from isa.bitstream import BitReader
 from isa.formats import SignFormat
 from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
-from isa.packing import best, unpack
+from isa.packing import MAX_DIVISOR, MAX_SIGNS, unpack
 
 _MAGNITUDES = 128
 _LONGEST = 15
 _SIGN_FORMATS = frozenset(SignFormat)
-_WINDOW_BYTES = 3
-"""Bytes in which the 15 bits from any bit on lie."""
 
 
 def weight_table(weights: NDArray[np.int8]) -> bytes:
@@ -87,21 +85,19 @@ def _codes(table: bytes) -> Codes:
 
 
 def pack_weights(weights: NDArray[np.int8], table: bytes) -> bytes:
-    """Pack int8 weights of any shape, row-major. Raises ValueError if the table lacks a magnitude that occurs."""
-    from isa.codeloops import lane_bits, write_codes
+    """Pack int8 weights of any shape, row-major. Raises ValueError if the table lacks a magnitude that occurs, and if
+    there are more than `isa.packing.MAX_SIGNS`.
+    """
+    from isa.codeloops import packed_weights
 
     flat = np.ascontiguousarray(weights, np.int8).reshape(-1)
-    coding, signs = best(np.sign(flat))
+    if flat.size > MAX_SIGNS:
+        raise ValueError(f"{flat.size} weights exceed {MAX_SIGNS}")
     codes = _codes(table)
-    bits = np.zeros(WEIGHT_LANES, np.int64)
-    if not lane_bits(flat, codes.lengths, bits):
+    complete, data = packed_weights(flat, codes.lengths, codes.bits, WEIGHT_LANES, MAX_DIVISOR)
+    if not complete:
         raise ValueError("the table has no code for a magnitude that occurs")
-    sizes = (bits + 7) // 8
-    ends = np.cumsum(sizes)
-    lanes = np.zeros(int(ends[-1]), np.uint8)
-    write_codes(flat, codes.lengths, codes.bits, 8 * (ends - sizes), lanes)
-    head = number(int(coding)) + number(len(signs)) + b"".join(map(number, sizes.tolist()))
-    return head + signs + lanes.tobytes()
+    return data.tobytes()
 
 
 def packed_size(weights: NDArray[np.int8]) -> int:
@@ -112,21 +108,22 @@ def packed_size(weights: NDArray[np.int8]) -> int:
 
 def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
     """Unpack to int8[n]. Raises `PackingError` if `data` is not exactly one blob of n weights."""
-    from isa.codeloops import read_codes
+    from isa.codeloops import NOT_ITS_CODES, read_codes
 
     reader = BitReader(data, "packed weights")
     coding, size = reader.number(), reader.number()
     if coding not in _SIGN_FORMATS:
         raise reader.error(f"coding {coding} of the signs is undefined")
     sizes = np.array([reader.number() for _ in range(WEIGHT_LANES)], np.int64)
-    signs = unpack(reader.take(size).tobytes(), SignFormat(coding), n)
+    result = unpack(reader.take(size).tobytes(), SignFormat(coding), n)
     codes = _codes(table)
-    lanes = np.concatenate([reader.take(int(sizes.sum())), np.zeros(_WINDOW_BYTES, np.uint8)])
+    ends = np.cumsum(sizes)
+    lanes = reader.take(int(ends[-1]))
     reader.finish()
-    result = signs.astype(np.int16)
-    bad = read_codes(lanes, np.cumsum(sizes) - sizes, sizes, codes.length_at, codes.symbol_at, result)
-    if bad >= 0:
-        raise reader.error(f"lane {bad} does not hold {(np.count_nonzero(signs) - bad - 1) // WEIGHT_LANES + 1} codes")
-    if n and int(result.max()) > 127:
+    fault, lane = read_codes(lanes, ends - sizes, sizes, codes.length_at, codes.symbol_at, result)
+    if fault == NOT_ITS_CODES:
+        count = (np.count_nonzero(result) - lane - 1) // WEIGHT_LANES + 1
+        raise reader.error(f"lane {lane} does not hold {count} codes")
+    if fault:
         raise reader.error("a weight exceeds 127")
-    return result.astype(np.int8)
+    return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def test_a_row_has_a_rate_for_each_size(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(packing, "SIZES", (1 << 10, 1 << 11))
     monkeypatch.setattr(sys, "argv", ["packing.py", "--seconds", "0.001", "signs-flat"])
     packing.main()
-    head, *rows = capsys.readouterr().out.splitlines()
+    head, *rows, lowest = capsys.readouterr().out.splitlines()
     assert head.split() == ["MB/s", "1,024", "2,048", "us", "a", "call"]
     assert [row.split()[:2] for row in rows] == [["signs-flat", "pack"], ["signs-flat", "unpack"]]
     assert all(float(cell) > 0 for row in rows for cell in row.split()[2:])
+    least = min(float(cell) for row in rows for cell in row.split()[2:-1])
+    assert re.fullmatch(rf"lowest: {least} \(signs-flat (un)?pack, [12],0\d\d values\), goal 50", lowest)
