@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
-from isa.code import group, touched
+from isa.code import Touched, group, touched
 from isa.declaration import INSTRUCTION_BYTES, Instruction
 from isa.formats import Queue, Scratchpad, Space, TensorFormat
 from isa.hazards import dependencies
@@ -100,6 +102,34 @@ class Listing:
     layers: Sequence[int]
 
 
+def _awaited(table: Touched, layers: Sequence[int], capacity: int) -> list[list[tuple[int, int]]]:
+    """For each layer the bytes of ACT [low, high) that wait when it has run: a later one reads them before any writes.
+
+    So a layer may leave bytes alone that are not free: those of a tensor that it has nothing to do with.
+    """
+    wait = np.zeros(capacity, np.bool_)
+    found: list[list[tuple[int, int]]] = [[] for _ in range(max(layers, default=-1) + 1)]
+    left = len(found)
+    in_act = np.flatnonzero(table.space == Space.ACT)
+    backwards = in_act[np.lexsort((1 - table.write[in_act], -table.number[in_act]))]
+    for row in np.stack([column[backwards] for column in table], axis=1).tolist():
+        number, _, write, base, outer, outer_stride, inner, inner_stride, run = row
+        while left > layers[number]:
+            left -= 1
+            found[left] = _runs(wait)
+        strides = outer_stride, inner_stride, 1
+        as_strided(wait[base:], (outer, inner, run), strides)[...] = not write
+    for layer in range(left):
+        found[layer] = _runs(wait)
+    return found
+
+
+def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The longest ranges [low, high) of indices that are all marked."""
+    edges = np.flatnonzero(np.diff(marked, prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
 class _Room:
     """What the layers of a program, and the weights that wait, leave free of ACT."""
 
@@ -118,6 +148,8 @@ class _Room:
             else:
                 mine.append((low, high))
         filled: dict[int, int] = {}
+        for layer, spans in enumerate(_awaited(table, program.layers, self.capacity)):
+            self.used[layer] += spans
         for instruction, layer in zip(program.instructions, program.layers, strict=True):
             if _fills_act(instruction):
                 filled[instruction["dst"]] = layer

@@ -90,10 +90,20 @@ def replace_field(instruction, **values):
     return Instruction(instruction.spec, {**instruction.values, **values})
 
 
-def network() -> Listing:
-    """Layers that only compute, then layers whose weights take DRAM longer than their convolutions the blocks."""
+KEPT = range(16384, 16384 + 8 * 16 * 64)
+"""Bytes of ACT of a tensor that the last layer reads, where the network keeps one."""
+
+
+def network(*, keeps=False) -> Listing:
+    """Layers that only compute, then layers whose weights take DRAM longer than their convolutions the blocks.
+
+    If the network `keeps` a tensor, the first layer loads it and the last one reads it.
+    """
     b = Builder()
     dram, layers = 0, []
+    if keeps:
+        b.emit("load.act", b.tensor("kept", 8, 16, 64), act=KEPT.start)
+        layers.append(0)
     for layer in range(LAYERS):
         heavy = layer >= LAYERS // 2
         size, side = (4000, 4) if heavy else (200, 16)
@@ -106,6 +116,11 @@ def network() -> Listing:
             )  # fmt: skip
             dram += size
             layers += [layer, layer]
+    if keeps:
+        b.emit(
+            "post.map", act=KEPT.start, ih=8, iw=16, ic=64, act_w=16, act_c=64, oh=8, ow=16, kn=64, sy=1, sx=1, out=0
+        )
+        layers.append(LAYERS - 1)
     code = b.finish([], []).instructions[:-1]
     bare = {"signal": 0, **{name: 0 for _, name in WAITS}}
     return Listing([replace_field(x, **bare) for x in code], layers)
@@ -126,6 +141,13 @@ def test_weights_of_layers_that_wait_for_dram_are_fetched_while_others_compute()
         y = after.instructions[fill]
         assert (y["dram"], y["size"]) == (x["dram"], x["size"]) and after.layers[fill] < after.layers[load]
         assert not writes_between(after, fill, load, x["act"], x["act"] + x["size"])
+
+
+def test_a_tensor_that_a_later_layer_reads_stays_where_layers_between_do_not_touch_it() -> None:
+    after = staged(network(keeps=True), ESC1)
+    fills = [x for x in after.instructions if x.spec.mnemonic == "load.bytes"]
+    assert fills
+    assert all(x["dst"] + x["size"] <= KEPT.start or x["dst"] >= KEPT.stop for x in fills)
 
 
 def writes_between(program, first, last, low, high):
