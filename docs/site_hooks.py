@@ -16,7 +16,7 @@ from typing import Any
 
 _LINK = re.compile(r"(?<!!)\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(([^()\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
-_CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"(^```.*?^```$|(?<=\n\n)(?: {4}[^\n]*\n)+|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _BEHIND_LANGUAGE = re.compile(r"^( *```\w+)[ \t]+\S.*$", re.MULTILINE)
 _HOME, _FRONT = "README.md", "index.md"
 _DOCS, _EXAMPLES = "docs/", "examples/"

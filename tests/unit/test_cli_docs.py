@@ -91,6 +91,7 @@ def test_links_that_leave_the_site_become_text() -> None:
     assert shown("weights [k][c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n") == (
         "weights [k]\\[c], `a[k][c]`\n\n```\nx[i](y) a[b][c]\n```\n"
     )
+    assert shown("w:\n\n    w[k][c] = a[i][j]\n\nb[k][c]\n") == "w:\n\n    w[k][c] = a[i][j]\n\nb[k]\\[c]\n"
     assert shown("```console ~5%\n$ a ~5%\n```\n") == "```console\n$ a ~5%\n```\n"
 
 
