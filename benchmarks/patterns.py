@@ -35,6 +35,8 @@ ROWS: Mapping[str, str] = {
     "unstructured-weights": _at_70("unstructured", "rule=weights"),
     "gs-weights": _at_70("gs", "rule=weights"),
     "block-4x1-weights": _at_70("block", "rule=weights"),
+    "gs-weights-50": "--scheme gs --scheme-option sparsity=0.5 --scheme-option rule=weights",
+    "block-4x1-weights-50": "--scheme block --scheme-option sparsity=0.5 --scheme-option rule=weights",
     "block-4x1": _at_70("block"),
     "block-1x16": _at_70("block", "block=1x16"),
     "gs-rate": "--scheme gs --rate 0.2",
