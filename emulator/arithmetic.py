@@ -105,7 +105,7 @@ Groups: TypeAlias = list[tuple[int, int, WeightMatrix]]
 class TileConvolution:
     """What an instruction makes of its input tile at `place`, whatever the data.
 
-    `numbers`: tile and windows, packed.
+    `numbers`: tile and windows, packed. `elements`: values of all patches of an image, of the group that has most.
     """
 
     place: TilePlace
@@ -113,11 +113,13 @@ class TileConvolution:
     signed: int
     groups: Groups
     numbers: Longs
+    elements: int
 
     @classmethod
     def of(cls, place: TilePlace, window: Window, signed: int, groups: Groups) -> TileConvolution:
         """A convolution with the weights of `groups`, which follow one another in the output channels."""
-        return cls(place, window, signed, groups, packed(place, window))
+        elements = window.oh * window.ow * window.r * window.s * max((cn for _, cn, _ in groups), default=1)
+        return cls(place, window, signed, groups, packed(place, window), elements)
 
     @property
     def nbytes(self) -> int:
@@ -169,9 +171,7 @@ def convolve(c: TileConvolution, act: Bytes, target: PsumTile, accumulate: bool,
 
     `last`: those of the run. Raises `UserError` if a sum leaves int32.
     """
-    w = c.window
-    size = w.oh * w.ow * w.r * w.s * max(cn for _, cn, _ in c.groups)
-    step = max(1, _BLOCK_ELEMENTS // size)
+    step = max(1, _BLOCK_ELEMENTS // c.elements)
     if step >= len(act) and len(c.groups) == 1:
         ((cs, cn, weights),) = c.groups
         write_psum(target, weights.product(last.get(c, act, cs, cn)), weights.bound, accumulate)

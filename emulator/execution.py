@@ -26,20 +26,22 @@ class Execution:
     def __init__(self, program: Program, images: int, constants: Constants, recorder: Recorder | None):
         self.memories = Memories(program, images, constants)
         self._program = program
-        self._recorder = recorder
+        self._entry = None if recorder is None else Entry(recorder)
         self._units = units_of(program)
+        self._values = [instruction.values for instruction in program.instructions]
 
     def step(self, number: int) -> None:
         """Execute an instruction. Raises `UserError` naming it if the data it meets is malformed."""
-        memories, unit, values = self.memories, self._units[number], self._program.instructions[number].values
+        memories, unit, values = self.memories, self._units[number], self._values[number]
         memories.number = number
         try:
             seen = unit.execute(memories, values)
         except UserError as e:
             where = describe(self._program.instructions, number)
             raise UserError([f"{where}: {cause}" for cause in e.causes], e.note) from e
-        if self._recorder is not None:
-            unit.record(Entry(self._recorder, number), values, seen)
+        if (entry := self._entry) is not None:
+            entry.number = number
+            unit.record(entry, values, seen)
 
     def write_input(self, tensor: TensorRef, data: Bytes) -> None:
         """The host writes stored bytes [N, h*w*c] to a RAW tensor."""

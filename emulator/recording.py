@@ -69,32 +69,28 @@ class InputTile(NamedTuple):
 
 
 class Entry:
-    """What a recorder holds of one instruction."""
+    """What a recorder holds of one instruction, that of the present `number`. `target`: the machine."""
 
-    def __init__(self, recorder: Recorder, number: int):
+    def __init__(self, recorder: Recorder, number: int = 0):
         self._recorder = recorder
-        self._number = number
-
-    @property
-    def target(self) -> Target:
-        """The machine."""
-        return self._recorder.target
+        self.number = number
+        self.target: Target = recorder.target
 
     def takes(self, cycles: int, expansion: int = 0, released: int = 0) -> None:
         """Set how long the instruction takes (`Recorder.cycles`), and what it does before and leaves to the next one
         (`TimedInstructions`).
         """
-        self._recorder.cycles[self._number] = cycles
-        self._recorder.expansion[self._number] = expansion
-        self._recorder.released[self._number] = released
+        self._recorder.cycles[self.number] = cycles
+        self._recorder.expansion[self.number] = expansion
+        self._recorder.released[self.number] = released
 
     def add(self, count: Countable, number: int) -> None:
         """Count more events than the closed form."""
-        self._recorder.counts[self._number, COLUMNS[count]] += number
+        self._recorder.counts[self.number, COLUMNS[count]] += number
 
     def add_all(self, counted: Longs, numbers: Sequence[int]) -> None:
         """The same for several events, all different: their `columns` [n], and how many there are of each."""
-        self._recorder.counts[self._number, counted] += numbers
+        self._recorder.counts[self.number, counted] += numbers
 
     def reads_inputs(self, tile: InputTile) -> None:
         """Count the non-zeros of an input tile of a convolution in image 0."""
@@ -103,12 +99,12 @@ class Entry:
     def request(self, count: Count, *pieces: tuple[int, int]) -> None:
         """DRAM requests of the instruction, (address, bytes) each; whole bursts count."""
         found, nbytes = _requested(pieces, self.target.dram.burst_bytes)
-        self._recorder.requests[self._number] = found
+        self._recorder.requests[self.number] = found
         self.add(count, nbytes)
 
     def request_all(self, count: Count, pieces: Longs, nbytes: int) -> None:
         """The same, as an array [n, 2] in which no piece follows another without a gap, and its `touched_bytes`."""
-        self._recorder.requests[self._number] = pieces
+        self._recorder.requests[self.number] = pieces
         self.add(count, nbytes)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from emulator.kernels import Bytes
@@ -15,26 +17,35 @@ from isa.layout import WEIGHT_TABLE_BYTES
 from isa.weights import unpack_weights
 
 
-def execute(m: Memories, v: Values) -> int:
-    """Returns the weights that are not zero."""
+class Expanded(NamedTuple):
+    """Weights, how many of them are not zero, and the cycles that their expansion takes."""
+
+    data: Bytes
+    nonzeros: int
+    cycles: int
+
+
+def execute(m: Memories, v: Values) -> Expanded:
+    """Expand the weights."""
     m.check_staged(v)
 
-    def make() -> tuple[tuple[Bytes, int], int]:
+    def make() -> tuple[Expanded, int]:
         table = m.constant(v["table"], WEIGHT_TABLE_BYTES)
         data = unpack_weights(m.constant(v["dram"], v["size"]), table, v["count"]).view(np.uint8)
-        return (data, int(np.count_nonzero(data))), data.nbytes
+        nonzeros = int(np.count_nonzero(data))
+        return Expanded(data, nonzeros, int(cycles(v, m.target, nonzeros))), data.nbytes
 
-    data, nonzeros = m.shared((SPEC.mnemonic, v["table"], v["dram"], v["size"], v["count"]), make)
-    m.coef[v["dst"] : v["dst"] + len(data)] = data
-    return nonzeros
+    found = m.shared((SPEC.mnemonic, v["table"], v["dram"], v["size"], v["count"]), make)
+    m.coef[v["dst"] : v["dst"] + len(found.data)] = found.data
+    return found
 
 
-def record(entry: Entry, v: Values, nonzeros: int) -> None:
+def record(entry: Entry, v: Values, found: Expanded) -> None:
     """The transfers from DRAM; non-zero weights take a code each."""
-    entry.takes(cycles(v, entry.target, nonzeros))
+    entry.takes(found.cycles)
     packed = () if v["staged"] else ((v["dram"], v["size"]),)
     entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), *packed)
-    entry.add(Count.WEIGHT_NONZEROS, nonzeros)
+    entry.add(Count.WEIGHT_NONZEROS, found.nonzeros)
 
 
 UNIT = Unit(SPEC, execute, record)
