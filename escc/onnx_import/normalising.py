@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator, intege
 from escc.onnx_import.node import Node, Value, text
 from escc.onnx_import.ranks import as_map
 from escc.onnx_import.reductions import MAPS, reduce_map
+from isa.reference import map_shape
 
 
 def _function(e: Emitter, n: Node, x: SSAValue, expression: str) -> SSAValue:
@@ -30,7 +31,9 @@ def _mean(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
 
 
 def _scaled(e: Emitter, n: Node, x: SSAValue, op: type[onnx.BinaryOp], values: np.ndarray) -> SSAValue:
-    return e.emit(n, op(x, e.constant(n, values.astype(np.float32).reshape(1, -1, 1, 1))))
+    """A map with constants of [1,C,H,W], or with one for each channel."""
+    shaped = values if values.ndim == 4 else values.reshape(1, -1, 1, 1)
+    return e.emit(n, op(x, e.constant(n, shaped.astype(np.float32))))
 
 
 def _mean_of_channels(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
@@ -109,19 +112,47 @@ def _groups(e: Emitter, n: Node) -> SSAValue:
     return _normalised(e, n, x, _mean_of_groups(int(n.attr("num_groups"))))
 
 
-def _over_the_last_axis(normalise: Callable[[Emitter, Node, SSAValue, Mean], SSAValue]) -> Convert:
-    """Over the last axis, which are the channels of a map for it: a transpose back cancels with one of the model."""
+def _over_last_axes(normalise: Callable[[Emitter, Node, SSAValue, Mean], SSAValue]) -> Convert:
+    """Over the axes from `axis` on. The last one of [N,H,W,C] and that of [N,C] are the channels of a map for it: a
+    transpose back cancels with one of the model.
+    """
 
     def convert(e: Emitter, n: Node) -> SSAValue:
         x = e.operand(n, 0)
         shape = onnx.shape_of(x)
-        if len(shape) == 2:
-            maps = e.emit(n, onnx.ReshapeOp(x, (*shape, 1, 1)))
-            return e.emit(n, onnx.ReshapeOp(normalise(e, n, maps, _mean_of_channels), shape))
-        maps = e.emit(n, onnx.TransposeOp(x, (0, 3, 1, 2)))
-        return e.emit(n, onnx.TransposeOp(normalise(e, n, maps, _mean_of_channels), (0, 2, 3, 1)))
+        axis = n.axis(-1, len(shape))
+        if (len(shape), axis) == (4, 3):
+            maps = e.emit(n, onnx.TransposeOp(x, (0, 3, 1, 2)))
+            return e.emit(n, onnx.TransposeOp(normalise(e, n, maps, _mean_of_channels), (0, 2, 3, 1)))
+        axes = map_axes(len(shape), range(axis, len(shape)))
+        assert axes is not None
+        y = normalise(e, _on_maps(n, shape[:axis]), as_map(e, n, x), _mean_over(axes))
+        return y if len(shape) == 4 else e.emit(n, onnx.ReshapeOp(y, shape))
 
     return convert
+
+
+def _on_maps(n: Node, before: tuple[int, ...]) -> Node:
+    """A normalisation whose parameters are those of a map; `before` are the extents of axes that they have not."""
+    inputs = list(n.inputs)
+    for i in (1, 2):
+        values = n.const(i)
+        if values is not None:
+            made = values.reshape(map_shape((*[1] * len(before), *values.shape)))
+            inputs[i] = Value.constant(f"{n.name}/{i}", made, n.name)
+    return replace(n, inputs=inputs)
+
+
+def _mean_over(axes: Sequence[int]) -> Mean:
+    """The mean over some of the axes 1 to 3 of a map."""
+
+    def mean(e: Emitter, n: Node, x: SSAValue) -> SSAValue:
+        kernel = [d if a in axes else 1 for a, d in enumerate(onnx.shape_of(x)[2:], 2)]
+        if kernel != [1, 1]:
+            x = e.emit(n, mean_of_blocks(x, kernel))
+        return _mean_of_channels(e, n, x) if 1 in axes else x
+
+    return mean
 
 
 def _by_norm(e: Emitter, n: Node) -> SSAValue:
@@ -172,18 +203,20 @@ def groups_divide_the_channels(node: Node) -> str | None:
     return parameters_are_per_channel(node)
 
 
-def normalises_the_last_axis(node: Node) -> str | None:
-    """Over the last axis of [N,C] or [N,H,W,C], with parameters of its extent and one result"""
+def normalises_the_last_axes(node: Node) -> str | None:
+    """Over the last axes of [N,C], [N,C,L], [N,C,H,W] or [N,H,W,C], with parameters of their extents and one result"""
     shape = node.shape()
     if shape is None:
         return None
     axis = node.axis(-1, len(shape))
-    if len(shape) not in (2, 4) or axis != len(shape) - 1:
-        return f"normalises axes from {axis} on of {text(shape)}; requires the last axis of [N,C] or [N,H,W,C]"
+    if len(shape) not in (2, 3, 4) or not 0 < axis < len(shape):
+        return f"normalises axes from {axis} on of {text(shape)}; requires axes behind that of the batch, of 2 to 4"
     for index in (1, 2):
         given = node.shape(index)
-        if given is not None and given != shape[-1:]:
-            return f"parameters of shape {text(given)} for {shape[-1]} channels; requires one for each channel"
+        if given is not None and given != shape[axis:]:
+            return (
+                f"parameters of shape {text(given)} for axes {text(shape[axis:])}; requires one value for each element"
+            )
     if any(node.outputs[1:]):
         return "its mean or deviation is read; requires a model that reads only the first output"
     return None
@@ -208,7 +241,7 @@ def norm_is_of_an_axis(node: Node) -> str | None:
     return None
 
 
-_LAST_AXIS = (c.float_inputs, c.weights_are_constant, normalises_the_last_axis)
+_LAST_AXES = (c.float_inputs, c.weights_are_constant, normalises_the_last_axes)
 
 OPERATORS: Mapping[str, Operator] = {
     "GroupNormalization": Operator(
@@ -219,10 +252,10 @@ OPERATORS: Mapping[str, Operator] = {
         (c.float_inputs, c.rank_4, c.weights_are_constant, parameters_are_per_channel),
         on_maps=OnMaps.CHANNELS,
     ),
-    "LayerNormalization": Operator(_over_the_last_axis(_normalised), _LAST_AXIS),
+    "LayerNormalization": Operator(_over_last_axes(_normalised), _LAST_AXES),
     "LpNormalization": Operator(_by_norm, (c.float_inputs, norm_is_of_an_axis)),
     "LRN": Operator(_local_response, (c.float_inputs, c.rank_4, size_is_positive), on_maps=OnMaps.CHANNELS),
-    "RMSNormalization": Operator(_over_the_last_axis(_by_its_size), _LAST_AXIS),
+    "RMSNormalization": Operator(_over_last_axes(_by_its_size), _LAST_AXES),
     "ReduceL1": Operator(reduce_map(mean_of_blocks, True, "Abs(x)"), MAPS),
     "ReduceL2": Operator(reduce_map(mean_of_blocks, True, "Mul(x, x)", "Sqrt(x)"), MAPS),
     "ReduceMin": Operator(reduce_map(most_of_blocks, False, "Neg(x)", "Neg(x)"), MAPS),

@@ -220,14 +220,14 @@ FOUR = {n: np.ones(2, np.float32) for n in "sbmv"}
             "splits 2 indices into [1,2]; requires parts of at least 1 that make up the axis",
         ),
         (
-            [node("LayerNormalization", ["x", "c"], ["y"], axis=1)],
-            {"c": random(2, 6, 6)},
-            "normalises axes from 1 on of [1,2,6,6]; requires the last axis of [N,C] or [N,H,W,C]",
+            [node("LayerNormalization", ["x", "c"], ["y"], axis=0)],
+            {"c": random(1, 2, 6, 6)},
+            "normalises axes from 0 on of [1,2,6,6]; requires axes behind that of the batch, of 2 to 4",
         ),
         (
             [node("LayerNormalization", ["x", "c"], ["y"])],
             {"c": random(1)},
-            "parameters of shape [1] for 6 channels; requires one for each channel",
+            "parameters of shape [1] for axes [6]; requires one value for each element",
         ),
         (
             [node("MatMul", ["x", "x"], ["y"])],

@@ -90,3 +90,13 @@ def test_division_by_the_root_of_the_mean_square(shape: list[int]) -> None:
     np.testing.assert_allclose(
         found, x / np.sqrt((x * x).mean(-1, keepdims=True) + 0.01) * random(6), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("shape", "axis"), [([1, 6], 1), ([1, 4, 6], 2), ([1, 4, 6], 1), ([1, 4, 5, 6], 2)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_normalisation_of_the_last_axes(shape: list[int], axis: int, biased: bool) -> None:
+    """Where these are not the channels alone, the parameters vary from position to position."""
+    constants = {"s": random(*shape[axis:]), "b": random(*shape[axis:], seed=3)}
+    given = ["x", "s", "b"] if biased else ["x", "s"]
+    nodes = [node("LayerNormalization", given, ["y"], axis=axis)]
+    check(model(nodes, shape, {name: constants[name] for name in given[1:]}), tolerance=1e-3)
