@@ -124,7 +124,7 @@ def _is_number(text: str) -> bool:
 
 
 @dataclass
-class _Table:
+class _ShownTable:
     """A table that is being read: texts by row, and which columns are set to the right."""
 
     caption: str = ""
@@ -137,12 +137,12 @@ class _Reader(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self._blocks: list[_Table | str] = []
+        self._blocks: list[_ShownTable | str] = []
         self._into = ""
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         if tag == "table":
-            self._blocks.append(_Table())
+            self._blocks.append(_ShownTable())
         elif tag == "pre":
             self._blocks.append("")
         elif tag == "tr":
@@ -165,12 +165,12 @@ class _Reader(HTMLParser):
         last = self._blocks[-1] if self._blocks else None
         if isinstance(last, str) and self._into == "pre":
             self._blocks[-1] = last + data
-        elif isinstance(last, _Table) and self._into == "caption":
+        elif isinstance(last, _ShownTable) and self._into == "caption":
             last.caption += data
-        elif isinstance(last, _Table) and self._into:
+        elif isinstance(last, _ShownTable) and self._into:
             last.rows[-1][-1] += data.replace("|", "\\|")
 
-    def _open(self) -> _Table:
+    def _open(self) -> _ShownTable:
         last = self._blocks[-1]
         if isinstance(last, str):
             raise ValueError("a row stands outside of a table")
