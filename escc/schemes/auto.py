@@ -193,7 +193,11 @@ class _Auto:
 ABOUT = About(
     form="that of `escalate` or `dense`, whichever has the least error plus price",
     page="../compression.md#the-search",
-    settings={"": "", "all": "--forms all --rate 0.1 --cycle-rate 0.1"},
+    settings={
+        "": "",
+        "all": "--forms all --rate 0.1 --cycle-rate 0.1",
+        "all-cheaper": "--forms all --rate 0.7 --cycle-rate 0.5",
+    },
 )
 
 auto = _Auto()
