@@ -33,6 +33,12 @@ LONG_SEGMENT = 32
 """Positions of a line of a wide BITMAP tensor, about."""
 _OVERLAP_LOSS = 0.02
 """Share of all work that is not hidden behind the busiest queue, at the borders of tiles."""
+_WORK_LOSS = 0.2
+"""What a cycle of work costs beside the busiest queue. The layers around hide a part of a layer's transfers, but none
+of its work.
+"""
+_FIRST_WEIGHTS = 0.7
+"""Share of the first load of weights for which the blocks wait: it often passes while the layer before computes."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,11 @@ class Queued:
 
     @property
     def total(self) -> Number:
-        """Cycles of the layer, if every queue works ahead: the busiest one, start and end."""
+        """Cycles of the layer, if every queue works ahead: the busiest one, start and end. Of two tilings that are
+        bound by DRAM, the one with less work is the cheaper one.
+        """
         queues = self.act + self.weights + self.compute + self.post + self.store
-        return self.busiest + self.first + self.last + _OVERLAP_LOSS * queues
+        return self.busiest + self.first + self.last + _OVERLAP_LOSS * queues + _WORK_LOSS * self.worked
 
     @property
     def busiest(self) -> Number:
@@ -216,7 +224,7 @@ class CostModel:
             stored += p.oh * p.ow * target.dram.burst_bytes / 2
         stored = 0.0 if p.output_resident else stored
         store = 0.0 if p.output_resident else tiles * target.dma.issue_cycles + stored / self.bandwidth
-        first = act_cycles / act_loads + weight_cycles / weight_loads
+        first = act_cycles / act_loads + _FIRST_WEIGHTS * weight_cycles / weight_loads
         written = stored / self.bandwidth
         return Queued(act_cycles, weight_cycles, work.cycles, post, store, written, first, (post + store) / tiles)
 
