@@ -66,6 +66,7 @@ def _(blocks, plt, rows):
     axis.loglog(blocks, [row["cycles"] for row in rows], "o-", label="cycles")
     axis.loglog(blocks, [rows[0]["cycles"] * blocks[0] / n for n in blocks], ":", label="if every block counted")
     axis.set_xticks(blocks, [str(n) for n in blocks])
+    axis.xaxis.set_minor_locator(plt.NullLocator())
     axis.set_xlabel("blocks")
     axis.legend()
     figure.tight_layout()
