@@ -154,7 +154,7 @@ class _Room:
             if _fills_act(instruction):
                 filled[instruction["dst"]] = layer
             elif instruction.values.get("staged"):
-                self._keep(instruction["act"], instruction["size"], filled[instruction["act"]], layer)
+                self._keep(instruction["act"], instruction["size"], filled.get(instruction["act"], 0), layer)
 
     def _keep(self, at: int, nbytes: int, first: int, last: int) -> None:
         for layer in self.used[first : last + 1]:
@@ -310,8 +310,12 @@ def _hoisted(program: Listing, found: Estimate, target: Target) -> Listing:
 
 def staged(program: Listing, target: Target) -> Listing:
     """A program, without synchronisation, with weights that wait in ACT, and loads of weights that do not wait behind
-    others, where that is faster by more than the estimate may err; else the program itself.
+    others, where that is faster by more than the estimate may err; else the program itself, as is one that reads or
+    writes beyond ACT, which `eisa-legalize` refuses.
     """
+    table = touched(group(program.instructions), target)
+    if (table.end[table.space == Space.ACT] > target.scratchpad.act).any():
+        return program
     best, found = program, estimate(program.instructions, target)
     most = (1 - _LEAST_GAIN) * found.total
     for _ in range(_ROUNDS):

@@ -150,6 +150,14 @@ def test_a_tensor_that_a_later_layer_reads_stays_where_layers_between_do_not_tou
     assert all(x["dst"] + x["size"] <= KEPT.start or x["dst"] >= KEPT.stop for x in fills)
 
 
+def test_a_program_that_leaves_act_stays_as_it_is() -> None:
+    program = network()
+    at = next(n for n, i in enumerate(program.instructions) if i.spec.mnemonic.startswith("conv."))
+    wide = replace_field(program.instructions[at], act_w=65535, act_c=4096, ih=65535, iw=65535, ic=4096)
+    beyond = replace(program, instructions=[*program.instructions[:at], wide, *program.instructions[at + 1 :]])
+    assert staged(beyond, ESC1) is beyond
+
+
 def writes_between(program, first, last, low, high):
     """Whether an instruction between two others touches bytes of ACT."""
     between = program.instructions[first + 1 : last]
