@@ -39,13 +39,11 @@ class StageWeightsPass(ModulePass):
         after = staged(before, program.machine)
         if after is before:
             return
-        for number, (layer, ops) in enumerate(zip(layers, instructions, strict=True)):
-            block = layer.body.block
+        for ops in instructions:
             for x in ops:
                 x.detach()
                 x.erase()
-            for instruction, owner in zip(after.instructions, after.layers, strict=True):
-                if owner == number:
-                    new = InstructionOp.of(instruction)
-                    new.location = layer.location
-                    block.add_op(new)
+        for instruction, number in zip(after.instructions, after.layers, strict=True):
+            new = InstructionOp.of(instruction)
+            new.location = layers[number].location
+            layers[number].body.block.add_op(new)

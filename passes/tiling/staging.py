@@ -9,6 +9,7 @@ instruction buffer bounds how far a queue runs ahead.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from isa.hazards import dependencies
 from isa.integers import entry
 from isa.table import make
 from isa.target import Target
-from passes.tiling.memory import reserve
+from passes.tiling.memory import SCRATCHPAD_ALIGN, reserve
 
 _DENSITY = 0.5 + 1 / 8
 """Bytes of a BITMAP tensor that move for each of its values, about."""
@@ -131,25 +132,28 @@ def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 class _Room:
-    """What the layers of a program, and the weights that wait, leave free of ACT."""
+    """What the layers of a program, and the weights that wait, leave free of ACT.
+
+    `used` has an integer for each layer, whose bit i says that the layer needs bytes of unit i: there is room for
+    weights where the integers of several layers have a run of zeros. A unit is the alignment of a scratchpad buffer.
+    """
 
     def __init__(self, program: Listing, target: Target) -> None:
-        self.capacity = target.scratchpad.act
-        self.used: list[list[tuple[int, int]]] = [[] for _ in range(max(program.layers, default=-1) + 1)]
+        self.units = target.scratchpad.act // SCRATCHPAD_ALIGN
+        self.used = [0] * (max(program.layers, default=-1) + 1)
+        self.full: dict[tuple[int, int], int] = {}
+        """For ranges of layers, the fewest units for which there was no room: there is none later either."""
         table = touched(group(program.instructions), target)
         in_act = table.space == Space.ACT
         layers = np.array(program.layers, np.int64)[table.number[in_act]]
         spans = np.stack([layers, table.base[in_act], table.end[in_act]], axis=1)
         rows: list[list[int]] = np.unique(spans, axis=0).tolist()
         for layer, low, high in rows:
-            mine = self.used[layer]
-            if mine and low <= mine[-1][1]:
-                mine[-1] = mine[-1][0], max(mine[-1][1], high)
-            else:
-                mine.append((low, high))
+            self.used[layer] |= _units(low, high)
         filled: dict[int, int] = {}
-        for layer, spans in enumerate(_awaited(table, program.layers, self.capacity)):
-            self.used[layer] += spans
+        for layer, awaited in enumerate(_awaited(table, program.layers, target.scratchpad.act)):
+            for low, high in awaited:
+                self.used[layer] |= _units(low, high)
         for instruction, layer in zip(program.instructions, program.layers, strict=True):
             if _fills_act(instruction):
                 filled[instruction["dst"]] = layer
@@ -157,23 +161,37 @@ class _Room:
                 self._keep(instruction["act"], instruction["size"], filled.get(instruction["act"], 0), layer)
 
     def _keep(self, at: int, nbytes: int, first: int, last: int) -> None:
-        for layer in self.used[first : last + 1]:
-            layer.append((at, at + int(reserve(nbytes))))
+        units = _units(at, at + nbytes)
+        for layer in range(first, last + 1):
+            self.used[layer] |= units
 
     def take(self, nbytes: int, first: int, last: int) -> int | None:
         """The lowest address of so many bytes that the layers `first` to `last` leave free; they then take them.
 
         Resident tensors lie at the bottom, so that bytes there are seldom free for longer.
         """
-        size, at = int(reserve(nbytes)), 0
-        for low, high in sorted(span for layer in self.used[first : last + 1] for span in layer):
-            if low - at >= size:
-                break
-            at = max(at, int(reserve(high)))
-        if at + size > self.capacity:
+        size = int(reserve(nbytes)) // SCRATCHPAD_ALIGN
+        if size >= self.full.get((first, last), self.units + 1):
             return None
-        self._keep(at, size, first, last)
+        used = 0
+        for layer in self.used[first : last + 1]:
+            used |= layer
+        runs, length = ~used & ((1 << self.units) - 1), 1  # where as many free units begin
+        while length < size:
+            further = min(length, size - length)
+            runs &= runs >> further
+            length += further
+        if not runs:
+            self.full[first, last] = size
+            return None
+        at = ((runs & -runs).bit_length() - 1) * SCRATCHPAD_ALIGN
+        self._keep(at, nbytes, first, last)
         return at
+
+
+def _units(low: int, high: int) -> int:
+    """The bits of the units that hold the bytes [low, high)."""
+    return (1 << int(reserve(high)) // SCRATCHPAD_ALIGN) - (1 << low // SCRATCHPAD_ALIGN)
 
 
 def _wanted(program: Listing, found: Estimate, target: Target) -> list[int]:
@@ -202,6 +220,11 @@ def _wanted(program: Listing, found: Estimate, target: Target) -> list[int]:
 
 def _fills_act(instruction: Instruction) -> bool:
     return instruction.spec.mnemonic == "load.bytes" and instruction["pad"] == Scratchpad.ACT
+
+
+def _fill(load: Instruction) -> Instruction:
+    """What fetches the bytes of a load into ACT, at an address that is not known yet."""
+    return make("load.bytes", dram=load["dram"], size=load["size"], pad=Scratchpad.ACT)
 
 
 def _waits_for_dram(instruction: Instruction) -> bool:
@@ -234,10 +257,12 @@ def _gaps(program: Listing, found: Estimate, target: Target) -> list[_Gap]:
         at, stop = found.starts[i] - found.idle[i], found.starts[i]
         if after + 1 >= target.fetch.instructions:
             at = max(at, found.starts[after + 1 - target.fetch.instructions])
-        for layer, end in enumerate(ends):
-            if at < min(end, stop):
-                gaps.append(_Gap(after, i, at, min(end, stop), layer))
-                at = min(end, stop)
+        for layer in range(bisect_right(ends, at), len(ends)):
+            if at >= stop:
+                break
+            if at < ends[layer]:
+                gaps.append(_Gap(after, i, at, min(ends[layer], stop), layer))
+                at = min(ends[layer], stop)
         after = i
     return gaps
 
@@ -252,23 +277,27 @@ def _position(gap: _Gap, found: Estimate, target: Target) -> int:
 
 def _round(program: Listing, room: _Room, found: Estimate, target: Target) -> Listing:
     """The program with more weights that wait in ACT."""
-    gaps = _gaps(program, found, target)
+    wanted = [(i, _fill(program.instructions[i])) for i in _wanted(program, found, target)]
+    taken = [_cycles(fill, target) for _, fill in wanted]
+    least = min(taken, default=0.0)
+    gaps = [gap for gap in _gaps(program, found, target) if gap.end - gap.start >= least]
+    positions = [_position(gap, found, target) for gap in gaps]
     fills: dict[int, list[tuple[float, Instruction]]] = {}
     places: dict[int, int] = {}
-    for i in _wanted(program, found, target):
-        instruction, layer = program.instructions[i], program.layers[i]
-        fill = make("load.bytes", dram=instruction["dram"], size=instruction["size"], pad=Scratchpad.ACT)
-        cycles = _cycles(fill, target)
-        for gap in gaps:
-            if program.layers[gap.before] >= layer or gap.end - gap.start < cycles:
+    for (i, fill), cycles in zip(wanted, taken, strict=True):
+        layer = program.layers[i]
+        for number, gap in enumerate(gaps):
+            if program.layers[gap.before] >= layer:
+                break
+            if gap.end - gap.start < cycles:
                 continue
-            position = _position(gap, found, target)
-            at = room.take(instruction["size"], min(gap.layer, program.layers[position]), layer)
+            at = room.take(fill["size"], min(gap.layer, program.layers[positions[number]]), layer)
             if at is None:
                 continue
             fill.values["dst"] = places[i] = at
-            fills.setdefault(position, []).append((gap.start, fill))
+            fills.setdefault(positions[number], []).append((gap.start, fill))
             gap.start += cycles
+            positions[number] = _position(gap, found, target)
             break
     instructions: list[Instruction] = []
     layers: list[int] = []
@@ -296,10 +325,10 @@ def _hoisted(program: Listing, found: Estimate, target: Target) -> Listing:
         at, left = gap.before, gap.end - gap.start
         if at in gone:
             continue
-        for i in following.get(program.layers[at], []):
-            cycles = _cycles(program.instructions[i], target)
+        loads = following.get(program.layers[at], [])
+        for i in loads[bisect_right(loads, at) : bisect_left(loads, at + target.fetch.instructions)]:
             free = latest[i] < at and (latest[i] < 0 or found.ends[latest[i]] <= gap.start)
-            if i > at and i not in gone and free and cycles <= left and i - at < target.fetch.instructions:
+            if i not in gone and free and (cycles := _cycles(program.instructions[i], target)) <= left:
                 left -= cycles
                 gap.start += cycles
                 moved.setdefault(at, []).append(i)
