@@ -20,6 +20,8 @@ the scale to float32 leaves it below 2^30.
 _ACCUMULATOR_LIMIT = (1 << 31) - 1
 _GRID_TOLERANCE = 1e-4
 """Of a step: float32 keeps 128 steps to 2^-17 of one; a chance fit of several weights is out of reach."""
+_BLOCK = 1 << 14
+"""Weights whose errors are computed together, about: as float64 they stay in cache."""
 _FRACTIONS = np.linspace(1.0, 0.7, 16)
 
 
@@ -50,26 +52,38 @@ def weight_scales(weight: Array, method: Method) -> NDArray[np.float64]:
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     widest: NDArray[np.float64] = np.abs(flat).max(axis=1) / 127
     grid = _grid_scales(flat)
-    if method != "mse":
-        return np.where(grid > 0, grid, widest)
+    if method == "mse":
+        step = max(1, _BLOCK // max(1, flat.shape[1]))
+        for at in range(0, len(flat), step):
+            widest[at : at + step] *= _best_fractions(flat[at : at + step], widest[at : at + step])
+    return np.where(grid > 0, grid, widest)
+
+
+def _best_fractions(flat: NDArray[np.float64], widest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The fraction of each min-max scale [K] that serves the weights [K, n] best."""
     safe = np.where(widest > 0, widest, 1.0)
-    best = widest.copy()
+    best = np.ones(len(flat))
     best_error = np.full(len(flat), np.inf)
+    error = np.empty_like(flat)
     for fraction in _FRACTIONS:
         scale = (safe * fraction)[:, None]
-        error = np.clip(np.rint(flat / scale), -127, 127) * scale - flat
-        total = (error * error).sum(axis=1)
-        better = total < best_error
-        best = np.where(better, widest * fraction, best)
+        np.divide(flat, scale, out=error)
+        np.rint(error, out=error)
+        np.clip(error, -127, 127, out=error)
+        error *= scale
+        error -= flat
+        error *= error
+        total = error.sum(axis=1)
+        best = np.where(total < best_error, fraction, best)
         best_error = np.minimum(best_error, total)
-    return np.where(grid > 0, grid, best)
+    return best
 
 
 def _grid_scales(flat: NDArray[np.float64]) -> NDArray[np.float64]:
     """Step of the grid that every weight of a channel [K, n] lies on, as fine as int8 allows; 0 where there is none."""
     largest = np.abs(flat).max(axis=1)
     steps = np.zeros(len(flat))
-    few = flat[:, :: max(1, flat.shape[1] // 32)]  # enough to rule out nearly every candidate
+    few = flat[:, :: max(1, flat.shape[1] // 32)].copy()  # enough to rule out nearly every candidate
     rows = np.flatnonzero(largest > 0)
     for levels in range(128, 63, -1):  # a coarser grid is a multiple of one of these
         step = largest[rows] / levels
