@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects import builtin
 from xdsl.ir import Operation, SSAValue
 
-from dialects import esc
+from dialects import esc, onnx
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe
 from isa.errors import UserError
@@ -20,8 +20,8 @@ from passes.quantization.plan import Positions
 
 _FLOAT_BUDGET = 1 << 24
 """Bytes of the largest float activation per batch of the calibration run."""
-_ACCUMULATOR_BUDGET = 3 << 26
-"""Bytes of the largest int32 accumulator over all samples of the bias correction."""
+_TENSOR_BUDGET = 3 << 26
+"""Bytes that the largest tensor, be it of weights, would take over all samples of the bias correction as int32."""
 
 
 class CalibrationStatistics:
@@ -36,9 +36,11 @@ class CalibrationStatistics:
         """Outputs that are the same for all inputs, though these differ."""
         self._first: dict[SSAValue, Array] = {}
         block = main_function(module).body.block
-        sizes = [math.prod(esc.shape_of(r)) for op in block.ops for r in op.results] or [1]
-        self._batch = max(1, min(64, _FLOAT_BUDGET // (4 * max(sizes))))
-        self.correction_samples = max(1, min(len(inputs[0]), _ACCUMULATOR_BUDGET // (4 * max(sizes))))
+        weights = _largest(op for op in block.ops if isinstance(op, onnx.ConstantOp))
+        activations = _largest(op for op in block.ops if not isinstance(op, onnx.ConstantOp))
+        self._batch = max(1, min(64, _FLOAT_BUDGET // (4 * activations)))
+        most = _TENSOR_BUDGET // (4 * max(weights, activations))
+        self.correction_samples = max(1, min(len(inputs[0]), most))
 
     def collect(self, observed: set[SSAValue], averaged: Mapping[SSAValue, Positions | None]) -> None:
         """Histograms of `observed` over all inputs; means per channel of `averaged` at their positions (None: all)
@@ -78,6 +80,11 @@ class CalibrationStatistics:
     def _compare(self, value: SSAValue, x: Array) -> None:
         if (x != self._first.setdefault(value, x[:1].copy())).any():
             self.constant.discard(value)
+
+
+def _largest(operations: Iterable[Operation]) -> int:
+    """Elements of the largest result, at least 1."""
+    return max((math.prod(esc.shape_of(r)) for op in operations for r in op.results), default=1)
 
 
 def _observe(histogram: Histogram, x: Array, op: Operation) -> None:
