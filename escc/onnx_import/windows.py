@@ -7,7 +7,17 @@ from escc.onnx_import import constraints as c
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Node
 
-WINDOW_CHECKS = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit)
+
+def windows_lie_in_maps(node: Node) -> str | None:
+    """The input has 4 dimensions [N,C,H,W]"""
+    shape, cause = node.shape(), c.rank_4(node)
+    if cause is None or shape is None or len(shape) != 5:
+        return cause
+    where = " and one row high, with strides of 1 and no pads there" if shape[2] > 1 else ", with no pads there"
+    return f"{cause}, or of a volume windows one slice deep{where}"
+
+
+WINDOW_CHECKS = (c.float_inputs, windows_lie_in_maps, c.windows_are_two_dimensional, c.pads_are_explicit)
 """Constraints of every operator of windows."""
 
 
