@@ -105,15 +105,16 @@ def _memories(target: Target) -> list[AreaPart]:
     """Operand memories bank by bank, and the instruction buffer."""
     a, sizes = target.array, operand_memories(target)
     slices = a.blocks * a.slices
+    side = ceil_div(target.dma.bytes_per_cycle, _PORT)  # ports that a DMA engine uses in a cycle
     organisation = {  # banks, bytes of a port
         "act": (ceil_div(a.broadcast_chunks * a.chunk, _PORT), _PORT),  # their ports feed the broadcast
         "coef": (ceil_div(a.expand_bytes, _PORT), _PORT),
-        "par": (1, _PORT),
-        "psum": (a.blocks, 4),
+        "par": (side, _PORT),
+        "psum": (max(a.blocks, target.post.lanes), 4),  # the post unit reads a sum a lane
         "coefficient registers": (slices, 16),
         "broadcast FIFOs": (ceil_div(a.blocks, a.fifo_blocks), _PORT),
-        "load FIFO": (1, _PORT),
-        "store FIFO": (1, _PORT),
+        "load FIFO": (side, _PORT),
+        "store FIFO": (side, _PORT),
     }
     organisation |= {name: (1, _PORT) for name in sizes if name not in organisation and name != _FIFOS_OF_BITS}
     parts = [_banks(name, sizes[name], *banks) for name, banks in organisation.items()]

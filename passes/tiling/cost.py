@@ -37,6 +37,10 @@ _WORK_LOSS = 0.2
 """What a cycle of work costs beside the busiest queue. The layers around hide a part of a layer's transfers, but none
 of its work.
 """
+_LAST_LOSS = 2.0
+"""What a cycle costs in which the last tile goes through the post unit: the blocks wait for it, and the next layer then
+begins with its own first tile alone, where of several tiles the early ones let it begin before.
+"""
 _FIRST_WEIGHTS = 0.7
 """Share of the first load of weights for which the blocks wait: it often passes while the layer before computes."""
 
@@ -70,7 +74,8 @@ class Queued:
         bound by DRAM, the one with less work is the cheaper one.
         """
         queues = self.act + self.weights + self.compute + self.post + self.store
-        return self.busiest + self.first + self.last + _OVERLAP_LOSS * queues + _WORK_LOSS * self.worked
+        ends = self.first + _LAST_LOSS * self.last
+        return self.busiest + ends + _OVERLAP_LOSS * queues + _WORK_LOSS * self.worked
 
     @property
     def busiest(self) -> Number:

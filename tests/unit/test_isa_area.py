@@ -27,8 +27,10 @@ def found(target: Target) -> dict[str, tuple[int, float]]:
 def test_parts_equal_hand_computation() -> None:
     parts = found(ESC1)
     assert parts["act"] == (8, pytest.approx(8 * 0.0678260))  # 16,384 bytes a bank
-    assert parts["coef"] == (2, pytest.approx(2 * 0.0678260))
-    assert parts["psum"] == (32, pytest.approx(32 * 0.0038211))  # 1,024 bytes, port of 4
+    assert parts["coef"] == (4, pytest.approx(4 * 0.0351008))  # 8,192 bytes a bank
+    assert parts["par"] == (2, pytest.approx(2 * 0.0158692))  # 2,048 bytes a bank: an engine writes 64 bytes a cycle
+    assert parts["load FIFO"] == parts["store FIFO"] == (2, pytest.approx(2 * 0.0126273))
+    assert parts["psum"] == (64, pytest.approx(64 * 0.0020902))  # 512 bytes, port of 4: one a lane of the post unit
     assert parts["coefficient registers"] == (192, pytest.approx(192 * 0.0044250))  # 256 bytes count as 512
     fifo = 0.0126273 + (0.0158692 - 0.0126273) * 128 / 1024  # 1,152 bytes, an eighth of the way from 1,024 to 2,048
     assert parts["broadcast FIFOs"] == (8, pytest.approx(8 * fifo))
@@ -39,8 +41,8 @@ def test_parts_equal_hand_computation() -> None:
     assert parts["multiplier of 16 by 8 bits"] == (960, pytest.approx(960 * 564e-6))
     assert parts["adder of 32 bits in a tree"] == (960, pytest.approx(960 * 137e-6))
     assert parts["register of a weight and a sum"] == (960, pytest.approx(960 * 40 * 4.522e-6))
-    assert parts["lane of the post unit"] == (32, pytest.approx(32 * (4 * 36 + 4 * 137 + 3 * 3495) * 1e-6))
-    assert parts["adder or comparator of 32 bits for pooling"] == (96, pytest.approx(96 * 137e-6))  # 3 a lane
+    assert parts["lane of the post unit"] == (64, pytest.approx(64 * (4 * 36 + 4 * 137 + 3 * 3495) * 1e-6))
+    assert parts["adder or comparator of 32 bits for pooling"] == (64, pytest.approx(64 * 137e-6))  # 1 a lane
     assert parts["exchange of the gather sorter"] == (240, pytest.approx(240 * (22.5 + 2 * 23 * 1.862) * 1e-6))
     assert parts["register of an entry in the gather sorter"] == (480, pytest.approx(480 * 23 * 4.522e-6))
     assert parts["output of the gather crossbar"] == (960, pytest.approx(960 * 8 * 29 * 1.862e-6))
@@ -59,7 +61,7 @@ def test_an_instruction_adds_the_arithmetic_that_it_declares(monkeypatch: pytest
     divide = InstructionSpec("post.divide", 0x80, Queue.POST, "", arithmetic=arithmetic)
     monkeypatch.setattr(isa.area, "INSTRUCTIONS", (*INSTRUCTIONS, divide))
     small = Target(ESC1, energy={"technology_nm": 15})
-    assert found(small)["divider"] == (32, pytest.approx(32 * 2000e-6 / 9))
+    assert found(small)["divider"] == (64, pytest.approx(64 * 2000e-6 / 9))
 
 
 @pytest.mark.parametrize("port", [4, 16, 32])
@@ -92,6 +94,8 @@ def test_a_size_outside_of_the_table_is_told() -> None:
         "act": "counted as 1,024 bytes",
         "par": "at the density of 65,536 bytes",
         "coefficient registers": "counted as 512 bytes",
+        "load FIFO": "counted as 1,024 bytes",
+        "store FIFO": "counted as 1,024 bytes",
     }
     assert "192 x coefficient registers, bank of 256 bytes, counted as 512 bytes\n" in area_text(ESC1)
 
