@@ -72,5 +72,5 @@ def test_the_basis_with_most_taps_sets_the_cycles_of_the_mac_rows() -> None:
 
 def test_empty_chunks_take_no_time_to_expand() -> None:
     t = np.zeros((2, 1, 128), np.int8)
-    t[0, 0, :9] = 1
+    t[0, 0, :17] = 1
     assert expansion_cycles(t, load_target().array) == 3 / 2
