@@ -7,8 +7,10 @@ is fitted anew to what the layers before it have become. So the choice is compil
 compression has not seen. If that misses the budget, the programme is asked again, with what was learnt.
 
 The programme takes the best of many estimates, which is better in the estimate than in truth. Its choice is therefore
-compared with the plain one, all layers at one rate. Where the budget is one of accuracy, the choice of fewer bytes is
-taken; else the one whose outputs are nearer to those of the network with int8 weights.
+compared with plain ones: all layers at one rate, and, where several schemes are asked, the rows at one rate of the
+scheme that promises most by itself, so that a mixture is not worse than the best single form. Where the budget is one
+of accuracy, the choice of fewer bytes is taken; else the one whose outputs are nearest to those of the network with
+int8 weights.
 """
 
 from __future__ import annotations
@@ -315,6 +317,18 @@ class BudgetSearch:
             plain = try_smaller(sizes, first, budget.limit, known.nbytes if known else math.inf, even)
             trials += plain
             choices += [(t, self._even(database, _EVEN_RATES[t.at])) for t in plain if t.value <= budget.limit]
+            least = min((t.nbytes for t, _ in choices), default=math.inf)
+            if (single := database.single(_EVEN_RATES, "bytes", near)) is not None:
+                self.begin(f"looking at what '{single.scheme}' gives alone")
+                sizes = [single.at_rate(rate, "bytes") for rate in _EVEN_RATES]
+                first = sum(size > near for size in sizes)
+
+                def alone(at: int) -> Trial:
+                    return self._try(start, at, self._priced(single, at), budget, check)
+
+                found = try_smaller(sizes, first, budget.limit, least, alone)
+                trials += found
+                choices += [(t, self._priced(single, t.at)) for t in found if t.value <= budget.limit]
         if not choices:
             raise self._missed(trials, budget)
         return min(choices, key=lambda choice: choice[0].nbytes)[1]
@@ -343,6 +357,16 @@ class BudgetSearch:
             plain = [t for t in try_rates(expected, budget.limit, even) if t.value <= budget.limit]
             kept = sorted(plain, key=lambda t: t.at)[:1]
             choices += [(found, self._even(database, _EVEN_RATES[found.at])) for found in kept]
+        if (single := database.single(_EVEN_RATES, budget.measure, budget.limit - beside)) is not None:
+            self.begin(f"looking at what '{single.scheme}' gives alone")
+
+            def alone(at: int) -> Trial:
+                return self._try(start, at, self._priced(single, at), budget, None)
+
+            expected = [beside + single.at_rate(rate, budget.measure) for rate in _EVEN_RATES]
+            plain = [t for t in try_rates(expected, budget.limit, alone) if t.value <= budget.limit]
+            kept = sorted(plain, key=lambda t: t.at)[:1]
+            choices += [(found, self._priced(single, found.at)) for found in kept]
         if len(choices) < 2:
             return choices[0][1] if choices else self._step(database, front, self._kept(trials, budget).at)
         return min(choices, key=lambda choice: self._error(start, whole, choice[0]))[1]
@@ -370,6 +394,10 @@ class BudgetSearch:
 
     def _step(self, database: Database, front: Frontier, at: int) -> DecomposeConvPass:
         return replace(self.decompose, layers=database.chosen(front.rows(at)))
+
+    def _priced(self, database: Database, at: int) -> DecomposeConvPass:
+        """The pass with the rows that have the least error plus price at one of the rates."""
+        return replace(self.decompose, layers=database.chosen(database.priced(_EVEN_RATES[at])))
 
     def nearest_rate(self, module: ModuleOp, nbytes: float) -> float:
         """The rate whose constants come nearest to a number of bytes, of a few that are compiled.

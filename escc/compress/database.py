@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -149,12 +149,33 @@ class Database:
         """What all layers cost with int8 weights."""
         return sum(rows[0].measure(kind, self.target) for rows in self.layers)
 
-    def at_rate(self, rate: float, kind: Measure) -> float:
-        """What all layers cost if every layer takes the row of the least error plus price."""
+    def priced(self, rate: float) -> tuple[int, ...]:
+        """The row of each layer that has the least error plus price."""
         array = self.target.array
         byte = rate / max(1, self.weights)
         cycle = rate * array.blocks * array.slices * array.macs / max(1, self.macs) if self.rates.of_cycles else 0.0
-        return sum(
-            min(rows, key=lambda r: r.error + byte * r.cost.nbytes + cycle * r.cost.cycles).measure(kind, self.target)
-            for rows in self.layers
-        )
+
+        def value(row: Row) -> float:
+            return row.error + byte * row.cost.nbytes + cycle * row.cost.cycles
+
+        return tuple(min(range(len(rows)), key=lambda at: value(rows[at])) for rows in self.layers)
+
+    def at_rate(self, rate: float, kind: Measure) -> float:
+        """What all layers cost if every layer takes the row of the least error plus price."""
+        chosen = zip(self.layers, self.priced(rate), strict=True)
+        return sum(rows[at].measure(kind, self.target) for rows, at in chosen)
+
+    def single(self, rates: Sequence[float], kind: Measure, most: float) -> Database | None:
+        """The rows of one scheme and int8 weights: the scheme that has the least error at the first of the falling sums
+        of `rates` which cost no more than `most`. None if there is only one scheme, or if none costs so little.
+        """
+        names = sorted({row.setting.scheme for rows in self.layers for row in rows} - {DENSE})
+        errors: list[tuple[float, str, Database]] = []
+        for name in names if len(names) > 1 else ():
+            own = [[row for row in rows if row.setting.scheme in (DENSE, name)] for rows in self.layers]
+            alone = replace(self, scheme=name, layers=own)
+            rate = next((rate for rate in rates if alone.at_rate(rate, kind) <= most), None)
+            if rate is not None:
+                chosen = zip(alone.layers, alone.priced(rate), strict=True)
+                errors.append((sum(rows[at].error for rows, at in chosen), name, alone))
+        return min(errors, key=lambda found: found[:2])[2] if errors else None

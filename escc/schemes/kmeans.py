@@ -126,7 +126,7 @@ class KMeans:
         best = search.complete(min(best, thorough, key=objective))
         if objective(best) < now:
             return search.answer(best)
-        _LOG.info(f"node '{layer.name}' (Conv) stays dense: int8 weights have the lower price")
+        _LOG.info(f"node '{layer.name}' (Conv): int8 weights have a lower price than a codebook")
         return None
 
 

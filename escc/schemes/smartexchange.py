@@ -192,7 +192,7 @@ class _Smartexchange:
         found, form = best_of(search.complete(rung, fit))
         if found < now:
             return form
-        _LOG.info(f"node '{layer.name}' (Conv) stays dense: int8 weights have the lower price")
+        _LOG.info(f"node '{layer.name}' (Conv): int8 weights have a lower price than sums of powers of two")
         return None
 
 

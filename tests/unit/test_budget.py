@@ -239,6 +239,20 @@ def test_the_error_of_outputs_is_a_share_of_their_variance(network: Path) -> Non
     assert output_error(dense, other, [x]) == pytest.approx(((a - b) ** 2).sum() / ((a - a.mean(axis=0)) ** 2).sum())
 
 
+def test_a_mixture_is_compared_with_the_best_single_form(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    free = len(read_elf(compiled(network, "--scheme", "dense")).rodata)
+    limit = int(0.5 * free)
+    capsys.readouterr()
+    found = compiled(network, "--scheme", "auto", "--forms", "kmeans,smartexchange", "--max-bytes", str(limit))
+    lines = capsys.readouterr().err.splitlines()
+    said = [line for line in lines if re.match(r"looking at what '(kmeans|smartexchange)' gives alone$", line)]
+    assert len(said) == 1 and any(line.startswith("trial") for line in lines[lines.index(said[0]) + 1 :])
+    pattern = r"^(.*) bytes of constants.*: relative error ([\d.]+)% of the outputs"
+    compared = {m[1]: float(m[2]) for m in (re.match(pattern, line) for line in lines) if m}
+    assert len(compared) >= 2
+    assert f"{len(read_elf(found).rodata):,}" in min(compared, key=compared.__getitem__)
+
+
 def test_a_network_that_is_small_enough_as_it_is_stays_dense(network: Path) -> None:
     assert compiled(network, "--max-bytes", "1M") == compiled(network, "--scheme", "dense")
 
