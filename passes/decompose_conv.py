@@ -181,10 +181,15 @@ class Sensitivity:
     def _all(self) -> dict[int, float]:
         block = self._function.body.block
         ops = list(block.ops)
-        count = image_count(ops)
-        found = sensitivities(block, [x[:count] for x in self._inputs], self._seed)
+        found = sensitivities(block, [x[spread(len(x), image_count(ops))] for x in self._inputs], self._seed)
         pairs = [(i, pair[0]) for i, op in enumerate(ops) if (pair := ungrouped(op)) is not None]
         return {i: found[conv] for i, conv in pairs}
+
+
+def spread(total: int, count: int) -> NDArray[np.int64]:
+    """Rows at equal distances, at most `count` of `total`: data may lie class by class."""
+    count = min(count, total)
+    return np.arange(count) * total // max(1, count)
 
 
 def _sample_limit(ops: Sequence[Operation]) -> int:

@@ -21,6 +21,7 @@ from isa.errors import UserError
 from isa.reference import Addition, fixed_point
 from passes import decompose_conv
 from passes.analysis import before_after_values
+from passes.analysis.sensitivity import sensitivities
 from passes.decompose_conv import DecomposeConvPass, load_scheme
 from passes.decomposition.scheme import ConvLayer, SchemeOptions
 from passes.decomposition.ternary_basis import TernaryBasis
@@ -262,6 +263,23 @@ def test_a_network_that_does_not_pay_decomposed_is_said_to_be_so(calibration: st
     with pytest.warns(UserWarning, match=r"scheme 'auto' decomposed none of 5 convolutions"):
         compress(module, calibration, scheme="auto", rate=0.0)
     assert str(module) == str(network())
+
+
+def test_sensitivities_look_at_all_parts_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data may lie class by class, so that its first images are all alike."""
+    x = inputs(40, 3)
+    np.savez(tmp_path / "calibration.npz", x=x)
+    seen: list[Array] = []
+
+    def recorded(block: Block, given: list[Array], seed: int) -> dict[Any, float]:
+        seen.extend(given)
+        return sensitivities(block, given, seed)
+
+    monkeypatch.setattr(decompose_conv, "image_count", lambda ops: 4)
+    monkeypatch.setattr(decompose_conv, "sensitivities", recorded)
+    compress(network(), str(tmp_path / "calibration.npz"), rate=0.1)
+    assert len(seen) == 1
+    np.testing.assert_array_equal(seen[0], x[[0, 10, 20, 30]])
 
 
 @pytest.mark.filterwarnings("ignore:scheme 'auto' decomposed none")
