@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     if args.resume and not args.checkpoint:
         parser.error("argument --resume: needs --checkpoint")
+    if args.rest and args.method == "admm":
+        parser.error("argument --rest: not allowed with --method admm, whose coefficients are real numbers at first")
     if args.scheme == "dense":
         parser.error("argument --scheme: dense leaves nothing to train")
     _check_scheme_options(parser, args)

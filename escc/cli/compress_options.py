@@ -13,6 +13,7 @@ from escc.cli.values import (
     natural,
     not_negative,
     numbers,
+    portion,
     positive,
     scheme,
     share,
@@ -226,6 +227,15 @@ def _add_training(parser: CommandParser) -> None:
         metavar="SHARE",
         help="share of the epochs in which the bytes go down to the budget (number; default: 0.5; "
         "example: --anneal 0.7)",
+    )
+    group.add_argument(
+        "--rest",
+        type=portion,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the epochs, from the first, in which the coefficients stay as they were decomposed, but for "
+        "those that the budget takes away, while bases, scales and biases learn (number; default: 0; example: --rest "
+        "1)",
     )
     group.add_argument(
         "--patience",

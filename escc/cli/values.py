@@ -57,6 +57,11 @@ def share(text: str) -> float:
     return _number(text, lambda x: 0 < x < 1, "a number between 0 and 1")
 
 
+def portion(text: str) -> float:
+    """A number between 0 and 1, or one of them."""
+    return _number(text, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+
+
 def percentile(text: str) -> float:
     """A number above 50 and up to 100."""
     return _number(text, lambda x: 50 < x <= 100, "a number above 50 and up to 100")

@@ -47,6 +47,12 @@ class TrainingSamples:
         """Some of the samples."""
         return TrainingSamples(self.x[index], None if self.y is None else self.y[index], self._preprocessing)
 
+    def some(self, most: int, seed: int) -> TrainingSamples:
+        """A seeded random choice of at most so many samples, in random order: the first few of them speak for all too,
+        even of data that lie class by class.
+        """
+        return self.subset(torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:most])
+
     def to(self, device: torch.device) -> TrainingSamples:
         """The same samples in the memory of a device."""
         return TrainingSamples(self.x.to(device), None if self.y is None else self.y.to(device), self._preprocessing)

@@ -50,6 +50,7 @@ class Options:
     precision: str
     drop_batches: float
     early_bird: bool
+    rest: float
     input_shape: list[tuple[str, tuple[int, ...]]]
 
 

@@ -114,8 +114,7 @@ class Job:
         return data, load_samples(o.validation, wanted, classes, preprocessing, data.labelled)
 
     def _calibration(self, train: TrainingSamples) -> TrainingSamples:
-        rng = torch.Generator().manual_seed(self._options.seed)
-        return train.subset(torch.randperm(len(train), generator=rng)[:CALIBRATION_SAMPLES].sort().values)
+        return train.some(CALIBRATION_SAMPLES, self._options.seed)
 
     def _trainer(
         self,
@@ -141,6 +140,7 @@ class Job:
             bf16=o.precision == "bfloat16",
             drop_batches=o.drop_batches,
             early_bird=o.early_bird,
+            rest=o.rest,
         )
         torch.backends.cudnn.benchmark = True  # shapes repeat
         for network in (prepared.network, prepared.teacher):

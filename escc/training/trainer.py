@@ -46,7 +46,8 @@ class Plan:
 
     `most_bytes` None leaves the sparsity as it falls. `anneal` is the share of the steps in which the budget tightens.
     With `early_bird`, it ends as soon as the budget chooses about the same coefficients in successive epochs. The share
-    `drop_batches` of the batches is left out at random.
+    `drop_batches` of the batches is left out at random. In the first share `rest` of the steps, coefficients change
+    only where the budget takes them away; all else is trained.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Plan:
     bf16: bool = False
     drop_batches: float = 0.0
     early_bird: bool = False
+    rest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -278,13 +280,14 @@ class Trainer:
             rate = self._rate(step)
             for group in self._optimizer.param_groups:
                 group["lr"] = self._plan.lr * group["relative"] * rate
-            probed = step % _PROBES == 0 and not self.state.frozen
+            resting = step < self._plan.rest * self._total
+            probed = step % _PROBES == 0 and not (self.state.frozen or resting)
             loss = self._backward(x, y, rng if probed else None)
             cast(Any, self._optimizer).step()
             if self._admm is not None and relaxed:
                 self.sparsity.move_relaxed(rate, self._admm.pulls())
                 self._admm.draw()
-            else:
+            elif not resting:
                 self.sparsity.move(rate)
             self.network.after_step()
             total += loss

@@ -31,6 +31,7 @@ from escc.cli.emulate import main as emulate
 from escc.onnx_import import import_model
 from escc.training import checkpoint, data
 from escc.training.admm import Admm
+from escc.training.straight_through import DecomposedConv
 from escc.training.trainer import Trainer
 from isa.arrays import Input
 from isa.errors import UserError
@@ -210,6 +211,29 @@ def test_equal_seeds_give_equal_files(folder: Path) -> None:
     assert (folder / "a").read_bytes() == (folder / "b").read_bytes() != (folder / "c").read_bytes()
 
 
+def test_resting_coefficients_stay_while_all_else_learns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[Tensor], list[Tensor], float]] = []
+    run = Trainer.run
+
+    def watched(trainer: Trainer, *calls: Any) -> None:
+        def look() -> None:
+            modules = [m for m in trainer.network.projected if isinstance(m, DecomposedConv)]
+            coefficients = [m.coefficients().detach().clone() for m in modules]
+            seen.append((coefficients, [m.basis.detach().clone() for m in modules], trainer.loss(trainer.held)))
+
+        look()
+        run(trainer, *calls)
+        look()
+
+    monkeypatch.setattr(Trainer, "run", watched)
+    options = ("--rate", "2", "--epochs", "6", "--rest", "1", "--lr", "0.01", "--validation", str(folder / "train.npz"))
+    assert compress(folder, folder / "rest.onnx", *DECOMPOSED, *options) == 0
+    (before, bases, loss), (after, learned, less) = seen
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(bases, learned, strict=True))
+    assert less < loss
+
+
 @pytest.mark.parametrize("method", ["ste", "admm"])
 def test_a_resumed_run_is_an_uninterrupted_one(
     folder: Path, method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -355,6 +379,8 @@ def test_faults_of_the_input(
         (["--scheme", "dense"], "--scheme: dense leaves nothing to train"),
         (["--scheme", "none"], "--scheme: no scheme 'none'; installed: auto, "),
         (["--held-out", "1.5"], "expected a number between 0 and 1"),
+        (["--rest", "1.5"], "expected a number from 0 to 1"),
+        (["--rest", "1", "--method", "admm"], "--rest: not allowed with --method admm"),
     ],
 )
 def test_usage(folder: Path, options: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,6 +406,17 @@ def test_bad_data(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     np.savez(path, **arrays)
     with pytest.raises(UserError, match=message):
         data.load_samples(path, Input("x", (3, 8, 8)), 4, data.Preprocessing(), True)
+
+
+def test_the_first_few_of_a_choice_speak_for_data_that_lie_class_by_class() -> None:
+    y = torch.arange(10).repeat_interleave(300)
+    samples = data.TrainingSamples(torch.arange(3000.0), y, data.Preprocessing())
+    some = samples.some(1024, 0)
+    assert some.y is not None and len(set(some.x.tolist())) == len(some) == 1024
+    assert torch.equal(some.y, y[some.x.long()])
+    assert len(set(some.y[:64].tolist())) == 10
+    assert torch.equal(samples.some(1024, 0).x, some.x) and not torch.equal(samples.some(1024, 1).x, some.x)
+    assert len(samples.some(5000, 0)) == 3000
 
 
 def test_augmentation_moves_and_mirrors() -> None:
