@@ -229,15 +229,6 @@ def _add_training(parser: CommandParser) -> None:
         "example: --anneal 0.7)",
     )
     group.add_argument(
-        "--rest",
-        type=portion,
-        default=0.0,
-        metavar="SHARE",
-        help="share of the epochs, from the first, in which the coefficients stay as they were decomposed, but for "
-        "those that the budget takes away, while bases, scales and biases learn (number; default: 0; example: --rest "
-        "1)",
-    )
-    group.add_argument(
         "--patience",
         type=positive,
         metavar="N",
@@ -276,6 +267,15 @@ def _add_savings(parser: CommandParser) -> None:
         action="store_true",
         help="settle which coefficients are used as soon as the budget chooses about the same ones in five successive "
         "epochs (flag; default off)",
+    )
+    group.add_argument(
+        "--rest",
+        type=portion,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the epochs, from the first, in which the coefficients stay as they were decomposed, but for "
+        "those that the budget takes away, while bases, scales and biases learn (number; default: 0; example: --rest "
+        "1)",
     )
 
 
