@@ -56,7 +56,8 @@ def test_every_level_is_valid_text_and_goes_on_to_the_same_binary(folder: Path, 
 def test_larger_coefficients_are_in_the_program(folder: Path) -> None:
     code = read_elf((folder / "direct.bin").read_bytes()).instructions
     levels = {i["level"] for i in code if i.spec.mnemonic == "conv.esc"}
-    assert (max(levels, default=0) == 2) == ("levels=4" in options(folder))
+    if "auto" not in options(folder):  # which takes the level that is worth its price
+        assert (max(levels, default=0) == 2) == ("levels=4" in options(folder))
 
 
 def test_text_of_every_level_round_trips(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -271,7 +271,7 @@ def test_forged_contents() -> None:
     target = section(".esc.target")
     assert_rejected(forged(".esc.target", target.replace(b"isa_version = 5", b"isa_version = 6")), "isa_version 6")
     assert_rejected(forged(".esc.target", target.replace(b"blocks = 32", b"blocks = -2")), "must be in 1..1024")
-    assert_rejected(forged(".esc.target", target.replace(b"lanes = 32", b"lanes = 33", 1)), "not in the form")
+    assert_rejected(forged(".esc.target", target.replace(b"\nlanes = 64", b"\nlanes = 65", 1)), "not in the form")
     note = section(".note.esc")
     assert_rejected(
         forged(".note.esc", note.replace(struct.pack("<II", 4, 5), struct.pack("<II", 5, 5))), "format version 5"
