@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from dialects.signature import inputs_of
 from escc.accuracy import AccuracyCheck, Drop, Fold, output_error
 from escc.budget_limit import Budget
 from escc.compress.allocation import Frontier
-from escc.compress.database import Database, Rates, given_options
+from escc.compress.database import Database, Measure, Rates, given_options
 from escc.driver import run_passes, to_program
 from isa.elementary import exp2, log2
 from isa.errors import UserError
@@ -92,6 +93,10 @@ class Trial:
 
 Try = Callable[[int], Trial]
 """Compiles and measures a sum of a frontier by its number."""
+Choice = tuple[Trial, "DecomposeConvPass"]
+"""What was tried, and the pass that gives it."""
+Plain = tuple[Callable[[int], "DecomposeConvPass"], Callable[[float], float]]
+"""The pass of a rate by its number, and what layers are expected to cost at a rate."""
 
 
 def try_sizes(front: Frontier, limit: float, beside: float, trial: Try) -> list[Trial]:
@@ -288,7 +293,9 @@ class BudgetSearch:
             check = AccuracyCheck(module, calibration, self.decompose.samples, self.decompose.seed)
         start = self._start(module)
         if self.decompose.has_nothing_to_do(start):
-            self._kept([self._try(start, 0, self.decompose, budget, check)], budget)
+            only = self._try(start, 0, self.decompose, budget, check)
+            if only.value > budget.limit:
+                raise self._missed([only], budget)
             return self.decompose
         if check is not None:
             return self._accurate(start, budget, check)
@@ -298,40 +305,28 @@ class BudgetSearch:
         """The pass that keeps a budget of points."""
         database = self.database(start, Rates())
         front = database.frontier("bytes")
+        tried = self._tried(
+            lambda at: self._step(database, front, at),
+            lambda trial: try_drops(front, budget.limit, check.expected, trial),
+            start,
+            budget,
+            check,
+        )
+        known = min(_kept(tried, budget), key=lambda choice: choice[0].nbytes, default=(None,))[0]
+        near = float(front.costs[known.at if known else max(t.at for t, _ in tried)])
+        most = near - (1 - _FEWER) * known.nbytes if known else near
 
-        def mixed(at: int) -> Trial:
-            return self._try(start, at, self._step(database, front, at), budget, check)
-
-        def even(at: int) -> Trial:
-            return self._try(start, at, self._even(database, _EVEN_RATES[at]), budget, check)
-
-        trials = try_drops(front, budget.limit, check.expected, mixed)
-        kept = [t for t in trials if t.value <= budget.limit]
-        choices = [(found, self._step(database, front, found.at)) for found in kept]
-        if "rate" in general_options(load_scheme(self.decompose.scheme)):
-            known = min(kept, key=lambda t: t.nbytes, default=None)
-            sizes = [database.at_rate(rate, "bytes") for rate in _EVEN_RATES]
-            near = float(front.costs[known.at if known else max(t.at for t in trials)])
-            most = near - (1 - _FEWER) * known.nbytes if known else near
+        def smaller(sizes: Sequence[float], trial: Try) -> list[Trial]:
             first = sum(size > most for size in sizes)
-            plain = try_smaller(sizes, first, budget.limit, known.nbytes if known else math.inf, even)
-            trials += plain
-            choices += [(t, self._even(database, _EVEN_RATES[t.at])) for t in plain if t.value <= budget.limit]
-            least = min((t.nbytes for t, _ in choices), default=math.inf)
-            if (single := database.single(_EVEN_RATES, "bytes", near)) is not None:
-                self.begin(f"looking at what '{single.scheme}' gives alone")
-                sizes = [single.at_rate(rate, "bytes") for rate in _EVEN_RATES]
-                first = sum(size > near for size in sizes)
+            return try_smaller(sizes, first, budget.limit, known.nbytes if known else math.inf, trial)
 
-                def alone(at: int) -> Trial:
-                    return self._try(start, at, self._priced(single, at), budget, check)
-
-                found = try_smaller(sizes, first, budget.limit, least, alone)
-                trials += found
-                choices += [(t, self._priced(single, t.at)) for t in found if t.value <= budget.limit]
-        if not choices:
-            raise self._missed(trials, budget)
-        return min(choices, key=lambda choice: choice[0].nbytes)[1]
+        for step, expected in self._plain(database, "bytes", near):
+            sizes = [expected(rate) for rate in _EVEN_RATES]
+            tried += self._tried(step, partial(smaller, sizes), start, budget, check)
+        kept = _kept(tried, budget)
+        if not kept:
+            raise self._missed([trial for trial, _ in tried], budget)
+        return min(kept, key=lambda choice: choice[0].nbytes)[1]
 
     def _sized(self, start: ModuleOp, budget: Budget) -> DecomposeConvPass:
         """The pass that keeps a budget of bytes, cycles or energy."""
@@ -342,34 +337,53 @@ class BudgetSearch:
         database = self.database(start, Rates(of_cycles=budget.kind != "bytes"))
         front = database.frontier(budget.measure)
         beside = whole.value - database.dense(budget.measure)
-
-        def mixed(at: int) -> Trial:
-            return self._try(start, at, self._step(database, front, at), budget, None)
-
-        def even(at: int) -> Trial:
-            return self._try(start, at, self._even(database, _EVEN_RATES[at]), budget, None)
-
-        trials = try_sizes(front, budget.limit, beside, mixed)
-        kept = sorted((t for t in trials if t.value <= budget.limit), key=lambda t: t.at)[-1:]
-        choices = [(found, self._step(database, front, found.at)) for found in kept]
-        if "rate" in general_options(load_scheme(self.decompose.scheme)):
-            expected = [beside + database.at_rate(rate, budget.measure) for rate in _EVEN_RATES]
-            plain = [t for t in try_rates(expected, budget.limit, even) if t.value <= budget.limit]
-            kept = sorted(plain, key=lambda t: t.at)[:1]
-            choices += [(found, self._even(database, _EVEN_RATES[found.at])) for found in kept]
-        if (single := database.single(_EVEN_RATES, budget.measure, budget.limit - beside)) is not None:
-            self.begin(f"looking at what '{single.scheme}' gives alone")
-
-            def alone(at: int) -> Trial:
-                return self._try(start, at, self._priced(single, at), budget, None)
-
-            expected = [beside + single.at_rate(rate, budget.measure) for rate in _EVEN_RATES]
-            plain = [t for t in try_rates(expected, budget.limit, alone) if t.value <= budget.limit]
-            kept = sorted(plain, key=lambda t: t.at)[:1]
-            choices += [(found, self._priced(single, found.at)) for found in kept]
-        if len(choices) < 2:
-            return choices[0][1] if choices else self._step(database, front, self._kept(trials, budget).at)
+        tried = self._tried(
+            lambda at: self._step(database, front, at),
+            lambda trial: try_sizes(front, budget.limit, beside, trial),
+            start,
+            budget,
+        )
+        choices = sorted(_kept(tried, budget), key=lambda choice: choice[0].at)[-1:]
+        for step, expected in self._plain(database, budget.measure, budget.limit - beside):
+            sizes = [beside + expected(rate) for rate in _EVEN_RATES]
+            plain = self._tried(step, partial(try_rates, sizes, budget.limit), start, budget)
+            choices += sorted(_kept(plain, budget), key=lambda choice: choice[0].at)[:1]
+            tried += plain
+        if not choices:
+            raise self._missed([trial for trial, _ in tried], budget)
+        if len(choices) == 1:
+            return choices[0][1]
         return min(choices, key=lambda choice: self._error(start, whole, choice[0]))[1]
+
+    def _tried(
+        self,
+        step: Callable[[int], DecomposeConvPass],
+        search: Callable[[Try], list[Trial]],
+        start: ModuleOp,
+        budget: Budget,
+        check: AccuracyCheck | None = None,
+    ) -> list[Choice]:
+        """What a search tries, where `step` is the pass of a number."""
+        trials = search(lambda at: self._try(start, at, step(at), budget, check))
+        return [(trial, step(trial.at)) for trial in trials]
+
+    def _plain(self, database: Database, measure: Measure, most: float) -> Iterator[Plain]:
+        """Choices without a programme, by the number of a rate, and what layers are expected to cost at a rate.
+
+        They are the scheme at one rate for all layers, if it reads one, and the rows of the best single scheme that can
+        cost as little as `most`, if there are several.
+        """
+        if "rate" in general_options(load_scheme(self.decompose.scheme)):
+            yield (
+                lambda at: self._even(database, _EVEN_RATES[at]),
+                lambda rate: database.at_rate(rate, measure),
+            )
+        if (single := database.single(_EVEN_RATES, measure, most)) is not None:
+            self.begin(f"looking at what '{single.scheme}' gives alone")
+            yield (
+                lambda at: replace(self.decompose, layers=single.chosen(single.priced(_EVEN_RATES[at]))),
+                lambda rate: single.at_rate(rate, measure),
+            )
 
     def _error(self, start: ModuleOp, whole: Trial, found: Trial) -> float:
         """How far the outputs of a trial are from those of the whole network, on calibration samples."""
@@ -394,10 +408,6 @@ class BudgetSearch:
 
     def _step(self, database: Database, front: Frontier, at: int) -> DecomposeConvPass:
         return replace(self.decompose, layers=database.chosen(front.rows(at)))
-
-    def _priced(self, database: Database, at: int) -> DecomposeConvPass:
-        """The pass with the rows that have the least error plus price at one of the rates."""
-        return replace(self.decompose, layers=database.chosen(database.priced(_EVEN_RATES[at])))
 
     def nearest_rate(self, module: ModuleOp, nbytes: float) -> float:
         """The rate whose constants come nearest to a number of bytes, of a few that are compiled.
@@ -442,13 +452,6 @@ class BudgetSearch:
         run_passes(self.context, candidate, (step, *self.after))
         return to_program(candidate)
 
-    def _kept(self, trials: Sequence[Trial], budget: Budget) -> Trial:
-        """The trial that keeps the budget: for a drop the cheapest, else the one of the least error."""
-        kept = sorted((t for t in trials if t.value <= budget.limit), key=lambda t: t.at)
-        if not kept:
-            raise self._missed(trials, budget)
-        return kept[0] if budget.kind == "drop" else kept[-1]
-
     @staticmethod
     def _missed(trials: Sequence[Trial], budget: Budget) -> UserError:
         """What to say if none of the trials keeps the budget."""
@@ -485,6 +488,11 @@ class BudgetSearch:
         drop = Drop.of([lost for lost, _, _ in found])
         nbytes = sum(size for _, size, _ in found) / len(found)
         return Trial(at, drop.least_sure, drop.points, f"{found[-1][2]}, {drop} {check.describe()}", nbytes=nbytes)
+
+
+def _kept(choices: Sequence[Choice], budget: Budget) -> list[Choice]:
+    """The choices that keep a budget."""
+    return [choice for choice in choices if choice[0].value <= budget.limit]
 
 
 def _describe(program: Program, step: DecomposeConvPass) -> str:

@@ -253,6 +253,30 @@ def test_a_mixture_is_compared_with_the_best_single_form(network: Path, capsys: 
     assert f"{len(read_elf(found).rodata):,}" in min(compared, key=compared.__getitem__)
 
 
+def test_a_mixture_that_keeps_points_is_compared_with_the_best_single_form(
+    network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read_elf(compiled(network, "--forms", "kmeans,smartexchange", "--max-drop", "1"))
+    text = capsys.readouterr().err
+    assert re.search(r"^looking at what '(kmeans|smartexchange)' gives alone$", text, re.MULTILINE)
+    trials = re.findall(
+        r"^trial \d+: .*?([\d,]+) bytes of constants.* ([\d.-]+) \+- ([\d.]+) points", text, re.MULTILINE
+    )
+    kept = [int(size.replace(",", "")) for size, drop, e in trials if float(drop) + float(e) <= 1]
+    assert len(found.rodata) == min(kept)
+
+
+def test_what_cannot_be_kept_is_told_with_the_best_that_was_tried(
+    network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--calibration", str(network / "labelled.npz"), "--samples", "64", "--forms", "kmeans,gs"]
+    assert main([str(network / "m.onnx"), *options, "--max-bytes", "40", "-o", str(network / "none.bin")]) == 1
+    text = capsys.readouterr().err
+    sizes = [int(n.replace(",", "")) for n in re.findall(r"^trial \d+: .*?([\d,]+) bytes of", text, re.MULTILINE)]
+    (told,) = re.findall(r"cannot be kept: the best found is .*?([\d,]+) bytes of", text)
+    assert int(told.replace(",", "")) == min(sizes)
+
+
 def test_a_network_that_is_small_enough_as_it_is_stays_dense(network: Path) -> None:
     assert compiled(network, "--max-bytes", "1M") == compiled(network, "--scheme", "dense")
 
