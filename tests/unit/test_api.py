@@ -154,7 +154,7 @@ def test_what_is_printed_of_a_network_names_its_shapes_and_size(small: escc.Comp
 
 
 def test_a_budget_is_kept_and_its_trials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("escc.budget._MOST_TRIALS", 1)
+    monkeypatch.setattr("escc.budget_trials._MOST_TRIALS", 1)
     told: list[str] = []
     found = escc.compile(SMALL, X, max_bytes=4000, progress=told.append)
     assert len(found.program.rodata) <= 4000
@@ -162,7 +162,7 @@ def test_a_budget_is_kept_and_its_trials_are_told(monkeypatch: pytest.MonkeyPatc
 
 
 def test_labels_serve_a_limit_of_accuracy(small: escc.Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("escc.budget._MOST_TRIALS", 1)
+    monkeypatch.setattr("escc.budget_trials._MOST_TRIALS", 1)
     answers = small.run(X).argmax(axis=1)
     told: list[str] = []
     escc.compile(SMALL, {"x": X, "y": answers}, max_drop=300, progress=told.append)

@@ -18,8 +18,9 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
 from escc.accuracy import AccuracyCheck, Drop, output_error
-from escc.budget import BudgetSearch, Trial, nearest_of, try_drops, try_rates, try_sizes, try_smaller
+from escc.budget import BudgetSearch
 from escc.budget_limit import Budget, Kind
+from escc.budget_trials import Trial, nearest_of, try_drops, try_rates, try_sizes, try_smaller
 from escc.cli.compile import main
 from escc.compress import schemes
 from escc.compress.allocation import Frontier, frontier
