@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 JOBS ?= 2
 SECONDS ?= 60
+SLOW_SAMPLE ?= 1
 
 # One thread a process: the test workers are the parallelism.
 export OMP_NUM_THREADS ?= 1
@@ -50,8 +51,8 @@ lit: $(VENV)/.installed-dev ## Run the IR tests (tests/lit)
 	$(BIN)/lit -sv -j $(JOBS) tests/lit
 
 .PHONY: test
-test: lint lit ## Run every check and test
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+test: lint lit ## Run every check and test; of the slow ones one in SLOW_SAMPLE (1), others for every commit
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --slow-sample $(SLOW_SAMPLE)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed-dev ## Feed mutated files to all commands for SECONDS (60), stop with 1 if one is answered badly

@@ -17,6 +17,42 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--slow-sample N`."""
+    parser.addoption(
+        "--slow-sample",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run one in N of the tests marked slow, others for every commit (default: 1, all)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is no part of the sample of slow tests."""
+    every: int = config.option.slow_sample
+    if every < 1:
+        raise pytest.UsageError("--slow-sample needs a number of at least 1")
+    slow = sorted(item.nodeid for item in items if item.get_closest_marker("slow"))
+    chosen = set(sample(slow, every, _commit()))
+    out = [item for item in items if item.get_closest_marker("slow") and item.nodeid not in chosen]
+    if out:
+        left = set(out)
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=out)
+
+
+def sample(names: Sequence[str], every: int, commit: str) -> Sequence[str]:
+    """One name in `every`: which ones hangs on the commit, so that a series of commits takes them all."""
+    return names[int(commit, 16) % every :: every]
+
+
+def _commit() -> str:
+    """The commit of the checkout in hexadecimal digits, 0 where there is none."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return "0" if found.returncode else found.stdout.strip()
+
+
 def data_dir() -> Path:
     """Folder of the real models and images: $ESCC_DATA, else ../shared/data. Skips the calling test without it."""
     folder = Path(os.environ.get("ESCC_DATA") or ROOT.parent / "shared" / "data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,17 @@ sys.path.insert(0, str(ROOT / "docs"))
 import blocks  # noqa: E402
 
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("examples/**/README.md"))]
+SLOW = {"docs/comparison.md", "docs/extending.md", "docs/schemes/README.md", "examples/digits/README.md"}
+"""Those whose blocks take more than about 20 seconds, but for the README, which is what a reader tries first."""
 
 
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks.parse(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def document(path: Path) -> Any:
+    """A document as a case of a test."""
+    name = str(path.relative_to(ROOT))
+    return pytest.param(path, marks=[pytest.mark.slow] if name in SLOW else [], id=name)
+
+
+@pytest.mark.parametrize("path", [document(p) for p in DOCUMENTS if blocks.parse(p)])
 def test_command_blocks(path: Path, tmp_path: Path) -> None:
     failures, skipped = blocks.check(path, tmp_path)
     assert not failures, "\n\n".join(failures)

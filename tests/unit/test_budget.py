@@ -240,6 +240,7 @@ def test_the_error_of_outputs_is_a_share_of_their_variance(network: Path) -> Non
     assert output_error(dense, other, [x]) == pytest.approx(((a - b) ** 2).sum() / ((a - a.mean(axis=0)) ** 2).sum())
 
 
+@pytest.mark.slow
 def test_a_mixture_is_compared_with_the_best_single_form(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     free = len(read_elf(compiled(network, "--scheme", "dense")).rodata)
     limit = int(0.5 * free)
@@ -254,6 +255,7 @@ def test_a_mixture_is_compared_with_the_best_single_form(network: Path, capsys: 
     assert f"{len(read_elf(found).rodata):,}" in min(compared, key=compared.__getitem__)
 
 
+@pytest.mark.slow
 def test_a_mixture_that_keeps_points_is_compared_with_the_best_single_form(
     network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -205,6 +205,7 @@ def test_no_epoch_only_decomposes(folder: Path, capsys: pytest.CaptureFixture[st
     assert constants(output, capsys)[0] < WEIGHTS / 4
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_files(folder: Path) -> None:
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert compress(folder, folder / name, "--epochs", "1", "--ratio", "13", "--seed", seed, "-q") == 0
@@ -234,6 +235,7 @@ def test_resting_coefficients_stay_while_all_else_learns(folder: Path, monkeypat
     assert less < loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ste", "admm"])
 def test_a_resumed_run_is_an_uninterrupted_one(
     folder: Path, method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -259,6 +261,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
     assert whole.read_bytes() == parts.read_bytes()
 
 
+@pytest.mark.slow
 def test_settled_coefficients_survive_a_resumed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved, whole, parts = (folder / f"early.{suffix}" for suffix in ("pt", "onnx", "resumed"))
     options = ["--epochs", "7", "--ratio", "13", "--early-bird", "--drop-batches", "0.5", "--checkpoint", str(saved)]
