@@ -343,7 +343,7 @@ def _source_of(model: Any, given: GivenSamples | None, input_shape: InputShape |
     if _is_torch(model):
         from escc.torch_export import onnx_of
 
-        return onnx_of(model, _example(type(model).__name__, given, input_shape)), type(model).__name__
+        return onnx_of(model, _examples(type(model).__name__, given, input_shape)), type(model).__name__
     if onnx is not None and isinstance(model, onnx.ModelProto):
         name = str(model.graph.name) or "model"
         try:
@@ -379,20 +379,20 @@ def _extents(shape: Sequence[int] | None) -> tuple[int, ...]:
     return () if shape is None else tuple(cast(int, plain_number(extent)) for extent in shape)
 
 
-def _example(
+def _examples(
     name: str, given: GivenSamples | None, input_shape: InputShape | None
-) -> Mapping[str, NDArray[np.generic]]:
-    """One sample [1, ...] of each input of a PyTorch network."""
+) -> Sequence[Mapping[str, NDArray[np.generic]]]:
+    """What may be one sample [1, ...] of each input of a PyTorch network, the likeliest first."""
     import numpy as np
 
     if input_shape is not None:
-        return {key: np.zeros(tuple(shape), np.float32) for key, shape in _shapes(input_shape).items()}
+        return [{key: np.zeros(tuple(shape), np.float32) for key, shape in _shapes(input_shape).items()}]
     if given is None:
         raise UserError(
             f"{name}: a network of PyTorch does not say what shape its input has",
             "give calibration data as an array, or the shape: input_shape=(1, 3, 224, 224)",
         )
-    return given.example()
+    return given.examples()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -24,38 +24,64 @@ MOST_SAMPLES = 4096
 """Samples that are taken of batches: a loader may hold millions, or never end."""
 _ONLY = "x"
 """Name of the only input, whatever the model calls it."""
+_END = object()
+"""What stands behind the last batch."""
 
 Batch: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class GivenSamples:
-    """Arrays by name, in batches if they came so: then what is one sample, without the axis N, is a batch of one."""
+    """Arrays by name, in batches if they came so: then what is one sample, without the axis N, is a batch of one.
 
-    batches: Sequence[Batch]
-    whole: bool
+    Batches behind the first are read when the shapes that the model takes are known: `rest` is None for arrays that
+    came whole.
+    """
 
-    def example(self) -> dict[str, NDArray[Any]]:
-        """The first sample [1, ...] of each input, before anybody knows the shapes that the model takes."""
-        found = {name: x for name, x in self.batches[0].items() if name != LABELS}
-        return {name: (x[None] if _looks_single(x) else x)[:1] for name, x in found.items()}
+    first: Batch
+    rest: Iterator[object] | None = None
+
+    def examples(self) -> list[dict[str, NDArray[Any]]]:
+        """What may be the first sample [1, ...] of each input, the likeliest first.
+
+        Nobody knows yet the shapes that the model takes: [3, H, W] may be one image or signals [N, C, L].
+        """
+        found = {name: x for name, x in self.first.items() if name != LABELS}
+        single = {name: x[None] for name, x in found.items()}
+        likely = {name: single[name] if x.ndim in (0, 1, 3) else x[:1] for name, x in found.items()}
+        batched = {name: x[:1] if x.ndim > 1 else single[name] for name, x in found.items()}
+        different: dict[tuple[tuple[int, ...], ...], dict[str, NDArray[Any]]] = {}
+        for example in (likely, batched, single):
+            different.setdefault(tuple(x.shape for x in example.values()), example)
+        return list(different.values())
 
     def arrays(self, inputs: Sequence[Input]) -> Arrays:
-        """Arrays [N, ...] for a model with these inputs, the first `MOST_SAMPLES` rows of batches.
+        """Arrays [N, ...] for a model with these inputs: of batches, which are read until they end or hold as many,
+        the first `MOST_SAMPLES` rows.
 
-        Raises `UserError` on batches that differ in names, in shapes or in their numbers of inputs and labels.
+        Raises `UserError` on batches that differ in names, in shapes or in their numbers of inputs and labels, and on
+        anything but what `Calibration` says.
         """
-        if self.whole:
-            return Arrays(self.batches[0], "calibration")
+        if self.rest is None:
+            return Arrays(self.first, "calibration")
         shapes = {i.name: i.shape for i in inputs} | {_ONLY: inputs[0].shape, LABELS: ()}
-        rows = [_with_rows(batch, shapes, index) for index, batch in enumerate(self.batches)]
-        for index, batch in enumerate(rows):
+        rows = [_with_rows(self.first, shapes, 0)]
+        count = _samples(rows[0])
+        while count < MOST_SAMPLES and (item := next(self.rest, _END)) is not _END:
+            index = len(rows)
+            batch = _with_rows(_batch(item, f"calibration: batch {index}"), shapes, index)
             if set(batch) != set(rows[0]):
                 raise UserError(
                     f"calibration: batch {index} holds {_quoted(batch)}, batch 0 {_quoted(rows[0])}; requires the same"
                 )
+            rows.append(batch)
+            count += _samples(batch)
         joined = {name: np.concatenate([batch[name] for batch in rows])[:MOST_SAMPLES] for name in rows[0]}
         return Arrays(joined, "calibration")
+
+
+def _samples(batch: Batch) -> int:
+    return max(len(x) for x in batch.values())
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -84,29 +110,19 @@ def _with_rows(batch: Batch, shapes: Mapping[str, tuple[int, ...]], index: int) 
 def given_samples(calibration: object) -> GivenSamples:
     """What was given as calibration data, if it is no file. Raises `UserError` on anything but what `Calibration` says.
 
-    Batches are read until they end or hold `MOST_SAMPLES` samples.
+    Of batches, only the first is read here.
     """
     if isinstance(calibration, Mapping) or _is_array(calibration):
-        return GivenSamples([_batch(cast(object, calibration), "calibration")], True)
+        return GivenSamples(_batch(cast(object, calibration), "calibration"))
     if not isinstance(calibration, Iterable):
         raise UserError(
             f"calibration: found {type(calibration).__name__}; requires a file, an array, arrays by name, or batches"
         )
-    batches: list[Batch] = []
-    count = 0
-    for item in cast("Iterable[object]", calibration):
-        batches.append(_batch(item, f"calibration: batch {len(batches)}"))
-        count += max(1 if _looks_single(x) else len(x) for x in batches[-1].values())
-        if count >= MOST_SAMPLES:
-            break
-    if not batches:
+    batches = iter(cast("Iterable[object]", calibration))
+    first = next(batches, _END)
+    if first is _END:
         raise UserError("calibration: holds no batch; requires at least one")
-    return GivenSamples(batches, False)
-
-
-def _looks_single(x: NDArray[Any]) -> bool:
-    """Whether an array has the axes of one image, [C, H, W], of one vector or of one number."""
-    return x.ndim in (0, 1, 3)
+    return GivenSamples(_batch(first, "calibration: batch 0"), batches)
 
 
 def _is_array(value: object) -> bool:

@@ -24,10 +24,10 @@ _INPUT = "input"
 """Name of the only input in the exported model."""
 
 
-def onnx_of(network: Module, example: Mapping[str, NDArray[Any]]) -> bytes:
+def onnx_of(network: Module, examples: Sequence[Mapping[str, NDArray[Any]]]) -> bytes:
     """The network as an ONNX model, exported on one sample [1, ...] of each input, in the order of `forward`.
 
-    The name of an only input is `input`. The network is exported as in evaluation and left in the modes in which it
+    Of several examples, the first that the network takes is used. The name of an only input is `input`. The network is exported as in evaluation and left in the modes in which it
     was. Raises UserError with the reason of each exporter where none takes the network.
     """
     import torch
@@ -37,12 +37,12 @@ def onnx_of(network: Module, example: Mapping[str, NDArray[Any]]) -> bytes:
     first = next(network.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     dtype = torch.float32 if first is None else first.dtype
-    samples = tuple(torch.as_tensor(x).to(device, dtype) for x in example.values())
-    names = list(example) if len(example) > 1 else [_INPUT]
+    choices = [tuple(torch.as_tensor(x).to(device, dtype) for x in example.values()) for example in examples]
+    names = list(examples[0]) if len(examples[0]) > 1 else [_INPUT]
     reasons: list[str] = []
     network.eval()
     try:
-        _try_forward(network, samples, name)
+        samples = _taken(network, choices, name)
         for title, export in _exporters().items():
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model.onnx"
@@ -60,19 +60,21 @@ def onnx_of(network: Module, example: Mapping[str, NDArray[Any]]) -> bytes:
     raise UserError(reasons, _advice())
 
 
-def _try_forward(network: Module, samples: Sequence[Any], name: str) -> None:
-    """Run the network once: what fails here is no fault of an exporter."""
+def _taken(network: Module, choices: Sequence[tuple[Any, ...]], name: str) -> tuple[Any, ...]:
+    """The first inputs that the network runs on. Raises UserError if there are none: no exporter is at fault then."""
     import torch
 
-    try:
-        with torch.no_grad():
-            network(*samples)
-    except (RuntimeError, TypeError, ValueError, IndexError) as e:
-        shapes = ", ".join(str(list(x.shape)) for x in samples)
-        raise UserError(
-            f"{name}: does not take inputs of shape {shapes}: {clipped(one_line(str(e)), 300)}",
-            "give calibration data, or input_shape, as forward takes them",
-        ) from e
+    reasons: list[str] = []
+    for samples in choices:
+        try:
+            with torch.no_grad():
+                network(*samples)
+        except (RuntimeError, TypeError, ValueError, IndexError) as e:
+            shapes = ", ".join(str(list(x.shape)) for x in samples)
+            reasons.append(f"{name}: does not take inputs of shape {shapes}: {clipped(one_line(str(e)), 300)}")
+            continue
+        return samples
+    raise UserError(reasons, "give calibration data, or input_shape, as forward takes them")
 
 
 def _exporters() -> dict[str, Exporter]:

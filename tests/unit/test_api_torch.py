@@ -51,6 +51,29 @@ def test_a_shape_is_enough(network: Any, tmp_path: Path) -> None:
     assert compiled.binary == escc.compile(network, X, "dense").binary
 
 
+@pytest.mark.parametrize("loaded", [False, True], ids=["whole", "batches"])
+def test_a_batch_of_signals_is_no_image(loaded: bool) -> None:
+    torch.manual_seed(0)
+    layers = (torch.nn.Conv1d(5, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten())
+    network = torch.nn.Sequential(*layers).eval()
+    signals = np.random.default_rng(2).standard_normal((6, 5, 12)).astype(np.float32)
+    compiled = escc.compile(network, iter((signals[:4], signals[4:])) if loaded else signals, "dense")
+    assert compiled.inputs[0].shape == (1, 5, 12)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(signals)).numpy()
+    assert np.abs(compiled.run(signals) - expected).mean() < 0.02 * np.abs(expected).max()
+
+
+def test_one_image_is_enough_and_a_shape_that_does_not_fit_is_told_both_ways(network: Any) -> None:
+    assert escc.compile(network, X[0], "dense").inputs[0].shape == (1, 3, 8, 8)
+    with pytest.raises(escc.Error) as caught:
+        escc.compile(network, X[0, :2], "dense")
+    assert [cause.split(":")[1] for cause in caught.value.causes] == [
+        " does not take inputs of shape [1, 2, 8, 8]",
+        " does not take inputs of shape [1, 8, 8]",
+    ]
+
+
 class TwoInputs(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
