@@ -81,7 +81,10 @@ def taken(e: Emitter, n: Node, x: SSAValue, axis: int, indices: Sequence[int]) -
         order = [list(range(d)) for d in shape[2:]]
         order[axis - 2] = list(indices)
         return e.emit(n, TakeOp(x, *order))
-    parts = [e.emit(n, onnx.SliceOp(x, [a], [b], [1], [1])) for a, b in spans(indices)]
+    whole = (0, shape[axis])
+    parts = [
+        x if span == whole else e.emit(n, onnx.SliceOp(x, [span[0]], [span[1]], [1], [1])) for span in spans(indices)
+    ]
     return parts[0] if len(parts) == 1 else e.emit(n, onnx.ConcatOp(parts, 1))
 
 

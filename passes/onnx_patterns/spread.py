@@ -46,6 +46,41 @@ def _spread(x: SSAValue, shape: tuple[int, ...]) -> tuple[list[Operation], SSAVa
     return new, new[-1].results[0]
 
 
+def _repeats(x: SSAValue) -> tuple[SSAValue, list[Operation]]:
+    """What a map was repeated from along axes where that has extent 1, and the operations that repeat it."""
+    steps = list[Operation]()
+    while isinstance(op := producer(x), TakeOp | onnx.ConcatOp):
+        if isinstance(op, onnx.ConcatOp):
+            source = op.inputs[0]
+            if op.axis.value.data != 1 or shape_of(source)[1] != 1 or len(set(op.inputs)) != 1:
+                break
+        else:
+            source = op.input
+            taken = zip(shape_of(source)[2:], (ints(op.rows), ints(op.columns)), strict=True)
+            if any(size > 1 and indices != tuple(range(size)) for size, indices in taken):
+                break
+        steps.append(op)
+        x = source
+    return x, steps
+
+
+class RepeatedFactor(RewritePattern):
+    """A factor that was repeated along axes where it had extent 1 is as it was: the product repeats it."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.MulOp, rewriter: PatternRewriter) -> None:
+        shape = shape_of(op.output)
+        if len(shape) != 4 or any(constant_array(x) is not None for x in op.operands):
+            return
+        for i, other in ((0, op.rhs), (1, op.lhs)):
+            source, steps = _repeats(op.operands[i])
+            if steps and shape_of(other) == shape:
+                factors = [other, other]
+                factors[i] = source
+                replace(rewriter, op, [op.on(factors)], *steps)
+                return
+
+
 class SpreadOperand(RewritePattern):
     """An operation of two maps, one of which has extent 1 along some axes: it is repeated; a factor is as it is."""
 
@@ -204,6 +239,7 @@ class MeanOnMap(RewritePattern):
 
 
 PATTERNS: tuple[RewritePattern, ...] = (
+    RepeatedFactor(),
     SpreadOperand(),
     MaximumOfTwo(),
     MinimumOfTwo(),

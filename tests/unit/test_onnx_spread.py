@@ -31,6 +31,24 @@ def test_tensors_that_broadcast(shape: list[int], kind: str, narrow_first: bool)
     check(model(nodes, [1, 4, 5, 6], constants))
 
 
+@pytest.mark.parametrize("shape", SHAPES[1:])
+@pytest.mark.parametrize("expanded_first", [False, True])
+def test_a_factor_needs_no_expansion(shape: list[int], expanded_first: bool) -> None:
+    nodes, constants = narrowed(shape)
+    nodes += [node("Expand", ["b", "shape"], ["e"]), node("Tanh", ["x"], ["a"])]
+    nodes.append(node("Mul", ["e", "a"] if expanded_first else ["a", "e"], ["y"]))
+    made = operations(check(model(nodes, [1, 4, 5, 6], {**constants, "shape": np.array([1, 4, 5, 6])})))
+    assert "Mul" in made and not {"Take", "Concat"} & set(made)
+
+
+def test_an_expansion_stays_where_it_is_not_a_factor_alone() -> None:
+    nodes, constants = narrowed([1, 4, 1, 1])
+    nodes += [node("Expand", ["b", "shape"], ["e"]), node("ReduceMax", ["x"], ["a"], axes=[2])]
+    nodes += [node("Mul", ["a", "e"], ["y"])]
+    made = operations(check(model(nodes, [1, 4, 5, 6], {**constants, "shape": np.array([1, 4, 5, 6])}, opset=13)))
+    assert "Take" in made
+
+
 @pytest.mark.parametrize("kind", ["Add", "Mul", "Max"])
 def test_both_are_spread(kind: str) -> None:
     nodes = [
