@@ -46,11 +46,12 @@ def classes(model: Program | Machine) -> int:
     shapes = [p.scores if isinstance(p, Port) else p.shape for p in model.outputs]
     if len(shapes) != 1 or math.prod(shapes[0]) != max(shapes[0], default=0) or len(model.inputs) != 1:
         inputs, outputs = (
-            ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) for ports in (model.inputs, model.outputs)
+            ", ".join(f"'{p.name}' {list(p.shape)}" for p in ports) or "none" for ports in (model.inputs, model.outputs)
         )
         raise UserError(
-            f"accuracy needs a model with one input and one output of shape [1, classes] or [classes]; this one has "
-            f"{len(model.inputs)} inputs: {inputs}; outputs: {outputs}"
+            "accuracy needs a model with one input and one output of shape [1, classes] or [classes]; this one has "
+            f"inputs: {inputs}; outputs: {outputs}",
+            "esc-emu --output writes what the model gives, and run returns it: compare that with what is right",
         )
     return max(shapes[0])
 
