@@ -27,8 +27,9 @@ _INPUT = "input"
 def onnx_of(network: Module, examples: Sequence[Mapping[str, NDArray[Any]]]) -> bytes:
     """The network as an ONNX model, exported on one sample [1, ...] of each input, in the order of `forward`.
 
-    Of several examples, the first that the network takes is used. The name of an only input is `input`. The network is exported as in evaluation and left in the modes in which it
-    was. Raises UserError with the reason of each exporter where none takes the network.
+    Of several examples, the first that the network takes is used. The name of an only input is `input`. The network is
+    exported as in evaluation and left in the modes in which it was. Raises UserError with the reason of each exporter
+    where none takes the network.
     """
     import torch
 
