@@ -47,13 +47,9 @@ class GivenSamples:
         Nobody knows yet the shapes that the model takes: [3, H, W] may be one image or signals [N, C, L].
         """
         found = {name: x for name, x in self.first.items() if name != LABELS}
-        single = {name: x[None] for name, x in found.items()}
-        likely = {name: single[name] if x.ndim in (0, 1, 3) else x[:1] for name, x in found.items()}
-        batched = {name: x[:1] if x.ndim > 1 else single[name] for name, x in found.items()}
-        different: dict[tuple[tuple[int, ...], ...], dict[str, NDArray[Any]]] = {}
-        for example in (likely, batched, single):
-            different.setdefault(tuple(x.shape for x in example.values()), example)
-        return list(different.values())
+        likely = {name: x[None] if x.ndim in (0, 1, 3) else x[:1] for name, x in found.items()}
+        batched = {name: x[:1] if x.ndim > 1 else x[None] for name, x in found.items()}
+        return [likely, batched] if any(x.ndim == 3 for x in found.values()) else [likely]
 
     def arrays(self, inputs: Sequence[Input]) -> Arrays:
         """Arrays [N, ...] for a model with these inputs: of batches, which are read until they end or hold as many,

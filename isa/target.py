@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -298,7 +299,10 @@ def _build(
     unknown = sorted(set(data) - set(declared))
     missing = sorted(set(declared) - set(data))
     if unknown:
-        raise TargetError(f"{where}: unknown parameter '{path}{unknown[0]}'")
+        known = {n: f"{table}.{n}" for table, (k, _) in declared.items() if is_dataclass(k) for n in _declared(k)}
+        known |= {n: n for n in declared}
+        hint = "".join(f"; did you mean '{path}{known[n]}'?" for n in get_close_matches(unknown[0], known, 1))
+        raise TargetError(f"{where}: unknown parameter '{path}{unknown[0]}'{hint}")
     if missing:
         raise TargetError(f"{where}: missing parameter '{path}{missing[0]}'")
     values: dict[str, Any] = {}

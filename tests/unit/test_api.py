@@ -292,7 +292,7 @@ def test_numbers_of_numpy_are_taken_for_those_of_python(small: escc.Compiled) ->
     ("make", "cause"),
     [
         (lambda: escc.Target(array={"blocks": 0}), "target: 'array.blocks' must be in 1..1024, found 0"),
-        (lambda: escc.Target(array={"bloks": 1}), "target: unknown parameter 'array.bloks'"),
+        (lambda: escc.Target(array={"bloks": 1}), "target: unknown parameter 'array.bloks'; did you mean"),
         (lambda: escc.Target(dram={"tREFI": 1}), "target: 'dram.tREFI' must exceed dram.tRFCab"),
         (lambda: escc.Target("esc7"), "unknown target 'esc7'"),
         (lambda: escc.Target("x" * 999), "unknown target 'xxx.*: File name too long"),

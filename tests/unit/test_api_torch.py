@@ -93,12 +93,51 @@ def test_inputs_have_their_names_in_the_order_of_forward() -> None:
     assert np.abs(compiled.run({"b": 2 * X, "a": X}) - expected).mean() < 0.02 * np.abs(expected).max()
 
 
+class ManyOutputs(torch.nn.Module):
+    def __init__(self, form: Any) -> None:
+        super().__init__()
+        self.form, self.layer = form, torch.nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.form(torch.relu(x), self.layer(x))
+
+
+@pytest.mark.parametrize("exporter", ["TorchScript", "dynamo"])
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        (lambda a, b: b, ["output"]),
+        (lambda a, b: (a, b), ["output0", "output1"]),
+        (lambda a, b: {"mask": b, "map": a}, ["mask", "map"]),
+    ],
+    ids=["one", "tuple", "dictionary"],
+)
+def test_outputs_have_names_that_say_which_they_are(
+    form: Any, names: list[str], exporter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = {exporter: torch_export._exporters()[exporter]}
+    monkeypatch.setattr(torch_export, "_exporters", lambda: only)
+    network = ManyOutputs(form)
+    compiled = escc.compile(network, X, "dense")
+    assert [port.name for port in compiled.outputs] == names
+    with torch.no_grad():
+        found, x = compiled.run_all(X), torch.from_numpy(X)
+        for name in names:
+            expected = (torch.relu(x) if name in ("output0", "map") else network.layer(x)).numpy()
+            assert np.abs(found[name] - expected).mean() < 0.02 * np.abs(expected).max()
+
+
 class Unexportable(torch.nn.Module):
     def forward(self, x: Any) -> Any:
         return torch.linalg.eigvals(x).real
 
 
 def test_what_cannot_be_compiled_is_refused_with_a_reason(network: Any) -> None:
+    with pytest.raises(escc.Error, match=r"TwoInputs: does not take inputs of shape .* missing 1 required") as caught:
+        escc.compile(TwoInputs(), X)
+    assert len(caught.value.causes) == 1 and "several inputs by name" in caught.value.note
+    with pytest.raises(escc.Error, match=r"Sequential: does not take .*: query should be"):
+        escc.compile(torch.nn.Sequential(torch.nn.TransformerEncoderLayer(8, 2)), X)
     with pytest.raises(escc.Error, match="Sequential: a network of PyTorch does not say what shape") as caught:
         escc.compile(network)
     assert "input_shape" in caught.value.note
