@@ -5,6 +5,7 @@ facts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -47,13 +48,18 @@ def floats(values: Sequence[float]) -> ArrayAttr[FloatAttr]:
     return ArrayAttr([FloatAttr(v, f64) for v in values])
 
 
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Target:
+    return parse_target(text, "target")
+
+
 def checked_target(attr: StringAttr) -> Target:
     """The machine of a program: canonical text, or (hand-written modules) the name of an installed target.
 
     Raises VerifyException if there is no such machine.
     """
     try:
-        return parse_target(attr.data, "target") if "\n" in attr.data else installed_target(attr.data)
+        return _parsed(attr.data) if "\n" in attr.data else installed_target(attr.data)
     except TargetError as e:
         raise VerifyException(str(e)) from e
 

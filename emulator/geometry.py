@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.integers import Values
-from isa.jit import borrowing
+from isa.jit import woven
 
 Longs = NDArray[np.int64]
 
@@ -103,14 +103,14 @@ def packed(*parts: tuple[int, ...]) -> Longs:
     return np.array([number for part in parts for number in part], np.int64)
 
 
-@borrowing
+@woven
 def tile_in(numbers: Longs, first: int) -> TilePlace:
     """The tile that `packed` has put at `first`."""
     i = first
     return TilePlace(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4], numbers[i + 5])
 
 
-@borrowing
+@woven
 def window_in(numbers: Longs, first: int) -> Window:
     """The windows that `packed` has put at `first`."""
     i = first
@@ -120,7 +120,7 @@ def window_in(numbers: Longs, first: int) -> Window:
     )  # fmt: skip
 
 
-@borrowing
+@woven
 def region_in(numbers: Longs, first: int) -> Region:
     """The region that `packed` has put at `first`."""
     i = first

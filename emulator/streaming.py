@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.geometry import BEHIND_WINDOW, window_in
-from isa.jit import jit, woven
+from isa.jit import inner, jit, woven
 
 Longs: TypeAlias = NDArray[np.int64]
 Bitmaps: TypeAlias = NDArray[np.uint64]
@@ -316,7 +316,7 @@ def _work_off(
     _multiply(sent, _working(step, schedule, kn, 0), array.macs, blocks, mac_start, late)
 
 
-@jit
+@inner
 def _needed(rows: Flags, columns: Flags) -> Longs:
     """The positions of a tile that some output covers, row-major."""
     found = [0 for _ in range(0)]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import jit
+from isa.jit import inner, jit
 from isa.signloops import coded_bytes, number_bytes, plan_signs, smallest_coding, write_number, write_signs
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -38,7 +38,7 @@ def count_magnitudes(weights: Signed, counts: Longs) -> None:
             counts[abs(np.int64(weights[i])) - 1] += 1
 
 
-@jit
+@inner
 def _sink(heap: Longs, size: int, at: int) -> None:
     """Let the entry at a place of a heap sink to where it belongs: none is below a greater one."""
     entry = heap[at]
@@ -62,15 +62,15 @@ def huffman_lengths(counts: Longs, lengths: Longs) -> None:
     """
     n = counts.size
     heap = np.zeros(n, np.int64)  # count * n + symbol
-    node = np.arange(n)  # the node that a symbol in the heap stands for; those of two follow the symbols
+    node = np.empty(n, np.int64)  # the node that a symbol in the heap stands for; those of two follow the symbols
     above = np.zeros(2 * n, np.int64)
     depth = np.zeros(2 * n, np.int64)
     size = 0
     for symbol in range(n):
+        node[symbol], lengths[symbol] = symbol, 0
         if counts[symbol]:
             heap[size] = counts[symbol] * n + symbol
             size += 1
-    lengths[:] = 0
     if size == 1:
         lengths[heap[0] % n] = 1
         return
@@ -91,10 +91,11 @@ def huffman_lengths(counts: Longs, lengths: Longs) -> None:
     for below in range(made - 2, -1, -1):
         if above[below]:
             depth[below] = depth[above[below]] + 1
-    lengths[:] = depth[:n]
+    for symbol in range(n):
+        lengths[symbol] = depth[symbol]
 
 
-@jit
+@inner
 def lane_bits(weights: Signed, lengths: Longs, bits: Longs) -> bool:
     """Adds up the bits that each lane takes; non-zero i goes to lane i % lanes. Whether every magnitude has a code."""
     lanes = bits.size
@@ -124,20 +125,24 @@ def packed_weights(
     plan = plan_signs(signs, greatest)
     coding = smallest_coding(plan)
     size = coded_bytes(plan, coding)
-    sizes = (bits + 7) >> 3
-    head = number_bytes(coding) + number_bytes(size)
+    whole = number_bytes(coding) + number_bytes(size) + size
     for lane in range(lanes):
-        head += number_bytes(sizes[lane])
-    out = np.zeros(head + size + sizes.sum(), np.uint8)
+        bits[lane] = (bits[lane] + 7) >> 3  # bytes from here on
+        whole += number_bytes(bits[lane]) + bits[lane]
+    out = np.zeros(whole, np.uint8)
     at = write_number(size, out, write_number(coding, out, 0))
     for lane in range(lanes):
-        at = write_number(sizes[lane], out, at)
+        at = write_number(bits[lane], out, at)
     at = write_signs(signs, coding, plan, out, at)
-    write_codes(weights, lengths, reversed_codes, at + np.cumsum(sizes) - sizes, out)
+    to = np.empty(lanes, np.int64)
+    for lane in range(lanes):
+        to[lane] = at
+        at += bits[lane]
+    write_codes(weights, lengths, reversed_codes, to, out)
     return True, out
 
 
-@jit
+@inner
 def write_codes(weights: Signed, lengths: Longs, reversed_codes: Longs, to: Longs, out: Bytes) -> None:
     """Write the codes of all magnitudes but 0; `to` [lanes]: the byte of `out` at which each lane begins."""
     lanes = to.size
@@ -208,7 +213,7 @@ def read_codes(
     return TOO_LARGE if too_large else 0, 0
 
 
-@jit
+@inner
 def write_numbers(numbers: Longs, width: int, out: Bytes) -> None:
     """Write the `width` least significant bits of numbers, at most 32, one number behind the other, to zeros."""
     held = count = at = 0
@@ -224,7 +229,7 @@ def write_numbers(numbers: Longs, width: int, out: Bytes) -> None:
         out[at] = held
 
 
-@jit
+@inner
 def read_numbers(data: Bytes, width: int, out: Longs) -> bool:
     """Read what `write_numbers` has written; whether no bit is set behind the last number."""
     held = count = at = 0

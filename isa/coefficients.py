@@ -78,7 +78,9 @@ def stream_bits(t: NDArray[np.int8], code: StreamCode | None = None) -> NDArray[
 
     k, n = len(t), t[0].size if len(t) else 0
     bits = np.zeros(k, np.int64)
-    stream_sizes(np.ascontiguousarray(t, np.int8).reshape(k, n), code or stream_code(t), bits)
+    flat = np.ascontiguousarray(t, np.int8).reshape(k, n)
+    flat.flags.writeable = False  # Numba would compile the kernel for either kind of array
+    stream_sizes(flat, code or stream_code(t), bits)
     return bits
 
 

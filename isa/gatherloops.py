@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import borrowing, jit
+from isa.jit import inner, jit, woven
 
 Bytes = NDArray[np.uint8]
 I8 = NDArray[np.int8]
@@ -18,13 +18,13 @@ MAGNITUDE, GROUPS = -1, -2
 """Why writing fails: a weight is -128; a bundle has too many groups."""
 
 
-@jit
+@inner
 def _firsts(kn: int, rows: int) -> Longs:
     """The first output channel of each bundle, and kn."""
     return np.minimum(np.arange((kn + rows - 1) // rows + 1) * rows, kn)
 
 
-@borrowing
+@woven
 def _code_sizes(w: I8, starts: Longs, firsts: Longs, gaps: Longs, magnitudes: Longs, counts: Longs) -> None:
     """Bits of all gaps and magnitudes of weights [kn, places] in Rice codes of each parameter, and entries [bundles,
     banks].
@@ -46,7 +46,7 @@ def _code_sizes(w: I8, starts: Longs, firsts: Longs, gaps: Longs, magnitudes: Lo
                     gap = 0
 
 
-@borrowing
+@woven
 def _put(data: Bytes, bit: int, value: int, width: int) -> int:
     """Write a number of `width` bits; the bit behind it."""
     for i in range(width):
@@ -55,14 +55,14 @@ def _put(data: Bytes, bit: int, value: int, width: int) -> int:
     return bit
 
 
-@borrowing
+@woven
 def _put_rice(data: Bytes, bit: int, value: int, parameter: int) -> int:
     bit += value >> parameter
     data[bit >> 3] |= 1 << (bit & 7)
     return _put(data, bit + 1, value, parameter)
 
 
-@borrowing
+@woven
 def _lacking_code(counts: Longs, bundle: int, groups: int) -> int:
     """The parameter of the shortest Rice code of what the banks of a bundle lack."""
     best, fewest = 0, np.int64(1) << 62
@@ -100,7 +100,7 @@ def packed_stream(w: I8, starts: Longs, rows: int, numbers: Longs, width: int, m
     return _write_stream(w, starts, firsts, counts, g, m, numbers, width, data), data
 
 
-@jit
+@inner
 def _write_stream(
     w: I8, starts: Longs, firsts: Longs, counts: Longs, g: int, m: int, numbers: Longs, width: int, data: Bytes
 ) -> int:
@@ -140,7 +140,7 @@ def _write_stream(
     return bit
 
 
-@borrowing
+@woven
 def _take(data: Bytes, bit: int, width: int) -> int:
     """A number of `width` bits, or -1 if the data end before."""
     if bit + width > 8 * data.size:
@@ -151,7 +151,7 @@ def _take(data: Bytes, bit: int, width: int) -> int:
     return value
 
 
-@borrowing
+@woven
 def _take_rice(data: Bytes, bit: int, parameter: int) -> tuple[int, int]:
     """A number in a Rice code and the bit behind it; (0, -1) if the data end before."""
     high = 0

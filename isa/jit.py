@@ -8,7 +8,7 @@ make no array are `borrowing` and count nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, ParamSpec, TypeVar, cast
@@ -37,23 +37,47 @@ def borrowing(function: Callable[P, R]) -> Callable[P, R]:
     return _compiled(function, _nrt=False)
 
 
+def inner(function: Callable[P, R]) -> Callable[P, R]:
+    """The same as `jit` for a helper that only compiled functions call: no way in from Python is compiled for it, which
+    often takes longer than the helper itself. Called from Python it raises TypeError.
+    """
+    return _without_entry(_compiled(function, no_cpython_wrapper=True))
+
+
 def woven(function: Callable[P, R]) -> Callable[P, R]:
-    """The same for a helper that is compiled into each of its callers, so that no call hands over a large tuple.
+    """The same for a helper that makes no array and is compiled into each of its callers, so that no call hands over a
+    large tuple.
 
     A caller calls any other helper whose machine code was on disk; only in the process that compiled both may it hold
     the code itself. Small helpers of the innermost loops are `woven` for that reason.
     """
-    return _compiled(function, _nrt=False, forceinline=True)
+    return _without_entry(_compiled(function, no_cpython_wrapper=True, _nrt=False, forceinline=True))
 
 
 def _compiled(function: Callable[P, R], **options: bool) -> Callable[P, R]:
-    njit = cast(Any, numba).njit
+    # Nothing hands a kernel to C, which would need a way in of its own.
+    njit = partial(cast(Any, numba).njit, nogil=True, no_cfunc_wrapper=True, **options)
     try:
-        dispatcher = njit(nogil=True, cache=True, **options)(function)
+        dispatcher = njit(cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache folder can be written
-        return cast("Callable[P, R]", njit(nogil=True, **options)(function))
+        return cast("Callable[P, R]", njit()(function))
     _keep_by_folder(dispatcher, function.__code__.co_filename)
     return cast("Callable[P, R]", dispatcher)
+
+
+def _without_entry(function: Callable[P, R]) -> Callable[P, R]:
+    """The dispatcher of a function that has no way in from Python, made to refuse a call instead of jumping to none."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise TypeError(f"{function.__qualname__} is a helper that only compiled functions can call")
+
+    def insert(*args: object) -> None:
+        """Leave what is compiled out of the table for calls from Python."""
+
+    dispatcher = cast(Any, function)
+    dispatcher._insert = insert
+    dispatcher._compile_for_args = refuse
+    return function
 
 
 def _keep_by_folder(dispatcher: Any, filename: str) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import jit
+from isa.jit import inner, jit
 
 Longs: TypeAlias = NDArray[np.int64]
 
@@ -37,7 +37,7 @@ def _after(starts: Longs, first: int, end: int, address: int) -> int:
     return first
 
 
-@jit
+@inner
 def _latest(maps: _Maps, m: int, low: int, high: int) -> int:
     """Latest instruction that touched a byte of [low, high)."""
     end = maps.base[m] + maps.size[m]
@@ -49,7 +49,7 @@ def _latest(maps: _Maps, m: int, low: int, high: int) -> int:
     return found
 
 
-@jit
+@inner
 def _touch(maps: _Maps, m: int, low: int, high: int, number: int) -> None:
     """An instruction, later than all before, touches [low, high)."""
     starts, latest = maps.starts, maps.latest
@@ -84,8 +84,11 @@ def latest_conflicts(queue: Longs, ranges: Longs, spaces: int) -> Longs:
     room = np.full(spaces * queues * 2, 2, np.int64)
     for r in range(len(ranges)):
         room[(ranges[r, 1] * queues + queue[ranges[r, 0]]) * 2 + ranges[r, 4]] += 2
-    base = np.cumsum(room) - room
-    maps = _Maps(base, size, np.zeros(room.sum(), np.int64), np.full(room.sum(), -1, np.int64))
+    base, whole = np.empty(room.size, np.int64), 0
+    for m in range(room.size):
+        base[m] = whole
+        whole += room[m]
+    maps = _Maps(base, size, np.zeros(whole, np.int64), np.full(whole, -1, np.int64))
     found = np.full((n, queues), -1, np.int64)
     first = 0
     while first < len(ranges):
@@ -121,9 +124,11 @@ def vector_clocks(queue: Longs, signal: Longs, waits: Longs) -> Longs:
             if waits[i, other]:
                 for k in range(queues):
                     current[q, k] = max(current[q, k], at_signal[other, waits[i, other], k])
-        found[i] = current[q]
+        for k in range(queues):
+            found[i, k] = current[q, k]
         current[q, q] += 1
         if signal[i]:
             reached[q] += 1
-            at_signal[q, reached[q]] = current[q]
+            for k in range(queues):
+                at_signal[q, reached[q], k] = current[q, k]
     return found

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isa.codeloops import read_numbers, write_numbers
-from isa.jit import jit
+from isa.jit import inner, jit
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Longs: TypeAlias = NDArray[np.int64]
@@ -26,7 +26,7 @@ a bias exceeds 32 bits.
 """
 
 
-@jit
+@inner
 def _trailing_zeros(value: int) -> int:
     """Zero bits below the lowest set bit; 63 for 0."""
     if value == 0:
@@ -57,6 +57,7 @@ def write_block(bias: Longs, mult: Longs, shift: Longs, out: Bytes) -> int:
     """Write the blob of parameters, each [n], n > 0, to zeros `out`, which has room for any; its bytes, or why not."""
     n = bias.size
     reference, joined, common = 0, 0, True
+    greatest, smallest, most, least = 0, mult[0], 0, shift[0]
     for i in range(n):
         if mult[i] < 0 or shift[i] < LEAST_SHIFT or shift[i] > MOST_SHIFT:
             return NEGATIVE
@@ -65,6 +66,8 @@ def write_block(bias: Longs, mult: Longs, shift: Longs, out: Bytes) -> int:
         if bias[i]:
             reference = max(reference, shift[i] - _trailing_zeros(bias[i]))
         joined |= mult[i]
+        greatest, smallest = max(greatest, mult[i]), min(smallest, mult[i])
+        most, least = max(most, shift[i]), min(least, shift[i])
         common &= mult[i] == mult[0] and shift[i] == shift[0]
     numbers = np.empty(n, np.int64)
     reach, occurs = 0, False
@@ -75,13 +78,12 @@ def write_block(bias: Longs, mult: Longs, shift: Longs, out: Bytes) -> int:
     bias_width = _width(reach) + 1 if occurs else 0
     stored = 1 if common else n
     zeros = min(_trailing_zeros(joined), TOP)
-    width = _width(mult.max() >> zeros)
-    if mult.min() >> TOP:
+    width = _width(greatest >> zeros)
+    if smallest >> TOP:
         width = TOP - zeros
     elif zeros + width == TOP:
         width += 1
-    least = shift.min()
-    shift_width = _width(shift.max() - least)
+    shift_width = _width(most - least)
     header = bias_width | reference << 6 | zeros << 12 | width << 17 | least << 22 | shift_width << 28
     header |= np.int64(common) << 31
     for i in range(HEADER_BYTES):
@@ -89,9 +91,13 @@ def write_block(bias: Longs, mult: Longs, shift: Longs, out: Bytes) -> int:
     end = HEADER_BYTES + stream_bytes(n, bias_width)
     write_numbers(numbers, bias_width, out[HEADER_BYTES:end])
     at, end = end, end + stream_bytes(stored, width)
-    write_numbers(mult[:stored] >> zeros, width, out[at:end])
+    for i in range(stored):
+        numbers[i] = mult[i] >> zeros
+    write_numbers(numbers[:stored], width, out[at:end])
     at, end = end, end + stream_bytes(stored, shift_width)
-    write_numbers(shift[:stored] - least, shift_width, out[at:end])
+    for i in range(stored):
+        numbers[i] = shift[i] - least
+    write_numbers(numbers[:stored], shift_width, out[at:end])
     return end
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isa.elementary import LN2, LOG_TERMS, ROOT_HALF
 from isa.formats import SignFormat
-from isa.jit import jit
+from isa.jit import inner, jit
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Longs: TypeAlias = NDArray[np.int64]
@@ -80,7 +80,7 @@ class Golomb(NamedTuple):
     extra_bits: int
 
 
-@jit
+@inner
 def _lengths(t: Signs, inverted: bool, marks: int) -> tuple[Longs, int]:
     """How many gaps there are of each length, and the sum of all."""
     longest, last = 0, -1
@@ -97,15 +97,14 @@ def _lengths(t: Signs, inverted: bool, marks: int) -> tuple[Longs, int]:
     return found, last + 1 - marks
 
 
-@jit
-def _divisors(mean: float, greatest: int) -> Longs:
-    """Divisors to try for gaps of a mean length, in ascending order; some may be equal."""
+@inner
+def _divisors(mean: float, greatest: int) -> tuple[int, int, int, int, int, int, int]:
+    """Divisors to try for gaps of a mean length, before they are cut to the range from 1 to `greatest`."""
     guess = 1  # the best divisor for geometric gaps: Gallager and van Voorhis, 1975
     if mean > 0:
         p = 1 / (1 + mean)
         guess = math.ceil(-log2(2 - p) / log2(1 - p))
-    near = np.array([guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess])
-    return np.sort(np.minimum(np.maximum(near, 1), greatest))
+    return guess // 2, guess - 2, guess - 1, guess, guess + 1, guess + 2, 2 * guess
 
 
 @jit
@@ -117,7 +116,8 @@ def golomb(t: Signs, total: int, greatest: int) -> Golomb:
         return Golomb(inverted, 0, 1, 0, 0, 0)
     found, whole = _lengths(t, inverted, marks)
     best, least = Golomb(inverted, marks, 1, 0, 0, 0), -1
-    for m in _divisors(whole / marks, greatest):
+    for near in _divisors(whole / marks, greatest):
+        m = min(max(near, 1), greatest)
         width, cut = golomb_widths(m)
         unary, extra = marks, 0
         for length in range(found.size):
@@ -126,7 +126,7 @@ def golomb(t: Signs, total: int, greatest: int) -> Golomb:
                 if m > 1 and length % m >= cut:
                     extra += found[length]
         size = unary + marks * width + extra
-        if least < 0 or size < least:
+        if least < 0 or size < least or (size == least and m < best.divisor):
             best, least = Golomb(inverted, marks, m, unary, marks * width, extra), size
     return best
 
@@ -149,7 +149,7 @@ def _bytes(bits: int) -> int:
     return (bits + 7) >> 3
 
 
-@jit
+@inner
 def number_bytes(value: int) -> int:
     """Bytes of a number of 7 bits a byte."""
     count = 1
@@ -158,7 +158,7 @@ def number_bytes(value: int) -> int:
     return count
 
 
-@jit
+@inner
 def write_number(value: int, out: Bytes, at: int) -> int:
     """Write a number of 7 bits a byte from a byte on; the byte behind it."""
     while value >= 128:
@@ -169,7 +169,7 @@ def write_number(value: int, out: Bytes, at: int) -> int:
     return at + 1
 
 
-@jit
+@inner
 def plan_signs(t: Signs, greatest: int) -> SignPlan:
     """What the numbers `t` [n] take, with divisors up to `greatest`; a total of -1 if one is neither 0 nor +-1."""
     occupied = np.zeros(GROUP_BITS, np.int64)
@@ -189,7 +189,7 @@ def plan_signs(t: Signs, greatest: int) -> SignPlan:
     return SignPlan(total, group_bits, gaps, _bytes(n) + signs, 1 + least + signs, delta)
 
 
-@jit
+@inner
 def smallest_coding(plan: SignPlan) -> int:
     """The format of the fewest bytes, the first among equals."""
     coding, least = FLAT, plan.flat
@@ -216,7 +216,7 @@ def packed_signs(t: Signs, coding: int, greatest: int) -> tuple[int, Bytes]:
     return chosen, out
 
 
-@jit
+@inner
 def write_signs(t: Signs, coding: int, plan: SignPlan, out: Bytes, at: int) -> int:
     """Write numbers in a format to zeros, from a byte on; the byte behind them."""
     if coding == DELTA:
@@ -230,14 +230,14 @@ def write_signs(t: Signs, coding: int, plan: SignPlan, out: Bytes, at: int) -> i
     return _bytes(bit)
 
 
-@jit
+@inner
 def _write_bitmap(t: Signs, out: Bytes, at: int) -> int:
     for i in range(t.size):
         out[at + (i >> 3)] |= (t[i] != 0) << (i & 7)
     return at + _bytes(t.size)
 
 
-@jit
+@inner
 def _write_groups(t: Signs, group_bits: int, out: Bytes, at: int) -> int:
     """Write the size of groups, a bit for each group, and the bitmaps of those that are occupied."""
     out[at] = group_bits
@@ -256,7 +256,7 @@ def _write_groups(t: Signs, group_bits: int, out: Bytes, at: int) -> int:
     return _bytes(bit)
 
 
-@jit
+@inner
 def _write_gaps(t: Signs, plan: SignPlan, out: Bytes, at: int) -> int:
     """Write header and streams of DELTA."""
     gaps = plan.gaps
@@ -292,13 +292,13 @@ def _write_gaps(t: Signs, plan: SignPlan, out: Bytes, at: int) -> int:
     return _bytes(extra)
 
 
-@jit
+@inner
 def _padded(data: Bytes, bit: int) -> bool:
     """Whether the bits from a bit on to the end of its byte are 0; true at the begin of a byte."""
     return bit & 7 == 0 or data[bit >> 3] >> (bit & 7) == 0
 
 
-@jit
+@inner
 def _read_negatives(data: Bytes, at: int, total: int, t: Signs) -> int:
     """Make numbers negative, of which so many are 1 and all others 0, as the bits from a byte on say; the byte behind
     these, or why not.

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import jit
+from isa.jit import inner, jit
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Longs: TypeAlias = NDArray[np.int64]
@@ -123,7 +123,7 @@ def _count(data: Bytes, bit: int, count_bits: int, n: int) -> tuple[int, int]:
     return int(count), bit
 
 
-@jit
+@inner
 def _marks(data: Bytes, low: int, width: int, rest: int, marks: int, inverted: bool, t: NDArray[np.int8]) -> int:
     """Set `t` [n] to 1 where the coefficients are not zero; the bit after the gaps, or less than 0: why not.
 

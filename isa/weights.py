@@ -91,6 +91,7 @@ def pack_weights(weights: NDArray[np.int8], table: bytes) -> bytes:
     from isa.codeloops import packed_weights
 
     flat = np.ascontiguousarray(weights, np.int8).reshape(-1)
+    flat.flags.writeable = False  # Numba would compile the kernel for either kind of array
     if flat.size > MAX_SIGNS:
         raise ValueError(f"{flat.size} weights exceed {MAX_SIGNS}")
     codes = _codes(table)

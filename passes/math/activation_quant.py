@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,9 @@ from passes.math.scales import as_float32
 
 Array: TypeAlias = NDArray[Any]
 Function: TypeAlias = Callable[[Array], Array]
+
+_HALVINGS, _AT_ONCE = 60, 6
+"""Halvings of an interval to find where a function changes, and how many of them are prepared together."""
 
 
 @dataclass(frozen=True)
@@ -107,32 +111,47 @@ def changing_interval(functions: Sequence[tuple[Function, float]], low: float, h
 
 def _interval(function: Function, points: Array, step: float) -> tuple[float, float]:
     """Between which of ascending numbers a function changes, by half a step or at all."""
-
-    def interval(tolerance: float) -> tuple[float, float]:
-        return _constant_until(function, points, tolerance), _constant_until(function, points[::-1], tolerance)
-
-    nearly, exactly = interval(step / 2), interval(0.0)
-    return exactly if exactly[1] - exactly[0] <= 1.05 * (nearly[1] - nearly[0]) else nearly
+    low, high, exact_low, exact_high = _constant_until(function, points, (step / 2, 0.0))
+    return (exact_low, exact_high) if exact_high - exact_low <= 1.05 * (high - low) else (low, high)
 
 
-def _constant_until(function: Function, points: Array, tolerance: float) -> float:
-    """The last x, from the first of `points` towards the last, up to which the function has nearly its first value."""
+def _constant_until(function: Function, points: Array, tolerances: Sequence[float]) -> list[float]:
+    """For each tolerance the last x, from the first of `points` towards the last, up to which the function has nearly
+    its first value, and the same from the last towards the first.
+    """
+    values = _values(function, points)
+    inside, outside, first, tolerance = np.empty((4, 2 * len(tolerances)))
+    for i, (limit, direction) in enumerate(product(tolerances, (1, -1))):
+        x, y = points[::direction], values[::direction]
+        beyond = np.flatnonzero(_differs(y, y[0], limit))
+        at = int(beyond[0]) if beyond.size else x.size
+        inside[i], outside[i] = x[max(0, at - 1)], x[min(at, x.size - 1)]
+        first[i], tolerance[i] = y[0], limit
+    ends = np.arange(inside.size)
+    for _ in range(_HALVINGS // _AT_ONCE):
+        # All middles that these halvings may ask for, so that the function is called once for them.
+        grid = np.stack([inside, outside], axis=1)
+        for _ in range(_AT_ONCE):
+            halved = np.empty((len(grid), 2 * grid.shape[1] - 1))
+            halved[:, ::2], halved[:, 1::2] = grid, 0.5 * (grid[:, :-1] + grid[:, 1:])
+            grid = halved
+        differs = _differs(_values(function, grid), first[:, None], tolerance[:, None])
+        low, half = np.zeros_like(ends), grid.shape[1] // 2
+        while half:
+            low += np.where(differs[ends, low + half], 0, half)
+            half //= 2
+        inside, outside = grid[ends, low], grid[ends, low + 1]
+    return inside.tolist()
 
-    def differs(x: Array) -> NDArray[np.bool_]:
-        with np.errstate(all="ignore"):
-            return np.asarray(~(np.abs(function(x) - function(points[:1])) <= tolerance))
 
-    beyond = np.flatnonzero(differs(points))
-    if not beyond.size or beyond[0] == 0:
-        return float(points[-1] if not beyond.size else points[0])
-    inside, outside = (float(x) for x in points[beyond[0] - 1 : beyond[0] + 1])
-    for _ in range(60):
-        middle = 0.5 * (inside + outside)
-        if differs(np.array([middle]))[0]:
-            outside = middle
-        else:
-            inside = middle
-    return inside
+def _values(function: Function, x: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.broadcast_to(np.asarray(function(x), np.float64), x.shape)
+
+
+def _differs(values: Array, first: Array, tolerance: Array | float) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        return np.asarray(~(np.abs(values - first) <= tolerance))
 
 
 def identity(x: Array) -> Array:

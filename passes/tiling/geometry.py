@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from isa.integers import Number, most
+from isa.integers import Number, least, most
 
 
 class Span(NamedTuple):
@@ -125,9 +125,11 @@ def coverage(out: Span, kernel: int, stride: int, pad: int, size: int) -> Mappin
     return found
 
 
-def balanced(extent: int, largest: int) -> int:
-    """Step that cuts `extent` into the fewest pieces of at most `largest`, as equal as possible."""
-    count = -(-extent // max(1, min(largest, extent)))
+def balanced(extent: Number, largest: Number) -> Number:
+    """Step that cuts `extent` into the fewest pieces of at most `largest`, as equal as possible; of one, or of the
+    columns of many (see `isa.integers`).
+    """
+    count = -(-extent // most(1, least(largest, extent)))
     return -(-extent // count)
 
 

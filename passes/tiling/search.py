@@ -5,7 +5,7 @@ costed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,28 +39,42 @@ def segment_choices(width: int) -> list[int]:
     return found
 
 
-def _conv_inner(
-    p: TilingProblem, rows: int, columns: int, channels: int, input_channels: int, target: Target
-) -> Iterator[tuple[int, int, int, int]]:
-    """PSUM rows, PSUM channels, depth and weights of one load to try for an output tile."""
-    psum_words = target.scratchpad.psum // 4
+@dataclass(frozen=True)
+class _Inner:
+    """What to try within output tiles of so many channels and input tiles of so many: PSUM channels, depth, channels of
+    a load of weights and of one of parameters, and the part of PSUM that a tile may take, as columns of one length.
+    """
+
+    psum_channels: NDArray[np.int64]
+    depth: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    parameters: NDArray[np.int64]
+    whole_psum: NDArray[np.int64]
+    """0: half of PSUM; 1: all of it."""
+
+
+def _inner(p: TilingProblem, channels: int, input_channels: int, room: int, target: Target) -> _Inner:
+    """What to try within output tiles; `room` bytes of PAR are free for requantisation parameters."""
     coef = target.scratchpad.coef
+    rows: list[tuple[int, int, int, int, int]] = []
     for pn in _psum_channel_choices(p, channels, target):
-        heights = dict.fromkeys(
-            balanced(rows, limit // (columns * pn)) for limit in (psum_words // 2, psum_words) if limit >= columns * pn
-        )
+        par = _parameters((p.k,) if p.band else (p.k, channels, pn), room, target)
+        if not par:
+            continue
         depths = [input_channels]
         if p.splits_input_channels and not p.band:
             per_channel = p.work.weight_bytes(p, pn, 1, target)
             for limit in (coef // 2, coef):
                 if per_channel <= limit < per_channel * input_channels:
                     depths.append(balanced(input_channels, limit // per_channel))
-        for ph in heights:
-            for depth in dict.fromkeys(depths):
-                options = (pn,) if depth < p.cpg else (p.k,) if p.band else (p.k, channels, pn)
-                for weights in dict.fromkeys(options):
-                    if p.work.weight_bytes(p, weights, depth, target) <= coef:
-                        yield ph, pn, depth, weights
+        found: list[tuple[int, int]] = []
+        for depth in dict.fromkeys(depths):
+            options = (pn,) if depth < p.cpg else (p.k,) if p.band else (p.k, channels, pn)
+            for weights in dict.fromkeys(options):
+                if p.work.weight_bytes(p, weights, depth, target) <= coef:
+                    found.append((depth, weights))
+        rows += [(pn, depth, weights, par, whole) for whole in (0, 1) for depth, weights in found]
+    return _Inner(*np.array(rows, np.int64).reshape(-1, 5).T)
 
 
 def _psum_channel_choices(p: TilingProblem, channels: int, target: Target) -> list[int]:
@@ -81,46 +95,81 @@ def _psum_channel_choices(p: TilingProblem, channels: int, target: Target) -> li
     return sorted(found, reverse=True)
 
 
-def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, int, int]]:
-    """Rows, columns and channels of output tiles to try."""
+def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Channels of output tiles to try, with rows and columns [n] to try for each."""
     if p.band:
-        yield min(p.band, p.oh), p.ow, p.k
+        yield p.k, np.array([min(p.band, p.oh)]), np.array([p.ow])
         return
     multiple = segment if p.output_format is TensorFormat.BITMAP else 1
     widths = step_choices(p.ow, multiple)
     if p.output_format is TensorFormat.RAW:
         widths = [w for w in widths if w == p.ow or w <= 128]
+    heights = step_choices(p.oh)
+    rows, columns = np.tile(heights, len(widths)), np.repeat(widths, len(heights))
     for channels in step_choices(p.k, chunk):
         if p.kpg != p.k and channels != p.k and channels % p.kpg and p.kpg % channels:
             continue
-        for columns in widths:
-            for rows in step_choices(p.oh):
-                yield rows, columns, channels
+        yield channels, rows, columns
 
 
-_Candidate = tuple[int, int, int, int, int, int, int, int, int]
-"""The first fields of a `Tiling`."""
-
-
-def _candidates(p: TilingProblem, segment: int, target: Target) -> Iterator[tuple[_Candidate, bool]]:
-    """Tilings worth a look, and whether the order of the loops matters."""
-    chunk = target.array.chunk
+def _candidates(p: TilingProblem, segment: int, target: Target) -> NDArray[np.int64]:
+    """Tilings worth a look, int64 [n, 10]: the first fields of a `Tiling`, and the index of the order of the loops,
+    both of them where it matters.
+    """
     room = target.scratchpad.par - sum(reserve(n) for n in p.parameter_bytes)
     act = target.scratchpad.act
-    for rows, columns, channels in _outer(p, segment, chunk):
-        out = 0 if p.output_resident else rows * columns * channels
-        if out >= act:
-            continue
-        ordered = channels < p.k and (rows < p.oh or columns < p.ow)
-        if not p.accumulates:
-            yield (rows, columns, channels, rows, channels, p.cpg, p.cpg, channels, channels), ordered
-            continue
-        for inputs in _input_channel_choices(p, rows, columns, channels, act - out, chunk):
-            for ph, pn, depth, weights in _conv_inner(p, rows, columns, channels, inputs, target):
-                loads = (p.k,) if p.band else (p.k, channels, pn)
-                par = _parameters(loads, room, target)
-                if par:
-                    yield (rows, columns, channels, ph, pn, inputs, depth, weights, par), ordered
+    found: list[NDArray[np.int64]] = []
+    for channels, rows, columns in _outer(p, segment, target.array.chunk):
+        left = act - rows * columns * (0 if p.output_resident else channels)
+        free = np.flatnonzero(left > 0)
+        tiles = _Tiles(channels, rows[free], columns[free], left[free])
+        fields = _of_tiles(p, tiles, room, target)
+        twice = (channels < p.k) & ((fields[:, 0] < p.oh) | (fields[:, 1] < p.ow))
+        places = np.repeat(np.arange(len(fields)), 1 + twice)
+        again = np.diff(places, prepend=-1) == 0
+        found.append(np.column_stack([fields[places], again]))
+    return np.concatenate(found)
+
+
+class _Tiles(NamedTuple):
+    """Output tiles of so many channels: rows, columns and the bytes of ACT that they leave [n]."""
+
+    channels: int
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    left: NDArray[np.int64]
+
+
+def _of_tiles(p: TilingProblem, tiles: _Tiles, room: int, target: Target) -> NDArray[np.int64]:
+    """The fields [n, 9] of the tilings worth a look with these output tiles, tile by tile."""
+    channels, rows, columns, _ = tiles
+    if not p.accumulates:
+        fixed = (channels, p.cpg, p.cpg, channels, channels)
+        return np.column_stack(
+            [rows, columns, np.full_like(rows, channels), rows, *(np.full_like(rows, n) for n in fixed)]
+        )
+    # One row for each output tile and choice of input channels, in that order.
+    choices = _input_channel_choices(p, tiles, target.array.chunk)
+    tile, which = np.nonzero(choices)
+    inputs = choices[tile, which]
+    found: list[NDArray[np.int64]] = []
+    origin: list[NDArray[np.int64]] = []
+    for count in np.unique(inputs):
+        of_count = np.flatnonzero(inputs == count)
+        inner = _inner(p, channels, int(count), room, target)
+        h, w = rows[tile[of_count], None], columns[tile[of_count], None]
+        shape = (of_count.size, inner.depth.size)
+        line = w * inner.psum_channels
+        words = target.scratchpad.psum // 4
+        half, whole = (np.where(limit < line, 0, balanced(h, limit // line)) for limit in (words // 2, words))
+        height = np.where(inner.whole_psum, np.where(whole == half, 0, whole), half)
+        at, column = np.nonzero(height)
+        fields = (h, w, channels, height, inner.psum_channels, count, inner.depth, inner.weights, inner.parameters)
+        found.append(np.column_stack([np.broadcast_to(field, shape)[at, column] for field in fields]))
+        origin.append(of_count[at])
+    if not found:
+        return np.empty((0, 9), np.int64)
+    return np.concatenate(found)[np.argsort(np.concatenate(origin), kind="stable")]
 
 
 def _parameters(choices: Sequence[int], room: int, target: Target) -> int:
@@ -132,21 +181,26 @@ def _parameters(choices: Sequence[int], room: int, target: Target) -> int:
     return found if reserve(requant_block_bytes(found)) <= room else 0
 
 
-def _input_channel_choices(p: TilingProblem, rows: int, columns: int, channels: int, act: int, chunk: int) -> list[int]:
-    """Input channels of an input tile: all where they fit `act` bytes; else whole chunks, as many as leave room for two
-    tiles, or one.
+def _input_channel_choices(p: TilingProblem, tiles: _Tiles, chunk: int) -> NDArray[np.int64]:
+    """Input channels of an input tile to try for each output tile, int64 [n, 2], 0 for none: all where they fit what is
+    left of ACT; else whole chunks, as many as leave room for two tiles, or one.
     """
+    channels, rows, columns, left = tiles
 
-    def nbytes(inputs: int) -> int:
-        return act_bytes(p, Tiling(rows, columns, channels, 1, 1, inputs, 1, 1, 1, "", 1, 1), p.sources[0], chunk)
+    def nbytes(inputs: int) -> NDArray[np.int64]:
+        t = Tiling(rows, columns, channels, 1, 1, inputs, 1, 1, 1, "", 1, 1)
+        return np.broadcast_to(act_bytes(p, t, p.sources[0], chunk), rows.shape)
 
-    if p.sources[0].resident or nbytes(p.cpg) <= act:
-        return [p.cpg]
-    if not p.splits_input_channels or p.cpg <= chunk or p.band:
-        return []
-    one = nbytes(chunk)
-    counts = dict.fromkeys(room // one for room in (act // 2, act) if room >= one)
-    return [balanced(ceil_div(p.cpg, chunk), count) * chunk for count in counts]
+    found = np.zeros((rows.size, 2), np.int64)
+    fits = np.ones(rows.shape, np.bool_) if p.sources[0].resident else nbytes(p.cpg) <= left
+    found[fits, 0] = p.cpg
+    if fits.all() or not p.splits_input_channels or p.cpg <= chunk or p.band:
+        return found
+    one, chunks = nbytes(chunk), ceil_div(p.cpg, chunk)
+    two, alone = left // 2 // one, left // one
+    counts = np.stack([two, np.where(alone == two, 0, alone)], axis=1)
+    split = np.where(counts > 0, balanced(chunks, counts) * chunk, 0)
+    return np.where(fits[:, None], found, split)
 
 
 def search(p: TilingProblem, target: Target) -> Tiling | None:
@@ -240,13 +294,9 @@ def _costed(p: TilingProblem, target: Target) -> Iterator[_Costed]:
     if p.segment and not p.output_resident:
         segments = [p.segment]
     for segment in segments:
-        rows = [
-            (*tiling, order)
-            for tiling, ordered in _candidates(p, segment, target)
-            for order in range(len(ORDERS) if ordered else 1)
-        ]
-        if rows:
-            found = _estimated(p, target, np.array(rows, np.int64), segment)
+        candidates = _candidates(p, segment, target)
+        if len(candidates):
+            found = _estimated(p, target, candidates, segment)
             if np.isfinite(found.cycles).any():
                 yield found
 

@@ -12,7 +12,7 @@ import pytest
 from numba.core.errors import TypingError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from isa.jit import borrowing
+from isa.jit import borrowing, inner, jit, woven
 
 HELPER = "from isa.jit import jit\n@jit\ndef helper(x: int) -> int:\n    return {body}\n"
 SHAPE = "from typing import NamedTuple\nclass {name}(NamedTuple):\n    {first}: int\n    {second}: int\n"
@@ -81,3 +81,25 @@ def test_a_borrowing_kernel_counts_no_owner_and_cannot_make_an_array() -> None:
     assert code and not any("NRT_incref" in text for text in code.values())
     with pytest.raises(TypingError):
         makes()
+
+
+def test_a_helper_of_compiled_functions_refuses_calls_from_python() -> None:
+    @inner
+    def twice(x: int) -> int:
+        return 2 * x
+
+    @woven
+    def once(x: int) -> int:
+        return x
+
+    @jit
+    def both(x: int) -> int:
+        return twice(x) + once(x)
+
+    for helper in (twice, once):
+        with pytest.raises(TypeError, match="only compiled functions can call"):
+            helper(1)
+    assert both(1) == 3
+    for helper in (twice, once):
+        with pytest.raises(TypeError, match="only compiled functions can call"):
+            helper(1)
