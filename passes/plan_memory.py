@@ -19,7 +19,7 @@ from isa.layout import DRAM_ALIGN, align
 from isa.target import Target
 from passes.analysis.preserved import Preserved
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.memory import SCRATCHPAD_ALIGN, Interval, plan_arena, reserve, stack_above, taken_by
+from passes.tiling.memory import Interval, plan_arena, plan_resident, reserve, stack_above, taken_by
 
 
 def intervals(program: ProgramOp) -> tuple[list[Interval], list[Interval]]:
@@ -98,8 +98,7 @@ class PlanMemoryPass(ModulePass):
         target = program.machine
         off_chip, resident = intervals(program)
         offsets, total = plan_arena(off_chip)
-        chip, _ = plan_arena(resident, SCRATCHPAD_ALIGN, program.over)
-        taken = taken_by(resident, chip, len(program.groups))
+        chip, taken = plan_resident(resident, program.over, len(program.groups))
         causes = [
             c
             for i, group in enumerate(program.groups)

@@ -30,8 +30,8 @@ from passes.analysis.preserved import Preserved
 from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
-from passes.tiling.residency import STARTS, Residency, plan_residency
-from passes.tiling.side_by_side import with_bands
+from passes.tiling.planning import plan
+from passes.tiling.residency import Residency
 from passes.tiling.views import channel_views
 
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, esc.ArgMaxOp, func.ReturnOp)
@@ -72,19 +72,12 @@ class _FunctionTiler:
             program.float_weights = integer(weights)
         return program
 
-    def residency(self, program: bfs.ProgramOp, bands: bool) -> Residency:
+    def plan(self, program: bfs.ProgramOp, bands: bool) -> Residency:
         """The tensors of the finished `program` that are better kept in ACT and, if there may be `bands`, the layers
         that better run side by side.
-
-        Bands are planned for several choices of tensors, and the cheapest plan counts: a tensor that saves few
-        transfers for the room that it takes may be the only one for which bands leave room.
         """
-        outputs, layers = {port.tensor.string_value() for port in program.outputs}, self.tiler.records
-        found = [plan_residency(layers, outputs, self.target, start) for start in STARTS]
-        if bands:
-            different = {plan.tensors: plan for plan in reversed(found)}
-            found = [with_bands(layers, outputs, plan, self.target) for plan in reversed(different.values())]
-        return min(found, key=lambda plan: plan.cycles)
+        outputs = {port.tensor.string_value() for port in program.outputs}
+        return plan(self.tiler.records, outputs, self.target, bands)
 
     def _layers(self) -> list[Operation]:
         """The layers, those that run side by side in one operation."""
@@ -217,7 +210,7 @@ class TileBasisFirstPass(ModulePass):
         function = main_function(op)
         target = load_target(self.target)
         first, program = _tiled(function, target, Residency(frozenset(), ()))
-        residency = first.residency(program, self.bands)
+        residency = first.plan(program, self.bands)
         if residency.tensors:
             _, program = _tiled(function, target, residency)
         block = op.body.block

@@ -4,7 +4,7 @@ lifetime.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -116,17 +116,44 @@ def in_one_place(intervals: Sequence[Interval], over: Mapping[str, str]) -> dict
     return {name: found[start] for name, start in first.items()}
 
 
+Order = Callable[[Interval], tuple[int, ...]]
+"""The place of an interval among those that are placed one after the other."""
+
+
+def _large_first(item: Interval) -> tuple[int, ...]:
+    return -item.nbytes, item.first
+
+
+def _long_first(item: Interval) -> tuple[int, ...]:
+    return item.first - item.last, -item.nbytes, item.first
+
+
+def _largest_area_first(item: Interval) -> tuple[int, ...]:
+    return -item.nbytes * (item.last - item.first + 1), item.first
+
+
+def _in_order(item: Interval) -> tuple[int, ...]:
+    return item.first, -item.last, -item.nbytes
+
+
+def _backwards(item: Interval) -> tuple[int, ...]:
+    return -item.last, item.first, -item.nbytes
+
+
 def plan_arena(
-    intervals: Sequence[Interval], multiple: int = DRAM_ALIGN, over: Mapping[str, str] = MappingProxyType({})
+    intervals: Sequence[Interval],
+    multiple: int = DRAM_ALIGN,
+    over: Mapping[str, str] = MappingProxyType({}),
+    order: Order = _large_first,
 ) -> tuple[dict[str, int], int]:
     """Offsets, multiples of `multiple`, for all tensors such that no two that live at the same time overlap; the total.
     Tensors that are computed `over` others (see `in_one_place`) have the offsets of these.
 
-    Greedy by size: large tensors first, each into the smallest sufficient gap (best fit) between those already placed.
+    Greedy: in the given order, each into the smallest sufficient gap (best fit) between those already placed.
     """
     places = in_one_place(intervals, over)
     placed: list[tuple[int, Interval]] = []
-    for item in sorted(dict.fromkeys(places.values()), key=lambda i: (-i.nbytes, i.first, i.name)):
+    for item in sorted(dict.fromkeys(places.values()), key=lambda i: (*order(i), i.name)):
         rivals = sorted(
             (offset, offset + other.nbytes)
             for offset, other in placed
@@ -143,3 +170,19 @@ def plan_arena(
     at = {item.name: offset for offset, item in placed}
     offsets = {name: at[item.name] for name, item in places.items()}
     return offsets, max((offset + item.nbytes for offset, item in placed), default=0)
+
+
+def plan_resident(
+    intervals: Sequence[Interval], over: Mapping[str, str], steps: int
+) -> tuple[dict[str, int], list[int]]:
+    """Offsets in ACT for resident tensors, and the bytes that they take in each of `steps` steps (see `taken_by`).
+
+    Of several orders of `plan_arena` the one that leaves most room, all steps together.
+    """
+    found: list[tuple[int, dict[str, int], list[int]]] = []
+    for order in (_large_first, _long_first, _largest_area_first, _in_order, _backwards):
+        offsets, _ = plan_arena(intervals, SCRATCHPAD_ALIGN, over, order)
+        taken = taken_by(intervals, offsets, steps)
+        found.append((sum(taken), offsets, taken))
+    _, offsets, taken = min(found, key=lambda item: item[0])
+    return offsets, taken

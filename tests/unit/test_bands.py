@@ -25,15 +25,13 @@ from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.program import Program
 from isa.target import Target, load_target
-from passes import tile_basis_first
 from passes.layers.pool import PoolWork
-from passes.tiling import side_by_side
+from passes.tiling import planning
 from passes.tiling.bands import Segment, segments
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.geometry import ChannelMap, steps, window_span
 from passes.tiling.problem import InputSource, TilingProblem
 from passes.tiling.records import LayerRecord
-from passes.tiling.residency import Residency
 
 SPLIT = MAIN.index("lower-to-eisa")
 
@@ -201,18 +199,14 @@ def chain(draw: Draw) -> ModuleOp:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever fits runs side by side, and nothing stays in ACT else."""
-    cycles = side_by_side.layer_cycles
+    """Whatever fits runs side by side."""
+    cycles = planning.layer_cycles
 
     def dear(layer: LayerRecord, resident: frozenset[str], taken: int, target: Target) -> float | None:
         found = cycles(layer, resident, taken, target)
         return None if found is None else 1000 * found
 
-    def none(layers: list[LayerRecord], *_: object) -> Residency:
-        return Residency(frozenset(), (0,) * len(layers))
-
-    monkeypatch.setattr(side_by_side, "layer_cycles", dear)
-    monkeypatch.setattr(tile_basis_first, "plan_residency", none)
+    monkeypatch.setattr(planning, "layer_cycles", dear)
     yield
 
 

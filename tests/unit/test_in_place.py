@@ -19,10 +19,8 @@ from dialects.interpreters.run import run_module
 from emulator.machine import Machine
 from escc.irtext import make_context, parse_module, print_module
 from isa.errors import UserError
-from passes import tile_basis_first
 from passes.tiling.bfs_module import bfs_program
 from passes.tiling.memory import Interval, in_one_place, plan_arena
-from passes.tiling.residency import STARTS, Residency, Start
 
 PLACED = MAIN.index("plan-memory") + 1
 SPLIT = MAIN.index("lower-to-eisa")
@@ -158,21 +156,3 @@ def test_a_tile_that_reads_what_has_been_computed_over_is_told() -> None:
     at = r"(@t1 : \S+ \S+ \S+ raw resident at )(\d+)(.*\n.*@t2 : \S+ \S+ \S+ raw resident) at \d+"
     found = refused(squared, at, r"\1\2\3 over @t1 at \2", SPLIT)
     assert "reads bytes of a resident tensor over which the layer has computed its output" in found
-
-
-# The planner ----------------------------------------------------------------------------------------------------------
-
-
-def test_of_several_plans_the_cheapest_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [("t1", 3.0), ("t2", 1.0), ("t4", 2.0)]
-    plans = {
-        start: Residency(frozenset([name]), (12 * 12 * 16,) * 7, cycles=cycles)
-        for start, (name, cycles) in zip(STARTS, found, strict=True)
-    }
-
-    def planned(layers: object, outputs: object, target: object, start: Start) -> Residency:
-        return plans[start]
-
-    monkeypatch.setattr(tile_basis_first, "plan_residency", planned)
-    program = bfs_program(lower(blocks(), passes=MAIN[:PLACED], bands=False))
-    assert [name for name, tensor in program.tensors.items() if tensor.resident is not None] == ["t2"]
