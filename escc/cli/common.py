@@ -19,6 +19,7 @@ import re
 import shlex
 import sys
 import tempfile
+import textwrap
 import threading
 import traceback
 import warnings
@@ -48,11 +49,19 @@ _UNWRITABLE = (errno.EBADF, errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 REPORT_URL_HINT = "report it together with that file; --debug shows the traceback"
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Wraps the paragraphs of a description to the terminal; lists of examples, which are indented, stay."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = (b if "\n  " in b else textwrap.fill(" ".join(b.split()), width) for b in text.split("\n\n"))
+        return textwrap.indent("\n\n".join(blocks), indent)
+
+
 class CommandParser(argparse.ArgumentParser):
     """Argument parser with our diagnostics on usage errors (exit code 2) and the options common to all commands."""
 
     def __init__(self, prog: str, description: str, **options: Any):
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", _Help)
         super().__init__(prog=prog, description=description, allow_abbrev=False, **options)
         self._reads: dict[str, str] = {}
         self._writes: dict[str, str] = {}

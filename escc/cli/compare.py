@@ -21,9 +21,9 @@ and event energies; for machines that gain from zeros, weights pruned at equal a
 
 examples:
   esc-compare model.onnx --data test.npz --calibration train.npz
-  esc-compare model.onnx --data test.npz --schemes dense,escalate:basis=6 --machines eyeriss,sparten --json c.json
+  esc-compare model.onnx --data test.npz --schemes dense,escalate:basis=6
   esc-compare model.onnx model.bin --data test.npz --sparse-model pruned.onnx
-  esc-compare --diff before.json after.json          which layers got slower or faster, and why"""
+  esc-compare --diff before.json after.json  which layers changed, and why"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

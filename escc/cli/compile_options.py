@@ -31,11 +31,11 @@ compilation goes on. Without options: escc model.onnx writes model.bin into the 
 
 EPILOG = """\
 examples:
-  escc model.onnx --calibration images.npz             8-bit, every layer dense or decomposed, whichever pays
-  escc model.onnx --calibration images.npz --max-drop 1  as small as one point of accuracy allows
+  escc model.onnx --calibration c.npz               decomposed where that pays
+  escc model.onnx --calibration c.npz --max-drop 1  a point of top-1 may go
   escc model.onnx --scheme escalate --basis 9 --planes 2 --report report.html
   escc model.onnx --emit esc | esc-opt -p canonicalize | escc - -o model.bin
-  escc model.onnx --calibration images.npz --emit qdq -o small.onnx
+  escc model.onnx --calibration c.npz --emit qdq -o small.onnx
   escc model.onnx -p "$(escc model.onnx --dump-pass-pipeline)"
 
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""

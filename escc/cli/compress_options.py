@@ -28,9 +28,9 @@ from; labels help. Writes plain ONNX, which escc compiles to just these integers
 EPILOG = """\
 examples:
   esc-compress model.onnx --data train.npz --ratio 20 -o small.onnx
-  esc-compress model.onnx --data train.npz --validation val.npz --bytes 12K --augment flip,shift --epochs 30 \\
-      --checkpoint run.pt -o small.onnx
-  esc-compress model.onnx --data train.npz --bytes 12K ... --checkpoint run.pt --resume -o small.onnx
+  esc-compress model.onnx --data train.npz --bytes 12K --checkpoint run.pt \\
+      --augment flip,shift --epochs 30 -o small.onnx
+  esc-compress model.onnx ... --checkpoint run.pt --resume -o small.onnx
   escc small.onnx -o small.bin && esc-emu small.bin --eval test.npz
 
 exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reproducer is saved)"""

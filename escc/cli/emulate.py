@@ -32,11 +32,12 @@ Run a compiled model on the emulated accelerator: the same bits as the compiler'
 cycles, energy and memory traffic of every layer (docs/performance.md defines each number).
 
 examples:
-  esc-emu model.bin                                 the embedded sample
-  esc-emu model.bin --input cat.jpg --stats         an image, with statistics
-  esc-emu model.bin --stats-json - --trace t.json   numbers as JSON, a timeline for Perfetto
-  esc-emu model.bin --eval test.npz --jobs 2        top-1 and top-5 accuracy over x, y
-  esc-emu model.bin --report run.html               charts of all that, in one file"""
+  esc-emu model.bin                          the embedded sample
+  esc-emu model.bin --input cat.jpg --stats  an image, with statistics
+  esc-emu model.bin --stats-json -           the same numbers as JSON
+  esc-emu model.bin --trace run.json         a timeline for Perfetto
+  esc-emu model.bin --eval test.npz          top-1 and top-5 over x, y
+  esc-emu model.bin --report run.html        charts of all that, in one file"""
 
 _MEASURED = 4
 """As `emulator.evaluate.MEASURED`, which is too heavy for --help."""

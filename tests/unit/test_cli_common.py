@@ -41,6 +41,14 @@ def raising(error: BaseException) -> Callable[[argparse.Namespace], None]:
     return body
 
 
+@pytest.mark.parametrize("name", ["escc", "esc-emu", "esc-compress", "esc-compare", "esc-as", "esc-dis"])
+def test_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    environment = {**os.environ, "COLUMNS": "80"}
+    text = subprocess.run([tool_path(name), "--help"], env=environment, capture_output=True, text=True, check=True)
+    _, _, behind_usage = text.stdout.partition("\n\n")  # what belongs together in the usage is never broken
+    assert behind_usage and not [line for line in behind_usage.splitlines() if len(line) > 80]
+
+
 def test_success_and_chosen_exit_codes() -> None:
     assert call(lambda args: None) == EXIT_OK
     assert call(lambda args: 1) == EXIT_INPUT
