@@ -29,7 +29,7 @@ from escc.onnx_import.given_shapes import joins_the_batch, set_shapes
 from escc.onnx_import.limits import MAX_COMPUTED, check_activation
 from escc.onnx_import.node import Array, Node, Quantised, Value, is_float, text
 from escc.onnx_import.operators import operators
-from escc.onnx_import.ranks import OtherRank
+from escc.onnx_import.ranks import OtherRank, waits_for_its_rank
 from escc.onnx_import.wellformed import graph_faults, unique_names
 from escc.recorded_forms import PREFIX, from_text
 from isa.errors import NodeFault, UserError, summed_up
@@ -268,6 +268,9 @@ class Importer:
         misplaced = axes_are_in_range(node)
         if misplaced is not None:
             self._fail(node, misplaced)
+            return
+        if operator.on_maps is not None and waits_for_its_rank(node):
+            self._fail(node)  # the cause lies upstream and has been said
             return
         other = OtherRank.of(node, operator.on_maps)
         node = node if other is None else other.on_maps(self, node)

@@ -123,6 +123,13 @@ class OtherRank:
         return replace(node, inputs=inputs, attributes=attributes)
 
 
+def waits_for_its_rank(node: Node) -> bool:
+    """Whether a window of a signal or a volume stands on a tensor of which no shape is known: as that of a map, which
+    it would have become, it cannot be judged."""
+    kernel = node.attr("kernel_shape")
+    return node.shape() is None and kernel is not None and len(kernel) != 2
+
+
 def _listed_axes(node: Node, rank: int) -> tuple[int, ...]:
     """Axes that a Slice or Pad names; the first ones where it lists none."""
     axes = node.axes("axes", 3, rank)

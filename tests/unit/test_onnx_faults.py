@@ -133,6 +133,12 @@ def test_input_shapes(shape: list[int | str | None], what: str) -> None:
     assert causes(model([node("Relu", ["x"], ["y"])], shape)) == [f"{what} by --input-shape x=..."]
 
 
+def test_what_stands_on_a_signal_of_unknown_length_is_not_judged_as_on_a_map() -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"], kernel_shape=[3]), node("MaxPool", ["c"], ["y"], kernel_shape=[2])]
+    (cause,) = causes(model(nodes, [1, 2, "length"], {"w": random(3, 2, 3)}))
+    assert cause.startswith("input 'x': dimension 2 is dynamic ('length')")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_are_finite(value: float) -> None:
     weights = random(3, 2, 3, 3)
