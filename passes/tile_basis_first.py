@@ -193,7 +193,7 @@ class TileBasisFirstPass(ModulePass):
     (`passes.tiling.cost`). Where no whole window of a dense or depthwise convolution fits, the window is accumulated in
     parts; an average over such windows that all count equally many positions becomes a depthwise convolution, a maximum
     one over columns and then one over rows. Tensors that fit stay in ACT from the layer that computes them to the last
-    one that reads them, where that makes the layers cheaper (`passes.tiling.residency`). Of those that do not fit, some
+    one that reads them, where that makes the layers cheaper (`passes.tiling.planning`). Of those that do not fit, some
     need not leave ACT because their layers run side by side, one band of rows after the other (`passes.tiling.bands`).
     Concatenations and slices of channels become addresses (`passes.tiling.views`).
     """
