@@ -74,7 +74,7 @@ class _Planner:
     """
 
     def __init__(self, layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> None:
-        self.layers, self.outputs, self.target = layers, outputs, target
+        self.layers, self.target = layers, target
         self._all = {item.name: item for item in tensor_lives(layers)}
         self.lives = {
             name: item

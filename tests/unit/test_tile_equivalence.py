@@ -17,6 +17,7 @@ from dialects.eisa import to_program
 from dialects.esc import shape_of
 from dialects.interpreters.run import run_module
 from emulator.machine import Machine
+from passes.pipelines import STAGES
 
 FAST = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -207,6 +208,18 @@ def test_random_graph(targets: dict[str, str], data: st.DataObject, target: str)
     size = st.integers(1, 14)
     g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([1, 3, 16, 64, 80])))
     check(g.module(*random_graph(data.draw, g)), targets[target])
+
+
+@FAST
+@given(data=st.data(), target=st.sampled_from(["esc1", "small", "narrow"]))
+def test_random_graph_of_large_maps_through_every_pass(
+    targets: dict[str, str], data: st.DataObject, target: str
+) -> None:
+    """Where tensors do not all fit ACT: residents, layers side by side, weights that wait in ACT."""
+    size = st.integers(14, 40)
+    g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([3, 40, 130])))
+    module = g.module(*random_graph(data.draw, g, (16, 72, 200)))
+    check(module, targets[target], (*STAGES["bfs"], *STAGES["eisa"]))
 
 
 @pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
