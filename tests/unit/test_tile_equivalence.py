@@ -215,7 +215,7 @@ def test_random_graph(targets: dict[str, str], data: st.DataObject, target: str)
 def test_random_graph_of_large_maps_through_every_pass(
     targets: dict[str, str], data: st.DataObject, target: str
 ) -> None:
-    """Where tensors do not all fit ACT: residents, layers side by side, weights that wait in ACT."""
+    """Where not all tensors fit ACT, and with the passes that `MAIN` leaves out."""
     size = st.integers(14, 40)
     g = Graph(data.draw(size), data.draw(size), data.draw(st.sampled_from([3, 40, 130])))
     module = g.module(*random_graph(data.draw, g, (16, 72, 200)))
