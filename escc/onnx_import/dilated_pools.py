@@ -1,4 +1,5 @@
-"""Pools whose windows have gaps: the rows and columns of every window are put side by side, and these are pooled.
+"""Pools whose windows have gaps or reach through slices of a volume: what every window reads along an axis is put side
+by side, and that is pooled, one axis after the other.
 
 The maximum of a window may read a value twice, and so may the mean if it reads each as often: of windows that are cut
 off by the edges of the map, as often as makes all of one length.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
@@ -18,6 +19,7 @@ from dialects.onnx_shapes import pool_extent
 from escc.onnx_import.emitting import Emitter
 from escc.onnx_import.limits import check_activation
 from escc.onnx_import.node import Node
+from escc.onnx_import.ranks import as_map
 
 MAX_LENGTH = 256
 """Values that one window may read along an axis."""
@@ -67,19 +69,50 @@ class PoolAxis:
         return [window * (length // len(window)) for window in found]
 
 
-def dilated_pool(e: Emitter, n: Node, axes: Sequence[PoolAxis], mean: bool, include_pad: bool = False) -> SSAValue:
-    """The maximum, or the mean, over windows with gaps: along the rows, then along the columns."""
-    x = e.operand(n, 0)
+def pool_by_axes(
+    e: Emitter, n: Node, x: SSAValue, axes: Sequence[PoolAxis], mean: bool, zeros: bool = False
+) -> SSAValue:
+    """The maximum, or the mean, over windows of a map, or of a volume, whose axes are slices, rows and columns. With
+    `zeros`, padded values are zeros that count for the mean.
+    """
+    inner = replace(n, name=f"{n.name}/windows")
+    shape, x = onnx.shape_of(x), as_map(e, inner, x)
+    extents, blocks = [axis.size for axis in axes], [1, 1]
+
+    def pooled(x: SSAValue, n: Node) -> SSAValue:
+        if blocks == [1, 1]:
+            return x
+        return e.emit(n, onnx_pools.mean_of_blocks(x, blocks) if mean else onnx_pools.most_of_blocks(x, blocks))
+
     for i, axis in enumerate(axes):
-        windows = axis.windows(mean, zeros=mean and include_pad)
-        shape, indices = onnx.shape_of(x), [t for window in windows for t in window]
-        check_activation((*shape[:2], *(len(indices) if j == i else d for j, d in enumerate(shape[2:]))))
-        if axis.size in indices:
-            x = e.emit(n, onnx.PadOp(x, [0] * 6 + [int(j == i) for j in (0, 1)]))
-        order = [list(range(d)) for d in shape[2:]]
-        order[i] = indices
-        x = e.emit(n, TakeOp(x, *order))
-        kernel = [1, 1]
-        kernel[i] = len(windows[0])
-        x = e.emit(n, onnx_pools.mean_of_blocks(x, kernel) if mean else onnx_pools.most_of_blocks(x, kernel))
-    return x
+        windows, of_map = axis.windows(mean, zeros), int(i == len(axes) - 1)
+        reads = [t for window in windows for t in window]
+        if of_map == 0 and len(axes) == 3:
+            reads = _rows_of_slices(windows, extents[:2], i)
+        if reads != list(range(onnx.shape_of(x)[2 + of_map])) or blocks[of_map] > 1:
+            x, blocks = pooled(x, inner), [1, 1]
+        whole = onnx.shape_of(x)
+        order = [list(range(d)) for d in whole[2:]]
+        if reads != order[of_map]:
+            check_activation((*whole[:2], len(reads), whole[3 - of_map]))
+            if whole[2 + of_map] in reads:
+                x = e.emit(inner, onnx.PadOp(x, [0] * 6 + [1 - of_map, of_map]))
+            order[of_map] = reads
+            x = e.emit(inner, TakeOp(x, *order))
+        blocks[of_map], extents[i] = len(windows[0]), len(windows)
+    x = pooled(x, n)
+    return x if len(axes) == 2 else e.emit(n, onnx.ReshapeOp(x, (*shape[:2], *extents)))
+
+
+def _rows_of_slices(windows: Sequence[Sequence[int]], extents: Sequence[int], axis: int) -> list[int]:
+    """The rows that windows over slices (axis 0) or over rows of each slice (axis 1) read, in the map of a volume of
+    `extents` [slices, rows]; the row after the last one holds zeros.
+    """
+    slices, rows = extents
+
+    def row(number: int, inside: int) -> int:
+        return number * rows + inside if number < slices and inside < rows else slices * rows
+
+    if axis == 0:
+        return [row(t, inside) for window in windows for inside in range(rows) for t in window]
+    return [row(number, t) for number in range(slices) for window in windows for t in window]

@@ -59,10 +59,12 @@ class OnMaps(Enum):
 class Operator:
     """How to import one ONNX operator; `operation` names the class where there is just one for it.
 
-    `on_maps` is None for an operator whose converter takes tensors of any rank that its constraints allow.
+    `on_maps` is None for an operator whose converter takes tensors of any rank that its constraints allow. `in_volumes`
+    is what takes its place where windows over a volume leave their slice.
     """
 
     convert: Convert
     constraints: tuple[Constraint, ...]
     operation: type[onnx.OnnxOp] | None = None
     on_maps: OnMaps | None = None
+    in_volumes: Operator | None = None

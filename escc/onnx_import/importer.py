@@ -273,6 +273,8 @@ class Importer:
             self._fail(node)  # the cause lies upstream and has been said
             return
         other = OtherRank.of(node, operator.on_maps)
+        if other is None and operator.in_volumes is not None and len(node.shape() or ()) == 5:
+            operator = operator.in_volumes
         node = node if other is None else other.on_maps(self, node)
         reasons = [r for r in (check(node) for check in operator.constraints) if r is not None]
         if reasons:

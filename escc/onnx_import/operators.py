@@ -23,6 +23,7 @@ from escc.onnx_import.fold import normalised
 from escc.onnx_import.node import Array, Node, Value
 from escc.onnx_import.positions import PAD_MODES, repeated_pad
 from escc.onnx_import.reductions import MAPS, reduce_map
+from escc.onnx_import.volumes import in_volumes, through_slices
 from escc.onnx_import.windows import WINDOW_CHECKS, window_geometry
 from isa import found
 from isa.errors import UserError
@@ -232,10 +233,13 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "Clip": Operator(_clip, _CONSTANT_PARAMETERS, onnx.ClipOp),
     "Concat": Operator(_concat, (c.float_inputs, c.operands_are_computed, c.batch_stays), on_maps=OnMaps.MOVEMENT),
-    "Conv": Operator(
-        _conv,
-        (*WINDOW_CHECKS, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match),
-        on_maps=OnMaps.WINDOWS,
+    "Conv": in_volumes(
+        Operator(
+            _conv,
+            (*WINDOW_CHECKS, c.weights_are_constant, c.conv_kernel_matches, c.conv_groups_match),
+            on_maps=OnMaps.WINDOWS,
+        ),
+        through_slices,
     ),
     "DequantizeLinear": Operator(_dequantize, _LINEAR),
     "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero), on_maps=OnMaps.BROADCAST),

@@ -17,9 +17,9 @@ _HEAD = f"""\
 
 Opsets {OPSETS.start} to {OPSETS.stop - 1}, default domain. Shapes are static: a batch becomes 1, and --input-shape
 gives inputs of dynamic extents theirs. Inputs have 1 to 5 dimensions; operators of maps [N,C,H,W] work on signals
-[N,C,L] too, as maps of one row. Weights are finite floats, or integers behind DequantizeLinear; they may lie in files
-beside the model. Functions of the model's own are replaced by their nodes. An output of a node that nothing reads
-counts as absent.
+[N,C,L] too, as maps of one row, and convolutions and pools on volumes [N,C,D,H,W]. Weights are finite floats, or
+integers behind DequantizeLinear; they may lie in files beside the model. Functions of the model's own are replaced by
+their nodes. An output of a node that nothing reads counts as absent.
 
 Limits: {MAX_NODES:,} nodes; {MAX_ACTIVATION:,} elements in an input or a result; {MAX_COMPUTED:,} elements in all
 constants computed at import (or as many as the model has bytes); {MAX_EXTERNAL_BYTES:,} bytes in files beside it.

@@ -12,15 +12,16 @@ from xdsl.ir import SSAValue
 from dialects import onnx
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
-from escc.onnx_import.emitting import Emitter, OnMaps, Operator
+from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Array, Node, Value, text
 from escc.onnx_import.positions import interleaved
+from escc.onnx_import.volumes import Kept, SliceRows, in_volumes, inside, merged, on_one_map, side_by_side
 from passes.onnx_patterns.dilated import spread_fault, spread_taps
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class TransposedAxis:
     """One axis: input extent, taps of the window with its gaps, stride, extent of the result, values cut off before."""
 
     size: int
@@ -28,6 +29,11 @@ class _Geometry:
     stride: int
     out: int
     cut: int
+
+    @property
+    def whole(self) -> int:
+        """Values that the windows reach, none of them cut off."""
+        return self.stride * (self.size - 1) + self.taps
 
     @property
     def kernel(self) -> int:
@@ -47,15 +53,17 @@ class _Geometry:
         return self.cut - self.stride * (self.kernel - 1 - self.pads[0])
 
 
-def _geometries(n: Node, shape: Sequence[int], weights: Sequence[int]) -> list[_Geometry]:
-    strides, dilations = n.ints("strides", (1, 1)), n.ints("dilations", (1, 1))
-    pads, extra = list(n.ints("pads", (0, 0, 0, 0))), n.ints("output_padding", (0, 0))
-    wanted, auto = n.ints("output_shape")[-2:], n.attr("auto_pad", "NOTSET")
-    found: list[_Geometry] = []
-    for i in (0, 1):
+def geometries(n: Node, shape: Sequence[int], weights: Sequence[int]) -> list[TransposedAxis]:
+    """Each axis of a ConvTranspose on maps or volumes of `shape` with `weights` [C, M/group, ...]."""
+    axes = len(shape) - 2
+    strides, dilations = n.ints("strides", (1,) * axes), n.ints("dilations", (1,) * axes)
+    pads, extra = n.ints("pads", (0,) * 2 * axes), n.ints("output_padding", (0,) * axes)
+    wanted, auto = n.ints("output_shape")[-axes:], n.attr("auto_pad", "NOTSET")
+    found: list[TransposedAxis] = []
+    for i in range(axes):
         size, taps, stride = shape[2 + i], (weights[2 + i] - 1) * dilations[i] + 1, strides[i]
         whole = stride * (size - 1) + extra[i] + taps
-        before, after = pads[i], pads[2 + i]
+        before, after = pads[i], pads[axes + i]
         if wanted or auto.startswith("SAME"):
             total = max(0, whole - (wanted[i] if wanted else size * stride))
             before = total // 2 if auto == "SAME_UPPER" else total - total // 2
@@ -63,11 +71,11 @@ def _geometries(n: Node, shape: Sequence[int], weights: Sequence[int]) -> list[_
         elif auto == "VALID":
             before = after = 0
         out = wanted[i] if wanted else whole - before - after
-        found.append(_Geometry(size, taps, stride, out, before))
+        found.append(TransposedAxis(size, taps, stride, out, before))
     return found
 
 
-def _phases(array: Array, rows: _Geometry, columns: _Geometry, group: int, fill: Array) -> Array:
+def _phases(array: Array, rows: TransposedAxis, columns: TransposedAxis, group: int, fill: Array) -> Array:
     """Weights [C, M/group, taps, taps] as those of a convolution [M*phases, C/group, kernel, kernel].
 
     The phases are the outer axis of the output channels without groups, the inner one with them.
@@ -82,7 +90,7 @@ def _phases(array: Array, rows: _Geometry, columns: _Geometry, group: int, fill:
     return np.ascontiguousarray(split.transpose(order)).reshape(-1, channels // group, ky, kx)
 
 
-def _weights(n: Node, rows: _Geometry, columns: _Geometry, group: int) -> Value:
+def _weights(n: Node, rows: TransposedAxis, columns: TransposedAxis, group: int) -> Value:
     """The weights of the convolution, integers kept where they have one scale, or one for each output channel."""
     weight = n.input(1)
     assert weight is not None and weight.const is not None
@@ -111,7 +119,7 @@ def _per_output(values: Array, count: int, group: int) -> Array:
 def _conv_transpose(e: Emitter, n: Node) -> SSAValue:
     shape, weights, group = n.shape(), n.shape(1), int(n.attr("group", 1))
     assert shape is not None and weights is not None
-    rows, columns = axes = _geometries(n, shape, weights)
+    rows, columns = axes = geometries(n, shape, weights)
     count, outputs = rows.stride * columns.stride, weights[1] * group
     (top, bottom), (left, right) = rows.pads, columns.pads
     pads = (top, left, bottom, right)
@@ -128,6 +136,36 @@ def _conv_transpose(e: Emitter, n: Node) -> SSAValue:
     if count > 1 and group > 1:
         y = e.emit(n, ChannelShuffleOp(y, outputs))
     return interleaved(e, n, y, (rows.stride, columns.stride), [a.first for a in axes], [a.out for a in axes])
+
+
+def _back_through_slices(flat: Operator) -> Convert:
+    """ConvTranspose, by `flat` on maps: between the slices are as many rows of zeros as keep their results apart."""
+
+    def convert(e: Emitter, n: Node) -> SSAValue:
+        shape, weights, value, group = n.shape(), n.shape(1), n.input(1), int(n.attr("group", 1))
+        assert shape is not None and weights is not None and value is not None
+        strides, dilations = n.ints("strides", (1, 1, 1)), n.ints("dilations", (1, 1, 1))
+        depth, height, width = geometries(n, shape, weights)
+        first = [depth.cut - t * dilations[0] for t in range(weights[2])]
+        sources = [[_source(o + f, depth.stride, depth.size) for o in range(depth.out)] for f in first]
+        last = max(height.cut + height.out, height.whole)
+        apart = -(-last // height.stride)
+        x = side_by_side(e, n, sources, SliceRows(0, height.size, apart - height.size), group)
+        reached = height.stride * (apart - 1) + height.taps
+        attributes: dict[str, Sequence[int]] = {
+            "strides": strides[1:],
+            "dilations": dilations[1:],
+            "pads": [0, width.cut, 0, max(0, width.whole - width.cut - width.out)],
+            "output_padding": [max(0, last - reached), max(0, width.cut + width.out - width.whole)],
+        }
+        kept = Kept(depth.out, apart * height.stride, height.cut, height.out)
+        return on_one_map(e, flat, n, x, merged(value, 0, 1, group), attributes, kept)
+
+    return convert
+
+
+def _source(place: int, stride: int, count: int) -> int | None:
+    return None if place % stride else inside(place // stride, count)
 
 
 def transposed_groups_match(node: Node) -> str | None:
@@ -148,16 +186,17 @@ def transposed_groups_match(node: Node) -> str | None:
 def transposed_size_is_positive(node: Node) -> str | None:
     """The result has at least one row and column; output_padding is below the strides"""
     x, w = node.shape(), node.shape(1)
-    if x is None or w is None or len(x) != 4 or len(w) != 4:
+    if x is None or w is None or len(x) != len(w) or len(x) < 4:
         return None
+    count = len(x) - 2
     for name in ("output_padding", "output_shape"):
-        if name in node.attributes and len(node.ints(name)) not in (2, 4):
-            return f"{name}={text(node.ints(name))} unsupported; requires 2 values"
-    extra, strides = node.ints("output_padding", (0, 0)), node.ints("strides", (1, 1))
-    dilations = node.ints("dilations", (1, 1))
+        if name in node.attributes and len(node.ints(name)) not in (count, count + 2):
+            return f"{name}={text(node.ints(name))} unsupported; requires {count} values"
+    extra, strides = node.ints("output_padding", (0,) * count), node.ints("strides", (1,) * count)
+    dilations = node.ints("dilations", (1,) * count)
     if any(not 0 <= p < max(s, d) for p, s, d in zip(extra, strides, dilations, strict=True)):
         return f"output_padding={text(extra)} with strides {text(strides)}; requires less than the strides"
-    axes = _geometries(node, x, w)
+    axes = geometries(node, x, w)
     if min(axis.out for axis in axes) < 1 or min(axis.cut for axis in axes) < 0:
         return f"makes {text([axis.out for axis in axes])} rows and columns; requires at least 1"
     return None
@@ -173,5 +212,8 @@ _CHECKS = (
     transposed_size_is_positive,
 )
 
-OPERATORS: Mapping[str, Operator] = {"ConvTranspose": Operator(_conv_transpose, _CHECKS, on_maps=OnMaps.WINDOWS)}
+_ON_MAPS = Operator(_conv_transpose, _CHECKS, on_maps=OnMaps.WINDOWS)
+OPERATORS: Mapping[str, Operator] = {
+    "ConvTranspose": in_volumes(_ON_MAPS, _back_through_slices, transposed_size_is_positive)
+}
 """Operators by their names in ONNX."""

@@ -7,17 +7,7 @@ from escc.onnx_import import constraints as c
 from escc.onnx_import.limits import check_windows
 from escc.onnx_import.node import Node
 
-
-def windows_lie_in_maps(node: Node) -> str | None:
-    """The input has 4 dimensions [N,C,H,W]"""
-    shape, cause = node.shape(), c.rank_4(node)
-    if cause is None or shape is None or len(shape) != 5:
-        return cause
-    where = " and one row high, with strides of 1 and no pads there" if shape[2] > 1 else ", with no pads there"
-    return f"{cause}, or of a volume windows one slice deep{where}"
-
-
-WINDOW_CHECKS = (c.float_inputs, windows_lie_in_maps, c.windows_are_two_dimensional, c.pads_are_explicit)
+WINDOW_CHECKS = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads_are_explicit)
 """Constraints of every operator of windows."""
 
 
@@ -27,12 +17,15 @@ def window_geometry(
     """Strides and explicit pads of a window operator on [N,C,H,W]; `products` as in `check_windows`."""
     shape = node.shape()
     assert shape is not None
-    strides, pads = _explicit(node, shape, kernel)
+    strides, pads = explicit_pads(node, shape, kernel)
     check_windows(shape, kernel, strides, pads, products)
     return strides, pads
 
 
-def _explicit(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def explicit_pads(
+    node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides and pads, those of `auto_pad` too, of windows that with their gaps have the extents `kernel`."""
     strides = node.ints("strides") or (1,) * len(kernel)
     auto = node.attr("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):

@@ -284,20 +284,20 @@ class QuantizationPlan:
                 ]
                 complete = len(functions) == len(readers[value])
                 signed, scale = choose(value, not self._non_negative[value], functions if complete else ())
-                self._settled[value] = self._near(value, Storage.full(signed, float(as_float32(scale))))
+                own = Storage.full(signed, float(as_float32(scale)))
+                self._settled[value] = self._near(value, own, readers[value])
 
-    def _near(self, value: SSAValue, own: Storage) -> Storage:
+    def _near(self, value: SSAValue, own: Storage, readers: Sequence[Operation]) -> Storage:
         """The storage of the tensor that a value is gathered into, if nothing else reads it or if that is near its own;
-        else its own.
+        else its own. `readers` read it wherever it is moved.
         """
-        readers = {use.operation for use in value.uses}
         if readers and all(_rule(op) is StorageRule.GATHERED for op in readers):
             found = {self.storage(op.results[0]) for op in readers}
             if len(found) == 1:
                 return found.pop()
-        gathering = self._last_gathering(value)
+        gathering = self._last_gathering(readers)
         if gathering is None and _rule(value.owner) is StorageRule.GATHERED:
-            lasts = {self._last_gathering(operand) for operand in _operands(value)}
+            lasts = {self._last_gathering([use.operation for use in operand.uses]) for operand in _operands(value)}
             gathering = lasts.pop() if len(lasts) == 1 else None
         copied = any(_rule(op) in (StorageRule.HOST, StorageRule.NONE) for op in readers)
         if gathering is None or gathering is value.owner or isinstance(value.owner, Block) or copied:
@@ -307,9 +307,9 @@ class QuantizationPlan:
         near = joined.signed == own.signed and least * own.scale <= joined.scale <= most * own.scale
         return joined if near else own
 
-    def _last_gathering(self, value: SSAValue) -> Operation | None:
-        """The last operation that puts a value into one tensor with others."""
-        found = [use.operation for use in value.uses if _rule(use.operation) is StorageRule.GATHERED]
+    def _last_gathering(self, readers: Sequence[Operation]) -> Operation | None:
+        """The last operation that puts a value that they read into one tensor with others."""
+        found = [op for op in readers if _rule(op) is StorageRule.GATHERED]
         return max(found, key=self._order.__getitem__, default=None)
 
     def _readers(self) -> dict[SSAValue, list[Operation]]:

@@ -178,24 +178,6 @@ def test_a_constant_of_fewer_dimensions_leaves_a_map_as_it_is() -> None:
     check(model(nodes, [1, 3, 4, 5], {"three": random(3, 1, 1)}))
 
 
-@pytest.mark.parametrize(
-    ("shape", "attributes"),
-    [
-        ([1, 3, 2, 4, 5], {"kernel_shape": [2, 1, 1]}),
-        ([1, 3, 2, 4, 5], {"kernel_shape": [1, 2, 1]}),
-        ([1, 3, 2, 4, 5], {"kernel_shape": [1, 1, 1], "strides": [2, 1, 1]}),
-        ([1, 3, 2, 4, 5], {"kernel_shape": [1, 1, 1], "strides": [1, 2, 1]}),
-        ([1, 3, 1, 4, 5], {"kernel_shape": [3, 1, 1], "pads": [1, 0, 0, 1, 0, 0]}),
-    ],
-)
-def test_windows_through_slices_are_refused(shape: list[int], attributes: dict[str, list[int]]) -> None:
-    proto = model([node("MaxPool", ["x"], ["y"], name="most", **attributes)], shape)
-    several = " and one row high, with strides of 1 and no" if shape[2] > 1 else ", with no"
-    cause = r"node 'most' \(MaxPool\): input of shape .* requires 4 dimensions .* windows one slice deep"
-    with pytest.raises(UserError, match=cause + several):
-        import_model(proto.SerializeToString())
-
-
 def test_kernels_are_rows() -> None:
     text = str(canonical(import_model(made("a convolution").SerializeToString())))
     assert "kernel_shape = array<i64: 1, 5>" in text and "pads = array<i64: 0, 2, 0, 1>" in text
