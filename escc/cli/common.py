@@ -50,10 +50,15 @@ REPORT_URL_HINT = "report it together with that file; --debug shows the tracebac
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Wraps the paragraphs of a description to the terminal; lists of examples, which are indented, stay."""
+    """Wraps paragraphs to the terminal, never inside a word: names of options and passes hold hyphens. Lists of
+    examples, which are indented, stay.
+    """
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        blocks = (b if "\n  " in b else textwrap.fill(" ".join(b.split()), width) for b in text.split("\n\n"))
+        blocks = (b if "\n  " in b else "\n".join(self._split_lines(b, width)) for b in text.split("\n\n"))
         return textwrap.indent("\n\n".join(blocks), indent)
 
 

@@ -71,7 +71,8 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
             super().register_all_arguments(arg_parser)
             arg_parser.prog = "esc-opt"
             arg_parser.add_argument("--debug", action="store_true", help="Show the Python traceback of any error")
-            arg_parser.error = CommandParser("esc-opt", DESCRIPTION).error
+            ours = CommandParser("esc-opt", DESCRIPTION)
+            arg_parser.error, arg_parser.formatter_class = ours.error, ours.formatter_class
             passes = next(a for a in arg_parser._actions if a.dest == "passes")  # pyright: ignore[reportPrivateUsage]
             passes.help = _passes_help(self.available_passes)
 
