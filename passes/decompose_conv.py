@@ -45,6 +45,8 @@ MOST_WINDOW = 8192
 """Largest window (R*S*C values) that is decomposed: its matrix of second moments takes half a gigabyte."""
 _VALUE_BUDGET = 1 << 28
 """Bytes of the largest 8-bit value over all samples."""
+_WORK_OF_A_LAYER = 7e6
+"""What every layer costs besides the products that its fit multiplies, in these."""
 
 
 class _Rewriter:
@@ -161,8 +163,10 @@ def _fits(conv: esc.Conv2dOp) -> bool:
 
 
 def _work(weight: Array) -> float:
-    """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows."""
-    return float(weight.size) * weight[0].size
+    """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows, and what every
+    layer costs, as measured on the layers of ResNet-20.
+    """
+    return float(weight.size) * weight[0].size + _WORK_OF_A_LAYER
 
 
 class Sensitivity:
