@@ -163,8 +163,8 @@ def _fits(conv: esc.Conv2dOp) -> bool:
 
 
 def _work(weight: Array) -> float:
-    """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows, and what every
-    layer costs, as measured on the layers of ResNet-20.
+    """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows, and what
+    every layer costs, as measured on those of ResNet-20.
     """
     return float(weight.size) * weight[0].size + _WORK_OF_A_LAYER
 
