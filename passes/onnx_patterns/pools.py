@@ -1,4 +1,4 @@
-"""Poolings over whole maps."""
+"""Poolings over whole maps, or whole blocks of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dialects import onnx, onnx_pools
 from dialects.attributes import i64_array, ints
 from dialects.onnx import shape_of
 from passes.onnx_patterns.common import producer, replace
+from passes.tiling.limits import field_range
+
+_MOST = field_range("post.pool", "r")[1]
+"""Rows or columns of a window that an instruction can name."""
 
 
 class GlobalPools(RewritePattern):
@@ -61,8 +65,33 @@ class WholePoolOfReshape(RewritePattern):
             replace(rewriter, op, [op.on([reshape.input], whole)], reshape)
 
 
+class LargeBlocks(RewritePattern):
+    """A pool of a whole map, or of whole blocks of it, with more rows or columns than the machine counts: in two steps,
+    first of smaller blocks, as few of them as it can count.
+    """
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, onnx_pools.PoolOp):
+            return
+        extents, kernel, strides = shape_of(op.input)[2:], ints(op.kernel_shape), ints(op.strides)
+        sides = zip(extents, kernel, strides, strict=True)
+        if (
+            max(kernel) <= _MOST
+            or any(ints(op.pads))
+            or not all(d == k or (k == s and d % k == 0) for d, k, s in sides)
+        ):
+            return
+        blocks = [next(b for b in range(1, k + 1) if k % b == 0 and k // b <= _MOST) for k in kernel]
+        if any(b == k > _MOST for b, k in zip(blocks, kernel, strict=True)):
+            return
+        first = op.on([op.input], {"kernel_shape": i64_array(blocks), "strides": i64_array(blocks)})
+        rest = i64_array([k // b for k, b in zip(kernel, blocks, strict=True)])
+        replace(rewriter, op, [first, op.on([first.results[0]], {"kernel_shape": rest, "strides": rest})])
+
+
 PATTERNS: tuple[RewritePattern, ...] = (
     GlobalPools(),
     MeanToPool(),
     WholePoolOfReshape(),
+    LargeBlocks(),
 )
