@@ -22,6 +22,7 @@ from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
 from escc.onnx_import.node import Array, Node, text
 from escc.onnx_import.positions import interleaved
+from escc.onnx_import.ranks import as_map
 
 MAX_PHASES = 1024
 """Results after which an interpolation must repeat."""
@@ -182,6 +183,14 @@ def _resize(e: Emitter, n: Node) -> SSAValue:
     return _interpolate(e, n, x, rows, columns, [axis.out for axis in axes])
 
 
+def _resize_volume(e: Emitter, n: Node) -> SSAValue:
+    """The nearest values along all three axes; the slices of a volume lie below one another."""
+    shape, x = onnx.shape_of(e.operand(n, 0)), as_map(e, n, e.operand(n, 0))
+    depth, rows, columns = (_nearest(n, axis) for axis in _axes(n, shape)[2:])
+    y = e.emit(n, TakeOp(x, [number * shape[3] + row for number in depth for row in rows], columns))
+    return e.emit(n, onnx.ReshapeOp(y, (*shape[:2], len(depth), len(rows), len(columns))))
+
+
 def _interpolate(e: Emitter, n: Node, x: SSAValue, rows: Phases, columns: Phases, out: Sequence[int]) -> SSAValue:
     """A depthwise convolution for each pair of phases; then channels as positions, and what is too much cut off."""
     _, channels, h, w = onnx.shape_of(x)
@@ -227,7 +236,7 @@ def resizes_maps(node: Node) -> str | None:
         return f"gives {text(scales or sizes or ())} for {count} axes; requires {count} positive values"
     axes = _axes(node, shape)
     if any(axis.size != axis.out for axis in axes[:2]) or min(axis.out for axis in axes) < 1:
-        return f"makes {text([axis.out for axis in axes])} of {text(shape)}; requires another H and W only"
+        return f"makes {text([axis.out for axis in axes])} of {text(shape)}; requires unchanged batch and channels"
     return None
 
 
@@ -268,10 +277,18 @@ def phases_are_few(node: Node) -> str | None:
     )
 
 
+def takes_the_nearest(node: Node) -> str | None:
+    """Of a volume, mode is nearest"""
+    mode = str(node.attr("mode", "nearest"))
+    return None if mode == "nearest" else f"mode={mode} of a volume unsupported; requires nearest"
+
+
 _RESIZE = (c.float_inputs, c.parameters_are_constant, c.rank_4, resizes_maps, coordinates_are_known, phases_are_few)
+_OF_VOLUMES = (c.float_inputs, c.parameters_are_constant, resizes_maps, coordinates_are_known, takes_the_nearest)
+_OPERATOR = Operator(_resize, _RESIZE, in_volumes=Operator(_resize_volume, _OF_VOLUMES))
 
 OPERATORS: Mapping[str, Operator] = {
-    "Resize": Operator(_resize, _RESIZE),
-    "Upsample": Operator(_resize, _RESIZE),
+    "Resize": _OPERATOR,
+    "Upsample": _OPERATOR,
 }
 """Operators by their names in ONNX."""

@@ -200,7 +200,7 @@ def test_expand_tile_and_gather() -> None:
     ("last", "constants", "reason"),
     [
         (node("Resize", ["x", "roi", "", "sizes"], ["y"], mode="linear"), [1, 3, 47, 31], "in 1457 phases; requires"),
-        (node("Resize", ["x", "roi", "", "sizes"], ["y"]), [1, 6, 5, 4], "requires another H and W only"),
+        (node("Resize", ["x", "roi", "", "sizes"], ["y"]), [1, 6, 5, 4], "requires unchanged batch and channels"),
         (
             node("Resize", ["x", "roi", "", "sizes"], ["y"], coordinate_transformation_mode="tf_crop_and_resize"),
             [1, 3, 5, 8],

@@ -99,6 +99,12 @@ def test_pads_that_follow_from_the_extents(op_type: str, auto: str) -> None:
     check(one(op_type, [5, 6, 7], attributes, *weights))
 
 
+@pytest.mark.parametrize("scales", [[2.0, 2.0, 2.0], [1.0, 0.5, 3.0], [1.5, 2.0, 1.0]])
+def test_the_nearest_values(scales: list[float]) -> None:
+    nodes = [node("Resize", ["x", "", "scales"], ["r"], name="r", mode="nearest"), node("LeakyRelu", ["r"], ["y"])]
+    check(model(nodes, [1, 3, 4, 6, 5], {"scales": np.array([1.0, 1.0, *scales], np.float32)}))
+
+
 def network() -> onnx.ModelProto:
     """A small network of volumes, as those that tell what a film shows: the second convolution goes through the depth
     alone, its shortcut through single values."""
@@ -185,6 +191,12 @@ def test_slices_that_are_read_whole_are_not_copied() -> None:
         ("ConvTranspose", {"output_padding": [2, 0, 0]}, (random(4, 8, 2, 2, 2),), "less than the strides"),
         ("ConvTranspose", {"pads": [5, 0, 0, 5, 0, 0]}, (random(4, 8, 2, 2, 2),), "requires at least 1"),
         ("LpPool", {"kernel_shape": [2, 2, 2], "ceil_mode": 1}, (), "requires"),
+        (
+            "Resize",
+            {"mode": "linear"},
+            (np.ones(5, np.float32),),
+            "mode=linear of a volume unsupported; requires nearest",
+        ),
     ],
 )
 def test_other_windows_are_refused_with_the_reason(
