@@ -38,13 +38,14 @@ def check_activation(shape: Sequence[int]) -> None:
 def check_windows(
     shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], products: int | None
 ) -> None:
-    """Raise ValueError for windows on [N,C,H,W] that ask for too much memory or work.
+    """Raise ValueError for windows on [N,C,H,W] or [N,C,D,H,W] that ask for too much memory or work.
 
     `products` are the multiplications of a convolution at one position, None for a pool.
     """
-    extent = [shape[2 + i] + pads[i] + pads[2 + i] for i in (0, 1)]
+    axes = range(len(kernel))
+    extent = [shape[2 + i] + pads[i] + pads[len(axes) + i] for i in axes]
     check_activation((*shape[:2], *extent))
-    positions = math.prod(max(0, (extent[i] - kernel[i]) // strides[i] + 1) for i in (0, 1))
+    positions = math.prod(max(0, (extent[i] - kernel[i]) // strides[i] + 1) for i in axes)
     if products:
         work, most = positions * products, MAX_PRODUCTS
     else:

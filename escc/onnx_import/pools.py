@@ -15,7 +15,7 @@ from escc.onnx_import.dilated_pools import PoolAxis, pool_by_axes
 from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator
 from escc.onnx_import.node import Node
 from escc.onnx_import.volumes import in_volumes
-from escc.onnx_import.windows import WINDOW_CHECKS, explicit_pads, window_geometry
+from escc.onnx_import.windows import WINDOW_CHECKS, window_geometry
 
 
 def _pool_axes(node: Node) -> list[PoolAxis] | None:
@@ -27,7 +27,7 @@ def _pool_axes(node: Node) -> list[PoolAxis] | None:
     if shape is None or flat:
         return None
     spread = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
-    strides, pads = window_geometry(node, spread) if count == 2 else explicit_pads(node, shape, spread)
+    strides, pads = window_geometry(node, spread)
     sides = zip(shape[2:], kernel, dilations, strides, zip(pads[:count], pads[count:], strict=True), strict=True)
     return [PoolAxis(*side, node.flag("ceil_mode")) for side in sides]
 

@@ -20,6 +20,7 @@ from dialects.onnx_positions import TakeOp
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, Operator, integer_weights
+from escc.onnx_import.limits import check_activation
 from escc.onnx_import.node import Array, Node, text
 from escc.onnx_import.positions import interleaved
 from escc.onnx_import.ranks import as_map
@@ -166,6 +167,7 @@ def _nearest(n: Node, axis: Axis) -> list[int]:
 def _resize(e: Emitter, n: Node) -> SSAValue:
     x = e.operand(n, 0)
     axes = _axes(n, onnx.shape_of(x))[2:]
+    check_activation((onnx.shape_of(x)[1], *(axis.out for axis in axes)))
     if all(axis.size == axis.out for axis in axes):
         return e.emit(n, onnx.IdentityOp(x))
     mode = str(n.attr("mode", "nearest"))
@@ -186,7 +188,9 @@ def _resize(e: Emitter, n: Node) -> SSAValue:
 def _resize_volume(e: Emitter, n: Node) -> SSAValue:
     """The nearest values along all three axes; the slices of a volume lie below one another."""
     shape, x = onnx.shape_of(e.operand(n, 0)), as_map(e, n, e.operand(n, 0))
-    depth, rows, columns = (_nearest(n, axis) for axis in _axes(n, shape)[2:])
+    axes = _axes(n, shape)[2:]
+    check_activation((shape[1], *(axis.out for axis in axes)))
+    depth, rows, columns = (_nearest(n, axis) for axis in axes)
     y = e.emit(n, TakeOp(x, [number * shape[3] + row for number in depth for row in rows], columns))
     return e.emit(n, onnx.ReshapeOp(y, (*shape[:2], len(depth), len(rows), len(columns))))
 

@@ -13,7 +13,7 @@ from dialects import onnx
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator
-from escc.onnx_import.limits import check_windows
+from escc.onnx_import.limits import check_activation, check_windows
 from escc.onnx_import.node import Array, Node, Value, text
 from escc.onnx_import.positions import interleaved
 from escc.onnx_import.volumes import Kept, SliceRows, in_volumes, inside, merged, on_one_map, side_by_side
@@ -146,10 +146,12 @@ def _back_through_slices(flat: Operator) -> Convert:
         assert shape is not None and weights is not None and value is not None
         strides, dilations = n.ints("strides", (1, 1, 1)), n.ints("dilations", (1, 1, 1))
         depth, height, width = geometries(n, shape, weights)
-        first = [depth.cut - t * dilations[0] for t in range(weights[2])]
-        sources = [[_source(o + f, depth.stride, depth.size) for o in range(depth.out)] for f in first]
         last = max(height.cut + height.out, height.whole)
         apart = -(-last // height.stride)
+        check_activation((weights[2] * shape[1], depth.out, apart, shape[4]))
+        check_activation((weights[1] * group, depth.out, apart * height.stride, width.out))
+        first = [depth.cut - t * dilations[0] for t in range(weights[2])]
+        sources = [[_source(o + f, depth.stride, depth.size) for o in range(depth.out)] for f in first]
         x = side_by_side(e, n, sources, SliceRows(0, height.size, apart - height.size), group)
         reached = height.stride * (apart - 1) + height.taps
         attributes: dict[str, Sequence[int]] = {

@@ -2,11 +2,12 @@
 
 A volume is a map whose slices lie below one another. For each tap of the window along the depth, one such map holds the
 slices that this tap reads, in the order of the results; these maps side by side, as channels, are read by windows over
-rows and columns alone. SliceRows of zeros between the slices keep these windows apart.
+rows and columns alone. Rows of zeros between the slices keep these windows apart.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from escc.onnx_import.limits import check_activation
 from escc.onnx_import.node import Array, Node, Value, text
 from escc.onnx_import.positions import taken
 from escc.onnx_import.ranks import as_map
-from escc.onnx_import.windows import explicit_pads
+from escc.onnx_import.windows import window_geometry
 
 _WINDOW = (("kernel_shape", 3), ("strides", 3), ("dilations", 3), ("pads", 6), ("output_padding", 3))
 """Attributes of windows over volumes, and how many values each has."""
@@ -48,12 +49,14 @@ class SliceRows:
 
 
 def side_by_side(e: Emitter, n: Node, sources: Sources, rows: SliceRows, group: int) -> SSAValue:
-    """The maps of all taps as channels: tap by tap, or where there are groups the taps of each channel together."""
+    """The maps of all taps as channels: tap by tap, or where there are groups the taps of each channel together.
+
+    The caller has checked that they are not too large.
+    """
     n = replace(n, name=f"{n.name}/slices")
     x = as_map(e, n, e.operand(n, 0))
-    _, channels, zeros, width = onnx.shape_of(x)
+    zeros = onnx.shape_of(x)[2]
     wanted = [[row for number in slices for row in rows.of(number, zeros)] for slices in sources]
-    check_activation((len(sources) * channels, len(wanted[0]), width))
     if any(zeros in order for order in wanted):
         x = e.emit(n, onnx.PadOp(x, [0, 0, 0, 0, 0, 0, 1, 0]))
     parts = [taken(e, n, x, 2, order) for order in wanted]
@@ -132,9 +135,10 @@ def through_slices(flat: Operator) -> Convert:
         assert shape is not None and weights is not None and value is not None
         dilations = [d if k > 1 else 1 for k, d in zip(weights[2:], n.ints("dilations", (1, 1, 1)), strict=True)]
         spread = tuple((k - 1) * d + 1 for k, d in zip(weights[2:], dilations, strict=True))
-        strides, pads = explicit_pads(n, shape, spread)
+        strides, pads = window_geometry(n, spread, math.prod(weights))
         sizes = zip(shape[2:], spread, strides, pads[:3], pads[3:], strict=True)
         depth, height, _ = [conv_extent(*one) for one in sizes]
+        check_activation((weights[2] * shape[1], depth, pads[1] + shape[3] + pads[4] + strides[1], shape[4]))
         first = [t * dilations[0] - pads[0] for t in range(weights[2])]
         sources = [[inside(o * strides[0] + f, shape[2]) for o in range(depth)] for f in first]
         top, bottom = (pads[1], pads[4]) if depth > 1 else (0, 0)

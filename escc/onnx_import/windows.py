@@ -14,17 +14,15 @@ WINDOW_CHECKS = (c.float_inputs, c.rank_4, c.windows_are_two_dimensional, c.pads
 def window_geometry(
     node: Node, kernel: tuple[int, ...], products: int | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Strides and explicit pads of a window operator on [N,C,H,W]; `products` as in `check_windows`."""
+    """Strides and explicit pads of a window operator on maps or volumes; `products` as in `check_windows`."""
     shape = node.shape()
     assert shape is not None
-    strides, pads = explicit_pads(node, shape, kernel)
+    strides, pads = _explicit(node, shape, kernel)
     check_windows(shape, kernel, strides, pads, products)
     return strides, pads
 
 
-def explicit_pads(
-    node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _explicit(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Strides and pads, those of `auto_pad` too, of windows that with their gaps have the extents `kernel`."""
     strides = node.ints("strides") or (1,) * len(kernel)
     auto = node.attr("auto_pad", "NOTSET")

@@ -176,6 +176,40 @@ def test_slices_that_are_read_whole_are_not_copied() -> None:
     ]
 
 
+LARGE = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("op_type", "attributes", "weights"),
+    [
+        ("Conv", {"pads": [LARGE, 0, 0, 0, 0, 0]}, (random(8, 4, 2, 2, 2),)),
+        ("Conv", {"pads": [0, LARGE, 0, 0, 0, 0]}, (random(8, 4, 2, 2, 2),)),
+        ("Conv", {"strides": [1, LARGE, 1]}, (random(8, 4, 2, 2, 2),)),
+        ("Conv", {"dilations": [LARGE, 1, 1], "pads": [LARGE, 0, 0, LARGE, 0, 0]}, (random(8, 4, 2, 2, 2),)),
+        ("ConvTranspose", {"output_shape": [LARGE, 6, 7]}, (random(4, 8, 2, 2, 2),)),
+        ("ConvTranspose", {"output_shape": [5, LARGE, 7]}, (random(4, 8, 2, 2, 2),)),
+        ("ConvTranspose", {"strides": [1, LARGE, 1]}, (random(4, 8, 2, 2, 2),)),
+        ("ConvTranspose", {"dilations": [LARGE, 1, 1]}, (random(4, 8, 2, 2, 2),)),
+        ("MaxPool", {"kernel_shape": [LARGE, 1, 1], "pads": [LARGE - 1, 0, 0, LARGE - 1, 0, 0]}, ()),
+        ("AveragePool", {"kernel_shape": [1, LARGE, 1], "pads": [0, LARGE - 1, 0, 0, LARGE - 1, 0]}, ()),
+    ],
+)
+def test_windows_that_would_take_all_memory_are_refused(
+    op_type: str, attributes: dict[str, Any], weights: tuple[Array, ...]
+) -> None:
+    proto = one(op_type, [4, 5, 6], attributes, *weights)
+    with pytest.raises(UserError, match=r"requires at most|requires at least one|does not fit"):
+        import_model(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("extents", [[4, 5], [4, 5, 6]])
+def test_results_that_would_take_all_memory_are_refused(extents: list[int]) -> None:
+    sizes = {"sizes": np.array([1, 3, LARGE, *extents[1:]])}
+    proto = model([node("Resize", ["x", "", "", "sizes"], ["y"], mode="nearest")], [1, 3, *extents], sizes)
+    with pytest.raises(UserError, match="requires at most"):
+        import_model(proto.SerializeToString())
+
+
 @pytest.mark.parametrize(
     ("op_type", "attributes", "weights", "cause"),
     [
