@@ -56,8 +56,7 @@ are equal, bit for bit. For each network that is this command:
 
     escc NETWORK.onnx {options} -o NETWORK.bin
 
-Of the {read} networks that are read, {verified} are verified; those without a `yes` or `no` there were not compiled,
-for the time that it takes.
+{count}
 
 | network | pixels | reads | verified | why not |
 |---|---|---|---|---|
@@ -168,7 +167,13 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
         reads, right = "no" if result["cause"] else "yes", "yes" if result["verified"] else "no" if why else ""
         film = f"{result['frames']} x " if result.get("frames") else ""
         rows.append(f"| {name} | {film}{result['pixels']}x{result['pixels']} | {reads} | {right} | {why} |\n")
-    return HEAD.format(options=" ".join(OPTIONS), verified=verified, read=len(read)) + "".join(rows)
+    count = f"All {len(read)} networks that are read are verified."
+    if verified < len(read):
+        count = (
+            f"Of the {len(read)} networks that are read, {verified} are verified; those without a `yes` or `no` there were not\n"
+            "compiled, for the time that it takes."
+        )
+    return HEAD.format(options=" ".join(OPTIONS), count=count) + "".join(rows)
 
 
 def main() -> None:
