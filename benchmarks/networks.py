@@ -170,9 +170,9 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     count = f"All {len(read)} networks that are read are verified."
     if verified < len(read):
         count = (
-            f"Of the {len(read)} networks that are read, {verified} are verified; those without a `yes` or `no` there were not\n"
-            "compiled, for the time that it takes."
+            f"Of the {len(read)} networks that are read, {verified} are verified; those without a `yes` or `no` there"
         )
+        count += "\nwere not compiled, for the time that it takes."
     return HEAD.format(options=" ".join(OPTIONS), count=count) + "".join(rows)
 
 
