@@ -12,6 +12,7 @@ from dialects.onnx_positions import DepthToSpaceOp, TakeOp
 from dialects.onnx_rearranged import ChannelShuffleOp
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, OnMaps, Operator
+from escc.onnx_import.limits import check_activation
 from escc.onnx_import.node import Node, text
 
 MAX_PARTS = 256
@@ -101,6 +102,7 @@ def spans(indices: Sequence[int]) -> list[tuple[int, int]]:
 
 def repeated_pad(e: Emitter, n: Node, x: SSAValue, pads: Sequence[int], mode: str) -> SSAValue:
     """Pad with values of the map; `pads` [before of each axis, after of each axis]."""
+    check_activation([d + pads[axis] + pads[axis + 4] for axis, d in enumerate(onnx.shape_of(x))])
     for axis, size in enumerate(onnx.shape_of(x)):
         x = taken(e, n, x, axis, [PAD_MODES[mode](i, size) for i in range(-pads[axis], size + pads[axis + 4])])
     return x
@@ -120,6 +122,7 @@ def _tile(e: Emitter, n: Node) -> SSAValue:
 
 
 def _repeated(e: Emitter, n: Node, x: SSAValue, times: Sequence[int]) -> SSAValue:
+    check_activation([size * count for size, count in zip(onnx.shape_of(x), times, strict=True)])
     for axis, (size, count) in enumerate(zip(onnx.shape_of(x), times, strict=True)):
         x = taken(e, n, x, axis, list(range(size)) * count)
     return x if any(count != 1 for count in times) else e.emit(n, onnx.IdentityOp(x))

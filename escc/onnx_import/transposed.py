@@ -121,6 +121,8 @@ def _conv_transpose(e: Emitter, n: Node) -> SSAValue:
     assert shape is not None and weights is not None
     rows, columns = axes = geometries(n, shape, weights)
     count, outputs = rows.stride * columns.stride, weights[1] * group
+    check_activation((outputs, rows.out, columns.out))
+    check_activation((*weights[:2], rows.kernel * rows.stride, columns.kernel * columns.stride))
     (top, bottom), (left, right) = rows.pads, columns.pads
     pads = (top, left, bottom, right)
     value = _weights(n, rows, columns, group)
