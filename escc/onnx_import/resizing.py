@@ -282,7 +282,7 @@ def phases_are_few(node: Node) -> str | None:
 
 
 def takes_the_nearest(node: Node) -> str | None:
-    """Of a volume, mode is nearest"""
+    """Of a volume [N,C,D,H,W], of D too, and mode is nearest"""
     mode = str(node.attr("mode", "nearest"))
     return None if mode == "nearest" else f"mode={mode} of a volume unsupported; requires nearest"
 

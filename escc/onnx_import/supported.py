@@ -48,7 +48,8 @@ def supported_ops() -> str:
     general = f"All operators: {summary(float_inputs)};\n{summary(axes_are_in_range)}."
     lines = [_HEAD, general, "", "| operator | requires |", "|---|---|"]
     for name, operator in sorted(operators().items()):
-        lines.append(_row(name, [c for c in operator.constraints if c is not float_inputs]))
+        over_volumes = () if operator.in_volumes is None else operator.in_volumes.constraints
+        lines.append(_row(name, [c for c in (*operator.constraints, *over_volumes) if c is not float_inputs]))
     evaluated = textwrap.fill(f"{_EVALUATED}{', '.join(sorted(ELEMENTS))}.", 118)
     lines += [
         "",

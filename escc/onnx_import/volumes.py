@@ -186,7 +186,7 @@ def _required(checks: Sequence[Constraint]) -> Constraint:
     """Windows with three extents each, that within a slice are what maps require of theirs."""
 
     def windows_have_three_extents(node: Node) -> str | None:
-        """Windows over volumes have 3 extents; in a slice they are as over maps"""
+        """Windows over volumes [N,C,D,H,W] have 3 extents, and in a slice they are as over maps"""
         for name, count in _WINDOW:
             values = node.ints(name)
             least = 1 if name in ("kernel_shape", "strides", "dilations") else 0
