@@ -67,7 +67,7 @@ class WholePoolOfReshape(RewritePattern):
 
 class LargeBlocks(RewritePattern):
     """A pool of a whole map, or of whole blocks of it, with more rows or columns than the machine counts: in two steps,
-    first of smaller blocks, as few of them as it can count.
+    first of the smallest blocks of which it can count the rest.
     """
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
