@@ -49,7 +49,7 @@ def _cards(totals: Mapping[str, Any]) -> list[Card]:
         Card("–" if bits is None else f"{bits:.2f}", "bits a weight"),
         Card(f"{totals['macs'] / 1e6:,.1f} M", "multiply-accumulates"),
         Card(f"{totals['instructions']:,}", "instructions"),
-        Card(f"{totals['arena_bytes'] * 1e-3:,.3g} kB", "of DRAM for inputs, outputs and activations off the chip"),
+        Card(f"{totals['arena_bytes'] * 1e-3:,.1f} kB", "of DRAM for inputs, outputs and activations off the chip"),
     ]
 
 

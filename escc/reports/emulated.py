@@ -53,7 +53,7 @@ def _cards(program: Program, totals: Data, accuracy: float | None) -> list[Card]
     cards = [
         Card(f"{totals['cycles']:,.0f}", f"cycles, {time} an image"),
         Card(f"{bound['efficiency']:.1%}", f"efficiency: lower bound ({BINDINGS[bound['binding']]}) over cycles"),
-        Card(f"{totals['energy_uj']['total']:,.4g} µJ", f"an image, {totals['average_power_mw']:,.0f} mW"),
+        Card(f"{totals['energy_uj']['total']:,.2f} µJ", f"an image, {totals['average_power_mw']:,.0f} mW"),
         Card(f"{totals['dram_bytes']['total'] * 1e-3:,.1f} kB", "moved to and from DRAM"),
         Card(f"{len(program.rodata) * 1e-3:,.1f} kB", "constants in DRAM"),
     ]

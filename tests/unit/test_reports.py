@@ -23,7 +23,7 @@ from escc.cli.compile import main as escc
 from escc.cli.emulate import main as emulate
 from escc.compare.figures import Compared, Comparison, FigurePart, Figures, System
 from escc.report import Report
-from escc.reports import compared, emulated, vega
+from escc.reports import compared, compiled, emulated, vega
 from escc.reports.accuracy import Measured, accuracy
 from escc.reports.bars import bars
 from escc.reports.graph import edges_of
@@ -114,6 +114,18 @@ def comparison(name: str = "auto") -> Comparison:
         for n, kind, top1, f in zip((name, "eyeriss"), ("scheme", "machine"), (90.0, 91.0), figures, strict=True)
     ]
     return Comparison(1, "esc1", 800.0, 16.0, (Compared(name, 4, 100, tuple(systems), ()),))
+
+
+def test_figures_of_large_networks_are_written_out(measured: tuple[Program, Statistics]) -> None:
+    """No card has an exponent: 1,101.3 kB, and not 1.1e+03 kB."""
+    program, statistics = measured
+    totals = statistics.data["totals"]
+    large = totals | {"energy_uj": {"total": 22593.1}}
+    shown = [card.value for card in emulated._cards(program, large, None)]
+    sizes = {"constant_bytes": 10588284, "macs": 2253600000, "instructions": 12265, "arena_bytes": 1101300}
+    shown += [card.value for card in compiled._cards(sizes | {"compression": 4.4, "bits_per_weight": 7.25})]
+    assert "22,593.10 µJ" in shown and "1,101.3 kB" in shown
+    assert not [value for value in shown if re.search(r"e[+-]\d", value)]
 
 
 def test_a_comparison_as_a_page() -> None:
