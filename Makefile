@@ -63,14 +63,14 @@ pythons: $(VENV)/.installed-dev ## Run a part of the tests on every installed Py
 	$(BIN)/nox --no-error-on-missing-interpreters -- core
 
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## Time the emulator against onnxruntime, and the packed formats (ten minutes)
+bench: $(VENV)/.installed-dev ## Time emulator and packed formats, measure the machine: figures of docs/performance.md (half an hour)
 	$(BIN)/python benchmarks/emulation.py
 	$(BIN)/python benchmarks/packing.py
+	$(BIN)/python benchmarks/machine.py
 
 .PHONY: bench-all
-bench-all: $(VENV)/.installed-dev ## Time compiler and emulator, and measure the machine (half an hour)
+bench-all: bench ## The same, and time compiler and emulator on examples and models of the data folder (an hour)
 	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/machine.py
 
 .PHONY: curves
 curves: $(VENV)/.installed-dev ## Measure accuracy against bytes of the models of the data folder (an hour), draw it

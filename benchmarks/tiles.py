@@ -13,30 +13,23 @@ beside the layers around them are left out.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from commanded import cells
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
-from dialects.bfs import ProgramOp
-from dialects.eisa import to_program
-from emulator.machine import Machine
+from dialects.interpreters.run import main_function
 from escc.irtext import make_context, parse_module
+from escc.tuning import TilingTrials
 from escc.universe import ESCC_UNIVERSE
 from isa.errors import UserError
-from isa.target import Target
+from isa.target import load_target
 from passes.pipelines import STAGES
-from passes.tiling import esc_op_to_layer
-from passes.tiling.problem import Tiling, TilingProblem
-from passes.tiling.search import ranked, solve
+from passes.tile_basis_first import PlannedFunction
 
-PASSES = ESCC_UNIVERSE.all_passes
 HEAD = ("network", "layer", "candidates", "emulated", "chosen, cycles", "best, cycles", "place by the forms", "regret")
-Problem = tuple[TilingProblem, Target]
 
 
 class Sample(NamedTuple):
@@ -48,92 +41,50 @@ class Sample(NamedTuple):
     seed: int
 
 
-class Choice(NamedTuple):
-    """A layer that the tiler has posed: its number in the program, and its problem on the machine that it sees."""
-
-    layer: int
-    problem: Problem
-
-
-class ForcedTilings:
-    """The search that stands in for `solve`: it takes the `forced` tilings, and notes every problem of a program."""
-
-    def __init__(self, forced: Mapping[Problem, Tiling]) -> None:
-        self.forced = forced
-        self.posed: list[Problem] = []
-
-    def __call__(self, p: TilingProblem, machine: Target) -> tuple[TilingProblem, Tiling] | None:
-        """The tiling of a layer."""
-        self.posed.append((p, machine))
-        tiling = self.forced.get((p, machine))
-        return solve(p, machine) if tiling is None else (p, tiling)
+def trials_of(module: ModuleOp) -> TilingTrials:
+    """The network of a module of level `esc`, ready to take other tilings."""
+    names = (*STAGES["bfs"], *STAGES["eisa"])
+    after = [ESCC_UNIVERSE.all_passes[name]()() for name in names if name != "tile-basis-first"]
+    return TilingTrials(PlannedFunction(main_function(module), load_target("esc1"), bands=True), after)
 
 
-def statistics(module: ModuleOp, search: ForcedTilings) -> dict[str, Any] | None:
-    """The statistics of the network with the tilings of a search; None if they do not fit one another."""
-    esc_op_to_layer.solve = search
-    try:
-        copy = module.clone()
-        for name in (*STAGES["bfs"], *STAGES["eisa"]):
-            PASSES[name]()().apply(Context(), copy)
-        found = Machine(to_program(copy)).run_sample(stats=True).statistics
-    except UserError:
-        return None
-    finally:
-        esc_op_to_layer.solve = solve
-    return None if found is None else found.data
+def choices(trials: TilingTrials) -> list[str]:
+    """The tensors of the layers with partial sums and whole windows, in order."""
+    return [tensor for tensor, (p, _) in trials.cheapest.posed.items() if p.accumulates and not p.band]
 
 
-def choices(posed: Sequence[Problem], layers: int) -> list[Choice]:
-    """The problems of the finished program that the tiler has posed last, those with partial sums and whole windows."""
-    last = posed[-layers:]
-    return [Choice(i, found) for i, found in enumerate(last) if found[0].accumulates and not found[0].band]
-
-
-def regret(module: ModuleOp, choice: Choice, cycles: int, sample: Sample) -> tuple[int, int, int, int]:
-    """What is known of a layer: candidates, emulated ones, cycles of the network with the best of these, and the place
-    of that one in the order of the closed forms.
+def regret(trials: TilingTrials, tensor: str, cycles: int, sample: Sample) -> tuple[int, int, int, int]:
+    """What is known of the layer that computes a tensor: candidates, emulated ones, cycles of the network with the best
+    of these, and the place of that one in the order of the closed forms.
     """
-    found = [tiling for _, tiling in ranked(*choice.problem)]
-    rest = list(range(sample.top, len(found)))
+    count = trials.candidates(tensor)
+    rest = list(range(sample.top, count))
     random = np.random.default_rng(sample.seed)
     others: list[int] = random.permutation(rest)[: sample.others].tolist() if rest else []
     best, place, emulated = cycles, 0, 1
-    for number in (*range(1, min(sample.top, len(found))), *sorted(others)):
-        data = statistics(module, ForcedTilings({choice.problem: found[number]}))
-        if data is None:
-            continue
+    for number in (*range(1, min(sample.top, count)), *sorted(others)):
+        try:
+            found = trials.emulated({tensor: number})
+        except UserError:
+            continue  # does not fit beside the layers around it
         emulated += 1
-        if data["totals"]["cycles"] < best:
-            best, place = int(data["totals"]["cycles"]), number
-    return len(found), emulated, best, place + 1
+        if found.cycles < best:
+            best, place = found.cycles, number
+    return count, emulated, best, place + 1
 
 
 def lines(path: Path, sample: Sample) -> None:
     """Print the lines of a network."""
-    module = parse_module(make_context(), path.read_text(encoding="utf-8"), str(path))
-    search = ForcedTilings({})
-    data = statistics(module, search)
-    if data is None:
-        raise SystemExit(f"{path}: requires a sample of its input")
-    windows: dict[str, int] = {layer["name"]: layer["cycles"] for layer in data["layers"]}
-    names, cycles = _names(module), int(data["totals"]["cycles"])
-    alone = [choice for choice in choices(search.posed, len(names)) if names[choice.layer] in windows]
+    trials = trials_of(parse_module(make_context(), path.read_text(encoding="utf-8"), str(path)))
+    first = trials.emulated()
+    names = {layer.output.string_value(): layer.layer_name.data for layer in trials.cheapest.program.layers}
+    alone = [tensor for tensor in choices(trials) if tensor in first.windows]
     picked: list[int] = np.random.default_rng(sample.seed).permutation(len(alone))[: sample.layers].tolist()
-    for choice in (alone[number] for number in sorted(picked)):
-        name = names[choice.layer]
-        candidates, emulated, best, place = regret(module, choice, cycles, sample)
-        share = f"{(cycles - best) / windows[name]:.1%}"
-        print(cells((path.stem, name, *map(str, (candidates, emulated, cycles, best, place)), share)), flush=True)
-
-
-def _names(module: ModuleOp) -> list[str]:
-    """The names of the layers of the tiled program, in the order in which they are posed."""
-    copy = module.clone()
-    PASSES["tile-basis-first"]()().apply(Context(), copy)
-    program = copy.body.block.first_op
-    assert isinstance(program, ProgramOp)
-    return [layer.layer_name.data for layer in program.layers]
+    for tensor in (alone[number] for number in sorted(picked)):
+        candidates, emulated, best, place = regret(trials, tensor, first.cycles, sample)
+        share = f"{(first.cycles - best) / first.windows[tensor]:.1%}"
+        figures = map(str, (candidates, emulated, first.cycles, best, place))
+        print(cells((path.stem, names[tensor], *figures, share)), flush=True)
 
 
 def main() -> None:

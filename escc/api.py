@@ -175,6 +175,7 @@ def compile(
     cycle_rate: float | None = None,
     scheme_options: Mapping[str, object] | None = None,
     samples: int | None = None,
+    tune: int = 1,
     range: Literal["mse", "minmax", "percentile"] | None = None,
     percentile: float | None = None,
     seed: int | None = None,
@@ -199,6 +200,7 @@ def compile(
     - `max_drop`, `max_bytes`, `max_cycles`, `max_energy`: a limit, one at most: points of top-1 accuracy that may be
       lost, bytes of constants, cycles and microjoules of an image.
     - `samples`: calibration samples used at most.
+    - `tune`: tilings of each layer that are emulated, of which the fastest is kept; 1 takes the best by the estimate.
     - `range`, `percentile`: how ranges of activations are chosen; a percentile is above 50 and up to 100.
     - `seed`: of everything random.
     - `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, (pixel - mean) / std for each
@@ -212,7 +214,7 @@ def compile(
     """
     numbers = {"max_drop": max_drop, "max_bytes": max_bytes, "max_cycles": max_cycles, "basis": basis}
     numbers |= {"planes": planes, "rate": rate, "cycle_rate": cycle_rate, "samples": samples, "seed": seed}
-    numbers |= {"max_energy": max_energy, "percentile": percentile}
+    numbers |= {"max_energy": max_energy, "percentile": percentile, "tune": tune}
     check_kinds(scheme, target, scheme_options, input_shape, host_fallback, progress, range)
     numbers = check_numbers(numbers)
     check_images(image_mean, image_std, channel_order)
@@ -223,8 +225,9 @@ def compile(
     own = tuple(f"{name}={value}" for name, value in (scheme_options or {}).items()) or None
     with _warnings_of_caller(), user_errors(), _job(model, calibration, target, input_shape) as job:
         budget = budget_of(*(numbers.pop(name) for name in LIMITS))
+        tilings = numbers.pop("tune") or 1
         options = PipelineOptions(method=range, scheme=scheme, options=own, target=job.target, **numbers)
-        request = CompileRequest(options, budget=budget)
+        request = CompileRequest(options, budget=budget, tune=tilings)
         if conflict := request.conflict():
             raise UserError(conflict)
         request.check_scheme_options()
@@ -267,6 +270,7 @@ class _Job:
         request = replace(request, options=replace(request.options, calibration=self._samples(module, request)))
         passes = request.passes(module, self.name)
         passes = request.within_budget(context, module, passes, progress, progress)
+        passes = request.tuned(module, passes, progress)
         report = Report()
         self.levels[driver.level_of(module)] = module.clone()
         observers = [constant_outputs_observer(_warn), report.observe, self._keep_level]

@@ -12,7 +12,15 @@ from isa.scalars import plain_number
 from isa.target import Target
 from isa.text import shown
 
-_LEAST: Mapping[str, float] = {"samples": 1, "seed": 0, "basis": 1, "planes": 1, "max_bytes": 1, "max_cycles": 1}
+_LEAST: Mapping[str, float] = {
+    "samples": 1,
+    "seed": 0,
+    "basis": 1,
+    "planes": 1,
+    "max_bytes": 1,
+    "max_cycles": 1,
+    "tune": 1,
+}
 """Least values of what is an integer; all other numbers are at least 0."""
 LIMITS = ("max_drop", "max_bytes", "max_cycles", "max_energy")
 """Arguments of which one at most is given, in the order of `escc.compilation.budget_of`."""

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 class CompileRequest:
     """What is to be made of a module: options of the default pipeline, or the text of another one.
 
-    `kind` is what is made, as `--emit` calls it. A `budget` finds how each layer is compressed.
+    `kind` is what is made, as `--emit` calls it. A `budget` finds how each layer is compressed. `tune`: tilings of each
+    layer that are emulated, of which the fastest is kept; 1 takes the best by the estimate.
     """
 
     options: PipelineOptions
     kind: str = "bin"
     pipeline: str | None = None
     budget: Budget | None = None
+    tune: int = 1
 
     def conflict(self) -> str:
         """What is wrong with options that exclude each other, "" if nothing is."""
@@ -115,6 +117,29 @@ class CompileRequest:
         found = BudgetSearch(context, passes[:at], step, after, announce, begin).run(module, budget)
         begin(f"compiling with what was found for {budget.flag}")
         return tuple(found if p is step else p for p in passes)
+
+    def tuned(
+        self, module: ModuleOp, passes: Sequence[ModulePass], report: Callable[[str], None]
+    ) -> tuple[ModulePass, ...]:
+        """The passes, with the one that tiles emulating its choices if these are to be tuned; `report` is told what was
+        found. Raises UserError if none of them tiles.
+        """
+        if self.tune == 1:
+            return tuple(passes)
+        from escc.tuning import TunedTiling
+        from passes.tile_basis_first import TileBasisFirstPass
+
+        at = next((i for i, step in enumerate(passes) if isinstance(step, TileBasisFirstPass)), None)
+        step = None if at is None else passes[at]
+        if at is None or not isinstance(step, TileBasisFirstPass):
+            raise UserError(
+                f"--tune needs the pass {TileBasisFirstPass.name} ahead",
+                "start from the ONNX model or from IR of level esc, and compile at least to level bfs",
+            )
+        names = [p.name for p in passes[: at + 1]]
+        after = passes[at + 1 :] if driver.level_for(self.kind) == LEVELS[-1] else ()
+        after = after or build(multiverse().all_passes, self.options, done=(*_done(module), *names))
+        return (*passes[:at], TunedTiling.of(step, self.tune, after, report), *passes[at + 1 :])
 
 
 def _done(module: ModuleOp) -> tuple[str, ...]:

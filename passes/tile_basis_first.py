@@ -4,9 +4,10 @@ search.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple, cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
@@ -31,9 +32,12 @@ from passes.layers.table import tile_operation
 from passes.tiling.declarations import Declarations
 from passes.tiling.esc_op_to_layer import LayerTiler
 from passes.tiling.planning import plan
+from passes.tiling.problem import TilingProblem
 from passes.tiling.residency import Residency
 from passes.tiling.views import channel_views
 
+_DIGITS = 10
+"""A place of a tiling has fewer."""
 _HOST = (esc.QuantizeOp, esc.DequantizeOp, esc.SoftmaxOp, esc.ArgMaxOp, func.ReturnOp)
 
 
@@ -41,7 +45,12 @@ class _FunctionTiler:
     """Turns one function into a `bfs.program`."""
 
     def __init__(
-        self, function: func.FuncOp, target: Target, residency: Residency, raw: Set[str] = frozenset()
+        self,
+        function: func.FuncOp,
+        target: Target,
+        residency: Residency,
+        places: Mapping[str, int],
+        raw: Set[str] = frozenset(),
     ) -> None:
         self.function = function
         self.target = target
@@ -50,7 +59,7 @@ class _FunctionTiler:
         rings = {name: rows for bands in self.bands for name, rows in bands.rings.items() if rows is not None}
         self.declared = Declarations(target.array.chunk, views, residency.tensors, raw, rings, residency.over)
         rows = {i: (n, bands.machine) for bands in self.bands for i, n in zip(bands.numbers, bands.rows, strict=True)}
-        self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken, rows)
+        self.tiler = LayerTiler(target, self.declared, tile_operation, residency.taken, rows, places)
 
     def program(self) -> bfs.ProgramOp:
         """The program. Raises `UserError` naming all nodes that cannot be tiled."""
@@ -166,14 +175,16 @@ class _FunctionTiler:
             self.tiler.causes.append(f"{describe(op)}: its result must be read by one {op.SOLE_READER} alone")
 
 
-def _tiled(function: func.FuncOp, target: Target, residency: Residency) -> tuple[_FunctionTiler, bfs.ProgramOp]:
+def _tiled(
+    function: func.FuncOp, target: Target, residency: Residency, places: Mapping[str, int] = MappingProxyType({})
+) -> tuple[_FunctionTiler, bfs.ProgramOp]:
     """The program of a function, which stays as it is. Raises `UserError` naming all nodes that cannot be tiled.
 
     Tensors with parts lie as BITMAP lines unless a layer has no room for those.
     """
     raw: frozenset[str] = frozenset()
     while True:
-        tiler = _FunctionTiler(function.clone(), target, residency, raw)
+        tiler = _FunctionTiler(function.clone(), target, residency, places, raw)
         try:
             program = tiler.program()
         except UserError:
@@ -183,6 +194,48 @@ def _tiled(function: func.FuncOp, target: Target, residency: Residency) -> tuple
             if not tiler.tiler.crowded:
                 return tiler, program
         raw |= tiler.tiler.crowded
+
+
+class Tiled(NamedTuple):
+    """A program, and the problem of each layer with what it sees of the machine, by the tensor that it computes."""
+
+    program: bfs.ProgramOp
+    posed: Mapping[str, tuple[TilingProblem, Target]]
+
+
+class PlannedFunction:
+    """A function of level `esc`, which stays as it is, with what is decided about its tensors.
+
+    Raises `UserError` naming all nodes that cannot be tiled.
+    """
+
+    def __init__(self, function: func.FuncOp, target: Target, bands: bool):
+        """`bands`: whether neighbouring layers may run side by side, where that is cheaper."""
+        self._function, self._target = function, target
+        first, program = _tiled(function, target, Residency(frozenset(), ()))
+        self._residency = first.plan(program, bands)
+
+    def tiled(self, places: Mapping[str, int] = MappingProxyType({})) -> Tiled:
+        """The program in which each layer has its cheapest tiling, or another one: `places` are those in the order of
+        estimated cycles, from 0, by the tensor that a layer computes.
+
+        Raises `UserError` if no layer computes a tensor, or has so many tilings.
+        """
+        tiler, program = _tiled(self._function, self._target, self._residency, places)
+        if unknown := sorted(places.keys() - tiler.tiler.posed.keys()):
+            raise UserError(f"no layer computes '{unknown[0]}', which has a tiling")
+        return Tiled(program, tiler.tiler.posed)
+
+
+def places_of(tilings: Sequence[str]) -> dict[str, int]:
+    """Tensors and places from texts TENSOR=PLACE. Raises `UserError` on other texts."""
+    found: dict[str, int] = {}
+    for text in tilings:
+        name, _, place = text.partition("=")
+        if not name or not (place.isascii() and place.isdecimal() and len(place) < _DIGITS):
+            raise UserError(f"tiling '{text}': requires TENSOR=PLACE, such as t3=1")
+        found[name] = int(place)
+    return found
 
 
 @dataclass(frozen=True)
@@ -205,14 +258,18 @@ class TileBasisFirstPass(ModulePass):
     """Installed target or target file."""
     bands: bool = True
     """Whether neighbouring layers may run side by side, band after band of rows, where that is cheaper."""
+    tilings: tuple[str, ...] = ()
+    """Layers that take another tiling than the cheapest, each TENSOR=PLACE: the tensor that the layer computes, and the
+    place of the tiling in the order of estimated cycles, from 0. `escc --tune` finds them.
+    """
+
+    def places(self, planned: PlannedFunction) -> Mapping[str, int]:
+        """The places of tilings that are not the cheapest, as `PlannedFunction.tiled` takes them."""
+        return places_of(self.tilings)
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        function = main_function(op)
-        target = load_target(self.target)
-        first, program = _tiled(function, target, Residency(frozenset(), ()))
-        residency = first.plan(program, self.bands)
-        if residency.tensors:
-            _, program = _tiled(function, target, residency)
+        planned = PlannedFunction(main_function(op), load_target(self.target), self.bands)
+        program = planned.tiled(self.places(planned)).program
         block = op.body.block
         for old in list(block.ops):
             block.erase_op(old)

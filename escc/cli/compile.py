@@ -74,7 +74,11 @@ def _request(args: argparse.Namespace) -> CompileRequest:
         target=args.target, **{field: getattr(args, flag) for field, flag in PIPELINE_FLAGS.items()}
     )
     return CompileRequest(
-        options, args.emit, args.passes, budget_of(args.max_drop, args.max_bytes, args.max_cycles, args.max_energy)
+        options,
+        args.emit,
+        args.passes,
+        budget_of(args.max_drop, args.max_bytes, args.max_cycles, args.max_energy),
+        args.tune,
     )
 
 
@@ -219,6 +223,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
         passes = request.passes(module, args.model)
     verification = _verification(args, module, observers, calibration)
     passes = request.within_budget(context, module, passes, console.info, console.step)
+    passes = request.tuned(module, passes, console.info)
     console.detail(f"{args.model}: {to_text(passes)}")
     program, timings = run_request(request, context, module, args.model, passes, observers, console.progress)
     start = time.perf_counter()

@@ -25,7 +25,7 @@ from passes.tiling.loop_nest_builder import LoopNestBuilder
 from passes.tiling.memory import with_act
 from passes.tiling.problem import TilingProblem, buffers
 from passes.tiling.records import LayerRecord
-from passes.tiling.search import search, smallest_need, solve
+from passes.tiling.search import ranked, search, smallest_need, solve
 
 MAX_WINDOW = field_range("conv.dense", "r")[1]
 MAX_EXTENT = field_range("conv.dense", "ih")[1]
@@ -36,8 +36,10 @@ class LayerTiler:
 
     `dispatch` tiles an operation by the layer kind that matches it: a kind may rewrite an operation into others and
     hand these back by `add`. `taken`: bytes of ACT that resident tensors take during each layer. `bands`: of each layer
-    that runs side by side with others, the rows of its tiles, and what it sees of the machine. `crowded`: names of
-    tensors with parts of which a layer finds no room for whole BITMAP lines.
+    that runs side by side with others, the rows of its tiles, and what it sees of the machine. `places`: of layers that
+    take another tiling than the cheapest, by the tensors that they compute, its place in the order of estimated cycles.
+    `crowded`: names of tensors with parts of which a layer finds no room for whole BITMAP lines. `posed`: the problems
+    of the layers and what each sees of the machine, by the tensors that they compute.
     """
 
     def __init__(
@@ -47,14 +49,17 @@ class LayerTiler:
         dispatch: Callable[[Operation, LayerTiler, bool], None],
         taken: Sequence[int] = (),
         bands: Mapping[int, tuple[int, Target]] = MappingProxyType({}),
+        places: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.target = target
         self._bands = bands
+        self._places = places
         self._taken = taken
         self.declared = declared
         self.causes: list[str] = []
         self.layers: list[bfs.LayerOp] = []
         self.records: list[LayerRecord] = []
+        self.posed: dict[str, tuple[TilingProblem, Target]] = {}
         self._reads: tuple[DeclaredTensor, ...] = ()
         self.crowded: set[str] = set()
         self._dispatch = dispatch
@@ -121,11 +126,18 @@ class LayerTiler:
         whole = self.declared.whole(value)
         if whole is not None and p.segment and search(p, machine) is None:
             self.crowded.add(whole.name)
-        found = solve(p, machine)
         name = self.declared.next_name
+        place = self._places.get(name, 0)
+        found = solve(p, machine, place)
+        self.posed[name] = p, machine
         storage = {tensor.name: tensor.storage for tensor in self._reads}
         storage[name] = name if whole is None else whole.name
         self.records.append(LayerRecord(p, tuple(tensor.name for tensor in self._reads), name, storage))
+        if found is None and place:
+            self.causes.append(
+                f"{describe(op)}: has no tiling {name}={place}; requires one of {len(ranked(p, machine))}"
+            )
+            return None
         if found is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(

@@ -213,10 +213,14 @@ def search(p: TilingProblem, target: Target) -> Tiling | None:
     return None if found is None else found[1]
 
 
-def solve(p: TilingProblem, target: Target) -> tuple[TilingProblem, Tiling] | None:
-    """The problem that the machine solves and its cheapest tiling: the layer with whole windows, or with windows in
-    parts if no whole one fits. None if nothing fits.
+def solve(p: TilingProblem, target: Target, place: int = 0) -> tuple[TilingProblem, Tiling] | None:
+    """The problem that the machine solves and its tiling at a place of the order of estimated cycles, the cheapest at
+    0: the layer with whole windows, or with windows in parts if no whole one fits, which has one place. None if nothing
+    fits, or if there are not so many tilings.
     """
+    if place:
+        tilings = ranked(p, target)
+        return (p, tilings[place][1]) if place < len(tilings) else None
     tiling = search(p, target)
     return search_parts(p, target) if tiling is None else (p, tiling)
 
@@ -262,13 +266,14 @@ def cheapest(p: TilingProblem, target: Target) -> tuple[float, Tiling] | None:
     return None if found is None else found.tiling(int(np.argmin(found.cycles)))
 
 
-def ranked(p: TilingProblem, target: Target) -> list[tuple[float, Tiling]]:
+@lru_cache(maxsize=256)
+def ranked(p: TilingProblem, target: Target) -> tuple[tuple[float, Tiling], ...]:
     """All tilings that the search looks at and that fit, with their estimated cycles, the cheapest first."""
     found = next(_costed(p, target), None)
     if found is None:
-        return []
+        return ()
     order = np.argsort(found.cycles, kind="stable")[: np.count_nonzero(np.isfinite(found.cycles))]
-    return [found.tiling(int(i)) for i in order]
+    return tuple(found.tiling(int(i)) for i in order)
 
 
 class _Costed(NamedTuple):
