@@ -13,7 +13,9 @@ beside the layers around them are left out.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +24,12 @@ from xdsl.dialects.builtin import ModuleOp
 
 from dialects.interpreters.run import main_function
 from escc.irtext import make_context, parse_module
-from escc.tuning import TilingTrials
+from escc.tuning import Emulated, ScheduleTrials
 from escc.universe import ESCC_UNIVERSE
 from isa.errors import UserError
 from isa.target import load_target
 from passes.pipelines import STAGES
-from passes.tile_basis_first import PlannedFunction
+from passes.tiling.search import ranked
 
 HEAD = ("network", "layer", "candidates", "emulated", "chosen, cycles", "best, cycles", "place by the forms", "regret")
 
@@ -41,30 +43,41 @@ class Sample(NamedTuple):
     seed: int
 
 
-def trials_of(module: ModuleOp) -> TilingTrials:
-    """The network of a module of level `esc`, ready to take other tilings."""
-    names = (*STAGES["bfs"], *STAGES["eisa"])
-    after = [ESCC_UNIVERSE.all_passes[name]()() for name in names if name != "tile-basis-first"]
-    return TilingTrials(PlannedFunction(main_function(module), load_target("esc1"), bands=True), after)
+class Network:
+    """The network of a module of level `esc`, planned once, ready to take other tilings."""
+
+    def __init__(self, module: ModuleOp) -> None:
+        names = (*STAGES["bfs"], *STAGES["eisa"])
+        after = [ESCC_UNIVERSE.all_passes[name]()() for name in names if name != "tile-basis-first"]
+        self._trials = ScheduleTrials(main_function(module), load_target("esc1"), after)
+        self._planned = self._trials.planned()
+        self.program, self.posed = self._planned.tiled()
+
+    def emulated(self, places: Mapping[str, int] = MappingProxyType({})) -> Emulated:
+        """See `ScheduleTrials.emulated`."""
+        return self._trials.emulated(self._planned, places)
+
+    def candidates(self, tensor: str) -> int:
+        """How many tilings the layer that computes a tensor may take."""
+        return len(ranked(*self.posed[tensor]))
+
+    def choices(self) -> list[str]:
+        """The tensors of the layers with partial sums and whole windows, in order."""
+        return [tensor for tensor, (p, _) in self.posed.items() if p.accumulates and not p.band]
 
 
-def choices(trials: TilingTrials) -> list[str]:
-    """The tensors of the layers with partial sums and whole windows, in order."""
-    return [tensor for tensor, (p, _) in trials.cheapest.posed.items() if p.accumulates and not p.band]
-
-
-def regret(trials: TilingTrials, tensor: str, cycles: int, sample: Sample) -> tuple[int, int, int, int]:
+def regret(network: Network, tensor: str, cycles: int, sample: Sample) -> tuple[int, int, int, int]:
     """What is known of the layer that computes a tensor: candidates, emulated ones, cycles of the network with the best
     of these, and the place of that one in the order of the closed forms.
     """
-    count = trials.candidates(tensor)
+    count = network.candidates(tensor)
     rest = list(range(sample.top, count))
     random = np.random.default_rng(sample.seed)
     others: list[int] = random.permutation(rest)[: sample.others].tolist() if rest else []
     best, place, emulated = cycles, 0, 1
     for number in (*range(1, min(sample.top, count)), *sorted(others)):
         try:
-            found = trials.emulated({tensor: number})
+            found = network.emulated({tensor: number})
         except UserError:
             continue  # does not fit beside the layers around it
         emulated += 1
@@ -75,13 +88,13 @@ def regret(trials: TilingTrials, tensor: str, cycles: int, sample: Sample) -> tu
 
 def lines(path: Path, sample: Sample) -> None:
     """Print the lines of a network."""
-    trials = trials_of(parse_module(make_context(), path.read_text(encoding="utf-8"), str(path)))
-    first = trials.emulated()
-    names = {layer.output.string_value(): layer.layer_name.data for layer in trials.cheapest.program.layers}
-    alone = [tensor for tensor in choices(trials) if tensor in first.windows]
+    network = Network(parse_module(make_context(), path.read_text(encoding="utf-8"), str(path)))
+    first = network.emulated()
+    names = {layer.output.string_value(): layer.layer_name.data for layer in network.program.layers}
+    alone = [tensor for tensor in network.choices() if tensor in first.windows]
     picked: list[int] = np.random.default_rng(sample.seed).permutation(len(alone))[: sample.layers].tolist()
     for tensor in (alone[number] for number in sorted(picked)):
-        candidates, emulated, best, place = regret(trials, tensor, first.cycles, sample)
+        candidates, emulated, best, place = regret(network, tensor, first.cycles, sample)
         share = f"{(first.cycles - best) / first.windows[tensor]:.1%}"
         figures = map(str, (candidates, emulated, first.cycles, best, place))
         print(cells((path.stem, names[tensor], *figures, share)), flush=True)

@@ -200,7 +200,7 @@ def compile(
     - `max_drop`, `max_bytes`, `max_cycles`, `max_energy`: a limit, one at most: points of top-1 accuracy that may be
       lost, bytes of constants, cycles and microjoules of an image.
     - `samples`: calibration samples used at most.
-    - `tune`: tilings of each layer that are emulated, of which the fastest is kept; 1 takes the best by the estimate.
+    - `tune`: tilings of each layer that are emulated to find the fastest schedule; 1 takes the best by the estimate.
     - `range`, `percentile`: how ranges of activations are chosen; a percentile is above 50 and up to 100.
     - `seed`: of everything random.
     - `image_mean`, `image_std`, `channel_order`: how an image file becomes an input, (pixel - mean) / std for each

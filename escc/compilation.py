@@ -28,7 +28,7 @@ class CompileRequest:
     """What is to be made of a module: options of the default pipeline, or the text of another one.
 
     `kind` is what is made, as `--emit` calls it. A `budget` finds how each layer is compressed. `tune`: tilings of each
-    layer that are emulated, of which the fastest is kept; 1 takes the best by the estimate.
+    layer that are emulated to find the fastest schedule; 1 takes what is best by the estimate.
     """
 
     options: PipelineOptions

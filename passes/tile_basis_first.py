@@ -81,12 +81,14 @@ class _FunctionTiler:
             program.float_weights = integer(weights)
         return program
 
-    def plan(self, program: bfs.ProgramOp, bands: bool) -> Residency:
-        """The tensors of the finished `program` that are better kept in ACT and, if there may be `bands`, the layers
-        that better run side by side.
+    def plan(self, program: bfs.ProgramOp, bands: bool, outside: Set[str]) -> Residency:
+        """The tensors of the finished `program`, none of `outside`, that are better kept in ACT and, if there may be
+        `bands`, the layers that better run side by side. Raises `UserError` if no layer computes one of `outside`.
         """
+        if unknown := sorted(outside - self.tiler.posed.keys()):
+            raise UserError(f"no layer computes '{unknown[0]}', which is to stay outside of ACT")
         outputs = {port.tensor.string_value() for port in program.outputs}
-        return plan(self.tiler.records, outputs, self.target, bands)
+        return plan(self.tiler.records, outputs, self.target, bands, outside)
 
     def _layers(self) -> list[Operation]:
         """The layers, those that run side by side in one operation."""
@@ -206,14 +208,21 @@ class Tiled(NamedTuple):
 class PlannedFunction:
     """A function of level `esc`, which stays as it is, with what is decided about its tensors.
 
-    Raises `UserError` naming all nodes that cannot be tiled.
+    Raises `UserError` naming all nodes that cannot be tiled, and for names in `outside` that no layer computes.
     """
 
-    def __init__(self, function: func.FuncOp, target: Target, bands: bool):
-        """`bands`: whether neighbouring layers may run side by side, where that is cheaper."""
+    def __init__(self, function: func.FuncOp, target: Target, bands: bool = True, outside: Set[str] = frozenset()):
+        """`bands`: whether neighbouring layers may run side by side, where that is cheaper. `outside`: tensors that do
+        not stay in ACT.
+        """
         self._function, self._target = function, target
         first, program = _tiled(function, target, Residency(frozenset(), ()))
-        self._residency = first.plan(program, bands)
+        self._residency = first.plan(program, bands, outside)
+
+    @property
+    def resident(self) -> Set[str]:
+        """The tensors that stay in ACT, or of which a ring of rows does."""
+        return self._residency.tensors
 
     def tiled(self, places: Mapping[str, int] = MappingProxyType({})) -> Tiled:
         """The program in which each layer has its cheapest tiling, or another one: `places` are those in the order of
@@ -263,13 +272,16 @@ class TileBasisFirstPass(ModulePass):
     place of the tiling in the order of estimated cycles, from 0. `escc --tune` finds them.
     """
 
-    def places(self, planned: PlannedFunction) -> Mapping[str, int]:
-        """The places of tilings that are not the cheapest, as `PlannedFunction.tiled` takes them."""
-        return places_of(self.tilings)
+    outside: tuple[str, ...] = ()
+    """Tensors that do not stay in ACT, even where that is cheaper by the estimate. `escc --tune` finds them."""
+
+    def tiled(self, function: func.FuncOp, target: Target) -> bfs.ProgramOp:
+        """The program of a function, which stays as it is."""
+        planned = PlannedFunction(function, target, self.bands, frozenset(self.outside))
+        return planned.tiled(places_of(self.tilings)).program
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        planned = PlannedFunction(main_function(op), load_target(self.target), self.bands)
-        program = planned.tiled(self.places(planned)).program
+        program = self.tiled(main_function(op), load_target(self.target))
         block = op.body.block
         for old in list(block.ops):
             block.erase_op(old)

@@ -260,9 +260,9 @@ def _add_schedule(parser: CommandParser) -> None:
         type=positive,
         default=1,
         metavar="N",
-        help="emulate the network with each of the N best tilings of a layer by the estimate, layer by layer, and keep "
-        "the fastest: a few percent fewer cycles for N times the layers' emulations; results stay the same (integer; "
-        "default: 1, the best by the estimate; example: --tune 4)",
+        help="emulate the network with each of the N best tilings of a layer by the estimate, layer by layer, and with "
+        "each tensor that stays in ACT outside of it, and keep what is fastest: a few percent fewer cycles, the same "
+        "results (integer; default: 1, all by the estimate; example: --tune 4)",
     )
 
 

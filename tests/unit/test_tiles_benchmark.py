@@ -14,21 +14,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import tiles
 
 
-def trials() -> tiles.TilingTrials:
+def network() -> tiles.Network:
     g = Graph(12, 12, 16)
-    return tiles.trials_of(g.module(g.conv(g.conv(g.x, 32), 16)))
+    return tiles.Network(g.module(g.conv(g.conv(g.x, 32), 16)))
 
 
 def test_candidates_come_in_the_order_of_their_estimates() -> None:
-    problem = list(trials().cheapest.posed.values())[-1]
+    problem = list(network().posed.values())[-1]
     found = ranked(*problem)
     assert len(found) > 1 and found[0] == cheapest(*problem)
     assert [cycles for cycles, _ in found] == sorted(cycles for cycles, _ in found)
 
 
 def test_the_regret_is_that_of_the_best_candidate() -> None:
-    network = trials()
-    first, tensor = network.emulated(), tiles.choices(network)[-1]
-    candidates, emulated, best, place = tiles.regret(network, tensor, first.cycles, tiles.Sample(1, 2, 2, 0))
-    assert candidates == network.candidates(tensor) and 1 < emulated <= 4
+    found = network()
+    first, tensor = found.emulated(), found.choices()[-1]
+    candidates, emulated, best, place = tiles.regret(found, tensor, first.cycles, tiles.Sample(1, 2, 2, 0))
+    assert candidates == found.candidates(tensor) and 1 < emulated <= 4
     assert best <= first.cycles and (place == 1) == (best == first.cycles)
