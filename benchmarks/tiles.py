@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     seed: int
 
 
-class Network:
+class PlannedNetwork:
     """The network of a module of level `esc`, planned once, ready to take other tilings."""
 
     def __init__(self, module: ModuleOp) -> None:
@@ -66,7 +66,7 @@ class Network:
         return [tensor for tensor, (p, _) in self.posed.items() if p.accumulates and not p.band]
 
 
-def regret(network: Network, tensor: str, cycles: int, sample: Sample) -> tuple[int, int, int, int]:
+def regret(network: PlannedNetwork, tensor: str, cycles: int, sample: Sample) -> tuple[int, int, int, int]:
     """What is known of the layer that computes a tensor: candidates, emulated ones, cycles of the network with the best
     of these, and the place of that one in the order of the closed forms.
     """
@@ -88,7 +88,7 @@ def regret(network: Network, tensor: str, cycles: int, sample: Sample) -> tuple[
 
 def lines(path: Path, sample: Sample) -> None:
     """Print the lines of a network."""
-    network = Network(parse_module(make_context(), path.read_text(encoding="utf-8"), str(path)))
+    network = PlannedNetwork(parse_module(make_context(), path.read_text(encoding="utf-8"), str(path)))
     first = network.emulated()
     names = {layer.output.string_value(): layer.layer_name.data for layer in network.program.layers}
     alone = [tensor for tensor in network.choices() if tensor in first.windows]

@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import tiles
 
 
-def network() -> tiles.Network:
+def network() -> tiles.PlannedNetwork:
     g = Graph(12, 12, 16)
-    return tiles.Network(g.module(g.conv(g.conv(g.x, 32), 16)))
+    return tiles.PlannedNetwork(g.module(g.conv(g.conv(g.x, 32), 16)))
 
 
 def test_candidates_come_in_the_order_of_their_estimates() -> None:
