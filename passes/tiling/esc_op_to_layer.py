@@ -17,6 +17,7 @@ from dialects import bfs, bfs_tiles
 from dialects.blob import DenseAttr
 from dialects.esc import q_of
 from dialects.locations import describe, fused, node_names
+from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target
 from passes.tiling.declarations import Declarations, DeclaredTensor, expected_density, tensor_format
@@ -110,7 +111,7 @@ class LayerTiler:
 
     def start(self, op: Operation, p: TilingProblem, value: SSAValue) -> LoopNestBuilder | None:
         """Search a tiling of the layer of an operation that computes `value`, with a window in parts if no whole one
-        fits; None, with a cause, if there is none.
+        fits; None, with a cause, if there is none. Raises UserError if it has no tiling at its place.
         """
         limits = (
             ("kernel", max(p.kernel), MAX_WINDOW),
@@ -134,10 +135,11 @@ class LayerTiler:
         storage[name] = name if whole is None else whole.name
         self.records.append(LayerRecord(p, tuple(tensor.name for tensor in self._reads), name, storage))
         if found is None and place:
-            self.causes.append(
-                f"{describe(op)}: has no tiling {name}={place}; requires one of {len(ranked(p, machine))}"
+            count = max(1, len(ranked(p, machine)))
+            raise UserError(
+                f"{describe(op)}: has no tiling {name}={place}; requires a place below {count}",
+                "places belong to one network, target and version: tune anew",
             )
-            return None
         if found is None:
             space, need, have = smallest_need(p, self.target)
             self.causes.append(

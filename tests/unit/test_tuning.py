@@ -133,7 +133,7 @@ def test_a_tensor_that_is_none_is_refused() -> None:
         ("t2=99999999999", "requires TENSOR=PLACE"),
         ("t9=1", "no layer computes 't9'"),
         ("t0=1", "no layer computes 't0'"),
-        ("t2=99999", r"has no tiling t2=99999; requires one of \d+"),
+        ("t2=99999", r"has no tiling t2=99999; requires a place below \d+"),
     ],
 )
 def test_a_tiling_that_is_none_is_refused(tiling: str, fault: str) -> None:
