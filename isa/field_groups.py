@@ -156,7 +156,7 @@ def apart(v: Values, name: str, width: str = "ow", channels: str = "kn", when: N
 
 def clear(v: Values, read: Extent, written: Extent, same: str = "", when: Number = True) -> Rule:
     """A tile that is written has no byte of one that is read between its first and its last one, or is the tile at
-    `same` itself, or has other channels of the positions of the same tensor.
+    `same` itself, or has other channels of the positions of the same tensor, or other positions of its rows.
     """
     broken = (read.base < written.end) & (written.base < read.end) & (when != 0) & (read.outer > 0)
     broken = broken & (_side_by_side(read, written) == 0)
@@ -167,10 +167,23 @@ def clear(v: Values, read: Extent, written: Extent, same: str = "", when: Number
 
 
 def _side_by_side(one: Extent, other: Extent) -> Number:
-    """Whether two tiles share no byte because they are different channels of positions equally far apart."""
-    stride = one.inner_stride
+    """Whether two tiles share no byte because they are different channels of positions equally far apart, or different
+    positions of rows equally far apart.
+    """
+    channels = _in_turn(one, other, (one.inner_stride, one.run), (other.inner_stride, other.run))
+    return channels | _in_turn(one, other, _rows(one), _rows(other))
+
+
+def _rows(tile: Extent) -> tuple[Number, Number]:
+    """Bytes from the beginning of a row of a tile to that of the next, and to its own end."""
+    return tile.outer_stride, (tile.inner - 1) * tile.inner_stride + tile.run
+
+
+def _in_turn(one: Extent, other: Extent, piece: tuple[Number, Number], of_other: tuple[Number, Number]) -> Number:
+    """Whether pieces of two tiles, each given by its stride and its bytes, lie in turn and do not touch."""
+    (stride, nbytes), (stride_of_other, nbytes_of_other) = piece, of_other
     apart_by = (other.base - one.base) % most(stride, 1)
-    return (stride == other.inner_stride) & (apart_by >= one.run) & (apart_by + other.run <= stride)
+    return (stride == stride_of_other) & (apart_by >= nbytes) & (apart_by + nbytes_of_other <= stride)
 
 
 ACT_TILE = (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, event, given
+from hypothesis import strategies as st
 from isa_programs import small_program, with_instruction
 
 from isa.declaration import InstructionSpec
@@ -255,3 +258,45 @@ def test_all_faults_are_listed_with_the_instruction() -> None:
 def test_end_may_stand_outside_the_layers() -> None:
     check_program(layer(P, 1, end=len(P.instructions) - 1))
     check_program(replace(P, layers=(), sample=b""))
+
+
+def touched(base: int, rows: int, width: int, columns: int, position: int, channels: int) -> set[int]:
+    """The addresses of a tile, one by one."""
+    places = product(range(rows), range(columns), range(channels))
+    return {base + (y * width + x) * position + c for y, x, c in places}
+
+
+SIZE = st.integers(1, 3)
+
+
+@given(
+    first=st.integers(0, 24),
+    second=st.integers(0, 24),
+    one=st.tuples(*[SIZE] * 3),
+    other=st.tuples(*[SIZE] * 3),
+    data=st.data(),
+)
+def test_only_tiles_without_a_common_byte_are_clear(
+    first: int, second: int, one: tuple[int, ...], other: tuple[int, ...], data: st.DataObject
+) -> None:
+    (h, w, c), (oh, ow, k) = one, other
+    act_c, act_w = data.draw(st.integers(c, 8)), data.draw(st.integers(w, 8))
+    out_c, out_w = data.draw(st.sampled_from([act_c, k])), data.draw(st.sampled_from([act_w, ow]))
+    assume(out_c >= k and out_w >= ow)
+    tiles = {"act": first, "act_w": act_w, "act_c": act_c, "out": second, "out_w": out_w, "out_c": out_c}
+    found = problems("post.map", **tiles, ih=h, iw=w, ic=c, oh=oh, ow=ow, kn=k, dc=0)
+    common = touched(first, h, act_w, w, act_c, c) & touched(second, oh, out_w, ow, out_c, k)
+    event(f"{len(found)} faults, {'some' if common else 'no'} bytes in common")
+    assert found or not common
+
+
+@pytest.mark.parametrize("name", ["channels", "positions"])
+def test_a_tile_may_be_computed_from_another_part_of_its_tensor(name: str) -> None:
+    """Of two rows of two positions of 14 channels, the last seven go to the first seven, or so with single channels."""
+    shape = {"channels": (2, 2, 14, 7), "positions": (2, 14, 1, 1)}[name]
+    h, width, position, channels = shape
+    w = 2 if name == "channels" else 7
+    tiles = {"act": 7, "act_w": width, "act_c": position, "out": 0, "out_w": width, "out_c": position}
+    tile = {"ih": h, "iw": w, "ic": channels, "oh": h, "ow": w, "kn": channels, "dc": 0}
+    assert problems("post.map", **tiles, **tile) == []
+    assert problems("post.map", **{**tiles, "act": 6}, **tile) == ["the output tile overlaps a tile that is read"]

@@ -223,6 +223,14 @@ def test_random_graph_of_large_maps_through_every_pass(
 
 
 @pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
+def test_a_part_computed_from_another_part_of_its_tensor(targets: dict[str, str], target: str) -> None:
+    """Rows of the parts lie in turn, which a shuffle of one group moves value by value."""
+    g = Graph(2, 2, 1)
+    part = g.slice(g.x, (0, 1, -3), (2, 1), (1, 2, 7))
+    check(g.module(g.conv(g.concat(g.shuffle(part, 1), part), 4, groups=2)), targets[target])
+
+
+@pytest.mark.parametrize("target", ["esc1", "small", "narrow"])
 @pytest.mark.parametrize("spread", list(product((False, True), repeat=3)), ids=str)
 def test_products(targets: dict[str, str], target: str, spread: tuple[bool, bool, bool]) -> None:
     """A factor with one row, column or channel for all, or with several of these; `small` takes several tiles."""
