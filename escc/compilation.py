@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from escc import driver
 from escc.budget_limit import Budget, Kind
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
     from isa.program import Program
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,15 @@ class CompileRequest:
         from escc.budget import BudgetSearch
         from passes.decompose_conv import DecomposeConvPass
 
-        at = next((i for i, step in enumerate(passes) if isinstance(step, DecomposeConvPass)), None)
-        step = None if at is None else passes[at]
-        if at is None or not isinstance(step, DecomposeConvPass):
+        found = _first(passes, DecomposeConvPass)
+        if found is None:
             raise UserError(f"{budget.flag} needs the pass decompose-conv ahead", "start from the ONNX model")
+        at, step = found
         names = [p.name for p in passes[: at + 1]]
         after = build(multiverse().all_passes, self.options, done=(*_done(module), *names))
-        found = BudgetSearch(context, passes[:at], step, after, announce, begin).run(module, budget)
+        kept = BudgetSearch(context, passes[:at], step, after, announce, begin).run(module, budget)
         begin(f"compiling with what was found for {budget.flag}")
-        return tuple(found if p is step else p for p in passes)
+        return tuple(kept if p is step else p for p in passes)
 
     def tuned(
         self, module: ModuleOp, passes: Sequence[ModulePass], report: Callable[[str], None]
@@ -129,17 +131,22 @@ class CompileRequest:
         from escc.tuning import TunedTiling
         from passes.tile_basis_first import TileBasisFirstPass
 
-        at = next((i for i, step in enumerate(passes) if isinstance(step, TileBasisFirstPass)), None)
-        step = None if at is None else passes[at]
-        if at is None or not isinstance(step, TileBasisFirstPass):
+        found = _first(passes, TileBasisFirstPass)
+        if found is None:
             raise UserError(
                 f"--tune needs the pass {TileBasisFirstPass.name} ahead",
                 "start from the ONNX model or from IR of level esc, and compile at least to level bfs",
             )
+        at, step = found
         names = [p.name for p in passes[: at + 1]]
         after = passes[at + 1 :] if driver.level_for(self.kind) == LEVELS[-1] else ()
         after = after or build(multiverse().all_passes, self.options, done=(*_done(module), *names))
         return (*passes[:at], TunedTiling.of(step, self.tune, after, report), *passes[at + 1 :])
+
+
+def _first(passes: Sequence[ModulePass], kind: type[P]) -> tuple[int, P] | None:
+    """The first pass of a kind, with its number among the passes."""
+    return next(((i, step) for i, step in enumerate(passes) if isinstance(step, kind)), None)
 
 
 def _done(module: ModuleOp) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 tensors that stay in ACT whether one better does not; what is fastest is kept (`escc --tune`).
 
 The tile search costs a layer by closed forms, as if it were alone. What its neighbours hide of its loads and stores,
-the emulator knows. One decision is changed at a time, those of the longest layers first; what is better stays. Results
-do not depend on the schedule, which is checked for each that is tried.
+the emulator knows. One decision is changed at a time, first tensors, then tilings, those of the longest layers before
+others; what is better stays. Results do not depend on the schedule, which is checked for each that is tried.
 """
 
 from __future__ import annotations
@@ -38,13 +38,10 @@ Places = Mapping[str, int]
 
 
 class Emulated(NamedTuple):
-    """What the emulator says of a network on the sample in its IR: cycles, those of each layer's window by the tensor
-    that it computes, and the outputs.
-    """
+    """Cycles of a network on the sample in its IR, and those of each layer's window by the tensor that it computes."""
 
     cycles: int
     windows: Mapping[str, int]
-    outputs: Sequence[np.ndarray[Any, Any]]
 
 
 class Tuned(NamedTuple):
@@ -87,28 +84,30 @@ class ScheduleTrials:
             raise InternalError(f"the results of the network change with its schedule: {dict(places)}")
         data = found.statistics.data
         windows = {tensors[layer["name"]]: layer["cycles"] for layer in data["layers"] if layer["name"] in tensors}
-        return Emulated(data["totals"]["cycles"], windows, found.outputs)
+        return Emulated(data["totals"]["cycles"], windows)
 
     def fastest(self, most: int) -> Tuned:
         """The fastest schedule that is found, with the `most` best tilings of each layer. Progress is told. Raises
         UserError if the IR carries no sample.
         """
         planned = self.planned()
-        if planned.tiled().program.sample is None:
+        program, posed = planned.tiled()
+        if program.sample is None:
             raise UserError(
                 "--tune needs a sample of the inputs in the IR", "start from the ONNX model, or from its IR"
             )
         before = self.emulated(planned).cycles
-        outside, cycles = self._outside(planned, before)
+        outside = self._outside(sorted(planned.resident & posed.keys()), before)
         places, cycles = self._places(self.planned(outside), most)
         return Tuned(outside, places, before, cycles)
 
-    def _outside(self, planned: PlannedFunction, cycles: int) -> tuple[frozenset[str], int]:
-        """The tensors that better do not stay in ACT, and the cycles without them there."""
+    def _outside(self, resident: Sequence[str], cycles: int) -> frozenset[str]:
+        """Those of the resident tensors that better do not stay in ACT; with all of them there, the network takes so
+        many cycles.
+        """
         outside: frozenset[str] = frozenset()
-        tensors = sorted(planned.resident & planned.tiled().posed.keys())
-        progress = Progress([1.0] * len(tensors))
-        for tensor in tensors:
+        progress = Progress([1.0] * len(resident))
+        for tensor in resident:
             progress.next(f"emulating the network with a tensor outside of ACT, {cycles:,} cycles")
             trial = outside | {tensor}
             try:
@@ -117,7 +116,7 @@ class ScheduleTrials:
                 continue  # a layer has no room without it
             if found < cycles:
                 outside, cycles = trial, found
-        return outside, cycles
+        return outside
 
     def _places(self, planned: PlannedFunction, most: int) -> tuple[Places, int]:
         """The places of those of the `most` best tilings of each layer that make the network faster, and its cycles."""

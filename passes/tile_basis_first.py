@@ -88,7 +88,7 @@ class _FunctionTiler:
         if unknown := sorted(outside - self.tiler.posed.keys()):
             raise UserError(f"no layer computes '{unknown[0]}', which is to stay outside of ACT")
         outputs = {port.tensor.string_value() for port in program.outputs}
-        return plan(self.tiler.records, outputs, self.target, bands, outside)
+        return plan(self.tiler.records, outputs | outside, self.target, bands)
 
     def _layers(self) -> list[Operation]:
         """The layers, those that run side by side in one operation."""

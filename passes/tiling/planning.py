@@ -69,19 +69,17 @@ class _StepCost:
 
 
 class _Planner:
-    """Goes through the layers. `lives`: the tensors that may be resident, none of `outside`; `touched`: those that each
-    layer reads or computes; `lost`: bytes of ACT that lie between resident tensors during each layer.
+    """Goes through the layers. `lives`: the tensors that may be resident; `touched`: those that each layer reads or
+    computes; `lost`: bytes of ACT that lie between resident tensors during each layer.
     """
 
-    def __init__(
-        self, layers: Sequence[LayerRecord], outputs: Set[str], target: Target, outside: Set[str] = frozenset()
-    ) -> None:
+    def __init__(self, layers: Sequence[LayerRecord], outputs: Set[str], target: Target) -> None:
         self.layers, self.target = layers, target
         self._all = {item.name: item for item in tensor_lives(layers)}
         self.lives = {
             name: item
             for name, item in self._all.items()
-            if name not in outputs and name not in outside and item.nbytes < target.scratchpad.act
+            if name not in outputs and item.nbytes < target.scratchpad.act
         }
         self.touched = [
             frozenset(map(layer.stored, (*layer.reads, layer.output))) & self.lives.keys() for layer in layers
@@ -217,26 +215,19 @@ def _lengthened(life: Interval, bands: Sequence[range]) -> Interval:
     return Interval(life.name, life.nbytes, first, last)
 
 
-def plan(
-    layers: Sequence[LayerRecord],
-    outputs: Set[str],
-    target: Target,
-    bands: bool = True,
-    outside: Set[str] = frozenset(),
-) -> Residency:
-    """The cheapest plan for the layers of a program; `outputs` are the tensors that the host reads from DRAM, `outside`
-    others that do not stay in ACT.
+def plan(layers: Sequence[LayerRecord], outputs: Set[str], target: Target, bands: bool = True) -> Residency:
+    """The cheapest plan for the layers of a program; `outputs` are the tensors that the host reads from DRAM.
 
     Without `bands` all layers run one after the other. With them, a run of layers is only looked at if not all tensors
     that it computes or reads are resident without: where they are, all that it can save is waiting, and less than
     estimated.
     """
-    planner = _Planner(layers, outputs, target, outside)
+    planner = _Planner(layers, outputs, target)
     alone = planner.best({})
     if not bands:
         return alone
     together: dict[int, list[Segment]] = {}
-    for segment in segments(layers, outputs | outside, target):
+    for segment in segments(layers, outputs, target):
         end = segment.first + len(segment.layers)
         if not segment.inner.union(*planner.touched[segment.first : end]) <= alone.tensors:
             together.setdefault(segment.first, []).append(segment)

@@ -114,7 +114,9 @@ def test_a_tensor_in_bands_may_be_outside() -> None:
 def test_a_schedule_that_changes_results_is_a_bug() -> None:
     network = trials(model())
     planned = network.planned()
-    network.outputs = [x + 1 for x in network.emulated(planned).outputs]
+    network.emulated(planned)
+    assert network.outputs is not None
+    network.outputs = [x + 1 for x in network.outputs]
     with pytest.raises(InternalError, match=r"results of the network change with its schedule: \{"):
         network.emulated(planned, {"t1": 1})
 
