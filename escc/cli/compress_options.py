@@ -221,6 +221,13 @@ def _add_training(parser: CommandParser) -> None:
         "default: 0.3; example: --label-weight 1)",
     )
     group.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="normalise the sums of every convolution over the batch while training, which becomes a part of scales and "
+        "biases in the end: for weights that must change much (flag; default off)",
+    )
+    group.add_argument(
         "--anneal",
         type=share,
         default=0.5,

@@ -51,6 +51,7 @@ class Options:
     drop_batches: float
     early_bird: bool
     rest: float
+    batch_norm: bool
     input_shape: list[tuple[str, tuple[int, ...]]]
 
 

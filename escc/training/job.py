@@ -98,6 +98,9 @@ class Job:
         prepared = session.decompose(rate)
         trainer = self._trainer(prepared, train, held, most, device)
         self._start(trainer, most, weights, classes)
+        if o.batch_norm:
+            sample = self._calibration(train)
+            prepared.network.normalise(sample.inputs(sample.x.to(device)))
         self._train(prepared, trainer, self._identity(train, held))
         self._finish(prepared, trainer, train, held, most, device)
         model = export_model(prepared.module).SerializeToString(deterministic=True)

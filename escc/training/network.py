@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from xdsl.dialects.builtin import ModuleOp
@@ -18,8 +19,9 @@ from dialects import esc
 from dialects.esc_base import AccumulatorOp
 from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
-from escc.training.dataflow import Dataflow
+from escc.training.dataflow import Dataflow, Step
 from escc.training.forms.elementwise import entries
+from escc.training.normalisation import channel_statistics
 from escc.training.straight_through import (
     ConvFrame,
     Convolution,
@@ -91,6 +93,26 @@ class Network(Dataflow):
     def projected(self) -> list[Projected]:
         """The convolutions whose weights are points of a form."""
         return [layer.module for layer in self.layers if isinstance(layer.module, Projected)]
+
+    @torch.no_grad()
+    def normalise(self, inputs: Tensor) -> None:
+        """Normalise all convolutions in training from now on, without a change of what the network computes: they begin
+        with the statistics that they have on `inputs` [N, ...].
+        """
+        modules = {layer.value: layer.module for layer in self.layers}
+
+        def begin(step: Step, operands: Sequence[Tensor], result: Tensor) -> Tensor:
+            if (module := modules.get(step.result)) is not None:
+                mean, variance = channel_statistics(result - 0.5)
+                module.normalise(mean - module.bias(), variance)
+            return result
+
+        self.run((inputs,), begin)
+
+    def fold(self) -> None:
+        """Make normalisations a part of factors and biases."""
+        for layer in self.layers:
+            layer.module.fold()
 
     def after_step(self) -> None:
         """What follows an update of the parameters."""

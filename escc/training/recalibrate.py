@@ -9,6 +9,7 @@ from torch import Tensor
 
 from escc.training.dataflow import Step
 from escc.training.network import Network, TrainedLayer
+from escc.training.normalisation import channel_statistics
 from escc.training.teacher import Teacher
 
 _MOST_GAIN = 0.2
@@ -27,7 +28,7 @@ def recalibrate(network: Network, teacher: Teacher, inputs: Tensor) -> None:
 
     def learn(step: Step, operands: Sequence[Tensor], result: Tensor) -> Tensor:
         if step.result in numbers:
-            wanted[step.result] = _statistics(result)
+            wanted[step.result] = channel_statistics(result)
         return result
 
     numbers = set(teacher.convolutions.values())
@@ -44,15 +45,9 @@ def recalibrate(network: Network, teacher: Teacher, inputs: Tensor) -> None:
     network.run((inputs,), correct)
 
 
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of x [N, C, H, W]."""
-    wide = x.double()
-    return wide.mean(dim=(0, 2, 3)), wide.var(dim=(0, 2, 3), unbiased=False)
-
-
 def _correct(layer: TrainedLayer, x: Tensor, z: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     module = layer.module
-    now, spread = _statistics(z - 0.5)
+    now, spread = channel_statistics(z - 0.5)
     usable = (variance > _LEAST_VARIANCE) & (spread > _LEAST_VARIANCE)
     gain = torch.where(usable, torch.log(variance / spread.clamp_min(_LEAST_VARIANCE)) / 2, 0.0)
     gain = gain.clamp(-_MOST_GAIN, _MOST_GAIN)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from escc.training.normalisation import Normalisation
 from isa.levels import magnitudes
 
 Array = NDArray[Any]
@@ -151,11 +152,15 @@ class Convolution(nn.Module, ABC):
     """What convolutions of all weight forms share: a factor and a bias of each output channel, the geometry.
 
     The parameters are relative (`gain` = ln(factor / initial factor), `offset` = bias / span) so that one learning rate
-    fits all.
+    fits all. A convolution may be normalised while it is trained: `gain` and `offset` are then those of its normalised
+    sums, while `factor` and `bias` stay what the machine would multiply by and add.
     """
+
+    normalisation: Normalisation | None
 
     def __init__(self, frame: ConvFrame):
         super().__init__()
+        self.normalisation = None
         self.strides = frame.strides
         self.pads = frame.pads
         self.span = frame.span
@@ -172,26 +177,58 @@ class Convolution(nn.Module, ABC):
     def groups(self) -> int:
         return 1
 
+    def alive(self) -> Tensor | float:
+        """1 for each output channel that may depend on the input, else 0: [K], or 1 for all of them."""
+        return 1.0
+
     def factor(self) -> Tensor:
         """Output steps for each step of the accumulator, [K]."""
-        return self.base * torch.exp(self.gain)
+        slope = torch.exp(self.gain) if self.normalisation is None else self.normalisation.slope(self.gain)
+        return self.base * slope
 
     def bias(self) -> Tensor:
-        """Bias in output steps, [K]."""
-        return self.offset * self.span
+        """Bias in output steps, [K]; 0 for channels that are switched off as a whole, whose output is then 0."""
+        bias = self.offset * self.span
+        if self.normalisation is not None:
+            bias = bias - self.normalisation.mean * self.normalisation.slope(self.gain)
+        return bias * self.alive()
+
+    @torch.no_grad()
+    def normalise(self, mean: Tensor, variance: Tensor) -> None:
+        """Normalise from now on in training, without a change of the results: sums have this mean and variance [K] in
+        output steps, the bias apart.
+        """
+        self.fold()
+        self.offset.add_(mean / self.span)
+        self.normalisation = Normalisation(mean.to(self.base), variance.to(self.base))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make the normalisation, if there is one, a part of the factor and the bias."""
+        factor, bias = self.factor(), self.bias()
+        self.normalisation = None
+        self.base.copy_(factor)
+        self.gain.zero_()
+        self.offset.copy_(bias / self.span)
 
     def forward(self, x: Tensor) -> Tensor:
         """Integers [N, C, H, W] to the output [N, K, OH, OW] in output steps, not rounded, plus one half."""
-        weight = self.integer_weight() * self.factor()[:, None, None, None]
+        if self.normalisation is not None and self.training:
+            sums = self._convolve(x, self.base, None).to(self.base.dtype)
+            return self.normalisation(sums, self.gain, self.offset * self.span * self.alive()) + 0.5
+        if not torch.is_autocast_enabled(x.device.type):
+            return self._convolve(x, self.factor(), self.bias() + 0.5)
+        # The half comes after the rounding to few digits, which would round up again otherwise.
+        return self._convolve(x, self.factor(), self.bias()).float() + 0.5
+
+    def _convolve(self, x: Tensor, factor: Tensor, bias: Tensor | None) -> Tensor:
+        weight = self.integer_weight() * factor[:, None, None, None]
         if x.is_contiguous(memory_format=torch.channels_last):
             weight = weight.contiguous(memory_format=torch.channels_last)
         top, left, bottom, right = self.pads
         if (top, left) != (bottom, right):
             x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-        if not torch.is_autocast_enabled(x.device.type):
-            return F.conv2d(x, weight, self.bias() + 0.5, self.strides, (top, left), 1, self.groups)
-        # The half comes after the rounding to few digits, which would round up again otherwise.
-        return F.conv2d(x, weight, self.bias(), self.strides, (top, left), 1, self.groups).float() + 0.5
+        return F.conv2d(x, weight, bias, self.strides, (top, left), 1, self.groups)
 
 
 class DenseConv(Convolution):
@@ -296,12 +333,8 @@ class DecomposedConv(Projected):
             product = self.coefficients().reshape(k * c, v) @ self.integer_basis().reshape(v, r * s)
         return product.reshape(k, c, r, s)
 
-    def bias(self) -> Tensor:
-        """Bias in output steps; 0 for channels that are switched off as a whole, whose output is then a constant 0."""
-        return super().bias() * self.alive()
-
     def alive(self) -> Tensor:
-        """1 for each output channel that may have coefficients, else 0: [K]."""
+        """See `Convolution.alive`: channels that may have coefficients."""
         return torch.isfinite(self.threshold).any(dim=2).any(dim=1).to(self.base.dtype)
 
     @torch.no_grad()

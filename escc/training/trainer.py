@@ -109,7 +109,7 @@ class Trainer:
         weigh: Callable[[], int],
     ):
         """`weigh` tells the real bytes of the network as it stands."""
-        self.network, self.teacher = network, teacher
+        self.network, self.teacher = network.eval(), teacher
         self.held = held.to(device)
         self._train, self._plan, self._device, self._weigh = train.to(device), plan, device, weigh
         self.sparsity = Sparsity(network)
@@ -177,6 +177,7 @@ class Trainer:
                 break
         if self.state.best_model:
             self.network.load_state_dict(self.state.best_model)
+        self.network.fold()
 
     def _judge(self, epoch: int) -> tuple[float, int]:
         """End of an epoch: accuracy and bytes of the ternary network, which may be the best so far."""
@@ -292,6 +293,7 @@ class Trainer:
             self.network.after_step()
             total += loss
             tick(len(x))
+        self.network.eval()
         self.counts.batches += taken
         return float(total) / max(1, taken)
 

@@ -15,6 +15,7 @@ else:
     torch = pytest.importorskip("torch")
 
 from escc.training.forms.pools import average_pool, max_pool
+from escc.training.normalisation import channel_statistics
 from escc.training.straight_through import (
     CELL,
     LATENT_LIMITS,
@@ -189,3 +190,57 @@ def test_pools_have_exact_gradients() -> None:
     window = ((3, 2), (2, 2), (1, 0, 1, 1), (3, 4))
     assert torch.autograd.gradcheck(lambda x: average_pool(x, *window), (x,))
     assert torch.autograd.gradcheck(lambda x: max_pool(x, *window), (x,))
+
+
+def normalised(module: DecomposedConv, x: Tensor) -> DecomposedConv:
+    """The convolution, normalised from the statistics that it has on x."""
+    with torch.no_grad():
+        mean, variance = channel_statistics(module(x) - 0.5)
+        module.normalise(mean - module.bias(), variance)
+    return module
+
+
+def test_a_normalised_convolution_is_one_before_a_batch_norm_layer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, x = (10 * torch.randn(6, 4, 5, 5, generator=generator) for _ in range(2))
+    module = normalised(decomposed(), first)
+    reference = torch.nn.BatchNorm2d(3, eps=1e-2)
+    with torch.no_grad():
+        module.gain.copy_(torch.tensor([0.1, -0.2, 0.0]))
+        raw = torch.nn.functional.conv2d(x, module.integer_weight() * module.base[:, None, None, None], padding=1)
+        norm = module.normalisation
+        assert norm is not None
+        reference.weight.copy_(norm.spread * torch.exp(module.gain))
+        reference.bias.copy_(module.offset * module.span)
+        assert reference.running_mean is not None and reference.running_var is not None
+        reference.running_mean.copy_(norm.mean)
+        reference.running_var.copy_(norm.variance)
+    torch.testing.assert_close(module.train()(x) - 0.5, reference.train()(raw))
+    torch.testing.assert_close(module.eval()(x) - 0.5, reference.eval()(raw))
+
+
+def test_normalising_and_folding_change_no_result() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, other = (10 * torch.randn(6, 4, 5, 5, generator=generator) for _ in range(2))
+    module = decomposed().eval()
+    wanted = module(other)
+    torch.testing.assert_close(normalised(module, x)(other), wanted)
+    module.train()(x)  # its statistics move
+    moved = module.eval()(other)
+    assert not torch.allclose(moved, wanted)
+    module.fold()
+    assert module.normalisation is None and not module.gain.any()
+    torch.testing.assert_close(module(other), moved)
+    torch.testing.assert_close(module.train()(other), moved)
+
+
+def test_a_normalised_channel_without_coefficients_is_zero() -> None:
+    x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    module = normalised(decomposed(), x)
+    with torch.no_grad():
+        module.threshold[1] = torch.inf
+    for mode in (True, False):
+        y = module.train(mode)(x) - 0.5
+        assert not y[:, 1].any() and y[:, 0].any() and y[:, 2].any()
+    module.fold()
+    assert not module.bias()[1] and module.bias()[0]

@@ -129,6 +129,7 @@ def test_bytes_are_counted_while_they_come_down(folder: Path, monkeypatch: pytes
     ("method", "options", "kind"),
     [
         ("admm", ["--scheme", "circulant", "--scheme-option", "k=4"], "circulant"),
+        ("ste", ["--scheme", "circulant", "--scheme-option", "k=2", "--batch-norm"], "circulant"),
         ("ste", ["--scheme", "kmeans", "--rate", "20"], "codebook"),
         ("admm", ["--scheme", "gs", "--scheme-option", "sparsity=0.5"], "gather"),
         ("admm", ["--scheme", "smartexchange", "--scheme-option", "rebuilt=1", "--ratio", "8"], "smartexchange"),
@@ -236,11 +237,12 @@ def test_resting_coefficients_stay_while_all_else_learns(folder: Path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["ste", "admm"])
+@pytest.mark.parametrize("method", ["ste", "admm", "normalised"])
 def test_a_resumed_run_is_an_uninterrupted_one(
     folder: Path, method: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saved, options = folder / f"{method}.pt", ["--epochs", "3", "--ratio", "13", "--method", method]
+    saved, options = folder / f"{method}.pt", ["--epochs", "3", "--ratio", "13"]
+    options += ["--batch-norm"] if method == "normalised" else ["--method", method]
     options += ["--augment", "shift,flip", "--checkpoint", str(saved)]
     whole, parts = folder / f"{method}-whole.onnx", folder / f"{method}-parts.onnx"
     assert compress(folder, whole, *options) == 0
