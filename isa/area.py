@@ -1,8 +1,8 @@
 """An estimate of the area of a machine: its memories as SRAM macros, its arithmetic and its registers.
 
 All figures are of 45 nm. Areas of another `energy.technology_nm` are those times the square of the ratio of the nodes,
-which is also how the macros of CACTI 7 go from 45 nm to 32 nm and 22 nm. Wiring, clock tree, control, decoders of coded
-streams and networks between the parts are not in the estimate.
+which is also how the macros of CACTI 7 go from 45 nm to 32 nm and 22 nm. Wiring, clock tree, control and networks
+between the parts are not in the estimate.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def area_text(target: Target) -> str:
         for part in area_parts(target)
     ]
     head = f"# area estimate: {area_mm2(target):.2f} mm2 at {target.energy.technology_nm} nm"
-    return f"{head}, without wiring, clock tree, control and decoders\n" + "".join(rows)
+    return f"{head}, without wiring, clock tree and control\n" + "".join(rows)
 
 
 def event_energy_text(target: Target) -> str:

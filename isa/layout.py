@@ -110,5 +110,11 @@ TABLE_BYTES = 256
 WEIGHT_LANES = 16
 """Streams of packed weights that a decoder reads at once (see `isa.weights`)."""
 
+WEIGHT_MAGNITUDES = 128
+"""Magnitudes of packed weights that have a code: 1 to 128."""
+
+LONGEST_WEIGHT_CODE = 15
+"""Bits of the longest code of a magnitude."""
+
 WEIGHT_TABLE_BYTES = 64
 """DRAM bytes of the code lengths of packed weights (see `isa.weights`)."""

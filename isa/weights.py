@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 
 from isa.bitstream import BitReader
 from isa.formats import SignFormat
-from isa.layout import WEIGHT_LANES, WEIGHT_TABLE_BYTES
+from isa.layout import LONGEST_WEIGHT_CODE, WEIGHT_LANES, WEIGHT_MAGNITUDES, WEIGHT_TABLE_BYTES
 from isa.packing import MAX_DIVISOR, MAX_SIGNS, unpack
 
-_MAGNITUDES = 128
-_LONGEST = 15
 _SIGN_FORMATS = frozenset(SignFormat)
 
 
@@ -36,10 +34,10 @@ def weight_table(weights: NDArray[np.int8]) -> bytes:
     """The table that suits weights of any shape best, among codes of at most 15 bits."""
     from isa.codeloops import count_magnitudes, huffman_lengths
 
-    counts, lengths = np.zeros(_MAGNITUDES, np.int64), np.zeros(_MAGNITUDES, np.int64)
+    counts, lengths = np.zeros(WEIGHT_MAGNITUDES, np.int64), np.zeros(WEIGHT_MAGNITUDES, np.int64)
     count_magnitudes(np.ascontiguousarray(weights, np.int8).reshape(-1), counts)
     huffman_lengths(counts, lengths)
-    while int(lengths.max()) > _LONGEST:
+    while int(lengths.max()) > LONGEST_WEIGHT_CODE:
         counts = (counts + 1) // 2
         huffman_lengths(counts, lengths)
     return (lengths[0::2] | lengths[1::2] << 4).astype(np.uint8).tobytes()
@@ -67,19 +65,19 @@ def _codes(table: bytes) -> Codes:
     halves = reader.take(WEIGHT_TABLE_BYTES).astype(np.int64)
     reader.finish()
     lengths = np.stack([halves & 15, halves >> 4], axis=1).reshape(-1)
-    codes = np.zeros(_MAGNITUDES, np.int64)
+    codes = np.zeros(WEIGHT_MAGNITUDES, np.int64)
     code = 0
-    for length in range(1, _LONGEST + 1):
+    for length in range(1, LONGEST_WEIGHT_CODE + 1):
         found = np.flatnonzero(lengths == length)
         codes[found] = code + np.arange(len(found))
         code += len(found)
         if code > 1 << length:
             raise reader.error(f"too many codes of up to {length} bits")
         code <<= 1
-    places = np.arange(_LONGEST)
+    places = np.arange(LONGEST_WEIGHT_CODE)
     forward = (codes[:, None] >> places & 1) << np.maximum(lengths[:, None] - 1 - places, 0)
     reversed_codes = np.where(places < lengths[:, None], forward, 0).sum(axis=1)
-    windows = (np.zeros(1 << _LONGEST, np.uint8), np.zeros(1 << _LONGEST, np.uint8))
+    windows = (np.zeros(1 << LONGEST_WEIGHT_CODE, np.uint8), np.zeros(1 << LONGEST_WEIGHT_CODE, np.uint8))
     fill_windows(lengths, reversed_codes, *windows)
     return Codes(lengths, reversed_codes, *windows)
 

@@ -57,6 +57,7 @@ def make_parser() -> CommandParser:
     _add_data(parser)
     _add_size(parser)
     _add_training(parser)
+    _add_statistics(parser)
     _add_savings(parser)
     _add_run(parser)
     parser.add_common_arguments()
@@ -221,13 +222,6 @@ def _add_training(parser: CommandParser) -> None:
         "default: 0.3; example: --label-weight 1)",
     )
     group.add_argument(
-        "--batch-norm",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="normalise the sums of every convolution over the batch while training, which becomes a part of scales and "
-        "biases in the end: for weights that must change much (flag; default off)",
-    )
-    group.add_argument(
         "--anneal",
         type=share,
         default=0.5,
@@ -243,19 +237,30 @@ def _add_training(parser: CommandParser) -> None:
         "never; example: --patience 5)",
     )
     group.add_argument(
-        "--recalibrate",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="match mean and variance of every convolution to the original network's afterwards, where that helps on "
-        "the held-out data (flag; default on)",
-    )
-    group.add_argument(
         "--seed",
         type=natural,
         default=0,
         metavar="N",
         help="seed of everything random; equal seeds give equal files on a CPU with equal --threads (integer; "
         "default: 0; example: --seed 7)",
+    )
+
+
+def _add_statistics(parser: CommandParser) -> None:
+    group = parser.add_argument_group("statistics of convolutions")
+    group.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="normalise the sums of every convolution over the batch while training, which becomes a part of scales "
+        "and biases in the end: for weights that must change much (flag; default off)",
+    )
+    group.add_argument(
+        "--recalibrate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="match mean and variance of every convolution to the original network's afterwards, where that helps on "
+        "the held-out data (flag; default on)",
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from isa.cells import Cells
 from isa.costs import Counted
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
+from isa.decoders import bits_of, compare_um2, gap_um2, ones_um2, shifter_um2, window_um2
 from isa.events import Event, EventTable
 from isa.extents import Extent, reads
 from isa.field_groups import (
@@ -124,6 +126,23 @@ def least_cycles(v: Values, target: Target) -> Number:
     return a.issue_cycles + most(fed, steps * most(positions * bus, ceil_div(taps, a.macs)))
 
 
+def arithmetic(target: Target) -> Sequence[Cells]:
+    """The port of COEF, which brings a stream from any bit and counts its ones to find its end; in each block the
+    windows of low bits, signs, magnitudes and rests of gaps, and for each coefficient of a cycle what cuts these out
+    and brings them to a chunk of the registers.
+    """
+    a = target.array
+    places, fed = a.coefficient_registers, 8 * a.expand_bytes
+    magnitude = a.coefficient_level.bit_length() - 1
+    cut = gap_um2(bits_of(places), places) + shifter_um2(1 + magnitude, a.expand_rate)
+    laid = shifter_um2(2 + magnitude, a.chunk)  # a one, the sign and the magnitude
+    return (
+        Cells("bit of the stream port of COEF", fed, shifter_um2(1, fed) + 2 * compare_um2(1)),
+        Cells("expander of a block", a.blocks, window_um2(3 + bool(magnitude)) + ones_um2()),
+        Cells("coefficient of a cycle in an expander", a.blocks * a.expand_rate, cut + laid),
+    )
+
+
 def memories(target: Target) -> Mapping[str, int]:
     """Coefficients and intermediate channels of the blocks."""
     a = target.array
@@ -189,5 +208,6 @@ SPEC = InstructionSpec(
     least_cycles=least_cycles,
     counts=counts,
     memories=memories,
+    arithmetic=arithmetic,
     events=(WORK, BROADCAST, FIFO, EXPANSION, MAC, ADDER_TREE, IMBALANCE, ISSUE),
 )

@@ -8,6 +8,7 @@ from isa.cells import ADD_INT8, FLIP_FLOP, MULTIPLEXER, Cells, logic_picojoule
 from isa.costs import Counted, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
+from isa.decoders import WINDOW_BITS, bits_of, gap_um2, ones_um2, shifter_um2, window_um2
 from isa.events import EnergyComponent, Event, EventTable
 from isa.extents import Extent, reads
 from isa.field_groups import (
@@ -26,6 +27,9 @@ from isa.formats import Queue, Space
 from isa.gather import Gathering
 from isa.integers import Number, Values, ceil_div, most
 from isa.target import Target
+
+_GAP_BITS, _MAGNITUDE_BITS = 15, 7
+"""Most low bits of the Rice codes of a stream (`isa.gather`)."""
 
 
 def lanes(target: Target) -> int:
@@ -117,25 +121,20 @@ def counts(v: Values, target: Target) -> Counted:
     }
 
 
-def _bits(n: int) -> int:
-    """Bits of a number below n."""
-    return max(1, (n - 1).bit_length())
-
-
 def sorter_stages(target: Target) -> int:
     """Stages of the bitonic network that sorts the entries of a group: with 2^k inputs, k (k + 1) / 2."""
-    depth = _bits(lanes(target))
+    depth = bits_of(lanes(target))
     return depth * (depth + 1) // 2
 
 
 def entry_bits(target: Target) -> int:
     """Bits of an entry in the sorter: weight, output channel of the bundle, and byte of the window."""
-    return 8 + _bits(lanes(target)) + _bits(window_room(target))
+    return 8 + bits_of(lanes(target)) + bits_of(window_room(target))
 
 
 def _exchange_um2(target: Target) -> float:
     """A comparator of output channels, and two multiplexers a bit that exchange two entries."""
-    return ADD_INT8 * _bits(lanes(target)) / 8 + 2 * entry_bits(target) * MULTIPLEXER
+    return ADD_INT8 * bits_of(lanes(target)) / 8 + 2 * entry_bits(target) * MULTIPLEXER
 
 
 def _crossbar_um2(target: Target) -> float:
@@ -147,18 +146,21 @@ def _segment_um2(target: Target) -> float:
     """What a multiplier has for the sums of a group by output channel: a multiplexer that lets the adder of the tree
     begin anew, and one in each stage of the network that brings the sum to the register of its channel.
     """
-    depth = _bits(lanes(target))
+    depth = bits_of(lanes(target))
     bits = 16 + depth  # of a sum of as many products as there are multipliers
     return bits * (1 + depth) * MULTIPLEXER
 
 
 def arithmetic(target: Target) -> Sequence[Cells]:
-    """The sorter, which the machine has once because all blocks take the same entries; in each block the crossbar and
-    the segments of the adder tree.
+    """The decoder of entries and the sorter, which the machine has once because all blocks take the same entries; in
+    each block the crossbar and the segments of the adder tree.
     """
-    inputs, stages = 1 << _bits(lanes(target)), sorter_stages(target)
+    inputs, stages = 1 << bits_of(lanes(target)), sorter_stages(target)
     each = target.array.blocks * lanes(target)
+    # An entry has a gap between keys, a sign and a magnitude, which follow one another in the same stream.
+    entry = window_um2(1) + ones_um2() + gap_um2(_GAP_BITS, window_room(target)) + gap_um2(_MAGNITUDE_BITS, 128)
     return (
+        Cells("entry of a cycle in the gather decoder", lanes(target), entry + shifter_um2(1, WINDOW_BITS)),
         Cells("exchange of the gather sorter", stages * inputs // 2, _exchange_um2(target)),
         Cells("register of an entry in the gather sorter", stages * inputs, entry_bits(target) * FLIP_FLOP),
         Cells("output of the gather crossbar", each, _crossbar_um2(target)),
@@ -168,7 +170,7 @@ def arithmetic(target: Target) -> Sequence[Cells]:
 
 def group_picojoule(target: Target) -> float:
     """The whole sorter works for each group."""
-    inputs, stages = 1 << _bits(lanes(target)), sorter_stages(target)
+    inputs, stages = 1 << bits_of(lanes(target)), sorter_stages(target)
     return logic_picojoule(stages * inputs * (_exchange_um2(target) / 2 + entry_bits(target) * FLIP_FLOP), target)
 
 

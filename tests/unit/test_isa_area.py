@@ -47,6 +47,25 @@ def test_parts_equal_hand_computation() -> None:
     assert parts["register of an entry in the gather sorter"] == (480, pytest.approx(480 * 23 * 4.522e-6))
     assert parts["output of the gather crossbar"] == (960, pytest.approx(960 * 8 * 29 * 1.862e-6))
     assert parts["segment of the gather tree"] == (960, pytest.approx(960 * 21 * 6 * 1.862e-6))
+    # Multiplexers of 1.862 um2, flip-flops of 4.522, full adders of 4.5; windows of 64 bits, six stages each.
+    window, ones = 64 * 4.522 + 64 * 6 * 1.862, 64 * 6 * 4.5
+    assert parts["bit of the stream port of COEF"] == (1024, pytest.approx(1024e-6 * (10 * 1.862 + 2 * 4.5)))
+    assert parts["expander of a block"] == (32, pytest.approx(32e-6 * (4 * window + ones)))
+    # 12 low bits, a place in the window and one of 3,072; sign and magnitude out of eight; 4 bits to one of 64 places
+    coefficient = 12 * 6 * 1.862 + 64 * 1.862 + 12 * 2 * 4.5 + 3 * 3 * 1.862 + 4 * 6 * 1.862
+    assert parts["coefficient of a cycle in an expander"] == (256, pytest.approx(256e-6 * coefficient))
+    assert parts["table of the weight decoder"] == (1, pytest.approx(1e-6 * (128 * 7 + 15 * 22) * 4.522))
+    assert parts["lane of the weight decoder"] == (16, pytest.approx(16e-6 * window))
+    magnitude = 15 * 6 * 1.862 + 15 * 15 * 4.5 + 14 * 22 * 1.862 + 7 * 4.5 + 127 * 7 * 1.862
+    assert parts["magnitude of a cycle in the weight decoder"] == (32, pytest.approx(32e-6 * magnitude))
+    assert parts["signs of the weight decoder"] == (1, pytest.approx(1e-6 * (4 * window + ones)))
+    gap = 8 * 6 * 1.862 + 64 * 1.862 + 6 * 2 * 4.5 + 282
+    assert parts["gap of a cycle in the weight decoder"] == (32, pytest.approx(32e-6 * gap))
+    weight = 6 * 4.5 + 31 * 7 * 1.862
+    assert parts["weight of a cycle in the weight decoder"] == (64, pytest.approx(64e-6 * weight))
+    low = (15 + 7) * 6 * 1.862 + 2 * 64 * 1.862 + (10 + 7) * 2 * 4.5
+    entry = window + ones + low + 6 * 1.862
+    assert parts["entry of a cycle in the gather decoder"] == (30, pytest.approx(30e-6 * entry))
     assert area_mm2(ESC1) == pytest.approx(sum(mm2 for _, mm2 in parts.values()))
 
 
@@ -75,6 +94,15 @@ def test_a_larger_macro_is_not_smaller(port: int) -> None:
 def test_a_larger_scratchpad_makes_a_larger_machine(memory: str) -> None:
     size = getattr(ESC1.scratchpad, memory)
     areas = [area_mm2(Target(ESC1, scratchpad={memory: size * factor})) for factor in (1, 2, 4, 8, 64)]
+    assert all(small < large for small, large in pairwise(areas))
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("array", "expand_rate"), ("array", "expand_bytes"), ("dma", "decode_weights")]
+)
+def test_a_faster_decoder_makes_a_larger_machine(part: str, name: str) -> None:
+    rate = getattr(getattr(ESC1, part), name)
+    areas = [area_mm2(Target(ESC1, **{part: {name: rate * factor}})) for factor in (1, 2, 4)]
     assert all(small < large for small, large in pairwise(areas))
 
 
