@@ -140,7 +140,7 @@ class _Rewriter:
         def bias(form: WeightForm) -> NDArray[np.float64]:
             return moments.bias(form.weights.reshape(len(form.scale), -1))
 
-        before = values.evaluate(requant, values.reference)
+        before = values.before(requant)
         replace_weights([conv], requant, answer, bias, self._target.array.ic_bits, "use fewer bases or --scheme dense")
         values.store(requant, before, values.evaluate(requant, values.current))
 

@@ -90,8 +90,8 @@ class Pruner:
         self, values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, price: float, index: int
     ) -> None:
         """Prune a layer at a price in relative error of its outputs, and evaluate it in both networks."""
-        before = values.evaluate(requant, values.reference)
         moments = observe(values, conv, requant, (self._seed, index))
+        before = values.before(requant)
         original = step_weights(conv, requant)
         wanted, metric = moments.regression(original.reshape(len(original), -1), RIDGE)
         variance = float((wanted * linear.product(wanted, moments.xx)).sum())

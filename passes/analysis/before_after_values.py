@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +47,7 @@ class BeforeAfterValues:
     def __init__(self, block: Block, inputs: Sequence[Array]):
         self._pairs: dict[SSAValue, tuple[Array, Array]] = {a: (x, x) for a, x in zip(block.args, inputs, strict=True)}
         self._uses = Counter(v for op in block.ops for v in self._sources(op))
+        self._before: dict[Operation, Array] = {}
         self.count = len(inputs[0])
 
     def _sources(self, op: Operation) -> list[SSAValue]:
@@ -93,9 +94,32 @@ class BeforeAfterValues:
         if any(is_accumulator(r) for r in op.results):
             return
         sources = self._sources(op)
-        before = self.evaluate(op, self.reference)
+        before = self.before(op)
         after = self.evaluate(op, self.current) if any(self.differs(v) for v in sources) else before
         self.store(op, before, after)
+
+    def before(self, op: Operation) -> Array:
+        """Result of an operation in the network as it was."""
+        kept = self._before.pop(op, None)
+        return self.evaluate(op, self.reference) if kept is None else kept
+
+    def accumulators(self, requant: esc.RequantizeOp) -> Iterator[tuple[slice, Array]]:
+        """Accumulators int32 [n, OH, OW, K] that a requantisation reads in the network as it was, of some images at a
+        time, and which these are. What becomes of them is kept for `before`, so that they are computed once.
+        """
+        convolution = requant.input.owner
+        assert isinstance(convolution, Operation)
+        parts: list[Array] = []
+        for part in self.chunks(convolution):
+
+            def chunk(v: SSAValue, part: slice = part) -> Array:
+                return self.reference(v)[part]
+
+            found = accumulate(requant.input, chunk)
+            others = [found if v is requant.input else accumulate(v, chunk) for v in requant.operands]
+            parts.append(evaluate(requant, others))
+            yield part, found
+        self._before[requant] = np.concatenate(parts)
 
     def evaluate(self, op: Operation, load: Callable[[SSAValue], Array]) -> Array:
         """Result of an operation from the values that `load` (`reference` or `current`) gives."""

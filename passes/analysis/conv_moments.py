@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation
 
 from dialects import esc
-from passes.analysis.before_after_values import BeforeAfterValues, accumulate
+from passes.analysis.before_after_values import BeforeAfterValues
 from passes.math.moments import (
     MOST_CHANNEL_POSITIONS,
     ChannelAccumulator,
@@ -113,17 +113,12 @@ def _wanted(
     addition = requant.addition
     if residual is not None and addition is not None and requant.table is None and addition.mult_a > 0:
         ratio = addition.mult_b / addition.mult_a
-    for part in values.chunks(conv):
+    for part, found in values.accumulators(requant):
         lo, hi = np.searchsorted(picks, [part.start * per_image, part.stop * per_image])
         if lo == hi:
             continue
         local = picks[lo:hi] - part.start * per_image
-
-        def load(v: Any, part: slice = part) -> Array:
-            return values.reference(v)[part]
-
-        acc = accumulate(conv.output, load).reshape(-1, k)[local]
-        y = (acc + requant.bias.array.astype(np.float64)) * output_steps(requant)
+        y = (found.reshape(-1, k)[local] + requant.bias.array.astype(np.float64)) * output_steps(requant)
         if residual is not None and ratio and values.differs(residual):
             before = values.reference(residual)[part].reshape(-1, k)[local].astype(np.float64)
             y += (before - values.current(residual)[part].reshape(-1, k)[local]) * ratio
