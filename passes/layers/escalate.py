@@ -22,7 +22,7 @@ from isa.coefficients import StreamCode, measure_streams, pack_streams, stream_b
 from isa.elementary import sigmoid
 from isa.instructions import load_coef
 from isa.instructions.conv_esc import register_room, registers, working_slices
-from isa.integers import Distinct, Number, by_value, ceil_div, distinct, least, most
+from isa.integers import Number, by_value, ceil_div, distinct, least, most
 from isa.layout import requant_block_bytes
 from isa.levels import greatest_level
 from isa.target import Array, Target
@@ -102,26 +102,28 @@ class RoundCycles:
 
     taps: int
     items: tuple[tuple[float, ...], ...]
-    _paces: dict[tuple[int, int], float] = field(
-        default_factory=dict[tuple[int, int], float], compare=False, repr=False
+    _means: dict[tuple[int, int], NDArray[np.float64]] = field(
+        default_factory=dict[tuple[int, int], NDArray[np.float64]], compare=False, repr=False
     )
 
-    def pace(self, products: int, macs: int, blocks: int) -> float:
-        """Cycles of an item of so many products of a MAC row of `macs` multipliers, in the slowest of so many blocks.
+    def paces(self, products: int, macs: int, blocks: int) -> NDArray[np.float64]:
+        """Cycles of an item of so many products of a MAC row of `macs` multipliers, by the number of blocks, from 1 to
+        `blocks`, of which it is the slowest. Entry 0 stands for nothing.
 
         Of `macs` items each takes a cycle more as often as there are products in the last cycle of one.
         """
         least_cycles, rest = divmod(products, macs)
-        slow = self._mean(least_cycles, blocks)
-        return slow + (self._mean(least_cycles + 1, blocks) - slow) * rest / macs if rest else slow
+        slow = self._slowest(least_cycles, blocks)
+        return slow + (self._slowest(least_cycles + 1, blocks) - slow) * rest / macs if rest else slow
 
-    def _mean(self, least_cycles: int, blocks: int) -> float:
-        """Mean, over the passes, of the cycles of an item in the slowest of so many blocks."""
+    def _slowest(self, least_cycles: int, blocks: int) -> NDArray[np.float64]:
+        """Mean, over the passes, of the cycles of an item in the slowest block, by their number."""
         key = (min(least_cycles, len(self.items) - 1), blocks)
-        if key not in self._paces:  # a search asks for the same ones again and again
+        if key not in self._means:  # a search asks for the same ones again and again
             items = np.array(self.items[key[0]])
-            self._paces[key] = float(np.maximum.reduceat(items, np.arange(0, items.size, blocks)).mean())
-        return self._paces[key]
+            means = [np.maximum.reduceat(items, np.arange(0, items.size, n)).mean() for n in range(1, blocks + 1)]
+            self._means[key] = np.array([np.nan, *means])
+        return self._means[key]
 
 
 def round_cycles(constants: ConvConstants, density: float, array: Array, slices: int) -> Iterator[RoundCycles]:
@@ -251,8 +253,7 @@ class EscalateWork(Workload):
         passes = ceil_div(tile.channels, a.blocks // tile.groups * self.together)
         feed = self.together * by_value(lambda groups: self._feed(groups, a.expand_bytes), tile.groups)
         rounds = len(self.rounds)
-        different = distinct(blocks)
-        steps = [self._step(each, p, positions, different, a.macs) for each in self.rounds]
+        steps = [self._step(each, p, positions, blocks, a) for each in self.rounds]
         # Each step lasts until the coefficients of the next one are there; none follow the last one.
         following = [most(blocks * feed, self._expansion((i + 1) % rounds)) for i in range(rounds)]
         lasting = [most(step, expanded) for step, expanded in zip(steps, following, strict=True)]
@@ -281,8 +282,8 @@ class EscalateWork(Workload):
         each: RoundCycles,
         p: TilingProblem,
         positions: Sequence[tuple[int, Number]],
-        blocks: Distinct | int,
-        macs: int,
+        blocks: Number,
+        array: Array,
     ) -> Number:
         """Cycles of a step of a round, without expansion."""
         counts: dict[int, Number] = {}
@@ -291,7 +292,7 @@ class EscalateWork(Workload):
             counts[products] = counts.get(products, 0) + often
         cycles: Number = 0
         for products, often in counts.items():
-            cycles = cycles + often * by_value(lambda n, products=products: each.pace(products, macs, n), blocks)
+            cycles = cycles + often * each.paces(products, array.macs, array.blocks)[blocks]
         return cycles
 
 

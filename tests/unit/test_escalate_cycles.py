@@ -65,7 +65,7 @@ def test_the_basis_with_most_taps_sets_the_cycles_of_the_mac_rows() -> None:
     constants = ConvConstants(np.ones((64, 4, 8), np.int8), [bases], (1, 1))
     first, second = round_cycles(constants, 0.5, load_target().array, 2)
     assert (first.taps, second.taps) == (6, 6)
-    assert [first.pace(n, 5, 32) for n in (0, 4, 5, 6, 9, 10)] == [1, 1, 1, 1.2, 1.8, 2]
+    assert [first.paces(n, 5, 32)[32] for n in (0, 4, 5, 6, 9, 10)] == [1, 1, 1, 1.2, 1.8, 2]
     constants = constants._replace(resident=[bases * (bases == 5)])
     assert [each.taps for each in round_cycles(constants, 0.5, load_target().array, 2)] == [3, 0]
 
