@@ -245,29 +245,20 @@ def expanded(coefficients: Array, basis: Array) -> NDArray[np.int64]:
 
 def add(a: Array, b: Array, addition: Addition) -> Array:
     """clamp((a*mult_a + b*mult_b + 2^(shift-1)) >> shift, lo, hi) in int64; `a`, `b` 8-bit of one shape."""
-    out = np.empty(a.shape, byte_dtype(addition.signed))
-    flat, first, second = (x.reshape(-1) for x in (out, a, b))
-    for n in range(0, flat.size, _CACHED_ELEMENTS):
-        part = slice(n, n + _CACHED_ELEMENTS)
-        q = first[part].astype(np.int64)
-        q *= addition.mult_a
-        q += second[part].astype(np.int64) * addition.mult_b
-        flat[part] = _scaled(q, addition)
-    return out
+    q = a.astype(np.int64) * addition.mult_a
+    q += b.astype(np.int64) * addition.mult_b
+    q += 1 << (addition.shift - 1)
+    q >>= addition.shift
+    return np.clip(q, addition.lo, addition.hi).astype(byte_dtype(addition.signed))
 
 
 def multiply(a: Array, b: Array, p: Addition) -> Array:
     """clamp((a*b*mult_a + 2^(shift-1)) >> shift, lo, hi) in int64; `a`, `b` 8-bit, of one shape or broadcast."""
     q = a.astype(np.int64) * b
     q *= p.mult_a
-    return _scaled(q, p).astype(byte_dtype(p.signed))
-
-
-def _scaled(q: Array, p: Addition) -> Array:
-    """clamp((q + 2^(shift-1)) >> shift, lo, hi), in place of q, int64."""
     q += 1 << (p.shift - 1)
     q >>= p.shift
-    return np.clip(q, p.lo, p.hi, out=q)
+    return np.clip(q, p.lo, p.hi).astype(byte_dtype(p.signed))
 
 
 def requantize(

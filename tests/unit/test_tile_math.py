@@ -203,7 +203,9 @@ def test_large_layers_keep_the_multipliers_busy(name: str) -> None:
     if not isinstance(p.work, EscalateWork):
         ideal = p.oh * p.ow * p.k * p.cpg * p.taps / (a.blocks * a.slices * a.macs)
     else:
-        combine = p.h * p.w * math.ceil(p.k / a.blocks) * sum(each.paces(each.taps, a.macs, 1)[1] for each in p.work.rounds)
+        combine = (
+            p.h * p.w * math.ceil(p.k / a.blocks) * sum(each.paces(each.taps, a.macs, 1)[1] for each in p.work.rounds)
+        )
         ideal = max(combine, p.work.ends[-1] / 8 / target.dma.bytes_per_cycle)
     # COEF holds the coefficients of a deep layer twice for half of the blocks only.
     assert cycles <= (2.0 if name == "escalate deep" else 1.6) * ideal
