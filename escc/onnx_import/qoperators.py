@@ -8,7 +8,7 @@ real numbers: calibration gives the ranges.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from dialects import onnx_pools
 from escc.onnx_import.wellformed import unique_names
+from isa.errors import UserError
 
 _MOVING = (
     *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Resize", "Slice"),
@@ -28,6 +29,17 @@ Parameters: TypeAlias = tuple[str, str]
 """Names of the scale and the zero point of stored values; the zero point may be ""."""
 
 
+_QUANTISE_STATICALLY = "quantise the model with constant scales and zero points, or leave it as floats"
+
+
+class _Dynamic(NamedTuple):
+    """Integers of a DynamicQuantizeLinear: names of the real numbers behind them, of their scale and zero point."""
+
+    value: str
+    scale: str
+    zero: str
+
+
 class _IntegerGraph:
     """The nodes of a graph, one after the other, those of integers replaced."""
 
@@ -36,12 +48,15 @@ class _IntegerGraph:
         self._names = unique_names(model.graph.node)
         self._taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
         self._taken.update(tensor.name for tensor in model.graph.initializer)
-        self._constants = {tensor.name for tensor in model.graph.initializer}
-        self._constants.update(o for node in model.graph.node if node.op_type == "Constant" for o in node.output)
+        self._constants: dict[str, onnx.TensorProto | None] = {t.name: t for t in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant":
+                given = {a.name: a for a in node.attribute}
+                self._constants[node.output[0]] = given["value"].t if "value" in given else None
         self.nodes: list[onnx.NodeProto] = []
         self._stored: dict[str, Parameters] = {}
         self._real: dict[tuple[str, str, str, int | None], str] = {}
-        self._dynamic: dict[str, str] = {}
+        self._dynamic: dict[str, _Dynamic] = {}
         self.changed = False
 
     def run(self) -> None:
@@ -55,7 +70,21 @@ class _IntegerGraph:
                 done = self._move(node, name)
             self.changed |= done
             if not done:
+                self._check_reader(node, name)
                 self.nodes.append(node)
+        for output in self._graph.output:
+            if output.name in self._dynamic:
+                cause = f"output '{output.name}': integers of a DynamicQuantizeLinear, which operators alone can read"
+                raise UserError(cause, _QUANTISE_STATICALLY)
+
+    def _check_reader(self, node: onnx.NodeProto, name: str) -> None:
+        """Raise UserError if a node that stays reads integers whose range is known at run time only."""
+        if any(x in self._dynamic for x in node.input):
+            raise UserError(
+                f"node '{name}' ({node.op_type}): reads integers of a DynamicQuantizeLinear; requires ConvInteger, "
+                f"MatMulInteger, DequantizeLinear with the same scale and zero point, or an operator that moves values",
+                _QUANTISE_STATICALLY,
+            )
 
     def fresh(self, base: str) -> str:
         """A name for a tensor that none has."""
@@ -74,19 +103,60 @@ class _IntegerGraph:
     def constant(self, base: str, value: Any) -> str:
         """A new initializer."""
         name = self.fresh(base)
-        self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        self._constants.add(name)
+        self._give(name, value)
         return name
+
+    def _give(self, name: str, value: Any) -> None:
+        tensor = numpy_helper.from_array(np.asarray(value), name)
+        self._graph.initializer.append(tensor)
+        self._constants[name] = tensor
 
     def real(self, x: str, scale: str, zero: str, name: str, axis: int | None = None) -> str:
         """The real numbers behind stored values; `axis` where there may be a scale for each index."""
         if x in self._dynamic:
-            return self._dynamic[x]
+            self._check_parameters(self._dynamic[x], scale, zero, name)
+            return self._dynamic[x].value
         key = x, scale, zero, axis
         if key not in self._real:
             attributes: dict[str, Any] = {} if axis is None or self._is_single(scale) else {"axis": axis}
             self._real[key] = self.add("DequantizeLinear", _given(x, scale, zero), f"{name}/{x}", **attributes)
         return self._real[key]
+
+    def _check_parameters(self, known: _Dynamic, scale: str, zero: str, name: str) -> None:
+        if (scale, zero) != (known.scale, known.zero):
+            raise UserError(
+                f"node '{name}': reads integers of a DynamicQuantizeLinear with another scale or zero point",
+                _QUANTISE_STATICALLY,
+            )
+
+    def integers(self, x: str, zero: str, name: str) -> tuple[str, str] | None:
+        """The real numbers behind integers less a zero point, and the name of their scale; None if nothing says what
+        they stand for. Raises UserError if the zero point is not theirs.
+        """
+        if x in self._dynamic:
+            known = self._dynamic[x]
+            self._check_parameters(known, known.scale, zero, name)
+            return known.value, known.scale
+        stored = self._stored.get(x)
+        if stored is None:
+            return None
+        if not self._same_zero(zero, stored[1]):
+            raise UserError(
+                f"node '{name}': the zero point of its input is not that of the QuantizeLinear before it",
+                "give it the same zero point; none at all stands for 0",
+            )
+        return self.real(x, *stored, name), stored[0]
+
+    def _same_zero(self, a: str, b: str) -> bool:
+        """Whether two zero points, "" standing for 0, are equal constants, or the same tensor."""
+        if a == b:
+            return True
+        values = [np.zeros(1) if not name else self._value(name) for name in (a, b)]
+        return all(v is not None for v in values) and np.array_equal(*(np.unique(v) for v in values if v is not None))
+
+    def _value(self, name: str) -> np.ndarray[Any, Any] | None:
+        tensor = self._constants.get(name)
+        return None if tensor is None else numpy_helper.to_array(tensor)
 
     def _is_single(self, name: str) -> bool:
         dims = next((tensor.dims for tensor in self._graph.initializer if tensor.name == name), None)
@@ -103,27 +173,27 @@ class _IntegerGraph:
             self._stored[node.output[0]] = node.input[1], _input(node, 2)
         return False
 
-    def parameters_of(self, x: str) -> Parameters | None:
-        """Scale and zero point of stored values that are no constants."""
-        return self._stored.get(x)
-
     def dynamic(self, node: onnx.NodeProto, name: str) -> bool:
         """DynamicQuantizeLinear: the real numbers themselves, in steps of 1."""
-        x = node.input[0]
-        self._dynamic[node.output[0]] = x
-        for output, value in zip(node.output[1:], (np.float32(1), np.uint8(0)), strict=False):
-            if output:
-                self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), output))
-                self._constants.add(output)
+        outputs = [*node.output, "", ""][:3]
+        scale, zero = (given or self.fresh(f"{name}/unused") for given in outputs[1:])
+        self._dynamic[outputs[0]] = _Dynamic(node.input[0], scale, zero)
+        self._give(scale, np.float32(1))
+        self._give(zero, np.uint8(0))
         return True
 
-    def is_dynamic(self, x: str) -> bool:
-        """Whether values are quantised by their own range."""
-        return x in self._dynamic
+    def dequantise(self, node: onnx.NodeProto, name: str) -> bool:
+        """DequantizeLinear of integers whose range is known at run time only: the real numbers."""
+        if node.input[0] not in self._dynamic:
+            return False
+        self.add("Identity", [self.real(node.input[0], node.input[1], _input(node, 2), name)], name, node.output[0])
+        return True
 
     def _move(self, node: onnx.NodeProto, name: str) -> bool:
         """An operator that moves stored values: the same of the real numbers, stored again."""
         moved = list(node.input) if node.op_type == "Concat" else [node.input[0]]
+        if len(moved) == 1 and moved[0] in self._dynamic:
+            return self._move_dynamic(node, name)
         found = {self._stored.get(x) for x in moved}
         parameters = found.pop() if len(found) == 1 else None
         if parameters is None or (any(node.output[1:]) and node.op_type != "Split"):
@@ -140,6 +210,19 @@ class _IntegerGraph:
         for value, output in zip(copy.output, outputs, strict=True):
             if output:
                 self.store(value, output, scale, zero, f"{name}/{output}")
+        return True
+
+
+    def _move_dynamic(self, node: onnx.NodeProto, name: str) -> bool:
+        """An operator that moves integers whose range is known at run time only: the same of the real numbers."""
+        known = self._dynamic[node.input[0]]
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.name, copy.input[0] = name, known.value
+        copy.output[:] = [self.fresh(f"{name}/{o}") if o else "" for o in node.output]
+        self.nodes.append(copy)
+        for output, real in zip(node.output, copy.output, strict=True):
+            self._dynamic[output] = known._replace(value=real)
         return True
 
 
@@ -241,16 +324,12 @@ def _of_integers(kind: str) -> _Kind:
 
     def rewrite(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
         x, w = node.input[:2]
-        steps = np.float32(1)
-        known = r.parameters_of(x)
-        if r.is_dynamic(x):
-            value, scale = r.real(x, "", "", name), r.constant(f"{name}/step", steps)
-        elif known is not None:
-            value, one = r.real(x, *known, name), r.constant(f"{name}/one", steps)
-            scale = r.add("Div", [one, known[0]], f"{name}/step")
-        else:
+        known = r.integers(x, _input(node, 2), name)
+        if known is None:
             return False
-        weights = r.real(w, scale, _input(node, 3), name)
+        value, scale = known
+        step = r.add("Div", [r.constant(f"{name}/one", np.float32(1)), scale], f"{name}/step")
+        weights = r.real(w, step, _input(node, 3), name)
         r.add(kind, [value, weights], name, node.output[0], **_attributes(node))
         return True
 
@@ -263,6 +342,7 @@ def _stays(r: _IntegerGraph, node: onnx.NodeProto, _: str) -> bool:
 
 _KINDS: Mapping[str, _Kind] = {
     "ConvInteger": _of_integers("Conv"),
+    "DequantizeLinear": _IntegerGraph.dequantise,
     "DynamicQuantizeLinear": _IntegerGraph.dynamic,
     "MatMulInteger": _of_integers("MatMul"),
     "QGemm": _gemm,

@@ -169,3 +169,78 @@ def test_integers_whose_scale_is_not_known_are_refused() -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(UserError, match=r"input 'x' has type uint8; requires float"):
         imported(proto)
+
+
+def sums(zero: np.uint8 | None, named: np.uint8 | None) -> onnx.ModelProto:
+    """Integers with the zero point `zero` (None: left out), summed with the zero point `named`."""
+    constants: dict[str, Any] = {"s": np.float32(0.05), "w": np.arange(35, dtype=np.int8).reshape(7, 5)}
+    constants |= {name: value for name, value in (("z", zero), ("other", named)) if value is not None}
+    nodes = [
+        node("QuantizeLinear", ["x", "s", *(["z"] if zero is not None else [])], ["q"]),
+        node("MatMulInteger", ["q", "w", *(["other"] if named is not None else [])], ["i"], name="sum"),
+        node("Cast", ["i"], ["f"], to=onnx.TensorProto.FLOAT),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    return model(nodes, [1, 7], constants)
+
+
+@pytest.mark.parametrize(
+    ("zero", "named"), [(np.uint8(90), np.uint8(90)), (np.uint8(0), None), (None, np.uint8(0)), (None, None)]
+)
+def test_equal_zero_points_may_have_other_names_or_none(zero: np.uint8 | None, named: np.uint8 | None) -> None:
+    proto, x = sums(zero, named), random(1, 7)
+    close(run_module(imported(proto), [x]), reference(proto, x), 1e-3)
+
+
+@pytest.mark.parametrize(("zero", "named"), [(np.uint8(90), None), (np.uint8(90), np.uint8(80)), (None, np.uint8(1))])
+def test_sums_with_another_zero_point_are_refused(zero: np.uint8 | None, named: np.uint8 | None) -> None:
+    with pytest.raises(UserError, match=r"node 'sum': the zero point of its input is not that of the QuantizeLinear"):
+        imported(sums(zero, named))
+
+
+def dynamic(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    """What reads `q`, `s` and `z` of a DynamicQuantizeLinear, to `y`; `w` are weights of a convolution."""
+    constants = {"w": np.random.default_rng(0).integers(-120, 120, (5, 4, 3, 3)).astype(np.int8)}
+    used = {k: v for k, v in constants.items() if any(k in n.input for n in nodes)}
+    return model([node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="dynamic"), *nodes], SHAPE, used)
+
+
+def summed(x: str, *zero: str) -> list[onnx.NodeProto]:
+    return [
+        node("ConvInteger", [x, "w", *zero], ["i"], name="sum"),
+        node("Cast", ["i"], ["f"], to=onnx.TensorProto.FLOAT),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("DequantizeLinear", ["q", "s", "z"], ["y"], name="real")],
+        [node("MaxPool", ["q"], ["p"], kernel_shape=[2, 2], name="pool"), *summed("p", "z")],
+        [node("Transpose", ["q"], ["p"], perm=[0, 1, 3, 2], name="turn"), *summed("p", "z")],
+    ],
+)
+def test_dynamic_integers_are_dequantised_and_moved(nodes: list[onnx.NodeProto]) -> None:
+    proto, x = dynamic(*nodes), random(*SHAPE)
+    got, want = run_module(imported(proto), [x])[0], reference(proto, x)[0]
+    assert np.abs(got - want).max() <= 0.02 * np.abs(want).max()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cause"),
+    [
+        (summed("q"), "node 'sum': reads integers of a DynamicQuantizeLinear with another scale or zero point"),
+        (
+            [node("Cast", ["q"], ["y"], to=onnx.TensorProto.FLOAT, name="wide")],
+            r"node 'wide' \(Cast\): reads integers of a DynamicQuantizeLinear; requires ConvInteger",
+        ),
+        (
+            [node("Identity", ["q"], ["y"], name="same")],
+            "output 'y': integers of a DynamicQuantizeLinear, which operators alone can read",
+        ),
+    ],
+)
+def test_other_readers_of_dynamic_integers_are_refused(nodes: list[onnx.NodeProto], cause: str) -> None:
+    with pytest.raises(UserError, match=cause):
+        imported(dynamic(*nodes))
