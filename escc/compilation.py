@@ -114,8 +114,7 @@ class CompileRequest:
         if found is None:
             raise UserError(f"{budget.flag} needs the pass decompose-conv ahead", "start from the ONNX model")
         at, step = found
-        names = [p.name for p in passes[: at + 1]]
-        after = build(multiverse().all_passes, self.options, done=(*_done(module), *names))
+        after = self._behind(module, passes, at)
         kept = BudgetSearch(context, passes[:at], step, after, announce, begin).run(module, budget)
         begin(f"compiling with what was found for {budget.flag}")
         return tuple(kept if p is step else p for p in passes)
@@ -138,10 +137,16 @@ class CompileRequest:
                 "start from the ONNX model or from IR of level esc, and compile at least to level bfs",
             )
         at, step = found
-        names = [p.name for p in passes[: at + 1]]
-        after = passes[at + 1 :] if driver.level_for(self.kind) == LEVELS[-1] else ()
-        after = after or build(multiverse().all_passes, self.options, done=(*_done(module), *names))
+        after = self._behind(module, passes, at)
         return (*passes[:at], TunedTiling.of(step, self.tune, after, report), *passes[at + 1 :])
+
+
+    def _behind(self, module: ModuleOp, passes: Sequence[ModulePass], at: int) -> Sequence[ModulePass]:
+        """The passes that lead from pass number `at` to a program: those given if they do, else the usual ones."""
+        if driver.level_for(self.kind) == LEVELS[-1] and passes[at + 1 :]:
+            return passes[at + 1 :]
+        done = [p.name for p in passes[: at + 1]]
+        return build(multiverse().all_passes, self.options, done=(*_done(module), *done))
 
 
 def _first(passes: Sequence[ModulePass], kind: type[P]) -> tuple[int, P] | None:

@@ -322,6 +322,21 @@ def test_cycles_are_kept(network: Path) -> None:
     assert cycles(compiled(network, "--max-cycles", str(limit))) <= limit
 
 
+def test_cycles_are_kept_on_the_machine_of_a_pipeline(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small.toml"
+    small.write_text('base = "esc1"\nname = "small"\n[array]\nblocks = 4\n')
+    data = ["--calibration", str(network / "labelled.npz"), "--samples", "64", "--target", str(small)]
+    assert main([str(network / "m.onnx"), *data, "--dump-pass-pipeline"]) == 0
+    passes = capsys.readouterr().out.strip()
+    assert main([str(network / "m.onnx"), "-p", passes, "-o", str(tmp_path / "free.bin")]) == 0
+    limit = round(0.8 * cycles((tmp_path / "free.bin").read_bytes()))
+    options = ["--max-cycles", str(limit), "-o", str(tmp_path / "kept.bin")]
+    assert main([str(network / "m.onnx"), "-p", passes, *options]) == 0
+    assert cycles((tmp_path / "kept.bin").read_bytes()) <= limit
+
+
 def test_energy_is_kept(network: Path) -> None:
     def joule(*options: str) -> float:
         return totals(compiled(network, *options))["energy_uj"]["total"]
