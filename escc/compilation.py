@@ -140,7 +140,6 @@ class CompileRequest:
         after = self._behind(module, passes, at)
         return (*passes[:at], TunedTiling.of(step, self.tune, after, report), *passes[at + 1 :])
 
-
     def _behind(self, module: ModuleOp, passes: Sequence[ModulePass], at: int) -> Sequence[ModulePass]:
         """The passes that lead from pass number `at` to a program: those given if they do, else the usual ones."""
         if driver.level_for(self.kind) == LEVELS[-1] and passes[at + 1 :]:

@@ -212,7 +212,6 @@ class _IntegerGraph:
                 self.store(value, output, scale, zero, f"{name}/{output}")
         return True
 
-
     def _move_dynamic(self, node: onnx.NodeProto, name: str) -> bool:
         """An operator that moves integers whose range is known at run time only: the same of the real numbers."""
         known = self._dynamic[node.input[0]]

@@ -363,6 +363,16 @@ def test_other_zero_points_are_re_expressed_with_a_note(tmp_path):
     assert noise(module, integer)[0] > 25
 
 
+def test_inputs_are_clipped_to_the_range_that_the_model_gives_them(tmp_path):
+    net = Net((1, 3, 6, 6))
+    module = net.module(net.qdq(net.inputs[0], 0.02, 30))
+    integer = quantized(module, tmp_path)
+    wide = np.random.default_rng(0).uniform(-10, 10, (4, 3, 6, 6)).astype(np.float32)
+    (want,), (got,) = run_module(module, [wide]), run_module(integer, [wide])
+    assert (want.min(), want.max()) == (pytest.approx(-158 * 0.02), pytest.approx(97 * 0.02))
+    assert np.abs(want - got).max() <= 0.02 * 158 / 128 * 0.5 + 0.01 + 1e-6
+
+
 def test_qdq_with_other_parameters_behind_a_pool_is_a_table(tmp_path):
     net = Net((1, 3, 6, 6))
     x = net.qdq(net.relu(net.conv(net.inputs[0], 4)), 0.02, -128)
