@@ -151,12 +151,15 @@ class _IntegerGraph:
         """Whether two zero points, "" standing for 0, are equal constants, or the same tensor."""
         if a == b:
             return True
-        values = [np.zeros(1) if not name else self._value(name) for name in (a, b)]
-        return all(v is not None for v in values) and np.array_equal(*(np.unique(v) for v in values if v is not None))
+        first, second = self._zeros(a), self._zeros(b)
+        return first is not None and first == second
 
-    def _value(self, name: str) -> np.ndarray[Any, Any] | None:
+    def _zeros(self, name: str) -> set[int] | None:
+        """The different values of a zero point; None for one that is computed."""
         tensor = self._constants.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        if name and tensor is None:
+            return None
+        return {int(v) for v in numpy_helper.to_array(tensor).reshape(-1)} if tensor is not None else {0}
 
     def _is_single(self, name: str) -> bool:
         dims = next((tensor.dims for tensor in self._graph.initializer if tensor.name == name), None)
