@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.kernels import Bytes
+from isa.arrays import Input
 from isa.errors import UserError
 from isa.program import Port
 from isa.reference import dequantize_output, log_softmax, quantize_input, softmax
@@ -22,7 +23,10 @@ def quantise(port: Port, x: NDArray[Any]) -> Bytes:
     if x.shape == want:
         x = x[None]
     if x.ndim != len(want) + 1 or x.shape[1:] != want or not len(x):
-        raise UserError(f"input '{port.name}': shape {list(x.shape)} does not fit; requires {shape_text(port)}")
+        raise UserError(
+            f"input '{port.name}': shape {list(x.shape)} does not fit; requires {shape_text(port)}",
+            Input(port.name, want).note(x.shape),
+        )
     if x.dtype.kind not in "fiub":
         raise UserError(f"input '{port.name}': elements of type {x.dtype}; requires numbers")
     if not np.isfinite(x).all():

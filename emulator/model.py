@@ -148,7 +148,7 @@ class Model:
         images = as_array(x, f"input '{port.name}'")
         images = images[None] if images.shape == port.shape else images
         if images.shape[1:] != port.shape or not images.ndim:
-            raise UserError(f"input '{port.name}' is {shown(images)}; requires {port.wanted}")
+            raise UserError(f"input '{port.name}' is {shown(images)}; requires {port.wanted}", port.note(images.shape))
         labels = as_array(y, "y")
         if labels.dtype.kind not in "iu" or labels.shape not in ((len(images),), (len(images), 1)) or not len(images):
             found = f"{labels.dtype}[{','.join(map(str, labels.shape))}]"

@@ -93,8 +93,11 @@ def _with_rows(batch: Batch, shapes: Mapping[str, tuple[int, ...]], index: int) 
         if name == LABELS and rows[name].ndim == 2 and rows[name].shape[1] == 1:
             rows[name] = rows[name].reshape(-1)
         if rows[name].shape[1:] != shape:
-            wanted = f"[{','.join(['N', *map(str, shape)])}]"
-            raise UserError(f"calibration: batch {index}: '{name}' has the shape {list(x.shape)}; requires {wanted}")
+            wanted = Input(name, shape)
+            raise UserError(
+                f"calibration: batch {index}: '{name}' has the shape {list(x.shape)}; requires {wanted.wanted}",
+                wanted.note(x.shape),
+            )
     counts = {name: len(x) for name, x in rows.items()}
     if len(set(counts.values())) > 1:
         raise UserError(

@@ -65,6 +65,21 @@ class Input:
         """The shape that an array must have, for diagnostics."""
         return f"[{','.join(['N', *map(str, self.shape)])}]"
 
+    def note(self, shape: Sequence[int]) -> str:
+        """What to do about an array of another shape, "" where that is not known.
+
+        It is for images [N, H, W, C], or one [H, W, C], in place of [N, C, H, W]: the compiler moves channels that a
+        model has last.
+        """
+        batch = len(shape) - 3
+        if batch not in (0, 1) or len(self.shape) != 3 or tuple(shape[batch:]) != (*self.shape[1:], self.shape[0]):
+            return ""
+        order = (0, 3, 1, 2) if batch else (2, 0, 1)
+        return (
+            f"in this array the channels come last, and the compiled network takes {self.wanted}: transpose arrays by "
+            f"({','.join(map(str, order))})"
+        )
+
 
 class Arrays:
     """Arrays by name in memory, in place of an .npz file, for programs that have their samples already.
@@ -362,7 +377,9 @@ def _rows(where: str, title: str, wanted: Input, header: _Header, stored: str | 
     if shape == wanted.shape:
         shape = (1, *shape)
     if shape[1:] != wanted.shape or not shape:
-        raise UserError(f"{where}: {title} is {header}; input '{wanted.name}' requires {wanted.wanted}")
+        raise UserError(
+            f"{where}: {title} is {header}; input '{wanted.name}' requires {wanted.wanted}", wanted.note(header.shape)
+        )
     if shape[0] == 0:
         raise UserError(f"{where}: {title} holds no sample; input '{wanted.name}' requires at least one")
     return Rows(where, title, wanted.shape, shape[0], header, stored)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
@@ -12,6 +14,7 @@ from dialects import onnx
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.onnx import shape_of
+from dialects.signature import inputs_of
 from passes.onnx_patterns import layout
 from passes.onnx_patterns.common import ELEMENTWISE
 
@@ -71,3 +74,21 @@ def relabel_boundary(module: ModuleOp) -> None:
     function.properties["function_type"] = FunctionType.from_lists(
         [a.type for a in block.args], [v.type for v in terminator.operands]
     )
+
+
+def relabelled_inputs(module: ModuleOp) -> list[str]:
+    """A line about each input that @main has as NCHW and the model as NHWC: both shapes, and how arrays become NCHW."""
+    function = main_function(module)
+    layouts = function.attributes.get("input_layouts")
+    if layouts is None:
+        return []
+    order = ",".join(map(str, NHWC_TO_NCHW))
+    found: list[str] = []
+    for declared, wanted in zip(cast("ArrayAttr[StringAttr]", layouts), inputs_of(function), strict=True):
+        if declared.data == "NHWC":
+            c, h, w = wanted.shape
+            found.append(
+                f"input '{wanted.name}' is [N,{h},{w},{c}] in the model, channels last; the compiled network takes "
+                f"{wanted.wanted}: transpose arrays by ({order})"
+            )
+    return found
