@@ -50,7 +50,6 @@ class AccuracyCheck:
     """
 
     def __init__(self, module: ModuleOp, source: str | Arrays, taken: int, seed: int):
-        from emulator.evaluate import at_chance
         from passes.math.calibration import sample_rows
 
         samples = open_samples(source, [only_input(module, "--max-drop")])
@@ -67,13 +66,8 @@ class AccuracyCheck:
         self._labelled = samples.labels is not None
         self._labels = samples.classes(classes_of(module))[self._rows] if self._labelled else answers
         self._before = answers == self._labels
-        if self._labelled and at_chance(int(self._before.sum()), len(answers), classes_of(module)):
-            warnings.warn(
-                f"{source}: the network answers {self._before.mean():.2%} of {len(answers)} images right before "
-                "compression, no more than guessing: look at the labels, and at how the images are scaled",
-                UserWarning,
-                stacklevel=2,
-            )
+        if self._labelled:
+            guesses(str(source), int(self._before.sum()), len(answers), classes_of(module))
 
     def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
         """For each image of a fold, 1 if only the network before answers right, -1 if only the program does, else 0."""
@@ -106,6 +100,21 @@ class AccuracyCheck:
         """What the drop is measured on."""
         what = "of top-1" if self._labelled else "of answers changed"
         return f"{what} on {len(self._rows)} images that the compression has not seen"
+
+
+def guesses(source: str, right: int, images: int, classes: int) -> bool:
+    """Whether a network that answers so many of the images of `source` right does no more than guess; warns if so."""
+    from emulator.evaluate import at_chance
+
+    guessing = at_chance(right, images, classes)
+    if guessing:
+        warnings.warn(
+            f"{source}: the network answers {right / images:.2%} of {images} images right before compression, no more "
+            "than guessing: look at the labels, and at how the images are scaled",
+            UserWarning,
+            stacklevel=3,
+        )
+    return guessing
 
 
 def output_error(before: Program, after: Program, inputs: Sequence[Array]) -> float:

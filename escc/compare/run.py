@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dialects.signature import classes_of
 from emulator.evaluate import classes
 from emulator.inputs import wanted
+from escc.accuracy import guesses
 from escc.baselines.cost import check_technology
 from escc.baselines.machine import Baseline, BaselineCosts, BaselineMachine
 from escc.baselines.registry import installed, load_baseline
@@ -134,7 +136,11 @@ def _network(
         sparser = ComparedNetwork(context, request.sparse_model, settings)
     systems = [_scheme(network, scheme, data, announce) for scheme in request.schemes]
     systems += [_of_binary(name, program, data, announce) for name, program in binaries.items()]
-    top1 = data.top1(answers_of(network.module, data.classified)) if data.labels is not None else None
+    top1, guessing = None, False
+    if data.labels is not None:
+        answers = answers_of(network.module, data.classified)
+        right = int((answers == data.labels).sum())
+        top1, guessing = data.top1(answers), guesses(data.path, right, len(answers), classes_of(network.module))
     dense = baselines.weighted(layer_works(network.dense(), [data.timed]), "dense", top1)
 
     @cache
@@ -142,7 +148,8 @@ def _network(
         if sparser is not None:
             return sparse.as_given(sparser, data)
         announce(f"{path}: pruning for the sparse machines")
-        return sparse.pruned(network, data, request.max_drop, request.price, announce)
+        by_labels = data.labels is not None and not guessing
+        return sparse.pruned(network, data, request.max_drop, request.price, by_labels, announce)
 
     target = load_target(settings.target)
     for machine in machines:

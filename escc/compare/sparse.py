@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
+from dialects.interpreters.run import main_function
 from escc.baselines.work import LayerWork
 from escc.compare.baselines import Weighted, weighted
 from escc.compare.bisection import RateTrial, find_rate
 from escc.compare.network import ComparedNetwork, Data, answers_of
 from escc.compare.works import layer_works
 from escc.compress.pruning import Pruner
+from passes.analysis.constant_outputs import constant_outputs
 
 _CALIBRATION = 256
 """Images whose windows the moments are taken from, at most."""
@@ -31,19 +33,27 @@ def as_given(network: ComparedNetwork, data: Data) -> Weighted:
 
 
 def pruned(
-    network: ComparedNetwork, data: Data, max_drop: float, price: float | None, announce: Callable[[str], None]
+    network: ComparedNetwork,
+    data: Data,
+    max_drop: float,
+    price: float | None,
+    by_labels: bool,
+    announce: Callable[[str], None],
 ) -> Weighted:
     """The network pruned at the highest price at which at most `max_drop` points of top-1 are lost on the data.
 
-    Without labels, answers that change count as lost. A `price` that is given is taken without a search.
+    Unless the labels say what is right (`by_labels`), answers that change count as lost: a network that guesses loses
+    no point of top-1, whatever is pruned. A search never ends at a network whose output no input changes any more. A
+    `price` that is given is taken without a search.
     """
     size = math.prod(data.classified.shape[1:])
     inputs = network.calibration(min(_CALIBRATION, max(1, _VALUES // size)))
     pruner = Pruner(network.module, inputs, network.settings.seed)
     before = answers_of(network.module, data.classified)
-    labels = before if data.labels is None else data.labels
+    labels = data.labels if by_labels and data.labels is not None else before
     modules: dict[float, ModuleOp] = {}
-    what = "of answers changed" if data.labels is None else "of top-1"
+    what = "of answers changed" if labels is before else "of top-1"
+    constant = set(constant_outputs(main_function(network.module)))
 
     def trial(rate: float) -> RateTrial:
         rate = float(f"{rate:.3g}")
@@ -54,7 +64,8 @@ def pruned(
         modules[rate] = module
         text = f"pruned at price {rate:g}: {left.weight_density:.1%} of the weights kept, {lost:.2f} points {what} lost"
         announce(text)
-        return RateTrial(rate, lost, text)
+        nothing_left = not constant.issuperset(constant_outputs(main_function(module)))
+        return RateTrial(rate, math.inf if nothing_left else lost, text)
 
     found = find_rate(max_drop, trial, _PRECISION) if price is None else trial(price)
     module = modules[found.rate]

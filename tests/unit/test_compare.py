@@ -142,6 +142,28 @@ def test_pruning_keeps_the_accuracy_that_is_asked_for(files: Path, capsys: pytes
     assert "pruned at price" in sparse.weights
 
 
+def test_a_network_that_guesses_is_worth_a_warning_and_keeps_weights(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No price costs it points of top-1: those that the network guesses right may even become more."""
+    assert _compare(files, "--machines", "ideal-sparse", "--json", "-") == 0
+    text = capsys.readouterr()
+    (network,) = from_plain(Comparison, json.loads(text.out), "c").networks
+    assert network.systems[-1].total.cycles > 0 and not network.systems[-1].weights.startswith("0.0%")
+    said = f"warning: {files / 'data.npz'}: the network answers "
+    assert [line.startswith(said) for line in text.err.splitlines()] == [True]
+    assert "of 40 images right before compression, no more than guessing: look at the labels" in text.err
+
+
+@pytest.mark.parametrize("options", [("--max-drop", "100"), ("--max-drop", "200")])
+def test_a_limit_that_everything_keeps_ends_at_a_network_that_reads_its_input(
+    options: tuple[str, str], files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _compare(files, "--machines", "ideal-sparse", *options, "--json", "-") == 0
+    (network,) = from_plain(Comparison, json.loads(capsys.readouterr().out), "c").networks
+    assert network.systems[-1].model_bytes > 0 and network.systems[-1].total.cycles > 0
+
+
 def test_a_sparse_model_is_taken_as_it_is(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _compare(files, "--machines", "ideal-sparse", "--sparse-model", files / "model.onnx", "--json", "-") == 0
     (network,) = from_plain(Comparison, json.loads(capsys.readouterr().out), "c").networks
