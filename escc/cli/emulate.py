@@ -159,7 +159,8 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     """Run inputs from a file, or the sample."""
     import numpy as np
 
-    from emulator.evaluate import batch_size, measure
+    from emulator.evaluate import InputRange, batch_size, measure
+    from isa.program import Port
 
     program = machine.program
     wanted = _measured(args)
@@ -173,12 +174,21 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     else:
         images, batches = 1, iter(())
     first: list[NDArray[Any]] = []
+    ranges = [InputRange(port) if isinstance(port, Port) else None for port in machine.inputs]
     results: list[RunResult] = [] if args.input else [machine.run_sample(stats=wanted)]
     with _progress(images, args.console) as advance:
         for arrays in batches:
             first = first or [x[:_MEASURED] for x in arrays]
+            for given, x in zip(ranges, arrays, strict=True):
+                if given is not None:
+                    given.add(x)
             results.append(machine.run(arrays, stats=wanted and images == 1))
             advance(len(arrays[0]))
+    for given in ranges:
+        if given is not None and given.values and (fault := given.fault()):
+            args.console.warn(
+                f"input '{given.port.name}': {fault}: look at mean, standard deviation and channel order of the inputs"
+            )
     outputs = [np.concatenate(parts) for parts in zip(*(r.outputs for r in results), strict=True)]
     files: Files = []
     if args.output:

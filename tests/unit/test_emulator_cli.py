@@ -353,6 +353,19 @@ def test_guessing_on_inputs_of_another_range_is_worth_a_warning(model, program, 
     assert warned(images - 100, best) == ""
 
 
+def test_inputs_of_another_range_are_worth_a_warning(model, images, tmp_path, capsys):
+    def warned(x, *options):
+        np.save(tmp_path / "x.npy", x)
+        assert main([str(model), "-q", "--input", str(tmp_path / "x.npy"), *options]) == 0
+        return capsys.readouterr().err
+
+    outside = "warning: input 'x': 100.0% of the input values lie outside [0, 255], the range that the model was "
+    assert warned(np.full_like(images[:1], 1e4)).startswith(outside)
+    assert warned(np.full_like(images, 1e4)).count(outside) == 1
+    assert "no input value is larger than 1, where the model was calibrated" in warned(images / images.max())
+    assert warned(images) == warned(images[0]) == ""
+
+
 def test_an_output_of_any_name_is_written(program, tmp_path):
     for name in ("file", "\ud800", "\x1b[31m"):
         renamed = replace(program, outputs=(replace(program.outputs[0], name=name),))
