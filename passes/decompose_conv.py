@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
@@ -162,6 +162,13 @@ def _fits(conv: esc.Conv2dOp) -> bool:
     return conv.weight.array[0].size <= MOST_WINDOW
 
 
+def _kernels(op: builtin.ModuleOp) -> list[tuple[int, int]]:
+    """Rows and columns of the kernels of the convolutions that a scheme is asked about."""
+    pairs = map(ungrouped, main_function(op).body.block.ops)
+    shapes = [pair[0].weight.array.shape for pair in pairs if pair is not None and _fits(pair[0])]
+    return [(r, s) for _, r, s, _ in shapes]
+
+
 def _work(weight: Array) -> float:
     """About what it takes to fit weights [K, ...], in any unit: products with the moments of their windows, and what
     every layer costs, as measured on those of ResNet-20.
@@ -298,9 +305,14 @@ class DecomposeConvPass(ModulePass):
             raise UserError(wrong)
         target = load_target(self.target)
         scheme = self.in_turn(target) if self.layers else load_scheme(self.scheme)
-        _ = own_options(self.scheme, load_scheme(self.scheme), self.options, target)
+        own = own_options(self.scheme, load_scheme(self.scheme), self.options, target)
         if self.has_nothing_to_do(op):
             return
+        unmet: Callable[[SchemeOptions, Sequence[tuple[int, int]], Target], str] | None = getattr(scheme, "unmet", None)
+        if unmet is not None:
+            asked = SchemeOptions(self.basis, self.planes, self.seed, self.rate, self.cycle_rate, own=own)
+            if text := unmet(asked, _kernels(op), target):
+                warnings.warn(text, UserWarning, stacklevel=2)
         walk = self.visit(ctx, op, scheme)
         if walk.too_wide:
             warnings.warn(

@@ -153,10 +153,28 @@ def rung_of(layer: ConvLayer, options: SchemeOptions, level: int) -> Rung:
     these; and one plane (two for 1x1 kernels).
     """
     _, r, s, _ = layer.weights.shape
-    taps, array = r * s, layer.target.array
-    basis = options.basis or (taps if level == 1 else min(taps, array.slices))
-    planes = (2 if taps == 1 else 1) if options.planes is None else options.planes
-    return Rung(max(1, min(basis * planes, PLANES_OF_A_BYTE * taps)), level)
+    return Rung(max(1, min(_bases_asked(r * s, layer.target, options, level), PLANES_OF_A_BYTE * r * s)), level)
+
+
+def _bases_asked(taps: int, target: Target, options: SchemeOptions, level: int) -> int:
+    """Virtual bases of a kernel of so many taps, whether they make sense or not."""
+    basis = options.basis or (taps if level == 1 else min(taps, target.array.slices))
+    return basis * ((2 if taps == 1 else 1) if options.planes is None else options.planes)
+
+
+def beyond_all_layers(options: SchemeOptions, kernels: Sequence[tuple[int, int]], target: Target) -> str:
+    """A warning of more virtual bases than make sense for any of the kernels R x S, "" unless so many are asked for."""
+    given = [f"{name} {n}" for name, n in (("basis", options.basis), ("planes", options.planes)) if n is not None]
+    level = decomposition_levels(target, options)[-1]
+    most = [PLANES_OF_A_BYTE * r * s for r, s in kernels]
+    asked = [_bases_asked(r * s, target, options, level) for r, s in kernels]
+    if not given or not most or any(a <= m for a, m in zip(asked, most, strict=True)):
+        return ""
+    return (
+        f"{' and '.join(given)} {'has' if len(given) == 1 else 'have'} no full effect: a layer takes at most "
+        f"{PLANES_OF_A_BYTE} virtual bases (basis kernels times planes) for each tap of its kernel, here "
+        f"{max(most)} instead of {asked[most.index(max(most))]}"
+    )
 
 
 def single_rung(layer: ConvLayer, options: SchemeOptions) -> Rung:
@@ -340,6 +358,11 @@ class WithLevels:
     def check_options(options: SchemeOptions, target: Target) -> None:
         """Raise UserError for a level that the target does not compute."""
         asked_levels(target, options)
+
+    @staticmethod
+    def unmet(options: SchemeOptions, kernels: Sequence[tuple[int, int]], target: Target) -> str:
+        """A warning of more bases than any layer takes, or ""."""
+        return beyond_all_layers(options, kernels, target)
 
     def __call__(self, layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
         return self._scheme(layer, options)

@@ -25,6 +25,7 @@ from escc.compress.schemes import (
     Rung,
     Search,
     asked_levels,
+    beyond_all_layers,
     decomposition_levels,
     int8_of,
     pass_work,
@@ -172,6 +173,11 @@ class _Auto:
         asked_levels(target, options)
         if (text := options.own.get("forms")) is not None:
             asked_forms(text)
+
+    @staticmethod
+    def unmet(options: SchemeOptions, kernels: Sequence[tuple[int, int]], target: Target) -> str:
+        """A warning of more bases than any layer takes, or ""."""
+        return "" if "forms" in options.own else beyond_all_layers(options, kernels, target)
 
     @staticmethod
     def asks(own: Mapping[str, str]) -> tuple[str, ...]:

@@ -101,10 +101,12 @@ class Scheme(Protocol):
     Must be deterministic for equal arguments. Raises `isa.errors.UserError` if the options cannot be met for this
     layer. A scheme with options of its own has an attribute `own_options`, a line of help for each name, and a method
     `check_options(options: SchemeOptions, target: Target) -> None`. That method is called before any layer is looked
-    at, and raises `isa.errors.UserError` for a value that no layer can meet. One whose attribute `on_live_channels` is
-    true is called once channels that do nothing have been dropped: its forms depend on the number of a channel. One
-    that ignores some options of `GENERAL` names those that it reads in an attribute `reads`. One
-    that asks other schemes has a method `asks(own: Mapping[str, str]) -> Sequence[str]`, their names. One
+    at, and raises `isa.errors.UserError` for a value that no layer can meet. One with a method
+    `unmet(options: SchemeOptions, kernels: Sequence[tuple[int, int]], target: Target) -> str` is asked once for a
+    warning of options that it follows for none of the layers, of kernels R x S; "" if there are none. One whose
+    attribute `on_live_channels` is true is called once channels that do nothing have been dropped: its forms depend on
+    the number of a channel. One that ignores some options of `GENERAL` names those that it reads in an attribute
+    `reads`. One that asks other schemes has a method `asks(own: Mapping[str, str]) -> Sequence[str]`, their names. One
     with an attribute `alternatives`, values by the names of options of its own, is asked with each of these where it is
     one of several schemes and the option is not given.
     """

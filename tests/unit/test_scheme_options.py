@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -125,6 +126,35 @@ def test_options_that_the_scheme_ignores_are_named(
 def test_python_warns_of_options_that_the_scheme_ignores() -> None:
     with pytest.warns(UserWarning, match=r"^basis has no effect: scheme 'kmeans' reads rate, cycle_rate$"):
         escc.compile(residual_model(), scheme="kmeans", basis=3)
+
+
+MOST = "a layer takes at most 5 virtual bases (basis kernels times planes) for each tap of its kernel, here"
+
+
+@pytest.mark.parametrize("name", ["escalate", "auto"])
+@pytest.mark.parametrize(
+    ("basis", "planes", "warning"),
+    [
+        (99, 9, f"basis 99 and planes 9 have no full effect: {MOST} 45 instead of 891"),
+        (50, None, f"basis 50 has no full effect: {MOST} 45 instead of 50"),
+        (None, 6, f"planes 6 has no full effect: {MOST} 45 instead of 54"),
+        (9, 5, ""),
+        (9, None, ""),  # for the kernels of one tap too many, and not for the others
+        (None, None, ""),
+    ],
+)
+def test_bases_beyond_those_of_any_layer_are_named(
+    name: str, basis: int | None, planes: int | None, warning: str
+) -> None:
+    unmet: Callable[..., str] = getattr(load_scheme(name), "unmet")  # noqa: B009
+    assert unmet(SchemeOptions(basis, planes), [(1, 1), (3, 3), (1, 1)], load_target("esc1")) == warning
+    assert unmet(SchemeOptions(basis, planes), [], load_target("esc1")) == ""
+
+
+def test_a_compilation_warns_of_bases_beyond_those_of_any_layer() -> None:
+    with pytest.warns(UserWarning, match=f"^basis 99 and planes 9 have no full effect: {re.escape(MOST)} 45") as found:
+        escc.compile(residual_model(channels=2), scheme="escalate", basis=99, planes=9)
+    assert sum("virtual bases" in str(warning.message) for warning in found) == 1
 
 
 def test_a_list_of_schemes_takes_what_each_of_them_reads() -> None:
