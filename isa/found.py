@@ -34,9 +34,22 @@ def load(point: EntryPoint, what: str) -> object:
     """What an entry point names. Raises `UserError` naming it, as the `what` of its name, if it does not load."""
     try:
         return point.load()
-    except (ImportError, AttributeError, ValueError) as e:
-        about = f"the {what} '{point.name}' (entry point group '{point.group}') does not load: {e}"
-        raise UserError(about, "reinstall or uninstall its package") from e
+    except MemoryError:
+        raise
+    except Exception as e:  # whatever the module does while it is imported
+        kind = "" if isinstance(e, ImportError | AttributeError | ValueError) else f"{type(e).__name__}: "
+        raise does_not_load(point, what, f"{kind}{e}") from e
+
+
+def does_not_load(point: EntryPoint, what: str, reason: str) -> UserError:
+    """The error of an entry point, the `what` of its name, whose package is at fault."""
+    about = f"the {what} '{point.name}' (entry point group '{point.group}') does not load: {reason}"
+    return UserError(about, f"reinstall or uninstall {package(point)}")
+
+
+def package(point: EntryPoint) -> str:
+    """What to call the package that declares an entry point."""
+    return f"the package of '{point.value}'" if point.dist is None else f"the package '{point.dist.name}'"
 
 
 def installed(group: str, what: str) -> Iterator[tuple[str, object]]:

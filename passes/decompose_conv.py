@@ -22,7 +22,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import describe, node_names
 from dialects.signature import inputs_of
 from isa.arrays import Arrays
-from isa.errors import UserError
+from isa.errors import NodeFault, UserError, summed_up
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
 from passes.analysis.before_after_values import BeforeAfterValues, is_accumulator
@@ -30,6 +30,7 @@ from passes.analysis.conv_moments import observe, observe_channels, step_weights
 from passes.analysis.preserved import Preserved
 from passes.analysis.progress import Progress
 from passes.analysis.sensitivity import image_count, sensitivities
+from passes.decomposition.added import BrokenSchemeError, RefusedLayerError
 from passes.decomposition.rewrite import replace_weights
 from passes.decomposition.scheme import ConvLayer, Scheme, SchemeOptions, check, load_scheme, own_options
 from passes.decomposition.setting import InTurn
@@ -71,7 +72,7 @@ class _Rewriter:
         self._calibrated = calibrated
         self.count = 0
         self.too_wide: list[str] = []
-        self.causes: list[str] = []
+        self.causes: list[NodeFault | str] = []
         self.notes: list[str] = []
 
     def run(self, ops: Sequence[Operation]) -> None:
@@ -95,8 +96,10 @@ class _Rewriter:
         layer = self._describe(conv, requant, index)
         try:
             answer = self._scheme(layer, self._options)
+        except BrokenSchemeError:  # it would fail at the other layers too
+            raise
         except UserError as error:
-            self.causes += error.causes
+            self.causes += error.faults if isinstance(error, RefusedLayerError) else error.causes
             self.notes.append(error.note)
             answer = None
         if answer is None:
@@ -154,7 +157,7 @@ class Visit:
     layers: int
     count: int
     too_wide: list[str]
-    causes: list[str]
+    causes: list[NodeFault | str]
     notes: list[str]
 
 
@@ -327,7 +330,7 @@ class DecomposeConvPass(ModulePass):
                 stacklevel=2,
             )
         if walk.causes:
-            raise UserError(tuple(dict.fromkeys(walk.causes)), next((n for n in walk.notes if n), ""))
+            raise summed_up(walk.causes, next((n for n in walk.notes if n), ""))
 
     def in_turn(self, target: Target) -> Scheme:
         """The scheme that asks each layer for what `layers` says. Raises UserError if a setting is wrong."""

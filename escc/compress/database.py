@@ -20,6 +20,7 @@ from escc.compress.price import Cost, price
 from escc.compress.schemes import int8_of
 from isa.errors import UserError
 from isa.target import Target
+from passes.decomposition.added import BrokenSchemeError, RefusedLayerError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions, load_scheme
 from passes.decomposition.setting import DENSE, Setting
 from passes.decomposition.weight_form import WeightForm
@@ -63,7 +64,10 @@ class Contributor(Protocol):
 
 
 def candidates_of(name: str, layer: ConvLayer, options: SchemeOptions, rates: Rates) -> Candidates:
-    """The settings that a scheme contributes for a layer; none if it cannot hold the layer."""
+    """The settings that a scheme contributes for a layer; none if it cannot hold the layer.
+
+    Raises `BrokenSchemeError` for a scheme of another package that fails.
+    """
     scheme = load_scheme(name)
     try:
         if isinstance(scheme, Contributor):
@@ -73,8 +77,16 @@ def candidates_of(name: str, layer: ConvLayer, options: SchemeOptions, rates: Ra
             form = scheme(layer, rates.options(options, rate))
             if form is not None:
                 yield Setting.made(name, {**given_options(options), **options.own, **rates.named(rate)}), form
+    except BrokenSchemeError:
+        raise
     except UserError as error:
-        _LOG.info(f"node '{layer.name}' (Conv): scheme '{name}' is left out: {error}")
+        tell_left_out(name, layer, error)
+
+
+def tell_left_out(name: str, layer: ConvLayer, error: UserError) -> None:
+    """Log that a scheme gives nothing for a layer, and why."""
+    reason = error.reason if isinstance(error, BrokenSchemeError | RefusedLayerError) else error
+    _LOG.info(f"node '{layer.name}' (Conv): scheme '{name}' is left out: {reason}")
 
 
 def given_options(options: SchemeOptions) -> dict[str, str]:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from itertools import product
 
 from escc.compress.about import about_schemes
-from escc.compress.database import Candidates, Rates, candidates_of
+from escc.compress.database import Candidates, Rates, candidates_of, tell_left_out
 from escc.compress.schemes import DEFAULT_RATE, Prices, int8_of
 from isa.errors import UserError
+from passes.decomposition.added import BrokenSchemeError
 from passes.decomposition.scheme import ConvLayer, SchemeOptions, load_scheme, scheme_names
 from passes.decomposition.weight_form import WeightForm
 
@@ -24,17 +25,27 @@ ALL = "all"
 def asked_forms(text: str) -> tuple[str, ...]:
     """Names of the schemes of "NAME,NAME,..." or of `ALL`, in alphabetical order.
 
-    Raises UserError for a name that no scheme has.
+    Of `ALL`, those of other packages that do not load are left out, and the log says so. Raises UserError for a name
+    that no scheme has.
     """
     known = scheme_names()
     if text == ALL:
         about = about_schemes()
-        return tuple(name for name in known if name not in about or about[name].among_all)
+        return tuple(name for name in known if (about[name].among_all if name in about else _loads(name)))
     asked = sorted(set(text.split(",")))
     if unknown := [name for name in asked if name not in known]:
         note = f"there are {', '.join(known)}, or {ALL} alone"
         raise UserError(f"forms={text}: there is no scheme '{unknown[0]}'", note)
     return tuple(asked)
+
+
+def _loads(name: str) -> bool:
+    try:
+        load_scheme(name)
+    except UserError as error:
+        _LOG.info(f"{ALL}: {error}")
+        return False
+    return True
 
 
 def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) -> WeightForm | None:
@@ -61,8 +72,11 @@ def best_form(layer: ConvLayer, options: SchemeOptions, schemes: Sequence[str]) 
 def candidates_of_forms(layer: ConvLayer, options: SchemeOptions, rates: Rates, schemes: Sequence[str]) -> Candidates:
     """What the schemes contribute to the database of a layer."""
     for name in schemes:
-        for _, own in _variants(name, options):
-            yield from candidates_of(name, layer, replace(options, own=own), rates)
+        try:
+            for _, own in _variants(name, options):
+                yield from candidates_of(name, layer, replace(options, own=own), rates)
+        except BrokenSchemeError as error:
+            tell_left_out(name, layer, error)
 
 
 def _answer(name: str, layer: ConvLayer, options: SchemeOptions) -> WeightForm | None:
@@ -70,7 +84,7 @@ def _answer(name: str, layer: ConvLayer, options: SchemeOptions) -> WeightForm |
     try:
         return load_scheme(name)(layer, options)
     except UserError as error:
-        _LOG.info(f"node '{layer.name}' (Conv): scheme '{name}' is left out: {error}")
+        tell_left_out(name, layer, error)
         return None
 
 

@@ -21,6 +21,7 @@ from isa import found
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target
+from passes.decomposition.added import AddedScheme, BrokenSchemeError
 from passes.decomposition.weight_form import WeightForm
 from passes.math.moments import ChannelMoments, Moments
 from passes.tiling.conv_shape import ConvShape
@@ -126,7 +127,10 @@ def scheme_names() -> list[str]:
 
 
 def load_scheme(name: str) -> Scheme:
-    """The installed scheme of that name. Raises UserError listing those there are, or if it is there twice."""
+    """The installed scheme of that name; one of another package comes as an `AddedScheme`.
+
+    Raises UserError listing those there are, or if it is there twice, or if that of another package does not load.
+    """
     files, added = scheme_files(), {point.name: point for point in found.points(GROUP)}
     if name in files and name in added:
         raise UserError(
@@ -142,7 +146,7 @@ def load_scheme(name: str) -> Scheme:
             f"unknown compression scheme '{name}'{hint}",
             f"installed: {', '.join(scheme_names())}; a package adds one through the entry points '{GROUP}'",
         )
-    return cast(Scheme, found.load(added[name], "scheme"))
+    return AddedScheme(added[name], found.load(added[name], "scheme"))
 
 
 def own_options(name: str, scheme: Scheme, given: Sequence[str], target: Target) -> dict[str, str]:
@@ -165,6 +169,8 @@ def own_options(name: str, scheme: Scheme, given: Sequence[str], target: Target)
     if check_options is not None:
         try:
             check_options(SchemeOptions(own=found), target)
+        except BrokenSchemeError:
+            raise
         except UserError as error:
             raise UserError([f"scheme '{name}': {cause}" for cause in error.causes], error.note) from error
     return found
