@@ -140,7 +140,8 @@ name = "wide"
 bytes_per_clock = 16
 ```
 
-`escc --print-target --target FILE` prints all parameters with these comments, `escc --list-targets` what is installed.
+Without a `name`, the target is called like its file. `escc --print-target --target FILE` prints all parameters with
+these comments, `escc --list-targets` what is installed.
 [machine.md](machine.md) says what the parameters do. Sources of the values of `esc1` stand in `isa/targets/esc1.toml`.
 """
 

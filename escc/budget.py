@@ -44,6 +44,7 @@ from escc.budget_trials import (
 from escc.compress.allocation import Frontier
 from escc.compress.database import Database, Measure, Rates, given_options
 from escc.driver import run_passes, to_program
+from escc.printing import times_smaller
 from isa.elementary import exp2
 from isa.errors import UserError
 from isa.target import load_target
@@ -342,11 +343,12 @@ def _kept(choices: Sequence[Choice], budget: Budget) -> list[Choice]:
 
 def _describe(program: Program, step: DecomposeConvPass) -> str:
     constants = len(program.rodata)
-    ratio = 4 * program.original_weights / max(1, constants)
+    weights = 4 * program.original_weights
+    ratio = f", {times_smaller(weights, constants)}" if constants and weights else ""
     forms = ""
     if len(step.layers) > 1 and set(step.layers) == {step.layers[0]}:
         forms = f"all layers by {step.layers[0]}, "
     elif step.layers:
         others = sum(text != DENSE for text in step.layers)
         forms = f"{others} of {len(step.layers)} layers in other forms, "
-    return f"{forms}{constants:,} bytes of constants, {ratio:.1f}x smaller"
+    return f"{forms}{constants:,} bytes of constants{ratio}"

@@ -81,6 +81,11 @@ def timing_table(timings: Sequence[Timing], load: float, emit: float) -> str:
     return "\n".join(lines)
 
 
+def times_smaller(before: float, now: float) -> str:
+    """How many times smaller, or larger, something is now; both sizes are positive."""
+    return f"{before / now:.1f}x smaller" if now <= before else f"{now / before:.1f}x larger"
+
+
 def summary(output: str, size: int, program: Program | None, warnings: int) -> str:
     """One line on what was written: layers, bytes, and constants against the float32 weights of the model."""
     parts: list[str] = []
@@ -90,7 +95,9 @@ def summary(output: str, size: int, program: Program | None, warnings: int) -> s
         layers = len(program.layers)
         parts += [f"{layers} layer{'s' if layers != 1 else ''}", f"{len(program.instructions):,} instructions"]
         ratio = (
-            f", {weights / constants:.1f}x smaller than {weights:,} of float32 weights" if constants and weights else ""
+            f", {times_smaller(weights, constants)} than {weights:,} of float32 weights"
+            if constants and weights
+            else ""
         )
         parts.append(f"{constants:,} bytes of constants{ratio}")
     if warnings:

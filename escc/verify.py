@@ -214,7 +214,8 @@ class Verification:
                 self._fault = f"after '{name}' {_named(row)} deviates by {row.maximum:.3g} of {row.largest:.3g}"
                 return
         worst = max((row.maximum for row in rows), default=0.0)
-        self._agreeing.append(f"{name}: {len(rows)} nodes within {worst:.2g} of the imported model")
+        nodes = f"{len(rows)} node{'s' if len(rows) != 1 else ''}"
+        self._agreeing.append(f"{name}: {nodes} within {worst:.2g} of the imported model")
 
     def _compare_quantised(self, name: str, values: Values) -> None:
         if self._exact is not None and _first_difference(values, self._exact) is None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from isa import found as installed
 from isa.errors import UserError
 from isa.levels import LEVELS
 from isa.scalars import plain_number
@@ -283,6 +285,10 @@ _MAX_TEXT = 1 << 20
 """Bytes of the largest target file that is read."""
 _MAX_NAME = 1000
 """Characters of the longest name or description."""
+_PARAMETERS = (
+    'escc --print-target lists all parameters, docs/target.md says more; a file that begins with base = "esc1" '
+    "states only what differs from that target"
+)
 
 
 @cache
@@ -302,9 +308,9 @@ def _build(
         known = {n: f"{table}.{n}" for table, (k, _) in declared.items() if is_dataclass(k) for n in _declared(k)}
         known |= {n: n for n in declared}
         hint = "".join(f"; did you mean '{path}{known[n]}'?" for n in get_close_matches(unknown[0], known, 1))
-        raise TargetError(f"{where}: unknown parameter '{path}{unknown[0]}'{hint}")
+        raise TargetError(f"{where}: unknown parameter '{path}{unknown[0]}'{hint}", _PARAMETERS)
     if missing:
-        raise TargetError(f"{where}: missing parameter '{path}{missing[0]}'")
+        raise TargetError(f"{where}: missing parameter '{path}{missing[0]}'", _PARAMETERS)
     values: dict[str, Any] = {}
     for name, (kind, parameter) in declared.items():
         what = f"{where}: '{path}{name}'"
@@ -390,17 +396,45 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _builtin_files() -> Mapping[str, Path]:
+def _places() -> Mapping[str, Path | EntryPoint]:
+    """Where every installed target is described; what an entry point names is loaded only when it is asked for."""
     root = Path(str(files("isa") / "targets"))
-    found = {p.stem: p for p in sorted(root.glob("*.toml"))}
-    for point in entry_points(group="isa.targets"):
-        found.setdefault(point.name, Path(str(point.load())))
+    found: dict[str, Path | EntryPoint] = {p.stem: p for p in sorted(root.glob("*.toml"))}
+    for point in installed.points("isa.targets"):
+        found.setdefault(point.name, point)
     return found
 
 
+def _installed_file(name: str) -> Path:
+    """The file of an installed target. Raises `TargetError` naming the entry point if there is none."""
+    place = _places()[name]
+    if isinstance(place, Path):
+        return place
+    try:
+        path = Path(str(installed.load(place, "target")))
+        if not path.is_file():
+            raise installed.does_not_load(place, "target", f"{path}: no such file")
+    except UserError as error:
+        raise TargetError(error.causes, error.note) from error
+    return path
+
+
 def list_targets() -> dict[str, str]:
-    """Names and descriptions of the installed targets: ours and those of the entry points `isa.targets` (paths)."""
-    return {name: load_target(name).description for name in sorted(_builtin_files())}
+    """Names and descriptions of the installed targets: ours and those of the entry points `isa.targets` (paths).
+
+    One of another package that cannot be read is left out, with a warning that names its package.
+    """
+    found: dict[str, str] = {}
+    for name, place in sorted(_places().items()):
+        try:
+            found[name] = load_target(name).description
+        except TargetError as error:
+            if isinstance(place, Path):
+                raise
+            about, point = f"the target '{name}' (entry point group '{place.group}')", installed.package(place)
+            cause = error.causes[0] if error.causes[0].startswith(about) else f"{about}: {error.causes[0]}"
+            warnings.warn(f"{cause}; it comes from {point}", UserWarning, stacklevel=2)
+    return found
 
 
 def _text_of(path: Path) -> Mapping[str, Any]:
@@ -422,7 +456,7 @@ def _text_of(path: Path) -> Mapping[str, Any]:
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise TargetError(f"{path}: 'base' goes round in a circle")
-    data = dict(_text_of(path))
+    data = {"name": printable(path.stem), **_text_of(path)}
     base = data.pop("base", None)
     if base is None:
         return data
@@ -433,9 +467,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 def _base(base: str, path: Path) -> Path:
     """The file that the target file `path` builds upon: an installed target, or a .toml file beside it."""
-    builtin = _builtin_files()
-    if base in builtin:
-        return builtin[base]
+    if base in _places():
+        return _installed_file(base)
     file = path.parent / base
     if file.suffix != ".toml" or (file.exists() and not file.is_file()):  # a pipe or a device may never end
         raise TargetError(f"{path}: base '{base}' is neither an installed target nor a .toml file")
@@ -443,9 +476,8 @@ def _base(base: str, path: Path) -> Path:
 
 
 def _locate(name_or_file: str) -> Path:
-    builtin = _builtin_files()
-    if name_or_file in builtin:
-        return builtin[name_or_file]
+    if name_or_file in _places():
+        return _installed_file(name_or_file)
     path = Path(name_or_file)
     try:
         path.exists()
@@ -456,12 +488,14 @@ def _locate(name_or_file: str) -> Path:
     if path.suffix == ".toml" or path.exists():
         return path
     raise UnknownTargetError(
-        f"unknown target '{name_or_file}'; installed: {', '.join(sorted(builtin))}; or give a .toml file"
+        f"unknown target '{name_or_file}'; installed: {', '.join(sorted(_places()))}; or give a .toml file"
     )
 
 
 def load_target(name_or_file: str = "esc1") -> Target:
     """Load a target by installed name or by file, merged over its `base`, as the files are now.
+
+    One without a `name` is called like its file.
 
     Raises `TargetError` with one cause.
     """
@@ -482,9 +516,8 @@ def target_files(name_or_file: str) -> tuple[Path, ...]:
 
 def installed_target(name: str) -> Target:
     """Load a target by its installed name alone: what a text from a stranger may name. Raises `TargetError`."""
-    builtin = _builtin_files()
-    if name not in builtin:
-        raise TargetError(f"unknown target '{name}'; installed: {', '.join(sorted(builtin))}")
+    if name not in _places():
+        raise TargetError(f"unknown target '{name}'; installed: {', '.join(sorted(_places()))}")
     return load_target(name)
 
 

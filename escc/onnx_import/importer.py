@@ -406,6 +406,9 @@ class Importer:
             self.faults.append("the graph has no inputs; requires at least one")
         if self.faults:
             raise summed_up(self.faults, NOTE)
+        if not needed:
+            what = "no output of the model needs one of its operators" if graph.node else "the model has no operators"
+            raise UserError(f"{what}; requires a graph that computes something", "export the network again")
         self.builder.insert(ReturnOp(*results))
         signature = FunctionType.from_lists([a.type for a in self.block.args], [r.type for r in results])
         function = FuncOp("main", signature, Region(self.block))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from escc.printing import times_smaller
 from escc.report import LayerReport
 from escc.reports.bars import bars
 from escc.reports.components import host_card
@@ -44,13 +45,21 @@ def page(program: Program, layers: Sequence[LayerReport], totals: Mapping[str, A
 def _cards(totals: Mapping[str, Any]) -> list[Card]:
     ratio, bits = totals["compression"], totals["bits_per_weight"]
     return [
-        Card("–" if ratio is None else f"{ratio:.1f}x", "smaller than float32 weights"),
+        _smaller(ratio),
         Card(f"{totals['constant_bytes']:,}", "bytes of constants in DRAM"),
         Card("–" if bits is None else f"{bits:.2f}", "bits a weight"),
         Card(f"{totals['macs'] / 1e6:,.1f} M", "multiply-accumulates"),
         Card(f"{totals['instructions']:,}", "instructions"),
         Card(f"{totals['arena_bytes'] * 1e-3:,.1f} kB", "of DRAM for inputs, outputs and activations off the chip"),
     ]
+
+
+def _smaller(ratio: float | None) -> Card:
+    """How many times fewer bytes the constants have than float32 weights, or how many times more."""
+    if ratio is None:
+        return Card("–", "smaller than float32 weights")
+    times, _, what = times_smaller(ratio, 1.0).partition(" ")
+    return Card(times, f"{what} than float32 weights")
 
 
 def _bytes(layers: Sequence[LayerReport]) -> Chart:

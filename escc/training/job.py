@@ -16,6 +16,7 @@ from escc.console import Console
 from escc.irtext import make_context
 from escc.onnx_export import export_model
 from escc.onnx_import import fingerprint, import_model
+from escc.printing import times_smaller
 from escc.report import LayerReport, Report
 from escc.training import checkpoint, cost
 from escc.training.data import Preprocessing, TrainingSamples, load_samples, split
@@ -324,7 +325,7 @@ def summary(measure: Measure) -> str:
     lines = [
         f"float32 {what} {m.float_accuracy:.2%}, compressed {m.accuracy:.2%} (emulator, {m.samples:,} held-out "
         f"samples)",
-        f"{m.constants:,} bytes of constants, {m.float_bytes / m.constants:.1f}x smaller than {m.float_bytes:,} bytes "
+        f"{m.constants:,} bytes of constants, {times_smaller(m.float_bytes, m.constants)} than {m.float_bytes:,} bytes "
         f"of float32 weights",
         _weights_alone(m),
         m.training,

@@ -167,6 +167,13 @@ def test_what_a_reshape_or_transpose_was_moved_behind_is_no_false_alarm() -> Non
     assert "7 nodes within" in verification.finish(None)  # all but t and b
 
 
+def test_one_node_is_told_as_one() -> None:
+    module = import_model(model([helper.make_node("Relu", ["x"], ["y"], name="r")], []))
+    verification = Verification(module, None, 0, 0.5)
+    run_passes(make_context(), module, [OnnxCanonicalizePass()], [verification.observe])
+    assert ": 1 node within" in verification.finish(None)
+
+
 def test_rounding_errors_of_large_values_are_no_false_alarm_behind_a_clip() -> None:
     """The errors of a sum of 10^6 pass a Clip to [-1, 6], which leaves nothing of its size."""
     weights = random(4, 3, 3, 3)

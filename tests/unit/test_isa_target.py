@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from isa import target
 from isa.storage import operand_bytes, operand_memories
 from isa.target import TargetError, installed_target, list_targets, load_target, parse_target
 
@@ -50,6 +51,59 @@ def test_overrides_of_a_base(tmp_path: Path) -> None:
     assert mine == replace(ESC1, name="mine", array=replace(ESC1.array, slices=8))
     (tmp_path / "other.toml").write_text('base = "mine.toml"\nname = "other"\n')
     assert load_target(str(tmp_path / "other.toml")) == replace(mine, name="other")
+
+
+def test_a_target_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text('base = "esc1"\n[array]\nblocks = 8\n')
+    (tmp_path / "smaller.toml").write_text('base = "small.toml"\n')
+    assert load_target(str(path)).name == "small"
+    assert load_target(str(tmp_path / "smaller.toml")).name == "smaller"
+
+
+@pytest.mark.parametrize("text", ['extends = "esc1"\n', "[array]\nblocks = 8\n"])
+def test_whoever_knows_no_parameters_is_told_where_they_are(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    with pytest.raises(TargetError) as caught:
+        load_target(str(path))
+    assert all(word in caught.value.note for word in ("escc --print-target", "docs/target.md", 'base = "esc1"'))
+
+
+@pytest.fixture
+def with_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package `other-targets` with a target that is right and others that are not there or wrong."""
+    (tmp_path / "other_targets.py").write_text(
+        "from pathlib import Path\nHERE = Path(__file__).parent\nRIGHT = HERE / 'right.toml'\n"
+        "GONE = HERE / 'gone.toml'\nWRONG = HERE / 'wrong.toml'\n"
+    )
+    (tmp_path / "right.toml").write_text('base = "esc1"\ndescription = "as it should be"\n')
+    (tmp_path / "wrong.toml").write_text('base = "esc1"\nextends = "esc1"\n')
+    metadata = tmp_path / "other_targets-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other-targets\nVersion: 1.0\n")
+    names = "".join(f"{name} = other_targets:{name.upper()}\n" for name in ("right", "gone", "wrong", "absent"))
+    (metadata / "entry_points.txt").write_text(f"[isa.targets]\n{names}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target._places.cache_clear()
+    yield tmp_path
+    target._places.cache_clear()
+
+
+def test_broken_targets_of_other_packages_leave_the_others_alone(with_package: Path) -> None:
+    with pytest.warns(UserWarning, match="entry point group 'isa.targets'") as warned:
+        found = list_targets()
+    assert found == {"esc1": ESC1.description, "right": "as it should be"}
+    told = [str(warning.message) for warning in warned]
+    assert [re.findall("the target '(.*?)'", text) for text in told] == [["absent"], ["gone"], ["wrong"]]
+    assert all(text.endswith("it comes from the package 'other-targets'") for text in told)
+    assert "gone.toml: no such file" in told[1] and "unknown parameter 'extends'" in told[2]
+    assert load_target("right").name == "right"
+    with pytest.raises(
+        TargetError, match=r"the target 'gone' .entry point group 'isa.targets'. does not load"
+    ) as caught:
+        load_target("gone")
+    assert caught.value.note == "reinstall or uninstall the package 'other-targets'"
 
 
 def test_zero_is_allowed_where_it_means_something() -> None:

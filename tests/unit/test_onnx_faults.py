@@ -165,6 +165,24 @@ def test_graphs_without_outputs_or_inputs() -> None:
     assert causes(proto) == ["output 'y' is produced by no node"]
 
 
+def test_graphs_without_operators() -> None:
+    proto = model([node("Relu", ["x"], ["y"])], [1, 3, 4, 4])
+    proto.graph.output[0].name = "x"
+    assert causes(proto) == [
+        "no output of the model needs one of its operators; requires a graph that computes something"
+    ]
+    del proto.graph.node[:]
+    assert causes(proto) == ["the model has no operators; requires a graph that computes something"]
+
+
+def test_an_input_that_nothing_reads_is_named() -> None:
+    proto = model([node("Relu", ["x"], ["y"])], [1, 3, 4, 4])
+    proto.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 3, 4, 4]))
+    with pytest.raises(UserError, match="input 'mask' is not used; requires a model that reads its inputs") as fault:
+        canonical(import_model(proto.SerializeToString(), "m.onnx"))
+    assert "inputs" in fault.value.note and "--supported-ops" not in fault.value.note
+
+
 def test_integer_input() -> None:
     proto = model([node("Cast", ["x"], ["y"], to=1)], [1, 3, 4, 4], dtype=TensorProto.UINT8)
     assert causes(proto)[0] == "input 'x' has type uint8; requires float"
@@ -311,7 +329,7 @@ def test_node_faults(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarra
             {"p": np.asarray([0, 0, 1, 1, 0, 0, 1, 1]), "v": np.asarray(2, np.float32)},
             "node 'p' (Pad): pads with 2; requires 0",
         ),
-        ([node("Identity", ["x"], ["y"])], {}, "output 0 is an input of the model"),
+        ([node("Identity", ["x"], ["y"])], {}, "output 'y' is an input of the model"),
         (
             [node("Pad", ["x", "p"], ["a"]), node("Relu", ["a"], ["y"], name="r")],
             {"p": np.asarray([0, 0, 0, 0, 0, 0, 0, 65530])},

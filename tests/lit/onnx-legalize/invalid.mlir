@@ -2,7 +2,7 @@
 
 // All offenders in one run, each by its node name.
 func.func @main(%x : tensor<1x2x4x4xf32>, %unused : tensor<1x2x4x4xf32>) -> tensor<1x4x4x2xf32> {
-  // CHECK: error: {{.*}}input 1 is not used; requires a model that reads its inputs
+  // CHECK: error: {{.*}}input 'input1' is not used; requires a model that reads its inputs
   // CHECK-NEXT: error: {{.*}}node '/id' (Identity): cannot be brought into canonical form
   %0 = onnx.Identity %x : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> loc("/id")
   // CHECK-NEXT: error: {{.*}}node '/soft' (Softmax): stands before other operators; requires an output of the model
