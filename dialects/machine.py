@@ -33,7 +33,8 @@ from dialects.esc import QType
 from isa.formats import TensorFormat
 from isa.layout import TensorLayout
 from isa.program import ArgMax
-from isa.target import Target, TargetError, installed_target, parse_target
+from isa.target import Target, installed_target, parse_target
+from isa.target_files import TargetError
 
 FORMATS = {"raw": TensorFormat.RAW, "bitmap": TensorFormat.BITMAP}
 

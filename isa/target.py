@@ -9,27 +9,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import EntryPoint
-from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from isa import found as installed
-from isa.errors import UserError
 from isa.levels import LEVELS
 from isa.scalars import plain_number
+from isa.target_files import MAX_TEXT, TargetError, installed_places, locate, merge, merged
 from isa.text import printable, shown
 
 ISA_VERSION = 5
-
-
-class TargetError(UserError):
-    """A target file that cannot be read or does not describe a machine."""
-
-
-class UnknownTargetError(TargetError):
-    """A name that is neither that of an installed target nor that of a file."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +250,7 @@ class Target:
         if set(given) != set(_declared(Target)) or any(isinstance(value, Mapping) for value in given.values()):
             origin = base if isinstance(base, Target) else load_target(str(base))
             plain = {name: _plain(value) for name, value in changes.items()}
-            given = vars(_check(_build(Target, _merge(asdict(origin), plain), "target"), "target"))
+            given = vars(_check(_build(Target, merge(asdict(origin), plain), "target"), "target"))
         for key, value in given.items():
             object.__setattr__(self, key, value)
 
@@ -281,8 +271,6 @@ class Target:
 
 
 _T = TypeVar("_T")
-_MAX_TEXT = 1 << 20
-"""Bytes of the largest target file that is read."""
 _MAX_NAME = 1000
 """Characters of the longest name or description."""
 _PARAMETERS = (
@@ -384,48 +372,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(cast(dict[str, Any], old), cast(dict[str, Any], value))
-        else:
-            merged[key] = value
-    return merged
-
-
-@cache
-def _places() -> Mapping[str, Path | EntryPoint]:
-    """Where every installed target is described; what an entry point names is loaded only when it is asked for."""
-    root = Path(str(files("isa") / "targets"))
-    found: dict[str, Path | EntryPoint] = {p.stem: p for p in sorted(root.glob("*.toml"))}
-    for point in installed.points("isa.targets"):
-        found.setdefault(point.name, point)
-    return found
-
-
-def _installed_file(name: str) -> Path:
-    """The file of an installed target. Raises `TargetError` naming the entry point if there is none."""
-    place = _places()[name]
-    if isinstance(place, Path):
-        return place
-    try:
-        path = Path(str(installed.load(place, "target")))
-        if not path.is_file():
-            raise installed.does_not_load(place, "target", f"{path}: no such file")
-    except UserError as error:
-        raise TargetError(error.causes, error.note) from error
-    return path
-
-
 def list_targets() -> dict[str, str]:
     """Names and descriptions of the installed targets: ours and those of the entry points `isa.targets` (paths).
 
     One of another package that cannot be read is left out, with a warning that names its package.
     """
     found: dict[str, str] = {}
-    for name, place in sorted(_places().items()):
+    for name, place in sorted(installed_places().items()):
         try:
             found[name] = load_target(name).description
         except TargetError as error:
@@ -437,61 +390,6 @@ def list_targets() -> dict[str, str]:
     return found
 
 
-def _text_of(path: Path) -> Mapping[str, Any]:
-    """What a target file itself says."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_TEXT + 1)
-        if len(raw) > _MAX_TEXT:
-            raise TargetError(f"{path}: a target file has at most {_MAX_TEXT} bytes")
-        return tomllib.loads(raw.decode())
-    except OSError as e:
-        raise TargetError(f"{path}: {e.strerror or e}") from e
-    except (ValueError, RecursionError) as e:
-        if isinstance(e, TargetError):
-            raise
-        raise TargetError(f"{path}: not a TOML file: {e}") from e
-
-
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
-        raise TargetError(f"{path}: 'base' goes round in a circle")
-    data = {"name": printable(path.stem), **_text_of(path)}
-    base = data.pop("base", None)
-    if base is None:
-        return data
-    if not isinstance(base, str):
-        raise TargetError(f"{path}: 'base' must be the name of a target or of a .toml file")
-    return _merge(_read(_base(base, path), (*seen, path)), data)
-
-
-def _base(base: str, path: Path) -> Path:
-    """The file that the target file `path` builds upon: an installed target, or a .toml file beside it."""
-    if base in _places():
-        return _installed_file(base)
-    file = path.parent / base
-    if file.suffix != ".toml" or (file.exists() and not file.is_file()):  # a pipe or a device may never end
-        raise TargetError(f"{path}: base '{base}' is neither an installed target nor a .toml file")
-    return file
-
-
-def _locate(name_or_file: str) -> Path:
-    if name_or_file in _places():
-        return _installed_file(name_or_file)
-    path = Path(name_or_file)
-    try:
-        path.exists()
-    except OSError as e:  # such as a name that is too long
-        raise UnknownTargetError(f"unknown target {shown(name_or_file)}: {e.strerror or e}") from e
-    if path.exists() and not path.is_file() and not path.is_dir():  # every pass reads it: a pipe ends with the first
-        raise TargetError(f"{path}: no regular file; a target must be one")
-    if path.suffix == ".toml" or path.exists():
-        return path
-    raise UnknownTargetError(
-        f"unknown target '{name_or_file}'; installed: {', '.join(sorted(_places()))}; or give a .toml file"
-    )
-
-
 def load_target(name_or_file: str = "esc1") -> Target:
     """Load a target by installed name or by file, merged over its `base`, as the files are now.
 
@@ -499,32 +397,21 @@ def load_target(name_or_file: str = "esc1") -> Target:
 
     Raises `TargetError` with one cause.
     """
-    path = _locate(name_or_file)
-    return _check(_build(Target, _read(path, ()), str(path)), str(path))
-
-
-def target_files(name_or_file: str) -> tuple[Path, ...]:
-    """The files that describe a target: its own and those that it builds upon. Raises `TargetError`."""
-    found = (_locate(name_or_file),)
-    while (base := _text_of(found[-1]).get("base")) is not None and isinstance(base, str):
-        path = _base(base, found[-1])
-        if path in found:
-            break
-        found = (*found, path)
-    return found
+    path = locate(name_or_file)
+    return _check(_build(Target, merged(path), str(path)), str(path))
 
 
 def installed_target(name: str) -> Target:
     """Load a target by its installed name alone: what a text from a stranger may name. Raises `TargetError`."""
-    if name not in _places():
-        raise TargetError(f"unknown target '{name}'; installed: {', '.join(sorted(_places()))}")
+    if name not in installed_places():
+        raise TargetError(f"unknown target '{name}'; installed: {', '.join(sorted(installed_places()))}")
     return load_target(name)
 
 
 def parse_target(text: str, where: str = ".esc.target") -> Target:
     """Parse the canonical text that a binary carries. Raises `TargetError`."""
-    if len(text) > _MAX_TEXT:
-        raise TargetError(f"{where}: the text of a target has at most {_MAX_TEXT} characters")
+    if len(text) > MAX_TEXT:
+        raise TargetError(f"{where}: the text of a target has at most {MAX_TEXT} characters")
     try:
         data: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as e:  # tomllib lets numbers of thousands of digits and deep nesting through

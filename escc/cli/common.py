@@ -132,7 +132,7 @@ class CommandParser(argparse.ArgumentParser):
             raise UserError(causes)
 
     def _claim_target(self, files: Ledger, title: str, name_or_file: str) -> None:
-        from isa.target import TargetError, UnknownTargetError, target_files
+        from isa.target_files import TargetError, UnknownTargetError, target_files
 
         try:
             for path in target_files(name_or_file):

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from isa import target
 from isa.storage import operand_bytes, operand_memories
-from isa.target import TargetError, installed_target, list_targets, load_target, parse_target
+from isa.target import installed_target, list_targets, load_target, parse_target
+from isa.target_files import TargetError, installed_places
 
 ESC1 = load_target("esc1")
 
@@ -85,9 +85,9 @@ def with_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     names = "".join(f"{name} = other_targets:{name.upper()}\n" for name in ("right", "gone", "wrong", "absent"))
     (metadata / "entry_points.txt").write_text(f"[isa.targets]\n{names}")
     monkeypatch.syspath_prepend(str(tmp_path))
-    target._places.cache_clear()
+    installed_places.cache_clear()
     yield tmp_path
-    target._places.cache_clear()
+    installed_places.cache_clear()
 
 
 def test_broken_targets_of_other_packages_leave_the_others_alone(with_package: Path) -> None:
@@ -193,7 +193,7 @@ def test_an_installed_target_is_not_a_file(tmp_path: Path) -> None:
     assert installed_target("esc1") == ESC1
     path = tmp_path / "mine.toml"
     path.write_text('base = "esc1"\n')
-    assert load_target(str(path)) == ESC1
+    assert load_target(str(path)) == replace(ESC1, name="mine")
     with pytest.raises(TargetError, match="unknown target"):
         installed_target(str(path))
 
