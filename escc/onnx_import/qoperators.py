@@ -62,29 +62,36 @@ class _IntegerGraph:
     def run(self) -> None:
         """Rewrite every node; `nodes` then are all that the graph has."""
         for node, name in zip(self._graph.node, self._names, strict=True):
-            kind = _KINDS.get(node.op_type) if node.domain in _DOMAINS else None
-            done = False
-            if kind is not None:
-                done = kind(self, node, name)
-            elif node.domain in ("", "ai.onnx") and node.op_type in (*_MOVING, "Concat"):
-                done = self._move(node, name)
+            try:
+                done = self._rewrite(node, name)
+            except UserError as error:
+                causes = [f"node '{name}' ({node.op_type}): {cause}" for cause in error.causes]
+                raise UserError(causes, error.note) from None
             self.changed |= done
             if not done:
-                self._check_reader(node, name)
                 self.nodes.append(node)
         for output in self._graph.output:
             if output.name in self._dynamic:
                 cause = f"output '{output.name}': integers of a DynamicQuantizeLinear, which operators alone can read"
                 raise UserError(cause, _QUANTISE_STATICALLY)
 
-    def _check_reader(self, node: onnx.NodeProto, name: str) -> None:
-        """Raise UserError if a node that stays reads integers whose range is known at run time only."""
-        if any(x in self._dynamic for x in node.input):
+    def _rewrite(self, node: onnx.NodeProto, name: str) -> bool:
+        """Rewrite a node; whether that was done, else it stays. Raises UserError for one that reads integers in a way
+        that has no counterpart in real numbers.
+        """
+        kind = _KINDS.get(node.op_type) if node.domain in _DOMAINS else None
+        done = False
+        if kind is not None:
+            done = kind(self, node, name)
+        elif node.domain in ("", "ai.onnx") and node.op_type in (*_MOVING, "Concat"):
+            done = self._move(node, name)
+        if not done and any(x in self._dynamic for x in node.input):
             raise UserError(
-                f"node '{name}' ({node.op_type}): reads integers of a DynamicQuantizeLinear; requires ConvInteger, "
-                f"MatMulInteger, DequantizeLinear with the same scale and zero point, or an operator that moves values",
+                "reads integers of a DynamicQuantizeLinear; requires ConvInteger, MatMulInteger, DequantizeLinear with "
+                "the same scale and zero point, or an operator that moves values",
                 _QUANTISE_STATICALLY,
             )
+        return done
 
     def fresh(self, base: str) -> str:
         """A name for a tensor that none has."""
@@ -114,7 +121,7 @@ class _IntegerGraph:
     def real(self, x: str, scale: str, zero: str, name: str, axis: int | None = None) -> str:
         """The real numbers behind stored values; `axis` where there may be a scale for each index."""
         if x in self._dynamic:
-            self._check_parameters(self._dynamic[x], scale, zero, name)
+            self._check_parameters(self._dynamic[x], scale, zero)
             return self._dynamic[x].value
         key = x, scale, zero, axis
         if key not in self._real:
@@ -122,12 +129,10 @@ class _IntegerGraph:
             self._real[key] = self.add("DequantizeLinear", _given(x, scale, zero), f"{name}/{x}", **attributes)
         return self._real[key]
 
-    def _check_parameters(self, known: _Dynamic, scale: str, zero: str, name: str) -> None:
+    def _check_parameters(self, known: _Dynamic, scale: str, zero: str) -> None:
         if (scale, zero) != (known.scale, known.zero):
-            raise UserError(
-                f"node '{name}': reads integers of a DynamicQuantizeLinear with another scale or zero point",
-                _QUANTISE_STATICALLY,
-            )
+            cause = "reads integers of a DynamicQuantizeLinear with another scale or zero point"
+            raise UserError(cause, _QUANTISE_STATICALLY)
 
     def integers(self, x: str, zero: str, name: str) -> tuple[str, str] | None:
         """The real numbers behind integers less a zero point, and the name of their scale; None if nothing says what
@@ -135,14 +140,14 @@ class _IntegerGraph:
         """
         if x in self._dynamic:
             known = self._dynamic[x]
-            self._check_parameters(known, known.scale, zero, name)
+            self._check_parameters(known, known.scale, zero)
             return known.value, known.scale
         stored = self._stored.get(x)
         if stored is None:
             return None
         if not self._same_zero(zero, stored[1]):
             raise UserError(
-                f"node '{name}': the zero point of its input is not that of the QuantizeLinear before it",
+                "the zero point of its input is not that of the QuantizeLinear before it",
                 "give it the same zero point; none at all stands for 0",
             )
         return self.real(x, *stored, name), stored[0]
@@ -156,10 +161,13 @@ class _IntegerGraph:
 
     def _zeros(self, name: str) -> set[int] | None:
         """The different values of a zero point; None for one that is computed."""
+        if not name:
+            return {0}
         tensor = self._constants.get(name)
-        if name and tensor is None:
-            return None
-        return {int(v) for v in numpy_helper.to_array(tensor).reshape(-1)} if tensor is not None else {0}
+        try:
+            return None if tensor is None else {int(v) for v in numpy_helper.to_array(tensor).reshape(-1)}
+        except (KeyError, TypeError, ValueError):
+            return None  # damaged; the importer says so
 
     def _is_single(self, name: str) -> bool:
         dims = next((tensor.dims for tensor in self._graph.initializer if tensor.name == name), None)

@@ -116,7 +116,8 @@ def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
 
     `name` is how diagnostics call the file. External data are read from the folder of `source`. Raises UserError for
     a missing, unreadable, empty, damaged or foreign file, names that are no text, external data that are missing or
-    lie elsewhere, versions outside IR_VERSIONS and OPSETS, and functions that do not expand to a graph.
+    lie elsewhere, versions outside IR_VERSIONS and OPSETS, functions that do not expand to a graph, and integers that
+    are read in a way that has no counterpart in real numbers.
     """
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), name)
     model = _parse(data, name)
@@ -126,9 +127,12 @@ def load_model(source: str | Path | bytes, name: str) -> onnx.ModelProto:
     _load_external(model, None if isinstance(source, bytes) else Path(source).parent, name)
     try:
         expand_functions(model)
-        expand_integer_operators(model)
     except ValueError as error:
         raise UserError(f"{name}: {error}", "export the model without functions of its own") from None
+    try:
+        expand_integer_operators(model)
+    except UserError as error:
+        raise UserError([f"{name}: {cause}" for cause in error.causes], error.note) from None
     return model
 
 

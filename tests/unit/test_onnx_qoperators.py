@@ -194,7 +194,9 @@ def test_equal_zero_points_may_have_other_names_or_none(zero: np.uint8 | None, n
 
 @pytest.mark.parametrize(("zero", "named"), [(np.uint8(90), None), (np.uint8(90), np.uint8(80)), (None, np.uint8(1))])
 def test_sums_with_another_zero_point_are_refused(zero: np.uint8 | None, named: np.uint8 | None) -> None:
-    with pytest.raises(UserError, match=r"node 'sum': the zero point of its input is not that of the QuantizeLinear"):
+    with pytest.raises(
+        UserError, match=r"node 'sum' \(MatMulInteger\): the zero point of its input is not that of the QuantizeLinear"
+    ):
         imported(sums(zero, named))
 
 
@@ -230,7 +232,10 @@ def test_dynamic_integers_are_dequantised_and_moved(nodes: list[onnx.NodeProto])
 @pytest.mark.parametrize(
     ("nodes", "cause"),
     [
-        (summed("q"), "node 'sum': reads integers of a DynamicQuantizeLinear with another scale or zero point"),
+        (
+            summed("q"),
+            r"node 'sum' \(ConvInteger\): reads integers of a DynamicQuantizeLinear with another scale or zero point",
+        ),
         (
             [node("Cast", ["q"], ["y"], to=onnx.TensorProto.FLOAT, name="wide")],
             r"node 'wide' \(Cast\): reads integers of a DynamicQuantizeLinear; requires ConvInteger",
