@@ -170,8 +170,8 @@ class _IntegerGraph:
             return None  # damaged; the importer says so
 
     def _is_single(self, name: str) -> bool:
-        dims = next((tensor.dims for tensor in self._graph.initializer if tensor.name == name), None)
-        return dims is not None and int(np.prod(dims)) == 1
+        tensor = self._constants.get(name)
+        return tensor is not None and int(np.prod(tensor.dims)) == 1
 
     def store(self, value: str, output: str, scale: str, zero: str, name: str) -> None:
         """Quantise a value as the tensor `output`."""
