@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,10 @@ def measure(row: SchemeRow, out: Path, limit_s: float) -> dict[str, Any]:
     try:
         found = measured.measure(folder / row.stem, lines, limit_s)
     except subprocess.TimeoutExpired:
-        return {"options": row.options, "more_than_s": round(limit_s)}
+        return {"options": row.options, "version": version("escc"), "more_than_s": round(limit_s)}
     return {
         "options": row.options,
+        "version": version("escc"),
         "constant_bytes": found.report["constant_bytes"],
         "compression": round(found.report["compression"], 1),
         "top1": float(found.top1.removesuffix("%")),
