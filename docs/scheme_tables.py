@@ -19,7 +19,7 @@ from isa.files import write_atomic
 DOCS = Path(__file__).parent
 PAGE, RESULTS, NETWORK = DOCS / "schemes/README.md", DOCS / "data/schemes", "network.json"
 _FORMS = "| scheme | form of the weights | read by | page |\n|---|---|---|---|"
-_HEAD = f"| options | .rodata | compression | top-1 | cycles | uJ | CPU s of the compilation | version |\n|{'---|' * 8}"
+_HEAD = f"| options of escc | .rodata | smaller | top-1, % | cycles | uJ | CPU s | version |\n|{'---|' * 8}"
 
 
 def forms() -> str:
@@ -55,7 +55,7 @@ def _row(row: Mapping[str, Any]) -> str:
         given_up = f"not measured: a command took more than {row['more_than_s']:,} s"
         return f"| `{row['options']}` | | | | | | {given_up} | {row['version']} |"
     return (
-        f"| `{row['options']}` | {row['constant_bytes']:,} | {row['compression']:.1f}x | {row['top1']:.2f} % | "
+        f"| `{row['options']}` | {row['constant_bytes']:,} | {row['compression']:.1f}x | {row['top1']:.2f} | "
         f"{row['cycles']:,} | {row['energy_uj']:.1f} | {row['compile_cpu_s']} | {row['version']} |"
     )
 

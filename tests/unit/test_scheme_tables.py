@@ -70,8 +70,8 @@ def test_a_row_is_a_file(results: Path) -> None:
     lines = scheme_tables.results().splitlines()
     assert lines[:3] == ["### small, digits", "", "Top-1 of 1,000 test images; float gets 90.00 %."]
     assert lines[6:] == [
-        "| `--x` | 2,345 | 4.4x | 91.90 % | 56,789 | 7.2 | 8 | 1.2.0 |",
-        "| `--scheme dense` | 1,234 | 4.4x | 91.90 % | 56,789 | 7.2 | 8 | 1.2.0 |",
+        "| `--x` | 2,345 | 4.4x | 91.90 | 56,789 | 7.2 | 8 | 1.2.0 |",
+        "| `--scheme dense` | 1,234 | 4.4x | 91.90 | 56,789 | 7.2 | 8 | 1.2.0 |",
         "| `--slow` | | | | | | not measured: a command took more than 3,600 s | 1.2.0 |",
     ]
 
