@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -21,7 +20,7 @@ from emulator.machine import Machine
 from isa.arrays import checked_labels
 from isa.container import read_elf, write_elf
 from isa.errors import UserError
-from isa.files import write_atomic
+from isa.files import read_file, write_atomic
 from isa.hosted import HostPort
 from isa.program import Port, Program
 from isa.scalars import plain_number
@@ -38,10 +37,7 @@ def load(source: str | os.PathLike[str] | bytes, name: str = "") -> Model:
     executable.
     """
     name = name or ("binary" if isinstance(source, bytes) else os.fspath(source))
-    try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as e:
-        raise UserError(f"{name}: {e.strerror or e}") from e
+    data = source if isinstance(source, bytes) else read_file(source, name)
     model = Model(read_elf(data, name), name)
     try:
         _ = model.machine

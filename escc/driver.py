@@ -17,10 +17,10 @@ from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from escc.errors import InternalError
-from escc.files import read_input
 from escc.irtext import invalid, parse_module, print_module
 from escc.version import version
 from isa.errors import UserError
+from isa.files import read_file
 from passes.analysis.progress import listening
 from passes.pipelines import LEVELS
 
@@ -73,7 +73,7 @@ def load(
             raise UserError(f"{source}: IR text has static shapes; --input-shape belongs to ONNX models")
         if host_fallback:
             raise UserError(f"{source}: IR text is what the machine computes; --host-fallback belongs to ONNX models")
-        data = read_input(source)
+        data = read_file(source)
         if source == "-" and b"\0" in data:
             raise UserError(
                 "stdin: is no IR text, the one thing that is read from standard input",

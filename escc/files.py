@@ -121,16 +121,6 @@ def unreadable(path: str) -> str:
     return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
 
 
-def read_input(path: str) -> bytes:
-    """Bytes of a file, or of standard input for "-". Raises UserError."""
-    if path == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror or e}") from e
-
-
 def write_output(path: str, data: bytes | str) -> None:
     """Write a file in one step (a reader never sees half of it), or to standard output for "-". Raises UserError."""
     current = _LEDGER.get()

@@ -1,13 +1,65 @@
-"""Files that appear whole or not at all."""
+"""Files that are read whole, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from isa.errors import UserError
+
+MOST_BYTES = 2**31 - 1
+"""Bytes of the largest file that is read: an ONNX model has no more, and no text or binary of a network needs them."""
+_HEAD_BYTES = 4096
+_PIECE_BYTES = 1 << 22
+
+
+def read_file(path: str | os.PathLike[str], name: str = "") -> bytes:
+    """Bytes of a file, or of standard input for "-"; `name` is how errors call it (default: the path).
+
+    Devices and pipes may never end. No model, text or binary begins with a zero byte: of what does, the beginning is
+    all that is read, which whoever asked refuses. Raises `UserError` when nothing can be read, and when there are more
+    than `MOST_BYTES`, of a file on a disk before it is read.
+    """
+    if os.fspath(path) == "-":
+        return _whole(sys.stdin.buffer, name or "stdin")
+    try:
+        with Path(path).open("rb") as stream:
+            return _whole(stream, name or os.fspath(path))
+    except OSError as e:
+        raise UserError(f"{name or os.fspath(path)}: {e.strerror or e}") from e
+
+
+def _whole(stream: BinaryIO, name: str) -> bytes:
+    size = _size(stream)
+    if size is not None and size > MOST_BYTES:
+        raise UserError(f"{name}: has {size:,} bytes; requires at most {MOST_BYTES:,}")
+    head = stream.read(_HEAD_BYTES)
+    if head.startswith(b"\0"):
+        return head
+    if size is not None:
+        return head + stream.read()
+    pieces = [head]
+    count = len(head)
+    while piece := stream.read(_PIECE_BYTES):
+        pieces.append(piece)
+        count += len(piece)
+        if count > MOST_BYTES:
+            raise UserError(f"{name}: has more than {MOST_BYTES:,} bytes; requires at most as many")
+    return b"".join(pieces)
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """Bytes of a file on a disk; None for anything else, such as a pipe or a stream in memory."""
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:  # a stream in memory has no number
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:

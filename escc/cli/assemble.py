@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 
 from escc.cli.common import CommandParser, run
-from escc.files import read_input, write_output
+from escc.files import write_output
 from isa.errors import UserError
+from isa.files import read_file
 
 DESCRIPTION = """\
 Assemble a program for ESC-1 into a binary. The language is that of esc-dis and of escc --emit asm;
@@ -45,7 +46,7 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
 
     where = "stdin" if args.input == "-" else args.input
     try:
-        text = read_input(args.input).decode()
+        text = read_file(args.input).decode()
     except UnicodeDecodeError as e:
         raise UserError(f"{where}: not UTF-8 text: {e.reason} at byte {e.start}") from e
     program = parse_assembly(text, where)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from escc.cli.common import CommandParser, run
-from escc.files import read_input, write_output
+from escc.files import write_output
 
 DESCRIPTION = """\
 Print a binary as assembly text, from which esc-as makes the same binary again, byte for byte.
@@ -45,8 +45,9 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> None:
     parser.check_inputs(args)
     from isa.assembly import print_assembly
     from isa.container import read_elf
+    from isa.files import read_file
 
-    program = read_elf(read_input(args.input), "stdin" if args.input == "-" else args.input)
+    program = read_elf(read_file(args.input), "stdin" if args.input == "-" else args.input)
     write_output(args.output, print_assembly(program, data=not args.no_data))
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from escc.cli.common import CommandParser, run
 from escc.cli.values import positive, threads
 from escc.console import Console
-from escc.files import ClashError, read_input, write_output
+from escc.files import ClashError, write_output
 from isa.errors import UserError
+from isa.files import read_file
 from isa.text import printable
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _body(args: argparse.Namespace) -> None:
 
         require()  # better to learn of a missing library now than after a run
     name = "stdin" if args.model == "-" else args.model
-    machine = load(read_input(args.model), name).machine
+    machine = load(read_file(args.model), name).machine
     if args.eval:
         _evaluate(machine, args)
     else:

@@ -14,6 +14,7 @@ from escc.cli.common import CommandParser, guard, replace_closed_streams
 from escc.console import Console
 from escc.files import ClashError, Ledger, ledger, write_output
 from isa.errors import UserError
+from isa.files import read_file
 from isa.text import printable
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _run(arguments: Sequence[str], names: list[str]) -> None:
         def get_input_stream(self) -> tuple[IO[bytes], str]:
             if self.args.frontend is None:
                 _check_suffix(self.args.input_file)
-            return super().get_input_stream()
+            path = self.args.input_file
+            return BytesIO(read_file(path or "-")), "mlir" if path is None else Path(path).suffix.removeprefix(".")
 
         def prepare_output(self) -> IO[str]:
             return sys.stdout if self.args.output_file is None else self.collected

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from escc.compare.figures import Comparison, FigurePart, Figures, LayerFigures, total_of
 from escc.compare.ours import figures_of
-from escc.files import read_input
 from isa.errors import UserError
+from isa.files import read_file
 from isa.jsonform import FormError, from_plain, loads
 from isa.text import printable
 
@@ -27,7 +27,7 @@ class Run:
 
 def runs_of(path: str) -> dict[str, Run]:
     """Systems by name of a file of `esc-compare --json`, or of one of `esc-emu --stats-json`. Raises UserError."""
-    data: object = loads(read_input(path).decode("utf-8", "replace"), path)
+    data: object = loads(read_file(path).decode("utf-8", "replace"), path)
     table: Mapping[str, Any] = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
     if "networks" in table:
         found = from_plain(Comparison, table, path)

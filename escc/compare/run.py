@@ -19,10 +19,10 @@ from escc.compare import baselines, ours, sparse
 from escc.compare.figures import SCHEMA_VERSION, Compared, Comparison, System
 from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of, read_data
 from escc.compare.works import layer_works
-from escc.files import read_input
 from escc.irtext import make_context
 from isa.container import read_elf
 from isa.errors import UserError
+from isa.files import read_file
 from isa.program import Program
 from isa.target import load_target
 
@@ -65,7 +65,7 @@ def compare(request: Request, announce: Announce) -> Comparison:
         if isinstance(machine, BaselineMachine):
             check_technology(machine, target)
     networks = networks_of(request.models)
-    binaries = {path: read_elf(read_input(path), path) for path in request.models if path not in networks}
+    binaries = {path: read_elf(read_file(path), path) for path in request.models if path not in networks}
     _check(request, networks, list(binaries))
     found = [_network(request, i, path, machines, binaries, announce) for i, path in enumerate(networks)]
     if not networks:

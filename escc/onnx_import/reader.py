@@ -18,6 +18,7 @@ from escc.onnx_import.node import text
 from escc.onnx_import.qoperators import expand_integer_operators
 from escc.onnx_import.wellformed import unreadable_text
 from isa.errors import UserError
+from isa.files import read_file
 
 OPSETS = range(1, 29)
 IR_VERSIONS = range(3, onnx.IR_VERSION + 1)
@@ -29,9 +30,9 @@ def _read_bytes(path: Path, name: str) -> bytes:
     if path.is_dir():
         raise UserError(f"{name}: is a directory; requires an ONNX file", _NOTE)
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{name}: {error.strerror}", "check the path and its permissions") from None
+        return read_file(path, name)
+    except UserError as error:
+        raise UserError(error.causes, "check the path and its permissions") from None
 
 
 def _looks_like_text(data: bytes) -> bool:

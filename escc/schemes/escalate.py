@@ -32,11 +32,16 @@ LEAST_SAVING = 1 / 256
 def escalate(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None:
     """Decomposes every layer with the bases asked for; sparser than the best fit only at prices that are asked for.
 
-    A layer that would become slower and not smaller stays dense, and the log says so. Raises UserError if the
-    scratchpads cannot hold the bases.
+    A layer that would become slower and not smaller stays dense, and so does one of which the machine cannot hold a
+    single basis; the log says so. Raises UserError if the scratchpads cannot hold as many bases.
     """
     rung = single_rung(layer, options)
-    if rung.bases > (most := most_bases(layer, rung.level)):
+    if not (most := most_bases(layer, rung.level)):
+        _LOG.info(
+            f"node '{layer.name}' (Conv) stays dense: not even one basis fits the memories of '{layer.target.name}'"
+        )
+        return None
+    if rung.bases > most:
         raise UserError(
             f"node '{layer.name}' (Conv): {rung.bases} virtual bases do not fit the scratchpads of target "
             f"'{layer.target.name}'; requires at most {most}",

@@ -24,8 +24,9 @@ from conftest import command as tool_path
 from escc.cli.common import EXIT_BUG, EXIT_INPUT, EXIT_INTERRUPT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, CommandParser, run
 from escc.cli.compress import main as compress
 from escc.errors import InternalError
-from escc.files import read_input, write_output
+from escc.files import write_output
 from isa.errors import UserError
+from isa.files import read_file
 
 
 def call(body: Callable[[argparse.Namespace], int | None], *argv: str) -> int:
@@ -212,7 +213,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_files(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     path = tmp_path / "x.bin"
     write_output(str(path), b"abc")
-    assert read_input(str(path)) == b"abc" and [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+    assert read_file(str(path)) == b"abc" and [p.name for p in tmp_path.iterdir()] == ["x.bin"]
     write_output(str(path), "übung")
     assert path.read_text(encoding="utf-8") == "übung"
     write_output("-", b"\x00\xff")
@@ -223,7 +224,7 @@ def test_files(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Non
     with pytest.raises(UserError, match="directory"):
         write_output(str(tmp_path), b"")
     with pytest.raises(UserError, match=r"absent\.bin: No such file"):
-        read_input(str(tmp_path / "absent.bin"))
+        read_file(str(tmp_path / "absent.bin"))
 
 
 def test_every_error_names_a_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import re
 from dataclasses import replace
@@ -158,6 +159,13 @@ def test_bases_beyond_the_scratchpads_are_refused_by_name() -> None:
     with pytest.raises(UserError, match=rf"'conv'.*requires at most {most}"):
         escalate(layer(w), SchemeOptions(basis=most + 1))
     assert auto(layer(w), SchemeOptions(basis=most + 1)) is None
+
+
+def test_a_layer_without_room_for_one_basis_stays_dense_visibly(caplog: pytest.LogCaptureFixture) -> None:
+    wide = layer(np.ones((4, 1, 1, 3073)))
+    with caplog.at_level(logging.INFO):
+        assert escalate(wide, SchemeOptions()) is None
+    assert "'conv' (Conv) stays dense: not even one basis fits the memories of 'esc1'" in caplog.text
 
 
 def test_auto_decomposes_what_pays_and_keeps_what_does_not() -> None:

@@ -1,12 +1,15 @@
-"""Atomic output files."""
+"""Input files of any size, and atomic output files."""
 
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from isa import files
 from isa.errors import UserError
-from isa.files import write_atomic
+from isa.files import MOST_BYTES, read_file, write_atomic
 
 
 def test_writes_bytes_and_text(tmp_path: Path) -> None:
@@ -59,3 +62,47 @@ def test_nothing_is_left_behind_when_the_move_fails(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="Permission denied"):
         write_atomic(tmp_path / "a", b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_reads_whole_files_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(1, 256)) * 100
+    (tmp_path / "a").write_bytes(content)
+    assert read_file(tmp_path / "a") == content
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+        assert read_file("-") == content
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert read_file("-") == content
+
+
+def test_a_file_beyond_all_bounds_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as stream:
+        stream.write(b"module")
+        stream.truncate(MOST_BYTES + 1)
+    with pytest.raises(UserError, match=r"^x\.mlir: has 2,147,483,648 bytes; requires at most 2,147,483,647$"):
+        read_file(tmp_path / "a", "x.mlir")
+
+
+def test_a_device_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(read_file("/dev/zero"))
+    monkeypatch.setattr(files, "MOST_BYTES", 1 << 20)
+    with pytest.raises(UserError, match="stdin: has more than 1,048,576 bytes"), Path("/dev/urandom").open("rb") as end:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(_Odd(end)))
+        read_file("-")
+
+
+class _Odd(io.BufferedReader):
+    """A device whose first byte is not zero."""
+
+    def __init__(self, device: io.BufferedReader):
+        super().__init__(device.raw)
+        self._begun = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not self._begun:
+            self._begun, data = True, b"x" + data[1:]
+        return data
