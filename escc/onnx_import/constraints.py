@@ -388,7 +388,9 @@ def quantised_to_8_bits(node: Node) -> str | None:
 
 def scale_shape_matches(node: Node) -> str | None:
     """Scale and zero point are scalars, or vectors along `axis`"""
-    shape, scale = node.shape(), node.const(1)
+    shape, scale, zero = node.shape(), node.const(1), node.const(2)
+    if scale is not None and zero is not None and zero.size not in (1, scale.size):
+        return f"{zero.size} zero points for {scale.size} scales; requires one for each scale"
     if shape is None or scale is None or scale.size == 1:
         return None
     axis = node.axis(1, len(shape))

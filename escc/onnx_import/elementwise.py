@@ -18,7 +18,7 @@ from dialects.onnx_expression import ExpressionOp, MaxOp, MinOp, PowOp, TableOp
 from dialects.scalar_functions import MORE_FUNCTIONS
 from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Emitter, OnMaps, Operator
-from escc.onnx_import.node import Node, is_float, text
+from escc.onnx_import.node import Node, Value, is_float, text
 from escc.onnx_import.positions import pick, picks_from_a_map
 
 
@@ -60,6 +60,14 @@ def _chain(op: type[onnx.BinaryOp]) -> Callable[[Emitter, Node], SSAValue]:
         return total if len(n.inputs) > 1 else e.emit(n, onnx.IdentityOp(total))
 
     return convert
+
+
+def _pow(e: Emitter, n: Node) -> SSAValue:
+    """The exponent may be an integer, whatever the base is."""
+    base, exponent = n.inputs
+    if exponent is not None and exponent.const is not None and not is_float(exponent.const.dtype):
+        exponent = Value.constant(exponent.name, exponent.const.astype(np.float32), exponent.origin)
+    return _chain(cast("type[onnx.BinaryOp]", PowOp))(e, replace(n, inputs=[base, exponent]))
 
 
 def _prelu(e: Emitter, n: Node) -> SSAValue:
@@ -131,7 +139,10 @@ def gathers_from_a_table(node: Node) -> str | None:
 
 
 def numbers_or_functions(node: Node) -> str | None:
-    """One operand is a single number, or both depend element by element on one tensor"""
+    """One operand is a single number, or both depend element by element on one tensor; the base is floating point"""
+    base = node.input(0)
+    if base is not None and base.dtype is not None and not is_float(base.dtype):
+        return f"raises {base.dtype} to a power; requires a floating-point base"
     for value in node.inputs:
         if value is not None and value.const is not None and value.const.size != 1:
             return f"constant operand of shape {text(value.const.shape)} unsupported; requires a single number"
@@ -171,6 +182,6 @@ OPERATORS: Mapping[str, Operator] = {
     "Min": Operator(_chain(cast("type[onnx.BinaryOp]", MinOp)), _BOUNDS, on_maps=OnMaps.BROADCAST),
     "PRelu": Operator(_prelu, (c.float_inputs, slope_is_per_channel), on_maps=OnMaps.BROADCAST),
     "Shrink": Operator(_emit(_shrink), (c.float_inputs, threshold_is_not_negative)),
-    "Pow": Operator(_chain(cast("type[onnx.BinaryOp]", PowOp)), _ARITHMETIC),
+    "Pow": Operator(_pow, _ARITHMETIC),
 }
 """Operators by their names in ONNX."""

@@ -48,6 +48,8 @@ _FLAGS = (
     *("allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes"),
     *("select_last_index", "spatial", "training_mode", "transA", "transB"),
 )
+_PER_AXIS = 13
+"""The first opset whose DequantizeLinear has an axis: operators of integers of older ones mean that too."""
 _COUNT = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -104,9 +106,7 @@ class Importer:
         self._read = set[str]()
         self._computed = 0
         self._most_computed = max(MAX_COMPUTED, model.ByteSize())
-        self._checker = onnx_proto.checker.C.CheckerContext()
-        self._checker.ir_version = int(model.ir_version)
-        self._checker.opset_imports = {"": self.opset}
+        self._checkers = dict[int, onnx_proto.checker.C.CheckerContext]()
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))
         self.batch = 1
@@ -249,6 +249,14 @@ class Importer:
         for output, result in zip(filter(None, proto.output), results, strict=False):
             self.values[output] = Value.constant(output, result, node.name, quantised)
 
+    def _checker(self, opset: int) -> onnx_proto.checker.C.CheckerContext:
+        """What checks a node by the rules of an opset."""
+        if opset not in self._checkers:
+            made = onnx_proto.checker.C.CheckerContext()
+            made.ir_version, made.opset_imports = int(self.model.ir_version), {"": opset}
+            self._checkers[opset] = made
+        return self._checkers[opset]
+
     def _malformed(self, node: Node, proto: onnx_proto.NodeProto) -> str | None:
         """What is wrong with a node's attributes and inputs, by the schema of its operator."""
         if len({a.name for a in proto.attribute}) != len(proto.attribute):
@@ -256,11 +264,12 @@ class Importer:
         for flag in _FLAGS:
             if node.attr(flag, 0) not in (0, 1):
                 return f"is malformed: {flag}={node.attr(flag)}; requires 0 or 1"
+        opset = max(self.opset, _PER_AXIS) if node.op_type == "DequantizeLinear" else self.opset
         try:
-            onnx_proto.checker.check_node(proto, self._checker)
+            onnx_proto.checker.check_node(proto, self._checker(opset))
         except onnx_proto.checker.ValidationError as error:
             return f"is malformed: {str(error).splitlines()[0]}"
-        schema = onnx_proto.defs.get_schema(node.op_type, max_inclusive_version=self.opset, domain="")
+        schema = onnx_proto.defs.get_schema(node.op_type, max_inclusive_version=opset, domain="")
         return type_fault(node, schema)
 
     def _convert(self, node: Node) -> None:

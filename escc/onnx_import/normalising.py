@@ -156,13 +156,15 @@ def _mean_over(axes: Sequence[int]) -> Mean:
 
 
 def _by_norm(e: Emitter, n: Node) -> SSAValue:
-    """x divided by its norm along an axis; zeros stay zeros."""
+    """x divided by its norm along an axis; zeros stay zeros: their factor is 0, for a large one would be the range of
+    all factors.
+    """
     shape = onnx.shape_of(e.operand(n, 0))
     x = as_map(e, n, e.operand(n, 0))
     axes = map_axes(len(shape), (n.axis(-1, len(shape)),))
-    before, after = ("Abs(x)", "Reciprocal(Max(x, 1e-30))")
+    before, after = ("Abs(x)", "Mul(Sign(x), Reciprocal(Max(x, 1e-30)))")
     if int(n.attr("p", 2)) == 2:
-        before, after = ("Mul(x, x)", "Reciprocal(Sqrt(Max(x, 1e-30)))")
+        before, after = ("Mul(x, x)", "Mul(Sign(x), Reciprocal(Sqrt(Max(x, 1e-30))))")
     inner = replace(n, name=f"{n.name}/norm", attributes={"axes": axes}, inputs=[Value("", onnx.shape_of(x), ssa=x)])
     factor = reduce_map(mean_of_blocks, True, before, after)(e, inner)
     assert isinstance(factor, SSAValue)

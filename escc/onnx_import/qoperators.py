@@ -25,6 +25,12 @@ _MOVING = (
 )
 """Operators that move stored values of their first input, or choose among them."""
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
+_SOFTMAX_OF_AN_AXIS = 13
+"""The first opset whose Softmax is over one axis."""
+_GEMM_WITHOUT_BIAS = 11
+"""The first opset whose Gemm may lack its third input."""
+_AXES_AS_INPUT = 18
+"""The first opset whose ReduceMean has its axes as an input."""
 Parameters: TypeAlias = tuple[str, str]
 """Names of the scale and the zero point of stored values; the zero point may be ""."""
 
@@ -53,6 +59,9 @@ class _IntegerGraph:
             if node.op_type == "Constant":
                 given = {a.name: a for a in node.attribute}
                 self._constants[node.output[0]] = given["value"].t if "value" in given else None
+            elif node.op_type == "Identity" and node.input[0] in self._constants:
+                self._constants[node.output[0]] = self._constants[node.input[0]]
+        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
         self.nodes: list[onnx.NodeProto] = []
         self._stored: dict[str, Parameters] = {}
         self._real: dict[tuple[str, str, str, int | None], str] = {}
@@ -125,7 +134,7 @@ class _IntegerGraph:
             return self._dynamic[x].value
         key = x, scale, zero, axis
         if key not in self._real:
-            attributes: dict[str, Any] = {} if axis is None or self._is_single(scale) else {"axis": axis}
+            attributes: dict[str, Any] = {} if axis is None or self.count(scale) == 1 else {"axis": axis}
             self._real[key] = self.add("DequantizeLinear", _given(x, scale, zero), f"{name}/{x}", **attributes)
         return self._real[key]
 
@@ -169,9 +178,10 @@ class _IntegerGraph:
         except (KeyError, TypeError, ValueError):
             return None  # damaged; the importer says so
 
-    def _is_single(self, name: str) -> bool:
+    def count(self, name: str) -> int | None:
+        """How many values a constant holds; None for what is computed."""
         tensor = self._constants.get(name)
-        return tensor is not None and int(np.prod(tensor.dims)) == 1
+        return None if tensor is None else int(np.prod(tensor.dims))
 
     def store(self, value: str, output: str, scale: str, zero: str, name: str) -> None:
         """Quantise a value as the tensor `output`."""
@@ -258,16 +268,25 @@ def _attributes(node: onnx.NodeProto, *left_out: str) -> dict[str, Any]:
 _Kind: TypeAlias = Callable[[_IntegerGraph, onnx.NodeProto, str], bool]
 
 
-def _unary(kind: str, *left_out: str) -> _Kind:
+def _store_of(
+    r: _IntegerGraph, node: onnx.NodeProto, name: str, kind: str, others: Sequence[str], attributes: Mapping[str, Any]
+) -> bool:
+    """An operator on the first stored tensor of a node and on further inputs, stored with the parameters behind it."""
+    value = r.add(kind, [r.real(*_stored(node, 0), name), *others], name, **attributes)
+    r.store(value, node.output[0], node.input[3], _input(node, 4), name)
+    return True
+
+
+def _unary(kind: str) -> _Kind:
     """One stored tensor with its scale and zero point, then those of the result."""
 
     def rewrite(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
-        attributes = _attributes(node, "channels_last", *left_out)
-        if len(node.input) < 4 or _attributes(node).get("channels_last", 0):
+        attributes = _attributes(node, "channels_last")
+        if len(node.input) < 4:
             return False
-        value = r.add(kind, [r.real(*_stored(node, 0), name)], name, **attributes)
-        r.store(value, node.output[0], node.input[3], _input(node, 4), name)
-        return True
+        if _attributes(node).get("channels_last", 0):
+            raise UserError("channels_last=1 unsupported; requires 0", "keep the maps as [N,C,H,W]")
+        return _store_of(r, node, name, kind, [], attributes)
 
     return rewrite
 
@@ -285,11 +304,39 @@ def _binary(kind: str) -> _Kind:
     return rewrite
 
 
-def _bias(r: _IntegerGraph, bias: str, x_scale: str, w_scale: str, name: str) -> list[str]:
-    """An int32 bias in steps of both scales, as real numbers."""
+def _softmax(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
+    """Its own attribute says whether axes from `axis` on count as one, as before opset 13; for Softmax, the model does.
+    Of the last axis both mean the same.
+    """
+    if len(node.input) < 4:
+        return False
+    given = _attributes(node)
+    axis, opset = int(given.get("axis", -1)), int(given.get("opset", r.opset))
+    if axis != -1 and (opset < _SOFTMAX_OF_AN_AXIS) != (r.opset < _SOFTMAX_OF_AN_AXIS):
+        raise UserError(
+            f"opset={opset} and axis={axis} in a model of opset {r.opset}; requires the opset of the model, or axis=-1",
+            "quantise the model again, or convert it to that opset first",
+        )
+    return _store_of(r, node, name, "Softmax", [], {"axis": axis})
+
+
+def _reduce_mean(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
+    """Axes are an attribute here, and from opset 18 on an input of ReduceMean."""
+    if len(node.input) < 4:
+        return False
+    attributes, others = _attributes(node), list[str]()
+    if r.opset >= _AXES_AS_INPUT and "axes" in attributes:
+        others = [r.constant(f"{name}/axes", np.asarray(attributes.pop("axes"), np.int64))]
+    return _store_of(r, node, name, "ReduceMean", others, attributes)
+
+
+def _bias(r: _IntegerGraph, bias: str, x_scale: str, w_scale: str, name: str, alpha: float = 1.0) -> list[str]:
+    """An int32 bias in steps of both scales, `alpha` times, as real numbers."""
     if not bias:
         return []
     steps = r.add("Mul", [x_scale, w_scale], f"{name}/bias_scale")
+    if alpha != 1:
+        steps = r.add("Mul", [steps, r.constant(f"{name}/alpha", np.float32(alpha))], f"{name}/bias_scale")
     wide = r.add("Cast", [bias], f"{name}/bias_cast", to=onnx.TensorProto.FLOAT)
     return [r.add("Mul", [wide, steps], f"{name}/bias")]
 
@@ -313,13 +360,21 @@ def _matmul(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
 
 
 def _gemm(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
-    if len(node.input) < 8:
+    """Steps of the bias are `alpha` times those of the product. Without a scale behind it the result is real."""
+    if len(node.input) < 6:
         return False
     attributes = _attributes(node)
     axis = 0 if attributes.get("transB", 0) else 1
     operands = [r.real(*_stored(node, 0), name), r.real(*_stored(node, 3), name, axis=axis)]
-    operands += _bias(r, node.input[6], node.input[1], node.input[4], name)
-    r.store(r.add("Gemm", operands, name, **attributes), node.output[0], node.input[7], _input(node, 8), name)
+    bias = _input(node, 6)
+    if bias:
+        operands += _bias(r, bias, node.input[1], node.input[4], name, float(attributes.get("alpha", 1.0)))
+    elif r.opset < _GEMM_WITHOUT_BIAS:
+        operands.append(r.constant(f"{name}/bias", np.float32(0)))
+    scale, zero = _input(node, 7), _input(node, 8)
+    value = r.add("Gemm", operands, name, "" if scale else node.output[0], **attributes)
+    if scale:
+        r.store(value, node.output[0], scale, zero, name)
     return True
 
 
@@ -329,8 +384,10 @@ def _concat(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
     return True
 
 
-def _of_integers(kind: str) -> _Kind:
-    """ConvInteger, MatMulInteger: sums of products of integers, without scales."""
+def _of_integers(kind: str, channels: int) -> _Kind:
+    """ConvInteger, MatMulInteger: sums of products of integers, without scales. Weights may have a zero point for each
+    index of their axis `channels`.
+    """
 
     def rewrite(r: _IntegerGraph, node: onnx.NodeProto, name: str) -> bool:
         x, w = node.input[:2]
@@ -338,8 +395,11 @@ def _of_integers(kind: str) -> _Kind:
         if known is None:
             return False
         value, scale = known
-        step = r.add("Div", [r.constant(f"{name}/one", np.float32(1)), scale], f"{name}/step")
-        weights = r.real(w, step, _input(node, 3), name)
+        zero = _input(node, 3)
+        count = r.count(zero) or 1
+        one = np.ones(count if count > 1 else (), np.float32)
+        step = r.add("Div", [r.constant(f"{name}/one", one), scale], f"{name}/step")
+        weights = r.real(w, step, zero, name, axis=channels if count > 1 else None)
         r.add(kind, [value, weights], name, node.output[0], **_attributes(node))
         return True
 
@@ -351,10 +411,10 @@ def _stays(r: _IntegerGraph, node: onnx.NodeProto, _: str) -> bool:
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "ConvInteger": _of_integers("Conv"),
+    "ConvInteger": _of_integers("Conv", 0),
     "DequantizeLinear": _IntegerGraph.dequantise,
     "DynamicQuantizeLinear": _IntegerGraph.dynamic,
-    "MatMulInteger": _of_integers("MatMul"),
+    "MatMulInteger": _of_integers("MatMul", 1),
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearAveragePool": _unary("AveragePool"),
@@ -364,9 +424,9 @@ _KINDS: Mapping[str, _Kind] = {
     "QLinearLeakyRelu": _unary("LeakyRelu"),
     "QLinearMatMul": _matmul,
     "QLinearMul": _binary("Mul"),
-    "QLinearReduceMean": _unary("ReduceMean"),
+    "QLinearReduceMean": _reduce_mean,
     "QLinearSigmoid": _unary("Sigmoid"),
-    "QLinearSoftmax": _unary("Softmax", "opset"),
+    "QLinearSoftmax": _softmax,
     "QuantizeLinear": _stays,
 }
 """How each operator of integers is rewritten; a function that returns False leaves the node."""

@@ -11,6 +11,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from dialects import onnx
 from dialects.attributes import ints
 from dialects.onnx import shape_of
+from isa.reference import map_shape
 from passes.onnx_patterns.common import Array, Floats, Weight, constant_array, float_constant, floats, producer, replace
 
 
@@ -24,11 +25,11 @@ class Affine:
 
 
 def channel_values(array: Array, shape: tuple[int, ...]) -> Floats | None:
-    """One value per index of axis 1 of a constant that broadcasts to `shape`; None if it varies along another axis."""
+    """One value per channel of a constant that broadcasts to `shape`; None if it varies along another axis."""
     aligned = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
     if any(d != 1 for i, d in enumerate(aligned.shape) if i != 1):
         return None
-    return floats(np.broadcast_to(aligned.reshape(-1), (shape[1],)))
+    return floats(np.broadcast_to(aligned.reshape(-1), (map_shape(shape)[1],)))
 
 
 def match_affine(op: Operation) -> Affine | None:
@@ -47,7 +48,7 @@ def match_affine(op: Operation) -> Affine | None:
     if constant is None or (left is not None and right is not None):
         return None
     shape = shape_of(x)
-    if len(shape) not in (2, 4) or shape[0] != 1 or constant.ndim > len(shape) or shape_of(op.output) != shape:
+    if not 1 <= len(shape) <= 5 or shape[0] != 1 or constant.ndim > len(shape) or shape_of(op.output) != shape:
         return None
     values = channel_values(constant, shape)
     if values is None:
@@ -77,16 +78,16 @@ class AffineToDepthwise(RewritePattern):
         if np.all(affine.scale == 1) and not np.any(affine.shift):
             replace(rewriter, op, [], value=affine.x)
             return
-        c = shape[1]
+        c = map_shape(shape)[1]
         x, new = affine.x, list[Operation]()
-        if len(shape) == 2:
-            new.append(onnx.ReshapeOp(x, (1, c, 1, 1)))
+        if len(shape) != 4:
+            new.append(onnx.ReshapeOp(x, map_shape(shape)))
             x = new[-1].results[0]
         weight = float_constant(affine.scale.reshape(c, 1, 1, 1), op)
         bias = float_constant(affine.shift, op)
         conv = onnx.ConvOp(x, weight.output, bias.output, group=c)
         new += [weight, bias, conv]
-        if len(shape) == 2:
+        if len(shape) != 4:
             new.append(onnx.ReshapeOp(conv.output, shape))
         replace(rewriter, op, new)
 

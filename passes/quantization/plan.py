@@ -210,17 +210,21 @@ class QuantizationPlan:
             self._fixed[op.output] = self._fixed[op.input]
 
     def _fix_sources(self) -> None:
-        """A tensor that only equal QuantizeLinear nodes read is stored their way at once; an input of the model without
-        their limits, which the host does not know.
+        """A tensor that only equal QuantizeLinear nodes read is stored their way at once. What the host has stored, an
+        input of the model wherever it is moved, is so without their limits: the host does not know these.
         """
+        from_host = set[SSAValue](self.block.args)
+        for op in self.block.ops:
+            if _rule(op) in MOVING and not from_host.isdisjoint(op.operands):
+                from_host.update(op.results)
         values = [*self.block.args, *(r for op in self.block.ops for r in op.results)]
         for value in values:
             users = [use.operation for use in value.uses]
             targets = {self._fixed[u.output] for u in users if isinstance(u, onnx.QuantizeLinearOp)}
             if users and all(isinstance(u, onnx.QuantizeLinearOp) for u in users) and len(targets) == 1:
                 storage = targets.pop()
-                inner = value not in self.block.args
-                self._fixed.setdefault(value, storage if inner else Storage.full(storage.signed, storage.scale))
+                full = Storage.full(storage.signed, storage.scale)
+                self._fixed.setdefault(value, full if value in from_host else storage)
 
     def owner(self, value: SSAValue) -> SSAValue:
         """The value whose storage this one shares: itself, the tensor it is moved from, or the concatenation it goes

@@ -158,6 +158,135 @@ def test_matrices_of_integers() -> None:
     canonical(module)
 
 
+def stored(kind: str, version: int, others: dict[str, Any], shape: list[int], **attributes: Any) -> onnx.ModelProto:
+    """An operator of onnxruntime's own on a quantised input, dequantised behind it where `ys` is among its constants.
+
+    `others` are its constants behind those of the input, by name and in order; "" stands for an absent one.
+    """
+    constants = {"s": np.float32(0.03), "z": np.uint8(120), **others}
+    inputs = ["q", "s", "z", *("" if value is None else name for name, value in others.items())]
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node(kind, inputs, ["r"], name="op", domain="com.microsoft", **attributes),
+        node("DequantizeLinear", ["r", "ys", "yz"], ["y"]) if "ys" in others else node("Identity", ["r"], ["y"]),
+    ]
+    proto = model(nodes, shape, {k: v for k, v in constants.items() if v is not None}, opset=version)
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return proto
+
+
+_OUT = {"ys": np.float32(0.1), "yz": np.uint8(128)}
+
+
+def _matrix(channels: int) -> dict[str, Any]:
+    """Stored weights of [7,5], with a scale for each of their columns or one for all."""
+    rng = np.random.default_rng(1)
+    scales = rng.uniform(0.01, 0.03, channels).astype(np.float32)
+    one = () if channels == 1 else channels
+    return {
+        "w": rng.integers(-120, 120, (7, 5)).astype(np.int8),
+        "ws": scales.reshape(one),
+        "wz": np.zeros(one, np.int8),
+    }
+
+
+def _steps(proto: onnx.ModelProto, x: Any) -> float:
+    """How far the imported model is from onnxruntime, in steps of 0.1."""
+    return float(np.abs(run_module(imported(proto), [x])[0] - reference(proto, x)[0]).max() / 0.1)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+@pytest.mark.parametrize("bias", [None, np.arange(-200, 300, 100, dtype=np.int32)])
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("opset", [10, 11, 17])
+def test_products_of_integers_with_a_bias(opset: int, channels: int, bias: Any, alpha: float) -> None:
+    """The steps of the bias are `alpha` times those of the product; scales of columns come before opset 13 too."""
+    others = {**_matrix(channels), "b": bias, **_OUT}
+    assert _steps(stored("QGemm", opset, others, [1, 7], alpha=alpha), random(1, 7)) <= 1.01
+
+
+def test_a_product_of_integers_may_be_real() -> None:
+    proto = stored("QGemm", 17, {**_matrix(1), "b": np.arange(5, dtype=np.int32)}, [1, 7])
+    assert _steps(proto, random(1, 7)) <= 1e-3
+
+
+@pytest.mark.parametrize("opset", [10, 11, 12])
+def test_weights_with_scales_of_channels_before_opset_13(opset: int) -> None:
+    rng = np.random.default_rng(2)
+    others = {
+        "w": rng.integers(-120, 120, (5, 4, 3, 3)).astype(np.int8),
+        "ws": rng.uniform(0.001, 0.01, 5).astype(np.float32),
+        "wz": np.zeros(5, np.int8),
+        **_OUT,
+    }
+    proto = stored("QLinearConv", opset, others, SHAPE)
+    proto.graph.node[1].domain = ""
+    assert _steps(proto, random(*SHAPE)) <= 1.01
+    canonical(imported(proto))
+
+
+@pytest.mark.parametrize(("kind", "of"), [("MatMulInteger", (7, 5)), ("ConvInteger", (5, 7, 1, 1))])
+def test_weights_with_zero_points_of_channels(kind: str, of: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(3)
+    weights, zeros = rng.integers(0, 255, of).astype(np.uint8), rng.integers(100, 150, 5).astype(np.uint8)
+    signal = [1, 7] if kind == "MatMulInteger" else [1, 7, 2, 2]
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node(kind, ["q", "w", "z", "wz"], ["i"]),
+        node("Cast", ["i"], ["f"], to=onnx.TensorProto.FLOAT),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    constants = {"s": np.float32(0.03), "z": np.uint8(120), "w": weights, "wz": zeros}
+    x = random(*signal)
+    # onnxruntime has no such ConvInteger: sums of weights less their zero points.
+    integers = np.clip(np.rint(x / np.float32(0.03)) + 120, 0, 255) - 120
+    less = weights.astype(np.float64) - zeros.reshape((1, 5) if kind == "MatMulInteger" else (5, 1, 1, 1))
+    spelt = "nk,km->nm" if kind == "MatMulInteger" else "nkhw,mkrs->nmhw"
+    close(run_module(imported(model(nodes, signal, constants)), [x]), [np.einsum(spelt, integers, less) * 0.03])
+
+
+def test_zero_points_that_do_not_fit_are_said() -> None:
+    nodes = [node("DequantizeLinear", ["w", "s", "z"], ["d"], name="real"), node("MatMul", ["x", "d"], ["y"])]
+    constants = {"w": np.ones((7, 5), np.int8), "s": np.float32(0.1), "z": np.zeros(5, np.int8)}
+    with pytest.raises(UserError, match=r"node 'real' \(DequantizeLinear\): 5 zero points for 1 scales; requires one"):
+        imported(model(nodes, [1, 7], constants))
+
+
+def test_zero_points_behind_identities_are_found() -> None:
+    proto = sums(np.uint8(90), np.uint8(90))
+    proto.graph.node[1].input[2] = "again"
+    proto.graph.node.insert(1, node("Identity", ["other"], ["again"]))
+    x = random(1, 7)
+    close(run_module(imported(proto), [x]), reference(proto, x), 1e-3)
+
+
+def test_means_of_integers_where_axes_are_an_input() -> None:
+    """onnxruntime does not run this operator: the mean of what the integers stand for, in steps of the result."""
+    proto, x = stored("QLinearReduceMean", 18, _OUT, SHAPE, axes=[2, 3], keepdims=1), random(*SHAPE)
+    integers = np.clip(np.rint(x / np.float32(0.03)), -120, 135) * 0.03
+    want = np.rint(integers.mean(axis=(2, 3), keepdims=True) / 0.1) * 0.1
+    assert np.abs(run_module(imported(proto), [x])[0] - want).max() <= 0.101
+
+
+@pytest.mark.parametrize(("opset", "said"), [(11, 11), (17, 17), (17, 11), (11, 17)])
+@pytest.mark.parametrize("axis", [None, 1, -1])
+def test_a_softmax_of_integers_says_itself_what_its_axis_means(opset: int, said: int, axis: int | None) -> None:
+    out = {"ys": np.float32(1 / 256), "yz": np.uint8(0)}
+    given = {} if axis is None else {"axis": axis}
+    proto, x = stored("QLinearSoftmax", opset, out, [1, 4, 3, 5], opset=said, **given), random(1, 4, 3, 5)
+    if axis == 1 and opset != said:
+        with pytest.raises(UserError, match=rf"node 'op' \(QLinearSoftmax\): opset={said} and axis=1 in a model of"):
+            imported(proto)
+        return
+    assert np.abs(run_module(imported(proto), [x])[0] - reference(proto, x)[0]).max() <= 1.01 / 256
+
+
+def test_maps_of_integers_with_channels_last_are_refused() -> None:
+    proto = stored("QLinearGlobalAveragePool", 17, _OUT, SHAPE, channels_last=1)
+    with pytest.raises(UserError, match=r"node 'op' \(QLinearGlobalAveragePool\): channels_last=1 unsupported"):
+        imported(proto)
+
+
 def test_integers_whose_scale_is_not_known_are_refused() -> None:
     graph = helper.make_graph(
         [node("ConvInteger", ["x", "w"], ["y"], name="sum")],

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_graphs import check, model, node, operations, random
+from onnx_graphs import check, model, node, operations, random, reference
 
+import escc
 from escc.onnx_backend import EsccBackend
 
 SHAPES = ([1, 4, 5, 6], [1, 4, 1, 1], [1, 1, 5, 6], [1, 4, 5, 1], [1, 1, 1, 6], [1, 1, 1, 1])
@@ -91,6 +92,16 @@ def test_instance_normalization() -> None:
 @pytest.mark.parametrize(("shape", "axis"), [([1, 4, 5, 6], 1), ([1, 4, 5, 6], 2), ([1, 4, 5, 6], -1), ([1, 7], -1)])
 def test_division_by_a_norm(p: int, shape: list[int], axis: int) -> None:
     check(model([node("LpNormalization", ["x"], ["y"], axis=axis, p=p)], shape))
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_zeros_divided_by_their_norm_cost_the_others_nothing(p: int) -> None:
+    proto = model([node("LpNormalization", ["x"], ["y"], axis=1, p=p)], [1, 4, 3, 5])
+    x = np.abs(random(16, 4, 3, 5)) + np.float32(0.3)
+    x[:, :, 1, 2] = 0
+    want = np.concatenate([reference(proto, one[None])[0] for one in x])
+    found = escc.compile(proto, x, "dense").run(x)
+    assert not found[:, :, 1, 2].any() and np.abs(found - want).max() <= 0.05
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])

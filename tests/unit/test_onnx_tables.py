@@ -14,6 +14,8 @@ from xdsl.dialects.builtin import ModuleOp
 from dialects import expressions
 from dialects.interpreters.run import main_function
 from dialects.onnx_expression import ExpressionOp
+from escc.onnx_import import import_model
+from isa.errors import UserError
 
 NUMBERS = {
     "zero": 0.0,
@@ -30,7 +32,7 @@ NUMBERS = {
     "small": 0.1,
     "quick": 1.702,
 }
-CONSTANTS = {name: np.float32(value) for name, value in NUMBERS.items()}
+CONSTANTS = {**{name: np.float32(value) for name, value in NUMBERS.items()}, "whole": np.int64(3)}
 Case = list[onnx.NodeProto]
 
 SPELLINGS: dict[str, Case] = {
@@ -85,6 +87,7 @@ SPELLINGS: dict[str, Case] = {
     "mish": [node("Softplus", ["x"], ["s"]), node("Tanh", ["s"], ["t"]), node("Mul", ["x", "t"], ["y"])],
     "square": [node("Mul", ["x", "x"], ["y"])],
     "power": [node("Pow", ["x", "two"], ["y"])],
+    "power by an integer": [node("Pow", ["x", "whole"], ["y"])],
     "soft sign": [
         node("Abs", ["x"], ["a"]),
         node("Add", ["a", "one"], ["b"]),
@@ -117,6 +120,15 @@ OPERATORS: dict[str, dict[str, Any]] = {
     "Gelu": {},
     "ThresholdedRelu": {},
 }
+
+
+def test_the_base_of_a_power_is_no_integer() -> None:
+    """What an integer is raised to would be cut off to an integer again."""
+    proto = model([node("Pow", ["whole", "x"], ["y"], name="power")], [1, 3, 4, 5], {"whole": np.int64(2)})
+    with pytest.raises(
+        UserError, match=r"node 'power' \(Pow\): raises int64 to a power; requires a floating-point base"
+    ):
+        import_model(proto.SerializeToString())
 
 
 def expressions_of(module: ModuleOp) -> list[str]:

@@ -33,6 +33,7 @@ WEIGHTS = {
     "gain": 1 + np.abs(random(3, seed=7)),
     "shift": np.abs(random(3, seed=8)),
     "half": np.float32(0.5).reshape(1),
+    "two": np.float32(2),
     "slice": random(8, 3, 1, 3, 3, seed=10, scale=0.3),
     "back": random(8, 6, 1, 3, 2, seed=11, scale=0.3),
     "point": random(8, 3, 1, 1, 1, seed=12, scale=0.5),
@@ -120,6 +121,21 @@ CASES: dict[str, tuple[list[int], list[onnx.NodeProto]]] = {
         ],
     ),
     "a number": ([], [node("Sigmoid", ["x"], ["y"])]),
+    "numbers behind a signal": (
+        [3, 30],
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Mul", ["c", "half"], ["m"]),
+            node("Sub", ["half", "m"], ["d"]),
+            node("Div", ["d", "two"], ["q"]),
+            node("Add", ["q", "half"], ["y"]),
+        ],
+    ),
+    "numbers behind a volume": (
+        [3, 1, 9, 8],
+        [node("Conv", ["x", "slice", "b"], ["c"]), node("Mul", ["half", "c"], ["m"]), node("Sub", ["m", "two"], ["y"])],
+    ),
+    "a mean of two signals": ([5, 7], [node("Sigmoid", ["x"], ["a"]), node("Mean", ["x", "a"], ["y"])]),
     "a function of a signal": ([5, 7], [node("LeakyRelu", ["x"], ["y"])]),
     "a function of a volume": ([2, 3, 4, 5], [node("Tanh", ["x"], ["y"])]),
 }
@@ -140,7 +156,11 @@ def test_the_network_means_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a classifier", "a convolution back", "sums", "one slice", "a function of a volume", "a number"]
+    "name",
+    [
+        *("a classifier", "a convolution back", "sums", "one slice", "a function of a volume", "a number"),
+        *("numbers behind a signal", "numbers behind a volume"),
+    ],
 )
 def test_every_level_and_every_command(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     proto, extents = made(name), CASES[name][0]
@@ -187,3 +207,8 @@ def test_a_constant_that_is_not_finite_is_said() -> None:
     adds = model([node("Add", ["x", "c"], ["y"], name="adds")], [1, 4, 6], {"c": np.full(6, -np.inf, np.float32)})
     with pytest.raises(UserError, match="'c' holds 6 values of 6 that are NaN or infinite"):
         import_model(adds.SerializeToString())
+
+
+def test_a_result_that_a_number_scales_may_be_an_output_too() -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Mul", ["c", "half"], ["y"])]
+    check(model(nodes, [1, 3, 30], {k: WEIGHTS[k] for k in ("w", "half")}, outputs=("c", "y")))
