@@ -80,24 +80,44 @@ def _without_entry(function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
-def _keep_by_folder(dispatcher: Any, filename: str) -> None:
-    """Make the index of a function's machine code depend on whole folders, and an index that cannot be read empty.
+_UNREADABLE = (AttributeError, ImportError, TypeError, ValueError, EOFError, UnpicklingError)
+"""What unpickling raises of a file that is damaged, or names a class that is gone."""
 
-    Numba itself looks at the function's own file only, and fails on an index that names a class that is gone.
+
+def _keep_by_folder(dispatcher: Any, filename: str) -> None:
+    """Make the index of a function's machine code depend on whole folders, an index that cannot be read empty, and
+    machine code say what it is of.
+
+    Numba itself looks at the function's own file only, and fails on an index that names a class that is gone. It
+    writes the index before the machine code that it names, so that a process which ends between, or another one
+    which writes at the same time, leaves an index that names code of other types or of sources that have changed.
     """
     file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    load, stamp = getattr(file, "_load_index", None), getattr(file, "_source_stamp", None)
-    if file is None or load is None or stamp is None:  # another Numba, which looks after itself
-        return
+    if not all(hasattr(file, name) for name in ("_load_index", "_source_stamp", "load", "save")):
+        return  # another Numba, which looks after itself
+    stored: Any = file
+    load_index, load, save = stored._load_index, stored.load, stored.save
+    stamp = (stored._source_stamp, _stamp(_package(Path(filename))), _stamp(Path(__file__).parent))
 
-    def load_index() -> Any:
+    def readable_index() -> Any:
         try:
-            return load()
-        except (AttributeError, ImportError, TypeError, ValueError, EOFError, UnpicklingError):
+            return load_index()
+        except _UNREADABLE:
             return {}
 
-    file._load_index = load_index
-    file._source_stamp = (stamp, _stamp(_package(Path(filename))), _stamp(Path(__file__).parent))
+    def load_own(key: object) -> Any:
+        try:
+            found: Any = load(key)
+            whose, data = found or (None, None)
+        except _UNREADABLE:
+            return None
+        return data if whose == (stamp, key) else None
+
+    def save_own(key: object, data: object) -> None:
+        save(key, ((stamp, key), data))
+
+    stored._load_index, stored._source_stamp = readable_index, stamp
+    stored.load, stored.save = load_own, save_own
 
 
 def _package(file: Path) -> Path:

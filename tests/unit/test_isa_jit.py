@@ -67,6 +67,45 @@ def test_kept_code_that_names_a_class_that_is_gone_is_made_anew(tmp_path: Path) 
     assert run(tmp_path, "Form") == 12
 
 
+def test_kept_code_of_older_sources_is_not_taken_for_that_of_newer_ones(tmp_path: Path) -> None:
+    """What a process leaves that ends after it has written the index, and before the machine code."""
+    write(tmp_path, "Shape")
+    assert run(tmp_path, "Shape") == 12
+    cache = tmp_path / "kernels/__pycache__"
+    old = {path: path.read_bytes() for path in cache.glob("*.nbc")}
+    write(tmp_path, "Shape", body="x + 4")
+    assert run(tmp_path, "Shape") == 52
+    for path, data in old.items():
+        assert path.read_bytes() != data
+        path.write_bytes(data)
+    assert run(tmp_path, "Shape") == 52
+    for path in old:
+        path.write_bytes(b"damaged")
+    assert run(tmp_path, "Shape") == 52
+
+
+def test_kept_code_of_other_types_is_not_taken(tmp_path: Path) -> None:
+    """What two processes leave that write at the same time."""
+    write(tmp_path, "Shape", body="x[0] / 2")
+    code = "import numpy as np; from kernels.kernel import kernel; from kernels.shape import Shape\n"
+
+    def call(value: str) -> float:
+        command = [sys.executable, "-c", f"{code}print(kernel(Shape(np.array([{value}]), 1)))"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return float(done.stdout)
+
+    cache = tmp_path / "kernels/__pycache__"
+    assert call("3") == call("3.0") == 16
+    first, second = sorted(cache.glob("helper*.nbc"))
+    one, two = first.read_bytes(), second.read_bytes()
+    first.write_bytes(two)
+    second.write_bytes(one)
+    for path in cache.glob("kernel.kernel-*.nb?"):
+        path.unlink()
+    assert call("3") == call("3.0") == 16
+
+
 def test_a_borrowing_kernel_counts_no_owner_and_cannot_make_an_array() -> None:
     @borrowing
     def total(tables: Tables) -> int:
