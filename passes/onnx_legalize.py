@@ -24,6 +24,7 @@ from dialects.signature import inputs_of, outputs_of
 from isa.errors import NodeFault, UserError, summed_up
 from isa.reference import map_shape
 from passes.analysis.preserved import Preserved
+from passes.onnx_patterns.boundary import unsettled_inputs
 from passes.onnx_patterns.common import constant_array, producer
 from passes.onnx_patterns.dilated import spread_fault
 from passes.quantization.host_tail import MOVEMENTS, at_output, host_tail
@@ -276,11 +277,13 @@ class OnnxLegalizePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         function = main_function(op)
         boundary = boundary_offences(function)
+        unsettled = unsettled_inputs(function)
         faults: list[NodeFault | str] = [*boundary]
         for inner in function.body.block.ops:
             reason = offence(inner)
             if reason is not None:
-                faults.append(node_fault(inner, reason))
+                said = unsettled.get(inner) if isinstance(inner, onnx.TransposeOp) else None
+                faults.append(said or node_fault(inner, reason))
         if not faults:
             faults += _tail_faults(function)
         if faults:

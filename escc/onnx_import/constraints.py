@@ -299,22 +299,25 @@ def rows_are_one(node: Node) -> str | None:
 
 
 def pads_fit(node: Node) -> str | None:
-    """mode is constant, or edge, reflect or wrap of maps; pads are not negative and leave the batch axis alone"""
+    """mode is constant, or edge, reflect or wrap of maps without negative pads; pads leave the batch axis alone"""
     mode = node.attr("mode", "constant")
     if mode not in ("constant", "edge", "reflect", "wrap"):
         return f"mode={mode} unsupported; requires constant, edge, reflect or wrap"
     pads = node.parameter_ints("pads", 1)
     if pads is None:
         return None  # parameters_are_constant has said it
-    if min(pads, default=0) < 0:
-        return f"pads={text(pads)} unsupported; requires non-negative pads"
+    if mode != "constant" and min(pads, default=0) < 0:
+        return f"mode={mode} with pads {text(pads)} unsupported; requires non-negative pads"
     shape = node.shape()
     if shape is not None:
         axes = node.axes("axes", 3, len(shape)) or tuple(range(len(shape)))
         if len(pads) != 2 * len(axes):
             return f"pads={text(pads)} for {len(axes)} axes; requires {2 * len(axes)} values"
-        if any(a == 0 and pads[i] + pads[i + len(axes)] for i, a in enumerate(axes)):
+        sides = [(a, pads[i], pads[i + len(axes)]) for i, a in enumerate(axes)]
+        if any(a == 0 and (before or after) for a, before, after in sides):
             return "pads the batch axis; requires pads on C, H or W"
+        if any(min(before, 0) + min(after, 0) + shape[a] < 1 for a, before, after in sides):
+            return f"pads={text(pads)} leave nothing of {text(shape)}; requires a value that stays on each axis"
         if mode != "constant":
             return _repeating_pads(mode, shape, axes, pads)
     return None
@@ -328,24 +331,6 @@ def _repeating_pads(mode: str, shape: tuple[int, ...], axes: Sequence[int], pads
         most = max(pads[i], pads[i + len(axes)])
         if mode != "edge" and most >= shape[axis] + (mode == "wrap"):
             return f"mode={mode} with pads {text(pads)} of {text(shape)}; requires pads below the extents"
-    return None
-
-
-def slice_goes_forward(node: Node) -> str | None:
-    """steps are positive, the result is not empty"""
-    shape, steps = node.shape(), node.parameter_ints("steps", 4)
-    if steps is not None and min(steps, default=1) < 1:
-        return f"steps={text(steps)} unsupported; requires positive steps"
-    starts, ends = node.parameter_ints("starts", 1), node.parameter_ints("ends", 2)
-    if shape is None or starts is None or ends is None:
-        return None
-    axes = node.axes("axes", 3, len(shape)) or tuple(range(len(starts)))
-    for s, e, a, st in zip(starts, ends, axes, steps or (1,) * len(starts), strict=True):
-        low, high, step = slice(s, e, st).indices(shape[a])
-        if low >= high:
-            return f"slice {s}:{e}:{st} of axis {a} with {shape[a]} elements is empty; requires a non-empty result"
-        if a == 0 and (low, high) != (0, shape[0]) and step:
-            return "slices the batch axis; requires axes C, H or W"
     return None
 
 

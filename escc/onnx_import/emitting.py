@@ -60,7 +60,8 @@ class Operator:
     """How to import one ONNX operator; `operation` names the class where there is just one for it.
 
     `on_maps` is None for an operator whose converter takes tensors of any rank that its constraints allow. `in_volumes`
-    is what takes its place where windows over a volume leave their slice.
+    is what takes its place where windows over a volume leave their slice. `left` is the operation that stands for it
+    where canonicalisation does not dissolve it in its neighbours: what `onnx-legalize` requires of that holds then.
     """
 
     convert: Convert
@@ -68,3 +69,4 @@ class Operator:
     operation: type[onnx.OnnxOp] | None = None
     on_maps: OnMaps | None = None
     in_volumes: Operator | None = None
+    left: type[onnx.OnnxOp] | None = None

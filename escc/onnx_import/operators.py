@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -21,7 +21,7 @@ from escc.onnx_import import constraints as c
 from escc.onnx_import.emitting import Convert, Emitter, OnMaps, Operator
 from escc.onnx_import.fold import normalised
 from escc.onnx_import.node import Array, Node, Value
-from escc.onnx_import.positions import PAD_MODES, repeated_pad
+from escc.onnx_import.positions import PAD_MODES, is_picked, repeated_pad, slice_can_be_made, taken
 from escc.onnx_import.reductions import MAPS, reduce_map
 from escc.onnx_import.volumes import in_volumes, through_slices
 from escc.onnx_import.windows import WINDOW_CHECKS, window_geometry
@@ -122,6 +122,7 @@ def _concat(e: Emitter, n: Node) -> SSAValue:
 
 
 def _slice(e: Emitter, n: Node) -> SSAValue:
+    """One Slice; what goes backwards, or leaves out channels, is taken index by index."""
     x = e.operand(n, 0)
     shape = onnx.shape_of(x)
     starts, ends = n.parameter_ints("starts", 1), n.parameter_ints("ends", 2)
@@ -129,11 +130,25 @@ def _slice(e: Emitter, n: Node) -> SSAValue:
     axes = n.axes("axes", 3, len(shape)) or tuple(range(len(starts)))
     steps = n.parameter_ints("steps", 4) or (1,) * len(starts)
     bounds = [(a, *slice(s, t, k).indices(shape[a])) for s, t, a, k in zip(starts, ends, axes, steps, strict=True)]
-    kept = [b for b in sorted(bounds) if b[1:] != (0, shape[b[0]], 1)]
-    if not kept:
+    picked = {b for b in bounds if is_picked(b[0], b[3])}
+    kept = [b for b in sorted(bounds) if b not in picked and b[1:] != (0, shape[b[0]], 1)]
+    if not kept and not picked:
         return e.emit(n, onnx.IdentityOp(x))
-    axes, starts, ends, steps = zip(*kept, strict=True)
-    return e.emit(n, onnx.SliceOp(x, starts, ends, axes, steps))
+    if kept:
+        axes, starts, ends, steps = zip(*kept, strict=True)
+        x = e.emit(n, onnx.SliceOp(x, starts, ends, axes, steps))
+    for axis, start, end, step in sorted(picked):
+        x = taken(e, n, x, axis, range(start, end, step))
+    return x
+
+
+def _cropped(e: Emitter, n: Node, x: SSAValue, pads: Sequence[int]) -> tuple[SSAValue, list[int]]:
+    """A tensor without what negative pads leave out, and the other pads."""
+    shape = onnx.shape_of(x)
+    rank = len(shape)
+    cut = [a for a in range(rank) if pads[a] < 0 or pads[a + rank] < 0]
+    starts, ends = [max(-pads[a], 0) for a in cut], [shape[a] + min(pads[a + rank], 0) for a in cut]
+    return e.emit(n, onnx.SliceOp(x, starts, ends, cut, [1] * len(cut))), [max(p, 0) for p in pads]
 
 
 def _pad(e: Emitter, n: Node) -> SSAValue:
@@ -146,6 +161,8 @@ def _pad(e: Emitter, n: Node) -> SSAValue:
     for i, a in enumerate(axes):
         pads[a], pads[a + rank] = given[i], given[i + len(axes)]
     mode = n.attr("mode", "constant")
+    if any(p < 0 for p in pads):
+        x, pads = _cropped(e, n, x, pads)
     if mode in PAD_MODES:
         return repeated_pad(e, n, x, pads, mode) if any(pads) else e.emit(n, onnx.IdentityOp(x))
     value = n.parameter("value", 2)
@@ -245,32 +262,32 @@ OPERATORS: Mapping[str, Operator] = {
     "Div": Operator(_binary(onnx.DivOp), (*_ARITHMETIC, c.divisor_is_not_zero), on_maps=OnMaps.BROADCAST),
     "Dropout": Operator(_unary(onnx.DropoutOp), (c.float_inputs, c.dropout_is_inactive)),
     "Elu": scalar(onnx.EluOp),
-    "Flatten": Operator(_flatten, _MOVEMENT),
+    "Flatten": Operator(_flatten, _MOVEMENT, left=onnx.ReshapeOp),
     "Gemm": Operator(_gemm, (c.float_inputs, c.weights_are_constant, c.second_matrix_is_constant, c.rows_are_one)),
     "HardSigmoid": scalar(onnx.HardSigmoidOp),
     "HardSwish": scalar(onnx.HardSwishOp),
     "Identity": Operator(_unary(onnx.IdentityOp), _MOVEMENT),
     "LeakyRelu": scalar(onnx.LeakyReluOp),
-    "LogSoftmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
+    "LogSoftmax": Operator(_softmax, (c.float_inputs, c.batch_stays), left=onnx.SoftmaxOp),
     "MatMul": Operator(_matmul, (c.float_inputs, c.second_matrix_is_constant, c.rows_are_one)),
     "Mean": Operator(_mean, (c.float_inputs, c.constants_are_per_channel)),
     "Mul": Operator(_binary(onnx.MulOp), _ARITHMETIC, on_maps=OnMaps.BROADCAST),
-    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pads_fit), on_maps=OnMaps.MOVEMENT),
+    "Pad": Operator(_pad, (*_CONSTANT_PARAMETERS, c.pads_fit), on_maps=OnMaps.MOVEMENT, left=onnx.PadOp),
     "QuantizeLinear": Operator(_quantize, (c.float_inputs, *_LINEAR)),
     "ReduceMax": Operator(reduce_map(onnx_pools.most_of_blocks, times=False), MAPS),
     "ReduceMean": Operator(_reduce_mean, (*_CONSTANT_PARAMETERS, c.batch_stays)),
     "ReduceSum": Operator(reduce_map(onnx_pools.mean_of_blocks, times=True), MAPS),
     "Relu": scalar(onnx.ReluOp),
-    "Reshape": Operator(_reshape, (*_MOVEMENT, c.shape_is_constant)),
+    "Reshape": Operator(_reshape, (*_MOVEMENT, c.shape_is_constant), left=onnx.ReshapeOp),
     "Sigmoid": scalar(onnx.SigmoidOp),
-    "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, c.slice_goes_forward), on_maps=OnMaps.MOVEMENT),
-    "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays)),
-    "Squeeze": Operator(_squeeze, (*_MOVEMENT, c.parameters_are_constant)),
+    "Slice": Operator(_slice, (*_CONSTANT_PARAMETERS, slice_can_be_made), on_maps=OnMaps.MOVEMENT),
+    "Softmax": Operator(_softmax, (c.float_inputs, c.batch_stays), left=onnx.SoftmaxOp),
+    "Squeeze": Operator(_squeeze, (*_MOVEMENT, c.parameters_are_constant), left=onnx.ReshapeOp),
     "Sub": Operator(_binary(onnx.SubOp), _ARITHMETIC, on_maps=OnMaps.BROADCAST),
     "Sum": Operator(_sum, (c.float_inputs, c.constants_are_per_channel)),
     "Tanh": scalar(onnx.TanhOp),
-    "Transpose": Operator(_transpose, _ELEMENTWISE),
-    "Unsqueeze": Operator(_unsqueeze, (*_MOVEMENT, c.parameters_are_constant)),
+    "Transpose": Operator(_transpose, _ELEMENTWISE, left=onnx.TransposeOp),
+    "Unsqueeze": Operator(_unsqueeze, (*_MOVEMENT, c.parameters_are_constant), left=onnx.ReshapeOp),
 }
 
 

@@ -149,6 +149,33 @@ def repeats_maps(node: Node) -> str | None:
     return None
 
 
+def is_picked(axis: int, step: int) -> bool:
+    """Whether a slice with a step is made index by index: backwards, or of some channels."""
+    return step < 0 or (axis == 1 and step != 1)
+
+
+def slice_can_be_made(node: Node) -> str | None:
+    """The result is not empty; negative steps, and other steps than 1 along C, are those of maps"""
+    shape, steps = node.shape(), node.parameter_ints("steps", 4)
+    starts, ends = node.parameter_ints("starts", 1), node.parameter_ints("ends", 2)
+    if steps is not None and not all(steps):
+        return f"steps={text(steps)} unsupported; requires steps that are not 0"
+    if shape is None or starts is None or ends is None:
+        return None
+    axes = node.axes("axes", 3, len(shape)) or tuple(range(len(starts)))
+    for s, e, a, st in zip(starts, ends, axes, steps or (1,) * len(starts), strict=True):
+        indices = range(*slice(s, e, st).indices(shape[a]))
+        if not indices:
+            return f"slice {s}:{e}:{st} of axis {a} with {shape[a]} elements is empty; requires a non-empty result"
+        if a == 0 and indices != range(shape[0]):
+            return "slices the batch axis; requires axes C, H or W"
+        if is_picked(a, st) and len(shape) != 4:
+            return f"step {st} along axis {a} of {text(shape)} unsupported; requires a map, or positive steps"
+        if a == 1 and is_picked(a, st) and len(spans(indices)) > MAX_PARTS:
+            return f"step {st} picks {len(indices)} channels one by one; requires at most {MAX_PARTS}"
+    return None
+
+
 def pick(e: Emitter, n: Node) -> SSAValue:
     """Gather of constant indices along C, H or W; a single index drops the axis."""
     x, indices = e.operand(n, 0), n.const(1)

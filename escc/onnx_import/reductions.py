@@ -166,8 +166,8 @@ def _arg_max(e: Emitter, n: Node) -> SSAValue:
 OPERATORS: Mapping[str, Operator] = {
     "ReduceLogSum": Operator(reduce_map(mean_of_blocks, True, "", "Log(x)"), MAPS),
     "ReduceLogSumExp": Operator(_over_maps(_log_sum_exp), MAPS),
-    "ArgMax": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
-    "ArgMin": Operator(_arg_max, (c.float_inputs, c.batch_stays)),
+    "ArgMax": Operator(_arg_max, (c.float_inputs, c.batch_stays), left=ArgMaxOp),
+    "ArgMin": Operator(_arg_max, (c.float_inputs, c.batch_stays), left=ArgMaxOp),
     "Split": Operator(_split, (c.float_inputs, c.parameters_are_constant, splits_into_parts), on_maps=OnMaps.MOVEMENT),
 }
 """Operators by their names in ONNX."""

@@ -33,15 +33,17 @@ def summary(check: Callable[[Any], Any]) -> str:
     return first if first[1:2].isupper() else first[:1].lower() + first[1:]
 
 
-def _row(name: str, checks: Iterable[Callable[[Any], Any]]) -> str:
-    return f"| {name} | {'; '.join(dict.fromkeys(summary(c) for c in checks))} |"
+def _row(name: str, checks: Iterable[Callable[[Any], Any]], left: Iterable[Callable[[Any], Any]] = ()) -> str:
+    """A row of a table; `left` are the checks of the operation that is left of it."""
+    words = [*map(summary, checks), *(f"where canonicalisation leaves it: {summary(c)}" for c in left)]
+    return f"| {name} | {'; '.join(dict.fromkeys(words))} |"
 
 
 def supported_ops() -> str:
     """Markdown text: every operator with its constraints, and what must hold after canonicalisation."""
     from dialects.onnx_base import OnnxOp
     from dialects.onnx_elementwise import ScalarOp
-    from passes.onnx_legalize import legal_operations
+    from passes.onnx_legalize import is_map, legal_operations
 
     imported = [operator.operation for _, operator in sorted(operators().items()) if operator.operation is not None]
     legal = legal_operations([operation for operation in imported if issubclass(operation, ScalarOp)])
@@ -49,7 +51,9 @@ def supported_ops() -> str:
     lines = [_HEAD, general, "", "| operator | requires |", "|---|---|"]
     for name, operator in sorted(operators().items()):
         over_volumes = () if operator.in_volumes is None else operator.in_volumes.constraints
-        lines.append(_row(name, [c for c in (*operator.constraints, *over_volumes) if c is not float_inputs]))
+        checks = [c for c in (*operator.constraints, *over_volumes) if c is not float_inputs]
+        left = () if operator.left is None else [c for c in legal[operator.left] if c is not is_map]
+        lines.append(_row(name, checks, left))
     evaluated = textwrap.fill(f"{_EVALUATED}{', '.join(sorted(ELEMENTS))}.", 118)
     lines += [
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
@@ -24,13 +25,17 @@ _PASSES_LAYOUT = (*ELEMENTWISE, onnx.BinaryOp, onnx.PadOp, onnx.SliceOp, onnx.Qu
 
 
 def _reads_channels_last(argument: BlockArgument) -> bool:
-    """Whether the model transposes an input from NHWC to NCHW, at once or after elementwise operations."""
+    """Whether the model transposes an input from NHWC to NCHW, or multiplies its last axis by a matrix, at once or
+    after elementwise operations.
+    """
     todo: list[SSAValue] = [argument]
     seen: set[Operation] = set()
     while todo:
         for use in todo.pop().uses:
             op = use.operation
             if isinstance(op, onnx.TransposeOp) and ints(op.perm) == NHWC_TO_NCHW:
+                return True
+            if isinstance(op, onnx.MatMulOp) and use.index == 0 and math.prod(shape_of(op.lhs)[1:3]) > 1:
                 return True
             if isinstance(op, _PASSES_LAYOUT) and op not in seen:
                 seen.add(op)
@@ -74,6 +79,24 @@ def relabel_boundary(module: ModuleOp) -> None:
     function.properties["function_type"] = FunctionType.from_lists(
         [a.type for a in block.args], [v.type for v in terminator.operands]
     )
+
+
+def unsettled_inputs(function: FuncOp) -> dict[onnx.TransposeOp, str]:
+    """The transposes that relabelling has left in front of some readers of an input, with a line about that input."""
+    layouts = function.attributes.get("input_layouts")
+    if layouts is None:
+        return {}
+    found: dict[onnx.TransposeOp, str] = {}
+    declared = cast("ArrayAttr[StringAttr]", layouts)
+    for layout_name, given, argument in zip(declared, inputs_of(function), function.body.block.args, strict=True):
+        for use in argument.uses:
+            op = use.operation
+            if layout_name.data == "NHWC" and isinstance(op, onnx.TransposeOp) and ints(op.perm) == NCHW_TO_NHWC:
+                found[op] = (
+                    f"input '{given.name}' is read with channels last by some operators and in another order by "
+                    "others; requires one order for all"
+                )
+    return found
 
 
 def relabelled_inputs(module: ModuleOp) -> list[str]:

@@ -30,6 +30,25 @@ class DropNoOps(RewritePattern):
         replace(rewriter, op, [], value=source)
 
 
+class DropStepsOfSoftmax(RewritePattern):
+    """QuantizeLinear and DequantizeLinear of the probabilities of a Softmax: these themselves, if all of them are
+    stored to within a step. The host computes them in floating point.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: onnx.DequantizeLinearOp, rewriter: PatternRewriter) -> None:
+        quantize = producer(op.input)
+        if not isinstance(quantize, onnx.QuantizeLinearOp) or op.scale.array.ndim or quantize.scale != op.scale:
+            return
+        softmax = producer(quantize.input)
+        if not isinstance(softmax, onnx.SoftmaxOp) or softmax.logarithm is not None:
+            return
+        ends = quantize.compute([np.asarray([0, 1], np.float32)])
+        steps = np.abs(op.compute([ends]) - [0, 1]) / op.scale.array
+        if np.all(steps <= 1.01):  # 1 is stored as 255/256
+            replace(rewriter, op, [], value=softmax.output)
+
+
 class FoldConstants(RewritePattern):
     """An operation on constants alone is a constant. Dequantised 8-bit weights stay: quantisation reads them."""
 
@@ -80,4 +99,4 @@ class MergeSlices(RewritePattern):
         replace(rewriter, op, [onnx.SliceOp(first.input, starts, ends, axes, steps)], first)
 
 
-PATTERNS: tuple[RewritePattern, ...] = (DropNoOps(), FoldConstants(), ClipToRelu(), MergeSlices())
+PATTERNS: tuple[RewritePattern, ...] = (DropNoOps(), DropStepsOfSoftmax(), FoldConstants(), ClipToRelu(), MergeSlices())

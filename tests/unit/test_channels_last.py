@@ -11,11 +11,12 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx_graphs import model, node, random, reference
+from onnx_graphs import canonical, model, node, random, reference
 
 import escc
 from escc.cli import compare, emulate
 from escc.cli.compile import main
+from escc.onnx_import import import_model
 from isa.arrays import Input
 from isa.errors import UserError
 
@@ -136,3 +137,51 @@ def test_arrays_in_the_layout_of_the_model_are_refused_with_what_to_do(
 def test_only_arrays_with_channels_last_are_taken_for_such(shape: tuple[int, ...], note: str) -> None:
     assert Input("x", (4, 6, 7)).note(shape) == note
     assert Input("x", (28,)).note((9, *shape)) == ""
+
+
+WEIGHTS = {"w": random(4, 5, seed=2), "s": random(4, 4, seed=3), "b": random(5, seed=4), "v": random(5, 3, seed=5)}
+PRODUCTS: dict[str, list[onnx.NodeProto]] = {
+    "one": [node("MatMul", ["x", "w"], ["y"])],
+    "two": [
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Add", ["m", "b"], ["a"]),
+        node("Relu", ["a"], ["r"]),
+        node("MatMul", ["r", "v"], ["y"]),
+    ],
+    "behind a function": [node("Tanh", ["x"], ["t"]), node("MatMul", ["t", "w"], ["y"])],
+    "beside the input": [node("MatMul", ["x", "s"], ["m"]), node("Add", ["m", "x"], ["y"])],
+    "averaged": [node("MatMul", ["x", "w"], ["m"]), node("ReduceMean", ["m"], ["y"], axes=[1, 2], keepdims=0)],
+}
+
+
+def products(name: str, extents: list[int]) -> onnx.ModelProto:
+    used = {i for one in PRODUCTS[name] for i in one.input}
+    return model(PRODUCTS[name], [1, *extents], {k: v for k, v in WEIGHTS.items() if k in used})
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_matrix_multiplies_channels_that_are_last(name: str) -> None:
+    proto, x = products(name, [6, 7, 4]), random(8, 6, 7, 4, seed=6)
+    want = np.concatenate([reference(proto, one[None])[0] for one in x])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        compiled = escc.compile(proto, x.transpose(0, 3, 1, 2), "dense")
+    assert [str(warning.message) for warning in caught] == [SAID]
+    found = compiled.run(x.transpose(0, 3, 1, 2))
+    assert found.shape == want.shape and np.abs(found - want).max() <= 0.03 * np.abs(want).max()
+
+
+def test_one_place_has_no_order() -> None:
+    assert told(lambda: import_model(products("one", [1, 1, 4]).SerializeToString())) == []
+
+
+def test_an_input_that_is_read_in_two_orders_is_refused() -> None:
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Conv", ["x", "k"], ["c"]), node("GlobalMaxPool", ["c"], ["g"])]
+    proto = model([*nodes, node("Add", ["m", "g"], ["y"])], [1, 6, 7, 4], {"w": WEIGHTS["w"], "k": random(6, 6, 1, 1)})
+    with pytest.raises(UserError) as found:
+        canonical(import_model(proto.SerializeToString()))
+    assert any(
+        cause == "input 'x' is read with channels last by some operators and in another order by others; requires one "
+        "order for all"
+        for cause in found.value.causes
+    )

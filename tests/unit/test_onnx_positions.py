@@ -15,6 +15,7 @@ from escc.onnx_import import import_model
 from isa.errors import UserError
 
 RESIZE = {"roi": np.zeros(0, np.float32)}
+POOL = {"kernel_shape": [2, 2]}
 MODES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
 
 
@@ -176,6 +177,30 @@ def test_blocks_that_are_spelled_as_reshapes(
 def test_pads_that_repeat_values(mode: str) -> None:
     nodes = [node("Pad", ["x", "pads"], ["a"], mode=mode), node("Relu", ["a"], ["y"])]
     check(model(nodes, [1, 3, 5, 4], {"pads": np.array([0, 1, 2, 0, 0, 0, 1, 3])}, opset=19))
+
+
+@pytest.mark.parametrize(
+    ("extents", "starts", "ends", "axes", "steps"),
+    [
+        ([6, 5, 7], [-1], [-(2**63)], [1], [-1]),
+        ([6, 5, 7], [4, 5], [-9, 0], [2, 3], [-1, -2]),
+        ([6, 5, 7], [0, 1, 9], [6, 4, 1], [1, 2, 3], [2, 1, -3]),
+        ([6, 5, 7], [0, 1], [1, 2**63 - 1], [0, 1], [1, 3]),
+        ([6, 7], [5], [-8], [2], [-1]),
+        ([6], [0], [9], [1], [2]),
+    ],
+)
+def test_slices_backwards_and_of_some_channels(
+    extents: list[int], starts: list[int], ends: list[int], axes: list[int], steps: list[int]
+) -> None:
+    constants = {name: np.asarray(v) for name, v in zip("seap", (starts, ends, axes, steps), strict=True)}
+    check(model([node("Relu", ["x"], ["r"]), node("Slice", ["r", *"seap"], ["y"])], [1, *extents], constants))
+
+
+@pytest.mark.parametrize("pads", [[0, 0, -1, 2, 0, 0, 1, -3], [0, -1, -1, 0, 0, -1, -2, 0], [0, 1, 0, -2, 0, 0, 0, 2]])
+def test_negative_pads_leave_values_out(pads: list[int]) -> None:
+    nodes = [node("Relu", ["x"], ["r"]), node("Pad", ["r", "pads"], ["p"]), node("MaxPool", ["p"], ["y"], **POOL)]
+    check(model(nodes, [1, 4, 6, 7], {"pads": np.asarray(pads)}))
 
 
 def test_expand_tile_and_gather() -> None:

@@ -281,6 +281,35 @@ def test_a_softmax_of_integers_says_itself_what_its_axis_means(opset: int, said:
     assert np.abs(run_module(imported(proto), [x])[0] - reference(proto, x)[0]).max() <= 1.01 / 256
 
 
+@pytest.mark.parametrize("behind", [[], [node("Reshape", ["q", "shape"], ["y"])]])
+@pytest.mark.parametrize(("scale", "zero"), [(1 / 256, np.uint8(0)), (1 / 255, np.uint8(0)), (1 / 256, np.int8(-128))])
+def test_stored_probabilities_are_those_of_the_softmax(scale: float, zero: Any, behind: list[onnx.NodeProto]) -> None:
+    """The host computes them: what it does not round is within a step of what the model does."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Softmax", ["m"], ["p"]),
+        node("QuantizeLinear", ["p", "s", "z"], ["i"]),
+        node("DequantizeLinear", ["i", "s", "z"], ["q" if behind else "y"]),
+        *behind,
+    ]
+    constants = {"w": random(7, 5), "s": np.float32(scale), "z": zero, "shape": np.array([5])}
+    used = {i for one in nodes for i in one.input}
+    proto, x = model(nodes, [1, 7], {k: v for k, v in constants.items() if k in used}), 4 * random(1, 7)
+    module = canonical(imported(proto))
+    got, want = run_module(module, [x])[0], reference(proto, x)[0]
+    assert "QuantizeLinear" not in operations(module)
+    assert np.abs(got - want).max() <= 1.01 * scale
+
+
+def test_a_softmax_stored_in_part_is_refused() -> None:
+    nodes = [node("Softmax", ["x"], ["p"]), node("QuantizeLinear", ["p", "s", "z"], ["i"])]
+    proto = model(
+        [*nodes, node("DequantizeLinear", ["i", "s", "z"], ["y"])], [1, 7], {"s": np.float32(0.001), "z": np.uint8(0)}
+    )
+    with pytest.raises(UserError, match=r"\(Softmax\): stands before other operators"):
+        canonical(imported(proto))
+
+
 def test_maps_of_integers_with_channels_last_are_refused() -> None:
     proto = stored("QLinearGlobalAveragePool", 17, _OUT, SHAPE, channels_last=1)
     with pytest.raises(UserError, match=r"node 'op' \(QLinearGlobalAveragePool\): channels_last=1 unsupported"):
