@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
@@ -10,30 +11,51 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, SSAValue
 
 from dialects.interpreters.run import main_function
-from isa.arrays import Input
+from isa.arrays import Array, Input
 from isa.errors import UserError
 
 
 def inputs_of(function: FuncOp) -> list[Input]:
-    """Names and shapes of the inputs of one sample; inputs without a name are `input0` and so on."""
+    """Names and shapes of the inputs of one sample; inputs without a name are `input0` and so on.
+
+    `input_layouts` of the function says "NHWC" for those that it takes as [1, C, H, W] and the model as [N, H, W, C].
+    """
     arguments = function.body.block.args
-    names = _names(function, "input", len(arguments))
-    return [Input(name, _shape(argument)[1:]) for name, argument in zip(names, arguments, strict=True)]
+    names = _strings(function, "input_names", [f"input{i}" for i in range(len(arguments))])
+    layouts = _strings(function, "input_layouts", ["NCHW"] * len(arguments))
+    return [_input(name, _shape(x)[1:], layout) for name, x, layout in zip(names, arguments, layouts, strict=True)]
+
+
+def _input(name: str, inner: tuple[int, ...], layout: str) -> Input:
+    return Input(name, (*inner[1:], inner[0]), (2, 0, 1)) if (layout, len(inner)) == ("NHWC", 3) else Input(name, inner)
+
+
+def moved_inputs(module: ModuleOp, inputs: Sequence[Array]) -> list[Array]:
+    """Samples [N, ...] of each input, which lie as the model declares them, as the main function takes them."""
+    ports = inputs_of(main_function(module))
+    return [port.moved(x) for port, x in zip(ports, inputs, strict=True)]
+
+
+def given_inputs(module: ModuleOp, inputs: Sequence[Array]) -> list[Array]:
+    """The inverse of `moved_inputs`: samples as a binary takes them."""
+    ports = inputs_of(main_function(module))
+    return [port.given(x) for port, x in zip(ports, inputs, strict=True)]
 
 
 def outputs_of(function: FuncOp) -> list[tuple[str, SSAValue]]:
     """Names and values of the outputs; outputs without a name are `output0` and so on."""
     last = function.body.block.last_op
     values = list(last.operands) if isinstance(last, ReturnOp) else []
-    names = _names(function, "output", len(values))
+    names = _strings(function, "output_names", [f"output{i}" for i in range(len(values))])
     return list(zip(names, values, strict=True))
 
 
-def _names(function: FuncOp, kind: str, count: int) -> list[str]:
-    given = function.attributes.get(f"{kind}_names")
+def _strings(function: FuncOp, attribute: str, otherwise: list[str]) -> list[str]:
+    """The strings of an attribute, or others if it has not as many."""
+    given = function.attributes.get(attribute)
     items = cast("ArrayAttr[Attribute]", given) if isinstance(given, ArrayAttr) else ()
-    names = [item.data for item in items if isinstance(item, StringAttr)]
-    return names if len(names) == count else [f"{kind}{i}" for i in range(count)]
+    found = [item.data for item in items if isinstance(item, StringAttr)]
+    return found if len(found) == len(otherwise) else otherwise
 
 
 def only_input(module: ModuleOp, purpose: str) -> Input:

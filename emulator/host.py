@@ -32,6 +32,9 @@ def quantise(port: Port, x: NDArray[Any]) -> Bytes:
     if not np.isfinite(x).all():
         raise UserError(f"input '{port.name}': holds NaN or infinite values")
     t = port.tensor
+    if port.perm:
+        inverse = (0, *(port.perm.index(axis) + 1 for axis in range(len(port.perm))))
+        x = x.reshape(len(x), *(port.view[axis] for axis in port.perm)).transpose(inverse)
     return quantize_input(x.reshape(len(x), t.c, t.h, t.w), t.scale, t.signed).view(np.uint8).reshape(len(x), -1)
 
 

@@ -101,7 +101,8 @@ def open_inputs_by_name(named: Mapping[str, str], ports: Sequence[Port | HostPor
 
 
 def load_image(path: str, port: Port | HostPort) -> Array:
-    """Input [1, c, h, w] from an image file: scaled to cover w x h, cut at the centre, (pixel - mean) / std.
+    """Input [1, c, h, w], or [1, h, w, c] where the model has the channels last, from an image file: scaled to cover
+    w x h, cut at the centre, (pixel - mean) / std.
 
     Raises `UserError` if the binary does not say how an image becomes numbers, or if the file is not an image.
     """
@@ -113,11 +114,13 @@ def load_image(path: str, port: Port | HostPort) -> Array:
             "in the clone of escc, run: pip install '.[images]'; or give .npy or .npz",
         ) from e
 
-    if len(port.shape) != 4 or port.shape[1] not in (1, 3):
+    channels_last = isinstance(port, Port) and port.channels_last
+    shape = port.shape[1:]
+    c, h, w = (*shape[-1:], *shape[:-1]) if channels_last else shape if len(shape) == 3 else (0, 0, 0)
+    if c not in (1, 3):
         raise UserError(
             f"{path}: input '{port.name}' of shape {wanted(port).wanted} takes no image", "give .npy or .npz"
         )
-    c, h, w = port.shape[1:]
     if not port.mean or not port.std or (c == 3 and not port.channel_order):
         missing = [
             name
@@ -146,7 +149,8 @@ def load_image(path: str, port: Port | HostPort) -> Array:
     pixels = np.asarray(_cut(image, w, h), np.float64).reshape(h, w, c)
     if port.channel_order == "bgr":
         pixels = pixels[:, :, ::-1]
-    return ((pixels - np.array(port.mean)) / np.array(port.std)).transpose(2, 0, 1)[None]
+    x = (pixels - np.array(port.mean)) / np.array(port.std)
+    return x[None] if channels_last else x.transpose(2, 0, 1)[None]
 
 
 def _cut(image: Picture, width: int, height: int) -> Picture:

@@ -52,7 +52,8 @@ class AccuracyCheck:
     def __init__(self, module: ModuleOp, source: str | Arrays, taken: int, seed: int):
         from passes.math.calibration import sample_rows
 
-        samples = open_samples(source, [only_input(module, "--max-drop")])
+        port = only_input(module, "--max-drop")
+        samples = open_samples(source, [port])
         (stored,) = samples.inputs
         others = np.setdiff1d(np.arange(len(stored)), sample_rows(len(stored), taken, seed))[:_MOST_IMAGES]
         if len(others) >= _FEW_IMAGES or len(stored) == 1:
@@ -61,7 +62,7 @@ class AccuracyCheck:
             self.folds = _halves(stored, seed)
         self._rows = np.sort(np.concatenate([fold.rows for fold in self.folds]))
         self._x = stored.read(self._rows)
-        self._outputs = _outputs(module, self._x)
+        self._outputs = _outputs(module, port.moved(self._x))
         answers = classes_chosen(self._outputs)
         self._labelled = samples.labels is not None
         self._labels = samples.classes(classes_of(module))[self._rows] if self._labelled else answers

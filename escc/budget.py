@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dialects.interpreters.run import main_function
-from dialects.signature import inputs_of
+from dialects.signature import given_inputs, inputs_of
 from escc.accuracy import AccuracyCheck, Drop, Fold, output_error
 from escc.budget_limit import Budget
 from escc.budget_trials import (
@@ -240,7 +240,7 @@ class BudgetSearch:
             inputs = load_inputs(
                 self.decompose.calibration, inputs_of(main_function(start)), samples, self.decompose.seed + 1
             )
-        error = output_error(whole.program, found.program, inputs)
+        error = output_error(whole.program, found.program, given_inputs(start, inputs))
         self.announce(f"{found.text}: relative error {error:.2%} of the outputs on {len(inputs[0])} samples")
         return error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,9 +18,10 @@ from onnx import numpy_helper
 from onnx.backend.base import Backend, BackendRep
 from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 
-from dialects.interpreters.run import main_function, run_module
+from dialects.interpreters.run import run_module
+from dialects.signature import moved_inputs
 from escc.onnx_import import import_model
 from isa.errors import UserError
 from passes.onnx_canonicalize import OnnxCanonicalizePass
@@ -60,15 +61,6 @@ def _legal(model: onnx.ModelProto, inputs: Sequence[Array]) -> ModuleOp:
     return module
 
 
-def _channels_first(module: ModuleOp, inputs: Sequence[Array]) -> list[Array]:
-    """Inputs as the module takes them: it has as [N, C, H, W] what the model has as [N, H, W, C]."""
-    layouts = main_function(module).attributes.get("input_layouts")
-    if layouts is None:
-        return list(inputs)
-    named = cast("ArrayAttr[StringAttr]", layouts).data
-    return [np.moveaxis(x, -1, 1) if name.data == "NHWC" else x for x, name in zip(inputs, named, strict=True)]
-
-
 class EsccRep(BackendRep):
     """A model that is ready to run."""
 
@@ -104,7 +96,7 @@ class EsccRep(BackendRep):
         if any(np.isinf(single).any() and np.isfinite(x).all() for single, x in zip(singles, inputs, strict=True)):
             raise UserError("an input holds numbers beyond float32; requires such as that format has")
         types = [output.type.tensor_type.elem_type for output in model.graph.output]
-        results = run_module(module, _channels_first(module, singles))
+        results = run_module(module, moved_inputs(module, singles))
         return tuple(
             y.astype(onnx.helper.tensor_dtype_to_np_dtype(kind)) for y, kind in zip(results, types, strict=True)
         )

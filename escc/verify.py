@@ -25,7 +25,7 @@ from dialects import esc, onnx
 from dialects.blob import DenseAttr
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import node_names
-from dialects.signature import inputs_of
+from dialects.signature import given_inputs, inputs_of
 from emulator.tables import TextColumn, TextTable
 from escc.driver import level_of
 from escc.errors import InternalError
@@ -94,6 +94,7 @@ class Verification:
             raise UserError("--verify-numerics needs a model, or IR of level onnx or esc", "give the original model")
         self._tolerance = tolerance
         self._inputs = _inputs(module, calibration, seed)
+        self._images = given_inputs(module, self._inputs)
         self._rounds = any(isinstance(op, onnx.QuantizeLinearOp) for op in module.walk())
         self._moves = any(isinstance(op, onnx.TransposeOp) for op in module.walk())
         self._order: dict[str, int] = {}
@@ -143,7 +144,7 @@ class Verification:
                 if key := self._layer_key(layer):
                     made.setdefault(key, []).append((layer.kind, tensor.copy(), layer.output.scale))
 
-            run = Machine(program).run(self._inputs, observer=observe)
+            run = Machine(program).run(self._images, observer=observe)
             outputs = [declared(x, port.shape) for x, port in zip(run.outputs, program.outputs, strict=True)]
             found = {key: node_value(key, layers, self._exact) for key, layers in made.items()}
             by_node = {key: value for key, value in found.items() if value is not None}

@@ -55,10 +55,29 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a model: its name and the shape of one sample, without the batch."""
+    """An input of a model: its name and the shape of one sample, without the batch, as the model declares it.
+
+    `perm` are the axes of such a sample in the order of the compiled network, which has the channels first; empty where
+    that is the order of the model.
+    """
 
     name: str
     shape: tuple[int, ...]
+    perm: tuple[int, ...] = ()
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """Shape of one sample in the compiled network."""
+        return tuple(self.shape[axis] for axis in self.perm) if self.perm else self.shape
+
+    def moved(self, x: Array) -> Array:
+        """Samples [N, *shape] as the compiled network takes them, [N, *inner]."""
+        return np.ascontiguousarray(x.transpose(0, *(axis + 1 for axis in self.perm))) if self.perm else x
+
+    def given(self, x: Array) -> Array:
+        """Samples [N, *inner] as the model declares them, [N, *shape]."""
+        axes = (0, *(self.perm.index(axis) + 1 for axis in range(len(self.perm))))
+        return np.ascontiguousarray(x.transpose(axes)) if self.perm else x
 
     @property
     def wanted(self) -> str:
@@ -68,17 +87,20 @@ class Input:
     def note(self, shape: Sequence[int]) -> str:
         """What to do about an array of another shape, "" where that is not known.
 
-        It is for images [N, H, W, C], or one [H, W, C], in place of [N, C, H, W]: the compiler moves channels that a
-        model has last.
+        It is for images whose channels come last, [N, H, W, C] or one [H, W, C], where the model has them first, and
+        the other way round.
         """
-        batch = len(shape) - 3
-        if batch not in (0, 1) or len(self.shape) != 3 or tuple(shape[batch:]) != (*self.shape[1:], self.shape[0]):
+        batch, sample = len(shape) - 3, tuple(shape[-3:])
+        if batch not in (0, 1) or len(self.shape) != 3:
             return ""
-        order = (0, 3, 1, 2) if batch else (2, 0, 1)
-        return (
-            f"in this array the channels come last, and the compiled network takes {self.wanted}: transpose arrays by "
-            f"({','.join(map(str, order))})"
-        )
+        for place, order in (("last", (2, 0, 1)), ("first", (1, 2, 0))):
+            if tuple(sample[axis] for axis in order) == self.shape:
+                axes = (0, *(axis + 1 for axis in order)) if batch else order
+                return (
+                    f"in this array the channels seem to come {place}, and the model takes {self.wanted}: transpose "
+                    f"arrays by ({','.join(map(str, axes))})"
+                )
+        return ""
 
 
 class Arrays:

@@ -248,8 +248,8 @@ def _ports(program: Program) -> list[str]:
         causes += [f"two {kind}s are named {name!r}" for name in sorted(n for n, count in names.items() if count > 1)]
     for port in program.inputs:
         finished = port.softmax_axis is not None or port.logarithm or port.arg_max is not None
-        if port.shape[:1] != (1,) or port.perm or finished:
-            causes.append(f"input {port.name!r}: requires a shape [1, ...], without view, perm, Softmax and ArgMax")
+        if port.shape[:1] != (1,) or finished:
+            causes.append(f"input {port.name!r}: requires a shape [1, ...], without Softmax and ArgMax")
         if port.tensor.format is not TensorFormat.RAW:
             causes.append(f"input {port.name!r}: must be a RAW tensor")
     size = sum(port.tensor.h * port.tensor.w * port.tensor.c for port in program.inputs)
@@ -282,8 +282,10 @@ def _port(port: Port) -> Sequence[str]:
         problems.append(fault)
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):
         problems.append(f"mean and std must have {t.c} values or none")
-    if (port.mean or port.std or port.channel_order) and port.shape != (1, t.c, t.h, t.w):
-        problems.append(f"mean, std and channel order need the shape of an image, {[1, t.c, t.h, t.w]}")
+    image = (1, t.h, t.w, t.c) if port.channels_last else (1, t.c, t.h, t.w)
+    other = port.shape != image or (port.perm and not (port.channels_last and port.view == (t.c, t.h, t.w)))
+    if (port.mean or port.std or port.channel_order) and other:
+        problems.append(f"mean, std and channel order need the shape of an image, {list(image)}")
     if not all(abs(x) <= _GREATEST_PIXEL for x in port.mean):
         problems.append(f"mean must be in -{_GREATEST_PIXEL:g}..{_GREATEST_PIXEL:g}")
     if not all(_LEAST_STD <= abs(x) <= _GREATEST_PIXEL for x in port.std):

@@ -88,10 +88,11 @@ class ArgMax:
 class Port:
     """An input or output of the model. `shape` is the float shape that the user sees: that of the model for one image.
 
-    Input: q = clamp(round_half_even(x / scale)) of NCHW or [1, C], laid out NHWC. Output: x = q * scale, NHWC -> NCHW,
-    with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`, then a Softmax over `softmax_axis` of
-    that shape when it is not None, or the `logarithm` of one. With `arg_max`, all this makes its scores, in its shape,
-    and `shape` is that of the indices. For N images, N takes the place of a first extent of 1, else it comes first.
+    Output: x = q * scale, NHWC -> NCHW, with `perm` reshaped to `view` and transposed by it, then reshaped to `shape`,
+    then a Softmax over `softmax_axis` of that shape when it is not None, or the `logarithm` of one. With `arg_max`, all
+    this makes its scores, in its shape, and `shape` is that of the indices. For N images, N takes the place of a first
+    extent of 1, else it comes first. Input: the same way back, from `shape`, or with `perm` from `view` transposed by
+    it, to NCHW, then q = clamp(round_half_even(x / scale)), laid out NHWC.
     `mean`, `std` (per channel, of 0..255 images, in the order of the channels) and `channel_order` ("rgb", "bgr" or "")
     say how an image file becomes x; empty where unknown.
     """
@@ -107,6 +108,11 @@ class Port:
     perm: tuple[int, ...] = ()
     logarithm: bool = False
     arg_max: ArgMax | None = None
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the images of an input are [N, H, W, C]."""
+        return self.perm == (1, 2, 0)
 
     @property
     def scores(self) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from dialects.interpreters.run import main_function
 from dialects.locations import describe
 from dialects.machine import port_properties
 from dialects.onnx_base import OnnxOp
+from dialects.signature import inputs_of, outputs_of
 from isa.errors import UserError
 from isa.formats import TensorFormat
 from isa.target import Target, load_target
@@ -110,28 +111,20 @@ class _FunctionTiler:
             elif not isinstance(op, _HOST) and op not in self.declared.views.vanished:
                 self.tiler.add(op)
 
-    def _port_names(self, which: str, count: int) -> list[str]:
-        names = [a.data for a in self._array(which) if isinstance(a, StringAttr)]
-        if len(names) == count:
-            return names
-        return [f"{which.removesuffix('_names')}{i}" for i in range(count)]
-
     def _numbers(self, which: str) -> tuple[float, ...]:
-        return tuple(a.value.data for a in self._array(which) if isinstance(a, FloatAttr))
-
-    def _array(self, which: str) -> tuple[Attribute, ...]:
         attr = self.function.attributes.get(which)
-        return cast("ArrayAttr[Attribute]", attr).data if isinstance(attr, ArrayAttr) else ()
+        items = cast("ArrayAttr[Attribute]", attr).data if isinstance(attr, ArrayAttr) else ()
+        return tuple(a.value.data for a in items if isinstance(a, FloatAttr))
 
     def _inputs(self) -> list[Operation]:
         args = self.function.body.block.args
         order = self.function.attributes.get("channel_order")
         ports: list[Operation] = []
-        for arg, name in zip(args, self._port_names("input_names", len(args)), strict=True):
+        for arg, port in zip(args, inputs_of(self.function), strict=True):
             readers = [use.operation for use in arg.uses]
             if len(readers) != 1 or not isinstance(readers[0], esc.QuantizeOp):
                 self.tiler.causes.append(
-                    f"input '{name}' must be read by one esc.quantize alone, found {len(readers)} uses"
+                    f"input '{port.name}' must be read by one esc.quantize alone, found {len(readers)} uses"
                 )
                 continue
             value = readers[0].output
@@ -139,8 +132,10 @@ class _FunctionTiler:
             mean, std = self._numbers("image_mean"), self._numbers("image_std")
             image = tensor.shape[2] in (len(mean), len(std))
             properties = port_properties(
-                name,
-                shape_of(arg),
+                port.name,
+                (1, *port.shape),
+                view=port.inner if port.perm else (),
+                perm=[port.perm.index(axis) for axis in range(len(port.perm))],
                 mean=mean if image else (),
                 std=std if image else (),
                 channel_order=order.data if image and isinstance(order, StringAttr) else "",
@@ -149,10 +144,8 @@ class _FunctionTiler:
         return ports
 
     def _outputs(self) -> list[Operation]:
-        last = self.function.body.block.last_op
-        values = [] if last is None else list(last.operands)
         ports: list[Operation] = []
-        for value, name in zip(values, self._port_names("output_names", len(values)), strict=True):
+        for name, value in outputs_of(self.function):
             op, axis, logarithm, arg_max = value.owner, None, False, None
             if isinstance(op, esc.ArgMaxOp):
                 arg_max = op.choice

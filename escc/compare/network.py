@@ -13,7 +13,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from dialects.interpreters.run import main_function, run_module
-from dialects.signature import classes_of, inputs_of, only_input
+from dialects.signature import classes_of, inputs_of, moved_inputs, only_input
 from escc import driver
 from escc.universe import multiverse
 from isa.arrays import Input, open_samples
@@ -123,7 +123,8 @@ def read_data(path: str, wanted: Input, classes: int, settings: CompareSettings)
 
 
 def answers_of(module: ModuleOp, x: Array) -> NDArray[np.int64]:
-    """The class that a network of level esc gives every float input [N, ...]."""
+    """The class that a network of level esc gives every float input [N, ...], which lies as the model declares it."""
+    (x,) = moved_inputs(module, [x])
     step = max(1, min(64, _BATCH_ELEMENTS // x[0].size))
     parts: Sequence[NDArray[np.int64]] = [
         answers(run_module(module, [x[n : n + step]])[0]) for n in range(0, len(x), step)

@@ -14,6 +14,7 @@ from dialects import esc
 from dialects.esc_convolutions import holds_other_weights
 from dialects.interpreters.run import main_function, run_module
 from dialects.locations import describe, node_names
+from dialects.signature import moved_inputs
 from escc.baselines.work import LayerGeometry, LayerWork
 from isa.errors import UserError
 
@@ -22,6 +23,8 @@ Array: TypeAlias = NDArray[Any]
 
 def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
     """Every convolution of a module of level esc with the activations that float `inputs` [N, ...] cause, in order.
+
+    Inputs lie as the model declares them.
 
     Raises UserError naming every layer that is compressed: the baselines have no such layers.
     """
@@ -44,7 +47,7 @@ def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
         if isinstance(op, esc.RequantizeOp):
             stored[op.input] = np.count_nonzero(results[0], axis=(1, 2, 3)).astype(np.int64)
 
-    run_module(module, inputs, observe)
+    run_module(module, moved_inputs(module, inputs), observe)
     return [_work(op, seen[op.input], stored.get(op.output)) for op in convolutions]
 
 

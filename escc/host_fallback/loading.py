@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from dialects.eisa import host_of, set_host
-from dialects.interpreters.run import main_function
 from escc.host_fallback.cut import HEAD, MACHINE, TAIL, Label, cut
 from escc.host_fallback.graph import CutGraph, graph_of, serialised
 from escc.host_fallback.parts import GraphPart, components, model_of, part_of
@@ -25,6 +24,7 @@ from isa.errors import NodeFault, UserError
 from isa.hosted import HostParts, HostWork, unpack
 from passes.onnx_canonicalize import OnnxCanonicalizePass
 from passes.onnx_legalize import OnnxLegalizePass
+from passes.onnx_patterns.boundary import relabel_boundary
 
 _NODE = re.compile(r"node '((?:[^']|'(?! \())*)' \(")
 _MUCH = 0.01
@@ -189,8 +189,7 @@ def _faults(graph: CutGraph, middle: GraphPart, number_of: Mapping[str, int]) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = importer.run()
-            if moved := _relabelled(middle, serialised(model), number_of):
-                return moved
+            relabel_boundary(module)
             _legalise(module)
     except UserError as error:
         lines = [str(fault) for fault in importer.faults] or list(error.details)
@@ -202,21 +201,6 @@ def _faults(graph: CutGraph, middle: GraphPart, number_of: Mapping[str, int]) ->
             ) from error
         return found
     return {}
-
-
-def _relabelled(middle: GraphPart, model: bytes, number_of: Mapping[str, int]) -> dict[int, str]:
-    """Readers of an input that the compiler would take with its channels elsewhere than the head gives them."""
-    layouts = main_function(import_model(model)).attributes.get("input_layouts")
-    if layouts is None:
-        return {}
-    readers: Iterable[str] = (
-        node.proto.name
-        for node in middle.nodes
-        if node.proto.op_type == "Transpose" and any(name in middle.inputs for name in node.reads)
-    )
-    return {
-        number_of[name]: f"node '{name}' (Transpose): moves the channels of what the host gives" for name in readers
-    }
 
 
 def _work(head: GraphPart, middle: GraphPart, tail: GraphPart) -> HostWork:

@@ -35,7 +35,7 @@ from escc.recorded_forms import PREFIX, from_text
 from isa.errors import NodeFault, UserError, summed_up
 from isa.text import printable
 from passes.analysis import original_weight_count
-from passes.onnx_patterns.boundary import relabel_boundary, relabelled_inputs
+from passes.onnx_patterns.boundary import relabel_boundary
 
 NOTE = "escc --supported-ops lists what is supported; --host-fallback computes the ends of a model, never its middle"
 FLOAT_WEIGHTS_KEY = "escc.float_weights"
@@ -436,8 +436,8 @@ def import_model(
     `@main` takes float32 NCHW tensors of batch 1 (where the model has NHWC ones, the attribute `input_layouts` says so)
     and returns those that the model declares. It carries the names of inputs and outputs, and every operation has its
     ONNX node name as location. `name` is how diagnostics call the model; the path by default. `shapes` gives inputs
-    of dynamic extents their shapes [1, C, H, W]. A batch beyond 1 becomes 1, with a warning; another tells of each
-    NHWC input. Raises UserError listing all that is unsupported or broken.
+    of dynamic extents their shapes [1, C, H, W]. A batch beyond 1 becomes 1, with a warning. Raises UserError listing
+    all that is unsupported or broken.
     """
     name = name or ("model" if isinstance(source, bytes) else str(source))
     model = reader.load_model(source, name)
@@ -448,6 +448,4 @@ def import_model(
         raise error.about(name) from None
     relabel_boundary(module)
     module.verify()
-    for said in relabelled_inputs(module):
-        warnings.warn(said, UserWarning, stacklevel=2)
     return module

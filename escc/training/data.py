@@ -141,7 +141,7 @@ def load_samples(path: str, wanted: Input, classes: int, preprocessing: Preproce
     found = open_samples(path, [wanted])
     known = found.labels is not None or labels
     target = torch.as_tensor(found.classes(classes)) if known else None
-    x = found.inputs[0].read()
+    x = wanted.moved(found.inputs[0].read())
     if x.dtype.name not in ("uint8", "float32"):
         x = x.astype(np.float32)
     return TrainingSamples(torch.as_tensor(x), target, preprocessing)

@@ -72,8 +72,8 @@ def given(options: Options) -> Given:
     module = import_model(options.model, shapes=dict(options.input_shape))
     classes, wanted = classes_of(module), only_input(module, "esc-compress")
     for flag, values in (("--image-mean", options.image_mean), ("--image-std", options.image_std)):
-        if values and len(values) != wanted.shape[0]:
-            raise UserError(f"{flag}: {len(values)} values for an input of {wanted.shape[0]} channels")
+        if values and len(values) != wanted.inner[0]:
+            raise UserError(f"{flag}: {len(values)} values for an input of {wanted.inner[0]} channels")
     if options.augment and len(wanted.shape) != 3:
         raise UserError("--augment: the model's input is no image", "leave --augment out")
     for file in filter(None, (options.data, options.validation)):

@@ -293,7 +293,8 @@ class Job:
         driver.run_passes(self._context, module, passes, [report.observe], self._console.progress)
         program: Program = driver.to_program(module)
         some = held.subset(torch.arange(min(_MEASURED, len(held))))
-        found = torch.as_tensor(predict(Machine(program), some.inputs(some.x).numpy(), torch.get_num_threads()))
+        images = self._given.input.given(some.inputs(some.x).numpy())
+        found = torch.as_tensor(predict(Machine(program), images, torch.get_num_threads()))
         wanted = some.y if some.y is not None else trainer.predictions(some)
         return Measure(
             report.layers(program),

@@ -16,6 +16,7 @@ from xdsl.passes import ModulePass
 from dialects import onnx, onnx_base
 from dialects.interpreters.run import main_function
 from dialects.locations import node_names
+from dialects.signature import given_inputs
 from escc import driver
 from escc.budget import BudgetSearch
 from escc.training.data import TrainingSamples
@@ -84,7 +85,8 @@ class Session:
 
     def _passes(self, names: Sequence[str], rate: float | None = None) -> list[ModulePass]:
         """Passes of level esc, on the calibration samples."""
-        x = self._calibration.inputs(self._calibration.x).contiguous().numpy()
+        samples = self._calibration.inputs(self._calibration.x).contiguous().numpy()
+        (x,) = given_inputs(self._module, [samples])
         options = replace(self._options, calibration=Arrays({"x": x}, "the samples to train on"), rate=rate)
         return [step for step in build(self._registry, options, "esc") if step.name in names]
 

@@ -34,7 +34,7 @@ _CLIPPED = 1e-5
 
 
 def load_inputs(source: Source | None, inputs: Sequence[Input], samples: int, seed: int) -> list[NDArray[np.float32]]:
-    """Calibration inputs of a model, one float32 array [N, *shape] per input, N at most `samples`.
+    """Calibration inputs of a model, one float32 array [N, *inner] per input, N at most `samples`.
 
     `isa.arrays.open_samples` says which arrays of the source are taken. Of more than `samples` rows the first and a
     seeded random choice of the others are taken, in order. Without a source the input is synthetic, a standard normal
@@ -46,7 +46,7 @@ def load_inputs(source: Source | None, inputs: Sequence[Input], samples: int, se
         return synthetic_inputs(inputs, samples, seed)
     found = open_samples(source, inputs)
     rows = sample_rows(len(found), samples, seed)
-    arrays = [stored.read(rows).astype(np.float32) for stored in found.inputs]
+    arrays = [i.moved(stored.read(rows).astype(np.float32)) for i, stored in zip(inputs, found.inputs, strict=True)]
     for wanted, x in zip(inputs, arrays, strict=True):
         if not x.any():
             warnings.warn(
@@ -75,11 +75,11 @@ def synthetic_inputs(inputs: Sequence[Input], samples: int, seed: int) -> list[N
     There are at most 32 samples, and of large inputs fewer.
     """
     rng = np.random.default_rng(seed)
-    largest = max((math.prod(i.shape) for i in inputs), default=1)
+    largest = max((math.prod(i.inner) for i in inputs), default=1)
     count = max(1, min(samples, _SYNTHETIC_SAMPLES, _SYNTHETIC_VALUES // max(1, largest)))
     arrays: list[NDArray[np.float32]] = []
     for wanted in inputs:
-        x = np.empty((count, *wanted.shape), np.float32)
+        x = np.empty((count, *wanted.inner), np.float32)
         flat = x.reshape(-1)
         for n in range(0, flat.size, _DRAWN):
             part = flat[n : n + _DRAWN]

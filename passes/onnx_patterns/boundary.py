@@ -15,7 +15,6 @@ from dialects import onnx
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.onnx import shape_of
-from dialects.signature import inputs_of
 from passes.onnx_patterns import layout
 from passes.onnx_patterns.common import ELEMENTWISE
 
@@ -96,22 +95,4 @@ def unsettled_inputs(function: FuncOp) -> dict[onnx.TransposeOp, str]:
                     f"input '{given.name}' is read with channels last by some operators and in another order by "
                     "others; requires one order for all"
                 )
-    return found
-
-
-def relabelled_inputs(module: ModuleOp) -> list[str]:
-    """A line about each input that @main has as NCHW and the model as NHWC: both shapes, and how arrays become NCHW."""
-    function = main_function(module)
-    layouts = function.attributes.get("input_layouts")
-    if layouts is None:
-        return []
-    order = ",".join(map(str, NHWC_TO_NCHW))
-    found: list[str] = []
-    for declared, wanted in zip(cast("ArrayAttr[StringAttr]", layouts), inputs_of(function), strict=True):
-        if declared.data == "NHWC":
-            c, h, w = wanted.shape
-            found.append(
-                f"input '{wanted.name}' is [N,{h},{w},{c}] in the model, channels last; the compiled network takes "
-                f"{wanted.wanted}: transpose arrays by ({order})"
-            )
     return found
