@@ -10,6 +10,7 @@ import pytest
 from sample_models import residual_model
 
 from escc.cli.compare import main
+from escc.cli.compile import main as compile_model
 from escc.compare.diff import difference
 from escc.compare.figures import Comparison, FigurePart, Figures
 from escc.compare.tables import lines_of
@@ -29,6 +30,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "data.npz", x=x, y=rng.integers(0, 10, 40))
     np.savez(folder / "calibration.npz", x=rng.standard_normal((48, 3, 8, 8)).clip(-2, 2).astype(np.float32))
     assert _compare(folder, "--machines", MACHINES, "--sparse-price", "0.3", "--json", folder / "c.json") == 0
+    options = ["--calibration", str(folder / "calibration.npz"), "--scheme", "dense", "-q"]
+    assert compile_model([str(folder / "model.onnx"), *options, "-o", str(folder / "dense.bin")]) == 0
     return folder
 
 
@@ -76,22 +79,10 @@ def test_the_tables_fit_80_columns_unless_all_is_asked_for(files: Path) -> None:
 
 
 def test_a_network_beside_a_binary_without_any_scheme(files: Path) -> None:
-    from escc.cli.compile import main as compile_model
-
-    options = [
-        "--calibration",
-        str(files / "calibration.npz"),
-        "--scheme",
-        "dense",
-        "-q",
-        "-o",
-        str(files / "alone.bin"),
-    ]
-    assert compile_model([str(files / "model.onnx"), *options]) == 0
     data = ["--data", str(files / "data.npz"), "--calibration", str(files / "calibration.npz"), "--images", "1", "-q"]
-    models = [str(files / "model.onnx"), str(files / "alone.bin")]
+    models = [str(files / "model.onnx"), str(files / "dense.bin")]
     assert main([*models, *data, "--schemes", "none", "--machines", "eyeriss", "--json", str(files / "n.json")]) == 0
-    assert [s.name for s in _read(files / "n.json").networks[0].systems] == ["alone.bin", "eyeriss"]
+    assert [s.name for s in _read(files / "n.json").networks[0].systems] == ["dense.bin", "eyeriss"]
 
 
 def test_ratios_are_geometric_means_over_networks(files: Path) -> None:
@@ -171,12 +162,6 @@ def test_a_sparse_model_is_taken_as_it_is(files: Path, capsys: pytest.CaptureFix
 
 
 def test_binaries_stand_beside_a_network_or_alone(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from escc.cli.compile import main as compile_model
-
-    binary = str(files / "dense.bin")
-    options = ["--calibration", str(files / "calibration.npz"), "--scheme", "dense", "-q", "-o", binary]
-    assert compile_model([str(files / "model.onnx"), *options]) == 0
-    capsys.readouterr()
     assert _compare(files, "--machines", "ideal-dense", "--json", "-", models=("model.onnx", "dense.bin")) == 0
     (network,) = from_plain(Comparison, json.loads(capsys.readouterr().out), "c").networks
     systems = {s.name: s for s in network.systems}
@@ -211,7 +196,6 @@ def test_differences_name_layers_and_causes(files: Path, capsys: pytest.CaptureF
 
 
 def test_statistics_of_runs_can_be_compared_too(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from escc.cli.compile import main as compile_model
     from escc.cli.emulate import main as emulate
 
     for scheme in ("dense", "escalate"):
