@@ -105,8 +105,8 @@ class PortDecl(IRDLOperation):
 
     Both may be transposed (`view` and `perm`, as of `esc.dequantize`), inputs the other way. Inputs may say how an
     image becomes the tensor (`mean`, `std`, `channel_order`); outputs may end in a Softmax over `softmax_axis` of
-    `shape`, computed by the host, or in its `logarithm`. With `arg_max_axis`, all this makes `scores`, a shape, and the output is the index of the largest
-    along that axis: of equal ones the first, or with `arg_max_last` the last.
+    `shape`, computed by the host, or in its `logarithm`. With `arg_max_axis`, all this makes `scores`, a shape, and the
+    output is the index of the largest along that axis: of equal ones the first, or with `arg_max_last` the last.
     """
 
     port_name = prop_def(StringAttr)
