@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 from xdsl.dialects.builtin import ArrayAttr, FunctionType, ModuleOp, StringAttr, TensorType, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -15,6 +14,7 @@ from dialects import onnx
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.onnx import shape_of
+from dialects.signature import inputs_of
 from passes.onnx_patterns import layout
 from passes.onnx_patterns.common import ELEMENTWISE
 
@@ -82,15 +82,11 @@ def relabel_boundary(module: ModuleOp) -> None:
 
 def unsettled_inputs(function: FuncOp) -> dict[onnx.TransposeOp, str]:
     """The transposes that relabelling has left in front of some readers of an input, with a line about that input."""
-    layouts = function.attributes.get("input_layouts")
-    if layouts is None:
-        return {}
     found: dict[onnx.TransposeOp, str] = {}
-    declared = cast("ArrayAttr[StringAttr]", layouts)
-    for layout_name, given, argument in zip(declared, inputs_of(function), function.body.block.args, strict=True):
+    for given, argument in zip(inputs_of(function), function.body.block.args, strict=True):
         for use in argument.uses:
             op = use.operation
-            if layout_name.data == "NHWC" and isinstance(op, onnx.TransposeOp) and ints(op.perm) == NCHW_TO_NHWC:
+            if given.perm and isinstance(op, onnx.TransposeOp) and ints(op.perm) == NCHW_TO_NHWC:
                 found[op] = (
                     f"input '{given.name}' is read with channels last by some operators and in another order by "
                     "others; requires one order for all"

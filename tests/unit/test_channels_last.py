@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx_graphs import canonical, model, node, random, reference
 
 import escc
+from dialects.interpreters.run import main_function
 from escc.cli import assemble, compare, compress, disassemble, emulate
 from escc.cli.compile import main
-from dialects.interpreters.run import main_function
 from escc.onnx_import import import_model
 from isa.arrays import Input
 from isa.errors import UserError
