@@ -22,6 +22,7 @@ from xdsl.dialects.builtin import ModuleOp
 from dialects.attributes import integer
 from dialects.eisa import to_program
 from emulator.machine import Machine
+from escc.cli.common import script
 from escc.irtext import make_context, parse_module
 from escc.universe import ESCC_UNIVERSE
 from isa.layout import DRAM_ALIGN, align
@@ -87,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -16,6 +16,8 @@ from typing import Any
 
 from commanded import cells
 
+from escc.cli.common import script
+
 HEAD = ("network", "cycles", "bound of the whole", "binds", "sum of the layers' bounds", "waits for loads", "at ends")
 _AT_ENDS = ("post", "store", "drain")
 
@@ -48,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

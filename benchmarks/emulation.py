@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 from run import BIN, DATA, ROOT, calibration, onnxruntime_call
 
+from escc.cli.common import script
+
 
 class EmulationRow(NamedTuple):
     """A network: the file, or the arguments of benchmarks/synthetic.py; options of `escc`; the most it may take."""
@@ -120,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

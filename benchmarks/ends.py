@@ -20,6 +20,7 @@ from commanded import cells
 from emulator.machine import Machine
 from emulator.statistics import STALLS, stall_spans
 from emulator.timing import Timeline
+from escc.cli.common import script
 from isa.container import read_elf
 from isa.formats import Queue
 from isa.program import Layer
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from commanded import cells, table
 
+from escc.cli.common import script
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
@@ -95,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

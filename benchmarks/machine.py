@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 from commanded import cells, table
 
+from escc.cli.common import script
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data"))
 BIN = Path(sys.executable).parent
@@ -116,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -26,6 +26,7 @@ from typing import Any
 
 from xdsl.context import Context
 
+from escc.cli.common import script
 from escc.onnx_import import import_model
 from escc.onnx_import.limits import MAX_EXTERNAL_BYTES
 from isa.errors import UserError
@@ -204,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from escc.cli.common import script
 from isa.coefficients import pack_streams, stream_code, unpack_streams
 from isa.formats import SignFormat
 from isa.gather import Gathering, pack_gather, unpack_gather
@@ -141,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -14,6 +14,8 @@ from pathlib import Path
 import measured
 from commanded import cells, table
 
+from escc.cli.common import script
+
 MODEL = "resnet20_cifar10"
 
 
@@ -77,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -27,6 +27,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from escc.cli.common import script
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data"))
 BIN = Path(sys.executable).parent
@@ -122,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

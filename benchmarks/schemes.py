@@ -23,6 +23,7 @@ from typing import Any
 
 import measured
 
+from escc.cli.common import script
 from escc.compress.about import about_schemes
 from isa.files import write_atomic
 from passes.decomposition.scheme import scheme_names
@@ -148,4 +149,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

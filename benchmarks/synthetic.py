@@ -25,6 +25,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from escc.cli.common import script
+
 F = NDArray[np.float32]
 
 IMAGES = 4
@@ -213,4 +215,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -23,6 +23,7 @@ from commanded import cells
 from xdsl.dialects.builtin import ModuleOp
 
 from dialects.interpreters.run import main_function
+from escc.cli.common import script
 from escc.irtext import make_context, parse_module
 from escc.tuning import Emulated, ScheduleTrials
 from escc.universe import ESCC_UNIVERSE
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

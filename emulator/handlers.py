@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from emulator import units
 from emulator.unit import Unit
@@ -16,15 +16,18 @@ from isa import found
 from isa.errors import UserError
 from isa.program import Program
 
+GROUP = "emulator.units"
+"""Entry points, each a `Unit`."""
+
 
 def _table() -> dict[str, Unit[Any]]:
     table: dict[str, Unit[Any]] = {}
-    for name, unit in chain(found.own(units, "UNIT"), found.installed("emulator.units", "unit")):
+    for name, unit in chain(found.own(units, "UNIT"), found.installed(GROUP, "unit", cast("type[Unit[Any]]", Unit))):
         if not isinstance(unit, Unit):
             raise UserError(f"the unit '{name}' must be a Unit, found {type(unit).__name__}")
         mnemonic = unit.spec.mnemonic
         if mnemonic in table:
-            raise UserError(f"two units execute '{mnemonic}'; the second is '{name}'")
+            raise UserError(f"two units execute '{mnemonic}'; the second is '{name}'", found.mend(GROUP, name))
         table[mnemonic] = unit
     return table
 

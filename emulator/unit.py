@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from emulator.memories import Memories
 from emulator.recording import Entry
@@ -42,3 +42,8 @@ class Unit(Generic[T]):
     execute: Callable[[Memories, Values], T]
     record: Callable[[Entry, Values, T], None] = nothing
     accumulating: Accumulating | None = None
+
+    def __post_init__(self) -> None:
+        spec = cast(object, self.spec)
+        if not isinstance(spec, InstructionSpec):
+            raise TypeError(f"spec is of type {type(spec).__name__}; requires InstructionSpec")

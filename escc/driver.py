@@ -21,6 +21,7 @@ from escc.irtext import invalid, parse_module, print_module
 from escc.version import version
 from isa.errors import UserError
 from isa.files import read_file
+from isa.found import AnswerError
 from passes.analysis.progress import listening
 from passes.pipelines import LEVELS
 
@@ -173,7 +174,7 @@ def run_passes(
                 raise PassError(step, number, f"{type(e).__name__}: {e}") from e
             raise
         except Exception as e:
-            raise PassError(step, number, f"{type(e).__name__}: {e}") from e
+            raise PassError(step, number, str(e) if isinstance(e, AnswerError) else f"{type(e).__name__}: {e}") from e
         middle = time.perf_counter()
         try:
             module.verify()
@@ -188,11 +189,12 @@ def run_passes(
 
 
 class PassError(InternalError):
-    """A pass of ours that fails; `number` is its position in the pipeline."""
+    """A pass that fails; `number` is its position in the pipeline, `giver` the pass (see `isa.found.at_fault`)."""
 
     def __init__(self, step: ModulePass, number: int, reason: str):
         super().__init__(f"pass '{step.name}': {reason}")
         self.number = number
+        self.giver = step
 
 
 def attach_input(error: PassError, context: Context, source: str | bytes, passes: Sequence[ModulePass]) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator
 from itertools import pairwise
 
+from isa import found
 from isa.errors import UserError
 
 
@@ -37,10 +38,31 @@ def user_fault(error: BaseException) -> UserError | None:
     """The diagnostic of an exception that means a fault of the input, None for a bug of ours.
 
     IR text that does not parse or verify and passes that refuse are faults of the input; whoever runs a pass on IR
-    of our own making wraps what goes wrong in `InternalError` first.
+    of our own making wraps what goes wrong in `InternalError` first. What goes wrong in a package that extends escc is
+    a fault of that package, whichever way it was called.
     """
     if isinstance(error, UserError):
         return error
+    fault = _fault_of_input(error)
+    if _out_of_memory(error) is not None or not (where := found.at_fault(error)):
+        return fault
+    causes = fault.causes if fault is not None else [_told(error)]
+    return UserError([f"{cause} ({where})" for cause in causes], _MEND)
+
+
+_MEND = "mend or uninstall that package, or do without what it adds; --debug shows the traceback"
+
+
+def _told(error: BaseException) -> str:
+    """A fault of a package, in one line."""
+    reason = one_line(str(error))
+    if isinstance(error, InternalError | found.AnswerError) and reason:
+        return reason
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
+def _fault_of_input(error: BaseException) -> UserError | None:
+    """As `user_fault`, whoever raised the exception."""
     if isinstance(error, OSError):
         what = error.strerror or str(error)
         return UserError(f"{error.filename}: {what}" if error.filename else what)

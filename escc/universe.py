@@ -10,7 +10,12 @@ from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
 from xdsl.universe import Universe
 
+from isa import found
 from isa.errors import UserError
+from isa.found import checked
+
+GROUP = "xdsl.universe"
+"""Entry points, each a `Universe`."""
 
 DIALECTS = {
     "blob": "dialects.blob:Blob",
@@ -62,9 +67,25 @@ ESCC_UNIVERSE = Universe(
 
 def multiverse() -> Universe:
     """Everything installed: xDSL's, ours and the extensions'. Raises UserError if an extension does not load."""
+    added = [universe for _, universe in found.installed(GROUP, "extension", Universe)]
     try:
-        return Universe.get_multiverse()
-    except (ImportError, AttributeError, ValueError) as e:
+        whole = Universe.get_multiverse()
+    except ValueError as e:  # of two dialects or passes of one name
         raise UserError(
-            f"an extension (entry point group 'xdsl.universe') does not load: {e}", "reinstall or uninstall it"
+            f"an extension (entry point group '{GROUP}') does not load: {e}", "reinstall or uninstall it"
         ) from e
+    dialects, passes = dict(whole.all_dialects), dict(whole.all_passes)
+    for universe in added:
+        for name, dialect in universe.all_dialects.items():
+            dialects[name] = checked(dialect, f"the dialect '{name}'", "a Dialect", _is_dialect)
+        for name, step in universe.all_passes.items():
+            passes[name] = checked(step, f"the pass '{name}'", "a class of ModulePass", _is_pass)
+    return Universe(all_dialects=dialects, all_passes=passes, all_targets=whole.all_targets)
+
+
+def _is_dialect(value: object) -> bool:
+    return isinstance(value, Dialect)
+
+
+def _is_pass(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, ModulePass)

@@ -20,11 +20,13 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
+from isa.amounts import is_amount, is_amounts, is_sequence_of
 from isa.cells import Cells
 from isa.errors import UserError
 from isa.events import Countable, Event
 from isa.extents import Extent
 from isa.formats import Queue
+from isa.found import checked
 from isa.integers import Number, Values, entry
 from isa.target import Target
 
@@ -120,6 +122,18 @@ def _no_memories(_: Target) -> Mapping[str, int]:
     return {}
 
 
+_ANSWERS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "extents": ("a sequence of Extent", is_sequence_of(Extent)),
+    "cycles": ("numbers not below 0", is_amount),
+    "least_cycles": ("numbers not below 0", is_amount),
+    "counts": ("a number not below 0 for each event", is_amounts),
+    "rules": ("a sequence of Rule", is_sequence_of(Rule)),
+    "memories": ("bytes not below 0 by the name of each memory", is_amounts),
+    "arithmetic": ("a sequence of Cells", is_sequence_of(Cells)),
+}
+"""Functions of an `InstructionSpec`: what they must answer."""
+
+
 @dataclass(frozen=True)
 class InstructionSpec:
     """Declaration of one instruction: `fields` excludes the opcode and includes the synchronisation fields.
@@ -170,6 +184,15 @@ class InstructionSpec:
             raise ValueError(f"{self.mnemonic}: {position} bits do not fit {INSTRUCTION_BYTES} bytes")
         object.__setattr__(self, "fields", fields)
         object.__setattr__(self, "offsets", MappingProxyType(offsets))
+        if self.opcode in EXTERNAL_OPCODES:
+            self._check_answers()
+
+    def _check_answers(self) -> None:
+        """Let the functions of another package be asked for what they must answer."""
+        for name, (wanted, fits) in _ANSWERS.items():
+            if (function := getattr(self, name)) is not None:
+                what = f"{name} of the instruction '{self.mnemonic}'"
+                object.__setattr__(self, name, checked(function, what, wanted, fits))
 
     def __hash__(self) -> int:
         return hash((self.mnemonic, self.opcode))

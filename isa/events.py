@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from isa.amounts import is_amount
 from isa.counts import Count
 from isa.errors import UserError
+from isa.found import checked
 
 if TYPE_CHECKING:
     from isa.target import Target
@@ -66,6 +68,9 @@ class Event:
     def __post_init__(self) -> None:
         if (self.component is None) != (self.picojoule is None):
             raise ValueError(f"the event '{self.name}' must have both a component and picojoule, or neither")
+        if self.picojoule is not None:
+            what = f"picojoule of the event '{self.name}'"
+            object.__setattr__(self, "picojoule", checked(self.picojoule, what, "a number not below 0", is_amount))
 
 
 Countable: TypeAlias = Count | Event

@@ -15,6 +15,9 @@ from isa.declaration import EXTERNAL_OPCODES, EncodingError, Instruction, Instru
 from isa.errors import UserError
 from isa.events import Countable, Event, tables_of
 
+GROUP = "isa.instructions"
+"""Entry points, each an `InstructionSpec`."""
+
 
 def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[str, object]]) -> list[InstructionSpec]:
     """All specs by opcode. Raises `UserError` if one is no `InstructionSpec`, or does not keep to the names and opcodes
@@ -30,7 +33,10 @@ def assemble_table(own: Iterable[tuple[str, object]], installed: Iterable[tuple[
             _check_names(name, spec, tables, external)
             for what in (spec.mnemonic, f"opcode {spec.opcode:#x}", *(f"table of events '{t}'" for t in tables)):
                 if what in claimed:
-                    raise UserError(f"the instructions '{claimed[what]}' and '{name}' both claim {what}")
+                    raise UserError(
+                        f"the instructions '{claimed[what]}' and '{name}' both claim {what}",
+                        found.mend(GROUP, claimed[what], name),
+                    )
                 claimed[what] = name
             specs.append(spec)
     return sorted(specs, key=lambda spec: spec.opcode)
@@ -43,15 +49,18 @@ def _check_names(name: str, spec: InstructionSpec, tables: Iterable[str], extern
     if (spec.opcode in EXTERNAL_OPCODES) != external:
         low, high = EXTERNAL_OPCODES.start, EXTERNAL_OPCODES.stop - 1
         where = f"must be in [{low:#x}, {high:#x}]" if external else f"must be below {low:#x}"
-        raise UserError(f"the instruction '{name}' has opcode {spec.opcode:#x}; it {where}")
+        raise UserError(f"the instruction '{name}' has opcode {spec.opcode:#x}; it {where}", found.mend(GROUP, name))
     prefix = spec.mnemonic.replace(".", "_")
     for table in tables:
         if external and not table.startswith(prefix):
-            raise UserError(f"the instruction '{name}' has a table of events '{table}'; it must begin with '{prefix}'")
+            raise UserError(
+                f"the instruction '{name}' has a table of events '{table}'; it must begin with '{prefix}'",
+                found.mend(GROUP, name),
+            )
 
 
 INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(
-    assemble_table(found.own(instructions, "SPEC"), found.installed("isa.instructions", "instruction"))
+    assemble_table(found.own(instructions, "SPEC"), found.installed(GROUP, "instruction", InstructionSpec))
 )
 """All instructions in the order of their opcodes."""
 

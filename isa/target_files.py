@@ -40,11 +40,18 @@ def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def installed_places() -> Mapping[str, Path | EntryPoint]:
-    """Where every installed target is described; what an entry point names is loaded only when it is asked for."""
+    """Where every installed target is described; what an entry point names is loaded only when it is asked for.
+
+    Raises `TargetError` if two have one name.
+    """
     root = Path(str(files("isa") / "targets"))
     found: dict[str, Path | EntryPoint] = {p.stem: p for p in sorted(root.glob("*.toml"))}
     for point in installed.points("isa.targets"):
-        found.setdefault(point.name, point)
+        if found.setdefault(point.name, point) is not point:
+            raise TargetError(
+                f"two targets have the name '{point.name}'; the second is '{point.value}'",
+                installed.mend(point.group, point.name),
+            )
     return found
 
 

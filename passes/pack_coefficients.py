@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from dialects.attributes import i64_array, integer
 from dialects.bfs import ConstantOp, LayerOp
 from dialects.blob import DenseAttr
 from isa.errors import UserError
+from isa.found import AnswerError
 from passes.analysis.preserved import Preserved
 from passes.layers.table import constant_rule
 from passes.tiling.bfs_module import bfs_program
-from passes.tiling.layer_kind import ConstantRule, Transfer
+from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 from passes.tiling.loop_nest import executions
 
 Array = NDArray[np.generic]
@@ -81,12 +82,24 @@ def _pack(name: str, value: Array, wanted: Wanted) -> tuple[bytes, list[int]]:
                 found = f"{wanted_span.first}..{wanted_span.end - 1} of constant @{name}, which has {value.shape[axis]}"
                 raise UserError(f"a tile loads channels {found}")
     packed = rule.pack(value, parts)
+    if wrong := _packing_faults(packed):
+        raise AnswerError(rule, f"constant @{name}: pack of {type(rule).__qualname__} answers {wrong}")
     data = bytearray(packed.shared)
     pieces: list[int] = []
     for part, (piece, coding) in zip(parts, packed.pieces, strict=True):
         pieces += [part.k.first, part.c.first, len(data), len(piece), coding]
         data += piece
     return bytes(data), pieces
+
+
+def _packing_faults(answer: object) -> str:
+    """How what a rule packs is no `Packed`, "" if it is one."""
+    if not isinstance(answer, Packed):
+        return f"a {type(answer).__name__}; requires Packed"
+    pieces = cast("Sequence[tuple[object, object]]", answer.pieces)
+    if not all(isinstance(piece, bytes) and isinstance(coding, int | np.integer) for piece, coding in pieces):
+        return "pieces that are not all bytes with an integer"
+    return ""
 
 
 def _replace(constant: ConstantOp, data: bytes, pieces: list[int], address: int) -> None:

@@ -38,6 +38,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from escc.cli.common import script
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("ESCC_DATA", ROOT / "../shared/data"))
 BIN = Path(sys.executable).parent
@@ -344,4 +346,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -25,6 +25,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from escc.cli.common import script
 from escc.compress import quantise_vectors as vectors
 from escc.compress.metric import Metric
 from escc.compress.patches import Cut, Patch
@@ -180,4 +181,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -65,6 +66,11 @@ class Result:
     multiplications: float
     additions: float
     accesses: Mapping[str, BufferAccess] = field(default_factory=dict[str, BufferAccess])
+
+    def __post_init__(self) -> None:
+        for name in ("cycles", "multiplications", "additions"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} of a result are {getattr(self, name)}; requires a finite number not below 0")
 
 
 @dataclass(frozen=True)

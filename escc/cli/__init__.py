@@ -8,10 +8,17 @@ from types import TracebackType
 _others = sys.excepthook
 
 
-def _quiet_interrupt(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+def tell_interrupted() -> None:
+    """Say that Ctrl-C was heard, and that it did no harm: every output is put in its place whole."""
+    print("interrupted; no file was left half-written", file=sys.stderr)
+
+
+def _no_traceback(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Ctrl-C while a command is still being imported shows no traceback either; all else is shown as ever."""
-    if not issubclass(kind, KeyboardInterrupt):
+    if issubclass(kind, KeyboardInterrupt):
+        tell_interrupted()
+    else:
         _others(kind, error, where)
 
 
-sys.excepthook = _quiet_interrupt
+sys.excepthook = _no_traceback

@@ -27,11 +27,13 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
+from escc.cli import tell_interrupted
 from escc.console import Console
 from escc.errors import one_line, user_fault
 from escc.files import ClashError, Ledger, ledger, unreadable
 from escc.version import version
 from isa.errors import UserError
+from isa.found import at_fault, extensions
 from isa.text import clipped, printable
 
 EXIT_OK = 0
@@ -163,6 +165,16 @@ class CommandParser(argparse.ArgumentParser):
         """Print a text on standard output and leave the process, as any other command that prints its result."""
         raise SystemExit(guard(self.prog, (), lambda: print(text, end=""), Console()))
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """As argparse, which takes a fault of what is installed for one of the value: UserError is a ValueError."""
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            if not isinstance(error.__context__, UserError):
+                raise
+            print_error(error.__context__)
+            raise SystemExit(EXIT_INPUT) from None
+
     def error(self, message: str) -> NoReturn:
         self.refuse(UserError(message))
 
@@ -245,8 +257,11 @@ def guard(
         return EXIT_PIPE
     except KeyboardInterrupt:
         console.progress("")
+        tell_interrupted()
         return EXIT_INTERRUPT
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and not at_fault(error):
+            raise
         console.progress("")
         if debug:
             traceback.print_exc()
@@ -263,7 +278,23 @@ def guard(
         print(f"error: internal: {type(error).__name__}: {reason}", file=sys.stderr)
         saved = _save_reproducer(prog, arguments, error)
         print(f"note: this is a bug; saved '{printable(saved)}'; {REPORT_URL_HINT}", file=sys.stderr)
+        if added := extensions():
+            print(f"note: or a fault of what extends escc here, {', '.join(added)}; try without", file=sys.stderr)
         return EXIT_BUG
+
+
+def script(main: Callable[[], int | None]) -> NoReturn:
+    """Run the `main` of a script of the tree that is no command of its own, and leave with what it returns.
+
+    A reader that goes away, such as `head`, ends it without a word.
+    """
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+        code = EXIT_PIPE
+    sys.exit(code)
 
 
 def replace_closed_streams() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 from escc.baselines.cost import LayerCost, layer_cost
 from escc.baselines.machine import BaselineCosts, BaselineMachine, DramBytes, Result
 from escc.baselines.work import LayerWork
 from escc.compare.figures import BATCH, Counted, Figures, LayerFigures, System, parts_of, total_of
+from isa.found import AnswerError
 from isa.target import Target
 from isa.weights import packed_size
 
@@ -32,8 +34,8 @@ def weighted(works: Sequence[LayerWork], text: str, top1: float | None) -> Weigh
 
 def system_of(machine: BaselineMachine, network: Weighted, target: Target) -> System:
     """A machine on a network, layer by layer."""
-    singles = [machine.run(work) for work in network.works]
-    batched = [machine.run(work, BATCH) for work in network.works]
+    singles = [_run(machine, work, 1) for work in network.works]
+    batched = [_run(machine, work, BATCH) for work in network.works]
     recoded = [_with_weights(r, coded) for r, coded in zip(singles, network.coded, strict=True)]
 
     def figures(results: Sequence[Result]) -> list[Figures]:
@@ -55,6 +57,16 @@ def system_of(machine: BaselineMachine, network: Weighted, target: Target) -> Sy
         total_of(figures(recoded)),
         tuple(LayerFigures(w.name, w.nodes, f) for w, f in zip(network.works, rows, strict=True)),
     )
+
+
+def _run(machine: BaselineMachine, work: LayerWork, batch: int) -> Result:
+    """What a machine answers of a layer. Raises `AnswerError` if that is no result."""
+    answer = cast(object, machine.run(work, batch))
+    if not isinstance(answer, Result):
+        raise AnswerError(
+            machine, f"the baseline '{machine.name}' answers a {type(answer).__name__}; requires a Result"
+        )
+    return answer
 
 
 def counted(model: BaselineCosts, network: Weighted) -> Counted:

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, fields
 
 from emulator.timing import replay_instructions
+from isa.errors import UserError
+from isa.found import AnswerError
 from isa.target import Target
 from passes.decomposition.weight_form import WeightForm
 from passes.layers.table import layer_kind
@@ -36,8 +38,14 @@ class Cost:
 
 
 def price(form: WeightForm, shape: ConvShape, target: Target) -> Cost:
-    """Cost of a convolution with weights of a form, run by itself; without end if it does not tile."""
-    kind = layer_kind(form.layer_kind)
+    """Cost of a convolution with weights of a form, run by itself; without end if it does not tile.
+
+    Raises `AnswerError` if the form names a layer kind that is not installed.
+    """
+    try:
+        kind = layer_kind(form.layer_kind)
+    except UserError as error:
+        raise AnswerError(form, f"the form '{form.name}': {error}") from error
     found = solve(kind.problem(form, shape, target), target)
     if found is None:
         return Cost(form.packed_bytes(), math.inf)

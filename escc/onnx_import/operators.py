@@ -295,13 +295,13 @@ OPERATORS: Mapping[str, Operator] = {
 def operators() -> Mapping[str, Operator]:
     """Every operator that can be imported, ours and those of other packages. Raises UserError if two claim one name."""
     files = (cast("Mapping[str, Operator]", table) for _, table in found.own(onnx_import, "OPERATORS"))
-    added = ({name: cast(Operator, operator)} for name, operator in found.installed(GROUP, "operator"))
+    added = ({name: operator} for name, operator in found.installed(GROUP, "operator", Operator))
     known: dict[str, Operator] = {}
     for table in chain(files, added):
         if twice := sorted(known.keys() & table):
             raise UserError(
                 f"the operator '{twice[0]}' is known already",
-                f"uninstall the package that names it in the entry points '{GROUP}'",
+                found.mend(GROUP, twice[0]),
             )
         known |= table
     return known

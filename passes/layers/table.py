@@ -35,12 +35,15 @@ def assemble_kinds(candidates: Iterable[tuple[str, object]]) -> tuple[LayerKind,
         if not isinstance(kind, LayerKind):
             raise UserError(f"the layer kind '{name}' must be a LayerKind, found {type(kind).__name__}")
         if kind.name != name:
-            raise UserError(f"the layer kind '{kind.name}' is found under the name '{name}'; both must be equal")
+            raise UserError(
+                f"the layer kind '{kind.name}' is found under the name '{name}'; both must be equal",
+                found.mend(GROUP, name),
+            )
         other = kinds.setdefault(name, kind)
         if other is not kind:
             raise UserError(
                 f"two layer kinds have the name '{name}', {type(other).__qualname__} and {type(kind).__qualname__}",
-                f"uninstall a package that names one in the entry points '{GROUP}'",
+                found.mend(GROUP, name),
             )
     return tuple(kinds[name] for name in sorted(kinds))
 
@@ -48,7 +51,7 @@ def assemble_kinds(candidates: Iterable[tuple[str, object]]) -> tuple[LayerKind,
 @cache
 def layer_kinds() -> tuple[LayerKind, ...]:
     """The layer kinds of the tree and those that other packages add, by name. Raises like `assemble_kinds`."""
-    return assemble_kinds((*found.own(layers, "KIND"), *found.installed(GROUP, "layer kind")))
+    return assemble_kinds((*found.own(layers, "KIND"), *found.installed(GROUP, "layer kind", LayerKind)))
 
 
 def layer_kind(name: str) -> LayerKind:

@@ -13,14 +13,22 @@ from test_compress_schemes import layer
 import escc.schemes
 from escc.cli.compile import main
 from escc.compress.database import Rates
+from escc.compress.price import price
 from escc.schemes.auto import SCHEME as auto
 from isa.errors import UserError
+from isa.found import AnswerError, at_fault
 from passes.decomposition.added import BrokenSchemeError, RefusedLayerError
 from passes.decomposition.scheme import SchemeOptions, load_scheme
 
 MODEL = Path(__file__).resolve().parents[2] / "examples/models/tiny_conv.onnx"
 SCHEMES = """
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from escc.compress.schemes import int8_of
 from isa.errors import UserError
+from passes.decomposition.int8 import Int8
 
 def of_text(layer, options):
     return "text"
@@ -46,8 +54,94 @@ class Contributor:
         return None
 
 checked, contributor, number = Checked(), Contributor(), 3
+
+class Form(Int8):
+    name = "form"
+
+    @classmethod
+    def scheme(cls):
+        def scheme(layer, options):
+            form = int8_of(layer)
+            return cls(form.integers, form.scale)
+        return scheme
+
+class UnpackedForm(Form):
+    def packed_bytes(self):
+        return "many"
+
+class HalfForm(Form):
+    @property
+    def integer_weights(self):
+        return self.integers / 2
+
+class ErrorForm(Form):
+    def __init__(self, integers, scale):
+        super().__init__(integers, scale, float("nan"))
+
+class NoListForm(Form):
+    def faults(self, shape):
+        return None
+
+class NoIntegersForm(Form):
+    def to_integers(self, bias, low, high, ic_bits):
+        return None
+
+class NoBiasForm(Form):
+    def to_integers(self, bias, low, high, ic_bits):
+        found = super().to_integers(bias, low, high, ic_bits)
+        return replace(found, bias=found.bias * 1.5)
+
+class FailingForm(Form):
+    def operations(self, x, ic_shift, geometry):
+        return self.no_such_attribute
+
+class NothingForm(Form):
+    def operations(self, x, ic_shift, geometry):
+        return []
+
+class OtherWindowForm(Form):
+    def operations(self, x, ic_shift, geometry):
+        return super().operations(x, ic_shift, replace(geometry, pads=(0, 0, 0, 0)))
+
+unpacked, half, error, no_list = (f.scheme() for f in (UnpackedForm, HalfForm, ErrorForm, NoListForm))
+no_integers, no_bias, failing_form = (f.scheme() for f in (NoIntegersForm, NoBiasForm, FailingForm))
+nothing, other_window = NothingForm.scheme(), OtherWindowForm.scheme()
+
+class UnknownKind(Form):
+    layer_kind = "no-such-kind"
+
+unknown_kind = UnknownKind.scheme()
+
+class Unmet(Checked):
+    def check_options(self, options, target): ...
+
+    def unmet(self, options, kernels, target):
+        return options.no_such_option
+
+class UnmetNumber(Unmet):
+    def unmet(self, options, kernels, target):
+        return 7
+
+class Asking(Unmet):
+    reads = ("rate", "basis")
+
+    def unmet(self, options, kernels, target):
+        return ""
+
+    def asks(self, own):
+        return own["forms"]
+
+class ReadsText(Asking):
+    reads = "rate"
+
+class Options(Asking):
+    own_options = ["levels"]
+
+unmet, unmet_number, asking, reads_text, options = Unmet(), UnmetNumber(), Asking(), ReadsText(), Options()
 """
-NAMES = ("of_text", "failing", "refusing", "checked", "contributor", "number")
+NAMES = ("of_text", "failing", "refusing", "checked", "contributor", "number", "unpacked", "half", "error", "no_list")
+NAMES += ("no_integers", "no_bias", "failing_form", "nothing", "other_window", "unknown_kind")
+NAMES += ("unmet", "unmet_number", "asking", "reads_text", "options")
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +180,61 @@ def test_the_scheme_and_its_package_are_named(
     error, note = capsys.readouterr().err.splitlines()[-2:]
     assert cause in error and note.startswith("note: ") and "the package 'other-schemes'" in note
     assert not list(tmp_path.glob("*crash*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("unpacked", "the answer is malformed: packed_bytes answers 'many'; requires a whole number not below 0"),
+        ("half", "the answer is malformed: integer_weights is float64[2, 3, 3, 2]; requires int64[2, 3, 3, 2]"),
+        ("error", "the answer is malformed: relative_error is nan; requires a number not below 0"),
+        ("no-list", "faults of the answer answers None; requires texts"),
+        ("unmet", "scheme 'unmet': unmet fails: AttributeError: 'SchemeOptions' object has no attribute"),
+        ("unmet-number", "scheme 'unmet-number': unmet answers 7; requires a text"),
+        ("asking", "scheme 'asking': asks fails: KeyError: 'forms'"),
+        ("reads-text", "scheme 'reads-text': reads is 'rate'; requires names of options"),
+        ("options", "scheme 'options': own_options is ['levels']; requires a line of help by the name of each option"),
+    ],
+)
+def test_forms_and_attributes_are_what_they_must_be(
+    name: str, cause: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(MODEL), "--scheme", name, "--rate", "0.1", "--basis", "2", "-o", "m.bin"]) == 1
+    error, note = capsys.readouterr().err.splitlines()[-2:]
+    assert cause in error and note.startswith("note: ") and "the package 'other-schemes'" in note
+    assert not list(tmp_path.glob("*crash*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("no-integers", "to_integers of the form 'form' answers a NoneType; requires FormIntegers (NoIntegersForm of"),
+        ("no-bias", "to_integers of the form 'form' answers a bias that is not int64[2] within int32 (NoBiasForm of"),
+        (
+            "failing-form",
+            "AttributeError: 'FailingForm' object has no attribute 'no_such_attribute' (other_schemes",
+        ),
+        ("nothing", "operations of the form 'form' answers what is no list of operations of level esc (NothingForm of"),
+        ("other-window", "operations of the form 'form' answers accumulators of type tensor<1x4x4x2xi32>; requires"),
+    ],
+)
+def test_what_a_form_answers_later_is_a_fault_of_its_package(
+    name: str, cause: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(MODEL), "--scheme", name, "-o", "m.bin"]) == 1
+    error, note = capsys.readouterr().err.splitlines()[-2:]
+    assert cause in error and error.endswith("the package 'other-schemes')")
+    assert note.startswith("note: mend or uninstall that package")
+    assert not list(tmp_path.glob("*crash*"))
+
+
+def test_a_form_of_a_layer_kind_that_is_not_there_has_no_price() -> None:
+    w = layer(np.ones((8, 3, 3, 8)))
+    form = load_scheme("unknown-kind")(w, SchemeOptions())
+    assert form is not None
+    with pytest.raises(AnswerError, match="the form 'form': unknown layer kind 'no-such-kind'") as raised:
+        price(form, w.shape, w.target)
+    assert at_fault(raised.value) == "UnknownKind of the package 'other-schemes'"
 
 
 def test_a_fault_in_a_scheme_of_ours_is_a_bug(

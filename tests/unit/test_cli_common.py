@@ -21,7 +21,17 @@ import numpy as np
 import pytest
 from conftest import command as tool_path
 
-from escc.cli.common import EXIT_BUG, EXIT_INPUT, EXIT_INTERRUPT, EXIT_OK, EXIT_PIPE, EXIT_USAGE, CommandParser, run
+from escc.cli.common import (
+    EXIT_BUG,
+    EXIT_INPUT,
+    EXIT_INTERRUPT,
+    EXIT_OK,
+    EXIT_PIPE,
+    EXIT_USAGE,
+    CommandParser,
+    run,
+    script,
+)
 from escc.cli.compress import main as compress
 from escc.errors import InternalError
 from escc.files import write_output
@@ -121,13 +131,16 @@ def test_traceback_only_with_debug(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_interrupt_is_quiet_and_leaves_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+INTERRUPTED = "interrupted; no file was left half-written\n"
+
+
+def test_interrupt_is_told_in_one_line_and_leaves_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def body(args: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
     assert call(body) == EXIT_INTERRUPT
     captured = capsys.readouterr()
-    assert captured.out == captured.err == "" and not list(tmp_path.iterdir())
+    assert captured.out == "" and captured.err == INTERRUPTED and not list(tmp_path.iterdir())
 
 
 def test_an_interrupt_that_a_callback_from_c_drops_is_kept() -> None:
@@ -151,7 +164,7 @@ def test_an_interrupt_that_a_callback_from_c_drops_is_kept() -> None:
 def test_an_interrupt_before_the_command_runs_shows_no_traceback() -> None:
     program = "import escc.cli; raise KeyboardInterrupt"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGINT and done.stderr == b""
+    assert done.returncode == -signal.SIGINT and done.stderr.decode() == INTERRUPTED
     done = subprocess.run([sys.executable, "-c", "import escc.cli; raise ValueError"], capture_output=True, check=False)
     assert done.returncode == 1 and b"ValueError" in done.stderr
 
@@ -165,6 +178,28 @@ def test_broken_pipe_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
         os.dup2(saved, 1)
         os.close(saved)
     assert capfd.readouterr().err == ""
+
+
+def test_a_script_whose_reader_goes_away_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    saved = os.dup(1)
+    try:
+        with pytest.raises(SystemExit) as e:
+            script(lambda: raising(BrokenPipeError(32, "Broken pipe"))(argparse.Namespace()))
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+    assert e.value.code == EXIT_PIPE and capfd.readouterr().err == ""
+    with pytest.raises(SystemExit) as e:
+        script(lambda: 3)
+    assert e.value.code == 3
+
+
+def test_every_script_of_the_benchmarks_is_run_so() -> None:
+    files = [path.read_text() for path in (Path(__file__).parents[2] / "benchmarks").rglob("*.py")]
+    scripts = [text for text in files if "__main__" in text]
+    assert len(scripts) > 10 and all(
+        text.endswith('if __name__ == "__main__":\n    script(main)\n') for text in scripts
+    )
 
 
 def test_warnings_once_each_and_none_of_libraries(capsys: pytest.CaptureFixture[str]) -> None:
