@@ -136,7 +136,8 @@ class QuantizePass(ModulePass):
         plan.settle(choose)
         if plan.reexpressed:
             warnings.warn(_reexpressed_note(plan.reexpressed), UserWarning, stacklevel=2)
-        emitter = EscEmitter(plan, statistics.means, method, load_target(self.target).array.ic_bits)
+        ic_bits = load_target(self.target).array.ic_bits
+        emitter = EscEmitter(plan, statistics.means, method, ic_bits, ctx.get_optional_op)
         emitter.run()
         sample = [_sample(x, plan.storage(argument)) for x, argument in zip(inputs, block.args, strict=True)]
         function.attributes["sample"] = DenseAttr.of(np.concatenate(sample))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 
 import numpy as np
@@ -25,12 +25,19 @@ class EscEmitter:
     """Writes `esc` operations before the terminator, one onnx operation after the other.
 
     `values` maps the values of the float network to the stored ones. `means` are those of convolutions, float64 [C].
-    `corrections` says what the accumulators before a requantisation should average to.
+    `corrections` says what the accumulators before a requantisation should average to. `operation` gives operations of
+    other packages by name.
     """
 
     def __init__(
-        self, plan: QuantizationPlan, means: Mapping[SSAValue, NDArray[np.float64]], method: Method, ic_bits: int
+        self,
+        plan: QuantizationPlan,
+        means: Mapping[SSAValue, NDArray[np.float64]],
+        method: Method,
+        ic_bits: int,
+        operation: Callable[[str], type[Operation] | None],
     ):
+        self.operation = operation
         self.plan = plan
         self.means = means
         self.method: Method = method

@@ -28,13 +28,13 @@ from passes.pipelines import PipelineOptions, build
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def compiled(data: bytes, last: str = "esc-legalize", **options: Any) -> ModuleOp:
+def compiled(data: bytes, last: str = "esc-legalize", context: Context | None = None, **options: Any) -> ModuleOp:
     """A model at level `esc`, after the pass `last`."""
     module = import_model(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if options else "error")  # an exported model asks for nothing
         for step in build(ESCC_UNIVERSE.all_passes, PipelineOptions(**options), "esc"):
-            step.apply(Context(), module)
+            step.apply(context or Context(), module)
             module.verify()
             if step.name == last:
                 break

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from test_circulant_form import random_blocks
 from test_codebook import random_codes
@@ -16,10 +18,14 @@ from test_gather import random_weights
 from test_onnx_export import compiled, integers, run_onnx
 from test_smartexchange_form import random_sums
 from tile_models import Graph
+from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Dialect, SSAValue
+from xdsl.irdl import ParsePropInAttrDict, irdl_op_definition, prop_def
 
 from dialects import esc
-from dialects.esc_base import AccumulatorOp
+from dialects.blob import DenseAttr
+from dialects.esc_base import AccumulatorOp, Flow, Mask
 from dialects.esc_circulant import CirculantConv2dOp
 from dialects.esc_codebook import CodebookConv2dOp
 from dialects.esc_gather import GatherConv2dOp
@@ -70,6 +76,50 @@ def test_a_network_that_is_exported_and_imported_has_the_same_form(form: str) ->
     x = np.random.default_rng(2).integers(-128, 128, (1, 3, 6, 6)).astype(np.float32)
     for a, b in zip(run_onnx(proto, [x]), run_module(again, [x]), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@irdl_op_definition
+class OtherConv2dOp(RebuiltConv2d):
+    """A convolution of another package, whose weights are twice its `halves` int8 [K, R, S, C]."""
+
+    name = "other.conv2d"
+    halves = prop_def(DenseAttr)
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$input attr-dict `:` type($input) `->` type($output)"
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return self.halves.array.shape[1], self.halves.array.shape[2]
+
+    @property
+    def weight(self) -> NDArray[np.int8]:
+        return (2 * self.halves.array).astype(np.int8)
+
+    @property
+    def coded(self) -> DenseAttr:
+        return self.halves
+
+    def needed_channels(self, wanted: Mask) -> Iterator[tuple[SSAValue, Mask]]:
+        yield self.input, np.ones(self.halves.array.shape[3], np.bool_)
+
+    def drop_channels(self, flow: Flow) -> bool:
+        return False
+
+
+def test_a_form_of_another_package_comes_back_where_its_dialect_is_known() -> None:
+    g = Graph(6, 6, 3, seed=1)
+    x = g.conv(g.x, 8)
+    halves = np.random.default_rng(1).integers(-60, 60, (10, 3, 3, 8)).astype(np.int8)
+    plain = CodebookConv2dOp(x, *random_codes(1, halves.shape, (3, 1), 20), *WINDOW)
+    form = {"halves": DenseAttr.of(halves)}
+    op = OtherConv2dOp.of_form(x, form, (2 * halves).astype(np.int8), *WINDOW)
+    assert op is not None and op.output.type == plain.output.type
+    data = export_model(g.module(g.requantize(g.append(op), signed=True))).SerializeToString()
+    assert not isinstance(form_of(compiled(data)), RebuiltConv2d), "nothing knows what it is"
+    known = Context()
+    known.register_dialect("other", lambda: Dialect("other", [OtherConv2dOp]))
+    again = form_of(compiled(data, "quantize", context=known))
+    assert isinstance(again, OtherConv2dOp) and np.array_equal(again.weight, op.weight)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -35,7 +35,7 @@ def convolution(e: EscEmitter, op: onnx.ConvOp) -> None:
     integers = quantize_conv(weight, _bias(op), source.scale, source.limit, scales)
     strides, pads = esc.ints(op.strides), esc.ints(op.pads)
     x = e.values[op.input]
-    conv = recorded(op, x, integers.weight, strides, pads)
+    conv = recorded(op, x, integers.weight, strides, pads, e.operation)
     conv = conv or esc.Conv2dOp(x, integers.weight, strides, pads, op.group.value.data)
     requantize = e.requantise(e.insert(conv, op), op, integers.bias, integers.scale / target.scale)
     prescribed = isinstance(op.weight.owner, onnx.DequantizeLinearOp) and integers.represents(weight, source.scale)
