@@ -93,7 +93,7 @@ class OtherConv2dOp(RebuiltConv2d):
 
     @property
     def weight(self) -> NDArray[np.int8]:
-        return (2 * self.halves.array).astype(np.int8)
+        return (self.halves.array.astype(np.int8) * 2).astype(np.int8)
 
     @property
     def coded(self) -> DenseAttr:
