@@ -19,7 +19,7 @@ from escc.onnx_import.wellformed import unique_names
 from isa.errors import UserError
 
 _MOVING = (
-    *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Resize", "Slice"),
+    *("DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Resize", "Slice"),
     *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     *onnx_pools.CHOOSING,
 )
@@ -225,6 +225,8 @@ class _IntegerGraph:
         copy.name = name
         for i in range(len(moved)):
             copy.input[i] = self.real(moved[i], scale, zero, name)
+        if node.op_type == "Pad":
+            self._fill(copy, scale, zero, name)
         outputs = list(node.output)
         copy.output[:] = [self.fresh(f"{name}/{o}") if o else "" for o in outputs]
         self.nodes.append(copy)
@@ -233,12 +235,26 @@ class _IntegerGraph:
                 self.store(value, output, scale, zero, f"{name}/{output}")
         return True
 
+    def _fill(self, pad: onnx.NodeProto, scale: str, zero: str, name: str) -> None:
+        """Give a Pad of stored values, whose input has become real, the real number that it pads with."""
+        if not _pads_with_a_value(pad):
+            return
+        tensor = self._constants.get(zero)
+        dtype = np.uint8 if tensor is None else helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        value = _input(pad, 2) or self.constant(f"{name}/zero", np.zeros((), dtype))
+        pad.input[:] = [*pad.input[:2], self.real(value, scale, zero, name), *pad.input[3:]]
+
     def _move_dynamic(self, node: onnx.NodeProto, name: str) -> bool:
         """An operator that moves integers whose range is known at run time only: the same of the real numbers."""
         known = self._dynamic[node.input[0]]
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.name, copy.input[0] = name, known.value
+        if node.op_type == "Pad" and _pads_with_a_value(node):
+            if _input(node, 2) != known.zero:
+                cause = "pads integers of a DynamicQuantizeLinear with another value than their zero point"
+                raise UserError(cause, _QUANTISE_STATICALLY)
+            copy.input[2] = ""
         copy.output[:] = [self.fresh(f"{name}/{o}") if o else "" for o in node.output]
         self.nodes.append(copy)
         for output, real in zip(node.output, copy.output, strict=True):
@@ -258,6 +274,11 @@ def _input(node: onnx.NodeProto, index: int) -> str:
 def _stored(node: onnx.NodeProto, index: int) -> tuple[str, str, str]:
     """Names of stored values, their scale and their zero point, inputs one behind the other."""
     return node.input[index], node.input[index + 1], node.input[index + 2]
+
+
+def _pads_with_a_value(pad: onnx.NodeProto) -> bool:
+    """Whether a Pad that has its parameters as inputs pads with a constant."""
+    return len(pad.input) > 1 and _attributes(pad).get("mode", b"constant") == b"constant"
 
 
 def _attributes(node: onnx.NodeProto, *left_out: str) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from dialects.attributes import ints
 from dialects.onnx import shape_of
 from passes.onnx_patterns.common import constant_array, float_constant, producer, replace
 
+_WITH_BIAS = (onnx.ConvOp, onnx.GemmOp)
+"""Operations whose third operand is a bias."""
+
 
 class DropNoOps(RewritePattern):
     """Identity, Dropout, Clip without bounds, Pad by nothing: the input itself."""
@@ -50,14 +53,17 @@ class DropStepsOfSoftmax(RewritePattern):
 
 
 class FoldConstants(RewritePattern):
-    """An operation on constants alone is a constant. Dequantised 8-bit weights stay: quantisation reads them."""
+    """An operation on constants alone is a constant. Dequantised 8-bit weights stay: quantisation reads them. Biases do
+    not, of however many bits.
+    """
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         if not isinstance(op, onnx.OnnxOp) or isinstance(op, onnx.ConstantOp) or not op.operands:
             return
         if isinstance(op, onnx.DequantizeLinearOp):
             value = constant_array(op.output)
-            if value is not None and onnx.element_of(op.input) == onnx.i32:
+            biases = all(isinstance(u.operation, _WITH_BIAS) and u.index == 2 for u in op.output.uses)
+            if value is not None and (biases or onnx.element_of(op.input) == onnx.i32):
                 replace(rewriter, op, [float_constant(value, op)])
             return
         arrays = [array for o in op.operands if (array := constant_array(o)) is not None]

@@ -310,6 +310,34 @@ def test_a_softmax_stored_in_part_is_refused() -> None:
         canonical(imported(proto))
 
 
+@pytest.mark.parametrize("zero", [np.uint8(100), np.int8(-7), None])
+@pytest.mark.parametrize("filled", [False, True])
+def test_stored_values_are_padded(zero: Any, filled: bool) -> None:
+    """With the integer that the model names, or with the integer 0: zeros are those of the zero point alone."""
+    names = ["s", "z"] if zero is not None else ["s"]
+    nodes = [
+        node("QuantizeLinear", ["x", *names], ["q"]),
+        node("Pad", ["q", "pads", *(["z"] if filled and zero is not None else [])], ["p"]),
+        node("DequantizeLinear", ["p", *names], ["d"]),
+        node("MaxPool", ["d"], ["y"], kernel_shape=[2, 2]),
+    ]
+    constants = {"s": np.float32(0.03), "pads": np.array([0, 0, 1, 1, 0, 0, 0, 2])}
+    constants |= {} if zero is None else {"z": zero}
+    proto, x = model(nodes, SHAPE, constants), random(*SHAPE)
+    module = imported(proto)
+    close(run_module(module, [x]), reference(proto, x), 1e-3)
+    canonical(module, legal=filled or zero is None)
+
+
+def test_a_bias_may_have_8_bits() -> None:
+    nodes = [node("DequantizeLinear", ["i", "s"], ["b"]), node("Conv", ["x", "w", "b"], ["y"])]
+    constants = {"i": np.array([5, -7, 90], np.int8), "s": np.float32(0.03), "w": random(3, 4, 3, 3)}
+    proto, x = model(nodes, SHAPE, constants), random(*SHAPE)
+    module = canonical(imported(proto))
+    assert operations(module) == ["Conv"]
+    close(run_module(module, [x]), reference(proto, x))
+
+
 def test_maps_of_integers_with_channels_last_are_refused() -> None:
     proto = stored("QLinearGlobalAveragePool", 17, _OUT, SHAPE, channels_last=1)
     with pytest.raises(UserError, match=r"node 'op' \(QLinearGlobalAveragePool\): channels_last=1 unsupported"):
@@ -361,6 +389,7 @@ def test_sums_with_another_zero_point_are_refused(zero: np.uint8 | None, named: 
 def dynamic(*nodes: onnx.NodeProto) -> onnx.ModelProto:
     """What reads `q`, `s` and `z` of a DynamicQuantizeLinear, to `y`; `w` are weights of a convolution."""
     constants = {"w": np.random.default_rng(0).integers(-120, 120, (5, 4, 3, 3)).astype(np.int8)}
+    constants |= {"edges": np.array([0, 0, 1, 1, 0, 0, 0, 2])}
     used = {k: v for k, v in constants.items() if any(k in n.input for n in nodes)}
     return model([node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="dynamic"), *nodes], SHAPE, used)
 
@@ -379,6 +408,8 @@ def summed(x: str, *zero: str) -> list[onnx.NodeProto]:
         [node("DequantizeLinear", ["q", "s", "z"], ["y"], name="real")],
         [node("MaxPool", ["q"], ["p"], kernel_shape=[2, 2], name="pool"), *summed("p", "z")],
         [node("Transpose", ["q"], ["p"], perm=[0, 1, 3, 2], name="turn"), *summed("p", "z")],
+        [node("Pad", ["q", "edges", "z"], ["p"], name="pad"), *summed("p", "z")],
+        [node("Pad", ["q", "edges"], ["p"], mode="edge", name="pad"), *summed("p", "z")],
     ],
 )
 def test_dynamic_integers_are_dequantised_and_moved(nodes: list[onnx.NodeProto]) -> None:
@@ -397,6 +428,10 @@ def test_dynamic_integers_are_dequantised_and_moved(nodes: list[onnx.NodeProto])
         (
             [node("Cast", ["q"], ["y"], to=onnx.TensorProto.FLOAT, name="wide")],
             r"node 'wide' \(Cast\): reads integers of a DynamicQuantizeLinear; requires ConvInteger",
+        ),
+        (
+            [node("Pad", ["q", "edges"], ["p"], name="pad"), *summed("p", "z")],
+            r"node 'pad' \(Pad\): pads integers of a DynamicQuantizeLinear with another value than their zero point",
         ),
         (
             [node("Identity", ["q"], ["y"], name="same")],
