@@ -43,6 +43,7 @@ ROWS: Mapping[str, str] = {
     "block-1x16": _at_70("block", "block=1x16"),
     "gs-rate": "--scheme gs --rate 0.2",
     "gs-budget": "--scheme gs --max-drop 1",
+    "gs-cycles": "--scheme gs --max-cycles 20800",
 }
 """Options of each row."""
 HEAD = ("options", "top-1", "conflicts", "imbalance", "compute", "cycles", ".rodata", "uJ")
