@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pkgutil import resolve_name
-from typing import cast
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, i64
+from xdsl.dialects.builtin import ModuleOp, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from dialects import esc
 from dialects.interpreters.run import main_function
 from dialects.locations import describe
+from dialects.signature import inputs_of, outputs_of
 from escc.onnx_export.emitter import OnnxEmitter
 from escc.onnx_import.importer import FLOAT_WEIGHTS_KEY
 from escc.recorded_forms import PREFIX
@@ -25,15 +25,6 @@ from passes.analysis.original_weight_count import float_weights
 
 OPSET, IR_VERSION = 17, 8
 """Of exported models; newer only where an operator of another package is."""
-_NHWC_TO_NCHW, _NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
-
-
-def _strings(function: FuncOp, attribute: str, count: int, default: str) -> list[str]:
-    """Strings of an attribute of @main; `default`, numbered where it has a place for that, without it."""
-    found = function.attributes.get(attribute)
-    if isinstance(found, ArrayAttr):
-        return [item.data for item in cast("ArrayAttr[StringAttr]", found)]
-    return [default.format(i) for i in range(count)]
 
 
 class Exporter:
@@ -44,12 +35,9 @@ class Exporter:
         terminator = self._block.last_op
         if not isinstance(terminator, ReturnOp):
             raise UserError("@main has no func.return", "the input must hold one function @main")
-        self._results = list(terminator.operands)
-        arguments = self._block.args
-        self._inputs = _strings(function, "input_names", len(arguments), "x{}")
-        self._outputs = _strings(function, "output_names", len(self._results), "y{}")
-        self._input_layouts = _strings(function, "input_layouts", len(arguments), "NCHW")
-        self._emitter = OnnxEmitter((*self._inputs, *self._outputs))
+        self._inputs, self._outputs = inputs_of(function), outputs_of(function)
+        self._names = (*(port.name for port in self._inputs), *(name for name, _ in self._outputs))
+        self._emitter = OnnxEmitter(self._names)
         self._graph, self._values = self._emitter.graph, self._emitter.values
         self._causes: list[str] = []
 
@@ -73,26 +61,27 @@ class Exporter:
             raise UserError(self._causes, "only what plain ONNX operators compute can be exported")
         self._name_outputs()
         inputs = [
-            _value_info(name, value, layout)
-            for name, value, layout in zip(self._inputs, self._block.args, self._input_layouts, strict=True)
+            _value_info(port.name, value, (esc.shape_of(value)[0], *port.shape))
+            for port, value in zip(self._inputs, self._block.args, strict=True)
         ]
-        outputs = [_value_info(name, value) for name, value in zip(self._outputs, self._results, strict=True)]
+        outputs = [_value_info(name, value, esc.shape_of(value)) for name, value in self._outputs]
         return helper.make_graph(self._graph.nodes, "main", inputs, outputs, self._graph.initializers)
 
     def _arguments(self) -> None:
-        for name, value, layout in zip(self._inputs, self._block.args, self._input_layouts, strict=True):
-            tensor = name
-            if layout == "NHWC":
-                tensor = self._graph.node("Transpose", [name], f"{name}/nchw", perm=_NHWC_TO_NCHW)
+        for port, value in zip(self._inputs, self._block.args, strict=True):
+            tensor = name = port.name
+            if port.perm:
+                perm = (0, *(axis + 1 for axis in port.perm))
+                tensor = self._graph.node("Transpose", [name], f"{name}/nchw", perm=perm)
             elif len(esc.shape_of(value)) == 2:
                 shape = self._graph.constant(f"{name}/shape", np.array([0, 0, 1, 1]))
                 tensor = self._graph.node("Reshape", [name, shape], f"{name}/map")
             self._values[value] = tensor
 
     def _name_outputs(self) -> None:
-        for name, value in zip(self._outputs, self._results, strict=True):
+        for name, value in self._outputs:
             tensor = self._values[value]
-            if tensor in self._inputs or tensor in self._outputs:
+            if tensor in self._names:
                 tensor = self._graph.node("Identity", [tensor], f"{name}/copy")
             self._graph.rename(tensor, name)
             self._values.update({v: name for v, t in self._values.items() if t == tensor})
@@ -104,11 +93,8 @@ class Exporter:
         return resolve_name(op.ONNX_FORM)(self._emitter, op)
 
 
-def _value_info(name: str, value: SSAValue, layout: str = "NCHW") -> onnx.ValueInfoProto:
-    """A tensor of any batch, float or, behind an ArgMax, int64."""
-    shape = esc.shape_of(value)
-    if layout == "NHWC":
-        shape = tuple(shape[i] for i in _NCHW_TO_NHWC)
+def _value_info(name: str, value: SSAValue, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    """A tensor of any batch, float or, behind an ArgMax, int64, in the shape that the model declares."""
     dynamic = ["N" if i == 0 and d == 1 else d for i, d in enumerate(shape)]
     kind = TensorProto.INT64 if esc.tensor_type(value).element_type == i64 else TensorProto.FLOAT
     return helper.make_tensor_value_info(name, kind, dynamic)
