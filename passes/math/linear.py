@@ -3,7 +3,7 @@
 A BLAS or LAPACK library adds in an order that its kernel for the processor at hand and its threads choose. Here every
 sum runs over ascending indices, with one rounding for each product and for each addition (the compiled loops are free
 to use wide registers across results, never within a sum), so the compiler's decisions are the same everywhere. Matrix
-products reach about two thirds of the speed of a tuned library. The loops are loaded when first used: to load Numba
+products reach half to two thirds of the speed of a tuned library. The loops are loaded when first used: to load Numba
 takes as long as to compile a small network.
 """
 
@@ -18,8 +18,9 @@ from passes.math.parallel import over_rows
 
 F: TypeAlias = NDArray[np.float64]
 
-_BLOCK = 64
-"""Rows of a triangular matrix that are solved by substitution; what is outside the diagonal blocks is products."""
+_BLOCK, _WIDE = 64, 256
+"""Rows of a triangular matrix that are solved by substitution, and columns of a factor that are products together:
+wide products are faster."""
 
 
 def _contiguous(a: NDArray[np.generic]) -> F:
@@ -28,12 +29,22 @@ def _contiguous(a: NDArray[np.generic]) -> F:
 
 def product(a: F, b: F) -> F:
     """a [M, D] times b [D, N]."""
+    c = np.zeros((a.shape[0], b.shape[1]))
+    _add_product(c, a, b)
+    return c
+
+
+def _add_product(c: F, a: F, b: F) -> None:
+    """c [M, N], contiguous, plus a [M, D] times b [D, N] in place, term after term."""
     from passes.math import loops
 
-    c = np.zeros((a.shape[0], b.shape[1]))
+    m, n = c.shape
     left, right = _contiguous(a), _contiguous(b)
-    over_rows(lambda rows: loops.add_product(c[rows], left[rows], right), len(c), c.size * left.shape[1])
-    return c
+    work = c.size * left.shape[1]
+    if n > m:  # a large b is then read once by all threads together, not once by each
+        over_rows(lambda columns: loops.add_product(c, left, right, columns.start, columns.stop), n, work)
+    else:
+        over_rows(lambda rows: loops.add_product(c[rows], left[rows], right, 0, n), m, work)
 
 
 def _subtract_product(c: F, a: F, b: F) -> None:
@@ -51,14 +62,18 @@ def cholesky(a: F) -> F:
 
     d = len(a)
     factor = np.zeros((d, d))
-    for lo in range(0, d, _BLOCK):
-        hi = min(d, lo + _BLOCK)
-        panel = np.array(a[lo:, lo:hi], np.float64, order="C")
-        _subtract_product(panel, factor[lo:, :lo], factor[lo:hi, :lo].T)
-        if not loops.factor_panel(panel):
-            raise ValueError("the matrix is not positive definite")
-        factor[lo:, lo:hi] = panel
-        factor[lo:hi, lo:hi] = np.tril(panel[: hi - lo])
+    for first in range(0, d, _WIDE):
+        end = min(d, first + _WIDE)
+        earlier = product(factor[first:, :first], factor[first:end, :first].T)
+        for lo in range(first, end, _BLOCK):
+            hi = min(end, lo + _BLOCK)
+            terms = _contiguous(earlier[lo - first :, lo - first : hi - first])
+            _add_product(terms, factor[lo:, first:lo], factor[lo:hi, first:lo].T)
+            panel = a[lo:, lo:hi] - terms
+            if not loops.factor_panel(panel):
+                raise ValueError("the matrix is not positive definite")
+            factor[lo:, lo:hi] = panel
+            factor[lo:hi, lo:hi] = np.tril(panel[: hi - lo])
     return factor
 
 

@@ -10,39 +10,79 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import jit
+from isa.jit import jit, woven
 
 F = NDArray[np.float64]
 
-_COLUMNS, _ROWS = 512, 32
-"""Results worked on at a time: they stay in the cache while terms are added."""
+_COLUMNS, _TERMS, _ROWS = 512, 32, 32
+"""Results and terms worked on at a time: they stay in the cache while the terms are added."""
 _MOST_SWEEPS = 60
 
 
+@woven
+def _add_eight(y: F, a: F, x: F) -> None:
+    """y [N] += a [8] times x [8, N or more], term after term."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+    a0, a1, a2, a3, a4, a5, a6, a7 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
+    for j in range(y.size):
+        first = (((y[j] + a0 * x0[j]) + a1 * x1[j]) + a2 * x2[j]) + a3 * x3[j]
+        y[j] = (((first + a4 * x4[j]) + a5 * x5[j]) + a6 * x6[j]) + a7 * x7[j]
+
+
+@woven
+def _add_eight_twice(y: F, z: F, a: F, b: F, x: F) -> None:
+    """y [N] += a [8] times x [8, N or more] and z [N] += b [8] times x, which is loaded once for both."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+    a0, a1, a2, a3, a4, a5, a6, a7 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
+    b0, b1, b2, b3, b4, b5, b6, b7 = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
+    for j in range(y.size):
+        p0, p1, p2, p3, p4, p5, p6, p7 = x0[j], x1[j], x2[j], x3[j], x4[j], x5[j], x6[j], x7[j]
+        first, second = y[j] + a0 * p0, z[j] + b0 * p0
+        first, second = first + a1 * p1, second + b1 * p1
+        first, second = first + a2 * p2, second + b2 * p2
+        first, second = first + a3 * p3, second + b3 * p3
+        first, second = first + a4 * p4, second + b4 * p4
+        first, second = first + a5 * p5, second + b5 * p5
+        first, second = first + a6 * p6, second + b6 * p6
+        y[j], z[j] = first + a7 * p7, second + b7 * p7
+
+
+@woven
+def _add_block(c: F, i0: int, i1: int, j0: int, j1: int, a: F, x: F, terms: int) -> None:
+    """c[i0:i1, j0:j1] += the products of the first rows of a and columns of x, of so many terms."""
+    m = i1 - i0
+    for k in range(0, terms - 7, 8):
+        for i in range(0, m - 1, 2):
+            y, z = c[i0 + i, j0:j1], c[i0 + i + 1, j0:j1]
+            _add_eight_twice(y, z, a[i, k : k + 8], a[i + 1, k : k + 8], x[k : k + 8])
+        if m % 2:
+            _add_eight(c[i1 - 1, j0:j1], a[m - 1, k : k + 8], x[k : k + 8])
+    for k in range(terms - terms % 8, terms):
+        for i in range(m):
+            for j in range(j1 - j0):
+                c[i0 + i, j0 + j] += a[i, k] * x[k, j]
+
+
 @jit
-def add_product(c: F, a: F, b: F) -> None:
-    """c [M, N] += a [M, D] times b [D, N], all contiguous. Eight terms at a time spare loads and stores of c."""
+def add_product(c: F, a: F, b: F, first: int, end: int) -> None:
+    """c [M, N] += a [M, D] times b [D, N], all contiguous, in the columns [first, end).
+
+    Blocks of a and b are copied to where their rows lie side by side: these may be a multiple of a page apart, of which
+    a cache holds few. Eight terms at a time for two rows spare loads and stores.
+    """
     m, d = a.shape
-    n = b.shape[1]
-    for j0 in range(0, n, _COLUMNS):
-        j1 = min(n, j0 + _COLUMNS)
-        for i0 in range(0, m, _ROWS):
-            for k in range(0, d - d % 8, 8):
-                b0, b1, b2, b3 = b[k, j0:j1], b[k + 1, j0:j1], b[k + 2, j0:j1], b[k + 3, j0:j1]
-                b4, b5, b6, b7 = b[k + 4, j0:j1], b[k + 5, j0:j1], b[k + 6, j0:j1], b[k + 7, j0:j1]
-                for i in range(i0, min(m, i0 + _ROWS)):
-                    y = c[i, j0:j1]
-                    a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
-                    a4, a5, a6, a7 = a[i, k + 4], a[i, k + 5], a[i, k + 6], a[i, k + 7]
-                    for j in range(j1 - j0):
-                        first = (((y[j] + a0 * b0[j]) + a1 * b1[j]) + a2 * b2[j]) + a3 * b3[j]
-                        y[j] = (((first + a4 * b4[j]) + a5 * b5[j]) + a6 * b6[j]) + a7 * b7[j]
-            for k in range(d - d % 8, d):
-                x = b[k, j0:j1]
-                for i in range(i0, min(m, i0 + _ROWS)):
-                    y = c[i, j0:j1]
-                    for j in range(j1 - j0):
-                        y[j] += a[i, k] * x[j]
+    panel, factors = np.empty((_TERMS, _COLUMNS)), np.empty((_ROWS, _TERMS))
+    for j0 in range(first, end, _COLUMNS):
+        j1 = min(end, j0 + _COLUMNS)
+        for k0 in range(0, d, _TERMS):
+            terms = min(_TERMS, d - k0)
+            for k in range(terms):
+                panel[k, : j1 - j0] = b[k0 + k, j0:j1]
+            for i0 in range(0, m, _ROWS):
+                i1 = min(m, i0 + _ROWS)
+                for i in range(i0, i1):
+                    factors[i - i0, :terms] = a[i, k0 : k0 + terms]
+                _add_block(c, i0, i1, j0, j1, factors, panel, terms)
 
 
 @jit

@@ -169,14 +169,15 @@ def test_product(m: int, d: int, n: int) -> None:
 
 def test_products_add_in_ascending_order() -> None:
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((3, 21)), rng.standard_normal((21, 5))
-    want = np.zeros((3, 5))
-    for k in range(21):
-        want = want + a[:, k, None] * b[k]
-    assert linear.product(a, b).tobytes() == want.tobytes()
+    for m, d, n in ((3, 21, 5), (35, 75, 3), (5, 75, 600), (700, 300, 300)):
+        a, b = rng.standard_normal((m, d)), rng.standard_normal((d, n))
+        want = np.zeros((m, n))
+        for k in range(d):
+            want = want + a[:, k, None] * b[k]
+        assert linear.product(a, b).tobytes() == want.tobytes()
 
 
-@pytest.mark.parametrize("d", [1, 2, 9, 64, 65, 150])
+@pytest.mark.parametrize("d", [1, 2, 9, 64, 65, 150, 256, 600])
 def test_factors_and_solutions(d: int) -> None:
     a, b = positive_definite(d), integers(d, 5)
     np.testing.assert_allclose(linear.cholesky(a), np.linalg.cholesky(a), rtol=1e-9, atol=1e-9)
@@ -226,7 +227,7 @@ def test_linear_algebra_has_the_same_bits_everywhere() -> None:
 
 def test_compiled_loops_fuse_no_multiplication_with_an_addition() -> None:
     for function, arguments in (
-        (loops.add_product, (np.zeros((1, 1)),) * 3),
+        (loops.add_product, (*(np.zeros((1, 1)),) * 3, 0, 1)),
         (loops.factor_panel, (np.ones((1, 1)),)),
         (loops.substitute, (np.ones((1, 1)),) * 2),
         (loops.rotate_to_diagonal, (np.ones((1, 1)),) * 2),
