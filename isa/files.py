@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
 import sys
 import tempfile
+import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from isa.errors import UserError
@@ -16,6 +20,8 @@ MOST_BYTES = 2**31 - 1
 """Bytes of the largest file that is read: an ONNX model has no more, and no text or binary of a network needs them."""
 _HEAD_BYTES = 4096
 _PIECE_BYTES = 1 << 22
+_ENDING = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals by which users and systems end a process, Ctrl-C first."""
 
 
 def read_file(path: str | os.PathLike[str], name: str = "") -> bytes:
@@ -65,7 +71,8 @@ def _size(stream: BinaryIO) -> int | None:
 def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Write `data` (text as UTF-8) to `path` through a temporary file beside it, so that no reader sees half a file.
 
-    Devices and pipes are written directly. Raises `UserError` when the directory is missing or nothing can be written.
+    Devices and pipes are written directly. A signal that ends the process waits until no temporary file is left.
+    Raises `UserError` when the directory is missing or nothing can be written.
     """
     raw = data.encode() if isinstance(data, str) else data
     target = Path(path)
@@ -76,7 +83,8 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
         target = target.resolve()
         if target.is_dir():
             raise UserError(f"{path}: cannot write: is a directory")
-        _replace(target, raw)
+        with _signals_held():
+            _replace(target, raw)
     except FileNotFoundError as e:
         raise UserError(f"{path}: cannot write: directory '{target.parent}' does not exist") from e
     except OSError as e:
@@ -95,6 +103,27 @@ def _replace(target: Path, raw: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def _signals_held() -> Generator[None]:
+    """Keep signals of `_ENDING` back until the end of the context: they would leave a temporary file behind.
+
+    Handlers are those of the process, which the main thread alone may change; what is ignored stays ignored.
+    """
+    came: list[int] = []
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in _ENDING:
+                if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                    handlers[number] = signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in reversed(handlers.items()):
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _umask() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -26,20 +26,42 @@ _PACKED = {
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Tensors of the graph and of the model's functions whose data lie in a file."""
+    """Tensors of the graph, of graphs inside its nodes and of the model's functions whose data lie in a file."""
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             yield tensor
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    yield from model.graph.initializer
-    for nodes in (model.graph.node, *(function.node for function in model.functions)):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+
+
+def _of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    yield from _of_sparse(graph.sparse_initializer)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("sparse_tensor"):
+                yield from _of_sparse([attribute.sparse_tensor])
+            if attribute.HasField("g"):
+                yield from _of_graph(attribute.g)
+            yield from attribute.tensors
+            yield from _of_sparse(attribute.sparse_tensors)
+            for graph in attribute.graphs:
+                yield from _of_graph(graph)
+
+
+def _of_sparse(tensors: Iterable[onnx.SparseTensorProto]) -> Iterator[onnx.TensorProto]:
+    for tensor in tensors:
+        yield from (tensor.values, tensor.indices)
 
 
 def load_external_data(model: onnx.ModelProto, folder: Path) -> list[str]:
@@ -115,9 +137,16 @@ def _inside(folder: Path, location: str) -> Path:
     path = folder
     for part in parts:
         path = path / part
-        if path.is_symlink():
+        if _is_link(path, location):
             raise ValueError(f"external data in '{location}', through a link; requires a file beside the model")
     return path
+
+
+def _is_link(path: Path, location: str) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError as error:  # a name that is too long for a file
+        raise ValueError(f"external data in '{location}' cannot be read: {error.strerror}") from None
 
 
 def _number(entries: dict[str, str], key: str) -> int | None:

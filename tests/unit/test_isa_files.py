@@ -2,7 +2,11 @@
 
 import io
 import os
+import signal
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +66,42 @@ def test_nothing_is_left_behind_when_the_move_fails(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="Permission denied"):
         write_atomic(tmp_path / "a", b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+class _Ended(BaseException):
+    """What the handler of this test raises, as that of Ctrl-C does."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_process_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def ended(*_: object) -> None:
+        raise _Ended
+
+    def interrupted(*options: str, prefix: str, dir: Path) -> tuple[int, str]:  # noqa: A002
+        made = mkstemp(*options, prefix=prefix, dir=dir)
+        os.kill(os.getpid(), number)
+        time.sleep(0)  # where Python would call the handler
+        return made
+
+    mkstemp = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", interrupted)
+    before = signal.signal(number, ended)
+    try:
+        with pytest.raises(_Ended):
+            write_atomic(tmp_path / "a", b"x")
+        assert signal.getsignal(number) is ended
+    finally:
+        signal.signal(number, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_writes_in_another_thread(tmp_path: Path) -> None:
+    thread = threading.Thread(target=write_atomic, args=(tmp_path / "a", b"x"))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "a").read_bytes() == b"x"
 
 
 def test_reads_whole_files_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from onnx_graphs import model, node, random
 from xdsl.dialects.builtin import ModuleOp
 
+import escc
 from dialects.interpreters.run import run_module
 from escc.cli.compile import main
 from escc.onnx_import import fingerprint, import_model
@@ -105,6 +106,7 @@ def test_without_offset_and_length(tmp_path: Path) -> None:
         ({"location": "folder"}, "'folder' cannot be read: Is a directory"),
         ({"location": "pipe"}, "'pipe', which is no regular file; requires one"),
         ({"location": ""}, "without the name of a file"),
+        ({"location": "n" * 300}, f"'{'n' * 300}' cannot be read: File name too long"),
         ({"offset": 9}, "bytes 9 to 57 of 'data.bin', which has 56; requires external data inside the file"),
         ({"offset": 10**17}, "requires external data inside the file"),
         ({"offset": -1}, "with offset '-1'; requires a number of bytes"),
@@ -140,3 +142,31 @@ def test_a_fingerprint_covers_the_external_data(tmp_path: Path) -> None:
     assert before == fingerprint(path)
     (tmp_path / "data.bin").write_bytes(bytes(56))
     assert fingerprint(path) != before
+
+
+def inner(folder: Path) -> onnx.GraphProto:
+    """A branch x + w, with w in the file w.bin as an initializer."""
+    w = random(1, 4, 1, 1)
+    (folder / "w.bin").write_bytes(w.tobytes())
+    tensor = external(onnx.numpy_helper.from_array(w, "w"), location="w.bin")
+    out = helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1, 4, 8, 8])
+    return helper.make_graph([node("Add", ["c", "w"], ["sum"])], "branch", [], [out], [tensor])
+
+
+def test_in_a_graph_inside_a_node_that_the_host_runs(tmp_path: Path) -> None:
+    branches = {name: inner(tmp_path) for name in ("then_branch", "else_branch")}
+    nodes = [
+        node("Conv", ["x", "v"], ["c"], "conv"),
+        node("ReduceMax", ["c"], ["most"], "most", keepdims=0),
+        node("Greater", ["most", "zero"], ["which"], "greater"),
+        node("If", ["which"], ["y"], "if", **branches),
+    ]
+    proto = model(nodes, [1, 3, 8, 8], {"v": WEIGHTS, "zero": np.float32(0)})
+    onnx.save(proto, tmp_path / "m.onnx")
+    x = random(1, 3, 8, 8, seed=1)
+    compiled = escc.compile(tmp_path / "m.onnx", x, "dense", host_fallback=True)
+    (tmp_path / "w.bin").unlink()
+    want = np.einsum("kc,nchw->nkhw", WEIGHTS[..., 0, 0], x) + random(1, 4, 1, 1)
+    np.testing.assert_allclose(compiled.run(x), want, atol=0.05 * abs(want).max())
+    with pytest.raises(UserError, match="tensor 'w': external data in 'w.bin' cannot be read"):
+        escc.compile(tmp_path / "m.onnx", x, "dense", host_fallback=True)
