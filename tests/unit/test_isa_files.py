@@ -79,7 +79,7 @@ def test_a_signal_that_ends_the_process_leaves_no_temporary_file(
     def ended(*_: object) -> None:
         raise _Ended
 
-    def interrupted(*options: str, prefix: str, dir: Path) -> tuple[int, str]:  # noqa: A002
+    def interrupted(*options: str, prefix: str, dir: Path) -> tuple[int, str]:
         made = mkstemp(*options, prefix=prefix, dir=dir)
         os.kill(os.getpid(), number)
         time.sleep(0)  # where Python would call the handler

@@ -168,5 +168,5 @@ def test_in_a_graph_inside_a_node_that_the_host_runs(tmp_path: Path) -> None:
     (tmp_path / "w.bin").unlink()
     want = np.einsum("kc,nchw->nkhw", WEIGHTS[..., 0, 0], x) + random(1, 4, 1, 1)
     np.testing.assert_allclose(compiled.run(x), want, atol=0.05 * abs(want).max())
-    with pytest.raises(UserError, match="tensor 'w': external data in 'w.bin' cannot be read"):
+    with pytest.raises(UserError, match=r"tensor 'w': external data in 'w\.bin' cannot be read"):
         escc.compile(tmp_path / "m.onnx", x, "dense", host_fallback=True)
