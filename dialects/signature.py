@@ -13,6 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 from dialects.interpreters.run import main_function
 from isa.arrays import Array, Input
 from isa.errors import UserError
+from isa.program import ArgMax
 
 
 def inputs_of(function: FuncOp) -> list[Input]:
@@ -68,11 +69,16 @@ def only_input(module: ModuleOp, purpose: str) -> Input:
 
 
 def classes_of(module: ModuleOp) -> int:
-    """Number of scores in the only output. Raises `UserError` if there are several outputs."""
+    """Number of scores in the only output, or of those from which its ArgMax chooses. Raises `UserError` if there are
+    several outputs.
+    """
     outputs = outputs_of(main_function(module))
     if len(outputs) != 1:
         raise UserError(f"accuracy requires a model with one output of scores; this one has {len(outputs)} outputs")
-    return math.prod(_shape(outputs[0][1])[1:])
+    value = outputs[0][1]
+    if isinstance(choice := getattr(value.owner, "choice", None), ArgMax):
+        return choice.shape[choice.axis]
+    return math.prod(_shape(value)[1:])
 
 
 def _shape(value: SSAValue) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from dialects.eisa import from_program, to_program
 from dialects.interpreters.run import run_module
 from emulator.evaluate import evaluate, scores
 from emulator.machine import Machine
+from escc.cli.compile import main as compile_model
 from escc.cli.emulate import main as emulate
 from escc.onnx_export import export_model
 from isa.assembly import parse_assembly, print_assembly
@@ -152,6 +153,20 @@ def test_a_classifier_answers_and_is_evaluated(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == f"y: {' '.join(map(str, answers))}\n"
     assert emulate([str(tmp_path / "m.bin"), "--eval", str(tmp_path / "x.npz")]) == 0
     assert "top-1 100.00 % (5 of 5)" in capsys.readouterr().out
+
+
+def test_budgets_take_the_labels_of_a_classifier_that_answers(tmp_path: Path) -> None:
+    made = choosing([*SCORES, last_node("s", axis=1, keepdims=0)])
+    x = RNG.uniform(-2, 2, (60, 3, 6, 6)).astype(np.float32)
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    right = np.concatenate([np.asarray(session.run(["y"], {"x": one[None]})[0]) for one in x])
+    assert len(set(right.tolist())) > 1
+    onnx.save(made, tmp_path / "m.onnx")
+    np.savez(tmp_path / "c.npz", x=x, y=right)
+    common = [str(tmp_path / "m.onnx"), "--calibration", str(tmp_path / "c.npz")]
+    assert compile_model([*common, "--max-drop", "20", "-q", "-o", str(tmp_path / "m.bin")]) == 0
+    found = evaluate(Machine(read_elf((tmp_path / "m.bin").read_bytes())), [(x, right.reshape(-1))], 1)
+    assert found.right > 42 and found.classes == 20
 
 
 def test_many_indices_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
