@@ -21,7 +21,7 @@ class Budget:
     @property
     def flag(self) -> str:
         """The budget as the user asked for it."""
-        return f"--max-{self.kind} {self.limit:g}"
+        return f"--max-{self.kind} {self.limit:.12g}"
 
     @property
     def measure(self) -> Measure:

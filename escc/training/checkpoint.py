@@ -14,7 +14,7 @@ import torch
 from isa.errors import UserError
 from isa.files import write_atomic
 
-_HEAD = b"escc training 4\n"
+_HEAD = b"escc training 5\n"
 _DIGEST_BYTES = 32
 """SHA-256 of all that follows it; the archive of torch has checksums of its tensors only, and does not always look."""
 _NOTE = "leave --resume out to start a new run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -40,7 +41,7 @@ _MEASURED = 2000
 """Held-out samples that the emulator runs at most."""
 
 
-_ELSEWHERE = ("model", "data", "validation", "device", "checkpoint", "resume")
+_ELSEWHERE = ("model", "data", "validation", "target", "device", "checkpoint", "resume")
 """Options that a resumed run may change, or whose content is compared instead of their text."""
 
 
@@ -165,6 +166,7 @@ class Job:
             "the model": fingerprint(self._options.model)[:12],
             "the training data": train.digest()[:12],
             "the held-out data": held.digest()[:12],
+            "the target": hashlib.sha256(load_target(self._options.target).text.encode()).hexdigest()[:12],
             **{k: list(v) if k == "--augment" or k.startswith("--image") else v for k, v in options.items()},
         }
 
@@ -202,14 +204,17 @@ class Job:
     # Training -----------------------------------------------------------------------------------------------------
 
     def _train(self, prepared: Prepared, trainer: Trainer, identity: dict[str, Any]) -> None:
-        o = self._options
+        o, written = self._options, 0
         if o.resume and o.checkpoint is not None:
             trainer.restore(checkpoint.load(o.checkpoint, identity))
+            written = trainer.state.epoch
             self._console.info(f"resuming after epoch {trainer.state.epoch} of {o.epochs}")
 
         def save() -> None:
+            nonlocal written
             if o.checkpoint is not None:
                 checkpoint.save(o.checkpoint, identity, trainer.checkpoint())
+                written = trainer.state.epoch
 
         def tick(images: int) -> None:
             bar.update(images)
@@ -223,10 +228,10 @@ class Job:
                 trainer.run(lambda p: self._report(p, bar), save, tick)
             except KeyboardInterrupt:
                 bar.close()
-                if o.checkpoint is not None and trainer.state.epoch:
+                if written:
                     self._console.info(
-                        f"stopped; '{o.checkpoint}' holds epoch {trainer.state.epoch}: the same command with --resume "
-                        f"goes on from there"
+                        f"stopped; '{o.checkpoint}' holds epoch {written}: the same command with --resume goes on from "
+                        f"there"
                     )
                 raise
 

@@ -69,7 +69,8 @@ def cholesky(a: F) -> F:
             hi = min(end, lo + _BLOCK)
             terms = _contiguous(earlier[lo - first :, lo - first : hi - first])
             _add_product(terms, factor[lo:, first:lo], factor[lo:hi, first:lo].T)
-            panel = a[lo:, lo:hi] - terms
+            panel = np.array(a[lo:, lo:hi], np.float64, order="C")
+            panel -= terms
             if not loops.factor_panel(panel):
                 raise ValueError("the matrix is not positive definite")
             factor[lo:, lo:hi] = panel

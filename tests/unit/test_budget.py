@@ -456,6 +456,10 @@ def test_the_choice_that_is_kept_is_not_fitted_again(
     assert binaries[0] == binaries[1]
 
 
+def test_a_budget_is_told_as_it_was_asked_for() -> None:
+    assert Budget("bytes", 1234567).flag == "--max-bytes 1234567" and Budget("drop", 0.1).flag == "--max-drop 0.1"
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
