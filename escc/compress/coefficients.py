@@ -14,10 +14,67 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isa.jit import jit
+from isa.jit import inner, jit, woven
 
 F = NDArray[np.float64]
 I8 = NDArray[np.int8]
+
+
+@woven
+def _descend(t: I8, q: F, g: F, values: I8, prices: F, room: F) -> float:
+    """`improve`, which works in the room, float64 [2 V + 2, W], W at least V and M - 1."""
+    v, others = t.size, values.size - 1
+    step, gain, inverse, saved = room[:v], room[v : 2 * v], room[2 * v], room[2 * v + 1]
+    total, scale = 0.0, 0.0
+    for i in range(v):
+        inverse[i] = 1.0 / g[i, i] if g[i, i] > 0.0 else np.inf
+        scale = max(scale, g[i, i])
+    margin = 1e-9 * scale
+    for _ in range(8 * v + 8):
+        best = 0.0
+        bi, bj, bdi, bdj = -1, -1, 0.0, 0.0
+        for i in range(v):
+            n, now, paid = 0, t[i], prices[abs(t[i])]
+            saved[i] = paid + margin
+            for value in values:
+                # The values that t[i] does not have, as differences.
+                if value == now:
+                    continue
+                d = float(value - now)
+                step[i, n] = d
+                gain[i, n] = -2.0 * d * q[i] + d * d * g[i, i] + (prices[abs(value)] - paid)
+                if gain[i, n] < best:
+                    best, bi, bj, bdi = gain[i, n], i, -1, d
+                n += 1
+        for i in range(v):
+            for j in range(i + 1, v):
+                coupling, qj, inv, more = g[i, j], q[j], inverse[j], saved[j]
+                if others > 2:
+                    # The least that any change of t[j], whole or not, makes of each change of t[i]. Few pairs promise
+                    # anything, and a loop without a way out takes wide registers.
+                    promising = 0
+                    for n in range(others):
+                        rest = qj - coupling * step[i, n]
+                        promising += 0 if gain[i, n] - rest * rest * inv - more >= best else 1
+                    if promising == 0:
+                        continue
+                c = 2.0 * coupling
+                for n in range(others):
+                    for m in range(others):
+                        f = gain[i, n] + gain[j, m] + c * step[i, n] * step[j, m]
+                        if f < best:
+                            best, bi, bj, bdi, bdj = f, i, j, step[i, n], step[j, m]
+        if best >= -1e-12 * scale or bi < 0:
+            break
+        total += best
+        t[bi] += np.int8(bdi)
+        for i in range(v):
+            q[i] -= g[i, bi] * bdi
+        if bj >= 0:
+            t[bj] += np.int8(bdj)
+            for i in range(v):
+                q[i] -= g[i, bj] * bdj
+    return total
 
 
 @jit
@@ -26,56 +83,23 @@ def improve(t: I8, q: F, g: F, values: I8, prices: F) -> float:
 
     t: int8 [V]; q: float64 [V], kept up to date; g: float64 [V, V]. Returns the change of the objective, not positive.
     """
-    v, others = t.size, values.size - 1
-    total = 0.0
-    step = np.empty((v, others), np.int64)
-    gain = np.empty((v, others), np.float64)
-    inverse = np.empty(v)
-    for i in range(v):
-        inverse[i] = 1.0 / g[i, i] if g[i, i] > 0.0 else np.inf
-    for _ in range(8 * v + 8):
-        best = 0.0
-        bi, bj, bdi, bdj = -1, -1, 0, 0
-        scale = 0.0
-        for i in range(v):
-            n = 0
-            for value in values:
-                # The values that t[i] does not have, as differences.
-                if value == t[i]:
-                    continue
-                d = np.int64(value) - t[i]
-                step[i, n] = d
-                gain[i, n] = -2.0 * d * q[i] + d * d * g[i, i] + (prices[abs(value)] - prices[abs(t[i])])
-                if gain[i, n] < best:
-                    best, bi, bj, bdi = gain[i, n], i, -1, d
-                n += 1
-            scale = max(scale, g[i, i])
-        margin = 1e-9 * scale
-        for i in range(v):
-            for j in range(i + 1, v):
-                saved = prices[abs(t[j])] + margin
-                c = 2.0 * g[i, j]
-                inv = inverse[j]
-                for n in range(others):
-                    # The least that any change of t[j], whole or not, makes of this one.
-                    rest = q[j] - g[i, j] * step[i, n]
-                    if others > 2 and gain[i, n] - rest * rest * inv - saved >= best:
-                        continue
-                    for m in range(others):
-                        f = gain[i, n] + gain[j, m] + c * step[i, n] * step[j, m]
-                        if f < best:
-                            best, bi, bj, bdi, bdj = f, i, j, step[i, n], step[j, m]
-        if best >= -1e-12 * scale or bi < 0:
-            break
-        total += best
-        t[bi] += bdi
-        for i in range(v):
-            q[i] -= g[i, bi] * bdi
-        if bj >= 0:
-            t[bj] += bdj
-            for i in range(v):
-                q[i] -= g[i, bj] * bdj
-    return total
+    return _descend(t, q, g, values, prices, _room(t.size, values.size))
+
+
+@inner
+def _room(v: int, m: int) -> F:
+    return np.empty((2 * v + 2, max(v, m)))
+
+
+@jit
+def combine(t: I8, b: F, total: F) -> None:
+    """Sums of bases b float64 [V, RS] with coefficients t int8 [N, V] into `total` float64 [N, RS]."""
+    for n in range(t.shape[0]):
+        total[n] = 0.0
+        for i in range(t.shape[1]):
+            if t[n, i] != 0:
+                for r in range(b.shape[1]):
+                    total[n, r] += t[n, i] * b[i, r]
 
 
 @jit
@@ -108,6 +132,7 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> 
     old = np.empty(v, np.int8)
     fresh = np.empty(v, np.int8)
     change = np.empty(rs)
+    room = _room(v, values.size)
     for k in range(k_count):
         dw[k] = 0.0
         if s[k] <= 0.0:
@@ -115,23 +140,27 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> 
         unit_prices = prices / (s[k] * s[k])
         for c in range(n):
             base = c * rs
+            used = False
             for i in range(v):
                 total = 0.0
                 for r in range(rs):
                     total += b[i, r] * p[k, base + r]
                 q[i] = total / s[k]
                 old[i] = t[k, c, i]
+                used = used or old[i] != 0
             # From where it is, and once more from zero: descent is local, and the better end counts.
             fresh_gain = 0.0
-            for i in range(v):
-                total = 0.0
-                for j in range(v):
-                    total += g[c, i, j] * old[j]
-                q2[i] = q[i] + total
-                fresh_gain += old[i] * (q[i] + q2[i]) - unit_prices[abs(old[i])]
-            fresh[:] = 0
-            fresh_gain += improve(fresh, q2, g[c], values, unit_prices)
-            if fresh_gain < improve(t[k, c], q, g[c], values, unit_prices):
+            if used:
+                for i in range(v):
+                    total = 0.0
+                    for j in range(v):
+                        total += g[c, i, j] * old[j]
+                    q2[i] = q[i] + total
+                    fresh_gain += old[i] * (q[i] + q2[i]) - unit_prices[abs(old[i])]
+                fresh[:] = 0
+                fresh_gain += _descend(fresh, q2, g[c], values, unit_prices, room)
+            own_gain = _descend(t[k, c], q, g[c], values, unit_prices, room)
+            if used and fresh_gain < own_gain:
                 t[k, c] = fresh
             changed = False
             change[:] = 0.0
@@ -166,6 +195,7 @@ def feed_forward(t: I8, w: F, z: F, v: F, metric: F, b: F, g: F, s: F, values: I
     wanted = np.empty(rs)
     across = np.ascontiguousarray(b.T)
     unit_prices = np.zeros(prices.size)
+    room = _room(bases, values.size)
     for k in range(k_count):
         if s[k] > 0.0:
             unit_prices = prices / (s[k] * s[k])
@@ -189,7 +219,7 @@ def feed_forward(t: I8, w: F, z: F, v: F, metric: F, b: F, g: F, s: F, values: I
                         for i in range(bases):
                             q[i] += across[r, i] * m * y
                 q /= s[k]
-                improve(t[k, c], q, g[c], values, unit_prices)
+                _descend(t[k, c], q, g[c], values, unit_prices, room)
                 for i in range(bases):
                     for r in range(rs):
                         e[k, base + r] -= s[k] * t[k, c, i] * b[i, r]

@@ -11,7 +11,7 @@ the price):
 * s: closed form for each channel.
 
 Products of real matrices are those of `passes.math.linear`, so the same decomposition is found on every processor;
-those of integers are exact in any library.
+those of integers are exact.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ F = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
 BASIS_LIMIT = 127
+
+_STEPS = 32
+"""Steps of a matrix product that take as long as one of a descent: a weight times a basis, and what follows on it."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +119,25 @@ class _State:
         self.weighed: F = np.zeros_like(problem.flat)
         self.measure()
 
-    def unit(self) -> NDArray[np.float32]:
-        """Unscaled approximation [K, C*RS], integers, which float32 adds up exactly."""
+    def unit(self) -> F:
+        """Unscaled approximation [K, C*RS], integers.
+
+        A library's product would have idle threads of its own wait, for a while, on the processors of ours.
+        """
+        from escc.compress.coefficients import combine
+
         k, c, v = self.t.shape
-        bases: NDArray[np.float32] = self.b.astype(np.float32)
-        return (self.t.reshape(k * c, v).astype(np.float32) @ bases).reshape(k, -1)
+        total = np.empty((k * c, self.b.shape[1]))
+        combine(self.t.reshape(k * c, v), self.b, total)
+        return total.reshape(k, -1)
 
     def refresh(self) -> None:
         """Recompute the weighed approximation, and what follows from it, after t or b changed."""
-        unit = self.unit().astype(np.float64)
+        unit = self.unit()
         self.weighed = self.problem.metric.weighed(unit)
         self.measure(unit)
 
-    def measure(self, unit: NDArray[np.floating] | None = None) -> None:
+    def measure(self, unit: F | None = None) -> None:
         """Recompute the objective of each output channel from t, s and the weighed approximation; `unit` is that of t
         and b if it is known.
         """
@@ -221,7 +230,7 @@ def _sweep(state: _State) -> None:
         def part(rows: slice, t: I8 = t, p: F = p, dw: F = dw, h: F = h, g: F = g) -> None:
             sweep(t[rows], p[rows], h, state.b, g, state.s[rows], pr.values, pr.prices, dw[rows])
 
-        over_rows(part, k, p.size * (rs + state.b.size))
+        over_rows(part, k, _STEPS * p.size * (rs + state.b.size))
         changed = np.flatnonzero(dw.any(axis=1))
         if changed.size:
             state.t[:, c0:c1] = t
@@ -250,7 +259,7 @@ def _feed_forward(state: _State) -> None:
         def part(rows: slice, t: I8 = t, w: F = w, z: F = z, e: F = e, shared: tuple[F, F, F, F] = shared) -> None:
             feed_forward(t[rows], w[rows], z[rows], *shared, state.s[rows], pr.values, pr.prices, e[rows])
 
-        over_rows(part, k, e.size * (rs + state.b.size))
+        over_rows(part, k, _STEPS * e.size * (rs + state.b.size))
         state.t[:, c0:c1] = t
         metric.pass_on(passed_on, e, c0, c1)
     state.refresh()

@@ -110,6 +110,15 @@ class Rung(NamedTuple):
     level: int
 
 
+class Climb(NamedTuple):
+    """Where a climb ends: a rung, its fit and objective; and all fits on the way, in the order of the tries."""
+
+    rung: Rung
+    best: Fit
+    value: float
+    tried: Sequence[Fit]
+
+
 def asked_levels(target: Target, options: SchemeOptions) -> tuple[int, ...]:
     """Greatest magnitudes of a coefficient to choose from: the one asked for, else all that the target computes.
 
@@ -296,21 +305,22 @@ class Search:
 
     def climb(
         self, ladder: Sequence[Rung], at: int, objective: Callable[[Fit], float], hopeless: float = math.inf
-    ) -> tuple[Rung, Fit, float]:
-        """The rung of least objective of quick fits on a ladder on which it has one valley, its fit, and that.
+    ) -> Climb:
+        """The rung of least objective of quick fits on a ladder on which it has one valley.
 
         From rung `at` downhill; what the first fit says of the density saves the others a pass. The two neighbours
-        are tried at once, on as many threads as there are processors. Fits of a relative error above `hopeless` are
-        rough; no rung below one that has such a fit in bases and level is tried.
+        are tried at once, on as many threads as there are processors, which call `objective`. Fits of a relative
+        error above `hopeless` are rough; no rung below one that has such a fit in bases and level is tried.
         """
         quick = replace(QUICK, hopeless=hopeless)
         best = self.fit(ladder[at], quick)
-        values = {at: objective(best)}
+        values, tried = {at: objective(best)}, [best]
 
-        def following(index: int) -> Fit:
+        def following(index: int) -> tuple[Fit, float]:
             old, new = ladder[at], ladder[index]
             density = best.density * old.bases / new.bases
-            return self.fit(new, quick, Usage.of(best, old.level).at(new.level, density))
+            fit = self.fit(new, quick, Usage.of(best, old.level).at(new.level, density))
+            return fit, objective(fit)
 
         def promises(index: int) -> bool:
             old, new = ladder[at], ladder[index]
@@ -319,12 +329,13 @@ class Search:
         while waiting := [i for i in (at - 1, at + 1) if 0 <= i < len(ladder) and i not in values and promises(i)]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 found = list(pool.map(following, waiting))
-            values |= {i: objective(fit) for i, fit in zip(waiting, found, strict=True)}
+            tried += [fit for fit, _ in found]
+            values |= {i: value for i, (_, value) in zip(waiting, found, strict=True)}
             least = min(waiting, key=values.__getitem__)
             if values[least] >= values[at]:
                 break
-            at, best = least, found[waiting.index(least)]
-        return ladder[at], best, values[at]
+            at, best = least, found[waiting.index(least)][0]
+        return Climb(ladder[at], best, values[at], tried)
 
 
 def int8_of(layer: ConvLayer) -> Int8:

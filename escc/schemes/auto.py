@@ -48,7 +48,6 @@ _HOPELESS = 4.0
 """Times the error that would outweigh all that can be saved: further rounds do not make up for so much."""
 _SHARE_OF_CYCLES = 0.6
 """Share of the cycles of a layer that go with its coefficients: what layers of ResNet-20 show."""
-Forms = list[TernaryBasis]
 
 
 def ladder(layer: ConvLayer, options: SchemeOptions) -> tuple[list[Rung], int]:
@@ -110,7 +109,7 @@ def _decomposed(layer: ConvLayer, options: SchemeOptions) -> TernaryBasis | None
     search = Search(layer, prices.byte_price(layer), options.seed, rungs[first].bases)
     dense_value = prices.objective(layer, 0.0, now)
     hopeless = _HOPELESS * dense_value / max(layer.sensitivity(), LEAST_SENSITIVITY)
-    rung, best, value = search.climb(rungs, first, objective, hopeless)
+    rung, best, value, _ = search.climb(rungs, first, objective, hopeless)
     if options.cycle_price:
         sparser = search.at_price(_byte_price_with_cycles(layer, prices, search.answer(best)))
         fit = sparser.fit(rung, QUICK, Usage.of(best, rung.level))
@@ -144,16 +143,15 @@ def _decompositions(layer: ConvLayer, options: SchemeOptions, rates: Rates) -> C
     search = Search(layer, 0.0, options.seed, rungs[at].bases)
     for number, rate in enumerate(rates.values):
         prices = Prices.of(layer, rates.options(options, rate))
-        priced, found = search.at_price(prices.byte_price(layer)), Forms()
+        priced = search.at_price(prices.byte_price(layer))
 
-        def objective(fit: Fit, search: Search = priced, prices: Prices = prices, found: Forms = found) -> float:
-            found.append(search.answer(fit))
-            return prices.value(layer, found[-1])
+        def objective(fit: Fit, search: Search = priced, prices: Prices = prices) -> float:
+            return prices.value(layer, search.answer(fit))
 
         climbed = rungs if number % _CLIMB_EVERY == 0 else [rungs[at]]
-        rung, _, _ = priced.climb(climbed, climbed.index(rungs[at]), objective)
+        rung, _, _, tried = priced.climb(climbed, climbed.index(rungs[at]), objective)
         at = rungs.index(rung)
-        for form in found:
+        for form in map(priced.answer, tried):
             yield setting_of(Rung(len(form.basis), rung.level), rates.named(rate)), form
 
 

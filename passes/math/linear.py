@@ -53,6 +53,20 @@ def _subtract_product(c: F, a: F, b: F) -> None:
         c -= product(a, b)
 
 
+def _divide(x: F, factor: F) -> None:
+    """Solve y factor' = x in place for a lower triangular factor [D, D] and x [M, D], rows by themselves."""
+    from passes.math import loops
+
+    def part(rows: slice) -> None:
+        for first in range(rows.start, rows.stop, _WIDE):
+            some = slice(first, min(first + _WIDE, rows.stop))
+            columns = _contiguous(x[some].T)
+            loops.substitute(factor, columns)
+            x[some] = columns.T
+
+    over_rows(part, len(x), x.size * len(factor))
+
+
 def cholesky(a: F) -> F:
     """Lower triangular factor l of a symmetric positive definite a = l l' [D, D].
 
@@ -71,10 +85,11 @@ def cholesky(a: F) -> F:
             _add_product(terms, factor[lo:, first:lo], factor[lo:hi, first:lo].T)
             panel = np.array(a[lo:, lo:hi], np.float64, order="C")
             panel -= terms
-            if not loops.factor_panel(panel):
+            if not loops.factor_block(panel[: hi - lo]):
                 raise ValueError("the matrix is not positive definite")
+            panel[: hi - lo] = np.tril(panel[: hi - lo])
+            _divide(panel[hi - lo :], panel[: hi - lo])
             factor[lo:, lo:hi] = panel
-            factor[lo:hi, lo:hi] = np.tril(panel[: hi - lo])
     return factor
 
 

@@ -86,22 +86,21 @@ def add_product(c: F, a: F, b: F, first: int, end: int) -> None:
 
 
 @jit
-def factor_panel(a: F) -> bool:
-    """Cholesky factor of a panel [M, N] of columns, in place: its first N rows are the diagonal block.
+def factor_block(a: F) -> bool:
+    """Cholesky factor of a small block [N, N], in place; what is above the diagonal is undefined afterwards.
 
-    What is above the diagonal is undefined afterwards. Returns False if a pivot is not positive.
+    Returns False if a pivot is not positive.
     """
-    m, n = a.shape
+    n = a.shape[0]
     for k in range(n):
         pivot = a[k, k]
         if not pivot > 0.0:
             return False
         root = math.sqrt(pivot)
         a[k, k] = root
-        for i in range(k + 1, m):
+        for i in range(k + 1, n):
             a[i, k] /= root
-        for i in range(k + 1, m):
-            for j in range(k + 1, n):
+            for j in range(k + 1, i + 1):
                 a[i, j] -= a[i, k] * a[j, k]
     return True
 

@@ -228,7 +228,7 @@ def test_linear_algebra_has_the_same_bits_everywhere() -> None:
 def test_compiled_loops_fuse_no_multiplication_with_an_addition() -> None:
     for function, arguments in (
         (loops.add_product, (*(np.zeros((1, 1)),) * 3, 0, 1)),
-        (loops.factor_panel, (np.ones((1, 1)),)),
+        (loops.factor_block, (np.ones((1, 1)),)),
         (loops.substitute, (np.ones((1, 1)),) * 2),
         (loops.rotate_to_diagonal, (np.ones((1, 1)),) * 2),
     ):
@@ -262,7 +262,6 @@ _PROVEN = {
     "emulator/arithmetic.py": "integers below a bound",
     "escc/baselines/sparten.py": "counts",
     "escc/baselines/work.py": "counts",
-    "escc/compress/decompose.py": "integers below a bound",
     "isa/exact.py": "integers below a bound",
     "isa/reference.py": "integers below a bound",
     "isa/visits.py": "counts",
