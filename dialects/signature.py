@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, IntegerType, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from dialects.interpreters.run import main_function
 from isa.arrays import Array, Input
@@ -70,16 +70,37 @@ def only_input(module: ModuleOp, purpose: str) -> Input:
 
 def classes_of(module: ModuleOp) -> int:
     """Number of scores in the only output, or of those from which its ArgMax chooses. Raises `UserError` if there are
-    several outputs.
+    several outputs, or scores or choices at many places, as those of a map.
     """
     outputs = outputs_of(main_function(module))
     if len(outputs) != 1:
         raise UserError(f"accuracy requires a model with one output of scores; this one has {len(outputs)} outputs")
-    value = outputs[0][1]
-    if isinstance(choice := getattr(value.owner, "choice", None), ArgMax):
-        return choice.shape[choice.axis]
-    return math.prod(_shape(value)[1:])
+    name, value = outputs[0]
+    inner, choice = _shape(value)[1:], _choice_of(value)
+    scores = choice.shape[choice.axis] if choice else max(inner, default=1)
+    if math.prod(inner) != (1 if choice else scores):
+        raise UserError(
+            "accuracy requires a model with one output of shape [1, classes] or [classes]; that of this one, "
+            f"'{name}', is {[1, *inner]}",
+            "a model that scores every place of a map can be compiled, and compared by what `esc-emu --output` writes",
+        )
+    return scores
+
+
+def _choice_of(value: SSAValue) -> ArgMax | None:
+    """The choice whose integers a value holds, reshaped perhaps or of another type."""
+    while isinstance(owner := value.owner, Operation):
+        if isinstance(choice := getattr(owner, "choice", None), ArgMax):
+            return choice
+        if not owner.operands or not isinstance(_type(value).element_type, IntegerType):
+            return None
+        value = owner.operands[0]
+    return None
+
+
+def _type(value: SSAValue) -> TensorType[Attribute]:
+    return cast("TensorType[Attribute]", value.type)
 
 
 def _shape(value: SSAValue) -> tuple[int, ...]:
-    return tuple(cast("TensorType[Attribute]", value.type).get_shape())
+    return tuple(_type(value).get_shape())

@@ -52,7 +52,7 @@ class AccuracyCheck:
     def __init__(self, module: ModuleOp, source: str | Arrays, taken: int, seed: int):
         from passes.math.calibration import sample_rows
 
-        port = only_input(module, "--max-drop")
+        port, classes = only_input(module, "--max-drop"), classes_of(module)
         samples = open_samples(source, [port])
         (stored,) = samples.inputs
         others = np.setdiff1d(np.arange(len(stored)), sample_rows(len(stored), taken, seed))[:_MOST_IMAGES]
@@ -65,10 +65,10 @@ class AccuracyCheck:
         self._outputs = _outputs(module, port.moved(self._x))
         answers = classes_chosen(self._outputs)
         self._labelled = samples.labels is not None
-        self._labels = samples.classes(classes_of(module))[self._rows] if self._labelled else answers
+        self._labels = samples.classes(classes)[self._rows] if self._labelled else answers
         self._before = answers == self._labels
         if self._labelled:
-            guesses(str(source), int(self._before.sum()), len(answers), classes_of(module))
+            guesses(str(source), int(self._before.sum()), len(answers), classes)
 
     def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
         """For each image of a fold, 1 if only the network before answers right, -1 if only the program does, else 0."""

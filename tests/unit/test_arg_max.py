@@ -17,11 +17,15 @@ from test_outputs import observed
 import escc
 from dialects.eisa import from_program, to_program
 from dialects.interpreters.run import run_module
+from dialects.signature import classes_of
 from emulator.evaluate import evaluate, scores
 from emulator.machine import Machine
+from escc.accuracy import AccuracyCheck
 from escc.cli.compile import main as compile_model
 from escc.cli.emulate import main as emulate
 from escc.onnx_export import export_model
+from escc.onnx_import import import_model
+from isa.arrays import Arrays
 from isa.assembly import parse_assembly, print_assembly
 from isa.container import read_elf, write_elf
 from isa.errors import UserError
@@ -229,3 +233,27 @@ def test_the_arithmetic_agrees_with_numpy() -> None:
         np.testing.assert_array_equal(first, x.argmax(axis=axis))
         np.testing.assert_array_equal(last, x.shape[axis] - 1 - np.flip(x, axis).argmax(axis=axis))
         assert (last >= first).all() and (last > first).any()
+
+
+@pytest.mark.parametrize("name", ["of channels", "of columns", "flat", "scores"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_choices_and_scores_of_a_map_have_no_accuracy(name: str, labelled: bool, tmp_path: Path) -> None:
+    proto = model([CONV], ["N", 3, 6, 6], WEIGHTS, ("c",)) if name == "scores" else choosing(CASES[name][0])
+    with pytest.raises(UserError, match=r"one output of shape \[1, classes\].*that of this one, '[cy]', is \[1, "):
+        AccuracyCheck(
+            import_model(proto.SerializeToString()),
+            Arrays({"x": X} | ({"y": np.arange(5)} if labelled else {}), ""),
+            1,
+            0,
+        )
+
+
+@pytest.mark.parametrize("then", [[], ["Flatten"], ["Identity", "Flatten", "Identity"]])
+@pytest.mark.parametrize("chosen", ["s", "p"])
+def test_one_choice_has_the_classes_of_its_scores(chosen: str, then: list[str]) -> None:
+    names = ["a", *(f"a{i}" for i in range(len(then))), "y"]
+    after = [
+        node(kind, [source], [to]) for kind, source, to in zip([*then, "Identity"], names, names[1:], strict=False)
+    ]
+    nodes = [*SCORES, node("Softmax", ["s"], ["p"]), node("ArgMax", [chosen], ["a"], axis=1), *after]
+    assert classes_of(import_model(choosing(nodes).SerializeToString())) == 20
