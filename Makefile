@@ -63,7 +63,7 @@ pythons: $(VENV)/.installed-dev ## Run a part of the tests on every installed Py
 	$(BIN)/nox --no-error-on-missing-interpreters -- core
 
 .PHONY: bench
-bench: $(VENV)/.installed-dev ## Time emulator and packed formats, measure the machine: figures of docs/performance.md (half an hour)
+bench: $(VENV)/.installed-dev ## Time emulator and packed formats, measure the machine: figures of docs/performance.md (a quarter of an hour)
 	$(BIN)/python benchmarks/emulation.py
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/machine.py

@@ -87,6 +87,14 @@ class BitReader:
                 return value
         raise self.error("a number has more than 35 bits")
 
+    def numbers(self, count: int) -> NDArray[np.int64]:
+        """The next `count` numbers: int64 [count]."""
+        given = self._raw[self._at : self._at + count]
+        if len(given) == count and given.isascii():  # a byte each
+            self._at += count
+            return np.frombuffer(given, np.uint8).astype(np.int64)
+        return np.array([self.number() for _ in range(count)], np.int64)
+
     def finish(self) -> None:
         """Raise PackingError unless everything is taken."""
         if self._at != self._data.size:

@@ -113,7 +113,7 @@ def unpack_weights(data: bytes, table: bytes, n: int) -> NDArray[np.int8]:
     coding, size = reader.number(), reader.number()
     if coding not in _SIGN_FORMATS:
         raise reader.error(f"coding {coding} of the signs is undefined")
-    sizes = np.array([reader.number() for _ in range(WEIGHT_LANES)], np.int64)
+    sizes = reader.numbers(WEIGHT_LANES)
     result = unpack(reader.take(size).tobytes(), SignFormat(coding), n)
     codes = _codes(table)
     ends = np.cumsum(sizes)
