@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,9 @@ _MOST_TRIALS = 7
 
 @dataclass(frozen=True)
 class RateTrial:
-    """A price that was tried: points of accuracy that it loses, and a line about it."""
+    """A price that was tried: points of accuracy that it loses, all of them (infinity) where nothing is left of the
+    network, and a line about it.
+    """
 
     rate: float
     value: float
@@ -46,7 +49,9 @@ def find_rate(limit: float, trial: Callable[[float], RateTrial], precision: floa
             rate = _between(limit, safe, unsafe)
     if safe is None:
         found = "" if last is None else f": the best found is {last.text}"
-        raise UserError(f"--max-drop {limit:g} cannot be kept{found}", "raise the limit")
+        hopeless = last is not None and math.isinf(last.value)
+        remedy = "look at the data: the network must tell their inputs apart" if hopeless else "raise the limit"
+        raise UserError(f"--max-drop {limit:g} cannot be kept{found}", remedy)
     return safe
 
 

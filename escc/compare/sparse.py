@@ -62,9 +62,10 @@ def pruned(
         right = [int(np.count_nonzero(found == labels)) for found in (before, answers)]
         lost = 100 * (right[0] - right[1]) / len(labels)
         modules[rate] = module
-        text = f"pruned at price {rate:g}: {left.weight_density:.1%} of the weights kept, {lost:.2f} points {what} lost"
-        announce(text)
         nothing_left = not constant.issuperset(constant_outputs(main_function(module)))
+        effect = "no output depends on the input any more" if nothing_left else f"{lost:.2f} points {what} lost"
+        text = f"pruned at price {rate:g}: {left.weight_density:.1%} of the weights kept, {effect}"
+        announce(text)
         return RateTrial(rate, math.inf if nothing_left else lost, text)
 
     found = find_rate(max_drop, trial, _PRECISION) if price is None else trial(price)

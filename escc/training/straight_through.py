@@ -287,7 +287,7 @@ def coefficients_towards(missing: Tensor, bases: Tensor) -> Tensor:
     """
     b = bases.double()
     gram = b @ b.T
-    ridge = _RIDGE * float(gram.trace()) / len(gram)
+    ridge = _RIDGE * float(gram.trace()) / len(gram) or 1.0  # bases that are all zero make up for nothing
     solved: Tensor = cast(Any, torch.linalg).inv(gram + ridge * torch.eye(len(gram), dtype=gram.dtype))
     return (missing.double() @ b.T @ solved).clamp(-_NEAR, _NEAR)
 

@@ -32,5 +32,11 @@ def test_a_limit_that_nothing_keeps_is_refused() -> None:
         find_rate(5, lambda rate: RateTrial(rate, 9.0, f"rate {rate:g}"), 1.2)
 
 
+def test_a_network_of_which_nothing_is_left_is_told_apart_from_a_limit() -> None:
+    with pytest.raises(UserError, match="nothing is left") as refused:
+        find_rate(5, lambda rate: RateTrial(rate, math.inf, "nothing is left"), 1.2)
+    assert "look at the data" in str(refused.value.note)
+
+
 def test_a_limit_that_everything_keeps_takes_a_high_price() -> None:
     assert find_rate(5, lambda rate: RateTrial(rate, 1.0, ""), 1.2).rate > 100

@@ -26,7 +26,7 @@ from escc.training.forms.decomposed import trained_integers
 from escc.training.network import Network
 from escc.training.recalibrate import recalibrate
 from escc.training.session import TRAINED_AFTER, compile_program
-from escc.training.straight_through import DecomposedConv
+from escc.training.straight_through import DecomposedConv, coefficients_towards
 from escc.training.teacher import Teacher
 from escc.training.writeback import write_back
 from escc.universe import multiverse
@@ -211,6 +211,11 @@ def test_softened_coefficients_keep_their_ternary_values() -> None:
     assert torch.equal(module.coefficients(), before)
     assert (module.latent != before).any()
     assert (module.latent - before).abs().max() < 0.5
+
+
+def test_coefficients_of_bases_that_are_all_zero_stay() -> None:
+    missing, bases = torch.ones(4, 3, 9), torch.zeros(2, 9)
+    assert torch.equal(coefficients_towards(missing, bases), torch.zeros(4, 3, 2, dtype=torch.float64))
 
 
 def test_recalibration_restores_the_channel_means() -> None:
