@@ -257,7 +257,8 @@ class Rows:
         with np.errstate(over="ignore"):
             finite = np.isfinite(x if x.dtype.itemsize <= 4 else x.astype(np.float32)).all()
         if not finite:
-            raise UserError(f"{self.path}: {self.title} holds NaN or infinite values; requires finite numbers")
+            wrong = "values beyond those of float32" if np.isfinite(x).all() else "NaN or infinite values"
+            raise UserError(f"{self.path}: {self.title} holds {wrong}; requires finite numbers of float32")
 
 
 def _skip(stream: IO[bytes], count: int) -> None:
