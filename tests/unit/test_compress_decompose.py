@@ -68,6 +68,35 @@ def test_local_step_is_optimal_for_two_bases_and_pairwise_optimal_for_more(seed:
             assert found <= min(cost(x) for x in candidates) + 1e-9
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("v", [1, 3, 6, 12])
+def test_each_local_step_is_the_best_of_all_single_and_paired_changes(v: int, level: int) -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        knobs = Settings(price=0.2 * (seed % 3), level=level, surcharges=tuple(0.05 * m for m in magnitudes(level)))
+        values, prices = knobs.values, knobs.prices
+        bases = rng.integers(-9, 10, (v, 9)).astype(np.float64)  # more than 9 depend on each other
+        g = bases @ metric(rng, 9) @ bases.T
+        start, q0 = rng.choice(values, v), rng.standard_normal(v) * 3 * np.sqrt(np.diag(g))
+        t, q = start.copy(), q0.copy()
+        improve(t, q, g, values, prices)
+
+        x, rest = start.astype(int), q0.copy()
+        while True:
+            best, change = -1e-9 * float(g.diagonal().max()), np.zeros(v)
+            for places in itertools.chain(itertools.combinations(range(v), 1), itertools.combinations(range(v), 2)):
+                for found in itertools.product(values.tolist(), repeat=len(places)):
+                    d = np.zeros(v)
+                    d[list(places)] = np.array(found) - x[list(places)]
+                    paid = prices[np.abs(x + d.astype(int))].sum() - prices[np.abs(x)].sum()
+                    if (gain := local_cost(d, rest, g) + paid) < best - 1e-9 * abs(best):
+                        best, change = gain, d
+            if not change.any():
+                break
+            x, rest = x + change.astype(int), rest - g @ change
+        np.testing.assert_array_equal(t, x)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     k=st.integers(1, 6),
