@@ -96,6 +96,7 @@ def try_drops(front: Frontier, limit: float, expected: Callable[[float], Drop], 
     """Trials of points until one is just below the limit, or the sum of the least error has missed it.
 
     `expected` is the drop that a relative error of the outputs lets one expect; each trial tells how far that is off.
+    Between a sum that has kept the limit and one that has missed it, others are tried as long as that saves bytes.
     """
     trials: list[Trial] = []
     factor, last = 1.0, len(front.errors) - 1
@@ -116,6 +117,8 @@ def try_drops(front: Frontier, limit: float, expected: Callable[[float], Drop], 
             break
         error = float(front.errors[at])
         factor = min(_FACTORS, key=lambda f: abs(expected(f * error).points - found.points))
+    while len(trials) < _MOST_TRIALS and (halfway := _halfway(front, limit, trials)) is not None:
+        trials.append(trial(halfway))
     return trials
 
 
@@ -142,6 +145,21 @@ def try_smaller(sizes: Sequence[float], first: int, limit: float, known: float, 
         else:
             at = (low + high) // 2 if low >= 0 else max(0, at - step)
     return trials
+
+
+def _halfway(front: Frontier, limit: float, trials: Sequence[Trial]) -> int | None:
+    """The sum half-way in bytes from the cheapest that kept a limit to the next one that missed it; None if that
+    saves too little.
+    """
+    kept = min((t for t in trials if t.value <= limit), key=lambda t: t.at, default=None)
+    missed = max((t.at for t in trials if t.value > limit), default=None)
+    if kept is None or missed is None or missed > kept.at:
+        return None
+    low, high = float(front.costs[missed]), float(front.costs[kept.at])
+    at = front.within_cost((low + high) / 2)
+    if at is None or at in (missed, kept.at) or high - float(front.costs[at]) < (1 - FEWER) * kept.nbytes:
+        return None
+    return at
 
 
 def _largest_error(front: Frontier, limit: float, expected: Callable[[float], Drop], factor: float) -> int:
