@@ -70,6 +70,11 @@ class AccuracyCheck:
         if self._labelled:
             guesses(str(source), int(self._before.sum()), len(answers), classes)
 
+    @property
+    def images(self) -> int:
+        """On which is measured."""
+        return len(self._rows)
+
     def lost(self, program: Program, fold: Fold) -> NDArray[np.float64]:
         """For each image of a fold, 1 if only the network before answers right, -1 if only the program does, else 0."""
         from emulator.evaluate import classes, predict
@@ -100,7 +105,7 @@ class AccuracyCheck:
     def describe(self) -> str:
         """What the drop is measured on."""
         what = "of top-1" if self._labelled else "of answers changed"
-        return f"{what} on {len(self._rows)} images that the compression has not seen"
+        return f"{what} on {self.images} images that the compression has not seen"
 
 
 def guesses(source: str, right: int, images: int, classes: int) -> bool:

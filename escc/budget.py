@@ -68,6 +68,8 @@ _RATES = tuple(float(f"{float(exp2(n / 4)):.3g}") for n in range(-40, 41))
 """Rates of which a network of about so many bytes takes one; short to write down, and the same again."""
 _EVEN_RATES = tuple(float(f"{float(exp2(n / 16)):.3g}") for n in range(-160, 161))
 """Rates of which all layers take one."""
+_FEW_LOST = 3
+"""Images that a limit of points should allow to be lost, or more."""
 _MOST_COMPARED = 64
 """Samples whose outputs are compared."""
 
@@ -137,6 +139,7 @@ class BudgetSearch:
                 )
             self.begin("measuring the network before compression")
             check = AccuracyCheck(module, calibration, self.decompose.samples, self.decompose.seed)
+            judge_images(budget, check.images)
         start = self._start(module)
         if self.decompose.has_nothing_to_do(start):
             only = self._try(start, 0, self.decompose, budget, check)
@@ -334,6 +337,18 @@ class BudgetSearch:
         drop = Drop.of([lost for lost, _, _ in found])
         nbytes = sum(size for _, size, _ in found) / len(found)
         return Trial(at, drop.least_sure, drop.points, f"{found[-1][2]}, {drop} {check.describe()}", nbytes=nbytes)
+
+
+def judge_images(budget: Budget, images: int) -> None:
+    """Warn if a limit of points is too few of the images that it is measured on."""
+    lost = images * budget.limit / 100
+    if 0 < lost < _FEW_LOST:
+        warnings.warn(
+            f"{budget.flag}: that is {lost:.2g} of the {images} images that measure it, too few to tell what others "
+            f"lose; give {math.ceil(100 * _FEW_LOST / budget.limit):,} or more with --calibration",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _kept(choices: Sequence[Choice], budget: Budget) -> list[Choice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
 from escc.accuracy import AccuracyCheck, output_error
-from escc.budget import BudgetSearch
+from escc.budget import BudgetSearch, judge_images
 from escc.budget_limit import Budget, Kind
 from escc.cli.compile import main
 from escc.compress import schemes
@@ -274,6 +275,15 @@ def test_a_network_that_guesses_is_worth_a_warning(network: Path, tmp_path: Path
         np.savez(tmp_path / "wrong.npz", x=data["x"], y=np.random.default_rng(0).integers(0, 5, len(data["y"])))
     with pytest.warns(UserWarning, match=r"images right before compression, no more than guessing: look at the labels"):
         AccuracyCheck(module, str(tmp_path / "wrong.npz"), 64, 0)
+
+
+def test_points_that_are_few_of_the_images_are_worth_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"max-drop 1: that is 2.7 of the 272 images .* give 300 or more with --calib"):
+        judge_images(Budget("drop", 1.0), 272)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for points, images in ((1.0, 300), (6.0, 64), (0.0, 64)):
+            judge_images(Budget("drop", points), images)
 
 
 def test_a_model_of_two_inputs_is_refused_by_their_names(network: Path, tmp_path: Path) -> None:
