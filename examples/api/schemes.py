@@ -11,7 +11,7 @@ for name, options in {
     "auto": {"scheme": "auto"},
     "max_drop": {"max_drop": 1.0},
 }.items():
-    compiled = escc.compile(network, {"x": images[:256], "y": labels[:256]}, **options)
+    compiled = escc.compile(network, {"x": images[:600], "y": labels[:600]}, **options)
     totals = compiled.stats(images[:1])["totals"]
     print(
         f"{name:9}{compiled.report()['totals']['constant_bytes']:7,} bytes {totals['cycles']:7,} cycles"
