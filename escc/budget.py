@@ -139,7 +139,7 @@ class BudgetSearch:
                 )
             self.begin("measuring the network before compression")
             check = AccuracyCheck(module, calibration, self.decompose.samples, self.decompose.seed)
-            judge_images(budget, check.images)
+            warn_of_few_images(budget, check.images, self.decompose.samples)
         start = self._start(module)
         if self.decompose.has_nothing_to_do(start):
             only = self._try(start, 0, self.decompose, budget, check)
@@ -339,13 +339,14 @@ class BudgetSearch:
         return Trial(at, drop.least_sure, drop.points, f"{found[-1][2]}, {drop} {check.describe()}", nbytes=nbytes)
 
 
-def judge_images(budget: Budget, images: int) -> None:
-    """Warn if a limit of points is too few of the images that it is measured on."""
+def warn_of_few_images(budget: Budget, images: int, calibrating: int) -> None:
+    """Warn if a limit of points is too few of the images that it is measured on, beside which others calibrate."""
     lost = images * budget.limit / 100
     if 0 < lost < _FEW_LOST:
+        enough = math.ceil(100 * _FEW_LOST / budget.limit) + calibrating
         warnings.warn(
             f"{budget.flag}: that is {lost:.2g} of the {images} images that measure it, too few to tell what others "
-            f"lose; give {math.ceil(100 * _FEW_LOST / budget.limit):,} or more with --calibration",
+            f"lose; give {enough:,} or more with --calibration, {calibrating} of which calibrate",
             UserWarning,
             stacklevel=2,
         )

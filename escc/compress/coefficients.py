@@ -148,7 +148,7 @@ def sweep(t: I8, p: F, h: F, b: F, g: F, s: F, values: I8, prices: F, dw: F) -> 
                 q[i] = total / s[k]
                 old[i] = t[k, c, i]
                 used = used or old[i] != 0
-            # From where it is, and once more from zero: descent is local, and the better end counts.
+            # From where it is, and once more from zero if that is elsewhere: descent is local, the better end counts.
             fresh_gain = 0.0
             if used:
                 for i in range(v):

@@ -1,4 +1,4 @@
-"""Settings of layers that keep a budget: over made-up measurements, and over really compiled networks."""
+"""Settings of layers that keep a budget, over really compiled networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import ArrayAttr, StringAttr
 from dialects.interpreters.run import main_function
 from emulator.machine import Machine
 from escc.accuracy import AccuracyCheck, output_error
-from escc.budget import BudgetSearch, judge_images
+from escc.budget import BudgetSearch, warn_of_few_images
 from escc.budget_limit import Budget, Kind
 from escc.cli.compile import main
 from escc.compress import schemes
@@ -278,12 +278,12 @@ def test_a_network_that_guesses_is_worth_a_warning(network: Path, tmp_path: Path
 
 
 def test_points_that_are_few_of_the_images_are_worth_a_warning() -> None:
-    with pytest.warns(UserWarning, match=r"max-drop 1: that is 2.7 of the 272 images .* give 300 or more with --calib"):
-        judge_images(Budget("drop", 1.0), 272)
+    with pytest.warns(UserWarning, match=r"max-drop 1: that is 2.7 of the 272 images .* give 428 or more with --calib"):
+        warn_of_few_images(Budget("drop", 1.0), 272, 128)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for points, images in ((1.0, 300), (6.0, 64), (0.0, 64)):
-            judge_images(Budget("drop", points), images)
+            warn_of_few_images(Budget("drop", points), images, 128)
 
 
 def test_a_model_of_two_inputs_is_refused_by_their_names(network: Path, tmp_path: Path) -> None:
