@@ -58,8 +58,8 @@ def _block(target: Target) -> Block:
 def most_cycles(v: Values, target: Target) -> Number:
     """Cycles where all windows lie inside the tile."""
     positions = ceil_div(v["oh"], v["groups"]) * v["ow"]
-    full, together = _block(target).sets(v["r"] * v["s"] * v["cpg"])
-    return target.array.issue_cycles + _passes(v, target) * (positions * full + ceil_div(positions, together))
+    visited = _block(target).cycles(v["r"] * v["s"] * v["cpg"], positions)
+    return target.array.issue_cycles + _passes(v, target) * visited
 
 
 def _visits(v: Values, target: Target) -> tuple[Number, Number]:
