@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from types import MappingProxyType
 from typing import NamedTuple
 
 from isa.integers import ceil_div
@@ -172,18 +171,15 @@ class Segment:
         self.inner = frozenset(layer.stored(layer.output) for layer in self.layers[:-1])
         """The tensors between the layers, those with bytes of their own."""
 
-    def choices(
-        self, resident: Set[str], taken: int, over: Mapping[str, str] = MappingProxyType({})
-    ) -> Iterator[Bands]:
+    def choices(self, resident: Set[str], taken: int, over: str | None = None) -> Iterator[Bands]:
         """Bands that fit, of all heights worth a try, if these tensors outside are resident, the first `taken` bytes of
-        ACT. `over`: in whose place a tensor is computed.
+        ACT. `over`: the tensor in whose place the last layer computes its output.
         """
-        replaced = over.get(self.layers[-1].output)
         for rows, ahead in product(_HEIGHTS, _AHEAD):
             if rows >= self.layers[-1].problem.oh:
                 return
             found = self._bands(rows, ahead, resident, taken)
-            if found is not None and self._reads_before(replaced, found):
+            if found is not None and self._reads_before(over, found):
                 yield found
 
     def _bands(self, last: int, ahead: int, resident: Set[str], taken: int) -> Bands | None:

@@ -198,10 +198,14 @@ class CostModel:
         return _Compute(cycles * p.parts, instructions // steps)
 
     def _single(self, needed: list[Buffer]) -> dict[str, Number]:
-        """For each buffer, whether it is streamed and has one instance: what fills it and what reads it take turns."""
+        """For each buffer, whether it is streamed and has one instance: what fills it and what reads it take turns.
+
+        In place, so do the blocks and the post unit, as the bytes of the channels that they read and write alternate.
+        """
         wanted = [(b.name, b.space, b.nbytes, b.streamed) for b in needed]
         counts = instances_per_buffer(wanted, self.target)
-        return {b.name: b.streamed & (counts[b.name] == 1) for b in needed}
+        turns = {"psum"} if self.p.in_place else set[str]()
+        return {b.name: b.streamed & ((counts[b.name] == 1) | (b.name in turns)) for b in needed}
 
     def post_tile(self, t: Tiling) -> float:
         """Cycles of the post unit for one PSUM tile, or for an output tile of a layer without partial sums."""

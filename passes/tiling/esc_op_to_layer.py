@@ -96,8 +96,11 @@ class LayerTiler:
         if whole is None:
             lines = p.output_format is TensorFormat.BITMAP and self.declared.in_lines(value)
             format = TensorFormat.BITMAP if lines else TensorFormat.RAW
-            resident = self.declared.next_name in self.declared.resident
-            return replace(p, output_format=format, output_resident=resident)
+            name = self.declared.next_name
+            over = self.declared.over.get(name)
+            in_place = p.channelwise and over in [tensor.name for tensor in self._reads[:1]]
+            resident = name in self.declared.resident
+            return replace(p, output_format=format, output_resident=resident, in_place=in_place)
         if whole.resident:
             return replace(p, output_format=whole.format, output_resident=True, stored_c=whole.stored_c)
         segment = whole.segment if whole.format is TensorFormat.BITMAP else 0

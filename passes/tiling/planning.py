@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from isa.target import Target
 from passes.tiling.bands import Bands, Segment, segments
-from passes.tiling.in_place import in_place
+from passes.tiling.in_place import Places
 from passes.tiling.memory import Interval, plan_resident, reserve
 from passes.tiling.records import LayerRecord
 from passes.tiling.residency import Residency, layer_cycles, tensor_lives
@@ -33,13 +33,14 @@ State = frozenset[str]
 
 
 class _PlanStep(NamedTuple):
-    """Layers from number `first` up to `end` with the tensors resident meanwhile; the bands in which they run, None for
-    one layer alone; the step before.
+    """Layers from number `first` up to `end` with the tensors resident meanwhile; the one of them in whose place the
+    last layer computes its output, if any; the bands in which they run, None for one layer alone; the step before.
     """
 
     first: int
     end: int
     resident: State
+    over: str | None
     bands: Bands | None
     before: _PlanStep | None
 
@@ -85,6 +86,7 @@ class _Planner:
             frozenset(map(layer.stored, (*layer.reads, layer.output))) & self.lives.keys() for layer in layers
         ]
         self.lost = [0] * len(layers)
+        self._places = Places(layers)
         self._tiles = [layer_cycles(layer, frozenset(), 0, target) is not None for layer in layers]
         self._known: dict[tuple[int, int, State, int, str | None], _StepCost | None] = {}
 
@@ -108,56 +110,55 @@ class _Planner:
         for first, found in enumerate(ways[:-1]):
             for state, way in sorted(found.items(), key=lambda item: item[1].cycles)[:_WIDTH]:
                 for count, segment in ((1, None), *((len(s.layers), s) for s in together.get(first, ()))):
-                    for resident in self._choices(state, first, count):
-                        priced = self._priced(first, count, resident, segment)
+                    for resident, over in self._choices(state, first, count):
+                        priced = self._priced(first, count, resident, over, segment)
                         if priced is None:
                             continue
                         end = first + count
                         after = frozenset(name for name in resident if self.lives[name].last >= end)
                         cycles = way.cycles + priced.cycles
                         if after not in ways[end] or cycles < ways[end][after].cycles:
-                            ways[end][after] = _Way(cycles, _PlanStep(first, end, resident, priced.bands, way.step))
+                            ways[end][after] = _Way(cycles, _PlanStep(first, end, resident, over, priced.bands, way.step))
         return ways[-1][frozenset()]
 
-    def _choices(self, state: State, first: int, count: int) -> Iterator[State]:
-        """The tensors that may be resident during a step that begins with those of a state."""
-        yield state
+    def _choices(self, state: State, first: int, count: int) -> Iterator[tuple[State, str | None]]:
+        """The tensors that may be resident during a step that begins with those of a state, and the one of them in
+        whose place the output is computed.
+        """
+        yield state, None
         last = self.layers[first + count - 1]
         name = last.stored(last.output)
         if name in self.lives and self.lives[name].first == first + count - 1:
-            yield state | {name}
+            resident = state | {name}
+            over = self._places.over(range(first, first + count), resident)
+            yield resident, over
+            if over in last.consumed:
+                yield resident, None  # two places, but tiles of any form
 
-    def _priced(self, first: int, count: int, resident: State, segment: Segment | None) -> _StepCost | None:
+    def _priced(
+        self, first: int, count: int, resident: State, over: str | None, segment: Segment | None
+    ) -> _StepCost | None:
         """What a step costs; None if it has no room."""
         inside = range(first, first + count)
         if not all(self._tiles[i] for i in inside):
             return None if resident or segment is not None else _StepCost(0.0)
-        over = self._over(resident, inside)
         taken = self._bytes(resident, over) + max(self.lost[i] for i in inside) if resident else 0
         if taken >= self.target.scratchpad.act:
             return None
         own = resident & frozenset().union(*(self.touched[i] for i in inside))
-        key = (first, count, own, taken, next(iter(over.values()), None))
+        key = (first, count, own, taken, over)
         if key not in self._known:
             self._known[key] = self._price(first, own, taken, over, segment)
         return self._known[key]
 
     def _price(
-        self, first: int, resident: State, taken: int, over: Mapping[str, str], segment: Segment | None
+        self, first: int, resident: State, taken: int, over: str | None, segment: Segment | None
     ) -> _StepCost | None:
         if segment is None:
-            cycles = layer_cycles(self.layers[first], resident, taken, self.target)
+            cycles = layer_cycles(self.layers[first], resident, taken, self.target, over)
             return None if cycles is None else _StepCost(cycles)
         found = min(segment.choices(resident, taken, over), key=lambda bands: bands.cycles, default=None)
         return None if found is None else _StepCost(found.cycles, found)
-
-    def _over(self, resident: State, inside: range) -> Mapping[str, str]:
-        """In whose place the last layer of a step computes its output, by the name of that."""
-        output = self.layers[inside[-1]].output
-        if output not in resident or not self.layers[inside[-1]].operands:
-            return {}
-        found = in_place(self.layers, resident, [inside])
-        return {output: found[output]} if output in found else {}
 
     def laid_out(self, way: _Way) -> Residency | None:
         """The plan of a way with the places of its tensors; None if a layer has no room for them. Then, or if there are
@@ -168,7 +169,7 @@ class _Planner:
         rings = {name: rows for found in bands for name, rows in found.rings.items()}
         resident = frozenset(rings).union(*(step.resident for step in steps))
         whole = [found.numbers for found in bands]
-        over = in_place(self.layers, resident - {name for name, rows in rings.items() if rows is not None}, whole)
+        over = {self.layers[step.end - 1].output: step.over for step in steps if step.over is not None}
         lives = [_lengthened(self._placed(name, rings), whole) for name in sorted(resident)]
         taken = self._taken(steps, lives, over)
         cycles, fits = sum(found.cycles for found in bands), True
@@ -176,11 +177,11 @@ class _Planner:
             buffered = 1 if step.bands is None else step.bands.nbytes
             fits &= nbytes + buffered <= self.target.scratchpad.act
             within = sum(item.nbytes for item in lives if item.name in rings and item.first == step.first)
-            counted = within + self._bytes(step.resident, over)
+            counted = within + self._bytes(step.resident, step.over)
             for i in range(step.first, step.end):
                 self.lost[i] = max(self.lost[i], nbytes - counted)
             if step.bands is None and self._tiles[step.first]:
-                alone = layer_cycles(self.layers[step.first], step.resident, nbytes, self.target)
+                alone = layer_cycles(self.layers[step.first], step.resident, nbytes, self.target, step.over)
                 fits &= alone is not None
                 cycles += alone or 0.0
         if not fits:
@@ -194,9 +195,9 @@ class _Planner:
         numbered = [Interval(item.name, item.nbytes, number[item.first], number[item.last]) for item in lives]
         return plan_resident(numbered, over, len(steps))[1]
 
-    def _bytes(self, resident: State, over: Mapping[str, str]) -> int:
-        """Bytes of tensors that are resident at a time, those in one place once."""
-        return sum(self.lives[name].nbytes for name in resident if over.get(name) not in resident)
+    def _bytes(self, resident: State, over: str | None) -> int:
+        """Bytes of tensors that are resident at a time, without the one in whose place another one is computed."""
+        return sum(self.lives[name].nbytes for name in resident if name != over)
 
     def _placed(self, name: str, rings: Mapping[str, int | None]) -> Interval:
         life, rows = self._all[name], rings.get(name)

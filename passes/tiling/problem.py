@@ -139,7 +139,8 @@ class TilingProblem:
     `work`: what the layer computes. `sources`: input tensors of extent h x w, read through windows of `kernel`,
     `strides`, `pads` (top, left). Convolutions: `cpg`, `kpg` input and output channels of a group. `residual`: a tensor
     of the output's extent is added or multiplied; where `residual_spread` [y, x, k] says so, it has one index along an
-    axis. `output_resident`: the output stays in ACT. `stored_c`: channels of the tensor that the output is a part of, 0
+    axis. `output_resident`: the output stays in ACT. `in_place`: it is computed in the place of a source that is read
+    channel by channel (`channelwise`), so that every tile of partial sums has all rows and columns. `stored_c`: channels of the tensor that the output is a part of, 0
     if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole
     layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
     `band`: rows of every output tile, which then has all columns and channels, and constants are loaded once; 0: tiles
@@ -164,6 +165,7 @@ class TilingProblem:
     output_format: TensorFormat = TensorFormat.RAW
     output_density: float = 1.0
     output_resident: bool = False
+    in_place: bool = False
     stored_c: int = 0
     segment: int = 0
     parts: int = 1
@@ -175,6 +177,14 @@ class TilingProblem:
     def accumulates(self) -> bool:
         """Whether the layer computes partial sums."""
         return self.work.accumulates
+
+    @property
+    def channelwise(self) -> bool:
+        """Whether every output channel reads the input channel of its own number, which has its extents, and no other
+        one.
+        """
+        alone = self.accumulates and not self.work.reads_all_channels and self.cpg == self.kpg == 1
+        return alone and (self.h, self.w) == (self.oh, self.ow) and [s.c for s in self.sources] == [self.k]
 
     @property
     def splits_input_channels(self) -> bool:

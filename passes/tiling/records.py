@@ -41,6 +41,13 @@ class LayerRecord:
         return second if p.accumulates else (*second, self.reads[0])
 
     @property
+    def consumed(self) -> tuple[str, ...]:
+        """The tensors of which a channel is read by the same channel of the output alone: those of a depthwise
+        convolution that keeps the extents.
+        """
+        return self.reads[:1] if self.problem.channelwise else ()
+
+    @property
     def residents(self) -> Mapping[str, str]:
         """The resident tensors of the layer by the names of the buffers that they stand for."""
         p = self.problem
@@ -49,8 +56,8 @@ class LayerRecord:
         found = {name: tensor for name, tensor, side in zip(names, self.reads, sides, strict=False) if side.resident}
         return {**found, "out": self.output} if p.output_resident else found
 
-    def posed(self, resident: Set[str]) -> TilingProblem:
-        """The problem if these tensors are resident."""
+    def posed(self, resident: Set[str], over: str | None = None) -> TilingProblem:
+        """The problem if these tensors are resident, and the output is computed in the place of one of them."""
         p, count = self.problem, len(self.problem.sources)
 
         def side(source: InputSource, name: str) -> InputSource:
@@ -61,4 +68,5 @@ class LayerRecord:
             sources=tuple(side(s, name) for s, name in zip(p.sources, self.reads, strict=False)),
             residual=None if p.residual is None else side(p.residual, self.reads[count]),
             output_resident=self.stored(self.output) in resident,
+            in_place=over in self.consumed,
         )

@@ -44,7 +44,11 @@ def tensor_lives(layers: Sequence[LayerRecord]) -> list[Interval]:
     return [Interval(name, reserve(layers[i].output_bytes), i, last[name]) for name, i in first.items() if name in read]
 
 
-def layer_cycles(layer: LayerRecord, resident: Set[str], taken: int, target: Target) -> float | None:
-    """Estimated cycles of a layer; None if it does not tile with whole windows."""
-    found = cheapest(layer.posed(resident), with_act(target, taken))
+def layer_cycles(
+    layer: LayerRecord, resident: Set[str], taken: int, target: Target, over: str | None = None
+) -> float | None:
+    """Estimated cycles of a layer that computes its output in a place of its own or `over` another tensor; None if it
+    does not tile with whole windows.
+    """
+    found = cheapest(layer.posed(resident, over), with_act(target, taken))
     return None if found is None else found[0]

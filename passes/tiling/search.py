@@ -100,6 +100,10 @@ def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, ND
     if p.band:
         yield p.k, np.array([min(p.band, p.oh)]), np.array([p.ow])
         return
+    if p.in_place:
+        for channels in step_choices(p.k, chunk):
+            yield channels, np.array([p.oh]), np.array([p.ow])
+        return
     multiple = segment if p.output_format is TensorFormat.BITMAP else 1
     widths = step_choices(p.ow, multiple)
     if p.output_format is TensorFormat.RAW:
@@ -163,6 +167,8 @@ def _of_tiles(p: TilingProblem, tiles: _Tiles, room: int, target: Target) -> NDA
         words = target.scratchpad.psum // 4
         half, whole = (np.where(limit < line, 0, balanced(h, limit // line)) for limit in (words // 2, words))
         height = np.where(inner.whole_psum, np.where(whole == half, 0, whole), half)
+        if p.in_place:
+            height = np.where(height == h, height, 0)
         at, column = np.nonzero(height)
         fields = (h, w, channels, height, inner.psum_channels, count, inner.depth, inner.weights, inner.parameters)
         found.append(np.column_stack([np.broadcast_to(field, shape)[at, column] for field in fields]))
