@@ -55,11 +55,12 @@ class _Compute:
 
 @dataclass(frozen=True)
 class Queued:
-    """Estimated cycles of each queue of a layer: `act` and `weights` are those of loads; `written` those in which DRAM
-    takes what is stored; `first` and `last` those before and after the convolutions.
+    """Estimated cycles of each queue of a layer: `act`, `residual` and `weights` are those of loads; `written` those in
+    which DRAM takes what is stored; `first` and `last` those before and after the convolutions.
     """
 
     act: Number
+    residual: Number
     weights: Number
     compute: Number
     post: Number
@@ -73,14 +74,19 @@ class Queued:
         """Cycles of the layer, if every queue works ahead: the busiest one, start and end. Of two tilings that are
         bound by DRAM, the one with less work is the cheaper one.
         """
-        queues = self.act + self.weights + self.compute + self.post + self.store
+        queues = self.loads + self.compute + self.post + self.store
         ends = self.first + _LAST_LOSS * self.last
         return self.busiest + ends + _OVERLAP_LOSS * queues + _WORK_LOSS * self.worked
 
     @property
+    def loads(self) -> Number:
+        """Cycles of the load queue."""
+        return self.act + self.residual + self.weights
+
+    @property
     def busiest(self) -> Number:
         """Cycles of the queue that has most to do, or of DRAM."""
-        return most(most(most(self.act + self.weights + self.written, self.compute), self.post), self.store)
+        return most(most(most(self.loads + self.written, self.compute), self.post), self.store)
 
     @property
     def worked(self) -> Number:
@@ -90,8 +96,10 @@ class Queued:
     @property
     def exposed(self) -> Mapping[str, Number]:
         """Cycles that a buffer with a single instance costs, where it is filled more than once, by its name."""
+        work = choose(self.compute > 0, self.compute, self.post)
         return {
-            "act": least(self.act, choose(self.compute > 0, self.compute, self.post)),
+            "act": least(self.act, work),
+            "residual": least(self.residual, work),
             "weights": least(self.weights, self.compute),
             "psum": least(self.compute, self.post),
             "out": least(self.post, self.store),
@@ -150,8 +158,8 @@ class CostModel:
         lines = rows * ceil_div(columns, segment) * ceil_div(channels, self.target.array.chunk)
         return values * (source.density + 1 / 8) + lines * burst / 2
 
-    def _activation_cycles(self, t: Tiling, loads: Number, tiles: Number) -> Number:
-        """Cycles of all loads of input tiles (each of `loads`) and residual tiles (each of `tiles`)."""
+    def _activation_cycles(self, t: Tiling, loads: Number, tiles: Number) -> tuple[Number, Number]:
+        """Cycles of all loads of input tiles (each of `loads`), and of residual tiles (each of `tiles`)."""
         p, target, issue = self.p, self.target, self.target.dma.issue_cycles
         columns_in = by_value(
             lambda n: total_span(p.ow, n, p.kernel[1], p.strides[1], p.pads[1], p.w, p.columns), t.columns
@@ -168,11 +176,11 @@ class CostModel:
                 deep = choose((t.input_channels < p.cpg) & p.accumulates, t.input_channels, s.c)
             tile = self._tile_traffic(s, ceil_div(rows_in, n_y), ceil_div(columns_in, n_x), deep, LONG_SEGMENT)
             cycles = cycles + loads * (issue + most(tile / self.bandwidth, tile / target.dma.bytes_per_cycle))
-        if p.residual is not None and not p.residual.resident:
-            rows, columns, channels = p.residual_tile(t)
-            tile = self._tile_traffic(p.residual, rows, columns, least(channels, p.residual.c), LONG_SEGMENT)
-            cycles = cycles + tiles * (issue + tile / self.bandwidth)
-        return cycles
+        if p.residual is None or p.residual.resident:
+            return cycles, 0.0
+        rows, columns, channels = p.residual_tile(t)
+        tile = self._tile_traffic(p.residual, rows, columns, least(channels, p.residual.c), LONG_SEGMENT)
+        return cycles, tiles * (issue + tile / self.bandwidth)
 
     def _weight_cycles(self, t: Tiling, nest: Sequence[Loop], loads: Number, axes: Axes) -> Number:
         """Cycles of all loads of weights (each of `loads`) and of requantisation parameters, which follow `axes`."""
@@ -218,7 +226,7 @@ class CostModel:
         nest, depends = loops(p, t), dependencies(p, t)
         tiles = ceil_div(p.oh, t.rows) * ceil_div(p.ow, t.columns) * ceil_div(p.k, t.channels)
         act_loads = executions(nest, depends["act"]) * p.parts
-        act_cycles = self._activation_cycles(t, act_loads, tiles)
+        act_cycles, residual_cycles = self._activation_cycles(t, act_loads, tiles)
 
         weight_cycles: Number = 0.0
         weight_loads: Number = 1
@@ -233,9 +241,9 @@ class CostModel:
             stored += p.oh * p.ow * target.dram.burst_bytes / 2
         stored = 0.0 if p.output_resident else stored
         store = 0.0 if p.output_resident else tiles * target.dma.issue_cycles + stored / self.bandwidth
-        first = act_cycles / act_loads + _FIRST_WEIGHTS * weight_cycles / weight_loads
-        written = stored / self.bandwidth
-        return Queued(act_cycles, weight_cycles, work.cycles, post, store, written, first, (post + store) / tiles)
+        first = (act_cycles + residual_cycles) / act_loads + _FIRST_WEIGHTS * weight_cycles / weight_loads
+        written, last = stored / self.bandwidth, (post + store) / tiles
+        return Queued(act_cycles, residual_cycles, weight_cycles, work.cycles, post, store, written, first, last)
 
     def cycles(self, t: Tiling, needed: list[Buffer]) -> Number:
         """Estimated cycles of the layer: the busiest queue, plus what single-buffered transfers expose, plus start

@@ -202,8 +202,10 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever fits runs side by side."""
     cycles = planning.layer_cycles
 
-    def dear(layer: LayerRecord, resident: frozenset[str], taken: int, target: Target) -> float | None:
-        found = cycles(layer, resident, taken, target)
+    def dear(
+        layer: LayerRecord, resident: frozenset[str], taken: int, target: Target, over: str | None = None
+    ) -> float | None:
+        found = cycles(layer, resident, taken, target, over)
         return None if found is None else 1000 * found
 
     monkeypatch.setattr(planning, "layer_cycles", dear)

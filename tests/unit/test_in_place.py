@@ -1,9 +1,12 @@
-"""Tensors that are computed in the place of an operand of an addition: which ones, equal bits, and faults."""
+"""Tensors that are computed in the place of an operand of an addition, or of the input of a depthwise convolution: which
+ones, equal bits, and faults.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,18 @@ from xdsl.utils.exceptions import DiagnosticException
 
 from dialects.bfs import ProgramOp
 from dialects.eisa import to_program
-from dialects.interpreters.run import run_module
+from dialects.interpreters.run import main_function, run_module
 from emulator.machine import Machine
 from escc.irtext import make_context, parse_module, print_module
 from isa.errors import UserError
+from isa.target import load_target
 from passes.tiling.bfs_module import bfs_program
+from passes.tile_basis_first import PlannedFunction
 from passes.tiling.memory import Interval, in_one_place, plan_arena
+from passes.tiling.search import ranked
 
 PLACED = MAIN.index("plan-memory") + 1
+TILED = MAIN.index("tile-basis-first")
 SPLIT = MAIN.index("lower-to-eisa")
 
 
@@ -59,6 +66,32 @@ def stage() -> ModuleOp:
         inner: SSAValue = g.decomposed(a, 16, 4)
         a = g.decomposed(inner, 16, 4, residual=a)
     return g.module(g.conv(a, 8, strides=(2, 2)))
+
+
+def depthwise(second: str = "") -> ModuleOp:
+    """A depthwise convolution of 72 channels, which is a table's, residual's or a later layer's input as well."""
+    g = Graph(14, 14, 16)
+    a = g.conv(g.x, 72, (1, 1), pads=(0, 0, 0, 0))
+    table, residual = second == "table", a if second == "residual" else None
+    b = g.conv(a, 72, groups=72, table=table, residual=residual)
+    if second == "later":
+        b = g.add(g.conv(b, 72, groups=72), a, False)
+    return g.module(g.conv(b, 16, (1, 1), pads=(0, 0, 0, 0)))
+
+
+def strided() -> ModuleOp:
+    """Depthwise convolutions of other extents, or with several outputs for an input channel."""
+    g = Graph(14, 14, 16)
+    a = g.conv(g.conv(g.x, 36, (1, 1), pads=(0, 0, 0, 0)), 36, strides=(2, 2), groups=36)
+    return g.module(g.conv(g.conv(a, 72, groups=36), 16))
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A machine with room for one of the wide tensors of `depthwise`, and for tiles of 20 of its channels."""
+    path: Path = tmp_path_factory.mktemp("targets") / "narrow.toml"
+    path.write_text('base = "esc1"\nname = "narrow"\n[scratchpad]\nact = 20000\npsum = 16384\n')
+    return str(path)
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +137,35 @@ def test_the_last_layer_of_bands_computes_over_what_the_layers_before_have_read(
     together = [group for group in program.groups if len(group) > 1]
     assert [[layer.output.string_value() for layer in group] for group in together] == [["t2", "t3"], ["t4", "t5"]]
     assert_equal_bits(stage, small)
+
+
+@pytest.mark.parametrize("second", ["", "table"])
+def test_a_depthwise_convolution_lies_where_its_input_did_if_there_is_no_room_for_both(second: str, narrow: str) -> None:
+    program = placed(depthwise(second), narrow)
+    assert program.over == {"t2": "t1"}
+    assert program.tensors["t1"].offset == program.tensors["t2"].offset
+    assert_equal_bits(lambda: depthwise(second), narrow)
+
+
+def test_a_channel_is_read_whole_before_it_is_written(narrow: str) -> None:
+    """Also where partial sums have room for sixteen channels of a row, or for one of all rows."""
+    planned = PlannedFunction(main_function(lower(depthwise(), narrow, MAIN[:TILED])), load_target(narrow))
+    p, machine = planned.tiled().posed["t2"]
+    few = replace(machine, scratchpad=replace(machine.scratchpad, psum=1024))
+    assert p.in_place
+    assert {(t.rows, t.columns, t.psum_rows, t.psum_channels) for _, t in ranked(p, few)} == {(14, 14, 14, 1)}
+    assert min(t.psum_rows for _, t in ranked(replace(p, in_place=False), few)) == 1
+
+
+@pytest.mark.parametrize("second", ["residual", "later"])
+def test_what_is_read_twice_is_not_computed_over(second: str, narrow: str) -> None:
+    assert "t2" not in placed(depthwise(second), narrow).over
+    assert_equal_bits(lambda: depthwise(second), narrow)
+
+
+def test_a_depthwise_convolution_of_other_extents_or_channels_has_its_own_place(narrow: str) -> None:
+    assert not placed(strided(), narrow).over
+    assert_equal_bits(strided, narrow)
 
 
 def test_every_stage_round_trips() -> None:
@@ -155,4 +217,10 @@ def test_another_place_that_overlaps_is_told() -> None:
 def test_a_tile_that_reads_what_has_been_computed_over_is_told() -> None:
     at = r"(@t1 : \S+ \S+ \S+ raw resident at )(\d+)(.*\n.*@t2 : \S+ \S+ \S+ raw resident) at \d+"
     found = refused(squared, at, r"\1\2\3 over @t1 at \2", SPLIT)
+    assert "reads bytes of a resident tensor over which the layer has computed its output" in found
+
+
+def test_tiles_of_some_rows_are_not_computed_over_their_input(narrow: str) -> None:
+    over = r"(@t1 : \S+ \S+ \S+ raw resident at )(\d+)(.*\n.*@t2 : \S+ \S+ \S+ raw resident) at \d+"
+    found = refused(depthwise, over, r"\1\2\3 over @t1 at \2", SPLIT)
     assert "reads bytes of a resident tensor over which the layer has computed its output" in found
