@@ -118,7 +118,9 @@ class _Planner:
                         after = frozenset(name for name in resident if self.lives[name].last >= end)
                         cycles = way.cycles + priced.cycles
                         if after not in ways[end] or cycles < ways[end][after].cycles:
-                            ways[end][after] = _Way(cycles, _PlanStep(first, end, resident, over, priced.bands, way.step))
+                            ways[end][after] = _Way(
+                                cycles, _PlanStep(first, end, resident, over, priced.bands, way.step)
+                            )
         return ways[-1][frozenset()]
 
     def _choices(self, state: State, first: int, count: int) -> Iterator[tuple[State, str | None]]:

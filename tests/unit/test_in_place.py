@@ -140,7 +140,9 @@ def test_the_last_layer_of_bands_computes_over_what_the_layers_before_have_read(
 
 
 @pytest.mark.parametrize("second", ["", "table"])
-def test_a_depthwise_convolution_lies_where_its_input_did_if_there_is_no_room_for_both(second: str, narrow: str) -> None:
+def test_a_depthwise_convolution_lies_where_its_input_did_if_there_is_no_room_for_both(
+    second: str, narrow: str
+) -> None:
     program = placed(depthwise(second), narrow)
     assert program.over == {"t2": "t1"}
     assert program.tensors["t1"].offset == program.tensors["t2"].offset

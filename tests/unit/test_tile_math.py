@@ -280,7 +280,17 @@ def test_the_input_buffer_holds_the_widest_window() -> None:
 
 def test_of_two_tilings_that_dram_binds_the_one_with_less_work_is_cheaper() -> None:
     """Layers around hide transfers, never work: a longer first load of weights is worth a third less work."""
-    small = Queued(act=0.0, residual=0.0, weights=4300.0, compute=2900.0, post=100.0, store=0.0, written=0.0, first=140.0, last=10.0)
+    small = Queued(
+        act=0.0,
+        residual=0.0,
+        weights=4300.0,
+        compute=2900.0,
+        post=100.0,
+        store=0.0,
+        written=0.0,
+        first=140.0,
+        last=10.0,
+    )
     large = replace(small, compute=2000.0, first=280.0)
     assert small.busiest == large.busiest
     assert large.total < small.total
