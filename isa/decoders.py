@@ -9,6 +9,10 @@ place.
 from __future__ import annotations
 
 from isa.cells import ADD_INT8, FLIP_FLOP, MULTIPLEXER
+from isa.events import EnergyComponent
+
+DECODERS = EnergyComponent("decoders", "decoders of weights and coefficients")
+"""The part of the machine that has the energy of all decoders: that of their logic which switches."""
 
 WINDOW_BITS = 64
 """Bits of a stream that a decoder looks at in a cycle."""

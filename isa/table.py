@@ -67,8 +67,8 @@ INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(
 OWN_INSTRUCTIONS: tuple[InstructionSpec, ...] = tuple(s for s in INSTRUCTIONS if s.opcode not in EXTERNAL_OPCODES)
 """Those of `isa/instructions/`, whatever packages are installed."""
 
-EVENTS: tuple[Event, ...] = tuple(event for spec in INSTRUCTIONS for event in spec.events)
-"""What single instructions count, in the order of the instructions."""
+EVENTS: tuple[Event, ...] = tuple(dict.fromkeys(event for spec in INSTRUCTIONS for event in spec.events))
+"""What single instructions count, in the order of the instructions; some may share an event."""
 
 COLUMNS: Mapping[Countable, int] = MappingProxyType({what: column for column, what in enumerate((*Count, *EVENTS))})
 """Where records of a run have the number of each event."""

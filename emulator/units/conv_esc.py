@@ -22,6 +22,8 @@ from isa.field_groups import stream_code_of
 from isa.instructions.conv_esc import (
     ADDER_TREE,
     BROADCAST,
+    EXPANDED,
+    EXPANDING,
     EXPANSION,
     FIFO,
     IMBALANCE,
@@ -46,6 +48,8 @@ _WAITS = {
     ADDER_TREE: Streamed.ADDER_TREE,
 }
 _EVENTS = (
+    EXPANDING,
+    EXPANDED,
     Count.WEIGHT_NONZEROS,
     Count.MATCHES,
     Count.CA_ADD_INT8,
@@ -71,6 +75,8 @@ class Derived(NamedTuple):
     decomposed: Decomposed | None
     coefficients: Coefficients
     nonzeros: int
+    expanding: int
+    """Cycles in which blocks expand the coefficients once."""
     numbers: Longs
 
     @property
@@ -96,12 +102,14 @@ def _constant(m: Memories, v: Values) -> Derived:
     weights = fold(t, bases.reshape(v["v"], -1), v["ic_shift"], m.target.array.ic_bits, v["signed"])
     groups = [(0, v["ic"], weights)] if isinstance(weights, WeightMatrix) else []
     coefficients = Coefficients(coefficient_bitmaps(t, m.chunk), sizes, bases != 0)
+    of_chunks, rate = np.bitwise_count(coefficients.bits).astype(np.int64), m.target.array.expand_rate
     window = window_of(v)
     return Derived(
         TileConvolution.of(m.act_place(v), window, v["signed"], groups),
         weights if isinstance(weights, Decomposed) else None,
         coefficients,
-        int(np.count_nonzero(t)),
+        int(of_chunks.sum()),
+        int(((of_chunks + rate - 1) // rate).sum()),
         packed(window, streams(v, m.target)),
     )
 
@@ -164,6 +172,8 @@ def _events(v: Values, constant: Derived, seen: list[int], target: Target) -> tu
     chunk_bytes = register_bits(greatest_magnitude(v)) * RecordLayout(v["ic"], a.chunk).bitmap_bytes
     sums, outputs = max(seen[Streamed.SUMS], output_values(v)), output_values(v)
     return (
+        constant.expanding * v["groups"],
+        constant.nonzeros * v["groups"],
         constant.nonzeros * v["groups"],
         seen[Streamed.MATCHES],
         seen[Streamed.MATCHES],

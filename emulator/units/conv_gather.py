@@ -16,6 +16,7 @@ from isa.counts import Count
 from isa.gather import Unpacked, unpack_gather
 from isa.instructions.conv_gather import (
     CONFLICT,
+    ENTRIES,
     GROUPS,
     IMBALANCE,
     PRODUCTS,
@@ -73,6 +74,7 @@ def record(entry: Entry, v: Values, inputs: GatherInputs) -> None:
         PRODUCTS: products,
         GROUPS: groups * sets,
         WORK: entries * sets,
+        ENTRIES: entries * sets,
         CONFLICT: (groups - least) * width * sets,
         IMBALANCE: (least * width - entries) * sets,
     }

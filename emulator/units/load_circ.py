@@ -15,6 +15,7 @@ from isa.counts import Count
 from isa.instructions.load_circ import SPEC, cycles, values
 from isa.integers import Values, ceil_div
 from isa.layout import WEIGHT_TABLE_BYTES
+from isa.weight_decoder import MAGNITUDES
 from isa.weights import unpack_weights
 
 
@@ -45,6 +46,7 @@ def record(entry: Entry, v: Values, spread: Spread) -> None:
     entry.takes(cycles(v, entry.target, spread.nonzeros))
     entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), (v["dram"], v["size"]))
     entry.add(Count.WEIGHT_NONZEROS, int(np.count_nonzero(spread.weights)))
+    entry.add(MAGNITUDES, spread.nonzeros)
 
 
 UNIT = Unit(SPEC, execute, record)

@@ -16,6 +16,7 @@ from isa.field_groups import stream_code_of
 from isa.instructions.load_se import SPEC, cycles, vector_bytes
 from isa.integers import Values
 from isa.smartexchange import weights
+from isa.weight_decoder import MAGNITUDES
 
 
 class Rebuilt(NamedTuple):
@@ -47,6 +48,7 @@ def record(entry: Entry, v: Values, rebuilt: Rebuilt) -> None:
     entry.request(Count.DRAM_WEIGHTS, (v["dram"], v["size"]))
     entry.add(Count.CA_ADD_INT32, rebuilt.coefficients * v["span"] * v["depth"])
     entry.add(Count.WEIGHT_NONZEROS, rebuilt.weights)
+    entry.add(MAGNITUDES, rebuilt.coefficients)
 
 
 UNIT = Unit(SPEC, execute, record)

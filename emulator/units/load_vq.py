@@ -17,6 +17,7 @@ from isa.errors import UserError
 from isa.instructions.load_vq import SPEC, cycles
 from isa.integers import Values
 from isa.layout import WEIGHT_TABLE_BYTES
+from isa.weight_decoder import MAGNITUDES
 from isa.weights import unpack_weights
 
 
@@ -52,6 +53,7 @@ def record(entry: Entry, v: Values, loaded: Looked) -> None:
     entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), (v["dram"], v["size"]))
     entry.add(Count.PAR_READ, loaded.codes * v["span"] * v["depth"])
     entry.add(Count.WEIGHT_NONZEROS, loaded.weights)
+    entry.add(MAGNITUDES, loaded.codes)
 
 
 UNIT = Unit(SPEC, execute, record)

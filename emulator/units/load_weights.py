@@ -14,6 +14,7 @@ from isa.counts import Count
 from isa.instructions.load_weights import SPEC, cycles
 from isa.integers import Values
 from isa.layout import WEIGHT_TABLE_BYTES
+from isa.weight_decoder import MAGNITUDES
 from isa.weights import unpack_weights
 
 
@@ -46,6 +47,7 @@ def record(entry: Entry, v: Values, found: Expanded) -> None:
     packed = () if v["staged"] else ((v["dram"], v["size"]),)
     entry.request(Count.DRAM_WEIGHTS, (v["table"], WEIGHT_TABLE_BYTES), *packed)
     entry.add(Count.WEIGHT_NONZEROS, found.nonzeros)
+    entry.add(MAGNITUDES, found.nonzeros)
 
 
 UNIT = Unit(SPEC, execute, record)

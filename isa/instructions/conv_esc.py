@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from isa.cells import Cells
+from isa.cells import Cells, logic_picojoule
 from isa.costs import Counted
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
-from isa.decoders import bits_of, compare_um2, gap_um2, ones_um2, shifter_um2, window_um2
+from isa.decoders import DECODERS, bits_of, compare_um2, gap_um2, ones_um2, shifter_um2, window_um2
 from isa.events import Event, EventTable
 from isa.extents import Extent, reads
 from isa.field_groups import (
@@ -107,6 +107,7 @@ def counts(v: Values, target: Target) -> Counted:
     return {
         Count.INPUT_VALUES: v["ih"] * v["iw"] * v["ic"],
         Count.COEF_READ: v["size"] * v["groups"],
+        FED: v["size"] * v["groups"],
         Count.WEIGHT_VALUES: v["kn"] * v["v"] * v["ic"] * v["groups"],
         Count.PAR_READ: v["v"] * v["r"] * v["s"] * v["groups"] * (1 + (rounds > 1) * (passes - 1)),
     }
@@ -126,20 +127,35 @@ def least_cycles(v: Values, target: Target) -> Number:
     return a.issue_cycles + most(fed, steps * most(positions * bus, ceil_div(taps, a.macs)))
 
 
+def _magnitude_bits(target: Target) -> int:
+    """Bits of the magnitude of a coefficient."""
+    return target.array.coefficient_level.bit_length() - 1
+
+
+def _fed_um2(target: Target) -> float:
+    """What brings a bit of a stream from any place of the port of COEF, and counts ones up to it."""
+    return shifter_um2(1, 8 * target.array.expand_bytes) + 2 * compare_um2(1)
+
+
+def _expander_um2(target: Target) -> float:
+    """The windows of low bits, signs, magnitudes and rests of gaps."""
+    return window_um2(3 + bool(_magnitude_bits(target))) + ones_um2()
+
+
+def _coefficient_um2(target: Target) -> float:
+    """What cuts a coefficient out of the windows and brings it to its place in a chunk of the registers."""
+    a, magnitude = target.array, _magnitude_bits(target)
+    cut = gap_um2(bits_of(a.coefficient_registers), a.coefficient_registers) + shifter_um2(1 + magnitude, a.expand_rate)
+    return cut + shifter_um2(2 + magnitude, a.chunk)  # a one, the sign and the magnitude
+
+
 def arithmetic(target: Target) -> Sequence[Cells]:
-    """The port of COEF, which brings a stream from any bit and counts its ones to find its end; in each block the
-    windows of low bits, signs, magnitudes and rests of gaps, and for each coefficient of a cycle what cuts these out
-    and brings them to a chunk of the registers.
-    """
+    """The port of COEF, which brings a stream from any bit and counts its ones to find its end, and the expanders."""
     a = target.array
-    places, fed = a.coefficient_registers, 8 * a.expand_bytes
-    magnitude = a.coefficient_level.bit_length() - 1
-    cut = gap_um2(bits_of(places), places) + shifter_um2(1 + magnitude, a.expand_rate)
-    laid = shifter_um2(2 + magnitude, a.chunk)  # a one, the sign and the magnitude
     return (
-        Cells("bit of the stream port of COEF", fed, shifter_um2(1, fed) + 2 * compare_um2(1)),
-        Cells("expander of a block", a.blocks, window_um2(3 + bool(magnitude)) + ones_um2()),
-        Cells("coefficient of a cycle in an expander", a.blocks * a.expand_rate, cut + laid),
+        Cells("bit of the stream port of COEF", 8 * a.expand_bytes, _fed_um2(target)),
+        Cells("expander of a block", a.blocks, _expander_um2(target)),
+        Cells("coefficient of a cycle in an expander", a.blocks * a.expand_rate, _coefficient_um2(target)),
     )
 
 
@@ -179,6 +195,24 @@ ADDER_TREE = Event(
 IMBALANCE = Event(
     "imbalance", "it has no work: no output channel or basis is assigned to it, or others finish later", _TABLE
 )
+FED = Event(
+    "fed",
+    "a byte of a stream through the port of COEF",
+    component=DECODERS,
+    picojoule=lambda target: logic_picojoule(8 * _fed_um2(target), target),
+)
+EXPANDING = Event(
+    "expanding",
+    "a cycle in which the expander of a block works",
+    component=DECODERS,
+    picojoule=lambda target: logic_picojoule(_expander_um2(target), target),
+)
+EXPANDED = Event(
+    "expanded",
+    "a coefficient in an expander, which is not zero",
+    component=DECODERS,
+    picojoule=lambda target: logic_picojoule(_coefficient_um2(target), target),
+)
 ISSUE = Event("issue", "it waits for the unit to read the instruction, after the instruction before has ended", _TABLE)
 
 SPEC = InstructionSpec(
@@ -209,5 +243,5 @@ SPEC = InstructionSpec(
     counts=counts,
     memories=memories,
     arithmetic=arithmetic,
-    events=(WORK, BROADCAST, FIFO, EXPANSION, MAC, ADDER_TREE, IMBALANCE, ISSUE),
+    events=(WORK, BROADCAST, FIFO, EXPANSION, MAC, ADDER_TREE, IMBALANCE, ISSUE, FED, EXPANDING, EXPANDED),
 )

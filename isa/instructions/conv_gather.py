@@ -8,7 +8,7 @@ from isa.cells import ADD_INT8, FLIP_FLOP, MULTIPLEXER, Cells, logic_picojoule
 from isa.costs import Counted, output_values, window_taps
 from isa.counts import Count
 from isa.declaration import Field, InstructionSpec, Rule, address, extent
-from isa.decoders import WINDOW_BITS, bits_of, gap_um2, ones_um2, shifter_um2, window_um2
+from isa.decoders import DECODERS, WINDOW_BITS, bits_of, gap_um2, ones_um2, shifter_um2, window_um2
 from isa.events import EnergyComponent, Event, EventTable
 from isa.extents import Extent, reads
 from isa.field_groups import (
@@ -151,16 +151,20 @@ def _segment_um2(target: Target) -> float:
     return bits * (1 + depth) * MULTIPLEXER
 
 
+def _entry_um2(target: Target) -> float:
+    """The decoder of an entry: a gap between keys, a sign and a magnitude, one after the other in the same stream."""
+    found = window_um2(1) + ones_um2() + shifter_um2(1, WINDOW_BITS)
+    return found + gap_um2(_GAP_BITS, window_room(target)) + gap_um2(_MAGNITUDE_BITS, 128)
+
+
 def arithmetic(target: Target) -> Sequence[Cells]:
     """The decoder of entries and the sorter, which the machine has once because all blocks take the same entries; in
     each block the crossbar and the segments of the adder tree.
     """
     inputs, stages = 1 << bits_of(lanes(target)), sorter_stages(target)
     each = target.array.blocks * lanes(target)
-    # An entry has a gap between keys, a sign and a magnitude, which follow one another in the same stream.
-    entry = window_um2(1) + ones_um2() + gap_um2(_GAP_BITS, window_room(target)) + gap_um2(_MAGNITUDE_BITS, 128)
     return (
-        Cells("entry of a cycle in the gather decoder", lanes(target), entry + shifter_um2(1, WINDOW_BITS)),
+        Cells("entry of a cycle in the gather decoder", lanes(target), _entry_um2(target)),
         Cells("exchange of the gather sorter", stages * inputs // 2, _exchange_um2(target)),
         Cells("register of an entry in the gather sorter", stages * inputs, entry_bits(target) * FLIP_FLOP),
         Cells("output of the gather crossbar", each, _crossbar_um2(target)),
@@ -200,6 +204,12 @@ IMBALANCE = Event(
     "it would have no entry even if they did: there are fewer banks than multipliers, or the last group is not full",
     _TABLE,
 )
+ENTRIES = Event(
+    "entries",
+    "an entry in the decoder of conv.gather, once for each set of positions",
+    component=DECODERS,
+    picojoule=lambda target: logic_picojoule(_entry_um2(target), target),
+)
 _LOGIC = EnergyComponent("gather", "sorter and crossbar of conv.gather")
 GROUPS = Event("groups", "a group in the sorter of conv.gather", component=_LOGIC, picojoule=group_picojoule)
 PRODUCTS = Event(
@@ -236,5 +246,5 @@ SPEC = InstructionSpec(
     extents=extents,
     counts=counts,
     arithmetic=arithmetic,
-    events=(WORK, CONFLICT, IMBALANCE, GROUPS, PRODUCTS),
+    events=(WORK, CONFLICT, IMBALANCE, ENTRIES, GROUPS, PRODUCTS),
 )

@@ -15,6 +15,7 @@ from isa.integers import Number, Values
 from isa.levels import LEVELS
 from isa.smartexchange import MOST_SHIFT, MOST_TERMS
 from isa.target import Target
+from isa.weight_decoder import EVENTS, decoded
 
 
 def patches(v: Values) -> Number:
@@ -62,7 +63,8 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
 
 def counts(v: Values, _: Target) -> Counted:
     """Weights, and the vectors, which a register holds as long as an output channel lasts."""
-    return {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), Count.PAR_READ: vector_bytes(v)}
+    written = {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), Count.PAR_READ: vector_bytes(v)}
+    return {**written, **decoded(patches(v) * v["terms"])}
 
 
 SPEC = InstructionSpec(
@@ -90,4 +92,5 @@ SPEC = InstructionSpec(
     rules=rules,
     extents=extents,
     counts=counts,
+    events=EVENTS,
 )

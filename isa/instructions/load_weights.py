@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isa.cells import MUL_INT8, MULTIPLEXER, Cells
 from isa.costs import Counted, decoded_cycles
 from isa.counts import Count
 from isa.declaration import InstructionSpec, address, extent
-from isa.decoders import bits_of, canonical_table_um2, canonical_um2, compare_um2, gap_um2, ones_um2, window_um2
 from isa.extents import Extent, reads, writes
 from isa.field_groups import STAGED, weight_source
 from isa.formats import Queue, Space
-from isa.integers import Number, Values, ceil_div
-from isa.layout import LONGEST_WEIGHT_CODE, WEIGHT_LANES, WEIGHT_MAGNITUDES, WEIGHT_TABLE_BYTES
+from isa.integers import Number, Values
+from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-
-_GAP_BITS = 8
-"""Bits of a prefix of a gap that the decoder takes in a cycle."""
+from isa.weight_decoder import EVENTS, cells, decoded
 
 
 def extents(v: Values, _: Target) -> Sequence[Extent]:
@@ -40,28 +36,8 @@ def counts(v: Values, _: Target) -> Counted:
         Count.COEF_WRITE: v["count"],
         Count.WEIGHT_VALUES: v["count"],
         Count.ACT_READ: v["size"] * v["staged"],
+        **decoded(v["count"]),
     }
-
-
-def arithmetic(target: Target) -> Sequence[Cells]:
-    """The decoders of magnitudes and of signs, which the loads of codes, of vectors and of circulant blocks share.
-
-    A lane of magnitudes has a window of its own. Signs come as bitmaps or as gaps, at most one gap for two weights,
-    with a product by the divisor; then each weight takes its magnitude from those of the cycle.
-    """
-    signs, magnitudes = target.dma.decode_weights, target.dma.decode_magnitudes
-    width = bits_of(WEIGHT_MAGNITUDES)
-    symbol = canonical_um2(LONGEST_WEIGHT_CODE, WEIGHT_MAGNITUDES)
-    gap = gap_um2(_GAP_BITS, signs) + MUL_INT8
-    place = bits_of(signs) * compare_um2(1) + (magnitudes - 1) * width * MULTIPLEXER
-    return (
-        Cells("table of the weight decoder", 1, canonical_table_um2(LONGEST_WEIGHT_CODE, WEIGHT_MAGNITUDES)),
-        Cells("lane of the weight decoder", WEIGHT_LANES, window_um2(1)),
-        Cells("magnitude of a cycle in the weight decoder", magnitudes, symbol),
-        Cells("signs of the weight decoder", 1, window_um2(4) + ones_um2()),
-        Cells("gap of a cycle in the weight decoder", ceil_div(signs, 2), gap),
-        Cells("weight of a cycle in the weight decoder", signs, place),
-    )
 
 
 SPEC = InstructionSpec(
@@ -79,5 +55,6 @@ SPEC = InstructionSpec(
     ),
     extents=extents,
     counts=counts,
-    arithmetic=arithmetic,
+    arithmetic=cells,
+    events=EVENTS,
 )

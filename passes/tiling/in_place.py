@@ -12,7 +12,7 @@ from collections.abc import Sequence, Set
 from passes.tiling.records import LayerRecord
 
 
-class Places:
+class Replacements:
     """Who computes and who reads the tensors of a program."""
 
     def __init__(self, layers: Sequence[LayerRecord]) -> None:

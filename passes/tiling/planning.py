@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from isa.target import Target
 from passes.tiling.bands import Bands, Segment, segments
-from passes.tiling.in_place import Places
+from passes.tiling.in_place import Replacements
 from passes.tiling.memory import Interval, plan_resident, reserve
 from passes.tiling.records import LayerRecord
 from passes.tiling.residency import Residency, layer_cycles, tensor_lives
@@ -86,7 +86,7 @@ class _Planner:
             frozenset(map(layer.stored, (*layer.reads, layer.output))) & self.lives.keys() for layer in layers
         ]
         self.lost = [0] * len(layers)
-        self._places = Places(layers)
+        self._replacements = Replacements(layers)
         self._tiles = [layer_cycles(layer, frozenset(), 0, target) is not None for layer in layers]
         self._known: dict[tuple[int, int, State, int, str | None], _StepCost | None] = {}
 
@@ -132,7 +132,7 @@ class _Planner:
         name = last.stored(last.output)
         if name in self.lives and self.lives[name].first == first + count - 1:
             resident = state | {name}
-            over = self._places.over(range(first, first + count), resident)
+            over = self._replacements.over(range(first, first + count), resident)
             yield resident, over
             if over in last.consumed:
                 yield resident, None  # two places, but tiles of any form

@@ -139,12 +139,13 @@ class TilingProblem:
     `work`: what the layer computes. `sources`: input tensors of extent h x w, read through windows of `kernel`,
     `strides`, `pads` (top, left). Convolutions: `cpg`, `kpg` input and output channels of a group. `residual`: a tensor
     of the output's extent is added or multiplied; where `residual_spread` [y, x, k] says so, it has one index along an
-    axis. `output_resident`: the output stays in ACT. `in_place`: it is computed in the place of a source that is read
-    channel by channel (`channelwise`), so that every tile of partial sums has all rows and columns. `stored_c`: channels of the tensor that the output is a part of, 0
-    if it is none; its BITMAP lines then have `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole
-    layer. `parts`: how many windows of `kernel` make up the window of the layer, accumulated one after the other.
-    `band`: rows of every output tile, which then has all columns and channels, and constants are loaded once; 0: tiles
-    of any form. `rows`, `columns`: the input row (column) of each output row, where the layer reads no windows.
+    axis. `output_resident`: the output stays in ACT. `in_place`: it is computed in the place of a source that is
+    read channel by channel (`channelwise`), so that every tile of partial sums has all rows and columns.
+    `stored_c`: channels of the tensor that the output is a part of, 0 if it is none; its BITMAP lines then have
+    `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole layer. `parts`: how many windows of
+    `kernel` make up the window of the layer, accumulated one after the other. `band`: rows of every output tile,
+    which then has all columns and channels, and constants are loaded once; 0: tiles of any form. `rows`, `columns`:
+    the input row (column) of each output row, where the layer reads no windows.
     """
 
     work: Workload

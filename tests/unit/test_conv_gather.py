@@ -126,7 +126,7 @@ def test_cycles_are_those_of_the_fullest_bank(entries, groups, least):
     g = Geometry(7, 10, 192, 1, 1, 1, 1, (0, 0, 0, 0), 1)
     cycles, counts = recorded(gather_program(g, weights_in_banks(entries), 3, 1))
     assert cycles == 8 + 3 * groups
-    assert counts[conv_gather.WORK] == 3 * sum(entries)
+    assert counts[conv_gather.WORK] == counts[conv_gather.ENTRIES] == 3 * sum(entries)
     assert counts[conv_gather.CONFLICT] == 3 * 30 * (groups - least)
     assert counts[conv_gather.IMBALANCE] == 3 * (30 * least - sum(entries))
     assert counts[Count.MULTIPLICATIONS] == counts[Count.REGISTERS_READ] == 70 * sum(entries)

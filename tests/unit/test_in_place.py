@@ -1,5 +1,5 @@
-"""Tensors that are computed in the place of an operand of an addition, or of the input of a depthwise convolution: which
-ones, equal bits, and faults.
+"""Tensors that are computed in the place of an operand, or of the input of a depthwise convolution: which ones, equal
+bits, and faults.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from emulator.machine import Machine
 from escc.irtext import make_context, parse_module, print_module
 from isa.errors import UserError
 from isa.target import load_target
-from passes.tiling.bfs_module import bfs_program
 from passes.tile_basis_first import PlannedFunction
+from passes.tiling.bfs_module import bfs_program
 from passes.tiling.memory import Interval, in_one_place, plan_arena
 from passes.tiling.search import ranked
 
