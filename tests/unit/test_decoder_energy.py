@@ -70,25 +70,25 @@ def test_every_weight_takes_a_sign_and_those_that_are_not_zero_a_magnitude() -> 
     program = to_program(lower(g.module(g.requantize(sums, signed=False))))
     assert sum(i.values["count"] for i in program.instructions if i.spec.mnemonic == "load.weights") == weights.size
     found = decoders(program, np.ones((1, 16, 6, 6), np.float32))
-    assert found == pytest.approx(of_weights(weights.size, np.count_nonzero(weights)))
+    assert found == pytest.approx(of_weights(weights.size, int(np.count_nonzero(weights))))
 
 
 def codes() -> tuple[WeightForm, int, int]:
     """A form, its numbers, and how many of them are not zero."""
     values, book = random_codes(1, (16, 3, 3, 8), (3, 1), 63)
-    return Codebook.of(values, book, np.ones(16), 0.0), values.size, np.count_nonzero(values)
+    return Codebook.of(values, book, np.ones(16), 0.0), values.size, int(np.count_nonzero(values))
 
 
 def patches() -> tuple[WeightForm, int, int]:
     """The same of coefficients of vectors."""
     t, vectors = random_sums(1, (16, 3, 3, 8), (3, 1), 3)
-    return SmartExchange.of(t, vectors, np.ones(16), 0.0), t.size, np.count_nonzero(t)
+    return SmartExchange.of(t, vectors, np.ones(16), 0.0), t.size, int(np.count_nonzero(t))
 
 
 def blocks() -> tuple[WeightForm, int, int]:
     """The same of circulant blocks, which reach beyond the last input channel."""
     values = random_blocks(1, (16, 3, 3, 8), 3)[:, :, :, :3]
-    return Circulant(values, 8, np.ones(16)), values.size, np.count_nonzero(values)
+    return Circulant(values, 8, np.ones(16)), values.size, int(np.count_nonzero(values))
 
 
 @pytest.mark.parametrize("made", [codes, patches, blocks])
