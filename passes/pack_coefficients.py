@@ -82,7 +82,7 @@ def _pack(name: str, value: Array, wanted: Wanted) -> tuple[bytes, list[int]]:
                 found = f"{wanted_span.first}..{wanted_span.end - 1} of constant @{name}, which has {value.shape[axis]}"
                 raise UserError(f"a tile loads channels {found}")
     packed = rule.pack(value, parts)
-    if wrong := _packing_faults(packed):
+    if wrong := _packing_faults(packed, len(parts)):
         raise AnswerError(rule, f"constant @{name}: pack of {type(rule).__qualname__} answers {wrong}")
     data = bytearray(packed.shared)
     pieces: list[int] = []
@@ -92,14 +92,27 @@ def _pack(name: str, value: Array, wanted: Wanted) -> tuple[bytes, list[int]]:
     return bytes(data), pieces
 
 
-def _packing_faults(answer: object) -> str:
-    """How what a rule packs is no `Packed`, "" if it is one."""
+def _packing_faults(answer: object, transfers: int) -> str:
+    """How what a rule packs is no `Packed` for so many transfers, "" if it is one."""
     if not isinstance(answer, Packed):
         return f"a {type(answer).__name__}; requires Packed"
-    pieces = cast("Sequence[tuple[object, object]]", answer.pieces)
-    if not all(isinstance(piece, bytes) and isinstance(coding, int | np.integer) for piece, coding in pieces):
+    shared, pieces = cast(object, answer.shared), cast(object, answer.pieces)
+    if not isinstance(shared, bytes) or not isinstance(pieces, list | tuple):
+        return f"shared {type(shared).__name__}, pieces {type(pieces).__name__}; requires bytes and a list"
+    listed = cast("Sequence[object]", pieces)
+    if not all(_is_piece(piece) for piece in listed):
         return "pieces that are not all bytes with an integer"
+    if len(listed) != transfers:
+        return f"{len(listed)} pieces; requires {transfers}, one for each transfer"
     return ""
+
+
+def _is_piece(piece: object) -> bool:
+    match piece:
+        case (bytes(), int() | np.integer()):
+            return True
+        case _:
+            return False
 
 
 def _replace(constant: ConstantOp, data: bytes, pieces: list[int], address: int) -> None:

@@ -141,7 +141,8 @@ def _add_sides(parser: CommandParser) -> None:
         "--machines",
         type=machines,
         metavar="A,B,...",
-        help="installed baselines (default: the standard ones, see --list-machines; example: --machines eyeriss)",
+        help="installed baselines, none for our side alone (default: the standard ones, see --list-machines; example: "
+        "--machines eyeriss)",
     )
     weights = theirs.add_mutually_exclusive_group()
     weights.add_argument(

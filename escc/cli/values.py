@@ -193,9 +193,11 @@ def add_input_shape(parser: argparse.ArgumentParser) -> None:
 
 
 def machines(text: str) -> tuple[str, ...]:
-    """Names of installed baselines, separated by commas."""
+    """Names of installed baselines, separated by commas. The word none stands for an empty list."""
     from escc.baselines.registry import installed
 
+    if text == "none":
+        return ()
     known = installed()
     names = text.split(",")
     for name in names:

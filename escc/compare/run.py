@@ -97,7 +97,9 @@ def _is_binary(path: str) -> bool:
 
 
 def _check(request: Request, networks: Sequence[str], binaries: Sequence[str]) -> None:
-    """Raise UserError if files do not go together."""
+    """Raise UserError if files do not go together, or if a model stands beside nothing."""
+    if networks and not (binaries or request.schemes or request.machines is None or request.machines):
+        raise UserError("--schemes none and --machines none leave nothing to compare", "name a scheme, or add a binary")
     if binaries and len(networks) > 1:
         raise UserError(
             f"{binaries[0]}: a binary beside {len(networks)} models; requires at most one model",
@@ -141,7 +143,10 @@ def _network(
         answers = answers_of(network.module, data.classified)
         right = int((answers == data.labels).sum())
         top1, guessing = data.top1(answers), guesses(data.path, right, len(answers), classes_of(network.module))
-    dense = baselines.weighted(layer_works(network.dense(), [data.timed]), "dense", top1)
+
+    @cache
+    def dense() -> baselines.Weighted:
+        return baselines.weighted(layer_works(network.dense(), [data.timed]), "dense", top1)
 
     @cache
     def pruned() -> baselines.Weighted:
@@ -154,10 +159,10 @@ def _network(
     target = load_target(settings.target)
     for machine in machines:
         if isinstance(machine, BaselineMachine):
-            suits = pruned() if machine.weights == "sparse" else dense
+            suits = pruned() if machine.weights == "sparse" else dense()
             announce(f"{path}: {machine.name}")
             systems.append(baselines.system_of(machine, suits, target))
-    counted = tuple(baselines.counted(m, dense) for m in machines if isinstance(m, BaselineCosts))
+    counted = tuple(baselines.counted(m, dense()) for m in machines if isinstance(m, BaselineCosts))
     return Compared(network.name, len(data.timed), _evaluated(data), tuple(systems), counted)
 
 

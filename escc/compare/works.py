@@ -33,7 +33,7 @@ def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
     if foreign:
         raise UserError(
             [f"{name}: a compressed layer; the baseline machines need the original convolution" for name in foreign],
-            "give the network before its compression",
+            "give the network before its compression, or --machines none",
         )
     convolutions = [op for op in block.ops if isinstance(op, esc.Conv2dOp)]
     needed: set[SSAValue] = {op.input for op in convolutions}

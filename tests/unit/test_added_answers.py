@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from xdsl.universe import Universe
 
@@ -23,6 +24,9 @@ from isa.errors import UserError
 from isa.found import AnswerError
 from isa.target import load_target
 from isa.target_files import TargetError, installed_places
+from passes import pack_coefficients
+from passes.tiling.geometry import Span
+from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 
 NOTE = "mend or uninstall the package of 'other_module:made'"
 
@@ -129,3 +133,36 @@ def test_an_installation_at_fault_is_no_wrong_value(capsys: pytest.CaptureFixtur
         parser.parse_args(["--scheme", "other"])
     assert left.value.code == EXIT_INPUT
     assert capsys.readouterr().err == "error: the scheme 'other' does not load\nnote: reinstall it\n"
+
+
+class Odd(ConstantRule):
+    """A rule of a package, which packs every constant as it is told."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def transfer(self, op: Any, at: Any) -> tuple[str, Transfer]:
+        raise NotImplementedError
+
+    def lower(self, layer: Any, op: Any, at: Any) -> None:
+        raise NotImplementedError
+
+    def pack(self, value: Any, transfers: Any) -> Packed:
+        return cast(Packed, self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (b"", "a bytes; requires Packed"),
+        (Packed(b"", cast(Any, None)), "shared bytes, pieces NoneType; requires bytes and a list"),
+        (Packed(cast(Any, "x"), [(b"", 0)]), "shared str, pieces list; requires bytes and a list"),
+        (Packed(b"", [cast(Any, b"")]), "pieces that are not all bytes with an integer"),
+        (Packed(b"", [(b"", cast(Any, 0.5))]), "pieces that are not all bytes with an integer"),
+        (Packed(b"", [(b"", 0), (b"", 0)]), "2 pieces; requires 1, one for each transfer"),
+    ],
+)
+def test_a_rule_that_packs_something_else(answer: object, wrong: str) -> None:
+    one = Transfer(Span(0, 1), Span(0, 1))
+    with pytest.raises(AnswerError, match=f"constant @c0: pack of Odd answers {wrong}"):
+        pack_coefficients._pack("c0", np.zeros(4, np.int8), {(Odd(answer), one): None})

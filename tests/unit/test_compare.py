@@ -85,6 +85,17 @@ def test_a_network_beside_a_binary_without_any_scheme(files: Path) -> None:
     assert [s.name for s in _read(files / "n.json").networks[0].systems] == ["dense.bin", "eyeriss"]
 
 
+def test_our_side_alone(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(files / "data.npz"), "--calibration", str(files / "calibration.npz"), "--images", "1", "-q"]
+    alone = [str(files / "model.onnx"), *data, "--machines", "none", "--schemes"]
+    assert main([*alone, "dense,auto"]) == 0
+    printed = capsys.readouterr().out
+    assert "\ndense " in printed and "\nauto " in printed
+    assert "baseline" not in printed and "weights" not in printed
+    assert main([*alone, "none"]) == 1
+    assert "leave nothing to compare" in capsys.readouterr().err
+
+
 def test_ratios_are_geometric_means_over_networks(files: Path) -> None:
     found = _read(files / "c.json")
     (network,) = found.networks
