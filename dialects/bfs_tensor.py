@@ -22,7 +22,8 @@ class TensorOp(TensorDecl):
     plan-memory adds the `offset` from the base of the arena, or of ACT.
 
     A tensor may be channels of another one, the `whole`, from channel `first` on: it then has no place of its own. A
-    resident tensor may be computed `over` another one, an operand of the addition that it comes from: where that lies.
+    resident tensor may be computed `over` another one, where that lies: an operand of the addition that it comes from,
+    or the input of the depthwise convolution.
     """
 
     name = "bfs.tensor"
