@@ -32,6 +32,17 @@ def test_a_network_is_prepared_trained_and_finished(
 
 
 @pytest.mark.slow
+def test_trained_resnet20_has_the_accuracy_that_is_stated(data_dir: Path, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    model = lzma.decompress((ROOT / "examples/models/resnet20_cifar10_trained.onnx.xz").read_bytes())
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    with np.load(data_dir / "images/cifar10_test.npz") as data:
+        x, y = data["images"].transpose(0, 3, 1, 2).astype(np.float32), data["labels"]
+    scores = np.concatenate([session.run(None, {"input": x[i : i + 100]})[0] for i in range(0, len(x), 100)])
+    assert int((scores.argmax(1) == y).sum()) == pytest.approx(922, abs=2)
+
+
+@pytest.mark.slow
 def test_compressed_vgg16_has_the_bytes_and_the_accuracy_that_are_stated(data_dir: Path, tmp_path: Path) -> None:
     ort = pytest.importorskip("onnxruntime")
     from escc.cli.compile import main
