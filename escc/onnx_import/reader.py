@@ -24,6 +24,23 @@ OPSETS = range(1, 29)
 IR_VERSIONS = range(3, onnx.IR_VERSION + 1)
 """Versions of the file format: from the first with opsets to the newest that the installed onnx reads."""
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"
+_UNPACK = "unpack it first"
+_OTHERS = (
+    (0, b"\x7fELF", "an ELF binary", "esc-emu runs a compiled model, esc-dis prints it"),
+    (
+        0,
+        b"PK\x03\x04",
+        "a zip archive, as torch.save writes",
+        "export the network with torch.onnx.export, or unpack it",
+    ),
+    (0, b"\x89HDF", "an HDF5 file, as Keras writes", "convert it with tf2onnx"),
+    (4, b"TFL3", "a TensorFlow Lite model", "convert it with tf2onnx"),
+    (0, b"\xfd7zXZ", "packed by xz", _UNPACK),
+    (0, b"\x1f\x8b", "packed by gzip", _UNPACK),
+    (0, b"BZh", "packed by bzip2", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "packed by zstd", _UNPACK),
+)
+"""Where other files say what they are: offset, bytes, what the file is, and what to do with it."""
 
 
 def _read_bytes(path: Path, name: str) -> bytes:
@@ -48,10 +65,9 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
     if not data:
         raise UserError(f"{name}: the file is empty", _NOTE)
-    if data.startswith(b"\x7fELF"):
-        raise UserError(
-            f"{name}: is an ELF binary, not an ONNX model", "esc-emu runs a compiled model, esc-dis prints it"
-        )
+    for offset, signature, what, remedy in _OTHERS:
+        if data.startswith(signature, offset):
+            raise UserError(f"{name}: is {what}, not an ONNX model", remedy)
     if _looks_like_text(data):
         raise UserError(f"{name}: is a text file, not an ONNX model", "IR text needs a name that ends in .mlir")
     model = onnx.ModelProto()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,13 @@ def test_nodes_that_no_output_needs_do_not_matter() -> None:
         (CONV.SerializeToString()[:2], "holds no ONNX graph; it is truncated or not an ONNX model"),
         (bytes(range(128, 256)) * 20, "is damaged, truncated or not an ONNX model"),
         (b"\x7fELF\x02\x01\x01" + bytes(64), "is an ELF binary, not an ONNX model"),
+        (lzma.compress(bytes(64)), "is packed by xz, not an ONNX model"),
+        (gzip.compress(bytes(64)), "is packed by gzip, not an ONNX model"),
+        (bz2.compress(bytes(64)), "is packed by bzip2, not an ONNX model"),
+        (b"\x28\xb5\x2f\xfd" + bytes(64), "is packed by zstd, not an ONNX model"),
+        (b"PK\x03\x04" + bytes(64), "is a zip archive, as torch.save writes, not an ONNX model"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file, as Keras writes, not an ONNX model"),
+        (bytes((28, 0, 0, 0)) + b"TFL3" + bytes(64), "is a TensorFlow Lite model, not an ONNX model"),
     ],
 )
 def test_damaged_files(data: bytes, what: str) -> None:
