@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isa.cells import MUL_INT8, MULTIPLEXER, Cells, logic_picojoule
-from isa.costs import Counted
 from isa.decoders import (
     DECODERS,
     bits_of,
@@ -21,7 +20,7 @@ from isa.decoders import (
     window_um2,
 )
 from isa.events import Event
-from isa.integers import Number, ceil_div
+from isa.integers import ceil_div
 from isa.layout import LONGEST_WEIGHT_CODE, WEIGHT_LANES, WEIGHT_MAGNITUDES
 from isa.target import Target
 
@@ -40,7 +39,7 @@ def _place_um2(target: Target) -> float:
     return bits_of(target.dma.decode_weights) * compare_um2(1) + chosen
 
 
-def cells(target: Target) -> Sequence[Cells]:
+def arithmetic(target: Target) -> Sequence[Cells]:
     """The pieces of the decoder."""
     signs, magnitudes = target.dma.decode_weights, target.dma.decode_magnitudes
     return (
@@ -79,8 +78,3 @@ WEIGHTS = Event(
     picojoule=weight_picojoule,
 )
 EVENTS = (MAGNITUDES, WEIGHTS)
-
-
-def decoded(count: Number) -> Counted:
-    """What so many weights count, whatever the data."""
-    return {WEIGHTS: count}

@@ -25,13 +25,13 @@ IR_VERSIONS = range(3, onnx.IR_VERSION + 1)
 """Versions of the file format: from the first with opsets to the newest that the installed onnx reads."""
 _NOTE = "the input must be an ONNX model in its binary form, as exporters write it"
 _UNPACK = "unpack it first"
-_OTHERS = (
+_OTHER_FILES = (
     (0, b"\x7fELF", "an ELF binary", "esc-emu runs a compiled model, esc-dis prints it"),
     (
         0,
         b"PK\x03\x04",
-        "a zip archive, as torch.save writes",
-        "export the network with torch.onnx.export, or unpack it",
+        "a zip archive, as torch.save and numpy.savez write",
+        "export the network with torch.onnx.export; images are given with --calibration",
     ),
     (0, b"\x89HDF", "an HDF5 file, as Keras writes", "convert it with tf2onnx"),
     (4, b"TFL3", "a TensorFlow Lite model", "convert it with tf2onnx"),
@@ -65,7 +65,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
     if not data:
         raise UserError(f"{name}: the file is empty", _NOTE)
-    for offset, signature, what, remedy in _OTHERS:
+    for offset, signature, what, remedy in _OTHER_FILES:
         if data.startswith(signature, offset):
             raise UserError(f"{name}: is {what}, not an ONNX model", remedy)
     if _looks_like_text(data):

@@ -13,7 +13,7 @@ from isa.formats import Queue, Space
 from isa.integers import Number, Values, ceil_div, most
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-from isa.weight_decoder import EVENTS, decoded
+from isa.weight_decoder import EVENTS, WEIGHTS
 
 
 def weights(v: Values) -> Number:
@@ -53,7 +53,7 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
 
 def counts(v: Values, _: Target) -> Counted:
     """Weights; how many values are zero is in the data."""
-    return {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), **decoded(values(v))}
+    return {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), WEIGHTS: values(v)}
 
 
 SPEC = InstructionSpec(

@@ -15,7 +15,7 @@ from isa.integers import Number, Values
 from isa.levels import LEVELS
 from isa.smartexchange import MOST_SHIFT, MOST_TERMS
 from isa.target import Target
-from isa.weight_decoder import EVENTS, decoded
+from isa.weight_decoder import EVENTS, WEIGHTS
 
 
 def patches(v: Values) -> Number:
@@ -63,8 +63,12 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
 
 def counts(v: Values, _: Target) -> Counted:
     """Weights, and the vectors, which a register holds as long as an output channel lasts."""
-    written = {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), Count.PAR_READ: vector_bytes(v)}
-    return {**written, **decoded(patches(v) * v["terms"])}
+    return {
+        Count.COEF_WRITE: weights(v),
+        Count.WEIGHT_VALUES: weights(v),
+        Count.PAR_READ: vector_bytes(v),
+        WEIGHTS: patches(v) * v["terms"],
+    }
 
 
 SPEC = InstructionSpec(

@@ -13,7 +13,7 @@ from isa.formats import Queue, Space
 from isa.integers import Number, Values, most
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-from isa.weight_decoder import EVENTS, decoded
+from isa.weight_decoder import EVENTS, WEIGHTS
 
 
 def weights(v: Values) -> Number:
@@ -46,7 +46,7 @@ def cycles(v: Values, target: Target, nonzeros: Number) -> Number:
 
 def counts(v: Values, _: Target) -> Counted:
     """Weights; how many codes are zero, and so read no entry, is in the data."""
-    return {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), **decoded(v["count"])}
+    return {Count.COEF_WRITE: weights(v), Count.WEIGHT_VALUES: weights(v), WEIGHTS: v["count"]}
 
 
 SPEC = InstructionSpec(

@@ -13,7 +13,7 @@ from isa.formats import Queue, Space
 from isa.integers import Number, Values
 from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
-from isa.weight_decoder import EVENTS, cells, decoded
+from isa.weight_decoder import EVENTS, WEIGHTS, arithmetic
 
 
 def extents(v: Values, _: Target) -> Sequence[Extent]:
@@ -36,7 +36,7 @@ def counts(v: Values, _: Target) -> Counted:
         Count.COEF_WRITE: v["count"],
         Count.WEIGHT_VALUES: v["count"],
         Count.ACT_READ: v["size"] * v["staged"],
-        **decoded(v["count"]),
+        WEIGHTS: v["count"],
     }
 
 
@@ -55,6 +55,6 @@ SPEC = InstructionSpec(
     ),
     extents=extents,
     counts=counts,
-    arithmetic=cells,
+    arithmetic=arithmetic,
     events=EVENTS,
 )

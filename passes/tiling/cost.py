@@ -212,8 +212,8 @@ class CostModel:
         """
         wanted = [(b.name, b.space, b.nbytes, b.streamed) for b in needed]
         counts = instances_per_buffer(wanted, self.target)
-        turns = {"psum"} if self.p.in_place else set[str]()
-        return {b.name: b.streamed & ((counts[b.name] == 1) | (b.name in turns)) for b in needed}
+        alternating = "psum" if self.p.in_place else ""
+        return {b.name: b.streamed & ((counts[b.name] == 1) | (b.name == alternating)) for b in needed}
 
     def post_tile(self, t: Tiling) -> float:
         """Cycles of the post unit for one PSUM tile, or for an output tile of a layer without partial sums."""

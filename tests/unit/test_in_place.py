@@ -69,7 +69,9 @@ def stage() -> ModuleOp:
 
 
 def depthwise(second: str = "") -> ModuleOp:
-    """A depthwise convolution of 72 channels, which is a table's, residual's or a later layer's input as well."""
+    """A depthwise convolution of 72 channels: plain, with a `table` behind it, with its own input as `residual`, or
+    with an input that a `later` layer reads.
+    """
     g = Graph(14, 14, 16)
     a = g.conv(g.x, 72, (1, 1), pads=(0, 0, 0, 0))
     table, residual = second == "table", a if second == "residual" else None

@@ -71,7 +71,7 @@ def test_nodes_that_no_output_needs_do_not_matter() -> None:
         (gzip.compress(bytes(64)), "is packed by gzip, not an ONNX model"),
         (bz2.compress(bytes(64)), "is packed by bzip2, not an ONNX model"),
         (b"\x28\xb5\x2f\xfd" + bytes(64), "is packed by zstd, not an ONNX model"),
-        (b"PK\x03\x04" + bytes(64), "is a zip archive, as torch.save writes, not an ONNX model"),
+        (b"PK\x03\x04" + bytes(64), "is a zip archive, as torch.save and numpy.savez write, not an ONNX model"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file, as Keras writes, not an ONNX model"),
         (bytes((28, 0, 0, 0)) + b"TFL3" + bytes(64), "is a TensorFlow Lite model, not an ONNX model"),
     ],
