@@ -1,4 +1,4 @@
-"""The tile operation of the `bfs` dialect that pools."""
+"""The tile operations of the `bfs` dialect that pool."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, opt_prop_def, prop_def
 from xdsl.utils.exceptions import VerifyException
 
-from dialects.attributes import integer
+from dialects.attributes import i64_array, integer
 from dialects.bfs_compute import window_properties
-from dialects.bfs_tiles import ACT, PAR, TileOp, numbers
+from dialects.bfs_tiles import ACT, PAR, PSUM, TileOp, numbers
 
 
 @irdl_op_definition
@@ -67,3 +67,46 @@ class PoolOp(TileOp):
         average = (self.parameters, self.count0, self.shift, self.lo, self.hi)
         if any((a is None) != (self.kind.data == "max") for a in average):
             raise VerifyException("an average, and only it, has parameters, count0, shift, lo and hi")
+
+
+@irdl_op_definition
+class MaximaOp(TileOp):
+    """Requantise what the PSUM buffer holds, as esc.requantize without a residual, and write the maximum of each of the
+    windows of `pool` rows and columns, which lie side by side, into the output tile. `q_signed`: type of the maximum.
+    """
+
+    name = "bfs.maxima"
+    out = operand_def(ACT)
+    psum = operand_def(PSUM)
+    parameters = operand_def(PAR)
+    table = opt_operand_def(PAR)
+    pool = prop_def(DenseArrayBase)
+    lo = prop_def(IntegerAttr)
+    hi = prop_def(IntegerAttr)
+    q_signed = prop_def(BoolAttr)
+    assembly_format = "$out `,` $psum `,` $parameters (`table` $table^)? attr-dict"
+
+    def __init__(
+        self,
+        out: SSAValue,
+        psum: SSAValue,
+        parameters: SSAValue,
+        table: SSAValue | None,
+        pool: Sequence[int],
+        clamp: tuple[int, int],
+        q_signed: bool,
+    ):
+        """`clamp`: lo, hi."""
+        lo, hi = clamp
+        super().__init__(
+            operands=[out, psum, parameters, table],
+            properties={
+                "pool": i64_array(pool),
+                "lo": integer(lo),
+                "hi": integer(hi),
+                "q_signed": BoolAttr.from_bool(q_signed),
+            },
+        )
+
+    def verify_(self) -> None:
+        numbers(self.pool, 2, 1, "pool")

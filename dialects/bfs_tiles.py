@@ -259,7 +259,10 @@ class LoadBytesOp(TileOp):
 
 @irdl_op_definition
 class OpenTileOp(TileOp):
-    """Turn to the next instance of an output buffer; it will hold output rows, columns and channels `[y, x, k]`."""
+    """Turn to the next instance of an output buffer; it will hold output rows, columns and channels `[y, x, k]`.
+
+    With `pool`, rows and columns of windows, `[y, x]` are positions of which each window gives one of the output.
+    """
 
     name = "bfs.open_tile"
     FILLS: ClassVar[bool] = True
@@ -270,10 +273,16 @@ class OpenTileOp(TileOp):
     columns = operand_def(INDEX)
     k = operand_def(INDEX)
     channels = operand_def(INDEX)
+    pool = opt_prop_def(DenseArrayBase)
     assembly_format = "$buffer `[` $y `:` $rows `,` $x `:` $columns `,` $k `:` $channels `]` attr-dict"
 
-    def __init__(self, buffer: SSAValue, y: Range, x: Range, k: Range):
-        super().__init__(operands=[buffer, *flat(y, x, k)])
+    def __init__(self, buffer: SSAValue, y: Range, x: Range, k: Range, pool: Sequence[int] = (1, 1)):
+        windows = None if tuple(pool) == (1, 1) else i64_array(pool)
+        super().__init__(operands=[buffer, *flat(y, x, k)], properties={"pool": windows})
+
+    def verify_(self) -> None:
+        if self.pool is not None:
+            numbers(self.pool, 2, 1, "pool")
 
 
 @irdl_op_definition

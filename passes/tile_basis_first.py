@@ -108,7 +108,7 @@ class _FunctionTiler:
         for op in list(self.function.body.block.ops):
             if isinstance(op, esc.EscOp) and op.SOLE_READER:
                 self._check_stage(op)
-            elif not isinstance(op, _HOST) and op not in self.declared.views.vanished:
+            elif not isinstance(op, _HOST) and op not in self.declared.views.vanished | self.tiler.joined:
                 self.tiler.add(op)
 
     def _numbers(self, which: str) -> tuple[float, ...]:

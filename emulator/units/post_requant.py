@@ -72,21 +72,27 @@ class _Operands(NamedTuple):
         return sum(array.nbytes for array in self)
 
 
-def _table(m: Memories, v: Values) -> Longs:
-    if not v["lut"]:
-        return _NOTHING
-    stored = m.par[v["table"] : v["table"] + TABLE_BYTES]
-    return (stored.view(np.int8) if v["add"] and v["q_signed"] else stored).astype(np.int64)
-
-
-def _operands(m: Memories, v: Values) -> _Operands:
+def requant_parameters(m: Memories, v: Values) -> Longs:
+    """Bias, multiplier and shift of each channel, int64 [3, kn]. Raises `UserError` if a shift is impossible."""
     bias, mult, shift = read_block(m.par[v["par"] : v["par"] + requant_block_bytes(v["kn"])])
     if int(shift.min()) < 1 or int(shift.max()) > 62:
         raise UserError("a shift in PAR is outside [1, 62]")
+    return np.array([bias, mult, shift], np.int64)
+
+
+def requant_table(m: Memories, v: Values, signed: int) -> Longs:
+    """The values of the table, int64 [256]; empty if the instruction has none."""
+    if not v["lut"]:
+        return _NOTHING
+    stored = m.par[v["table"] : v["table"] + TABLE_BYTES]
+    return (stored.view(np.int8) if signed else stored).astype(np.int64)
+
+
+def _operands(m: Memories, v: Values) -> _Operands:
     residual, addition = (tile_of(v, "res"), m.addition(v)) if v["add"] else (_NO_TILE, _NOTHING)
     rest = v["psum"] // 4 + v["k"], v["kt"], v["lo"], v["hi"]
-    parameters = np.array([bias, mult, shift], np.int64)
-    return _Operands(parameters, _table(m, v), addition, packed(tile_of(v, "out"), residual, rest))
+    numbers = packed(tile_of(v, "out"), residual, rest)
+    return _Operands(requant_parameters(m, v), requant_table(m, v, v["add"] and v["q_signed"]), addition, numbers)
 
 
 def execute(m: Memories, v: Values) -> None:

@@ -20,9 +20,10 @@ from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 from passes.decomposition.circulant import Circulant
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule, Stages, packed_together
+from passes.layers.convolution import ConvConstants, Stages, packed_together
 from passes.layers.dense import ConvRule
 from passes.layers.rebuilt import RebuiltKind, RebuiltWork
+from passes.layers.requantise import RequantRule
 from passes.tiling.geometry import Span, balanced
 from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering

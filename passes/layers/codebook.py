@@ -17,9 +17,10 @@ from isa.layout import WEIGHT_TABLE_BYTES
 from isa.target import Target
 from passes.decomposition.codebook import Codebook
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule, packed_together, weight_parts
+from passes.layers.convolution import ConvConstants, packed_together, weight_parts
 from passes.layers.dense import ConvRule
 from passes.layers.rebuilt import PatchedKind, PatchedRule, PatchedWork
+from passes.layers.requantise import RequantRule
 from passes.tiling.layer_kind import Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span

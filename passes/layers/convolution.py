@@ -19,15 +19,16 @@ from dialects.blob import DenseAttr
 from dialects.esc import shape_of
 from dialects.esc_base import AccumulatorOp
 from isa.formats import Scratchpad, TensorFormat
-from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES, requant_block_bytes
+from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES
 from isa.target import Target
 from isa.weights import pack_weights, weight_table
 from passes.decomposition.weight_form import WeightForm
+from passes.layers.requantise import requantise, with_maximum
 from passes.tiling.conv_shape import ConvShape
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap, Span, steps, window_span
-from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, TileRule, Transfer
+from passes.tiling.layer_kind import ConstantRule, LayerKind, Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.limits import room_faults, window_faults
 from passes.tiling.loop_nest import Indices, span
@@ -179,8 +180,15 @@ class ConvolutionKind(LayerKind):
         resident_values = [constant.array for constant in stages.resident]
         constants = ConvConstants(stages.weight.array, resident_values, strides, stages.shift, stages.layout)
         work = self.work(constants, inputs[0].density, tiler.target)
-        problem = with_output(_problem(work, stages, op, inputs), op.output, averaged)
-        build = tiler.start(first, problem, op.output)
+        problem, value = with_output(_problem(work, stages, op, inputs), op.output, averaged), op.output
+        operations: list[Operation] = [*stages.operations, op]
+        _, oh, ow, _ = shape_of(value)
+        if not averaged and (found := with_maximum(problem, op, tiler)) is not None:
+            problem, maximum = found
+            value = maximum.output
+            operations.append(maximum)
+            tiler.joined.add(maximum)
+        build = tiler.start(first, problem, value)
         if build is None:
             return
         weights = 0 if averaged else problem.k * problem.taps * problem.cpg
@@ -199,9 +207,8 @@ class ConvolutionKind(LayerKind):
             lambda constant: self.load_weights(build, constant),
             lambda part, further: self.compute(build, stages, resident, part, further),
         )
-        _requantise(build, op, inputs, table, addition)
-        p = build.problem
-        tiler.finish(build, op.output, [*stages.operations, op], p.oh * p.ow * weights, weights)
+        requantise(build, op, inputs, table, addition)
+        tiler.finish(build, value, operations, oh * ow * weights, weights)
 
 
 def _parameter_bytes(stages: Stages, op: esc.RequantizeOp) -> tuple[int, ...]:
@@ -277,26 +284,6 @@ def _window_parts(
 def _addition(op: esc.RequantizeOp) -> NDArray[np.uint8]:
     assert op.addition is not None  # or the operation has no residual
     return add_block(op.addition)
-
-
-def _requantise(
-    build: LoopNestBuilder,
-    op: esc.RequantizeOp,
-    inputs: Sequence[DeclaredTensor],
-    table: SSAValue | None,
-    addition: SSAValue | None,
-) -> None:
-    """Requantise each PSUM tile, with the residual tile that it is added to."""
-    residual = None
-    if op.residual is not None:
-        residual = build.buffer["residual"]
-        build.before("residual", build.load_tile(residual, inputs[1].name, ChannelMap(0, build.problem.k, 0, 1)))
-    out, psum, par = build.buffer["out"], build.buffer["psum"], build.buffer["parameters"]
-    lo, hi, q_signed = op.lo.value.data, op.hi.value.data, op.mid_type.signed
-    build.after(
-        "psum",
-        lambda _: [compute.RequantOp(out, psum, par, table, residual, addition, lo, hi, q_signed)],
-    )
 
 
 def channels_tile(build: LoopNestBuilder, part: Part, at: Ranges) -> compute.ChannelsTile:
@@ -410,48 +397,6 @@ class LoadWeightsRule(ConstantRule):
         if state.fill(region):
             table = layer.shared(op.constant)
             layer.emit("load.weights", dram=address, size=size, table=table, count=count, dst=state.address)
-
-
-class RequantRule(TileRule):
-    """`post.requant` of a PSUM tile."""
-
-    operation = compute.RequantOp
-
-    def lower(self, layer: LayerLowering, op: compute.RequantOp, at: Indices) -> None:
-        out, out_address = layer.held(op.out)
-        part, psum = layer.held(op.psum)
-        for done, whole in layer.states[op.psum].summed.values():
-            if done != whole:
-                raise layer.fault(f"partial sums hold {done} of {whole} input channels")
-        parameters, par = layer.held(op.parameters)
-        layer.require_covered(parameters.k, part.k, "parameters of channels")
-        n = part.k.extent
-        values = {
-            "psum": psum,
-            "oh": part.y.extent,
-            "ow": part.x.extent,
-            "kt": n,
-            "kn": n,
-            "par": par + requant_block_bytes(part.k.first - parameters.k.first),
-            "lo": op.lo.value.data,
-            "hi": op.hi.value.data,
-            "q_signed": int(op.q_signed.value.data != 0),
-        }
-        if op.table is not None:
-            values |= {"lut": 1, "table": layer.held(op.table)[1]}
-        if op.residual is not None and op.addition is not None:
-            values |= _residual_fields(layer, op.residual, op.addition, part)
-        layer.emit("post.requant", **values, **layer.out_fields(out, out_address, part))
-
-
-def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValue, part: HeldRegion) -> dict[str, int]:
-    held, address = layer.held(residual)
-    return {
-        "add": 1,
-        **layer.place("res", held, address, (part.y, part.x, part.k), "residual "),
-        "res_signed": layer.is_signed(held),
-        "addpar": layer.held(addition)[1],
-    }
 
 
 def whole_groups(layer: LayerLowering, part: Span, kpg: int) -> Span:

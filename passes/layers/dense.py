@@ -21,13 +21,13 @@ from passes.layers.convolution import (
     ConvConstants,
     Int8ConvolutionKind,
     LoadWeightsRule,
-    RequantRule,
     Stages,
     channels_tile,
     input_fields,
     partial_sums,
     whole_groups,
 )
+from passes.layers.requantise import RequantRule
 from passes.tiling.cost import group_choices
 from passes.tiling.geometry import Span, window_span
 from passes.tiling.layer_kind import TileRule

@@ -15,12 +15,12 @@ from passes.layers.convolution import (
     ConvConstants,
     Int8ConvolutionKind,
     LoadWeightsRule,
-    RequantRule,
     Stages,
     input_fields,
     partial_sums,
     whole_groups,
 )
+from passes.layers.requantise import RequantRule
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering
 from passes.tiling.loop_nest import Indices

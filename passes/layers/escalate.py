@@ -28,7 +28,8 @@ from isa.levels import greatest_level
 from isa.target import Array, Target
 from passes.decomposition.ternary_basis import TernaryBasis
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, ConvolutionKind, RequantRule, Stages, input_fields, partial_sums
+from passes.layers.convolution import ConvConstants, ConvolutionKind, Stages, input_fields, partial_sums
+from passes.layers.requantise import RequantRule
 from passes.tiling.cost import group_choices
 from passes.tiling.geometry import Span, balanced, coverage, steps
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer

@@ -17,12 +17,12 @@ from isa.target import Target
 from passes.layers.circulant import BlocksRule, CirculantKind, CirculantWork
 from passes.layers.convolution import (
     ConvConstants,
-    RequantRule,
     Stages,
     channels_tile,
     input_fields,
     partial_sums,
 )
+from passes.layers.requantise import RequantRule
 from passes.tiling.geometry import Span
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import LayerLowering

@@ -28,13 +28,13 @@ from passes.decomposition.weight_form import WeightForm
 from passes.layers.convolution import (
     ConvConstants,
     ConvolutionKind,
-    RequantRule,
     Stages,
     channels_tile,
     input_fields,
     partial_sums,
     weight_transfers,
 )
+from passes.layers.requantise import RequantRule
 from passes.tiling.geometry import Span, steps
 from passes.tiling.layer_kind import ConstantRule, Packed, TileRule, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering

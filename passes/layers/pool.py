@@ -22,6 +22,7 @@ from isa.formats import PoolKind
 from isa.integers import ceil_div
 from isa.reference import pool_counts
 from isa.target import Target
+from passes.layers.requantise import MaximaRule
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
 from passes.tiling.geometry import Span, window_span
 from passes.tiling.layer_kind import LayerKind, TileRule
@@ -117,7 +118,7 @@ class PoolingKind(LayerKind):
     """A maximum or an average over windows."""
 
     name = PoolWork.name
-    rules = (PoolRule(),)
+    rules = (PoolRule(), MaximaRule())
 
     def faults(self, op: esc.EscOp, target: Target) -> Iterator[str]:
         if not isinstance(op, esc_pools.MaxPoolOp | esc_pools.AvgPoolOp):

@@ -16,9 +16,10 @@ from isa.instructions import load_se
 from isa.target import Target
 from passes.decomposition.smartexchange import SmartExchange
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.convolution import ConvConstants, RequantRule
+from passes.layers.convolution import ConvConstants
 from passes.layers.dense import ConvRule
 from passes.layers.rebuilt import PatchedKind, PatchedRule, PatchedWork
+from passes.layers.requantise import RequantRule
 from passes.tiling.layer_kind import Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span

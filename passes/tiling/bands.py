@@ -79,7 +79,7 @@ def _edges(layers: Sequence[LayerRecord]) -> list[_Edge]:
     for i, layer in enumerate(layers):
         p = layer.problem
         for n, name in enumerate(layer.reads):
-            window = (p.kernel[0], p.strides[0], p.pads[0]) if n < len(p.sources) else (1, 1, 0)
+            window = p.row_window if n < len(p.sources) else (1, 1, 0)
             sources = exact.get(name, stored.get(layer.stored(name), []))
             found += [_Edge(source, i, *window) for source in sources]
     return found
@@ -97,15 +97,15 @@ def _heights(layers: Sequence[LayerRecord], edges: Sequence[_Edge], last: int) -
 
 
 def _tile(p: TilingProblem, rows: int, number: int) -> Span:
-    return Span(number * rows, min(rows, p.oh - number * rows))
+    return Span(number * rows, min(rows, p.output[0] - number * rows))
 
 
 def _delays(problems: Sequence[TilingProblem], rows: Sequence[int], edges: Sequence[_Edge], ahead: int) -> list[int]:
     """Steps by which each layer is delayed, so that the rows that it reads are there before its turn."""
     found = [0] * len(problems)
     for edge in edges:
-        p, height = problems[edge.reader], problems[edge.source].oh
-        for j in range(ceil_div(p.oh, rows[edge.reader])):
+        p, height = problems[edge.reader], problems[edge.source].output[0]
+        for j in range(ceil_div(p.output[0], rows[edge.reader])):
             need = edge.rows(_tile(p, rows[edge.reader], j), height)
             behind = (need.end - 1) // rows[edge.source] - j + ahead
             found[edge.reader] = max(found[edge.reader], found[edge.source] + behind)
@@ -123,13 +123,14 @@ def _ring(
     end. Then no operand of an addition crosses it either: its tiles are those of the layer.
     """
     p, most = problems[source], 0
-    for tile in range(ceil_div(p.oh, rows[source])):
-        oldest = p.oh
+    height, _ = p.output
+    for tile in range(ceil_div(height, rows[source])):
+        oldest = height
         for edge in (e for e in edges if e.source == source):
             reader = problems[edge.reader]
             following = max(0, delays[source] + tile - delays[edge.reader])
-            if following < ceil_div(reader.oh, rows[edge.reader]):
-                needed = edge.rows(_tile(reader, rows[edge.reader], following), p.oh)
+            if following < ceil_div(reader.output[0], rows[edge.reader]):
+                needed = edge.rows(_tile(reader, rows[edge.reader], following), height)
                 oldest = min(oldest, needed.first)
         most = max(most, _tile(p, rows[source], tile).end - oldest)
     return ceil_div(most, rows[source]) * rows[source]
@@ -176,7 +177,7 @@ class Segment:
         ACT. `over`: the tensor in whose place the last layer computes its output.
         """
         for rows, ahead in product(_HEIGHTS, _AHEAD):
-            if rows >= self.layers[-1].problem.oh:
+            if rows >= self.layers[-1].problem.output[0]:
                 return
             found = self._bands(rows, ahead, resident, taken)
             if found is not None and self._reads_before(over, found):
@@ -188,8 +189,8 @@ class Segment:
             return None
         kept = resident | self.inner
         problems = [
-            replace(layer.posed(kept), band=min(n, layer.problem.oh))
-            for layer, n in zip(self.layers, rows, strict=True)
+            replace(p, band=min(n * p.pool[0], p.oh))
+            for p, n in zip((layer.posed(kept) for layer in self.layers), rows, strict=True)
         ]
         delays = _delays(problems, rows, self._edges, ahead)
         rings: dict[str, int | None] = {}
@@ -198,8 +199,9 @@ class Segment:
             if len({rows[i] for i in sources}) > 1:
                 return None
             p, height = problems[sources[0]], max(_ring(i, problems, rows, delays, self._edges) for i in sources)
-            rings[name] = height if height < p.oh else None
-            nbytes += reserve(min(height, p.oh) * p.ow * (p.stored_c or p.k))
+            whole, width = p.output
+            rings[name] = height if height < whole else None
+            nbytes += reserve(min(height, whole) * width * (p.stored_c or p.k))
         most = field_range("conv.dense", "act_ring")[1]
         if nbytes + taken >= self._target.scratchpad.act or any(n is not None and n > most for n in rings.values()):
             return None
@@ -211,7 +213,7 @@ class Segment:
             cycles, buffered, waiting, colliding = costs
             # All layers have both places of PSUM in turn: after an odd number of tiles, one waits for that before it.
             lost = (colliding if number else 0.0) if ahead else waiting
-            cycles += lost * ceil_div(problems[-1].oh, last)
+            cycles += lost * ceil_div(problems[-1].output[0], last)
             if best is None or cycles < best.cycles:
                 best = Bands(self.first, tuple(rows), tuple(delays), rings, machine, buffered, cycles)
         return best
@@ -225,8 +227,8 @@ class Segment:
                 continue
             if p.rows is not None:
                 return False
-            for tile in range(ceil_div(p.oh, bands.rows[i])):
-                rows = window_span(_tile(p, bands.rows[i], tile), p.kernel[0], p.strides[0], p.pads[0], writer.oh)
+            for tile in range(ceil_div(p.output[0], bands.rows[i])):
+                rows = window_span(_tile(p, bands.rows[i], tile), *p.row_window, writer.output[0])
                 if tile + bands.delays[i] > rows.first // bands.rows[last] + bands.delays[last]:
                     return False
         return True

@@ -236,9 +236,10 @@ class CostModel:
             weight_cycles = self._weight_cycles(t, nest, weight_loads, depends["parameters"])
             work = self._compute(t)
         post = work.posts * target.post.issue_cycles + p.work.post_values(p, target) / target.post.lanes
-        stored = p.oh * p.ow * p.k * (p.output_density + 1 / 8 if p.output_format is TensorFormat.BITMAP else 1.0)
+        positions = math.prod(p.output)
+        stored = positions * p.k * (p.output_density + 1 / 8 if p.output_format is TensorFormat.BITMAP else 1.0)
         if p.stored_c > p.k and p.output_format is TensorFormat.RAW:
-            stored += p.oh * p.ow * target.dram.burst_bytes / 2
+            stored += positions * target.dram.burst_bytes / 2
         stored = 0.0 if p.output_resident else stored
         store = 0.0 if p.output_resident else tiles * target.dma.issue_cycles + stored / self.bandwidth
         first = (act_cycles + residual_cycles) / act_loads + _FIRST_WEIGHTS * weight_cycles / weight_loads

@@ -40,7 +40,8 @@ class LayerTiler:
     that runs side by side with others, the rows of its tiles, and what it sees of the machine. `places`: of layers that
     take another tiling than the cheapest, by the tensors that they compute, its place in the order of estimated cycles.
     `crowded`: names of tensors with parts of which a layer finds no room for whole BITMAP lines. `posed`: the problems
-    of the layers and what each sees of the machine, by the tensors that they compute.
+    of the layers and what each sees of the machine, by the tensors that they compute. `joined`: operations that the
+    layer of one before them computes as well.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LayerTiler:
         self.layers: list[bfs.LayerOp] = []
         self.records: list[LayerRecord] = []
         self.posed: dict[str, tuple[TilingProblem, Target]] = {}
+        self.joined: set[Operation] = set()
         self._reads: tuple[DeclaredTensor, ...] = ()
         self.crowded: set[str] = set()
         self._dispatch = dispatch
@@ -91,7 +93,7 @@ class LayerTiler:
     def _posed(self, p: TilingProblem, value: SSAValue) -> TilingProblem:
         """The problem of a layer that computes a value, with what is decided about its tensor."""
         rows, _ = self._bands.get(len(self.records), (0, self.target))
-        p = replace(p, band=min(rows, p.oh))
+        p = replace(p, band=min(rows * p.pool[0], p.oh))
         whole = self.declared.whole(value)
         if whole is None:
             lines = p.output_format is TensorFormat.BITMAP and self.declared.in_lines(value)

@@ -19,7 +19,7 @@ from isa.layout import TensorLayout, align, requant_block_bytes
 from isa.program import PAGE
 from isa.target import Target
 from isa.timed import Longs, TimedInstructions
-from passes.tiling.geometry import Span, roll, steps, window_span
+from passes.tiling.geometry import Span, roll, steps, window_span, windows
 from passes.tiling.memory import Interval, instances_per_buffer, plan_arena, reserve
 from passes.tiling.problem import (
     Buffer,
@@ -234,7 +234,7 @@ class _Walk:
         if p.residual is not None:
             wanted["residual"] = (p.oh, p.ow, p.residual, segment_choices(p.ow)[0])
         output = InputSource(p.k, p.output_format, p.sources[0].channels, p.output_density)
-        wanted["output"] = (p.oh, p.ow, output, self.t.segment)
+        wanted["output"] = (*p.output, output, self.t.segment)
         layouts = {
             name: TensorLayout(h, w, source.c, source.format, segment, chunk)
             for name, (h, w, source, segment) in wanted.items()
@@ -349,7 +349,7 @@ class _Walk:
             instance.read = out.filled
 
     def _store(self, at: Ranges) -> None:
-        region = at["y"], at["x"], at["k"]
+        region = windows(at["y"], self.p.pool[0]), windows(at["x"], self.p.pool[1]), at["k"]
         requests = self.tensors["output"].requests(region)
         h, w, cn = (span.extent for span in region)
         cycles = store_act.cycles({"h": h, "w": w, "cn": cn}, int(requests[:, 1].sum()), self.target)

@@ -35,6 +35,11 @@ def window_span(out: Span, kernel: int, stride: int, pad: int, size: int, taken:
     return Span(first, end - first)
 
 
+def windows(span: Span, size: int) -> Span:
+    """The windows that lie wholly in a span, if windows of `size` indices lie side by side from 0 on."""
+    return Span(span.first // size, span.end // size - span.first // size)
+
+
 def roll(held: Span, wanted: Span, ring: int) -> tuple[list[Span], Span]:
     """What a ring of `ring` rows loads to hold the rows `wanted`, in pieces that do not go round, and the rows that it
     holds then. Row y has place y % ring.

@@ -16,7 +16,7 @@ from isa.errors import UserError
 from isa.formats import Scratchpad
 from isa.table import make
 from isa.target import Target
-from passes.tiling.geometry import Span, roll
+from passes.tiling.geometry import Span, roll, windows
 from passes.tiling.loop_nest import Indices, executions
 
 _NONE = Span(0, 0)
@@ -250,6 +250,17 @@ class LayerLowering:
         state = self.states[buffer]
         if nbytes > state.nbytes:
             raise self.fault(f"a tile needs {nbytes} bytes of {state.space}; its buffer has {state.nbytes}")
+
+    def whole_windows(self, y: Span, x: Span, pool: Sequence[int]) -> tuple[Span, Span]:
+        """The windows of `pool` rows and columns that rows and columns are. Raises `UserError` if they are not whole
+        ones.
+        """
+        for found, size, axis in zip((y, x), pool, ("rows", "columns"), strict=True):
+            if found.first % size or found.extent % size:
+                raise self.fault(
+                    f"a tile takes maxima of {axis} {found.first}..{found.end - 1}, not of whole windows of {size}"
+                )
+        return windows(y, pool[0]), windows(x, pool[1])
 
     def require_covered(self, have: Span, want: Span, what: str) -> None:
         """Raise `UserError` if a tile reads indices of `what` that its buffer does not hold."""

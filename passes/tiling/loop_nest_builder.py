@@ -185,8 +185,8 @@ class LoopNestBuilder:
 
     def open_and_store(self, tensor: str) -> None:
         """Turn to the next output tile before, store it after the loops inside unless the output is resident."""
-        out = self.buffer["out"]
-        self.before("out", lambda at: [OpenTileOp(out, at["y"], at["x"], at["k"])])
+        out, pool = self.buffer["out"], self.problem.pool
+        self.before("out", lambda at: [OpenTileOp(out, at["y"], at["x"], at["k"], pool)])
         if not self.problem.output_resident:
             self.after("out", lambda _: [StoreTileOp(tensor, out)])
 

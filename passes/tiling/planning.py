@@ -206,7 +206,7 @@ class _Planner:
         if rows is None:
             return life
         p = self.layers[life.first].problem
-        return Interval(name, reserve(rows * p.ow * (p.stored_c or p.k)), life.first, life.last)
+        return Interval(name, reserve(rows * p.output[1] * (p.stored_c or p.k)), life.first, life.last)
 
 
 def _lengthened(life: Interval, bands: Sequence[range]) -> Interval:

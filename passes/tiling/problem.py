@@ -145,7 +145,9 @@ class TilingProblem:
     `segment` positions. `parameter_bytes`: PAR blocks that stay for the whole layer. `parts`: how many windows of
     `kernel` make up the window of the layer, accumulated one after the other. `band`: rows of every output tile,
     which then has all columns and channels, and constants are loaded once; 0: tiles of any form. `rows`, `columns`:
-    the input row (column) of each output row, where the layer reads no windows.
+    the input row (column) of each output row, where the layer reads no windows. `pool`: rows and columns of the
+    windows of requantised positions of which the maximum alone is written; `oh` and `ow`, and rows and columns of
+    tiles, are those of positions before that, whole windows of them.
     """
 
     work: Workload
@@ -173,6 +175,18 @@ class TilingProblem:
     band: int = 0
     rows: tuple[int, ...] | None = None
     columns: tuple[int, ...] | None = None
+    pool: tuple[int, int] = (1, 1)
+
+    @property
+    def output(self) -> tuple[int, int]:
+        """Rows and columns of the output."""
+        return self.oh // self.pool[0], self.ow // self.pool[1]
+
+    @property
+    def row_window(self) -> tuple[int, int, int]:
+        """Extent, stride and pad of the windows through which the rows of the output see those of the input."""
+        rows, stride = self.pool[0], self.strides[0]
+        return (rows - 1) * stride + self.kernel[0], rows * stride, self.pads[0]
 
     @property
     def accumulates(self) -> bool:
@@ -185,7 +199,7 @@ class TilingProblem:
         one.
         """
         alone = self.accumulates and not self.work.reads_all_channels and self.cpg == self.kpg == 1
-        return alone and (self.h, self.w) == (self.oh, self.ow) and [s.c for s in self.sources] == [self.k]
+        return alone and (self.h, self.w) == self.output and [s.c for s in self.sources] == [self.k]
 
     @property
     def splits_input_channels(self) -> bool:
@@ -352,7 +366,7 @@ def buffers(p: TilingProblem, t: Tiling, target: Target) -> list[Buffer]:
     if p.residual is not None and not p.residual.resident:
         found.append(buffer("residual", "act", math.prod(p.residual_tile(t)), "residual"))
     if not p.output_resident:
-        found.append(buffer("out", "act", t.rows * t.columns * t.channels, "out"))
+        found.append(buffer("out", "act", t.rows * t.columns // math.prod(p.pool) * t.channels, "out"))
     if p.accumulates:
         found.append(buffer("psum", "psum", 4 * t.psum_rows * t.columns * t.psum_channels, "psum"))
         weights = buffer("weights", "coef", p.work.weight_bytes(p, t.weights, t.depth, target), "weights")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +28,7 @@ class LayerRecord:
     def output_bytes(self) -> int:
         """Bytes in ACT of the tensor that has those of the output."""
         p = self.problem
-        return p.oh * p.ow * (p.stored_c or p.k)
+        return math.prod(p.output) * (p.stored_c or p.k)
 
     @property
     def operands(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ costed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -104,11 +105,12 @@ def _outer(p: TilingProblem, segment: int, chunk: int) -> Iterator[tuple[int, ND
         for channels in step_choices(p.k, chunk):
             yield channels, np.array([p.oh]), np.array([p.ow])
         return
-    multiple = segment if p.output_format is TensorFormat.BITMAP else 1
+    pool_rows, pool_columns = p.pool
+    multiple = segment * pool_columns if p.output_format is TensorFormat.BITMAP else pool_columns
     widths = step_choices(p.ow, multiple)
     if p.output_format is TensorFormat.RAW:
         widths = [w for w in widths if w == p.ow or w <= 128]
-    heights = step_choices(p.oh)
+    heights = step_choices(p.oh, pool_rows)
     rows, columns = np.tile(heights, len(widths)), np.repeat(widths, len(heights))
     for channels in step_choices(p.k, chunk):
         if p.kpg != p.k and channels != p.k and channels % p.kpg and p.kpg % channels:
@@ -124,7 +126,7 @@ def _candidates(p: TilingProblem, segment: int, target: Target) -> NDArray[np.in
     act = target.scratchpad.act
     found: list[NDArray[np.int64]] = []
     for channels, rows, columns in _outer(p, segment, target.array.chunk):
-        left = act - rows * columns * (0 if p.output_resident else channels)
+        left = act - rows * columns // math.prod(p.pool) * (0 if p.output_resident else channels)
         free = np.flatnonzero(left > 0)
         tiles = _Tiles(channels, rows[free], columns[free], left[free])
         fields = _of_tiles(p, tiles, room, target)
@@ -163,9 +165,12 @@ def _of_tiles(p: TilingProblem, tiles: _Tiles, room: int, target: Target) -> NDA
         inner = _inner(p, channels, int(count), room, target)
         h, w = rows[tile[of_count], None], columns[tile[of_count], None]
         shape = (of_count.size, inner.depth.size)
-        line = w * inner.psum_channels
-        words = target.scratchpad.psum // 4
-        half, whole = (np.where(limit < line, 0, balanced(h, limit // line)) for limit in (words // 2, words))
+        # Whole windows of rows, where maxima of them are written.
+        line = w * inner.psum_channels * p.pool[0]
+        words, lines = target.scratchpad.psum // 4, h // p.pool[0]
+        half, whole = (
+            np.where(limit < line, 0, balanced(lines, limit // line) * p.pool[0]) for limit in (words // 2, words)
+        )
         height = np.where(inner.whole_psum, np.where(whole == half, 0, whole), half)
         if p.in_place:
             height = np.where(height == h, height, 0)
@@ -301,7 +306,8 @@ class _Costed(NamedTuple):
 
 def _costed(p: TilingProblem, target: Target) -> Iterator[_Costed]:
     """The candidates of each segment of which some fit, in the order of preference."""
-    segments = segment_choices(p.ow) if p.output_format is TensorFormat.BITMAP else [p.ow]
+    width = p.output[1]
+    segments = segment_choices(width) if p.output_format is TensorFormat.BITMAP else [width]
     if p.segment and not p.output_resident:
         segments = [p.segment]
     for segment in segments:
@@ -341,7 +347,8 @@ def smallest_need(p: TilingProblem, target: Target) -> tuple[str, int, int]:
     if p.work.takes_window_in_parts:
         p = replace(p, kernel=(1, 1), pads=(0, 0))
     inputs = min(p.cpg, chunk) if splits else p.cpg
-    t = Tiling(1, 1, k, 1, pn, inputs, 1 if splits else p.cpg, pn, pn, "spatial", 1, 1)
+    rows, columns = p.pool
+    t = Tiling(rows, columns, k, rows, pn, inputs, 1 if splits else p.cpg, pn, pn, "spatial", 1, 1)
     used: dict[str, int] = {}
     for b in buffers(p, t, target):
         used[b.space] = used.get(b.space, 0) + reserve(b.nbytes)

@@ -123,7 +123,10 @@ class OpenTileRule(TileRule):
     operation = tiles.OpenTileOp
 
     def lower(self, layer: LayerLowering, op: tiles.OpenTileOp, at: Indices) -> None:
-        region = HeldRegion("", span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels))
+        y, x, k = span(at, op.y, op.rows), span(at, op.x, op.columns), span(at, op.k, op.channels)
+        if op.pool is not None:
+            y, x = layer.whole_windows(y, x, ints(op.pool))
+        region = HeldRegion("", y, x, k)
         state = layer.states[op.buffer]
         layer.require_room(op.buffer, region.y.extent * region.x.extent * region.k.extent)
         layer.open_rows(op.buffer, region.y)

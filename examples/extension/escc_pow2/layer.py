@@ -13,8 +13,9 @@ from escc_pow2.dialect import LoadPow2Op, Pow2ConvOp
 from escc_pow2.load_pow2 import CODES_PER_CYCLE, cycles
 from isa.integers import Number, most
 from isa.target import Target
-from passes.layers.convolution import ConvConstants, RequantRule, Stages, dense_faults
+from passes.layers.convolution import ConvConstants, Stages, dense_faults
 from passes.layers.dense import ConvRule, DenseKind, DenseWork
+from passes.layers.requantise import RequantRule
 from passes.tiling.layer_kind import ConstantRule, Packed, Transfer
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
 from passes.tiling.loop_nest import Indices, span
