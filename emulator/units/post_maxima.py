@@ -49,7 +49,7 @@ def requantise_maxima(psum: Words, parameters: Longs, table: Longs, act: Bytes, 
                     act[n, to + k] = most[k] & 255
 
 
-class _Operands(NamedTuple):
+class _Maxima(NamedTuple):
     """What an instruction reads from PAR, and where its tiles lie, as `requantise_maxima` takes it."""
 
     parameters: Longs
@@ -61,16 +61,16 @@ class _Operands(NamedTuple):
         return sum(array.nbytes for array in self)
 
 
-def _operands(m: Memories, v: Values) -> _Operands:
+def _operands(m: Memories, v: Values) -> _Maxima:
     place: TilePlace = tile_of(written(v), "out")
     rest = v["psum"] // 4 + v["k"], v["kt"], v["ow"], v["r"], v["s"], v["lo"], v["hi"]
-    return _Operands(requant_parameters(m, v), requant_table(m, v, v["q_signed"]), packed(place, rest))
+    return _Maxima(requant_parameters(m, v), requant_table(m, v, v["q_signed"]), packed(place, rest))
 
 
 def execute(m: Memories, v: Values) -> None:
     """Raises `UserError` if a shift in PAR is impossible."""
 
-    def make() -> tuple[_Operands, int]:
+    def make() -> tuple[_Maxima, int]:
         found = _operands(m, v)
         return found, found.nbytes
 

@@ -23,7 +23,8 @@ from isa.layout import ADD_BLOCK_BYTES, TABLE_BYTES
 from isa.target import Target
 from isa.weights import pack_weights, weight_table
 from passes.decomposition.weight_form import WeightForm
-from passes.layers.requantise import requantise, with_maximum
+from passes.layers.pooled import with_maximum, write_maxima
+from passes.layers.requantise import requantise
 from passes.tiling.conv_shape import ConvShape
 from passes.tiling.declarations import DENSITY, Declarations, DeclaredTensor
 from passes.tiling.esc_op_to_layer import LayerTiler, with_output
@@ -207,7 +208,10 @@ class ConvolutionKind(LayerKind):
             lambda constant: self.load_weights(build, constant),
             lambda part, further: self.compute(build, stages, resident, part, further),
         )
-        requantise(build, op, inputs, table, addition)
+        if value is op.output:
+            requantise(build, op, inputs, table, addition)
+        else:
+            write_maxima(build, op, table)
         tiler.finish(build, value, operations, oh * ow * weights, weights)
 
 

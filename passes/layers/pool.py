@@ -22,7 +22,7 @@ from isa.formats import PoolKind
 from isa.integers import ceil_div
 from isa.reference import pool_counts
 from isa.target import Target
-from passes.layers.requantise import MaximaRule
+from passes.layers.pooled import MaximaRule
 from passes.tiling.esc_op_to_layer import MAX_WINDOW, LayerTiler, with_output
 from passes.tiling.geometry import Span, window_span
 from passes.tiling.layer_kind import LayerKind, TileRule

@@ -1,56 +1,21 @@
-"""How convolutions end: partial sums are requantised, with a table, a residual or maxima of windows."""
+"""How convolutions end: partial sums are requantised, with a table and a residual."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 from xdsl.ir import SSAValue
 
 from dialects import bfs_compute as compute
 from dialects import esc
-from dialects.attributes import ints
-from dialects.bfs_pool import MaximaOp
-from dialects.esc import shape_of
-from dialects.esc_pools import MaxPoolOp
 from isa.layout import requant_block_bytes
 from passes.tiling.declarations import DeclaredTensor
-from passes.tiling.esc_op_to_layer import LayerTiler, with_output
 from passes.tiling.geometry import ChannelMap
 from passes.tiling.layer_kind import TileRule
 from passes.tiling.layer_to_instructions import HeldRegion, LayerLowering
-from passes.tiling.limits import field_range
 from passes.tiling.loop_nest import Indices
 from passes.tiling.loop_nest_builder import LoopNestBuilder
-from passes.tiling.problem import TilingProblem
-
-# A maximum that needs no layer of its own ----------------------------------------------------------------------------
-
-
-def with_maximum(p: TilingProblem, op: esc.RequantizeOp, tiler: LayerTiler) -> tuple[TilingProblem, MaxPoolOp] | None:
-    """The problem of a convolution that writes maxima of windows of what it requantises alone, and the operation that
-    takes these; None if nothing does, or if no tile with whole windows fits the machine.
-    """
-    maximum = _maximum_behind(op)
-    if maximum is None:
-        return None
-    _, oh, ow, _ = shape_of(maximum.output)
-    rows, columns = ints(maximum.kernel)
-    p = replace(with_output(p, maximum.output), oh=oh * rows, ow=ow * columns, pool=(rows, columns))
-    return (p, maximum) if tiler.fits(p, maximum.output) else None
-
-
-def _maximum_behind(op: esc.RequantizeOp) -> MaxPoolOp | None:
-    """The one reader of a requantisation without a residual, if it takes maxima of windows that lie side by side."""
-    users = [use.operation for use in op.output.uses]
-    if op.residual is not None or len(users) != 1 or not isinstance(users[0], MaxPoolOp):
-        return None
-    kernel, (_, h, w, _), (_, oh, ow, _) = ints(users[0].kernel), shape_of(op.output), shape_of(users[0].output)
-    side_by_side = kernel == ints(users[0].strides) and not any(ints(users[0].pads))
-    inside = oh * kernel[0] <= h and ow * kernel[1] <= w
-    _, most = field_range("post.maxima", "r")
-    return users[0] if side_by_side and inside and max(kernel) <= most else None
-
 
 # Tile operations -----------------------------------------------------------------------------------------------------
 
@@ -62,13 +27,9 @@ def requantise(
     table: SSAValue | None,
     addition: SSAValue | None,
 ) -> None:
-    """Requantise each PSUM tile, with the residual tile that it is added to, or to maxima of its windows."""
+    """Requantise each PSUM tile, with the residual tile that it is added to."""
     out, psum, par = build.buffer["out"], build.buffer["psum"], build.buffer["parameters"]
     lo, hi, q_signed = op.lo.value.data, op.hi.value.data, op.mid_type.signed
-    pool = build.problem.pool
-    if pool != (1, 1):
-        build.after("psum", lambda _: [MaximaOp(out, psum, par, table, pool, (lo, hi), q_signed)])
-        return
     residual = None
     if op.residual is not None:
         residual = build.buffer["residual"]
@@ -82,8 +43,8 @@ def requantise(
 # Lowering ------------------------------------------------------------------------------------------------------------
 
 
-def _requantised(layer: LayerLowering, op: compute.RequantOp | MaximaOp) -> tuple[HeldRegion, dict[str, int]]:
-    """The PSUM tile, and the fields that say how it is requantised.
+def requantised_part(layer: LayerLowering, op: Any) -> tuple[HeldRegion, dict[str, int]]:
+    """The PSUM tile that an operation requantises, and the fields that say how: those of all instructions that do so.
 
     Raises `UserError` if a convolution has not added all input channels, or if parameters are missing.
     """
@@ -116,7 +77,7 @@ class RequantRule(TileRule):
     operation = compute.RequantOp
 
     def lower(self, layer: LayerLowering, op: compute.RequantOp, at: Indices) -> None:
-        part, values = _requantised(layer, op)
+        part, values = requantised_part(layer, op)
         if op.residual is not None and op.addition is not None:
             values |= _residual_fields(layer, op.residual, op.addition, part)
         layer.emit("post.requant", **values, **layer.out_fields(*layer.held(op.out), part))
@@ -130,16 +91,3 @@ def _residual_fields(layer: LayerLowering, residual: SSAValue, addition: SSAValu
         "res_signed": layer.is_signed(held),
         "addpar": layer.held(addition)[1],
     }
-
-
-class MaximaRule(TileRule):
-    """`post.maxima` of a PSUM tile."""
-
-    operation = MaximaOp
-
-    def lower(self, layer: LayerLowering, op: MaximaOp, at: Indices) -> None:
-        part, values = _requantised(layer, op)
-        rows, columns = ints(op.pool)
-        y, x = layer.whole_windows(part.y, part.x, (rows, columns))
-        out = layer.out_fields(*layer.held(op.out), HeldRegion("", y, x, part.k))
-        layer.emit("post.maxima", **values, r=rows, s=columns, **out)

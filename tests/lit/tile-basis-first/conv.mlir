@@ -5,7 +5,7 @@ func.func @main(%0: tensor<1x2x6x6xf32>) -> tensor<1x2x3x3xf32> attributes {inpu
   %1 = esc.quantize %0 : tensor<1x2x6x6xf32> -> tensor<1x6x6x2x!esc.q<i8, 1.0>>
   %2 = esc.conv2d %1 {weight = #blob.dense<2x1x1x2xi8, [79, -106, -82, -67]>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, groups = 1 : i64} : tensor<1x6x6x2x!esc.q<i8, 1.0>> -> tensor<1x6x6x2xi32> loc("/conv")
   %3 = esc.requantize %2 {bias = #blob.dense<2xi32, [-128, 120]>, mult = #blob.dense<2xi32, [14720422, 10205193]>, shift = #blob.dense<2xui8, [26, 26]>, lo = 0 : i64, hi = 255 : i64} : tensor<1x6x6x2xi32> -> tensor<1x6x6x2x!esc.q<u8, 1.0>>
-  %4 = esc.max_pool %3 {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>} : tensor<1x6x6x2x!esc.q<u8, 1.0>> -> tensor<1x3x3x2x!esc.q<u8, 1.0>>
+  %4 = esc.max_pool %3 {kernel = array<i64: 4, 4>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : tensor<1x6x6x2x!esc.q<u8, 1.0>> -> tensor<1x3x3x2x!esc.q<u8, 1.0>>
   %5 = esc.dequantize %4 : tensor<1x3x3x2x!esc.q<u8, 1.0>> -> tensor<1x2x3x3xf32>
   func.return %5 : tensor<1x2x3x3xf32>
 }
@@ -29,5 +29,5 @@ func.func @main(%0: tensor<1x2x6x6xf32>) -> tensor<1x2x3x3xf32> attributes {inpu
 // CHECK-NEXT:    }
 // CHECK-NEXT:    bfs.layer "layer1" "pool" -> @t2
 // CHECK:           %source0 = bfs.resident @t1
-// CHECK:           bfs.pool %out, %source0 {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, kind = "max", count_include_pad = false}
+// CHECK:           bfs.pool %out, %source0 {kernel = array<i64: 4, 4>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, kind = "max", count_include_pad = false}
 // CHECK-NEXT:      bfs.store_tile @t2, %out
