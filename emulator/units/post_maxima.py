@@ -74,8 +74,8 @@ def execute(m: Memories, v: Values) -> None:
         found = _operands(m, v)
         return found, found.nbytes
 
-    o = m.derived(make)
-    requantise_maxima(m.psum, o.parameters, o.table, m.act, o.numbers, np.empty(v["kn"], np.int64))
+    o, most = m.derived(make), np.empty(v["kn"], np.int64)
+    requantise_maxima(m.psum, o.parameters, o.table, m.act, o.numbers, most)
 
 
 UNIT = Unit(SPEC, execute)

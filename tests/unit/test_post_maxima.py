@@ -19,8 +19,8 @@ from dialects.interpreters.run import run_module
 from emulator.machine import Machine
 from isa.counts import Count
 from isa.formats import Scratchpad
-from isa.instructions.post_maxima import SPEC
-from isa.instructions.post_requant import SPEC as REQUANT
+from isa.instructions import post_requant
+from isa.instructions.post_maxima import counts, cycles
 from isa.program import Program
 from isa.table import make
 from isa.target import load_target
@@ -101,8 +101,8 @@ def test_cycles_are_those_of_the_requantisation_and_a_window_is_written_once() -
     shared = {"oh": 4, "ow": 6, "kt": 48, "kn": 48, "out": 0, "out_w": 6, "out_c": 48, "lo": 0, "hi": 255}
     plain = make("post.requant", **shared).values
     v = make("post.maxima", **shared, r=2, s=3).values
-    assert SPEC.cycles(v, TARGET) == REQUANT.cycles(plain, TARGET)
-    counted, whole = SPEC.counts(v, TARGET), REQUANT.counts(plain, TARGET)
+    assert cycles(v, TARGET) == post_requant.cycles(plain, TARGET)
+    counted, whole = counts(v, TARGET), post_requant.counts(plain, TARGET)
     assert counted[Count.ACT_WRITE] == 4 * 48 and whole[Count.ACT_WRITE] == 24 * 48
     assert counted[Count.POST_ADD_INT8] - whole[Count.POST_ADD_INT8] == (24 - 4) * 48
     for count in (Count.PSUM_READ, Count.PAR_READ, Count.POST_ADD_INT32, Count.POST_MUL_INT32):

@@ -159,3 +159,28 @@ bfs.program attributes {target = "esc1"} {
   }
 }
 // CHECK: 'bfs.buffer' expects parent op 'bfs.layer'
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.layer "l" "dense" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %out = bfs.buffer act 128
+    %psum = bfs.buffer psum 128
+    %par = bfs.buffer par 128
+    bfs.maxima %out, %psum, %par {pool = array<i64: 2>, lo = 0 : i64, hi = 255 : i64, q_signed = false}
+  }
+}
+// CHECK: pool must be 2 integers of at least 1, found [2]
+
+// -----
+
+bfs.program attributes {target = "esc1"} {
+  bfs.tensor @t : 8x8x3 !esc.q<u8, 0.5> raw
+  bfs.layer "l" "dense" -> @t attributes {nodes = [], macs = 0 : i64, weights = 0 : i64} {
+    %out = bfs.buffer act 128
+    %c0 = arith.constant 0 : index
+    bfs.open_tile %out[%c0 : %c0, %c0 : %c0, %c0 : %c0] {pool = array<i64: 2, 0>}
+  }
+}
+// CHECK: pool must be 2 integers of at least 1, found [2, 0]

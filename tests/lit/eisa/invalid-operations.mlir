@@ -73,6 +73,14 @@ eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, aren
 // -----
 
 eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
+  "eisa.post.maxima"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 256, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>}> : () -> ()
+  eisa.end
+}
+// CHECK: post.maxima: r=256 does not fit [0, 255]
+
+// -----
+
+eisa.program attributes {target = "esc1", rodata = #blob.dense<1xui8, [0]>, arena = 0 : i64} {
   "eisa.post.add"() <{fields = #eisa.fields<0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16777216>}> : () -> ()
   eisa.end
 }
