@@ -91,5 +91,5 @@ site: $(VENV)/.installed-dev ## Build the documentation as a site in OUT/site; a
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated
-	rm -rf .venv $(OUT) build dist .lit-output .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(OUT) build dist .lit-output .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

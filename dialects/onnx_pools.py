@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, TensorType
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
 from xdsl.traits import Pure
 
@@ -227,5 +227,3 @@ def mean_of_blocks(x: SSAValue, blocks: Sequence[int]) -> OnnxOp:
 
 CHOOSING = ("MaxPool",)
 """Operators of ONNX whose results are values of their operand."""
-CANONICAL: tuple[type[Operation], ...] = (MaxPoolOp, AveragePoolOp)
-"""Those that canonicalisation leaves."""

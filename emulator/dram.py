@@ -302,13 +302,13 @@ def _next_overdue(dram: Channel, now: int) -> int:
 def decide(dram: Channel, now: int) -> None:
     """Find the next command if no burst arrives before it: `next`, `time` and `index` of the state."""
     state = dram.state[0]
-    state["next"] = 0
+    state["next"] = Command.NONE.value
     state["time"] = NEVER
     if dram.waiting[0] + dram.waiting[1] == 0:
         return
     earliest = max(now, state["command"] + 1)
     if state["served"] and state["refresh"] <= earliest:
-        state["next"] = 4
+        state["next"] = Command.REFRESH.value
         state["time"] = earliest
         return
     if earliest > state["clock"]:  # the direction of a clock follows from that of the clock before
@@ -319,10 +319,10 @@ def decide(dram: Channel, now: int) -> None:
     _choose(dram, d, earliest, _overdue(dram, d, earliest))
     late = _next_overdue(dram, earliest)
     if late <= state["time"]:
-        state["next"] = 5
+        state["next"] = Command.WAIT.value
         state["time"] = late
     if state["served"] and state["refresh"] <= state["time"]:
-        state["next"] = 4
+        state["next"] = Command.REFRESH.value
         state["time"] = state["refresh"]
 
 
@@ -337,33 +337,34 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
     if late and banks[queue[0]["bank"]]["row"] != queue[0]["row"]:
         reserved = queue[0]["bank"]
     column = max(earliest, state["column"] + t.tccd)
-    if d == 1:
+    if d == Direction.WRITE:
         column = max(column, max(state["read_end"], state["write_end"]) - t.write)
     else:
         column = max(column, max(state["read_end"] - t.read, state["write_end"] + t.twtr))
     activate = max(earliest, max(state["activated"] + t.trrd, dram.activations[state["slot"]] + t.tfaw))
     others = n - dram.hits[d]  # bursts, not yet seen, that need another command than a column command
-    time, command, index = NEVER, 0, 0
+    time, command, index = NEVER, Command.NONE.value, 0
     for i in range(n):
         b = queue[i]["bank"]
         bank = banks[b]
         row = bank["row"]
         if row == queue[i]["row"]:
-            at, what = max(column, bank["column"]), 1
+            at, what = max(column, bank["column"]), Command.COLUMN.value
             if b == reserved:
                 continue
         else:
             others -= 1
-            if bank["asked"] == decision or (b != reserved and (bank["writes"] if d == 1 else bank["reads"]) > 0):
+            ready = bank["writes"] if d == Direction.WRITE else bank["reads"]
+            if bank["asked"] == decision or (b != reserved and ready > 0):
                 continue
             bank["asked"] = decision
             if row < 0:
-                at, what = max(activate, bank["activate"]), 2
+                at, what = max(activate, bank["activate"]), Command.ACTIVATE.value
             else:
-                at, what = max(earliest, bank["precharge"]), 3
-        if at < time or (at == time and what == 1 and command != 1):
+                at, what = max(earliest, bank["precharge"]), Command.PRECHARGE.value
+        if at < time or (at == time and what == Command.COLUMN and command != Command.COLUMN):
             time, command, index = at, what, i
-        if what == 1 and (at == earliest or (at == column and others == 0)):
+        if what == Command.COLUMN and (at == earliest or (at == column and others == 0)):
             break  # nothing is earlier, and what comes later is no older
     state["time"] = time
     state["next"] = command
@@ -377,19 +378,19 @@ def perform(dram: Channel) -> tuple[int, int]:
     """
     t, state = dram.timing, dram.state[0]
     now, command, d = state["time"], state["next"], state["direction"]
-    if command == 5:
+    if command == Command.WAIT:
         return -1, 0
-    if command == 4:
+    if command == Command.REFRESH:
         _refresh(dram, now)
         return -1, 0
     state["command"] = now
     burst = dram.queues[d, state["index"]]
     bank = dram.banks[burst["bank"]]
-    if command == 3:
+    if command == Command.PRECHARGE:
         _close(dram, int(burst["bank"]))
         bank["activate"] = max(bank["activate"], now + t.trp)
         return -1, 0
-    if command == 2:
+    if command == Command.ACTIVATE:
         dram.activations[state["slot"]] = now
         state["slot"] = (state["slot"] + 1) % 4
         state["activated"] = now
@@ -414,7 +415,7 @@ def _column(dram: Channel, d: int, now: int) -> tuple[int, int]:
     state["row_hits"] += 1 - burst["opened"]
     state["column"] = now
     state["served"] = 1
-    if d == 1:
+    if d == Direction.WRITE:
         end = now + t.write + t.burst
         state["write_end"] = end
         bank["precharge"] = max(bank["precharge"], end + t.twr)

@@ -11,6 +11,7 @@ from isa.errors import UserError
 from isa.scalars import plain_number
 from isa.target import Target
 from isa.text import shown
+from passes.math.percentiles import LEAST_PERCENTILE
 
 _LEAST: Mapping[str, float] = {
     "samples": 1,
@@ -49,8 +50,9 @@ def check_numbers(given: Mapping[str, object]) -> dict[str, Any]:
         elif whole and cast(int, value) > (most := _MOST_BYTES if name == "max_bytes" else _LARGEST):
             causes.append(f"{name} is {shown(value)}; requires an integer of at most {most}")
     percentile = numbers["percentile"]
-    if isinstance(percentile, int | float) and 0 <= percentile < math.inf and not 50 < percentile <= 100:
-        causes.append(f"percentile is {shown(percentile)}; requires a number above 50 and up to 100")
+    finite = isinstance(percentile, int | float) and 0 <= percentile < math.inf
+    if finite and not LEAST_PERCENTILE < percentile <= 100:
+        causes.append(f"percentile is {shown(percentile)}; requires a number above {LEAST_PERCENTILE} and up to 100")
     limits = [name for name in LIMITS if numbers[name] is not None]
     if len(limits) > 1:
         causes.append(f"{' and '.join(limits)} exclude each other; requires one limit")

@@ -118,7 +118,7 @@ def record(module: ModuleOp, names: Iterable[str]) -> None:
     module.attributes[PROVENANCE] = ArrayAttr([StringAttr(name) for name in known])
 
 
-def main_function(module: ModuleOp) -> FuncOp | None:
+def _main_or_none(module: ModuleOp) -> FuncOp | None:
     """The function @main, None where the level has none."""
     return next((op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == "main"), None)
 
@@ -135,7 +135,7 @@ def set_image_options(module: ModuleOp, options: ImageOptions) -> None:
 
         set_images(module, options.mean, options.std, options.channel_order)
         return
-    main = main_function(module)
+    main = _main_or_none(module)
     if main is None:
         raise UserError("image options need a module of level onnx or esc", "give them where the model is imported")
     shapes = [t.get_shape() for t in main.function_type.inputs if isinstance(t, TensorType)]

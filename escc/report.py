@@ -24,7 +24,7 @@ from isa.hazards import accesses
 from isa.jsonform import published
 from isa.program import Layer, Program
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LayerReport:
 
     name: str
     nodes: tuple[str, ...]
-    scheme: str
+    kind: str
     output: tuple[int, int, int]
     macs: int
     weights: int
@@ -116,7 +116,7 @@ class Report:
         return LayerReport(
             name=layer.name,
             nodes=layer.nodes,
-            scheme=layer.kind,
+            kind=layer.kind,
             output=(layer.output.h, layer.output.w, layer.output.c),
             macs=layer.macs,
             weights=layer.weights,
@@ -159,7 +159,7 @@ class Report:
 
 def layer_table(layers: Sequence[LayerReport], totals: Mapping[str, Any]) -> TextTable:
     """The layers as a table for people: what each makes, and what its weights became."""
-    columns = [TextColumn("layer", text=True), TextColumn("scheme", text=True), TextColumn("output", "HxWxC")]
+    columns = [TextColumn("layer", text=True), TextColumn("kind", text=True), TextColumn("output", "HxWxC")]
     columns += [TextColumn("MACs", "M"), TextColumn("weights"), TextColumn("constants", "bytes")]
     columns += [TextColumn("bits", "a weight"), TextColumn("density", "%")]
 
@@ -176,7 +176,7 @@ def layer_table(layers: Sequence[LayerReport], totals: Mapping[str, Any]) -> Tex
             "-" if density is None else f"{100 * density:.1f}",
         ]
 
-    rows = [row(x.name, x.scheme, "x".join(map(str, x.output)), vars(x)) for x in layers]
+    rows = [row(x.name, x.kind, "x".join(map(str, x.output)), vars(x)) for x in layers]
     return TextTable(columns, rows, row("total", "", "", totals))
 
 

@@ -12,14 +12,13 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from dialects import onnx, onnx_expression, onnx_pools, onnx_positions, onnx_rearranged
+from dialects import onnx, onnx_expression
 from dialects.attributes import ints
 from dialects.interpreters.run import main_function
 from dialects.locations import node_fault
 from dialects.onnx import shape_of
 from dialects.onnx_arg_max import ArgMaxOp
 from dialects.onnx_choices import COMPARISONS, WhereOp
-from dialects.onnx_elementwise import ScalarOp
 from dialects.signature import inputs_of, outputs_of
 from isa.errors import NodeFault, UserError, summed_up
 from isa.reference import map_shape
@@ -178,11 +177,7 @@ _LEGAL: dict[type[Operation], tuple[Check, ...]] = {
     onnx.ConvOp: (is_map, weights_are_constant, taps_lie_side_by_side),
     onnx.AddOp: (is_map, adds_two_activations),
     onnx.MulOp: (is_map, multiplies_two_activations),
-    **dict.fromkeys(onnx_pools.CANONICAL, _MAP),
     onnx.ConcatOp: (is_map, concatenates_channels),
-    onnx_rearranged.ChannelShuffleOp: _MAP,
-    onnx_positions.TakeOp: _MAP,
-    onnx_positions.DepthToSpaceOp: _MAP,
     onnx.SliceOp: (is_map, slices_maps),
     onnx.PadOp: (is_map, pads_with_zero),
     onnx.ReshapeOp: (reshapes_at_boundary,),
@@ -209,14 +204,18 @@ _REASONS: dict[type[Operation], str] = {
 def legal_checks(operation: type[Operation]) -> tuple[Check, ...] | None:
     """What operations of a class must fulfil to pass the boundary; None if they never do.
 
-    Functions of one number pass whatever package they come from: a table computes each of them.
+    Those that say how they are quantised pass, whatever package they come from; so do functions of one number, as a
+    table computes each of them.
     """
-    return _MAP if issubclass(operation, ScalarOp) else _LEGAL.get(operation)
+    if operation in _LEGAL:
+        return _LEGAL[operation]
+    return _MAP if issubclass(operation, onnx.OnnxOp) and operation.QUANTISED_FORM else None
 
 
-def legal_operations(scalars: Iterable[type[ScalarOp]]) -> Mapping[type[Operation], tuple[Check, ...]]:
-    """Every operation that may pass the boundary, and what it must fulfil; `scalars` are those that are installed."""
-    return {**dict.fromkeys(scalars, _MAP), **_LEGAL}
+def legal_operations(operations: Iterable[type[Operation]]) -> Mapping[type[Operation], tuple[Check, ...]]:
+    """Those of some operations that may pass the boundary, and what each must fulfil."""
+    found = {operation: legal_checks(operation) for operation in operations}
+    return {operation: checks for operation, checks in found.items() if checks is not None}
 
 
 def offence(op: Operation) -> str | None:

@@ -31,6 +31,7 @@ from passes.math.activation_quant import (
     changing_interval,
 )
 from passes.math.calibration import SYNTHETIC_WARNING, Histogram, Method, load_inputs, synthetic_inputs
+from passes.math.percentiles import LEAST_PERCENTILE
 from passes.quantization.bias import correct_biases
 from passes.quantization.emitter import EscEmitter
 from passes.quantization.host_tail import host_tail, tail_operations
@@ -99,10 +100,10 @@ class QuantizePass(ModulePass):
     def _validated_method(self) -> Method:
         if self.method not in ("mse", "minmax", "percentile"):
             raise UserError(f"quantize: method '{self.method}' is unknown; requires mse, minmax or percentile")
-        if not 0 < self.percentile <= 100 or self.samples < 1:
+        if not LEAST_PERCENTILE < self.percentile <= 100 or self.samples < 1:
             raise UserError(
-                f"quantize: percentile {self.percentile} and samples {self.samples}; requires "
-                "0 < percentile <= 100 and samples >= 1"
+                f"quantize: percentile {self.percentile} and samples {self.samples}; requires a percentile above "
+                f"{LEAST_PERCENTILE} and up to 100, and at least one sample"
             )
         return self.method
 

@@ -15,13 +15,7 @@ class LayerCost:
 
     cycles: float
     compute_cycles: float
-    dram_cycles: float
     energy_uj: dict[str, float]
-
-    @property
-    def bound(self) -> str:
-        """What the layer waits for."""
-        return "compute" if self.compute_cycles >= self.dram_cycles else "dram"
 
 
 def check_technology(machine: BaselineMachine, target: Target) -> None:
@@ -50,4 +44,4 @@ def layer_cost(machine: BaselineMachine, result: Result, target: Target) -> Laye
             picojoule[memory.name] = memory.read_pj * access.read + memory.write_pj * access.written
     milliwatt = sum(m.leakage_mw * m.count for m in machine.memories)
     picojoule["leakage"] = milliwatt * cycles / target.clock.frequency_mhz * 1e3
-    return LayerCost(cycles, result.cycles, moving, {name: value * 1e-6 for name, value in picojoule.items()})
+    return LayerCost(cycles, result.cycles, {name: value * 1e-6 for name, value in picojoule.items()})

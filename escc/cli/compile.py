@@ -236,7 +236,7 @@ def _compile(parser: CommandParser, args: argparse.Namespace) -> int:
     if verification is not None:
         stream = sys.stderr if output == "-" else sys.stdout
         _finish_verification(verification, program, stream, console)
-        if program is not None and program.host:
+        if args.host_fallback and program is not None and program.host:
             from escc.host_fallback import compare
 
             whole = compare(args.model, dict(args.input_shape), program, args.calibration, args.seed or 0)

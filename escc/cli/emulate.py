@@ -179,7 +179,9 @@ def _run(machine: Machine, args: argparse.Namespace) -> None:
     results: list[RunResult] = [] if args.input else [machine.run_sample(stats=wanted)]
     with _progress(images, args.console) as advance:
         for arrays in batches:
-            first = first or [x[:_MEASURED] for x in arrays]
+            if not first or len(first[0]) < _MEASURED:
+                earlier = first or [x[:0] for x in arrays]
+                first = [np.concatenate([a, x])[:_MEASURED] for a, x in zip(earlier, arrays, strict=True)]
             for given, x in zip(ranges, arrays, strict=True):
                 if given is not None:
                     given.add(x)

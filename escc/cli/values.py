@@ -7,6 +7,8 @@ import math
 import re
 from collections.abc import Callable
 
+from passes.math.percentiles import LEAST_PERCENTILE
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
@@ -63,8 +65,8 @@ def portion(text: str) -> float:
 
 
 def percentile(text: str) -> float:
-    """A number above 50 and up to 100."""
-    return _number(text, lambda x: 50 < x <= 100, "a number above 50 and up to 100")
+    """A number above `LEAST_PERCENTILE` and up to 100."""
+    return _number(text, lambda x: LEAST_PERCENTILE < x <= 100, f"a number above {LEAST_PERCENTILE} and up to 100")
 
 
 def byte_count(text: str) -> int:

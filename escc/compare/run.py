@@ -66,6 +66,12 @@ def compare(request: Request, announce: Announce) -> Comparison:
             check_technology(machine, target)
     networks = networks_of(request.models)
     binaries = {path: read_elf(read_file(path), path) for path in request.models if path not in networks}
+    for path, program in binaries.items():
+        if program.host:
+            raise UserError(
+                f"{path}: the host computes a part of this network; esc-compare runs the machine alone",
+                "esc-emu --eval and esc-emu --stats run both",
+            )
     _check(request, networks, list(binaries))
     found = [_network(request, i, path, machines, binaries, announce) for i, path in enumerate(networks)]
     if not networks:

@@ -64,7 +64,7 @@ def pruned(
         modules[rate] = module
         nothing_left = not constant.issuperset(constant_outputs(main_function(module)))
         effect = "no output depends on the input any more" if nothing_left else f"{lost:.2f} points {what} lost"
-        text = f"pruned at price {rate:g}: {left.weight_density:.1%} of the weights kept, {effect}"
+        text = f"pruned at price {rate:g}: {left:.1%} of the weights kept, {effect}"
         announce(text)
         return RateTrial(rate, math.inf if nothing_left else lost, text)
 

@@ -8,7 +8,6 @@ its removal disturbs the network's outputs by more than the price of its share o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,14 +36,6 @@ RIDGE = 1e-3
 """Pull towards the original weights, as a share of the mean input variance."""
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """What is left of the convolutions that were pruned: shares of their weights and of their multiplications."""
-
-    weight_density: float
-    mac_density: float
-
-
 class Pruner:
     """Prunes copies of one quantised network (level esc) on float calibration `inputs`, one array [N, ...] for each
     argument.
@@ -63,14 +54,14 @@ class Pruner:
         self._weights = sum(conv.weight.array.size for conv in convolutions)
         self._macs = sum(conv.macs for conv in convolutions)
 
-    def at(self, price: float) -> tuple[ModuleOp, Pruned]:
-        """A pruned copy. `price`: the relative error of the network's outputs that is worth all weights and
-        multiplications, half of it each.
+    def at(self, price: float) -> tuple[ModuleOp, float]:
+        """A pruned copy, and the share of the weights of its pruned convolutions that are left. `price`: the relative
+        error of the network's outputs that is worth all weights and multiplications, half of it each.
         """
         module = self._module.clone()
         block = main_function(module).body.block
         values = BeforeAfterValues(block, self._inputs)
-        weights = macs = 0.0
+        left = 0
         for index, op in enumerate(block.ops):
             if isinstance(op, ReturnOp):
                 break
@@ -81,10 +72,8 @@ class Pruner:
             conv, requant = pair
             share = 0.5 / self._weights + 0.5 * conv.macs / conv.weight.array.size / self._macs
             self._layer(values, conv, requant, price * share / max(self._sensitivity[index], 1e-9), index)
-            left = int(np.count_nonzero(conv.weight.array))
-            weights += left
-            macs += left * (conv.macs / conv.weight.array.size)
-        return module, Pruned(weights / max(self._weights, 1), macs / max(self._macs, 1))
+            left += int(np.count_nonzero(conv.weight.array))
+        return module, left / max(self._weights, 1)
 
     def _layer(
         self, values: BeforeAfterValues, conv: esc.Conv2dOp, requant: esc.RequantizeOp, price: float, index: int

@@ -31,14 +31,15 @@ _SAMPLES = 1024
 def network_samples(parts: HostParts, source: Source | None, samples: int, seed: int) -> list[Array]:
     """Samples [N, *shape] of every input of the network, in the types of the inputs, N at most `samples`.
 
-    Without a source they are made up: floats as the compiler makes them up, integers from 0 to 255 or their greatest.
+    Without a source they are made up: floats as the compiler makes them up, integers from 0 to 255 or to the
+    greatest of their type.
     """
     ports = [wanted(port) for port in parts.inputs]
     if source is None:
         made = synthetic_inputs(ports, samples, seed)
         rng = np.random.default_rng(seed)
         arrays: list[Array] = [
-            x if np.dtype(p.element).kind == "f" else rng.integers(0, 2 if p.element == "bool" else 128, x.shape)
+            x if np.dtype(p.element).kind == "f" else rng.integers(0, _made_up_below(p.element), x.shape)
             for p, x in zip(parts.inputs, made, strict=True)
         ]
     else:
@@ -47,6 +48,11 @@ def network_samples(parts: HostParts, source: Source | None, samples: int, seed:
         np.ascontiguousarray(x.reshape(len(x), *port.shape), port.element)
         for port, x in zip(parts.inputs, arrays, strict=True)
     ]
+
+
+def _made_up_below(element: str) -> int:
+    """What made-up values of a type of integers or booleans stay below."""
+    return 2 if element == "bool" else min(256, int(np.iinfo(element).max) + 1)
 
 
 def machine_samples(

@@ -80,6 +80,11 @@ def rank_4(node: Node) -> str | None:
     return None
 
 
+def _all_axes(node: Node, rank: int) -> range:
+    """The axes of a reduction that names none."""
+    return range(0 if node.flag("noop_with_empty_axes") else rank)
+
+
 def batch_stays(node: Node) -> str | None:
     """The batch axis is left alone"""
     shape = node.shape()
@@ -92,7 +97,7 @@ def batch_stays(node: Node) -> str | None:
         return "axis=0 is the batch axis; requires another"
     if node.op_type in ("ArgMax", "ArgMin") and node.axis(0, len(shape)) == 0 and shape[:1] == (1,):
         return "axis=0 is the batch axis; requires another"
-    if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or range(len(shape))):
+    if node.op_type == "ReduceMean" and 0 in (node.axes("axes", 1, len(shape)) or _all_axes(node, len(shape))):
         return "reduces the batch axis; requires axes C, H, W"
     return None
 

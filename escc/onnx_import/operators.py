@@ -107,12 +107,9 @@ def _matmul(e: Emitter, n: Node) -> SSAValue:
 
 def _reduce_mean(e: Emitter, n: Node) -> SSAValue:
     x = e.operand(n, 0)
-    rank = len(onnx.shape_of(x))
-    axes = n.axes("axes", 1, rank)
-    if not axes:
-        if n.flag("noop_with_empty_axes"):
-            return e.emit(n, onnx.IdentityOp(x))
-        axes = tuple(range(rank))
+    axes = n.axes("axes", 1, len(onnx.shape_of(x)))
+    if not axes:  # `batch_stays` lets a reduction without axes pass where it then does nothing
+        return e.emit(n, onnx.IdentityOp(x))
     return e.emit(n, onnx.ReduceMeanOp(x, sorted(axes), n.flag("keepdims", 1)))
 
 

@@ -188,7 +188,7 @@ def transposed_groups_match(node: Node) -> str | None:
 
 
 def transposed_size_is_positive(node: Node) -> str | None:
-    """The result has at least one row and column; output_padding is below the strides"""
+    """The result has at least one row and column; output_padding is below the stride or the dilation of its axis"""
     x, w = node.shape(), node.shape(1)
     if x is None or w is None or len(x) != len(w) or len(x) < 4:
         return None
@@ -199,7 +199,10 @@ def transposed_size_is_positive(node: Node) -> str | None:
     extra, strides = node.ints("output_padding", (0,) * count), node.ints("strides", (1,) * count)
     dilations = node.ints("dilations", (1,) * count)
     if any(not 0 <= p < max(s, d) for p, s, d in zip(extra, strides, dilations, strict=True)):
-        return f"output_padding={text(extra)} with strides {text(strides)}; requires less than the strides"
+        return (
+            f"output_padding={text(extra)} with strides {text(strides)} and dilations {text(dilations)}; requires less "
+            "than the stride or the dilation of each axis"
+        )
     axes = geometries(node, x, w)
     if min(axis.out for axis in axes) < 1 or min(axis.cut for axis in axes) < 0:
         return f"makes {text([axis.out for axis in axes])} rows and columns; requires at least 1"

@@ -17,7 +17,7 @@ from isa.program import Program
 
 _COLUMNS: tuple[tuple[Column, Callable[[LayerReport], Value]], ...] = (
     (Column("layer"), lambda r: r.name),
-    (Column("scheme"), lambda r: r.scheme),
+    (Column("kind"), lambda r: r.kind),
     (Column("output"), lambda r: "x".join(map(str, r.output))),
     (Column("MACs", ","), lambda r: r.macs),
     (Column("float32 bytes", ","), lambda r: r.original_bytes),
@@ -73,7 +73,7 @@ def _bytes(layers: Sequence[LayerReport]) -> Chart:
 
 def _graph(program: Program, layers: Sequence[LayerReport]) -> LayerGraph:
     nodes = [LayerNode(port.name, "input", None, "") for port in program.inputs]
-    nodes += [LayerNode(r.name, r.scheme, r.packed_bytes, f"{r.packed_bytes:,}") for r in layers]
+    nodes += [LayerNode(r.name, r.kind, r.packed_bytes, f"{r.packed_bytes:,}") for r in layers]
     text = "Layers in the order in which they run, coloured by packed bytes."
     return LayerGraph("Network", text, nodes, edges_of(program))
 

@@ -38,8 +38,6 @@ it promised half a percent, MobileNetV2 became a third of a percent slower.
 """
 _ROUNDS = 6
 """How often weights are chosen, each time by what the weights that wait already have changed."""
-STAGEABLE = ("load.coef", "load.weights")
-"""Loads that can take their bytes from ACT."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,20 @@ class Estimate:
         return max(self.ends, default=0.0)
 
 
-def _moved(i: Instruction) -> float:
+def _stageable(i: Instruction) -> bool:
+    """Whether an instruction can take its bytes from ACT."""
+    return "staged" in i.spec.offsets
+
+
+def _moved(i: Instruction, target: Target) -> float:
     """Bytes that an instruction moves over the bus, about."""
     v = i.values
     if i.spec.mnemonic in ("load.act", "store.act"):
         return v["h"] * v["w"] * v["cn"] * (1.0 if v["format"] == TensorFormat.RAW else _DENSITY)
-    return 0.0 if v.get("staged") else float(v.get("size", 0))
+    if "size" in v:
+        return 0.0 if v.get("staged") else float(v["size"])
+    constants = (e for e in i.spec.extents(v, target) if e.space == Space.CONSTANTS and not e.write)
+    return float(sum(entry(e.outer * e.inner * e.run, 0) for e in constants))
 
 
 def _cycles(i: Instruction, target: Target) -> float:
@@ -75,7 +81,7 @@ def _cycles(i: Instruction, target: Target) -> float:
         return side
     if i.values.get("staged"):
         side = max(side, i["size"] / target.dma.bytes_per_cycle)
-    return max(side, (_moved(i) + INSTRUCTION_BYTES) / (_BANDWIDTH * target.dram_bytes_per_cycle))
+    return max(side, (_moved(i, target) + INSTRUCTION_BYTES) / (_BANDWIDTH * target.dram_bytes_per_cycle))
 
 
 def estimate(instructions: Sequence[Instruction], target: Target) -> Estimate:
@@ -228,7 +234,7 @@ def _fill(load: Instruction) -> Instruction:
 
 
 def _waits_for_dram(instruction: Instruction) -> bool:
-    return instruction.spec.mnemonic in STAGEABLE and not instruction["staged"]
+    return _stageable(instruction) and not instruction["staged"]
 
 
 @dataclass
@@ -317,7 +323,7 @@ def _hoisted(program: Listing, found: Estimate, target: Target) -> Listing:
     latest = [max(depends) for depends in dependencies(program.instructions, target)]
     following: dict[int, list[int]] = {}
     for i, (instruction, layer) in enumerate(zip(program.instructions, program.layers, strict=True)):
-        if instruction.spec.mnemonic in STAGEABLE:
+        if _stageable(instruction):
             following.setdefault(layer, []).append(i)
     moved: dict[int, list[int]] = {}
     gone: set[int] = set()

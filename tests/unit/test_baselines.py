@@ -182,7 +182,7 @@ def test_energy_counts_events_once() -> None:
     values = (1024 + 4608 + 2048) / 8 + work.input_nonzeros + work.weight_nonzeros + 1024
     assert cost.energy_uj["arithmetic"] == pytest.approx(products * 0.3e-6)
     assert cost.energy_uj["dram"] == pytest.approx(values * 32e-6)
-    assert (cost.dram_cycles, cost.bound) == (pytest.approx(values / 16), "dram")
+    assert cost.cycles == pytest.approx(values / 16) and cost.cycles > cost.compute_cycles
 
 
 def test_input_reuse_of_memory_arrays() -> None:

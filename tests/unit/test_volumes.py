@@ -225,7 +225,12 @@ def test_results_that_would_take_all_memory_are_refused(extents: list[int]) -> N
         ("Conv", {}, (random(8, 3, 2, 2, 2),), "requires group x weights"),
         ("Conv", {}, (random(8, 4, 2, 2),), "requires 5 dimensions"),
         ("Conv", {"kernel_shape": [3, 2, 2]}, (random(8, 4, 2, 2, 2),), r"requires \[2,2,2\]"),
-        ("ConvTranspose", {"output_padding": [2, 0, 0]}, (random(4, 8, 2, 2, 2),), "less than the strides"),
+        (
+            "ConvTranspose",
+            {"output_padding": [2, 0, 0]},
+            (random(4, 8, 2, 2, 2),),
+            "less than the stride or the dilation",
+        ),
         ("ConvTranspose", {"pads": [5, 0, 0, 5, 0, 0]}, (random(4, 8, 2, 2, 2),), "requires at least 1"),
         ("LpPool", {"kernel_shape": [2, 2, 2], "ceil_mode": 1}, (), "requires"),
         (
