@@ -137,7 +137,7 @@ def load_image(path: str, port: Port | HostPort) -> Array:
                 raise UserError(
                     f"{path}: an image of {file.width} x {file.height} pixels; requires at most {_MOST_PIXELS:,}"
                 )
-            image = file.convert("L" if c == 1 else "RGB")
+            image = _in_8_bits(file).convert("L" if c == 1 else "RGB")
     except UserError:
         raise
     except UnidentifiedImageError as e:
@@ -151,6 +151,15 @@ def load_image(path: str, port: Port | HostPort) -> Array:
         pixels = pixels[:, :, ::-1]
     x = (pixels - np.array(port.mean)) / np.array(port.std)
     return x[None] if channels_last else x.transpose(2, 0, 1)[None]
+
+
+def _in_8_bits(image: Picture) -> Picture:
+    """An image with 8 bits a value: of 16 bits of gray, which Pillow would clip, the upper 8."""
+    if not image.mode.startswith("I"):
+        return image
+    from PIL.Image import fromarray
+
+    return fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
 
 
 def _cut(image: Picture, width: int, height: int) -> Picture:

@@ -56,14 +56,14 @@ def _named(process: int, title: str, tracks: dict[int, str]) -> Iterator[Event]:
 
 
 def _slices(program: Program, timeline: Timeline, moved: list[int]) -> Iterator[Event]:
-    """A slice for each instruction that takes time."""
+    """A slice for each instruction that takes time or moves bytes."""
     layer_of = [""] * len(program.instructions)
     for layer in program.layers:
         layer_of[layer.start : layer.end] = [layer.name] * (layer.end - layer.start)
     starts, ends = timeline.start.tolist(), timeline.end.tolist()
     stalls = _stalls(timeline)
     for index, instruction in enumerate(program.instructions):
-        if ends[index] == starts[index]:
+        if ends[index] == starts[index] and not moved[index]:
             continue
         arguments: dict[str, Any] = {
             "instruction": index,

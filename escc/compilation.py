@@ -13,7 +13,7 @@ from escc import driver
 from escc.budget_limit import Budget, Kind
 from escc.universe import multiverse
 from isa.errors import UserError
-from passes.pipelines import LEVELS, PipelineOptions, before, build, parse
+from passes.pipelines import LEVELS, PipelineOptions, behind, build, parse
 
 if TYPE_CHECKING:
     from xdsl.context import Context
@@ -155,7 +155,7 @@ def _first(passes: Sequence[ModulePass], kind: type[P]) -> tuple[int, P] | None:
 
 def _done(module: ModuleOp) -> tuple[str, ...]:
     """Names of the passes that a module has behind it."""
-    return (*before(driver.level_of(module)), *driver.provenance(module))
+    return behind(driver.level_of(module), driver.provenance(module))
 
 
 def budget_of(

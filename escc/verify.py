@@ -146,7 +146,8 @@ class Verification:
 
             run = Machine(program).run(self._images, observer=observe)
             outputs = [declared(x, port.shape) for x, port in zip(run.outputs, program.outputs, strict=True)]
-            found = {key: node_value(key, layers, self._exact) for key, layers in made.items()}
+            ends = {node: self._layer_key(layer) for layer in program.layers for node in layer.nodes}
+            found = {key: node_value(key, layers, self._exact, ends[key] == key) for key, layers in made.items()}
             by_node = {key: value for key, value in found.items() if value is not None}
             self._compare_exactly("emulator", Values(by_node, outputs))
         return self._text()
@@ -395,15 +396,16 @@ def _squeezed(value: Array) -> tuple[int, ...]:
 
 
 def node_value(
-    node: str, layers: Sequence[tuple[str, Array, float | None]], exact: Values
+    node: str, layers: Sequence[tuple[str, Array, float | None]], exact: Values, ends: bool = True
 ) -> tuple[str, Array, float | None] | None:
     """Of the layers that stand for a node, in program order, the one that is to have its value; None if none has.
 
     That is the last one, but for a node that ends in a concatenation or a slice: it may take no layer, and then the
-    layers compute its operands.
+    layers compute its operands. Nor do they have its value where not one of them `ends` it, but a layer that runs side
+    by side with those of another node, whose name both have.
     """
     last = exact.by_node.get(node)
-    if last is None or last[0] not in _VIEWS:
+    if ends and (last is None or last[0] not in _VIEWS):
         return layers[-1]
     operands = exact.earlier.get(node, ())
     others = [x for x in layers if not any(np.array_equal(x[1], value) for value in operands)]

@@ -28,6 +28,9 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 }
 """Passes that finish a module at a level; the first of each stage but `onnx` lowers into the level."""
 
+CHECKS = ("onnx-legalize", "esc-legalize", "eisa-legalize")
+"""Those that change nothing: what has passed them may be compiled for another target, and passes them again."""
+
 Registry = Mapping[str, Callable[[], type[ModulePass]]]
 """Pass names and what loads the pass."""
 
@@ -74,6 +77,11 @@ def before(level: str) -> tuple[str, ...]:
     index = LEVELS.index(level)
     passed = [name for stage in LEVELS[:index] for name in STAGES[stage]]
     return (*passed, STAGES[level][0]) if index else ()
+
+
+def behind(level: str, provenance: Sequence[str]) -> tuple[str, ...]:
+    """Passes that need not run on a module at `level` that says by its `provenance` which ones have."""
+    return (*before(level), *(name for name in provenance if name not in CHECKS))
 
 
 def to_text(passes: Sequence[ModulePass]) -> str:

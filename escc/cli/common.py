@@ -161,6 +161,16 @@ class CommandParser(argparse.ArgumentParser):
         else:
             self.leave(self.format_help())
 
+    def changed(self, args: argparse.Namespace, *names: str) -> list[str]:
+        """Flags of those of some options that have another value than by default."""
+        found: list[str] = []
+        for action in self._actions:
+            if action.dest in names:
+                default = action.default
+                value = self._get_value(action, default) if isinstance(default, str) else default
+                found += [action.option_strings[-1]] if getattr(args, action.dest) != value else []
+        return found
+
     def leave(self, text: str) -> NoReturn:
         """Print a text on standard output and leave the process, as any other command that prints its result."""
         raise SystemExit(guard(self.prog, (), lambda: print(text, end=""), Console()))

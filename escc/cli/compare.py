@@ -173,6 +173,8 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
     if args.diff:
         if args.models:
             parser.error("argument --diff: takes no model")
+        if others := parser.changed(args, "json", "report", "data", *_OF_NETWORKS, *_OF_BASELINES):
+            parser.error(f"argument --diff: prints what differs in two files alone; goes without {', '.join(others)}")
         parser.check_inputs(args)
         from escc.compare.diff import difference
 
@@ -183,11 +185,26 @@ def _body(parser: CommandParser, args: argparse.Namespace) -> int:
     if not args.data:
         parser.error("the following argument is required: --data")
     parser.check_inputs(args)
-    _compare(args)
+    _compare(parser, args)
     return EXIT_OK
 
 
-def _compare(args: argparse.Namespace) -> None:
+_OF_BASELINES = ("machines", "sparse_model", "max_drop", "sparse_price")
+_OF_NETWORKS = ("schemes", "calibration", "samples", "seed", "target")
+"""Options that binaries alone have no use for; `_OF_BASELINES` likewise."""
+
+
+def _idle(parser: CommandParser, args: argparse.Namespace, networks: bool) -> str:
+    """A warning of options that were given and change nothing; empty if there are none."""
+    if networks and args.machines != ():
+        return ""
+    names = _OF_BASELINES[1:] if networks else (*_OF_NETWORKS, *_OF_BASELINES)
+    flags = parser.changed(args, *(name for name in names if getattr(args, name) != ()))
+    reason = "no baseline is compared" if networks else "binaries alone are compared"
+    return f"{', '.join(flags)} {'has' if len(flags) == 1 else 'have'} no effect: {reason}" if flags else ""
+
+
+def _compare(parser: CommandParser, args: argparse.Namespace) -> None:
     from emulator.tables import TextTable
     from escc.compare.run import compare, networks_of
     from escc.compare.tables import lines_of
@@ -198,7 +215,10 @@ def _compare(args: argparse.Namespace) -> None:
         from escc.reports.vega import require
 
         require()  # better to learn of a missing library now than after minutes
-    if not args.calibration and networks_of(args.models):
+    networks = bool(networks_of(args.models))
+    if idle := _idle(parser, args, networks):
+        console.warn(idle)
+    if not args.calibration and networks:
         console.warn("no --calibration: networks are quantised and pruned on the very images that are classified")
     found = compare(_request(args), console.step)
     console.progress("")

@@ -43,6 +43,8 @@ exit codes: 0 done, 1 the input is at fault, 2 usage, 70 a bug of escc (a reprod
 if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
+DEFAULT_TARGET = "esc1"
+DEFAULT_TOLERANCE = 0.05
 KINDS = ("onnx", "esc", "qdq", "bfs", "eisa", "asm", "bin")
 
 
@@ -77,6 +79,10 @@ def idle_options(args: argparse.Namespace, passes: Sequence[ModulePass]) -> list
             else f"no pass between {args.model} and --emit {args.emit} takes it"
         )
         texts.append(_no_effect(idle, reason))
+    if "target" not in taken and args.target != DEFAULT_TARGET and args.passes is None:
+        texts.append(_no_effect(["--target"], f"{args.model} names its target itself"))
+    if args.tolerance != DEFAULT_TOLERANCE and not args.verify_numerics:
+        texts.append(_no_effect(["--tolerance"], "it belongs to --verify-numerics"))
     if args.percentile is not None and args.range != "percentile":
         texts.append(_no_effect(["--percentile"], "it belongs to --range percentile"))
     return [text for text in texts if text]
@@ -114,7 +120,7 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument(
         "--target",
-        default="esc1",
+        default=DEFAULT_TARGET,
         metavar="NAME|FILE",
         help="machine: an installed target or a .toml file (default: esc1; example: --target small.toml)",
     )
@@ -310,7 +316,7 @@ def _add_inspection(parser: CommandParser) -> None:
     group.add_argument(
         "--tolerance",
         type=not_negative,
-        default=0.05,
+        default=DEFAULT_TOLERANCE,
         metavar="FRACTION",
         help="mean deviation from float that --verify-numerics accepts, as a share of a tensor's largest value "
         "(number; default: 0.05; example: --tolerance 0.02)",

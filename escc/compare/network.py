@@ -21,7 +21,7 @@ from isa.errors import UserError
 from isa.program import Program
 from isa.reference import answers
 from passes.math.calibration import load_inputs
-from passes.pipelines import PipelineOptions, before, build
+from passes.pipelines import PipelineOptions, behind, build
 
 Array: TypeAlias = NDArray[Any]
 
@@ -82,7 +82,7 @@ class ComparedNetwork:
         return PipelineOptions(calibration=s.calibration, samples=s.samples, seed=s.seed, target=s.target, **given)
 
     def _done(self) -> tuple[str, ...]:
-        return (*before(driver.level_of(self.module)), *driver.provenance(self.module))
+        return behind(driver.level_of(self.module), driver.provenance(self.module))
 
     def dense(self) -> ModuleOp:
         """The quantised network as every machine runs it: without channels that nothing reads."""

@@ -18,13 +18,13 @@ from escc.baselines.registry import installed, load_baseline
 from escc.compare import baselines, ours, sparse
 from escc.compare.figures import SCHEMA_VERSION, Compared, Comparison, System
 from escc.compare.network import ComparedNetwork, CompareSettings, Data, answers_of, read_data
-from escc.compare.works import layer_works
+from escc.compare.works import check_original, layer_works
 from escc.irtext import make_context
 from isa.container import read_elf
 from isa.errors import UserError
 from isa.files import read_file
 from isa.program import Program
-from isa.target import load_target
+from isa.target import Target, load_target
 
 _MAGIC = b"\x7fELF"
 
@@ -59,19 +59,20 @@ class Request:
 
 def compare(request: Request, announce: Announce) -> Comparison:
     """Run everything; `announce` is told what begins. Raises UserError."""
-    target = load_target(request.settings.target)
     machines = standard() if request.machines is None else [load_baseline(name) for name in request.machines]
-    for machine in machines:
-        if isinstance(machine, BaselineMachine):
-            check_technology(machine, target)
     networks = networks_of(request.models)
     binaries = {path: read_elf(read_file(path), path) for path in request.models if path not in networks}
+    target = load_target(request.settings.target) if networks else next(iter(binaries.values())).target
+    for machine in machines:
+        if isinstance(machine, BaselineMachine) and networks:
+            check_technology(machine, target)
     for path, program in binaries.items():
         if program.host:
             raise UserError(
                 f"{path}: the host computes a part of this network; esc-compare runs the machine alone",
                 "esc-emu --eval and esc-emu --stats run both",
             )
+        _check_machine(path, program.target, target)
     _check(request, networks, list(binaries))
     found = [_network(request, i, path, machines, binaries, announce) for i, path in enumerate(networks)]
     if not networks:
@@ -79,6 +80,20 @@ def compare(request: Request, announce: Announce) -> Comparison:
     return Comparison(
         SCHEMA_VERSION, target.name, target.clock.frequency_mhz, target.dram_bytes_per_cycle, tuple(found)
     )
+
+
+def _check_machine(path: str, own: Target, common: Target) -> None:
+    """Raise UserError if a binary runs at another clock, or beside another DRAM, than all that it is compared with."""
+    if (own.clock, own.dram) != (common.clock, common.dram):
+        raise UserError(
+            f"{path}: made for {_rates(own)}; compared at {_rates(common)}",
+            "compare binaries of one clock and one DRAM; beside a model, give --target as they were compiled",
+        )
+
+
+def _rates(target: Target) -> str:
+    frequency, bandwidth = target.clock.frequency_mhz, target.dram_bytes_per_cycle
+    return f"{frequency:g} MHz and {bandwidth:g} bytes a cycle from DRAM (target '{target.name}')"
 
 
 def standard() -> list[Baseline]:
@@ -137,6 +152,8 @@ def _network(
     context = make_context()
     announce(f"{path}: quantising")
     network = ComparedNetwork(context, path, settings)
+    if machines:
+        check_original(network.module)
     data = network.data(file)
     sparser: ComparedNetwork | None = None
     if request.sparse_model is not None:

@@ -21,20 +21,23 @@ from isa.errors import UserError
 Array: TypeAlias = NDArray[Any]
 
 
-def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
-    """Every convolution of a module of level esc with the activations that float `inputs` [N, ...] cause, in order.
-
-    Inputs lie as the model declares them.
-
-    Raises UserError naming every layer that is compressed: the baselines have no such layers.
-    """
-    block = main_function(module).body.block
-    foreign = [describe(op) for op in block.ops if holds_other_weights(op)]
+def check_original(module: ModuleOp) -> None:
+    """Raise UserError naming every layer that is compressed: the baselines have no such layers."""
+    foreign = [describe(op) for op in main_function(module).body.block.ops if holds_other_weights(op)]
     if foreign:
         raise UserError(
             [f"{name}: a compressed layer; the baseline machines need the original convolution" for name in foreign],
             "give the network before its compression, or --machines none",
         )
+
+
+def layer_works(module: ModuleOp, inputs: Sequence[Array]) -> list[LayerWork]:
+    """Every convolution of a module of level esc with the activations that float `inputs` [N, ...] cause, in order.
+
+    Inputs lie as the model declares them. Raises UserError as `check_original` does.
+    """
+    check_original(module)
+    block = main_function(module).body.block
     convolutions = [op for op in block.ops if isinstance(op, esc.Conv2dOp)]
     needed: set[SSAValue] = {op.input for op in convolutions}
     seen: dict[SSAValue, Array] = {}

@@ -151,6 +151,9 @@ def split(samples: TrainingSamples, share: float, seed: int) -> tuple[TrainingSa
     """Training and held-out samples, the latter a seeded random `share` of all (at least one)."""
     held = max(1, round(share * len(samples)))
     if held >= len(samples):
-        raise UserError(f"{len(samples)} samples cannot be split", "give more samples, or --validation")
+        raise UserError(
+            f"--data: {len(samples)} sample{'s' * (len(samples) != 1)}; to hold out {held} leaves nothing to train on",
+            "give more samples, or --validation",
+        )
     order = torch.as_tensor(np.random.default_rng(seed).permutation(len(samples)))
     return samples.subset(order[held:].sort().values), samples.subset(order[:held].sort().values)

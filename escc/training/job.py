@@ -344,7 +344,7 @@ def summary(measure: Measure) -> str:
         bits = "" if layer.bits_per_weight is None else f"{layer.bits_per_weight:.2f}"
         bound = "" if layer.coefficient_entropy_bytes is None else f"{layer.coefficient_entropy_bytes:,.0f}"
         lines.append(
-            f"{name:<{width}} {printable(layer.scheme):<10} {layer.weights:>9,} {density:>8} {bits:>11} "
+            f"{name:<{width}} {printable(layer.kind):<10} {layer.weights:>9,} {density:>8} {bits:>11} "
             f"{layer.packed_bytes:>9,} {layer.coefficient_bytes:>9,} {bound:>9}"
         )
     return "\n".join(lines)

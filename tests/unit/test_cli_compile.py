@@ -89,8 +89,8 @@ def test_targets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "[array]" in printed and "blocks = 32" in printed
     comments = [line for line in printed.splitlines() if line.startswith("#")]
     total, parts, area, *pieces = comments[: comments.index("# energy of events of single instructions")]
-    assert area.startswith("# area estimate: 5.48 mm2 at 45 nm, without wiring")
-    assert sum(float(piece.split()[1]) for piece in pieces) == pytest.approx(5.48, abs=0.02)
+    assert area.startswith("# area estimate: 5.49 mm2 at 45 nm, without wiring")
+    assert sum(float(piece.split()[1]) for piece in pieces) == pytest.approx(5.49, abs=0.02)
     assert int(total.split()[3].replace(",", "")) == sum(
         int(part.split()[-1].replace(",", "")) for part in parts.split(", ")
     )

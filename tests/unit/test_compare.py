@@ -183,6 +183,39 @@ def test_binaries_stand_beside_a_network_or_alone(files: Path, capsys: pytest.Ca
     assert [s.name for s in alone.systems] == ["dense.bin"]
 
 
+def test_binaries_of_another_clock_are_refused_and_their_own_is_told(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "slow.toml").write_text('base = "esc1"\nname = "slow"\n[clock]\nfrequency_mhz = 100.0\n')
+    slow = [
+        "--calibration",
+        str(files / "calibration.npz"),
+        "--scheme",
+        "dense",
+        "-q",
+        "--target",
+        f"{files}/slow.toml",
+    ]
+    assert compile_model([str(files / "model.onnx"), *slow, "-o", str(files / "slow.bin")]) == 0
+    data = ["--data", str(files / "data.npz"), "--images", "1"]
+    capsys.readouterr()
+    assert main([str(files / "slow.bin"), *data]) == 0
+    assert capsys.readouterr().out.startswith("target slow: 100 MHz, 128 bytes a cycle")
+    for models in (("slow.bin", "dense.bin"), ("model.onnx", "slow.bin")):
+        assert main([*(str(files / name) for name in models), *data, "--machines", "none"]) == 1
+        err = capsys.readouterr().err
+        assert ".bin: made for" in err and "'slow')" in err and "'esc1')" in err
+
+
+def test_options_without_an_effect_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(files / "data.npz"), "--calibration", str(files / "data.npz"), "--images", "1"]
+    assert main([str(files / "dense.bin"), *data, "--machines", "none", "--max-drop", "2"]) == 0
+    assert "--calibration, --max-drop have no effect: binaries alone are compared" in capsys.readouterr().err
+    ours = ["--schemes", "dense", "--machines", "none", "--sparse-price", "1"]
+    assert main([str(files / "model.onnx"), *data, *ours]) == 0
+    assert "--sparse-price has no effect: no baseline is compared" in capsys.readouterr().err
+
+
 def test_only_what_is_quantised_here_is_warned_of(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(files / "data.npz"), "--images", "1", "--machines", "ideal-dense", "--schemes", "dense"]
     assert main([str(files / "dense.bin"), *data]) == 0
@@ -288,6 +321,18 @@ def test_faults_of_the_input(files: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "small.npz" in fails(files / "model.onnx", "--data", files / "small.npz", *data[2:])
     missing = fails(files / "absent.onnx", *data)
     assert "absent.onnx" in missing and "Traceback" not in missing
+
+
+def test_compressed_layers_are_refused_before_anything_is_pruned(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--calibration", str(files / "calibration.npz"), "--scheme", "escalate", "--basis", "4", "--emit", "qdq"]
+    assert compile_model([str(files / "model.onnx"), *options, "-q", "-o", str(files / "q.onnx")]) == 0
+    capsys.readouterr()
+    arguments = [str(files / "q.onnx"), "--data", str(files / "data.npz"), "--machines", "sparten"]
+    assert main([*arguments, "--calibration", str(files / "calibration.npz")]) == 1
+    err = capsys.readouterr().err
+    assert "a compressed layer; the baseline machines need the original convolution" in err and "prun" not in err
 
 
 def test_decomposed_layers_have_no_baseline(files: Path) -> None:

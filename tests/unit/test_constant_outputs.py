@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from tile_models import Graph
 
+from dialects.esc_base import AccumulatorOp
+from dialects.esc_circulant import CirculantConv2dOp
+from dialects.esc_codebook import CodebookConv2dOp
+from dialects.esc_gather import GatherConv2dOp
+from dialects.esc_smartexchange import SmartExchangeConv2dOp
 from dialects.interpreters.run import main_function
 from escc.irtext import make_context, parse_module
+from isa.gather import Banking
 from passes.analysis.constant_outputs import constant_outputs
 
 TEXT = """
@@ -35,3 +43,25 @@ func.func @main(%x : tensor<1x2x2x1x!esc.q<u8, 0.5>>)
 def test_what_only_zeros_reach_is_constant(first: int, second: int, constant: list[str]) -> None:
     module = parse_module(make_context(), TEXT.format(first=first, second=second), "a.mlir")
     assert constant_outputs(main_function(module)) == constant
+
+
+def _zeros(g: Graph, form: str) -> AccumulatorOp:
+    """A convolution of 16 channels of which nothing but zeros is left, in a form."""
+    window = (1, 1), (1, 1, 1, 1)
+    nothing, vectors = np.zeros((16, 3, 3, 16), np.int8), np.ones((1, 2, 3, 1), np.int8)
+    if form == "circulant":
+        return CirculantConv2dOp(g.x, np.zeros((4, 3, 3, 4, 4), np.int8), 16, *window)
+    if form == "gather":
+        return GatherConv2dOp(g.x, nothing, *window, Banking(4, 2, 0))
+    if form == "smartexchange":
+        return SmartExchangeConv2dOp(g.x, np.zeros((16, 2, 3, 1, 16), np.int8), vectors, 1, *window)
+    return CodebookConv2dOp(g.x, np.zeros((16, 3, 1, 16), np.int8), np.ones((4, 3, 1), np.int8), *window)
+
+
+@pytest.mark.parametrize("form", ["circulant", "codebook", "gather", "smartexchange"])
+def test_zeros_of_every_form_are_found(form: str) -> None:
+    g = Graph(8, 8, 16)
+    conv = _zeros(g, form)
+    module = g.module(g.requantize(g.append(conv), signed=False), g.conv(g.x, 4))
+    assert not any(bound.any() for bound in conv.accumulator_bounds)
+    assert constant_outputs(main_function(module)) == ["y0"]

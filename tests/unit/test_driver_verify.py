@@ -204,6 +204,8 @@ def test_a_layer_that_equals_another_operation_of_its_node_is_no_excuse() -> Non
     assert node_value("n", [layer], ends_in_a_view) is None
     wrong = ("dense", first + 1, 0.5)
     assert node_value("n", [layer, wrong], ends_in_a_view) is wrong
+    assert node_value("n", [layer], ends_in_a_table, ends=False) is None
+    assert node_value("n", [layer, wrong], ends_in_a_table, ends=False) is wrong
 
 
 def test_every_node_is_one_of_some_layer() -> None:

@@ -179,6 +179,17 @@ def test_statistics_of_several_images_are_means(model, images, tmp_path, capsys)
     assert data["totals"]["cycles"] == pytest.approx(np.mean(single))
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_several_images_are_measured_whatever_the_size_of_a_batch(step, model, images, tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "x.npy", images[:6])
+    command = [str(model), "--input", str(tmp_path / "x.npy"), "--stats-json", "-"]
+    assert main(command) == 0
+    whole = capsys.readouterr().out
+    monkeypatch.setattr("emulator.evaluate._MOST_IMAGES", step)
+    assert main(command) == 0
+    assert capsys.readouterr().out == whole
+
+
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_accuracy(model, program, images, tmp_path, capsys, jobs):
     best = Machine(program).run([images]).outputs[0].argmax(axis=1)
@@ -198,6 +209,19 @@ def test_accuracy(model, program, images, tmp_path, capsys, jobs):
     assert [int(row[0]) for row in rows] == list(range(CLASSES))
     assert sum(int(row[1 + label]) for label, row in enumerate(rows)) == 27
     assert 1 <= batch_size(program) <= len(images)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_upper_bits_of_16_count(channels, program, tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    gray = np.random.default_rng(2).integers(0, 256, (6, 6)).astype(np.uint8)
+    image_module.fromarray(gray).save(tmp_path / "8.png")
+    image_module.fromarray(gray.astype(np.uint16) << 8 | 77).save(tmp_path / "16.png")
+    values = {"mean": (10.0,) * channels, "std": (2.0,) * channels, "channel_order": "rgb"}
+    known = replace(program.inputs[0], shape=(1, channels, 6, 6), **values)
+    read = [load_image(str(tmp_path / name), known) for name in ("8.png", "16.png")]
+    np.testing.assert_array_equal(*read)
+    assert np.ptp(read[0]) > 100
 
 
 def test_image_files(model, program, tmp_path, capsys):

@@ -21,8 +21,9 @@ from onnx_graphs import model, node, random
 import emulator
 import escc
 from emulator.hosted import HostedMachine
-from escc.cli import assemble, disassemble, emulate
+from escc.cli import assemble, compare, disassemble, emulate
 from escc.cli.compile import main
+from escc.host_fallback.calibration import network_samples
 from escc.host_fallback.cut import HEAD, MACHINE, TAIL, cut
 from isa.arrays import npz
 
@@ -166,6 +167,32 @@ def test_verification_compares_the_whole(tmp_path: Path, capsys: pytest.CaptureF
     share = next(float(line.split()[-1]) for line in out.splitlines() if line.split()[:2] == ["boxes", "1x64x4"])
     assert share < 2
     assert "the host computes 2 of 12 nodes around the machine" in err
+
+
+def test_the_text_of_a_network_that_needs_a_host_is_verified_as_far_as_it_goes(
+    compiled: escc.Compiled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.mlir").write_text(compiled.ir("esc"))
+    command = [str(tmp_path / "m.mlir"), "--verify-numerics", "-o", str(tmp_path / "again.bin")]
+    assert main(command) == 0, capsys.readouterr().err
+    assert (tmp_path / "again.bin").read_bytes() == compiled.binary
+
+
+def test_a_comparison_refuses_a_network_that_needs_a_host(
+    compiled: escc.Compiled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled.save(tmp_path / "m.bin")
+    (tmp_path / "x.npz").write_bytes(npz({"x": np.zeros((2, 3, 16, 16), np.float32)}))
+    command = [str(tmp_path / "m.bin"), "--data", str(tmp_path / "x.npz"), "--schemes", "none", "--machines", "none"]
+    assert compare.main(command) == 1
+    assert "m.bin: the host computes a part of this network; esc-compare runs the machine" in capsys.readouterr().err
+
+
+def test_made_up_bytes_have_the_whole_range(compiled: escc.Compiled) -> None:
+    parts = compiled.program.hosted
+    assert parts is not None
+    (made,) = network_samples(parts, None, 4, 0)
+    assert made.dtype == np.uint8 and made.min() == 0 and made.max() == 255
 
 
 def cut_in_the_middle(channels: int) -> onnx.ModelProto:

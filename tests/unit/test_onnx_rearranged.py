@@ -49,6 +49,11 @@ def test_a_part_that_nothing_reads_is_not_computed() -> None:
     assert operations(check(model(nodes, [1, 6, 4, 5], opset=13))) == ["Slice", "Relu"]
 
 
+def test_a_mean_over_no_axes_changes_nothing() -> None:
+    nodes = [node("ReduceMean", ["x"], ["m"], noop_with_empty_axes=1), node("Relu", ["m"], ["y"])]
+    assert operations(check(model(nodes, [1, 3, 4, 5], opset=18))) == ["Relu"]
+
+
 @pytest.mark.parametrize("kind", ["ReduceMax", "ReduceSum", "ReduceMean"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_reductions_over_maps(kind: str, keep: int) -> None:

@@ -422,7 +422,7 @@ def test_faults(tmp_path):
     module = net.module(net.relu(net.conv(net.inputs[0], 4)))
     with pytest.raises(UserError, match="method 'best' is unknown"):
         quantized(module, tmp_path, method="best")
-    with pytest.raises(UserError, match="0 < percentile"):
+    with pytest.raises(UserError, match="requires a percentile above 50 and up to 100"):
         quantized(module, tmp_path, percentile=0.0)
     with pytest.raises(UserError, match=r"requires \[N,3,6,6\]"):
         quantized(module, tmp_path, [np.zeros((4, 6, 6, 3), np.float32)])
