@@ -241,7 +241,7 @@ class EscOp(IRDLOperation):
         return ((x, np.ones(channels_of(x), np.bool_)) for x in self.operands if has_channels(x))
 
     def maximum_over(self) -> int:
-        """Values of which a value of the result is the greatest: where one of them is positive, it is not zero."""
+        """How many values of the input each value of the result is the maximum of; 1 where the operation takes none."""
         return 1
 
     def channel_ties(self) -> Iterator[Tie]:

@@ -89,13 +89,13 @@ def view(memory: NDArray[np.uint8], tile: TilePlace) -> NDArray[np.uint8]:
 
 
 BEHIND_WINDOW = len(Window._fields)
-"""Where numbers lie that are packed behind windows."""
+"""Index of the first number that `packed` puts behind a `Window`."""
 BEHIND_TILE = len(TilePlace._fields)
-"""Where windows or another tile lie that are packed behind a tile."""
+"""Index of the first number that `packed` puts behind a `TilePlace`."""
 BEHIND_REGION = len(Region._fields)
-"""Where a tile lies that is packed behind a region."""
+"""Index of the first number that `packed` puts behind a `Region`."""
 BEHIND_REGION_AND_TILE = BEHIND_REGION + len(TilePlace._fields)
-"""Where the form of the lines of a region lies, packed behind its tile: channels of a chunk, bytes of a line's slot."""
+"""Index of the form of the lines of a region, behind its tile: channels of a chunk, then bytes of a line's slot."""
 
 
 def packed(*parts: tuple[int, ...]) -> Longs:

@@ -20,8 +20,9 @@ def nothing(*_: Any) -> None:
 
 
 class Accumulating(NamedTuple):
-    """What counts the cycles of slices in which an instruction is read, and in which its first step is expanded, after
-    the one before has ended. How many there are is only known when the whole program is timed.
+    """Events for two waits that are known only when the whole program is timed: slice-cycles in which the instruction
+    is read (`issue`), and those in which its first coefficients are expanded (`expansion`), as far as the instruction
+    before does not hide them.
     """
 
     issue: Event

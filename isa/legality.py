@@ -275,9 +275,9 @@ def _port(port: Port) -> Sequence[str]:
     if port.softmax_axis is not None and not 0 <= port.softmax_axis < len(port.scores):
         problems.append(f"softmax axis {port.softmax_axis} is outside rank {len(port.scores)}")
     if port.logarithm and port.softmax_axis is None:
-        problems.append("logarithm of no Softmax")
+        problems.append("logarithm is set, but the output has no Softmax")
     if port.softmax_axis == 0 and port.scores[:1] == (1,):
-        problems.append("softmax axis 0 is that of the images")
+        problems.append("a Softmax over axis 0 would mix images; requires another axis")
     if port.arg_max is not None and (fault := port.arg_max.fault(port.shape)):
         problems.append(fault)
     if len(port.mean) not in (0, t.c) or len(port.std) not in (0, t.c):

@@ -47,7 +47,7 @@ MOST_WINDOW = 8192
 _VALUE_BUDGET = 1 << 28
 """Bytes of the largest 8-bit value over all samples."""
 _WORK_OF_A_LAYER = 7e6
-"""What every layer costs besides the products that its fit multiplies, in these."""
+"""What the fit of any layer costs besides its products, in multiply-adds as `_work` counts them."""
 
 
 class _Rewriter:
@@ -150,15 +150,18 @@ class _Rewriter:
 
 @dataclass(frozen=True)
 class Visit:
-    """What became of the convolutions of a network: how many there are and how many have another form now, names of
-    those of too large windows, and what was wrong with options, with notes.
-    """
+    """What became of the convolutions of a network."""
 
     layers: int
+    """Convolutions that the scheme was asked about."""
     count: int
+    """Those that have another form now."""
     too_wide: list[str]
+    """Names of those that stay as they are because their window exceeds `MOST_WINDOW`."""
     causes: list[NodeFault | str]
+    """Why the scheme cannot do what its options ask for."""
     notes: list[str]
+    """What a user may do about the causes."""
 
 
 def _fits(conv: esc.Conv2dOp) -> bool:

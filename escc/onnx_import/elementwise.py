@@ -84,8 +84,8 @@ def _prelu(e: Emitter, n: Node) -> SSAValue:
 
 
 def _cast(e: Emitter, n: Node) -> SSAValue:
-    """A conversion between floats is none, nor is one of the indices of an ArgMax; stored integers stay as they are,
-    for a table to be indexed by them.
+    """A Cast between floats, or of the indices of an ArgMax, becomes Identity. Integers of a QuantizeLinear pass
+    unchanged: a table is indexed by them.
     """
     x = e.operand(n, 0)
     return e.emit(n, onnx.IdentityOp(x)) if onnx.element_of(x) in (f32, i64) else x

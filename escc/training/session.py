@@ -108,7 +108,8 @@ class Session:
         if all(isinstance(layer.module, DenseConv) for layer in network.layers):
             raise UserError(
                 "no convolution of the model was decomposed: there is nothing to train",
-                "--scheme escalate decomposes every convolution without groups that does not only lose by it",
+                "--scheme escalate decomposes every convolution without groups, but those that would become slower "
+                "without becoming smaller",
             )
         for layer in network.layers:
             if isinstance(layer.module, Projected) and layer.name in self._dense:

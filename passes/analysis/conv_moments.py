@@ -27,7 +27,9 @@ _ROWS = 1 << 14
 
 
 def requantised(op: Operation) -> tuple[esc.Conv2dOp, esc.RequantizeOp] | None:
-    """A convolution and its requantisation `op`; None if that is none, or one of other weights than int8 weights."""
+    """The convolution that `op` requantises, and `op`; None if `op` is no requantisation, or its convolution has no
+    int8 weights.
+    """
     if isinstance(op, esc.RequantizeOp) and isinstance(conv := op.input.owner, esc.Conv2dOp):
         return conv, op
     return None

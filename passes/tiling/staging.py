@@ -31,7 +31,7 @@ _DENSITY = 0.5 + 1 / 8
 _BANDWIDTH = 0.9
 """Share of the peak bandwidth that loads in a row reach."""
 _NEARLY = 1 - 1e-9
-"""Share of a number that one which is equal but for rounding reaches."""
+"""Sums of cycles that reach this share of one another count as equal: they differ by rounding."""
 _LEAST_GAIN = 0.01
 """Share of the cycles that the estimate must promise to save. It knows no rows and queues of DRAM: where
 it promised half a percent, MobileNetV2 became a third of a percent slower.

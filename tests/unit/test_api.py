@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -448,3 +449,10 @@ def test_every_argument_is_explained() -> None:
 def test_a_percentile_without_its_range_is_told() -> None:
     with pytest.warns(UserWarning, match="^percentile has no effect: it belongs to range='percentile'$"):
         escc.compile(SMALL, X, "dense", percentile=99)
+
+
+def test_the_page_names_every_parameter() -> None:
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert set(inspect.signature(escc.compile).parameters) <= named

@@ -202,3 +202,32 @@ def test_a_binary_in_the_place_of_a_model_is_told_apart(
     assert "m.bin: has the name that its own binary would get\nnote: escc takes" in capsys.readouterr().err
     assert main(["m.bin", "-o", "n.bin"]) == 1
     assert "m.bin: is an ELF binary, not an ONNX model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        ("[array]\nic_bits = 8\n", "ic_bits=16; requires 8 of target 'other'"),
+        ("[array]\ncoefficient_registers = 64\n", "coefficient registers of a block; target 'other' has"),
+    ],
+)
+def test_text_of_one_machine_is_refused_for_another(
+    setting: str, cause: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(__file__).parents[2] / "examples/models/resnet8_cifar10.onnx"
+    text, other = str(tmp_path / "e.mlir"), str(tmp_path / "other.toml")
+    assert main([str(model), "--scheme", "escalate", "--basis", "4", "--emit", "esc", "-q", "-o", text]) == 0
+    (tmp_path / "other.toml").write_text(f'base = "esc1"\nname = "other"\n{setting}')
+    capsys.readouterr()
+    assert main([text, "--target", other, "-o", str(tmp_path / "x.bin")]) == 1
+    assert cause in capsys.readouterr().err and not (tmp_path / "x.bin").exists()
+    assert main([text, "-q", "-o", str(tmp_path / "x.bin")]) == 0
+
+
+def test_options_of_what_text_says_itself_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, text = Path(__file__).parents[2] / "examples/models/resnet8_cifar10.onnx", str(tmp_path / "b.mlir")
+    assert main([str(model), "--scheme", "dense", "--emit", "bfs", "-q", "-o", text, "--tolerance", "0.5"]) == 0
+    assert "--tolerance has no effect: it belongs to --verify-numerics" in capsys.readouterr().err
+    (tmp_path / "other.toml").write_text('base = "esc1"\nname = "other"\n')
+    assert main([text, "--target", str(tmp_path / "other.toml"), "-o", str(tmp_path / "x.bin")]) == 0
+    assert f"--target has no effect: {text} names its target itself" in capsys.readouterr().err
