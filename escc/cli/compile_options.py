@@ -183,8 +183,8 @@ def _add_compression(parser: CommandParser) -> None:
         "--scheme",
         type=scheme,
         metavar="NAME",
-        help="dense, escalate (decompose every layer but those that would become slower without becoming smaller), auto "
-        "(where it pays), or an installed scheme (default: auto; example: --scheme dense)",
+        help="dense, escalate (decompose every layer but those that would become slower without becoming smaller), "
+        "auto (where it pays), or an installed scheme (default: auto; example: --scheme dense)",
     )
     group.add_argument(
         "--basis",
