@@ -50,8 +50,8 @@ def check_numbers(given: Mapping[str, object]) -> dict[str, Any]:
         elif whole and cast(int, value) > (most := _MOST_BYTES if name == "max_bytes" else _LARGEST):
             causes.append(f"{name} is {shown(value)}; requires an integer of at most {most}")
     percentile = numbers["percentile"]
-    finite = isinstance(percentile, int | float) and 0 <= percentile < math.inf
-    if finite and not LEAST_PERCENTILE < percentile <= 100:
+    # What is no number at all is among the causes already.
+    if isinstance(percentile, int | float) and (0 <= percentile <= LEAST_PERCENTILE or 100 < percentile < math.inf):
         causes.append(f"percentile is {shown(percentile)}; requires a number above {LEAST_PERCENTILE} and up to 100")
     limits = [name for name in LIMITS if numbers[name] is not None]
     if len(limits) > 1:
