@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -38,6 +39,7 @@ from escc.recorded_forms import PREFIX, from_text, to_text
 from isa.errors import UserError
 from isa.gather import Banking
 from isa.smartexchange import least_shift
+from passes.decompose_conv import DecomposeConvPass
 
 WINDOW = (1, 1), (1, 1, 1, 1)
 FORMS = ("circulant", "codebook", "fast", "own", "smartexchange")
@@ -76,6 +78,15 @@ def test_a_network_that_is_exported_and_imported_has_the_same_form(form: str) ->
     x = np.random.default_rng(2).integers(-128, 128, (1, 3, 6, 6)).astype(np.float32)
     for a, b in zip(run_onnx(proto, [x]), run_module(again, [x]), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_scheme_that_is_asked_for_says_what_it_leaves_alone(tmp_path: Path) -> None:
+    module = compiled(export_model(network("codebook")).SerializeToString())
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((8, 3, 6, 6)).astype(np.float32))
+    before = str(module)
+    with pytest.warns(UserWarning, match=r"scheme 'dense': layers that are compressed already .* \(1 of them\)"):
+        DecomposeConvPass(scheme="dense", calibration=str(tmp_path / "x.npy")).apply(Context(), module)
+    assert str(module) == before
 
 
 @irdl_op_definition
