@@ -105,10 +105,11 @@ class _FunctionTiler:
         return found
 
     def _tile(self) -> None:
+        vanished, joined = self.declared.views.vanished, self.tiler.joined
         for op in list(self.function.body.block.ops):
             if isinstance(op, esc.EscOp) and op.SOLE_READER:
                 self._check_stage(op)
-            elif not isinstance(op, _HOST) and op not in self.declared.views.vanished | self.tiler.joined:
+            elif not isinstance(op, _HOST) and op not in vanished and op not in joined:
                 self.tiler.add(op)
 
     def _numbers(self, which: str) -> tuple[float, ...]:
