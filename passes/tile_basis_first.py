@@ -251,7 +251,8 @@ class TileBasisFirstPass(ModulePass):
     one over columns and then one over rows. Tensors that fit stay in ACT from the layer that computes them to the last
     one that reads them, where that makes the layers cheaper (`passes.tiling.planning`). Of those that do not fit, some
     need not leave ACT because their layers run side by side, one band of rows after the other (`passes.tiling.bands`).
-    Concatenations and slices of channels become addresses (`passes.tiling.views`).
+    Concatenations and slices of channels become addresses (`passes.tiling.views`). A maximum over windows that lie side
+    by side, behind a convolution, is taken by the layer of the convolution.
     """
 
     name = "tile-basis-first"
