@@ -312,12 +312,12 @@ class DecomposeConvPass(ModulePass):
         target = load_target(self.target)
         scheme = self.in_turn(target) if self.layers else load_scheme(self.scheme)
         own = own_options(self.scheme, load_scheme(self.scheme), self.options, target)
+        if self.has_nothing_to_do(op):
+            return
         held = sum(holds_other_weights(o) for o in main_function(op).body.block.ops)
         if held and self.scheme != type(self).scheme and not self.layers:
             text = f"scheme '{self.scheme}': layers that are compressed already stay as they are ({held} of them)"
             warnings.warn(text, UserWarning, stacklevel=2)
-        if self.has_nothing_to_do(op):
-            return
         unmet: Callable[[SchemeOptions, Sequence[tuple[int, int]], Target], str] | None = getattr(scheme, "unmet", None)
         if unmet is not None:
             asked = SchemeOptions(self.basis, self.planes, self.seed, self.rate, self.cycle_rate, own=own)
