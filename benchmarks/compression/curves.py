@@ -227,7 +227,7 @@ def layer_table(report: Path) -> str:
         if x["coefficient_entropy_bytes"]:
             bound = x["coefficient_entropy_bytes"]
             lines.append(
-                f"{x['name']:28} {x['scheme']:9} {x['density']:>7.2f} {x['bits_per_weight']:>11.2f} "
+                f"{x['name']:28} {x['kind']:9} {x['density']:>7.2f} {x['bits_per_weight']:>11.2f} "
                 f"{x['coefficient_bytes']:>8,} {bound:>8,.0f} {x['coefficient_bytes'] / bound:>6.2f}"
             )
     t = data["totals"]

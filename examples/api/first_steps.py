@@ -16,4 +16,4 @@ print("classes", scores.argmax(axis=1))
 print(f"{totals['cycles']} cycles = {1000 * totals['time_ms']:.1f} us, {totals['energy_uj']['total']:.1f} uJ")
 print(f"top-1 {accuracy.top1:.0%}, top-5 {accuracy.top5:.0%} of {accuracy.images} images")
 for layer in compiled.layers[:5]:
-    print(f"{layer.name:22} {layer.scheme:8} {layer.packed_bytes:5} bytes, {layer.bits_per_weight:.1f} bits a weight")
+    print(f"{layer.name:22} {layer.kind:8} {layer.packed_bytes:5} bytes, {layer.bits_per_weight:.1f} bits a weight")
