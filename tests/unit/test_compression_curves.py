@@ -67,7 +67,7 @@ def test_tables_hold_every_point_and_every_layer_with_weights(tmp_path: Path) ->
     text = curves.table(points)
     assert "--rate 1" in text
     assert "trained" in text
-    layer = {"name": "conv", "scheme": "escalate", "density": 0.5, "bits_per_weight": 2.0, "coefficient_bytes": 110}
+    layer = {"name": "conv", "kind": "escalate", "density": 0.5, "bits_per_weight": 2.0, "coefficient_bytes": 110}
     layers = [
         {**layer, "coefficient_entropy_bytes": 100.0},
         {**layer, "name": "pool", "coefficient_entropy_bytes": None},
