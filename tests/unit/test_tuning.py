@@ -95,7 +95,7 @@ def test_a_place_is_that_of_the_order_by_the_estimate() -> None:
 def test_a_tensor_outside_does_not_stay_in_act() -> None:
     network = trials(model())
     resident = network.planned().resident
-    assert {"t1", "t2"} <= resident
+    assert "t1" in resident
     assert network.planned({"t1"}).resident == resident - {"t1"}
     module = model()
     TileBasisFirstPass(outside=("t1",)).apply(Context(), module)
