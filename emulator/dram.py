@@ -354,8 +354,8 @@ def _choose(dram: Channel, d: int, earliest: int, late: bool) -> None:
                 continue
         else:
             others -= 1
-            ready = bank["writes"] if d == Direction.WRITE else bank["reads"]
-            if bank["asked"] == decision or (b != reserved and ready > 0):
+            hits = bank["writes"] if d == Direction.WRITE else bank["reads"]
+            if bank["asked"] == decision or (b != reserved and hits > 0):
                 continue
             bank["asked"] = decision
             if row < 0:

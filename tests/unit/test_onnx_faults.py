@@ -12,13 +12,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_graphs import canonical, constant, model, node, random
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Attribute
 
 from dialects import onnx as onnx_dialect
 from escc.onnx_import import import_model, supported_ops
 from escc.onnx_import.constraints import Constraint
 from escc.onnx_import.operators import operators
 from isa.errors import UserError
-from passes.onnx_legalize import legal_operations
+from passes.onnx_legalize import legal_checks, legal_operations
 
 
 def causes(source: onnx.ModelProto | bytes | Path, legalize: bool = False) -> list[str]:
@@ -363,6 +365,21 @@ def test_supported_ops_says_what_is_checked() -> None:
         assert f"\n| {op.name} |" in text
     for check in checks:
         assert check.__doc__ and check.__doc__.splitlines()[0][1:] in text
+
+
+def test_an_operation_of_another_package_is_legal_once_it_says_how_it_is_quantised() -> None:
+    class Silent(onnx_dialect.OnnxOp):
+        name = "onnx.Silent"
+
+        def infer(self) -> TensorType[Attribute]:
+            raise AssertionError("the operation is asked for nothing but its class")
+
+    class Quantised(Silent):
+        name = "onnx.Quantised"
+        QUANTISED_FORM = "other_package:form"
+
+    assert legal_checks(Silent) is None
+    assert legal_checks(Quantised) == legal_checks(onnx_dialect.ReluOp) is not None
 
 
 def test_flipped_bytes_never_crash() -> None:
